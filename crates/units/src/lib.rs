@@ -1,0 +1,14 @@
+//! The words every other crate uses: names, quantities and error codes.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number. A quantity is an integer with its
+//! unit in its type, so that basis points are never added to milliseconds.
+
+pub mod codes;
+mod names;
+mod quantities;
+
+pub use codes::{Code, Side};
+pub use names::{
+    Arm, InstanceId, NAME_BYTES_MAX, NameError, UpstreamName, UseCaseName, VariantName,
+};
+pub use quantities::{Generation, Micros, Millis, NanoUsd, WeightBp, WeightError};
