@@ -1,0 +1,223 @@
+//! The decision: use case, arm, legs.
+
+use std::borrow::Cow;
+
+use cutover_units::{Arm, WeightBp};
+use smallvec::SmallVec;
+
+use crate::snapshot::{Snapshot, UnitSource, UseCase, UseCaseIx, VariantIx};
+use crate::sticky::{self, Purpose};
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Caller<'a> {
+    /// The API key's name, if keys are in use.
+    pub key_name: Option<&'a str>,
+    /// The use case the key is bound to, if any: it wins over every matcher.
+    pub use_case: Option<&'a str>,
+}
+
+/// What a request says, as far as routing reads it.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// The model asked for.
+    pub model: &'a str,
+    /// The body's `safety_identifier`, else `user`.
+    pub user: Option<&'a str>,
+    /// Looks up a header by lower-case name.
+    pub header: &'a dyn Fn(&str) -> Option<&'a str>,
+    /// Looks up an entry of the body's metadata.
+    pub metadata: &'a dyn Fn(&str) -> Option<Cow<'a, str>>,
+    /// Who asks.
+    pub caller: Caller<'a>,
+    /// The use case the client names itself (`x-cutover-use-case`), if any.
+    pub use_case: Option<&'a str>,
+    /// The client's hint for this one request.
+    pub priority: Option<Priority>,
+    /// This request's id: the unit when there is no other.
+    pub request_id: &'a str,
+}
+
+/// The client's hint for one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Prefer the candidate, if it may serve at all.
+    Cost,
+    /// Prefer the baseline.
+    Quality,
+}
+
+impl Priority {
+    /// Reads the hint's word.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "cost" => Some(Self::Cost),
+            "quality" => Some(Self::Quality),
+            _ => None,
+        }
+    }
+}
+
+/// How the arm was found. Only `Sticky` and `Request` are random assignments: the others never
+/// count in statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assignment {
+    /// By hash of the configured unit.
+    Sticky,
+    /// By hash of the request id: the unit was missing, or none is configured.
+    Request,
+    /// The unit is on the pilot list.
+    Pilot,
+    /// The unit is on the excluded list.
+    Excluded,
+    /// The client's priority hint.
+    Hint,
+    /// There is no candidate, or no use case.
+    Fixed,
+}
+
+impl Assignment {
+    /// The word in records and headers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sticky => "sticky",
+            Self::Request => "request",
+            Self::Pilot => "pilot",
+            Self::Excluded => "excluded",
+            Self::Hint => "hint",
+            Self::Fixed => "fixed",
+        }
+    }
+
+    /// Whether chance alone chose the arm, so that the request may count in a comparison.
+    pub fn is_random(self) -> bool {
+        matches!(self, Self::Sticky | Self::Request)
+    }
+}
+
+/// One variant to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leg {
+    /// Which.
+    pub variant: VariantIx,
+    /// In which role.
+    pub arm: Arm,
+}
+
+/// The legs in order; two are common, four the most.
+pub type Legs = SmallVec<[Leg; 4]>;
+
+/// What was decided, and why.
+#[derive(Debug, Clone)]
+pub struct Decision<'a> {
+    /// The use case, unless the default took the request.
+    pub use_case: Option<UseCaseIx>,
+    /// The arm the request was assigned to. Which arm answered in the end is another matter.
+    pub arm: Arm,
+    /// How the arm was found.
+    pub assignment: Assignment,
+    /// The unit that was hashed or listed.
+    pub unit: Cow<'a, str>,
+    /// The unit's bucket, where one was computed.
+    pub bucket: Option<u16>,
+    /// What to try, in order. Empty: no use case matched and there is no default.
+    pub legs: Legs,
+}
+
+impl Snapshot {
+    /// Decides where a request goes.
+    pub fn decide<'a>(&self, ask: &Ask<'a>) -> Decision<'a> {
+        match self.find_use_case(ask) {
+            Some((at, use_case)) => decide_arm(at, use_case, ask),
+            None => self.decide_default(ask),
+        }
+    }
+
+    /// A key's binding wins over a name the client gives, which wins over matchers. A name that does
+    /// not exist is as good as none: the request goes where it would have gone without it.
+    fn find_use_case(&self, ask: &Ask<'_>) -> Option<(UseCaseIx, &UseCase)> {
+        let by_name = |name: &str| {
+            let at = self.use_cases().iter().position(|u| u.name.as_str() == name)?;
+            u16::try_from(at).ok().map(UseCaseIx)
+        };
+        let at = match ask.caller.use_case {
+            Some(bound) => by_name(bound),
+            None => ask.use_case.and_then(by_name).or_else(|| self.index.find(ask)),
+        }?;
+        self.use_case(at).map(|use_case| (at, use_case))
+    }
+
+    fn decide_default<'a>(&self, ask: &Ask<'a>) -> Decision<'a> {
+        let legs = self.default_variant().map(|variant| Leg { variant, arm: Arm::Default });
+        Decision {
+            use_case: None,
+            arm: Arm::Default,
+            assignment: Assignment::Fixed,
+            unit: Cow::Borrowed(ask.request_id),
+            bucket: None,
+            legs: legs.into_iter().collect(),
+        }
+    }
+}
+
+fn decide_arm<'a>(at: UseCaseIx, use_case: &UseCase, ask: &Ask<'a>) -> Decision<'a> {
+    let (unit, sticky) = find_unit(&use_case.unit, ask);
+    let mut decision = Decision {
+        use_case: Some(at),
+        arm: Arm::Baseline,
+        assignment: Assignment::Fixed,
+        unit,
+        bucket: None,
+        legs: Legs::new(),
+    };
+    if let Some(candidate) = use_case.candidate {
+        assign(use_case, ask.priority, sticky, &mut decision);
+        if decision.arm == Arm::Candidate {
+            decision.legs.push(Leg { variant: candidate, arm: Arm::Candidate });
+        }
+    }
+    if decision.legs.is_empty() || use_case.failover {
+        decision.legs.push(Leg { variant: use_case.baseline, arm: Arm::Baseline });
+    }
+    decision
+}
+
+/// Excluded beats pilot beats hint beats chance; weight zero beats all of them.
+fn assign(use_case: &UseCase, priority: Option<Priority>, sticky: bool, to: &mut Decision<'_>) {
+    let listed = |list: &[String]| list.binary_search_by(|u| u.as_str().cmp(&to.unit)).is_ok();
+    let hint = priority.filter(|_| use_case.priority_hint);
+    let bucket = sticky::bucket(Purpose::Arm, &use_case.salt, &to.unit);
+    let (assignment, wants_candidate) = if sticky && listed(&use_case.excluded) {
+        (Assignment::Excluded, false)
+    } else if sticky && listed(&use_case.pilot) {
+        (Assignment::Pilot, true)
+    } else if let Some(hint) = hint {
+        (Assignment::Hint, hint == Priority::Cost)
+    } else {
+        let by = if sticky { Assignment::Sticky } else { Assignment::Request };
+        (by, sticky::candidate_owns(bucket, use_case.weight))
+    };
+    to.bucket = Some(bucket);
+    to.assignment = assignment;
+    if wants_candidate && use_case.weight != WeightBp::NONE {
+        to.arm = Arm::Candidate;
+    }
+}
+
+/// The unit, and whether it outlives the request.
+fn find_unit<'a>(source: &UnitSource, ask: &Ask<'a>) -> (Cow<'a, str>, bool) {
+    let found = match source {
+        UnitSource::Header(name) => (ask.header)(name).map(Cow::Borrowed),
+        UnitSource::Metadata(name) => (ask.metadata)(name),
+        UnitSource::User => ask.user.map(Cow::Borrowed),
+        UnitSource::Key => ask.caller.key_name.map(Cow::Borrowed),
+        UnitSource::Request => None,
+    };
+    match found.filter(|unit| !unit.is_empty()) {
+        Some(unit) => (unit, true),
+        None => (Cow::Borrowed(ask.request_id), false),
+    }
+}
+
+#[cfg(test)]
+mod tests;

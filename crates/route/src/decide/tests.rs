@@ -1,0 +1,205 @@
+use cutover_units::{UpstreamName, UseCaseName, VariantName};
+use proptest::prelude::*;
+
+use super::*;
+use crate::matching::Matcher;
+use crate::snapshot::{Draft, Variant};
+
+fn variant(name: &str) -> Variant {
+    Variant { name: VariantName::new(name).unwrap(), upstream: UpstreamName::new("up").unwrap() }
+}
+
+fn use_case(name: &str, weight: &str) -> UseCase {
+    UseCase {
+        name: UseCaseName::new(name).unwrap(),
+        matcher: Matcher {
+            headers: vec![("x-use-case".into(), name.into())],
+            ..Matcher::default()
+        },
+        unit: UnitSource::Header("x-customer".into()),
+        salt: name.into(),
+        baseline: VariantIx(0),
+        candidate: Some(VariantIx(1)),
+        weight: WeightBp::parse(weight).unwrap(),
+        pilot: vec!["zoe".into(), "ann".into()],
+        excluded: vec!["bob".into()],
+        failover: true,
+        priority_hint: true,
+    }
+}
+
+fn snapshot(use_cases: Vec<UseCase>) -> Snapshot {
+    let variants = vec![variant("cloud"), variant("own"), variant("default")];
+    Snapshot::build(Draft { variants, use_cases, default: Some(VariantIx(2)) })
+}
+
+#[derive(Default)]
+struct Request {
+    headers: Vec<(&'static str, String)>,
+    metadata: Vec<(&'static str, String)>,
+    model: &'static str,
+    user: Option<&'static str>,
+    key: Option<&'static str>,
+    bound: Option<&'static str>,
+    named: Option<&'static str>,
+    priority: Option<Priority>,
+}
+
+impl Request {
+    fn of(use_case: &str, unit: &str) -> Self {
+        Self {
+            headers: vec![("x-use-case", use_case.into()), ("x-customer", unit.into())],
+            ..Self::default()
+        }
+    }
+
+    fn decide(&self, on: &Snapshot) -> (Option<u16>, Arm, Assignment, Vec<u16>) {
+        let find = |list: &'_ [(&'static str, String)], name: &str| {
+            list.iter().position(|(n, _)| *n == name)
+        };
+        let header = |name: &str| find(&self.headers, name).map(|i| self.headers[i].1.as_str());
+        let metadata = |name: &str| {
+            find(&self.metadata, name).map(|i| Cow::Borrowed(self.metadata[i].1.as_str()))
+        };
+        let ask = Ask {
+            model: self.model,
+            user: self.user,
+            header: &header,
+            metadata: &metadata,
+            caller: Caller { key_name: self.key, use_case: self.bound },
+            use_case: self.named,
+            priority: self.priority,
+            request_id: "req_1",
+        };
+        let d = on.decide(&ask);
+        let legs = d.legs.iter().map(|l| l.variant.0).collect();
+        (d.use_case.map(|u| u.0), d.arm, d.assignment, legs)
+    }
+}
+
+#[test]
+fn what_no_use_case_names_goes_to_the_default_untouched() {
+    let on = snapshot(vec![use_case("a", "100%")]);
+    let got = Request { model: "gpt-4o", ..Request::default() }.decide(&on);
+    assert_eq!(got, (None, Arm::Default, Assignment::Fixed, vec![2]));
+}
+
+#[test]
+fn without_a_default_there_is_no_leg() {
+    let on = Snapshot::build(Draft { variants: vec![variant("a")], ..Draft::default() });
+    assert_eq!(Request::default().decide(&on).3, Vec::<u16>::new());
+}
+
+#[test]
+fn the_candidate_fails_over_to_the_baseline_but_never_the_other_way() {
+    let on = snapshot(vec![use_case("a", "100%")]);
+    assert_eq!(
+        Request::of("a", "carl").decide(&on),
+        (Some(0), Arm::Candidate, Assignment::Sticky, vec![1, 0])
+    );
+    let on = snapshot(vec![use_case("a", "0%")]);
+    assert_eq!(
+        Request::of("a", "carl").decide(&on),
+        (Some(0), Arm::Baseline, Assignment::Sticky, vec![0])
+    );
+    let on = snapshot(vec![UseCase { failover: false, ..use_case("a", "100%") }]);
+    assert_eq!(Request::of("a", "carl").decide(&on).3, vec![1]);
+}
+
+#[test]
+fn lists_and_hints_never_count_as_chance() {
+    let on = snapshot(vec![use_case("a", "0.01%")]);
+    let arm = |unit, priority| {
+        let (_, arm, how, _) = Request { priority, ..Request::of("a", unit) }.decide(&on);
+        (arm, how.as_str(), how.is_random())
+    };
+    assert_eq!(arm("ann", None), (Arm::Candidate, "pilot", false));
+    assert_eq!(arm("bob", Some(Priority::Cost)), (Arm::Baseline, "excluded", false));
+    assert_eq!(arm("carl", Some(Priority::Cost)), (Arm::Candidate, "hint", false));
+    assert_eq!(arm("ann", Some(Priority::Quality)), (Arm::Candidate, "pilot", false));
+    assert_eq!(arm("carl", Some(Priority::Quality)), (Arm::Baseline, "hint", false));
+    assert_eq!(arm("carl", None), (Arm::Baseline, "sticky", true));
+}
+
+#[test]
+fn weight_zero_sends_no_one_to_the_candidate() {
+    let on = snapshot(vec![use_case("a", "0%")]);
+    for unit in ["ann", "bob", "carl"] {
+        for priority in [None, Some(Priority::Cost), Some(Priority::Quality)] {
+            let (_, arm, _, legs) = Request { priority, ..Request::of("a", unit) }.decide(&on);
+            assert_eq!((arm, legs), (Arm::Baseline, vec![0]));
+        }
+    }
+}
+
+#[test]
+fn a_missing_unit_is_the_request_itself() {
+    let on = snapshot(vec![use_case("a", "50%")]);
+    assert_eq!(Request::of("a", "").decide(&on).2, Assignment::Request);
+}
+
+#[test]
+fn the_more_specific_matcher_wins_wherever_it_stands() {
+    let by_model = UseCase {
+        matcher: Matcher { model: Some("gpt-4o".into()), ..Matcher::default() },
+        ..use_case("wide", "0%")
+    };
+    let both = UseCase {
+        matcher: Matcher {
+            model: Some("gpt-4o".into()),
+            metadata: vec![("feature".into(), "chat".into())],
+            ..Matcher::default()
+        },
+        ..use_case("narrow", "0%")
+    };
+    let on = snapshot(vec![by_model, both]);
+    let ask = |metadata| Request { model: "gpt-4o", metadata, ..Request::default() };
+    assert_eq!(ask(vec![]).decide(&on).0, Some(0));
+    assert_eq!(ask(vec![("feature", "chat".into())]).decide(&on).0, Some(1));
+    assert_eq!(ask(vec![("feature", "mail".into())]).decide(&on).0, Some(0));
+}
+
+#[test]
+fn a_bound_key_beats_a_named_use_case_beats_matchers() {
+    let on = snapshot(vec![use_case("a", "0%"), use_case("b", "0%"), use_case("c", "0%")]);
+    let named = Request { named: Some("b"), ..Request::of("a", "u") };
+    assert_eq!(named.decide(&on).0, Some(1));
+    let bound = Request { named: Some("b"), bound: Some("c"), ..Request::of("a", "u") };
+    assert_eq!(bound.decide(&on).0, Some(2));
+    let unknown = Request { named: Some("zzz"), ..Request::of("a", "u") };
+    assert_eq!(unknown.decide(&on).0, Some(0));
+}
+
+#[test]
+fn an_empty_matcher_swallows_nothing() {
+    let on = snapshot(vec![UseCase { matcher: Matcher::default(), ..use_case("a", "100%") }]);
+    assert_eq!(Request::default().decide(&on).0, None);
+}
+
+proptest! {
+    #[test]
+    fn legs_are_distinct_and_end_at_the_baseline(
+        unit in "[a-z]{0,6}", weight in 0u16..=10_000, failover: bool,
+        priority in prop::option::of(prop_oneof![Just(Priority::Cost), Just(Priority::Quality)]),
+    ) {
+        let weight = WeightBp::new(weight).unwrap();
+        let on = snapshot(vec![UseCase { weight, failover, ..use_case("a", "0%") }]);
+        let (_, arm, _, legs) = Request { priority, ..Request::of("a", &unit) }.decide(&on);
+        match arm {
+            Arm::Candidate if failover => prop_assert_eq!(legs, vec![1, 0]),
+            Arm::Candidate => prop_assert_eq!(legs, vec![1]),
+            _ => prop_assert_eq!(legs, vec![0]),
+        }
+    }
+
+    #[test]
+    fn raising_the_weight_moves_nobody_back(unit in "[a-z0-9]{1,12}", a in 0u16..=10_000, b in 0u16..=10_000) {
+        let at = |bp: u16| {
+            let on = snapshot(vec![UseCase { weight: WeightBp::new(bp).unwrap(), ..use_case("a", "0%") }]);
+            Request::of("a", &unit).decide(&on).1
+        };
+        if at(a.min(b)) == Arm::Candidate {
+            prop_assert_eq!(at(a.max(b)), Arm::Candidate);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Which use case a request belongs to, which arm serves it, and which instances are tried, in
+//! which order.
+//!
+//! Everything here is a pure function of its arguments: an immutable [`Snapshot`], what the request
+//! says ([`Ask`]), and counters the caller reads beforehand. No I/O, no clock, no global chance;
+//! `decide` does not allocate for up to four legs.
+//!
+//! Invariants:
+//! - a unit's arm depends on nothing but salt, use case, unit and weight;
+//! - growing a weight moves no unit from candidate to baseline (an arm owns a prefix of the buckets);
+//! - weight zero sends no one to the candidate, whatever a header, a pilot list or a hint says;
+//! - a leg never repeats, and the last leg of a use case is its baseline.
+
+pub mod balance;
+mod decide;
+mod matching;
+mod snapshot;
+pub mod sticky;
+
+pub use decide::{Ask, Assignment, Caller, Decision, Leg, Legs, Priority};
+pub use matching::Matcher;
+pub use snapshot::{Draft, Snapshot, UnitSource, UseCase, UseCaseIx, Variant, VariantIx};
