@@ -17,17 +17,16 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// How many parts are given: the more specific matcher is asked first.
-    pub fn parts(&self) -> usize {
-        self.headers.len()
-            + self.metadata.len()
-            + usize::from(self.key.is_some())
-            + usize::from(self.model.is_some())
+    fn is_empty(&self) -> bool {
+        self.headers.is_empty()
+            && self.metadata.is_empty()
+            && self.key.is_none()
+            && self.model.is_none()
     }
 
     /// Whether a request fits. A matcher without parts fits nothing: it would swallow all traffic.
     pub fn fits(&self, ask: &Ask<'_>) -> bool {
-        self.parts() > 0
+        !self.is_empty()
             && self.model.as_deref().is_none_or(|m| m == ask.model)
             && self.key.as_deref().is_none_or(|k| ask.caller.key_name == Some(k))
             && self.headers.iter().all(|(name, value)| (ask.header)(name) == Some(value.as_str()))
@@ -37,8 +36,8 @@ impl Matcher {
     }
 }
 
-/// Use cases in the order they are asked: more parts first, then as the file has them. So a use case
-/// for "model gpt-4o and header X" wins over one for "model gpt-4o" wherever they stand.
+/// Use cases in the order they are asked: as the draft has them. `config` sorts them by precedence,
+/// so that one rule, written in one place, says which of two matching use cases wins.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
     order: Vec<(UseCaseIx, Matcher)>,
@@ -46,10 +45,8 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn build<'a>(matchers: impl Iterator<Item = &'a Matcher>) -> Self {
-        let mut order: Vec<_> =
-            (0u16..).zip(matchers).map(|(at, matcher)| (UseCaseIx(at), matcher.clone())).collect();
-        order.sort_by_key(|(at, matcher)| (std::cmp::Reverse(matcher.parts()), at.0));
-        Self { order }
+        let order = (0u16..).zip(matchers).map(|(at, matcher)| (UseCaseIx(at), matcher.clone()));
+        Self { order: order.collect() }
     }
 
     pub(crate) fn find(&self, ask: &Ask<'_>) -> Option<UseCaseIx> {

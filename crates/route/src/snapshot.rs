@@ -69,7 +69,7 @@ pub struct UseCase {
 pub struct Draft {
     /// All variants; the use cases' indices point here.
     pub variants: Vec<Variant>,
-    /// All use cases. Earlier ones win where two match.
+    /// All use cases, in order of precedence: the first that matches is the request's.
     pub use_cases: Vec<UseCase>,
     /// The variant of the default upstream, which takes every model as asked. None: no default,
     /// so a request that no use case matches is an unknown model.

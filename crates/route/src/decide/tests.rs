@@ -139,7 +139,7 @@ fn a_missing_unit_is_the_request_itself() {
 }
 
 #[test]
-fn the_more_specific_matcher_wins_wherever_it_stands() {
+fn all_parts_of_a_matcher_must_hold_and_the_first_that_fits_wins() {
     let by_model = UseCase {
         matcher: Matcher { model: Some("gpt-4o".into()), ..Matcher::default() },
         ..use_case("wide", "0%")
@@ -152,11 +152,11 @@ fn the_more_specific_matcher_wins_wherever_it_stands() {
         },
         ..use_case("narrow", "0%")
     };
-    let on = snapshot(vec![by_model, both]);
+    let on = snapshot(vec![both, by_model]);
     let ask = |metadata| Request { model: "gpt-4o", metadata, ..Request::default() };
-    assert_eq!(ask(vec![]).decide(&on).0, Some(0));
-    assert_eq!(ask(vec![("feature", "chat".into())]).decide(&on).0, Some(1));
-    assert_eq!(ask(vec![("feature", "mail".into())]).decide(&on).0, Some(0));
+    assert_eq!(ask(vec![]).decide(&on).0, Some(1));
+    assert_eq!(ask(vec![("feature", "chat".into())]).decide(&on).0, Some(0));
+    assert_eq!(ask(vec![("feature", "mail".into())]).decide(&on).0, Some(1));
 }
 
 #[test]
