@@ -1,0 +1,21 @@
+//! What happens, one struct each. `emit` writes the log line and counts the metric.
+//!
+//! Lines that traffic can cause are limited: past a burst they are counted, and the next line that
+//! is written says how many were left out. Metrics are never limited.
+
+mod limits;
+mod operations;
+mod requests;
+
+pub(crate) use limits::LogLimits;
+pub use operations::{
+    AuthFailed, ConfigRefused, ConfigReloaded, LimitHit, OverridesUnreadable, RecordsDropped,
+    RolledBack, Started, StoreFailed, WeightChanged,
+};
+pub use requests::{
+    AttemptFailed, ClientGone, FailedOver, LossReported, RequestFailed, Served, SlowRequest,
+    StreamInterrupted,
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! What operators see: metrics, events and the log.
+//!
+//! # Contract
+//! - Every metric is a row of [`TABLE`]: name, kind, unit, labels and help stand in one place, and
+//!   the reference for users ([`reference`]) is written from it.
+//! - A handle ([`Counter`], [`Gauge`], [`Histogram`]) is taken from the [`Registry`] when a snapshot
+//!   is built. Taking one locks for a map look-up; using one is an atomic add.
+//! - An event ([`events`]) is a struct; its `emit` writes the log line and counts the metric, so the
+//!   two cannot disagree. WARN means handled, ERROR means someone must act.
+//!
+//! # Invariants
+//! - No event has a field for prompt text, completion text, a key or an upstream's own words.
+//! - Each metric has at most [`SERIES_MAX`] series; more are counted under [`OTHER`].
+//! - Nothing here reads a clock: durations and points in time are arguments.
+
+mod arms;
+pub mod events;
+mod handles;
+mod log;
+mod registry;
+mod table;
+mod text;
+
+pub use arms::{ArmLabels, ArmMetrics, Finished, InstanceMetrics, Outcome, Tokens};
+pub use handles::{Counter, Gauge, Histogram, InFlight};
+pub use log::{Format as LogFormat, LogError, init as init_log};
+pub use registry::{NONE, OTHER, Registry, SERIES_MAX};
+pub use table::{Family, Kind, Metric, Row, TABLE, Unit, families, reference};
+pub use text::Format;

@@ -1,0 +1,249 @@
+//! Where handles come from and where a scrape finds them.
+//!
+//! One mutex guards the maps. It is held for a look-up when a handle is taken and for a copy of the
+//! list when a scrape begins, never while a number changes and never while text is written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cutover_units::Micros;
+
+use crate::events::LogLimits;
+use crate::handles::{Counter, Gauge, Histogram};
+use crate::table::{Family, Kind, Metric, TABLE, families};
+use crate::text::{self, Format};
+
+/// The most series one metric may have. A thousand use cases with two arms fit; a label that a
+/// client can vary at will does not grow memory without end.
+pub const SERIES_MAX: usize = 2_048;
+
+/// The value of every label of the series that counts what is past [`SERIES_MAX`]. A name cannot
+/// begin with an underscore, so it is never a use case's own.
+pub const OTHER: &str = "_other";
+
+/// The label value for "there is none", such as the use case of a request that none matched. A name
+/// cannot be this.
+pub const NONE: &str = "-";
+
+pub(crate) type Labels = Arc<[Box<str>]>;
+
+/// A kind's series: for each metric of the table a map from label values.
+pub(crate) struct Shelf<T>(Vec<BTreeMap<Labels, T>>);
+
+impl<T: Clone> Shelf<T> {
+    fn new() -> Self {
+        Self(TABLE.iter().map(|_| BTreeMap::new()).collect())
+    }
+
+    /// The series with these label values, made if need be, and whether it had to be [`OTHER`].
+    fn take(&mut self, metric: Metric, values: &[&str], make: impl FnOnce() -> T) -> (T, bool) {
+        let series = &mut self.0[metric as usize];
+        let mut labels: Labels = values.iter().map(|value| Box::from(*value)).collect();
+        if let Some(found) = series.get(&labels) {
+            return (found.clone(), false);
+        }
+        let full = series.len() >= SERIES_MAX;
+        if full {
+            labels = values.iter().map(|_| Box::from(OTHER)).collect();
+        }
+        (series.entry(labels).or_insert_with(make).clone(), full)
+    }
+
+    fn retain(&mut self, label: &str, live: &dyn Fn(&str) -> bool) {
+        for (row, series) in TABLE.iter().zip(&mut self.0) {
+            if let Some(at) = row.labels.iter().position(|name| *name == label) {
+                series.retain(|labels, _| {
+                    labels
+                        .get(at)
+                        .is_none_or(|value| matches!(&**value, NONE | OTHER) || live(value))
+                });
+            }
+        }
+    }
+
+    fn copy(&self, metric: Metric) -> Vec<(Labels, T)> {
+        self.0[metric as usize].iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+}
+
+struct Shelves {
+    counters: Shelf<Counter>,
+    gauges: Shelf<Gauge>,
+    histograms: Shelf<Histogram>,
+}
+
+/// One metric's series at the time of a scrape.
+pub(crate) enum Series {
+    Counters(Vec<(Labels, Counter)>),
+    Gauges(Vec<(Labels, Gauge)>),
+    Histograms(Vec<(Labels, Histogram)>),
+}
+
+type Hook = Arc<dyn Fn() + Send + Sync>;
+
+struct Inner {
+    shelves: Mutex<Shelves>,
+    hooks: Mutex<Vec<Hook>>,
+    limits: LogLimits,
+}
+
+/// All series of this process. A clone is the same registry.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A panic elsewhere while the lock was held leaves a map that is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
+            shelves: Mutex::new(Shelves {
+                counters: Shelf::new(),
+                gauges: Shelf::new(),
+                histograms: Shelf::new(),
+            }),
+            hooks: Mutex::new(Vec::new()),
+            limits: LogLimits::default(),
+        }))
+    }
+
+    /// A counter's handle. The same labels give the same counter.
+    pub fn counter<const N: usize>(
+        &self,
+        family: Family<Counter, N>,
+        values: [&str; N],
+    ) -> Counter {
+        let taken = lock(&self.0.shelves).counters.take(family.metric, &values, Counter::default);
+        self.note_overflow(family.metric, taken)
+    }
+
+    /// A gauge's handle. The same labels give the same gauge.
+    pub fn gauge<const N: usize>(&self, family: Family<Gauge, N>, values: [&str; N]) -> Gauge {
+        let taken = lock(&self.0.shelves).gauges.take(family.metric, &values, Gauge::default);
+        self.note_overflow(family.metric, taken)
+    }
+
+    /// A histogram's handle. The same labels give the same histogram.
+    pub fn histogram<const N: usize>(
+        &self,
+        family: Family<Histogram, N>,
+        values: [&str; N],
+    ) -> Histogram {
+        let bounds: &'static [Micros] = match family.row().kind {
+            Kind::Histogram(bounds) => bounds,
+            Kind::Counter | Kind::Gauge => &[],
+        };
+        let make = || Histogram::new(bounds);
+        let taken = lock(&self.0.shelves).histograms.take(family.metric, &values, make);
+        self.note_overflow(family.metric, taken)
+    }
+
+    fn note_overflow<T>(&self, metric: Metric, (handle, overflowed): (T, bool)) -> T {
+        // The overflow counter has one series per metric, so it cannot itself overflow.
+        if overflowed {
+            self.counter(families::SERIES_OVERFLOWS, [metric.row().name]).inc();
+        }
+        handle
+    }
+
+    /// Forgets the series whose `label` has a value that is not `live` any more: called when a new
+    /// snapshot has dropped a use case, variant or upstream. Handles that are still held go on
+    /// counting, unseen.
+    pub fn retain(&self, label: &str, live: impl Fn(&str) -> bool) {
+        let shelves = &mut *lock(&self.0.shelves);
+        shelves.counters.retain(label, &live);
+        shelves.gauges.retain(label, &live);
+        shelves.histograms.retain(label, &live);
+    }
+
+    /// Runs `hook` before each scrape: for numbers that are kept elsewhere and only mirrored here.
+    pub fn on_scrape(&self, hook: impl Fn() + Send + Sync + 'static) {
+        lock(&self.0.hooks).push(Arc::new(hook));
+    }
+
+    /// All series as text for Prometheus.
+    pub fn render(&self, format: Format) -> String {
+        let hooks = lock(&self.0.hooks).clone();
+        for hook in hooks {
+            hook();
+        }
+        text::write(format, &self.copy())
+    }
+
+    fn copy(&self) -> Vec<(Metric, Series)> {
+        let shelves = &*lock(&self.0.shelves);
+        let of = |metric: Metric| match metric.row().kind {
+            Kind::Counter => Series::Counters(shelves.counters.copy(metric)),
+            Kind::Gauge => Series::Gauges(shelves.gauges.copy(metric)),
+            Kind::Histogram(_) => Series::Histograms(shelves.histograms.copy(metric)),
+        };
+        TABLE.iter().map(|row| (row.metric, of(row.metric))).collect()
+    }
+
+    pub(crate) fn limits(&self) -> &LogLimits {
+        &self.0.limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_labels_give_the_same_series() {
+        let registry = Registry::new();
+        registry.counter(families::LIMITS_HIT, ["body"]).add(2);
+        registry.counter(families::LIMITS_HIT, ["body"]).inc();
+        assert_eq!(registry.counter(families::LIMITS_HIT, ["body"]).get(), 3);
+    }
+
+    #[test]
+    fn past_the_limit_a_series_goes_to_other_and_is_counted() {
+        let registry = Registry::new();
+        for n in 0..SERIES_MAX + 10 {
+            registry.counter(families::LIMITS_HIT, [&n.to_string()]).inc();
+        }
+        assert_eq!(registry.counter(families::LIMITS_HIT, [OTHER]).get(), 10);
+        let overflows = registry.counter(families::SERIES_OVERFLOWS, ["cutover_limits_hit_total"]);
+        assert_eq!(overflows.get(), 10);
+        assert_eq!(registry.counter(families::LIMITS_HIT, ["0"]).get(), 1, "old series stay");
+    }
+
+    #[test]
+    fn a_vanished_use_case_is_forgotten_and_its_handles_stay_usable() {
+        let registry = Registry::new();
+        let gone = registry.gauge(families::WEIGHT, ["gone"]);
+        registry.gauge(families::WEIGHT, ["kept"]).set(5);
+        registry.counter(families::ERRORS, [NONE, "default", "not_found"]).inc();
+        registry.retain("use_case", |name| name == "kept");
+        gone.set(7);
+        let text = registry.render(Format::Text);
+        assert!(text.contains("{use_case=\"kept\"} 5"), "{text}");
+        assert!(text.contains("use_case=\"-\""), "{text}");
+        assert!(!text.contains("gone"), "{text}");
+    }
+
+    #[test]
+    fn a_scrape_shows_what_its_hooks_bring() {
+        let registry = Registry::new();
+        let written = registry.counter(families::RECORDS_WRITTEN, []);
+        registry.on_scrape(move || written.raise_to(41));
+        assert!(registry.render(Format::Text).contains("cutover_records_written_total 41\n"));
+    }
+}

@@ -1,0 +1,387 @@
+//! Every metric there is: one row each.
+//!
+//! A row makes a [`Metric`], an entry of [`TABLE`] and a typed [`Family`] in [`families`]. The
+//! family knows its kind and its number of labels, so a handle of the wrong kind or with a label
+//! missing does not compile.
+//!
+//! Names follow Prometheus: base units, `_total` on counters. The label is `upstream_instance`, not
+//! `instance`, because Prometheus sets `instance` itself to the address it scrapes.
+
+use std::fmt::Write;
+use std::marker::PhantomData;
+
+use cutover_units::Micros;
+
+use crate::handles::{Counter, Gauge, Histogram};
+
+/// What a metric's numbers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts durations into buckets with these upper bounds.
+    Histogram(&'static [Micros]),
+}
+
+impl Kind {
+    /// The kind's word in the text formats.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// The unit a metric is shown in, and how its stored integers become it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A plain count.
+    Count,
+    /// Seconds, stored as microseconds.
+    Seconds,
+    /// Seconds since the Unix epoch, stored as milliseconds.
+    Timestamp,
+    /// US dollars, stored as billionths.
+    Usd,
+    /// Hundredths of a percent.
+    BasisPoints,
+}
+
+impl Unit {
+    /// The unit's word in metric names; a plain count has none.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Count => None,
+            Self::Seconds | Self::Timestamp => Some("seconds"),
+            Self::Usd => Some("usd"),
+            Self::BasisPoints => Some("basis_points"),
+        }
+    }
+
+    /// How many decimal places the stored integer has.
+    pub fn decimals(self) -> u32 {
+        match self {
+            Self::Count | Self::BasisPoints => 0,
+            Self::Timestamp => 3,
+            Self::Seconds => 6,
+            Self::Usd => 9,
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The metric itself.
+    pub metric: Metric,
+    /// Its name in Prometheus.
+    pub name: &'static str,
+    /// What its numbers do.
+    pub kind: Kind,
+    /// The unit it is shown in.
+    pub unit: Unit,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it says, for `# HELP` and the reference.
+    pub help: &'static str,
+}
+
+/// A metric with its kind and number of labels in the type.
+#[derive(Debug)]
+pub struct Family<K, const LABELS: usize> {
+    pub(crate) metric: Metric,
+    kind: PhantomData<K>,
+}
+
+impl<K, const LABELS: usize> Clone for Family<K, LABELS> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, const LABELS: usize> Copy for Family<K, LABELS> {}
+
+impl<K, const LABELS: usize> Family<K, LABELS> {
+    const fn new(metric: Metric) -> Self {
+        Self { metric, kind: PhantomData }
+    }
+
+    /// The family's row.
+    pub fn row(&self) -> &'static Row {
+        self.metric.row()
+    }
+}
+
+macro_rules! kind {
+    (Counter) => {
+        Kind::Counter
+    };
+    (Gauge) => {
+        Kind::Gauge
+    };
+    (Histogram $bounds:ident) => {
+        Kind::Histogram($bounds)
+    };
+}
+
+macro_rules! metrics {
+    ($($variant:ident $family:ident = $kind:ident $($bounds:ident)?, $unit:ident, $name:literal,
+       [$($label:literal),*], $help:literal;)+) => {
+        /// Every metric.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Metric {
+            $(#[doc = $help] $variant,)+
+        }
+
+        /// All rows, in the order they are printed.
+        pub const TABLE: &[Row] = &[
+            $(Row {
+                metric: Metric::$variant,
+                name: $name,
+                kind: kind!($kind $($bounds)?),
+                unit: Unit::$unit,
+                labels: &[$($label),*],
+                help: $help,
+            },)+
+        ];
+
+        /// Every metric with its kind and number of labels in the type: what the
+        /// [`Registry`](crate::Registry) makes handles from.
+        pub mod families {
+            use super::{Counter, Family, Gauge, Histogram, Metric};
+
+            $(#[doc = $help]
+            pub const $family: Family<$kind, { const LABELS: &[&str] = &[$($label),*]; LABELS.len() }> =
+                Family::new(Metric::$variant);)+
+        }
+    };
+}
+
+impl Metric {
+    /// The metric's row.
+    pub fn row(self) -> &'static Row {
+        // The table is written by the same macro in the same order as the enum.
+        &TABLE[self as usize]
+    }
+}
+
+const fn bounds<const N: usize>(us: [u64; N]) -> [Micros; N] {
+    let mut bounds = [Micros(0); N];
+    let mut at = 0;
+    while at < N {
+        bounds[at] = Micros(us[at]);
+        at += 1;
+    }
+    bounds
+}
+
+/// What clients wait for: from a cached error at 1 ms to a long answer of a slow model at 600 s.
+/// Neighbours differ by at most 2.5 times, so an interpolated quantile is off by less than that.
+const LATENCY: &[Micros] = &bounds([
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    150_000,
+    200_000,
+    300_000,
+    500_000,
+    750_000,
+    1_000_000,
+    1_500_000,
+    2_000_000,
+    3_000_000,
+    4_000_000,
+    6_000_000,
+    10_000_000,
+    15_000_000,
+    20_000_000,
+    30_000_000,
+    45_000_000,
+    60_000_000,
+    120_000_000,
+    300_000_000,
+    600_000_000,
+]);
+
+/// What the gateway itself adds: tens of microseconds when all is well.
+const OVERHEAD: &[Micros] = &bounds([
+    10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 100_000,
+    1_000_000,
+]);
+
+metrics! {
+    Requests REQUESTS = Counter, Count, "cutover_requests_total",
+        ["use_case", "arm", "variant", "upstream", "outcome"],
+        "Requests by their end: ok, client_error, upstream_error, internal_error, interrupted, client_gone.";
+    Errors ERRORS = Counter, Count, "cutover_errors_total",
+        ["use_case", "arm", "code"],
+        "Requests answered with an error, by the error's code.";
+    RequestDuration REQUEST_DURATION = Histogram LATENCY, Seconds, "cutover_request_duration_seconds",
+        ["use_case", "arm", "variant", "upstream"],
+        "From the request's head to the answer's last byte.";
+    FirstToken FIRST_TOKEN = Histogram LATENCY, Seconds, "cutover_first_token_seconds",
+        ["use_case", "arm", "variant", "upstream"],
+        "From the request's head to the stream's first content.";
+    GatewayOverhead GATEWAY_OVERHEAD = Histogram OVERHEAD, Seconds, "cutover_gateway_overhead_seconds",
+        ["endpoint"],
+        "What cutover itself added: a request's time less the time its upstreams took.";
+    InFlight IN_FLIGHT = Gauge, Count, "cutover_in_flight_requests",
+        ["use_case", "arm", "variant", "upstream"],
+        "Requests being answered now.";
+    PromptTokens PROMPT_TOKENS = Counter, Count, "cutover_prompt_tokens_total",
+        ["use_case", "arm", "variant", "upstream"],
+        "Prompt tokens, cached ones included, as the upstream counted them.";
+    CachedTokens CACHED_TOKENS = Counter, Count, "cutover_cached_prompt_tokens_total",
+        ["use_case", "arm", "variant", "upstream"],
+        "Prompt tokens that the upstream read from its cache.";
+    CompletionTokens COMPLETION_TOKENS = Counter, Count, "cutover_completion_tokens_total",
+        ["use_case", "arm", "variant", "upstream"],
+        "Completion tokens, as the upstream counted them.";
+    UncountedUsage UNCOUNTED_USAGE = Counter, Count, "cutover_requests_without_usage_total",
+        ["use_case", "arm", "variant", "upstream"],
+        "Successful requests whose upstream told no token counts.";
+    Cost COST = Counter, Usd, "cutover_cost_usd_total",
+        ["use_case", "arm", "variant", "upstream"],
+        "Cost of the requests that have a price. Unpriced ones are counted beside it, never as 0.";
+    Unpriced UNPRICED = Counter, Count, "cutover_unpriced_requests_total",
+        ["use_case", "arm", "variant", "upstream"],
+        "Requests that no price was known for.";
+    StreamChunks STREAM_CHUNKS = Counter, Count, "cutover_stream_chunks_total",
+        ["use_case", "arm", "variant", "upstream"],
+        "Stream events with content that were sent to clients.";
+    StreamInterruptions STREAM_INTERRUPTIONS = Counter, Count, "cutover_stream_interruptions_total",
+        ["upstream", "upstream_instance", "reason"],
+        "Streams that broke off after content had been sent.";
+    SlowRequests SLOW_REQUESTS = Counter, Count, "cutover_slow_requests_total",
+        ["use_case", "arm"],
+        "Requests slower than the configured limit.";
+    Losses LOSSES = Counter, Count, "cutover_losses_total",
+        ["use_case", "variant", "field", "action"],
+        "Request fields that a lenient variant could not pass on, by what was done with them.";
+    Attempts ATTEMPTS = Counter, Count, "cutover_attempts_total",
+        ["upstream", "upstream_instance", "result"],
+        "Requests sent to an instance, by result: ok or the reason of the failure.";
+    AttemptsInFlight ATTEMPTS_IN_FLIGHT = Gauge, Count, "cutover_in_flight_attempts",
+        ["upstream", "upstream_instance"],
+        "Requests that an instance is answering now.";
+    FirstByte FIRST_BYTE = Histogram LATENCY, Seconds, "cutover_upstream_first_byte_seconds",
+        ["upstream", "upstream_instance"],
+        "From sending a request to an instance to the head of its answer.";
+    Failovers FAILOVERS = Counter, Count, "cutover_failovers_total",
+        ["upstream", "upstream_instance", "reason"],
+        "Attempts that failed and were taken over by another instance or arm.";
+    Weight WEIGHT = Gauge, BasisPoints, "cutover_weight_basis_points",
+        ["use_case"],
+        "Share of units that the candidate serves; 10000 is all.";
+    WeightChanges WEIGHT_CHANGES = Counter, Count, "cutover_weight_changes_total",
+        ["use_case", "action"],
+        "Weight changes: set or rolled_back.";
+    ConfigReloads CONFIG_RELOADS = Counter, Count, "cutover_config_reloads_total",
+        ["result"],
+        "Reads of the config file after the first: loaded or refused.";
+    ConfigLoaded CONFIG_LOADED = Gauge, Timestamp, "cutover_config_loaded_timestamp_seconds",
+        [],
+        "When the config in force was loaded.";
+    AuthFailures AUTH_FAILURES = Counter, Count, "cutover_auth_failures_total",
+        ["listener", "reason"],
+        "Requests refused for their key.";
+    LimitsHit LIMITS_HIT = Counter, Count, "cutover_limits_hit_total",
+        ["limit"],
+        "Requests or connections refused or cut by a limit, by the limit's config key.";
+    OpenConnections OPEN_CONNECTIONS = Gauge, Count, "cutover_open_connections",
+        ["listener"],
+        "Client connections open now.";
+    RecordsWritten RECORDS_WRITTEN = Counter, Count, "cutover_records_written_total",
+        [],
+        "Request records written to the store.";
+    RecordsDropped RECORDS_DROPPED = Counter, Count, "cutover_records_dropped_total",
+        ["reason"],
+        "Request records lost: queue_full, write_failed or closed.";
+    RecordsQueued RECORDS_QUEUED = Gauge, Count, "cutover_records_queued",
+        [],
+        "Request records waiting for the store.";
+    StoreFailures STORE_FAILURES = Counter, Count, "cutover_store_failures_total",
+        ["operation", "reason"],
+        "Store operations that failed.";
+    SeriesOverflows SERIES_OVERFLOWS = Counter, Count, "cutover_series_overflows_total",
+        ["metric"],
+        "Handles that went to the series _other because a metric had too many series.";
+    BuildInfo BUILD_INFO = Gauge, Count, "cutover_build_info",
+        ["version"],
+        "Always 1; the version is in the label.";
+    StartTime START_TIME = Gauge, Timestamp, "cutover_start_timestamp_seconds",
+        [],
+        "When the process began to serve.";
+}
+
+/// The reference of all metrics as a Markdown document.
+pub fn reference() -> String {
+    let mut out = String::from("| metric | kind | labels | meaning |\n|---|---|---|---|\n");
+    for row in TABLE {
+        let labels: Vec<_> = row.labels.iter().map(|label| format!("`{label}`")).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} |",
+            row.name,
+            row.kind.as_str(),
+            labels.join(", "),
+            row.help
+        );
+    }
+    out.push_str("\nBuckets, in seconds:\n\n");
+    for row in TABLE {
+        if let Kind::Histogram(bounds) = row.kind {
+            let texts: Vec<_> = bounds.iter().map(|b| crate::text::scaled(b.0.into(), 6)).collect();
+            let _ = writeln!(out, "- `{}`: {}", row.name, texts.join(", "));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_metric_finds_its_own_row_and_keeps_the_naming_rules() {
+        let mut names: Vec<_> = TABLE.iter().map(|row| row.name).collect();
+        for row in TABLE {
+            assert_eq!(row.metric.row().name, row.name);
+            assert!(row.name.starts_with("cutover_"), "{}", row.name);
+            assert_eq!(row.kind == Kind::Counter, row.name.ends_with("_total"), "{}", row.name);
+            let base = row.name.trim_end_matches("_total");
+            assert!(row.unit.name().is_none_or(|unit| base.ends_with(unit)), "{}", row.name);
+            assert!(row.help.ends_with('.'), "{}", row.name);
+            let reserved = ["le", "instance", "job", "quantile"];
+            assert!(row.labels.iter().all(|label| !reserved.contains(label)), "{}", row.name);
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+    }
+
+    #[test]
+    fn bounds_rise() {
+        for bounds in [LATENCY, OVERHEAD] {
+            assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+    }
+
+    #[test]
+    fn the_reference_names_every_metric() {
+        let text = reference();
+        for row in TABLE {
+            assert!(text.contains(&format!("| `{}` |", row.name)), "{}", row.name);
+        }
+        assert!(text.contains("0.00001, 0.00002"), "{text}");
+    }
+}
