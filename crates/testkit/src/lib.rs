@@ -1,5 +1,22 @@
 //! What tests of the other crates stand on. A dev-dependency only; nothing here ships.
 //!
+//! - [`fake`]: scripted upstreams that behave as real servers do, and misbehave on command.
+//! - [`rig`]: llama.cpp's server, a small real model, the official SDKs, installed on first use.
 //! - [`tiny_gguf`]: a random-weight model file for quick tests of real engines.
+//! - [`wait`]: waiting for a condition, never for a guessed time.
+//!
+//! Unlike product code this crate panics on what cannot be repaired, with a sentence that says what
+//! is wrong: a panic here is a failed test.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "test support: a broken rig fails the test at once, and it deals with real processes, \
+              real sockets and therefore real time"
+)]
+
+pub mod fake;
+pub mod rig;
 pub mod tiny_gguf;
+pub mod wait;

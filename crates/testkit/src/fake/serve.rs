@@ -1,0 +1,264 @@
+//! One connection of a fake: requests in, answers out.
+
+use std::io::{self, ErrorKind};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use super::ask::Ask;
+use super::http::{Connection, Head};
+use super::info::{self, Moment};
+use super::play::{self, Stream, Style};
+use super::refusal::{self, Refusal};
+use super::script::{self, Reply};
+use super::seen::Seen;
+use super::{Persona, Shared, embeddings, ollama, openai};
+
+/// Serves until either side closes.
+pub(super) fn connection(stream: TcpStream, shared: &Shared) {
+    let mut connection = Connection::new(stream, shared.recorder.clone());
+    while let Ok(Some(seen)) = connection.read_request() {
+        let request = shared.recorder.begin(seen.clone());
+        let exchange = Exchange { shared, seen: &seen, request };
+        let outcome = exchange.answer(&mut connection);
+        let left = matches!(&outcome, Err(error) if error.kind() != ErrorKind::Other);
+        shared.recorder.end(request, !left);
+        if outcome.is_err() {
+            return;
+        }
+    }
+}
+
+struct Exchange<'a> {
+    shared: &'a Shared,
+    seen: &'a Seen,
+    request: usize,
+}
+
+/// A JSON answer or a refusal.
+type Outcome = Result<Value, Refusal>;
+
+impl Exchange<'_> {
+    fn answer(&self, connection: &mut Connection) -> io::Result<()> {
+        let setup = &self.shared.setup;
+        if self.shared.script().loading {
+            return self.outcome(connection, &[], Err(Refusal::Loading));
+        }
+        if !self.allowed() {
+            return self.outcome(connection, &[], Err(Refusal::Key));
+        }
+        if !self.seen.is_inference() {
+            let moment = Moment {
+                setup,
+                loaded: self.shared.script().loaded,
+                in_flight: self.shared.recorder.counts().in_flight.saturating_sub(1),
+            };
+            return match info::answer(self.seen.path(), &moment) {
+                Some(page) => {
+                    let head =
+                        Head { status: page.status, content_type: page.content_type, extra: &[] };
+                    connection.respond(&head, page.body.as_bytes())
+                }
+                None => self.outcome(connection, &[], Err(Refusal::NoRoute)),
+            };
+        }
+        let reply = self.reply();
+        play::hold_headers(connection, &reply)?;
+        if play::instead(connection, &reply, (setup.persona, self.native()))? {
+            return Ok(());
+        }
+        match serde_json::from_slice::<Value>(&self.seen.body) {
+            Err(_) => self.outcome(connection, &[], Err(Refusal::BadJson)),
+            Ok(body) => self.infer(connection, &reply, &body),
+        }
+    }
+
+    fn native(&self) -> bool {
+        self.shared.setup.persona == Persona::Ollama && self.seen.path().starts_with("/api/")
+    }
+
+    fn allowed(&self) -> bool {
+        let path = self.seen.path();
+        let Some(key) = &self.shared.setup.key else { return true };
+        let open =
+            matches!(path, "/health" | "/metrics") && self.shared.setup.persona != Persona::OpenAi;
+        open || self.seen.header("authorization") == Some(&format!("Bearer {key}"))
+    }
+
+    /// The script's word on this request.
+    fn reply(&self) -> Reply {
+        let text = String::from_utf8_lossy(&self.seen.body);
+        let mut script = self.shared.script();
+        if let Some(marker) = script::marker(&text) {
+            let met = script.markers.entry(marker.text).or_default();
+            *met += 1;
+            if marker.times.is_none_or(|times| *met <= times) {
+                return marker.reply;
+            }
+            return Reply::default();
+        }
+        script.once.pop_front().unwrap_or_else(|| script.always.clone())
+    }
+
+    fn infer(&self, connection: &mut Connection, reply: &Reply, body: &Value) -> io::Result<()> {
+        let path = self.seen.path();
+        if path.ends_with("/embeddings") || path.ends_with("/api/embed") {
+            return self.outcome(connection, &reply.headers, self.embed(body));
+        }
+        if self.native() {
+            return self.infer_natively(connection, reply, body);
+        }
+        let chat = path.ends_with("/chat/completions");
+        let ask = match Ask::openai(body, &self.shared.setup, chat) {
+            Ok(ask) => ask,
+            Err(refusal) => return self.outcome(connection, &reply.headers, Err(refusal)),
+        };
+        let answer = ask.answer(reply, &self.shared.setup);
+        let persona = self.shared.setup.persona;
+        // Ollama's ids repeat after 999 requests.
+        let number = if persona == Persona::Ollama { self.request % 999 } else { self.request };
+        let voice = openai::Voice {
+            persona,
+            id: format!(
+                "chatcmpl-{}{number}",
+                if persona == Persona::Ollama { "" } else { "fake" }
+            ),
+            ask: &ask,
+            answer: &answer,
+            usage: !reply.no_usage,
+            chat,
+        };
+        if !ask.stream {
+            return self.outcome(connection, &reply.headers, Ok(voice.whole()));
+        }
+        let filler = (
+            "{\"id\":\"chatcmpl-fake\",\"object\":\"chat.completion.chunk\",\
+             \"created\":1795000000,\"model\":\"filler\",\"choices\":[{\"index\":0,\
+             \"finish_reason\":null,\"delta\":{\"content\":\"",
+            "\"}}]}",
+        );
+        let stream = Stream {
+            style: Style::ServerSentEvents,
+            events: voice.events(),
+            reply,
+            persona,
+            filler: (filler.0.to_owned(), filler.1.to_owned()),
+        };
+        stream.play(connection)
+    }
+
+    fn infer_natively(
+        &self,
+        connection: &mut Connection,
+        reply: &Reply,
+        body: &Value,
+    ) -> io::Result<()> {
+        let verb = if self.seen.path() == "/api/chat" {
+            ollama::Verb::Chat
+        } else {
+            ollama::Verb::Generate
+        };
+        let empty = body["messages"].as_array().is_none_or(Vec::is_empty)
+            && body["prompt"].as_str().is_none_or(str::is_empty);
+        if empty {
+            return self.outcome(connection, &reply.headers, Ok(self.load_or_unload(body)));
+        }
+        let setup = &self.shared.setup;
+        let context = body["options"]["num_ctx"].as_u64().unwrap_or(setup.context);
+        let ask = match Ask::ollama(body, setup, context) {
+            Ok(ask) => ask,
+            Err(refusal) => return self.outcome(connection, &reply.headers, Err(refusal)),
+        };
+        let load_duration = match self.load(connection, context)? {
+            Ok(nanoseconds) => nanoseconds,
+            Err(refusal) => return self.outcome(connection, &reply.headers, Err(refusal)),
+        };
+        let answer = ask.answer(reply, setup);
+        let usage = !reply.no_usage;
+        let voice = ollama::Voice { verb, ask: &ask, answer: &answer, usage, load_duration };
+        if !ask.stream {
+            return self.outcome(connection, &reply.headers, Ok(voice.whole()));
+        }
+        let filler = (
+            "{\"model\":\"filler\",\"created_at\":\"2026-11-21T08:42:10Z\",\
+              \"message\":{\"role\":\"assistant\",\"content\":\"",
+            "\"},\"done\":false}",
+        );
+        let stream = Stream {
+            style: Style::Lines,
+            events: voice.events(),
+            reply,
+            persona: Persona::Ollama,
+            filler: (filler.0.to_owned(), filler.1.to_owned()),
+        };
+        stream.play(connection)
+    }
+
+    /// Loads Ollama's model if it is not there with this context length; tells the nanoseconds.
+    fn load(&self, connection: &Connection, context: u64) -> io::Result<Result<u64, Refusal>> {
+        let mut script = self.shared.script();
+        if script.loaded == Some(context) {
+            return Ok(Ok(1_213_605));
+        }
+        if let Some(gate) = &self.shared.setup.load_gate {
+            if script.load_waiting >= self.shared.setup.load_queue {
+                return Ok(Err(Refusal::QueueFull));
+            }
+            script.load_waiting += 1;
+            drop(script);
+            let passed = gate.pass(|| connection.gone());
+            script = self.shared.script();
+            script.load_waiting -= 1;
+            if !passed {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+        }
+        if script.loaded != Some(context) {
+            script.loaded = Some(context);
+            script.loads += 1;
+        }
+        Ok(Ok(4_905_349_347))
+    }
+
+    /// A request without a prompt loads the model, with `keep_alive: 0` it unloads it.
+    fn load_or_unload(&self, body: &Value) -> Value {
+        let mut script = self.shared.script();
+        let model = body["model"].as_str().unwrap_or_default();
+        if body["keep_alive"] == json!(0) {
+            script.loaded = None;
+            return ollama::silent(model, "unload");
+        }
+        script.loaded = Some(self.shared.setup.context);
+        script.loads += 1;
+        ollama::silent(model, "load")
+    }
+
+    fn embed(&self, body: &Value) -> Outcome {
+        let setup = &self.shared.setup;
+        if !setup.embeddings {
+            return Err(Refusal::EmbeddingsOff);
+        }
+        if self.native() { Ok(embeddings::ollama(body)) } else { embeddings::openai(body) }
+    }
+
+    fn outcome(
+        &self,
+        connection: &mut Connection,
+        extra: &[(String, String)],
+        outcome: Outcome,
+    ) -> io::Result<()> {
+        match outcome {
+            Ok(body) => {
+                let head = Head { status: 200, content_type: "application/json", extra };
+                connection.respond(&head, body.to_string().as_bytes())
+            }
+            Err(refusal) => {
+                let persona = self.shared.setup.persona;
+                let rendered = refusal::render(&refusal, persona, self.native());
+                let content_type = rendered.content_type;
+                let head = Head { status: rendered.status, content_type, extra };
+                connection.respond(&head, rendered.body.as_bytes())
+            }
+        }
+    }
+}

