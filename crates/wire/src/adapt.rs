@@ -1,0 +1,287 @@
+//! From a client's request to what a target is sent.
+//!
+//! The same dialect: the client's bytes with a few ranges edited; nothing changed means the very same
+//! `Bytes`. What the target cannot do is refused by name ([`Unsupported::Strict`]) or reported as a
+//! [`Loss`] ([`Unsupported::Lenient`]).
+
+use bytes::Bytes;
+use cutover_units::Code;
+
+use crate::endpoint::Endpoint;
+use crate::errors::Fault;
+use crate::head::{Head, Key};
+use crate::providers::{Act, Dialect, Provider, Rule};
+use crate::target::{Target, Unsupported};
+
+mod messages;
+mod splice;
+
+use splice::Edits;
+
+/// What was done to a field that could not be sent as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LossAction {
+    /// It was left out.
+    Dropped,
+    /// Something near it was sent.
+    Approximated,
+}
+
+impl LossAction {
+    /// The action's word in headers, logs and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dropped => "dropped",
+            Self::Approximated => "approximated",
+        }
+    }
+}
+
+/// One line of the loss report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The field, by the client's name for it.
+    pub field: String,
+    /// What was done.
+    pub action: LossAction,
+    /// Why.
+    pub why: &'static str,
+}
+
+/// What reading the answer needs to know about the request.
+#[derive(Debug, Clone)]
+pub struct ReplyPlan {
+    /// The endpoint that the client asked.
+    pub endpoint: Endpoint,
+    /// Who answers.
+    pub provider: &'static Provider,
+    /// Whether the answer is a stream.
+    pub stream: bool,
+    /// Whether the client asked for the usage chunk; if not, the one that we asked for is left out.
+    pub include_usage: bool,
+    /// Whether our ids and the client's model name replace the upstream's.
+    pub mint: bool,
+    /// Choices asked for.
+    pub n: u32,
+    /// The limit on generated tokens, if any.
+    pub max_tokens: Option<u64>,
+    /// Whether the upstream was asked for another model than the client named: "no such model" is then
+    /// the operator's fault.
+    pub renamed: bool,
+    /// Bytes of prompt text, for telling a truncated prompt from its token count.
+    pub prompt_bytes: u64,
+}
+
+/// A request ready to be sent.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The path at the upstream (see [`crate::providers::request_path`]).
+    pub path: &'static str,
+    /// The body in pieces; those that were not changed are slices of the client's.
+    pub body: Vec<Bytes>,
+    /// What could not be sent as it was.
+    pub losses: Vec<Loss>,
+    /// How to read the answer.
+    pub reply: ReplyPlan,
+}
+
+impl Outgoing {
+    /// The body's length in bytes.
+    pub fn body_len(&self) -> usize {
+        self.body.iter().map(Bytes::len).sum()
+    }
+}
+
+/// Adapts a request to a target. `body` must be the one that `head` was read from.
+pub fn adapt(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fault> {
+    if body.len() != head.body_len {
+        return Err(Fault::new(Code::Internal, "head and body do not belong together"));
+    }
+    if !target.provider.endpoints.contains(&head.endpoint) {
+        let message = format!("the target of this request does not serve {}", head.endpoint.path());
+        return Err(Fault::new(Code::NotSupported, message));
+    }
+    if target.capabilities.images == Some(false) && head.has_images(body) {
+        // An answer about a picture that was left out would be made up: refused in either mode.
+        return Err(Fault::unsupported("messages", "the model does not see images"));
+    }
+    match target.provider.dialect {
+        Dialect::OpenAi => same_dialect(head, body, target),
+    }
+}
+
+pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
+    ReplyPlan {
+        endpoint: head.endpoint,
+        provider: target.provider,
+        stream: head.stream,
+        include_usage: head.include_usage,
+        mint: target.mint,
+        n: head.n,
+        max_tokens: head.max_tokens,
+        renamed: target.model.as_ref().is_some_and(|m| *m != head.model),
+        prompt_bytes: 0,
+    }
+}
+
+fn same_dialect(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fault> {
+    let mut edits = Edits::new(head, body);
+    let mut losses = Vec::new();
+    rename_model(head, target, &mut edits);
+    apply_rules(head, target, &mut edits, &mut losses)?;
+    ask_for_usage(head, &mut edits);
+    apply_settings(head, target, &mut edits, &mut losses);
+    if head.endpoint == Endpoint::ChatCompletions {
+        messages::edit(head, body, target, &mut edits)?;
+    }
+    Ok(Outgoing {
+        path: head.endpoint.path(),
+        body: edits.finish(),
+        losses,
+        reply: plan(head, target),
+    })
+}
+
+fn rename_model(head: &Head, target: &Target, edits: &mut Edits<'_>) {
+    if let Some(model) = target.model.as_ref().filter(|m| **m != head.model) {
+        edits.set(Key::Model, &crate::json::string(model));
+    }
+}
+
+fn apply_rules(
+    head: &Head,
+    target: &Target,
+    edits: &mut Edits<'_>,
+    losses: &mut Vec<Loss>,
+) -> Result<(), Fault> {
+    let mut guided = Vec::new();
+    for (index, member) in head.members.iter().enumerate() {
+        if member.key == Key::Other {
+            continue;
+        }
+        let raw = edits.value(index);
+        let rule = match tools_rule(member.key, target) {
+            Some(rule) => Some(rule),
+            None => target.provider.rule(member.key, head.endpoint),
+        };
+        let Some(rule) = rule else { continue };
+        if is_neutral(rule, raw) {
+            edits.remove(index);
+            continue;
+        }
+        match rule.act {
+            Act::Rename(name) => rename(index, name, head, edits),
+            Act::Guided(name) => {
+                guided.push(format!("\"{name}\":{raw}"));
+                edits.remove(index);
+            }
+            Act::Drop => {
+                edits.remove(index);
+                losses.push(dropped(member.key.name(), rule.why));
+            }
+            Act::Refuse | Act::Forbid => {
+                losses.push(refuse_or_drop(member.key.name(), rule.why, target.unsupported)?);
+                edits.remove(index);
+            }
+        }
+    }
+    if guided.is_empty() {
+        return Ok(());
+    }
+    if head.members.iter().any(|m| m.key == Key::StructuredOutputs) {
+        let message = "'structured_outputs' and 'guided_*' must not be given together";
+        return Err(Fault::of(Code::InvalidValue, "structured_outputs", message));
+    }
+    edits.append("structured_outputs", &format!("{{{}}}", guided.join(",")));
+    Ok(())
+}
+
+/// Tools where the model is known to have none.
+fn tools_rule(key: Key, target: &Target) -> Option<&'static Rule> {
+    const NO_TOOLS: &str = "the model has no tool support";
+    static RULES: [Rule; 3] = [
+        Rule::new(Key::Tools, Act::Refuse, NO_TOOLS).neutral(&["[]"]),
+        Rule::new(Key::ToolChoice, Act::Refuse, NO_TOOLS).neutral(&[r#""none""#, r#""auto""#]),
+        Rule::new(Key::ParallelToolCalls, Act::Drop, NO_TOOLS).neutral(&["true", "false"]),
+    ];
+    let none = target.capabilities.tools == Some(false);
+    RULES.iter().find(|rule| none && rule.key == key)
+}
+
+/// Whether a value asks for nothing. Values are compared without whitespace: all neutral ones are
+/// short and hold none.
+pub(crate) fn is_neutral(rule: &Rule, raw: &str) -> bool {
+    if raw == "null" || rule.neutral.contains(&raw) {
+        return true;
+    }
+    !rule.neutral.is_empty() && raw.len() < 40 && {
+        let compact: String = raw.split_ascii_whitespace().collect();
+        rule.neutral.contains(&compact.as_str())
+    }
+}
+
+pub(crate) fn dropped(field: &str, why: &'static str) -> Loss {
+    Loss { field: field.to_owned(), action: LossAction::Dropped, why }
+}
+
+/// A field that the target cannot act on: a refusal, or a line in the report.
+pub(crate) fn refuse_or_drop(
+    field: &str,
+    why: &'static str,
+    mode: Unsupported,
+) -> Result<Loss, Fault> {
+    match mode {
+        Unsupported::Strict => Err(Fault::unsupported(field, why)),
+        Unsupported::Lenient => Ok(dropped(field, why)),
+    }
+}
+
+/// Sends a field under another name, unless that name is there too: then the new one wins, as it does
+/// in [`Head::max_tokens`].
+fn rename(index: usize, name: &'static str, head: &Head, edits: &mut Edits<'_>) {
+    let other = Key::from_name(name);
+    if let Some(taken) = head.members.iter().position(|m| m.key == other && other != Key::Other) {
+        edits.remove(taken);
+    }
+    edits.rename(index, name);
+}
+
+/// Usage is always wanted: records and prices need it. The chunk is left out of the answer if the
+/// client did not ask.
+fn ask_for_usage(head: &Head, edits: &mut Edits<'_>) {
+    if !head.stream || head.include_usage {
+        return;
+    }
+    let options = head.members.iter().position(|m| m.key == Key::StreamOptions);
+    let current = options.map_or("null", |index| edits.value(index));
+    let text = splice::with_member(current, "include_usage", "true");
+    edits.set(Key::StreamOptions, &text);
+}
+
+fn apply_settings(head: &Head, target: &Target, edits: &mut Edits<'_>, losses: &mut Vec<Loss>) {
+    let settings = &target.settings;
+    if head.endpoint == Endpoint::Embeddings {
+        return;
+    }
+    if let Some(value) = settings.temperature {
+        edits.set_default(Key::Temperature, &value.to_string());
+    }
+    if let Some(value) = settings.top_p {
+        edits.set_default(Key::TopP, &value.to_string());
+    }
+    if let Some(value) = settings.seed {
+        edits.set_default(Key::Seed, &value.to_string());
+    }
+    if let (Some(value), None) = (settings.max_tokens, head.max_tokens) {
+        let new = target.provider.quirks.new_limit_name && head.endpoint != Endpoint::Completions;
+        let key = if new { Key::MaxCompletionTokens } else { Key::MaxTokens };
+        edits.set_default(key, &value.to_string());
+    }
+    if settings.system_prompt.is_some() && head.endpoint == Endpoint::Completions {
+        const WHY: &str = "this endpoint continues a prompt and has no system message";
+        losses.push(dropped("variant.system_prompt", WHY));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+use super::*;
+use crate::target::VariantSettings;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+fn provider(name: &str) -> &'static Provider {
+    Provider::by_name(name).expect(name)
+}
+
+fn target(name: &str) -> Target {
+    Target::untouched(provider(name))
+}
+
+fn send(body: &str, target: &Target) -> Result<(Value, Outgoing), Fault> {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let head = Head::read(Endpoint::ChatCompletions, &body)?;
+    let out = adapt(&head, &body, target)?;
+    let value = serde_json::from_slice(&out.body.concat()).expect("valid JSON");
+    Ok((value, out))
+}
+
+const HI: &str = r#"{"model":"gpt","messages":[{"role":"user","content":"hi"}]}"#;
+
+#[test]
+fn an_untouched_request_is_the_clients_own_bytes() {
+    for name in ["openai", "openai-compatible", "vllm", "llamacpp", "embedded"] {
+        let body = Bytes::from(HI);
+        let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+        let out = adapt(&head, &body, &target(name)).unwrap();
+        assert_eq!(out.body.len(), 1);
+        assert_eq!(out.body[0].as_ptr(), body.as_ptr(), "{name}: not even copied");
+        assert_eq!(out.body[0], body);
+        assert_eq!(out.path, "/v1/chat/completions");
+    }
+}
+
+#[test]
+fn the_model_is_spliced_without_copying_a_large_body() {
+    let text = format!(r#"{{"model":"gpt","messages":[],"x":"{}"}}"#, "y".repeat(20_000));
+    let body = Bytes::from(text);
+    let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+    let target = Target { model: Some(Arc::from("qwen")), ..target("vllm") };
+    let out = adapt(&head, &body, &target).unwrap();
+    assert_eq!(out.body.len(), 3);
+    assert_eq!(out.body[1], "\"qwen\"");
+    assert_eq!(out.body[2].as_ptr(), body[14..].as_ptr());
+    assert!(out.reply.renamed);
+}
+
+#[test]
+fn a_stream_is_asked_for_its_usage() {
+    let cases = [
+        (r#""stream":true"#, json!({"include_usage":true}), false),
+        (r#""stream":true,"stream_options":null"#, json!({"include_usage":true}), false),
+        (
+            r#""stream":true,"stream_options":{"include_usage":false,"x":1}"#,
+            json!({"include_usage":true,"x":1}),
+            false,
+        ),
+        (
+            r#""stream":true,"stream_options":{"include_usage":true}"#,
+            json!({"include_usage":true}),
+            true,
+        ),
+    ];
+    for (fields, options, asked) in cases {
+        let body = format!(r#"{{"model":"m","messages":[],{fields}}}"#);
+        let (value, out) = send(&body, &target("openai")).unwrap();
+        assert_eq!(value["stream_options"], options, "{fields}");
+        assert_eq!(out.reply.include_usage, asked);
+        assert_eq!(out.body.concat() == body.as_bytes(), asked);
+    }
+}
+
+#[test]
+fn what_an_engine_cannot_do_is_refused_or_reported() {
+    let body = r#"{"model":"m","messages":[],"store":true,"audio":{"voice":"x"},"service_tier":"flex","user":"u"}"#;
+    let strict = target("vllm");
+    let fault = send(body, &strict).unwrap_err();
+    assert_eq!((fault.code, fault.param.as_deref()), (Code::UnsupportedParameter, Some("store")));
+    let lenient = Target { unsupported: Unsupported::Lenient, ..strict };
+    let (value, out) = send(body, &lenient).unwrap();
+    assert_eq!(value, json!({"model":"m","messages":[],"user":"u"}));
+    let fields: Vec<_> = out.losses.iter().map(|l| l.field.as_str()).collect();
+    assert_eq!(fields, ["store", "audio", "service_tier"]);
+    let (value, out) = send(body, &target("openai")).unwrap();
+    assert_eq!(value, serde_json::from_str::<Value>(body).unwrap());
+    assert!(out.losses.is_empty());
+}
+
+#[test]
+fn a_field_that_asks_for_nothing_is_no_loss() {
+    let body = r#"{"model":"m","messages":[],"store":false,"modalities":[ "text" ],"n":1,"audio":null,"verbosity":"medium"}"#;
+    let (value, out) = send(body, &target("vllm")).unwrap();
+    assert_eq!(value, json!({"model":"m","messages":[],"n":1}));
+    assert!(out.losses.is_empty());
+}
+
+#[test]
+fn a_client_cannot_choose_the_upstream() {
+    for provider in crate::PROVIDERS {
+        for rule in crate::providers::NEVER_FORWARDED {
+            let name = rule.key.name();
+            let body = format!(r#"{{"{name}":"http://evil","model":"m","messages":[]}}"#);
+            let strict = Target::untouched(provider);
+            assert_eq!(send(&body, &strict).unwrap_err().param.as_deref(), Some(name));
+            let lenient = Target { unsupported: Unsupported::Lenient, ..strict };
+            let (_, out) = send(&body, &lenient).unwrap();
+            assert!(!String::from_utf8(out.body.concat()).unwrap().contains("evil"));
+            assert!(out.losses.iter().any(|l| l.field == name));
+        }
+    }
+}
+
+#[test]
+fn old_guided_fields_become_structured_outputs_on_vllm() {
+    let body =
+        r#"{"model":"m","messages":[],"guided_choice":["yes","no"],"guided_decoding_backend":"x"}"#;
+    let (value, out) = send(body, &target("vllm")).unwrap();
+    let expected = json!({"model":"m","messages":[],"structured_outputs":{"choice":["yes","no"]}});
+    assert_eq!(value, expected);
+    assert_eq!(out.losses.len(), 1);
+    let both = r#"{"model":"m","messages":[],"guided_choice":["a"],"structured_outputs":{}}"#;
+    assert_eq!(send(both, &target("vllm")).unwrap_err().code, Code::InvalidValue);
+}
+
+#[test]
+fn a_developer_message_becomes_a_system_message_where_needed() {
+    let body = r#"{"model":"m","messages":[{"content":"developer","role":"developer"},{"role":"user","content":"a developer"}]}"#;
+    let (value, _) = send(body, &target("llamacpp")).unwrap();
+    assert_eq!(value["messages"][0], json!({"content":"developer","role":"system"}));
+    assert_eq!(value["messages"][1]["content"], "a developer");
+    let (value, _) = send(body, &target("openai")).unwrap();
+    assert_eq!(value["messages"][0]["role"], "developer");
+}
+
+#[test]
+fn the_variants_system_prompt_comes_first_and_alone() {
+    let settings =
+        VariantSettings { system_prompt: Some("Be \"brief\".".into()), ..Default::default() };
+    let target = Target { settings, ..target("llamacpp") };
+    let first = |messages: &str| {
+        let body = format!(r#"{{"model":"m","messages":{messages}}}"#);
+        let (value, _) = send(&body, &target).unwrap();
+        (value["messages"][0].clone(), value["messages"].as_array().unwrap().len())
+    };
+    let own = json!({"role":"system","content":"Be \"brief\"."});
+    assert_eq!(first("[ ]"), (own.clone(), 1));
+    assert_eq!(first(r#"[{"role":"user","content":"x"}]"#), (own, 2));
+    let joined = json!({"role":"system","content":"Be \"brief\".\n\nold"});
+    assert_eq!(first(r#"[{"role":"developer","content":"old"}]"#), (joined, 1));
+    let parts = first(r#"[{"role":"system","content":[{"type":"text","text":"old"}]}]"#);
+    assert_eq!(parts.0["content"][0]["text"], "Be \"brief\".");
+    assert_eq!(parts.0["content"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_variants_defaults_do_not_override_the_request() {
+    let settings = VariantSettings {
+        temperature: Some(0.5),
+        top_p: Some(0.9),
+        max_tokens: Some(100),
+        seed: Some(-1),
+        ..Default::default()
+    };
+    let target = Target { settings, ..target("openai") };
+    let body = r#"{"model":"m","messages":[],"temperature":null,"top_p":1,"max_tokens":5}"#;
+    let (value, _) = send(body, &target).unwrap();
+    let expected =
+        json!({"model":"m","messages":[],"temperature":0.5,"top_p":1,"max_tokens":5,"seed":-1});
+    assert_eq!(value, expected);
+    let (value, _) = send(HI, &target).unwrap();
+    assert_eq!(value["max_completion_tokens"], 100);
+}
+
+#[test]
+fn tools_are_not_sent_to_a_model_without_them() {
+    let body = r#"{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"auto"}"#;
+    let capabilities = crate::Capabilities { tools: Some(false), images: Some(false) };
+    let none = Target { capabilities, ..target("llamacpp") };
+    assert_eq!(send(body, &none).unwrap_err().param.as_deref(), Some("tools"));
+    assert!(send(body, &target("llamacpp")).is_ok());
+    let image = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"u"}}]}]}"#;
+    assert_eq!(send(image, &none).unwrap_err().param.as_deref(), Some("messages"));
+}
+
+proptest! {
+    #[test]
+    fn only_what_is_rewritten_changes(
+        temperature in proptest::option::of(0.0_f64..2.0),
+        stop in proptest::option::of("[a-z\"\\\\]{1,4}"),
+        number in "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,4})?([eE][+-]?[0-9]{1,2})?",
+        model in "[a-z\"\u{e9}/:]{1,9}",
+    ) {
+        // The number is kept as text: a parse and a write would change `1e2` and long integers.
+        let mut body = format!(r#"{{"odd" :  {number},"model":"old","messages" : [ ]"#);
+        if let Some(t) = temperature {
+            let _ = write!(body, r#","temperature":{t}"#);
+        }
+        if let Some(stop) = &stop {
+            let _ = write!(body, r#","stop":{}"#, serde_json::to_string(stop).unwrap());
+        }
+        body.push('}');
+        let target = Target { model: Some(Arc::from(model.as_str())), ..target("vllm") };
+        let (value, out) = send(&body, &target).unwrap();
+        prop_assert_eq!(&value["model"], &Value::from(model.as_str()));
+        let expected = body.replacen("\"old\"", &serde_json::to_string(&model).unwrap(), 1);
+        prop_assert_eq!(String::from_utf8(out.body.concat()).unwrap(), expected);
+    }
+
+    #[test]
+    fn no_accepted_body_makes_adapting_panic(
+        bytes in "\\{\"model\":\"m\",\"messages\":[\\[\\]{}\":,a-c ]{0,20}[^\u{0}]{0,30}\\}",
+        lenient in any::<bool>(),
+    ) {
+        let body = Bytes::from(bytes);
+        if let Ok(head) = Head::read(Endpoint::ChatCompletions, &body) {
+            for provider in crate::PROVIDERS {
+                let settings = VariantSettings { system_prompt: Some("s".into()), ..Default::default() };
+                let unsupported = if lenient { Unsupported::Lenient } else { Unsupported::Strict };
+                let target = Target { unsupported, settings, ..Target::untouched(provider) };
+                let _ = adapt(&head, &body, &target);
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The head of a request: the few fields that routing and adapting act on, and where each top-level
+//! member lies in the body.
+//!
+//! One pass over the body; it borrows nothing, so that body and head travel together. The pass checks
+//! the whole body: UTF-8, JSON syntax, nesting, the types of the fields that are read, and that no
+//! known field is given twice (of two models one engine takes the first, another the last: the policy
+//! must have judged the one that is served).
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cutover_units::Code;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::endpoint::Endpoint;
+use crate::errors::Fault;
+use crate::json;
+
+mod key;
+
+pub use key::Key;
+
+/// One top-level member of the body.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) key: Key,
+    /// Where the value lies in the body.
+    pub(crate) value: Range<usize>,
+}
+
+/// What was read of a request. Holds no prompt text.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The endpoint that was asked.
+    pub endpoint: Endpoint,
+    /// The model that was asked for, decoded.
+    pub model: Arc<str>,
+    /// Whether the answer shall be a stream.
+    pub stream: bool,
+    /// Whether the client wants the usage chunk at a stream's end.
+    pub include_usage: bool,
+    /// How many choices are wanted.
+    pub n: u32,
+    /// `user`, if given.
+    pub user: Option<Box<str>>,
+    /// `safety_identifier`, if given.
+    pub safety_identifier: Option<Box<str>>,
+    /// `prompt_cache_key`, if given.
+    pub prompt_cache_key: Option<Box<str>>,
+    /// The limit on generated tokens: `max_completion_tokens`, else `max_tokens`.
+    pub max_tokens: Option<u64>,
+    /// Whether tools (or deprecated functions) are offered.
+    pub has_tools: bool,
+    /// Whether the answer's form is constrained (`response_format` other than text).
+    pub has_response_format: bool,
+    /// Tokens of the prompt, *estimated* as a quarter of the bytes of messages, prompt or input.
+    pub est_prompt_tokens: u64,
+    pub(crate) members: Vec<Member>,
+    /// The body's length, to tell a head that is used with another body.
+    pub(crate) body_len: usize,
+}
+
+/// Bytes of a token in the estimate of the prompt's size: the usual figure for English text.
+const BYTES_PER_TOKEN: u64 = 4;
+
+impl Head {
+    /// Reads the head and checks the body.
+    pub fn read(endpoint: Endpoint, body: &Bytes) -> Result<Self, Fault> {
+        let text = std::str::from_utf8(body).map_err(|e| {
+            let at = e.valid_up_to();
+            Fault::new(Code::InvalidJson, format!("the body is not valid UTF-8 (byte {at})"))
+        })?;
+        if json::too_deep(body) {
+            let message = format!("the body nests deeper than {} levels", json::DEPTH_MAX);
+            return Err(Fault::new(Code::InvalidJson, message));
+        }
+        let members = scan(text)?;
+        let head = Self {
+            endpoint,
+            model: Arc::from(""),
+            stream: false,
+            include_usage: false,
+            n: 1,
+            user: None,
+            safety_identifier: None,
+            prompt_cache_key: None,
+            max_tokens: None,
+            has_tools: false,
+            has_response_format: false,
+            est_prompt_tokens: 0,
+            members,
+            body_len: body.len(),
+        };
+        head.decode(text)
+    }
+
+    /// The value of a member of `metadata`, if it is there and a string. The body must be the one that
+    /// the head was read from.
+    pub fn metadata(&self, body: &Bytes, key: &str) -> Option<String> {
+        let raw = self.raw(body, Key::Metadata)?;
+        let mut found = None;
+        let _ = json::members(raw, |name, value| {
+            if name == key {
+                found = serde_json::from_str(value.get()).ok();
+            }
+        });
+        found
+    }
+
+    /// The hint `priority` (`cost` or `quality`) in `metadata`.
+    pub fn priority(&self, body: &Bytes) -> Option<String> {
+        self.metadata(body, "priority")
+    }
+
+    /// Whether a message carries an image. Looks at the messages' bytes: ask only if it matters.
+    pub fn has_images(&self, body: &Bytes) -> bool {
+        // An escaped quote cannot stand before the closing one, so this token is no part of a text.
+        self.raw(body, Key::Messages)
+            .is_some_and(|raw| memchr::memmem::find(raw.as_bytes(), b"\"image_url\"").is_some())
+    }
+
+    /// Whether a message carries audio.
+    pub fn has_audio(&self, body: &Bytes) -> bool {
+        self.raw(body, Key::Messages)
+            .is_some_and(|raw| memchr::memmem::find(raw.as_bytes(), b"\"input_audio\"").is_some())
+    }
+
+    /// A known member's raw text; null counts as absent.
+    pub(crate) fn raw<'a>(&self, body: &'a Bytes, key: Key) -> Option<&'a str> {
+        let member = self.members.iter().find(|m| m.key == key)?;
+        let raw = self.text(body, &member.value);
+        (raw != "null").then_some(raw)
+    }
+
+    /// A part of the body as text; empty if the head belongs to another body.
+    pub(crate) fn text<'a>(&self, body: &'a Bytes, range: &Range<usize>) -> &'a str {
+        let part = if body.len() == self.body_len { body.get(range.clone()) } else { None };
+        part.and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
+    }
+
+    fn decode(mut self, text: &str) -> Result<Self, Fault> {
+        let prompt = Key::prompt_of(self.endpoint);
+        let mut prompt_seen = false;
+        let (mut tokens, mut completion_tokens) = (None, None);
+        let mut model = None;
+        let members = std::mem::take(&mut self.members);
+        for member in &members {
+            let raw = &text[member.value.clone()];
+            if member.key == prompt {
+                prompt_seen = raw != "null";
+                check_prompt(self.endpoint, raw)?;
+                self.est_prompt_tokens = raw.len() as u64 / BYTES_PER_TOKEN;
+            }
+            match member.key {
+                Key::Model => model = read::<String>(raw, "model", "a string")?,
+                Key::Stream => self.stream = flag(raw, "stream")?,
+                Key::StreamOptions => self.include_usage = include_usage(raw)?,
+                Key::N => self.n = read(raw, "n", "a positive integer")?.unwrap_or(1),
+                Key::User => self.user = read(raw, "user", "a string")?,
+                Key::SafetyIdentifier => {
+                    self.safety_identifier = read(raw, "safety_identifier", "a string")?;
+                }
+                Key::PromptCacheKey => {
+                    self.prompt_cache_key = read(raw, "prompt_cache_key", "a string")?;
+                }
+                Key::MaxTokens => tokens = read(raw, "max_tokens", "a non-negative integer")?,
+                Key::MaxCompletionTokens => {
+                    let name = "max_completion_tokens";
+                    completion_tokens = read(raw, name, "a non-negative integer")?;
+                }
+                Key::Tools | Key::Functions => {
+                    self.has_tools |= tools(raw, member.key.name())?;
+                }
+                Key::Metadata => container(raw, "metadata", b'{', "an object")?,
+                Key::ResponseFormat => self.has_response_format = response_format(raw)?,
+                _ => {}
+            }
+        }
+        self.members = members;
+        self.max_tokens = completion_tokens.or(tokens);
+        let model = model.ok_or_else(|| Fault::missing("model"))?;
+        if model.is_empty() {
+            return Err(Fault::of(Code::InvalidValue, "model", "'model' must not be empty"));
+        }
+        if !prompt_seen {
+            return Err(Fault::missing(self.endpoint.prompt_field()));
+        }
+        if self.n == 0 {
+            return Err(Fault::of(Code::InvalidValue, "n", "'n' must be at least 1"));
+        }
+        // An embedding is never a stream, whatever the field says.
+        self.stream &= self.endpoint != Endpoint::Embeddings;
+        self.model = model.into();
+        Ok(self)
+    }
+}
+
+/// Lists the members; checks syntax, and that no known one comes twice.
+fn scan(text: &str) -> Result<Vec<Member>, Fault> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let scan = Scan { text, repeated: None };
+    let result = serde::Deserializer::deserialize_map(&mut reader, scan)
+        .and_then(|found| reader.end().map(|()| found));
+    match result {
+        Ok((_, Some(key))) => Err(json::repeated(key.name())),
+        Ok((members, None)) => Ok(members),
+        Err(e) if e.is_data() => {
+            Err(Fault::new(Code::InvalidType, "the body must be a JSON object"))
+        }
+        Err(e) => Err(json::fault_of(text, "", &e)),
+    }
+}
+
+struct Scan<'a> {
+    text: &'a str,
+    repeated: Option<Key>,
+}
+
+impl<'de> Visitor<'de> for Scan<'de> {
+    type Value = (Vec<Member>, Option<Key>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::with_capacity(16);
+        let mut seen = 0_u128;
+        while let Some(key) = map.next_key_seed(json::KeySeed(Key::from_name))? {
+            let raw: &'de RawValue = map.next_value()?;
+            if key != Key::Other {
+                let bit = 1_u128 << (key as u32);
+                if seen & bit != 0 {
+                    self.repeated = Some(key);
+                }
+                seen |= bit;
+            }
+            members.push(Member { key, value: json::range_in(self.text, raw.get()) });
+        }
+        Ok((members, self.repeated))
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(
+    raw: &str,
+    param: &str,
+    expected: &str,
+) -> Result<Option<T>, Fault> {
+    serde_json::from_str(raw).map_err(|_| Fault::wrong_type(param, expected))
+}
+
+fn flag(raw: &str, param: &str) -> Result<bool, Fault> {
+    match raw {
+        "true" => Ok(true),
+        "false" | "null" => Ok(false),
+        _ => Err(Fault::wrong_type(param, "a boolean")),
+    }
+}
+
+fn container(raw: &str, param: &str, open: u8, expected: &str) -> Result<(), Fault> {
+    if raw == "null" || raw.as_bytes().first() == Some(&open) {
+        return Ok(());
+    }
+    Err(Fault::wrong_type(param, expected))
+}
+
+fn check_prompt(endpoint: Endpoint, raw: &str) -> Result<(), Fault> {
+    let param = endpoint.prompt_field();
+    match endpoint {
+        Endpoint::ChatCompletions => container(raw, param, b'[', "an array"),
+        Endpoint::Completions | Endpoint::Embeddings => match raw.as_bytes().first() {
+            Some(b'"' | b'[') => Ok(()),
+            _ if raw == "null" => Ok(()),
+            _ => Err(Fault::wrong_type(param, "a string or an array")),
+        },
+    }
+}
+
+fn include_usage(raw: &str) -> Result<bool, Fault> {
+    container(raw, "stream_options", b'{', "an object")?;
+    if raw == "null" {
+        return Ok(false);
+    }
+    let mut asked = false;
+    let mut wrong = None;
+    let _ = json::members(raw, |key, value| {
+        if key == "include_usage" {
+            match flag(value.get(), "stream_options.include_usage") {
+                Ok(value) => asked = value,
+                Err(fault) => wrong = Some(fault),
+            }
+        }
+    });
+    wrong.map_or(Ok(asked), Err)
+}
+
+/// Whether there are tools; each must be an object, as must its schema.
+fn tools(raw: &str, param: &str) -> Result<bool, Fault> {
+    container(raw, param, b'[', "an array")?;
+    if raw == "null" {
+        return Ok(false);
+    }
+    let items: Vec<&RawValue> = read_list(raw);
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("{param}[{index}]");
+        container(item.get(), &path, b'{', "an object")?;
+        let mut wrong = None;
+        let mut schema = |path: &str, value: &str| {
+            if let Err(fault) = container(value, path, b'{', "an object (a JSON schema)") {
+                wrong.get_or_insert(fault);
+            }
+        };
+        let _ = json::members(item.get(), |key, value| match key {
+            "parameters" => schema(&format!("{path}.parameters"), value.get()),
+            "function" if value.get().starts_with('{') => {
+                let _ = json::members(value.get(), |key, value| {
+                    if key == "parameters" {
+                        schema(&format!("{path}.function.parameters"), value.get());
+                    }
+                });
+            }
+            _ => {}
+        });
+        if let Some(fault) = wrong {
+            return Err(fault);
+        }
+    }
+    Ok(!items.is_empty())
+}
+
+fn read_list(raw: &str) -> Vec<&RawValue> {
+    serde_json::from_str(raw).unwrap_or_default()
+}
+
+fn response_format(raw: &str) -> Result<bool, Fault> {
+    container(raw, "response_format", b'{', "an object")?;
+    if raw == "null" {
+        return Ok(false);
+    }
+    let mut kind = None;
+    let _ = json::members(raw, |key, value| {
+        if key == "type" {
+            kind = serde_json::from_str::<String>(value.get()).ok();
+        }
+    });
+    Ok(kind.as_deref() != Some("text"))
+}
+
+#[cfg(test)]
+mod tests;

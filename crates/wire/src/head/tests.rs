@@ -1,0 +1,178 @@
+use super::*;
+use proptest::prelude::*;
+use std::fmt::Write as _;
+
+fn chat(body: &str) -> Result<Head, Fault> {
+    Head::read(Endpoint::ChatCompletions, &Bytes::copy_from_slice(body.as_bytes()))
+}
+
+fn param(body: &str) -> (Code, Option<String>) {
+    let fault = chat(body).expect_err(body);
+    (fault.code, fault.param)
+}
+
+#[test]
+fn routed_fields_are_read() {
+    let body = Bytes::from_static(
+        br#" { "model": "a\u0062c", "stream":true, "stream_options":{"include_usage":true},
+        "n":2,"user":"u","safety_identifier":"s","prompt_cache_key":"k","max_tokens":5,
+        "max_completion_tokens":7,"metadata":{"use_case":"x","priority":"cost","odd":1},
+        "tools":[{"type":"function","function":{"name":"f","parameters":{}}}],
+        "response_format":{"type":"json_object"},"client_metadata":{"a":[1]},
+        "messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}]} "#,
+    );
+    let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+    assert_eq!(&*head.model, "abc");
+    assert!(head.stream && head.include_usage && head.has_tools && head.has_response_format);
+    assert_eq!((head.n, head.max_tokens), (2, Some(7)));
+    assert_eq!(head.user.as_deref(), Some("u"));
+    assert_eq!(head.safety_identifier.as_deref(), Some("s"));
+    assert_eq!(head.prompt_cache_key.as_deref(), Some("k"));
+    assert_eq!(head.metadata(&body, "use_case").as_deref(), Some("x"));
+    assert_eq!(head.priority(&body).as_deref(), Some("cost"));
+    assert_eq!(head.metadata(&body, "odd"), None);
+    assert!(head.has_images(&body) && !head.has_audio(&body));
+    assert!(head.est_prompt_tokens > 10);
+}
+
+#[test]
+fn text_that_talks_about_images_is_no_image() {
+    let body = Bytes::from_static(
+        br#"{"model":"m","messages":[{"role":"user","content":"send \"image_url\" please"}]}"#,
+    );
+    let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+    assert!(!head.has_images(&body));
+}
+
+#[test]
+fn a_wrong_type_names_its_field() {
+    let cases = [
+        (r#"{"model":1,"messages":[]}"#, "model"),
+        (r#"{"model":"m","messages":{}}"#, "messages"),
+        (r#"{"model":"m","messages":[],"stream":"yes"}"#, "stream"),
+        (r#"{"model":"m","messages":[],"stream_options":1}"#, "stream_options"),
+        (
+            r#"{"model":"m","messages":[],"stream_options":{"include_usage":3}}"#,
+            "stream_options.include_usage",
+        ),
+        (r#"{"model":"m","messages":[],"n":1.5}"#, "n"),
+        (r#"{"model":"m","messages":[],"n":-1}"#, "n"),
+        (r#"{"model":"m","messages":[],"user":{}}"#, "user"),
+        (r#"{"model":"m","messages":[],"metadata":[]}"#, "metadata"),
+        (r#"{"model":"m","messages":[],"max_tokens":"x"}"#, "max_tokens"),
+        (r#"{"model":"m","messages":[],"tools":{}}"#, "tools"),
+        (r#"{"model":"m","messages":[],"tools":["x"]}"#, "tools[0]"),
+        (
+            r#"{"model":"m","messages":[],"tools":[{"function":{"parameters":[]}}]}"#,
+            "tools[0].function.parameters",
+        ),
+        (r#"{"model":"m","messages":[],"response_format":"json"}"#, "response_format"),
+    ];
+    for (body, name) in cases {
+        assert_eq!(param(body), (Code::InvalidType, Some(name.into())), "{body}");
+    }
+}
+
+#[test]
+fn missing_and_empty_fields_are_told() {
+    assert_eq!(param("{}"), (Code::MissingField, Some("model".into())));
+    assert_eq!(param(r#"{"model":null}"#), (Code::MissingField, Some("model".into())));
+    assert_eq!(param(r#"{"model":"m"}"#), (Code::MissingField, Some("messages".into())));
+    assert_eq!(param(r#"{"model":"","messages":[]}"#), (Code::InvalidValue, Some("model".into())));
+    assert_eq!(
+        param(r#"{"model":"m","messages":[],"n":0}"#),
+        (Code::InvalidValue, Some("n".into()))
+    );
+}
+
+#[test]
+fn a_repeated_known_field_is_refused_however_it_is_spelt() {
+    let plain = r#"{"model":"a","messages":[],"model":"b"}"#;
+    assert_eq!(param(plain), (Code::InvalidValue, Some("model".into())));
+    let escaped = r#"{"model":"a","messages":[],"m\u006fdel":"b"}"#;
+    assert_eq!(param(escaped), (Code::InvalidValue, Some("model".into())));
+    assert!(chat(r#"{"model":"a","messages":[],"zzz":1,"zzz":2}"#).is_ok());
+}
+
+#[test]
+fn malformed_bodies_are_refused() {
+    let garbage: [&[u8]; 10] = [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b"{\"model\":\"m\",\"messages\":[]}x",
+        b"{\"model\":\"m\",\"messages\":[],\"x\":nul}",
+        b"{\"model\":\"m\",\"messages\":[],\"x\":\"\xff\"}",
+        b"{\"model\":\"m\",\"messages\":[],\"x\":\"\n\"}",
+        b"{\"model\":\"m\",\"messages\":[],}",
+        b"\xef\xbb\xbf{}",
+    ];
+    for body in garbage {
+        let fault = Head::read(Endpoint::ChatCompletions, &Bytes::from_static(body)).unwrap_err();
+        assert!(
+            matches!(fault.code, Code::InvalidJson | Code::InvalidType),
+            "{body:?} gave {fault:?}"
+        );
+    }
+    let deep =
+        format!(r#"{{"model":"m","messages":[],"x":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+    assert_eq!(param(&deep).0, Code::InvalidJson);
+}
+
+#[test]
+fn a_value_named_null_by_whitespace_is_absent() {
+    let head =
+        chat("{\"model\":\"m\",\"messages\":[],\"n\": null ,\"max_tokens\":\tnull}").unwrap();
+    assert_eq!((head.n, head.max_tokens), (1, None));
+}
+
+#[test]
+fn prompts_and_inputs_may_be_texts_or_lists() {
+    for (endpoint, field) in [(Endpoint::Completions, "prompt"), (Endpoint::Embeddings, "input")] {
+        for ok in ["\"x\"", "[\"x\"]", "[1,2]", "[[1],[2]]"] {
+            let body = format!(r#"{{"model":"m","{field}":{ok},"stream":true}}"#);
+            let head = Head::read(endpoint, &Bytes::from(body)).unwrap();
+            assert_eq!(head.stream, endpoint == Endpoint::Completions);
+        }
+        let body = format!(r#"{{"model":"m","{field}":5}}"#);
+        let fault = Head::read(endpoint, &Bytes::from(body)).unwrap_err();
+        assert_eq!(fault.param.as_deref(), Some(field));
+    }
+}
+
+#[test]
+fn a_head_is_not_used_with_another_body() {
+    let body = Bytes::from_static(br#"{"model":"m","messages":[],"metadata":{"a":"b"}}"#);
+    let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+    assert_eq!(head.metadata(&Bytes::from_static(b"{}"), "a"), None);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_head_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let body = Bytes::from(bytes);
+        for endpoint in Endpoint::ALL {
+            let _ = Head::read(endpoint, &body);
+        }
+    }
+
+    #[test]
+    fn member_ranges_hold_their_values(
+        model in "[a-z\"\\\\\u{e9}]{1,12}",
+        extra in proptest::collection::vec(("[a-z]{9,12}", any::<i32>()), 0..6),
+        space in "[ \n\t]{0,3}",
+    ) {
+        let mut text = format!("{space}{{{space}\"model\"{space}:{space}{}", json::string(&model));
+        for (key, value) in &extra {
+            let _ = write!(text, "{space},{space}\"{key}\":{space}{value}");
+        }
+        let _ = write!(text, ",\"messages\":[]{space}}}{space}");
+        let body = Bytes::from(text);
+        let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+        prop_assert_eq!(&*head.model, model.as_str());
+        for (member, (_, value)) in head.members[1..].iter().zip(&extra) {
+            prop_assert_eq!(head.text(&body, &member.value), value.to_string());
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Small tools on raw JSON text: where a value lies in its text, how deep it nests, which field an
+//! error is about.
+
+use std::fmt::{self, Write as _};
+use std::ops::Range;
+
+use cutover_units::Code;
+use memchr::memchr2;
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::errors::Fault;
+
+/// The deepest nesting accepted in a request: what `serde_json` accepts in typed parses, so that a body
+/// that passes the door can also be converted.
+pub(crate) const DEPTH_MAX: usize = 127;
+
+/// Serialises into bytes. Our own types cannot fail to serialise (string keys only, no custom errors);
+/// if one did, the answer would be `null` rather than a panic.
+pub(crate) fn to_vec<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|_| b"null".to_vec())
+}
+
+/// A JSON string literal with its quotes.
+pub(crate) fn string(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
+}
+
+/// Where a borrowed part lies within the whole. The part must be a slice of the whole.
+pub(crate) fn range_in(whole: &str, part: &str) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    start..start + part.len()
+}
+
+/// Whether the text nests deeper than [`DEPTH_MAX`]. The text need not be valid JSON.
+pub(crate) fn too_deep(text: &[u8]) -> bool {
+    // A body with few brackets cannot nest deeply: this count vectorises and settles nearly all.
+    let brackets = text.iter().filter(|&&b| b == b'{' || b == b'[').count();
+    brackets > DEPTH_MAX && depth_of(text) > DEPTH_MAX
+}
+
+fn depth_of(text: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
+    while let Some(&byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'"' => at = string_end(text, at),
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// The position after the closing quote of a string whose content starts at `at`.
+fn string_end(text: &[u8], mut at: usize) -> usize {
+    while let Some(found) = text.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if text[at] == b'"' {
+            return at + 1;
+        }
+        at += 2;
+    }
+    text.len()
+}
+
+/// Parses a typed value out of a part of the request; an error names the field.
+///
+/// `path` is where `text` lies in the body (empty for the whole body).
+pub(crate) fn typed<T: DeserializeOwned>(text: &str, path: &str) -> Result<T, Fault> {
+    serde_json::from_str(text).map_err(|e| fault_of(text, path, &e))
+}
+
+/// [`typed`] for values that borrow from the text.
+pub(crate) fn typed_borrowed<'a, T: Deserialize<'a>>(
+    text: &'a str,
+    path: &str,
+) -> Result<T, Fault> {
+    serde_json::from_str(text).map_err(|e| fault_of(text, path, &e))
+}
+
+/// Turns a parse error into an error about a field, without quoting the client's values: they may be
+/// prompt text, and errors are logged.
+pub(crate) fn fault_of(text: &str, path: &str, error: &serde_json::Error) -> Fault {
+    if !error.is_data() {
+        return Fault::new(
+            Code::InvalidJson,
+            format!(
+                "the body is not valid JSON (line {}, column {})",
+                error.line(),
+                error.column()
+            ),
+        );
+    }
+    let offset = offset_of(text, error.line(), error.column());
+    let mut param = path.to_owned();
+    locate(text, offset, &mut param);
+    let words = error.to_string();
+    if let Some(name) = quoted_after(&words, "missing field `") {
+        join(&mut param, name);
+        return Fault::missing(&param);
+    }
+    if let Some(name) = quoted_after(&words, "duplicate field `") {
+        join(&mut param, name);
+        return repeated(&param);
+    }
+    let expected = words.rsplit_once(", expected ").map(|(_, e)| e);
+    let expected = expected.map_or("another type", |e| e.split(" at line ").next().unwrap_or(e));
+    if words.starts_with("invalid type") {
+        return Fault::wrong_type(&param, expected);
+    }
+    Fault::of(Code::InvalidValue, param.clone(), format!("'{param}' must be {expected}"))
+}
+
+pub(crate) fn repeated(param: &str) -> Fault {
+    // Engines differ in which of two they take; a policy that judged the other would be deceived.
+    Fault::of(Code::InvalidValue, param, format!("'{param}' is given more than once"))
+}
+
+fn quoted_after<'a>(words: &'a str, prefix: &str) -> Option<&'a str> {
+    words.split_once(prefix).and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| name)
+}
+
+fn offset_of(text: &str, line: usize, column: usize) -> usize {
+    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    (before + column).saturating_sub(1).min(text.len())
+}
+
+fn join(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(name);
+}
+
+/// Appends to `path` the members and elements in whose text `offset` lies.
+fn locate(text: &str, offset: usize, path: &mut String) {
+    let lead = text.len() - text.trim_start().len();
+    match text.as_bytes().get(lead) {
+        Some(b'{') => {
+            let mut found = None;
+            let _ = members(text, |key, raw| {
+                let range = range_in(text, raw.get());
+                if found.is_none() && range.contains(&offset) {
+                    found = Some((key.to_owned(), range));
+                }
+            });
+            if let Some((key, range)) = found {
+                join(path, &key);
+                locate(&text[range.clone()], offset - range.start, path);
+            }
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+            let hit = items.iter().map(|raw| range_in(text, raw.get())).enumerate();
+            let hit = hit.into_iter().find(|(_, r)| r.contains(&offset));
+            if let Some((index, range)) = hit {
+                let _ = write!(path, "[{index}]");
+                locate(&text[range.clone()], offset - range.start, path);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Calls `each` for every member of a JSON object, in order, with its decoded key and raw value.
+pub(crate) fn members<'a, F>(text: &'a str, each: F) -> Result<(), serde_json::Error>
+where
+    F: FnMut(&str, &'a RawValue),
+{
+    let mut reader = serde_json::Deserializer::from_str(text);
+    serde::Deserializer::deserialize_map(&mut reader, Members(each))?;
+    reader.end()
+}
+
+struct Members<F>(F);
+
+impl<'de, F> Visitor<'de> for Members<F>
+where
+    F: FnMut(&str, &'de RawValue),
+{
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            (self.0)(&key, map.next_value()?);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a key by passing its text to a function: a plain key is borrowed, an escaped one decoded.
+pub(crate) struct KeySeed<T>(pub(crate) fn(&str) -> T);
+
+impl<'de, T> DeserializeSeed<'de> for KeySeed<T> {
+    type Value = T;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<T> Visitor<'_> for KeySeed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok((self.0)(text))
+    }
+}
+
+/// Skips JSON whitespace from `at`.
+pub(crate) fn skip_space(text: &[u8], mut at: usize) -> usize {
+    while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_strings_only() {
+        assert_eq!(depth_of(br#"{"a":[{"b":"[[[[\"[["}]}"#), 3);
+        assert!(!too_deep("[".repeat(DEPTH_MAX).as_bytes()));
+        assert!(too_deep("[".repeat(DEPTH_MAX + 1).as_bytes()));
+        assert!(!too_deep("[]".repeat(1_000).as_bytes()));
+        assert!(!too_deep(br#""unclosed \"#));
+    }
+
+    #[test]
+    fn a_type_error_names_the_field_and_never_quotes_the_value() {
+        #[derive(serde::Deserialize, Debug)]
+        #[expect(dead_code, reason = "only its errors are of interest")]
+        struct Inner {
+            a: u64,
+        }
+        #[derive(serde::Deserialize, Debug)]
+        #[expect(dead_code, reason = "only its errors are of interest")]
+        struct Outer {
+            list: Vec<Inner>,
+        }
+        let check = |text: &str| typed::<Outer>(text, "").unwrap_err();
+        let fault = check(r#"{"list":[{"a":1},{"a":"a secret"}]}"#);
+        assert_eq!(fault.param.as_deref(), Some("list[1].a"));
+        assert_eq!(fault.message, "'list[1].a' must be u64");
+        assert_eq!(check("{\"list\":\n [{ }]}").param.as_deref(), Some("list[0].a"));
+        assert_eq!(check("{}").param.as_deref(), Some("list"));
+        assert_eq!(check("{}").code, Code::MissingField);
+        assert_eq!(check("{").code, Code::InvalidJson);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_tools_panic(text in ".{0,60}") {
+            let _ = too_deep(text.as_bytes());
+            let _ = depth_of(text.as_bytes());
+            let _ = typed::<Vec<u64>>(&text, "x");
+            let _ = typed::<std::collections::BTreeMap<String, Vec<u8>>>(&text, "");
+        }
+    }
+}

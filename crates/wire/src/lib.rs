@@ -1,0 +1,31 @@
+//! Provider JSON, and only here: what a client asked, what a target must be sent, and what came back.
+//!
+//! Pure: no I/O, no clock, no randomness. Ids and times that a client sees come in as a [`Mint`].
+//!
+//! The rules this crate keeps:
+//! - A request is typed only where it is acted on ([`head::Head`]); every other byte reaches a target of
+//!   the same dialect untouched, because [`adapt::adapt`] edits by byte range instead of re-writing.
+//! - What a target cannot do is refused by name or reported as a [`Loss`], never dropped silently.
+//! - A stream succeeded only if a non-null `finish_reason` was seen ([`stream::Tap`]).
+//! - No bytes, however wrong, make anything here panic.
+//! - No `Debug` output and no error holds prompt or completion text.
+
+pub mod adapt;
+mod endpoint;
+pub mod errors;
+pub mod head;
+mod json;
+mod mint;
+pub mod openai;
+pub mod providers;
+mod target;
+mod usage;
+
+pub use adapt::{Loss, LossAction, Outgoing, ReplyPlan};
+pub use endpoint::Endpoint;
+pub use errors::Fault;
+pub use head::Head;
+pub use mint::Mint;
+pub use providers::{PROVIDERS, Provider};
+pub use target::{Capabilities, OllamaSettings, Target, Think, Unsupported, VariantSettings};
+pub use usage::{Finish, Usage};

@@ -1,0 +1,102 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`.
+
+use serde::{Deserialize, Serialize};
+
+/// The list.
+#[derive(Debug, Clone, Serialize)]
+pub struct List {
+    /// Always `list`.
+    pub object: &'static str,
+    /// The models.
+    pub data: Vec<Model>,
+}
+
+impl List {
+    /// A list of models.
+    pub fn new(data: Vec<Model>) -> Self {
+        Self { object: "list", data }
+    }
+}
+
+/// One model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Model {
+    /// Its name.
+    pub id: String,
+    /// Always `model`.
+    pub object: &'static str,
+    /// Seconds since the epoch; 0 if not known.
+    pub created: u64,
+    /// Who serves it.
+    pub owned_by: String,
+}
+
+impl Model {
+    /// A model by name.
+    pub fn new(id: impl Into<String>, created: u64, owned_by: impl Into<String>) -> Self {
+        Self { id: id.into(), object: "model", created, owned_by: owned_by.into() }
+    }
+}
+
+/// What cutover reads from an upstream's list, over all engines: names and, where the engine tells it,
+/// the context length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The model's name.
+    pub id: String,
+    /// Tokens of context per request, if told (vLLM `max_model_len`, llama-server `meta.n_ctx`).
+    pub context_tokens: Option<u64>,
+}
+
+/// Reads an upstream's `/v1/models`. `None` if it is no such list.
+pub fn read_list(body: &[u8]) -> Option<Vec<Listed>> {
+    #[derive(Deserialize)]
+    struct Wire {
+        data: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        id: String,
+        #[serde(default)]
+        max_model_len: Option<u64>,
+        #[serde(default)]
+        meta: Option<Meta>,
+    }
+    #[derive(Deserialize)]
+    struct Meta {
+        #[serde(default)]
+        n_ctx: Option<u64>,
+    }
+    let wire: Wire = serde_json::from_slice(body).ok()?;
+    let listed = wire.data.into_iter().map(|entry| Listed {
+        context_tokens: entry.max_model_len.or(entry.meta.and_then(|m| m.n_ctx)),
+        id: entry.id,
+    });
+    Some(listed.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_real_engines_are_read() {
+        let vllm = br#"{"object":"list","data":[{"id":"smollm2-135m","object":"model","created":1795250099,"owned_by":"vllm","root":"x","parent":null,"max_model_len":1024}]}"#;
+        let ollama = br#"{"object":"list","data":[{"id":"smollm2:135m","object":"model","created":1795250501,"owned_by":"library"}]}"#;
+        let llama = br#"{"models":[],"data":[{"id":"a","meta":{"n_ctx":2048,"n_params":1}}]}"#;
+        let context = |body: &[u8]| read_list(body).unwrap()[0].context_tokens;
+        assert_eq!(context(vllm), Some(1024));
+        assert_eq!(context(ollama), None);
+        assert_eq!(context(llama), Some(2048));
+        assert_eq!(read_list(b"<html>"), None);
+    }
+
+    #[test]
+    fn our_list_has_the_required_keys() {
+        let list = List::new(vec![Model::new("m", 1, "cutover")]);
+        assert_eq!(
+            crate::openai::write(&list),
+            r#"{"object":"list","data":[{"id":"m","object":"model","created":1,"owned_by":"cutover"}]}"#
+        );
+    }
+}

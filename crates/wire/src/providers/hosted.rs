@@ -1,0 +1,45 @@
+//! Cloud services, and anything that only says it speaks the OpenAI dialect.
+
+use super::{Auth, Dialect, Provider, Quirks};
+use crate::endpoint::Endpoint;
+
+/// OpenAI itself: the dialect's owner, so nothing is mapped.
+pub(super) static OPENAI: Provider = Provider {
+    name: "openai",
+    dialect: Dialect::OpenAi,
+    default_base: Some("https://api.openai.com/v1"),
+    key_env: Some("OPENAI_API_KEY"),
+    auth: Auth::Bearer,
+    self_hosted: false,
+    endpoints: &Endpoint::ALL,
+    quirks: Quirks {
+        developer_as_system: false,
+        usage_of_one_choice: false,
+        completions_like_chat: false,
+        new_limit_name: true,
+        client_faults_as_500: false,
+    },
+    rules: &[],
+    doc: "OpenAI's own API. Requests are passed on byte for byte.",
+};
+
+/// OpenRouter, LiteLLM, LM Studio and whoever else: what they can do is theirs to say.
+pub(super) static COMPATIBLE: Provider = Provider {
+    name: "openai-compatible",
+    dialect: Dialect::OpenAi,
+    default_base: None,
+    key_env: None,
+    auth: Auth::OptionalBearer,
+    self_hosted: false,
+    endpoints: &Endpoint::ALL,
+    quirks: Quirks {
+        developer_as_system: false,
+        usage_of_one_choice: false,
+        completions_like_chat: false,
+        new_limit_name: false,
+        client_faults_as_500: false,
+    },
+    rules: &[],
+    doc: "Any service with an OpenAI-style API (OpenRouter, LiteLLM, LM Studio ...). Requests are \
+          passed on byte for byte; unknown fields are the service's to judge.",
+};

@@ -1,0 +1,120 @@
+//! Where a request goes: what the router knows about one variant, as far as wire needs it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::providers::Provider;
+
+/// What happens to a field that the target cannot act on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unsupported {
+    /// The request is refused with a 400 that names the field.
+    #[default]
+    Strict,
+    /// The field is dropped and reported as a [`crate::Loss`].
+    Lenient,
+}
+
+/// What is known about the model behind the target. `None` means not known: the request is sent and
+/// the engine decides.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether the model can be given tools. llama-server drops them without a word if not.
+    pub tools: Option<bool>,
+    /// Whether the model sees images.
+    pub images: Option<bool>,
+}
+
+/// Ollama's `think` field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Think {
+    /// No thinking.
+    Off,
+    /// Thinking at the model's own level.
+    On,
+    /// `low`
+    Low,
+    /// `medium`
+    Medium,
+    /// `high`
+    High,
+}
+
+/// What only Ollama's native API can be told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OllamaSettings {
+    /// Context length in tokens. A change reloads the model: use one value per model.
+    pub num_ctx: Option<u32>,
+    /// How long the model stays loaded, such as `10m`, `-1` (for ever) or a number of seconds.
+    pub keep_alive: Option<String>,
+    /// Thinking, if the request does not say (`reasoning_effort`).
+    pub think: Option<Think>,
+    /// Lets Ollama cut a prompt that does not fit. Off: such a prompt is an error, as with any other
+    /// engine; Ollama's own default would answer from a part of the prompt and say nothing.
+    pub truncate: bool,
+    /// Sends `/v1/completions` through the model's chat template, as Ollama's own `/v1` does. Off: the
+    /// prompt is continued as it stands, which is what the endpoint means everywhere else.
+    pub completions_use_template: bool,
+}
+
+/// A variant's own settings: defaults for what the request leaves open, and a system prompt.
+#[derive(Clone, Default, PartialEq)]
+pub struct VariantSettings {
+    /// Put before the request's own messages (joined to its system message if it has one).
+    pub system_prompt: Option<String>,
+    /// Used where the request has no `temperature`.
+    pub temperature: Option<f64>,
+    /// Used where the request has no `top_p`.
+    pub top_p: Option<f64>,
+    /// Used where the request has neither `max_tokens` nor `max_completion_tokens`.
+    pub max_tokens: Option<u64>,
+    /// Used where the request has no `seed`.
+    pub seed: Option<i64>,
+    /// For Ollama only.
+    pub ollama: OllamaSettings,
+}
+
+impl fmt::Debug for VariantSettings {
+    /// The system prompt is shown by its length only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VariantSettings")
+            .field("system_prompt_bytes", &self.system_prompt.as_ref().map(String::len))
+            .field("temperature", &self.temperature)
+            .field("top_p", &self.top_p)
+            .field("max_tokens", &self.max_tokens)
+            .field("seed", &self.seed)
+            .field("ollama", &self.ollama)
+            .finish()
+    }
+}
+
+/// Where a request goes. Made once per variant when a snapshot is built, and shared by its requests.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The provider's row.
+    pub provider: &'static Provider,
+    /// The model name that the upstream knows; `None` sends the client's own.
+    pub model: Option<Arc<str>>,
+    /// What happens to fields that the target cannot act on.
+    pub unsupported: Unsupported,
+    /// Whether answers carry our ids and the client's model name instead of the upstream's.
+    pub mint: bool,
+    /// What is known about the model.
+    pub capabilities: Capabilities,
+    /// The variant's own settings.
+    pub settings: VariantSettings,
+}
+
+impl Target {
+    /// A target that changes nothing: the default upstream.
+    pub fn untouched(provider: &'static Provider) -> Self {
+        Self {
+            provider,
+            model: None,
+            unsupported: Unsupported::Strict,
+            mint: false,
+            capabilities: Capabilities::default(),
+            settings: VariantSettings::default(),
+        }
+    }
+}
