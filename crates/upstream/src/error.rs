@@ -1,0 +1,147 @@
+//! Why a request got no response.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::address::InstanceAddress;
+
+/// The kinds of failure before a response's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SendErrorKind {
+    /// The host's name could not be resolved.
+    Dns,
+    /// Nothing listens at the address.
+    Refused,
+    /// The connection could not be made for another reason.
+    Connect,
+    /// No connection in time.
+    ConnectTimeout,
+    /// The TLS handshake failed: wrong certificate, wrong protocol.
+    Tls,
+    /// No response head in time.
+    FirstByteTimeout,
+    /// The server closed or reset the connection before the response's head was complete.
+    Closed,
+    /// What came back is not an HTTP response we accept: garbage, both `content-length` and
+    /// `transfer-encoding`, several lengths, a compression nobody asked for, a protocol switch.
+    Protocol,
+    /// All connections are in use and the queue for them is full, or the wait for one was too long.
+    TooManyConnections,
+}
+
+impl SendErrorKind {
+    /// The kind's word in metrics labels and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::Closed => "closed",
+            Self::Protocol => "protocol",
+            Self::TooManyConnections => "too_many_connections",
+        }
+    }
+
+    /// Whether a deadline ran out (the client sees 504 rather than 503).
+    pub fn is_timeout(self) -> bool {
+        matches!(self, Self::ConnectTimeout | Self::FirstByteTimeout)
+    }
+}
+
+/// A request that got no response. Its side is always the upstream; [`TooManyConnections`] is our
+/// protection of it.
+///
+/// The text names the instance's `host:port` and never a path, a header or a body.
+///
+/// [`TooManyConnections`]: SendErrorKind::TooManyConnections
+#[derive(Debug)]
+pub struct SendError {
+    kind: SendErrorKind,
+    anything_sent: bool,
+    instance: Arc<str>,
+    detail: Detail,
+}
+
+/// What the kind does not say.
+#[derive(Debug)]
+pub(crate) enum Detail {
+    After(Duration),
+    Text(&'static str),
+    Cause(Box<dyn Error + Send + Sync>),
+}
+
+impl SendError {
+    pub(crate) fn new(kind: SendErrorKind, instance: &Arc<str>, detail: Detail) -> Self {
+        Self { kind, anything_sent: false, instance: Arc::clone(instance), detail }
+    }
+
+    pub(crate) fn after_sending(mut self, anything_sent: bool) -> Self {
+        self.anything_sent = anything_sent;
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> SendErrorKind {
+        self.kind
+    }
+
+    /// Whether a byte of the request left this process. If so the engine may have worked on it, and
+    /// asking again may be paid twice.
+    pub fn anything_sent(&self) -> bool {
+        self.anything_sent
+    }
+
+    /// Whether the request may be sent again, anywhere, with no risk of being worked on twice.
+    pub fn retry_safe(&self) -> bool {
+        !self.anything_sent
+    }
+
+    /// The instance, as `host:port`.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+}
+
+impl InstanceAddress {
+    /// An error of this instance.
+    pub(crate) fn error(&self, kind: SendErrorKind, detail: Detail) -> SendError {
+        SendError::new(kind, self.shared_label(), detail)
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            SendErrorKind::Dns => "the host's name could not be resolved",
+            SendErrorKind::Refused => "the connection was refused",
+            SendErrorKind::Connect => "the connection failed",
+            SendErrorKind::ConnectTimeout => "no connection in time",
+            SendErrorKind::Tls => "the TLS handshake failed",
+            SendErrorKind::FirstByteTimeout => "no response in time",
+            SendErrorKind::Closed => "the connection was closed before a response",
+            SendErrorKind::Protocol => "the response is not acceptable HTTP",
+            SendErrorKind::TooManyConnections => "all connections are in use",
+        };
+        write!(f, "{}: {what}", self.instance)?;
+        match &self.detail {
+            // The cause is the error's source; whoever prints the chain prints it.
+            Detail::Cause(_) => Ok(()),
+            Detail::After(limit) => write!(f, " ({} ms)", limit.as_millis()),
+            Detail::Text(text) => write!(f, " ({text})"),
+        }
+    }
+}
+
+impl Error for SendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.detail {
+            Detail::Cause(cause) => Some(&**cause),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! One instance: where requests are sent, and the rule by which one is sent twice.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING,
+};
+use http::uri::{PathAndQuery, Uri};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use crate::address::InstanceAddress;
+use crate::body::Body;
+use crate::error::{Detail, SendError, SendErrorKind};
+use crate::live::{InFlight, InstanceLive};
+use crate::pieces::Pieces;
+use crate::pool::{Lease, Pool, after};
+use crate::tls::Tls;
+
+/// A reused connection that breaks later than this after the request's beginning did not break
+/// because the server closed it for being idle: that shows within a round trip. The engine may have
+/// died of the request, which must not be sent to it again.
+const IDLE_CLOSE_SHOWS_WITHIN: Duration = Duration::from_secs(1);
+
+/// A service inside this process that answers as an upstream would (the embedded engine).
+pub trait InProcess: Send + Sync {
+    /// Answers a request for this path. Dropping the future, or the body, cancels it.
+    fn call(
+        &self,
+        path: &str,
+        body: Vec<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+}
+
+/// The limits of one instance's pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstanceSettings {
+    /// Most requests at once, each on its own connection. Default 1024.
+    pub max_connections: usize,
+    /// Most requests that wait for a connection when all are in use. Default 1024.
+    pub max_waiting: u32,
+    /// Most idle connections kept. Default 64.
+    pub max_idle: usize,
+    /// How long an idle connection is kept. Default 30 s: below the 60 s and more that servers and
+    /// load balancers commonly keep theirs, so that we close first.
+    pub idle_timeout: Duration,
+}
+
+impl Default for InstanceSettings {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            max_waiting: 1024,
+            max_idle: 64,
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A request on its way out.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    /// The method.
+    pub method: Method,
+    /// The path as the dialect has it, `/v1/...` or `/api/...`; the instance's prefix comes before it.
+    pub path_and_query: PathAndQuery,
+    /// The headers, from [`RequestHeaders`](crate::RequestHeaders). `host`, `content-length` and
+    /// everything about the connection are set or removed here.
+    pub headers: HeaderMap,
+    /// The body's pieces, sent one after the other.
+    pub body: Vec<Bytes>,
+}
+
+/// How long a request may wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// For a connection: the wait for a free place, the name, the socket and TLS together.
+    pub connect: Duration,
+    /// For the response's head, from the moment a connection is there; sending the request counts.
+    pub first_byte: Duration,
+}
+
+impl Default for Deadlines {
+    /// 5 s to connect (as the SDKs), 10 min to the head (a cold model loads inside the request, and a
+    /// response that is no stream comes only when it is complete).
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), first_byte: Duration::from_mins(10) }
+    }
+}
+
+/// One address of an upstream, or a service inside this process.
+pub struct Instance {
+    way: Way,
+    live: Arc<InstanceLive>,
+}
+
+enum Way {
+    Http(Arc<Pool>),
+    InProcess { service: Arc<dyn InProcess>, label: Arc<str> },
+}
+
+impl Instance {
+    /// An instance behind an address. An `https` address needs `tls`, else each request fails with
+    /// [`SendErrorKind::Tls`].
+    pub fn http(
+        address: InstanceAddress,
+        settings: InstanceSettings,
+        tls: Option<Tls>,
+        live: Arc<InstanceLive>,
+    ) -> Self {
+        let pool = Pool::new(address, settings, tls, Arc::clone(&live));
+        Self { way: Way::Http(pool), live }
+    }
+
+    /// An instance inside this process, with the name that errors give it.
+    pub fn in_process(label: &str, service: Arc<dyn InProcess>, live: Arc<InstanceLive>) -> Self {
+        Self { way: Way::InProcess { service, label: label.into() }, live }
+    }
+
+    /// The live counters.
+    pub fn live(&self) -> &Arc<InstanceLive> {
+        &self.live
+    }
+
+    /// `host:port`, or the in-process service's name.
+    pub fn label(&self) -> &str {
+        match &self.way {
+            Way::Http(pool) => pool.address.label(),
+            Way::InProcess { label, .. } => label,
+        }
+    }
+
+    /// The address, where there is one.
+    pub fn address(&self) -> Option<&InstanceAddress> {
+        match &self.way {
+            Way::Http(pool) => Some(&pool.address),
+            Way::InProcess { .. } => None,
+        }
+    }
+
+    /// Sends a request and returns when the response's head is there.
+    ///
+    /// **When a request is sent twice.** A server may close an idle connection in the very moment
+    /// in which a request goes out on it. The request is then sent once more, on a new connection,
+    /// if (1) the connection had carried a request before, (2) not one byte of a response came, and
+    /// (3) either no byte of the request was handed to the socket, or the connection broke within a
+    /// second. In case (3b) the server may in theory have begun to work: with inference that costs a
+    /// generation, it changes nothing, and against it stands a failed request of a user. A
+    /// connection that is new, or that breaks later (an engine that crashed), is never the reason
+    /// for a second sending: whether to try elsewhere is the caller's decision, see
+    /// [`SendError::retry_safe`].
+    pub async fn send(
+        &self,
+        outbound: Outbound,
+        deadlines: Deadlines,
+    ) -> Result<Response<Body>, SendError> {
+        let started = Instant::now();
+        let in_flight = InFlight::enter(&self.live);
+        let result = match &self.way {
+            Way::Http(pool) => exchange(pool, outbound, deadlines, started).await,
+            Way::InProcess { service, label } => {
+                let call = service.call(outbound.path_and_query.path(), outbound.body);
+                let late = |_| {
+                    let detail = Detail::After(deadlines.first_byte);
+                    SendError::new(SendErrorKind::FirstByteTimeout, label, detail)
+                        .after_sending(true)
+                };
+                timeout_at(after(started, deadlines.first_byte), call).await.map_err(late)
+            }
+        };
+        match result {
+            Ok(response) => {
+                if response.status().is_server_error() {
+                    self.live.failed();
+                } else {
+                    let took = started.elapsed().as_micros();
+                    self.live.succeeded(u64::try_from(took).unwrap_or(u64::MAX));
+                }
+                Ok(response.map(|body| body.counted(in_flight)))
+            }
+            Err(error) => {
+                self.live.failed();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Instance {
+    /// Closes the idle connections. Requests in flight go on; their connections close at their end.
+    fn drop(&mut self) {
+        if let Way::Http(pool) = &self.way {
+            pool.close();
+        }
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Instance({})", self.label())
+    }
+}
+
+async fn exchange(
+    pool: &Arc<Pool>,
+    outbound: Outbound,
+    deadlines: Deadlines,
+    started: Instant,
+) -> Result<Response<Body>, SendError> {
+    let mut lease = pool.lease(started, deadlines.connect).await?;
+    // A connection that was opened just now took its time; an idle one did not.
+    let reused = lease.conn().reused;
+    let sending = if reused { started } else { Instant::now() };
+    let deadline = after(sending, deadlines.first_byte);
+    let spare = reused.then(|| outbound.clone());
+    let request = request(pool, outbound);
+
+    let broken = match attempt(lease, request, deadline, deadlines.first_byte).await {
+        Ok(response) => return check(pool, response),
+        Err(broken) => broken,
+    };
+    let again = match (broken.unsent, spare) {
+        (Some(unsent), _) if reused => unsent,
+        (None, Some(spare)) if broken.idle_close && sending.elapsed() < IDLE_CLOSE_SHOWS_WITHIN => {
+            self::request(pool, spare)
+        }
+        _ => return Err(broken.error),
+    };
+    pool.live.resent();
+    let lease = pool.renew(broken.lease, deadlines.connect).await?;
+    match attempt(lease, again, deadline, deadlines.first_byte).await {
+        Ok(response) => check(pool, response),
+        Err(broken) => Err(broken.error),
+    }
+}
+
+fn request(pool: &Pool, outbound: Outbound) -> Request<Pieces> {
+    let mut request = Request::new(Pieces::new(outbound.body));
+    *request.method_mut() = outbound.method;
+    *request.uri_mut() = Uri::from(pool.address.target(&outbound.path_and_query));
+    let headers = request.headers_mut();
+    *headers = outbound.headers;
+    // The length comes from the body itself; the rest belongs to the client's connection.
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(CONNECTION);
+    headers.insert(HOST, pool.address.host_header());
+    request
+}
+
+/// An attempt that brought no response.
+struct Broken {
+    lease: Lease,
+    error: SendError,
+    /// The request, if no byte of it was handed to the socket.
+    unsent: Option<Request<Pieces>>,
+    /// Whether it looks like a server that closed an idle connection.
+    idle_close: bool,
+}
+
+async fn attempt(
+    mut lease: Lease,
+    request: Request<Pieces>,
+    deadline: Instant,
+    limit: Duration,
+) -> Result<(Response<Incoming>, Lease), Box<Broken>> {
+    let conn = lease.conn();
+    let (read, written) = (conn.tally().read(), conn.tally().written());
+    let outcome = {
+        let mut response = pin!(conn.request(request));
+        let driven = poll_fn(|cx| conn.drive(cx, |cx| response.as_mut().poll(cx)));
+        timeout_at(deadline, driven).await
+    };
+    let anything_sent = lease.conn().tally().written() > written;
+    let anything_read = lease.conn().tally().read() > read;
+    let (kind, detail, unsent) = match outcome {
+        Ok(Ok(response)) => return Ok((response, lease)),
+        Ok(Err(mut failed)) => {
+            let unsent = failed.take_message();
+            let cause = failed.into_error();
+            (kind(&cause), Detail::Cause(cause.into()), unsent)
+        }
+        Err(_) => (SendErrorKind::FirstByteTimeout, Detail::After(limit), None),
+    };
+    let error = SendError::new(kind, lease.label(), detail).after_sending(anything_sent);
+    let idle_close = kind == SendErrorKind::Closed && !anything_read;
+    Err(Box::new(Broken { lease, error, unsent, idle_close }))
+}
+
+/// hyper's error in our kinds.
+fn kind(error: &hyper::Error) -> SendErrorKind {
+    if error.is_parse() || error.is_user() {
+        return SendErrorKind::Protocol;
+    }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if cause.downcast_ref::<rustls::Error>().is_some() {
+            return SendErrorKind::Tls;
+        }
+        source = match cause.downcast_ref::<std::io::Error>() {
+            // An io::Error's source skips the error it wraps.
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => cause.source(),
+        };
+    }
+    SendErrorKind::Closed
+}
+
+/// Refuses what hyper lets through and a gateway must not: two statements about the length (the ways
+/// of request smuggling), a protocol switch, a compression nobody asked for (usage and errors could
+/// not be read). Dropping the lease closes the connection.
+fn check(
+    pool: &Pool,
+    (response, lease): (Response<Incoming>, Lease),
+) -> Result<Response<Body>, SendError> {
+    let headers = response.headers();
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    let wrong = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        Some("a switch of protocols")
+    } else if lengths > 1 {
+        Some("more than one content-length")
+    } else if lengths == 1 && headers.contains_key(TRANSFER_ENCODING) {
+        Some("both content-length and transfer-encoding")
+    } else if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        Some("a content-encoding that was not asked for")
+    } else {
+        None
+    };
+    match wrong {
+        Some(text) => {
+            Err(pool.address.error(SendErrorKind::Protocol, Detail::Text(text)).after_sending(true))
+        }
+        None => Ok(response.map(|incoming| Body::http(incoming, lease))),
+    }
+}

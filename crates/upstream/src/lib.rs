@@ -1,0 +1,39 @@
+//! Sending requests to upstream instances.
+//!
+//! Purpose: one [`Instance`] is one address of an upstream (or a service inside this process), with
+//! its own pool of HTTP/1.1 connections, its own limits and its own live counters.
+//!
+//! Contract:
+//! - [`Instance::send`] sends one request and returns when the response's head is there. Waiting for
+//!   the first token and for silence inside a stream is the caller's task; connecting and the first
+//!   byte have their [`Deadlines`] here.
+//! - **Dropping cancels.** Dropping the future of `send`, or the [`Body`] before its end, closes the
+//!   connection at once, so the engine behind it stops generating. A body read to its end gives the
+//!   connection back to the pool.
+//! - A connection is driven by whoever uses it: there is no task per connection or request, so nothing
+//!   can outlive its user. (One sweeper task per pool closes idle connections; it ends with the pool.)
+//! - No redirect is followed, no proxy variable is read, no compression is asked for.
+//! - Error texts name the address, never a header value, a path or a body.
+//!
+//! When a request is sent twice: only by the rule in [`Instance::send`].
+
+mod address;
+mod body;
+mod conn;
+mod connect;
+mod error;
+mod headers;
+mod instance;
+mod live;
+mod pieces;
+mod pool;
+mod socket;
+mod tls;
+
+pub use address::{AddressError, InstanceAddress};
+pub use body::{Body, BodyClosed, BodyError, BodyErrorKind, BodySender};
+pub use error::{SendError, SendErrorKind};
+pub use headers::{RequestHeaders, RequestRules, Vendor, passed_response_headers};
+pub use instance::{Deadlines, InProcess, Instance, InstanceSettings, Outbound};
+pub use live::{InstanceLive, LiveFigures};
+pub use tls::{Tls, TlsError};

@@ -1,0 +1,205 @@
+//! What is going on at an instance right now, in atomics: read by the router, by metrics and by
+//! `cutover status` without a lock.
+//!
+//! The counters live apart from the [`Instance`](crate::Instance), so that a reloaded configuration
+//! can carry them over to the instance's successor. Ordering is relaxed throughout: each figure is
+//! right by itself, a set of them is no consistent cut.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Weight of a new latency in the moving average: 1/8, so that about the last twenty requests count.
+const EWMA_SHIFT: u32 = 3;
+
+/// An instance's live counters.
+#[derive(Debug, Default)]
+pub struct InstanceLive {
+    in_flight: AtomicU32,
+    waiting: AtomicU32,
+    open: AtomicU32,
+    idle: AtomicU32,
+    consecutive_failures: AtomicU32,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    connects: AtomicU64,
+    resends: AtomicU64,
+    refusals: AtomicU64,
+    latency_us: AtomicU64,
+}
+
+/// The figures at one moment.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct LiveFigures {
+    /// Requests sent or being sent whose body has not ended.
+    pub in_flight: u32,
+    /// Requests waiting for a connection, all being in use.
+    pub waiting: u32,
+    /// Open connections, idle ones included.
+    pub open: u32,
+    /// Open connections that wait for a request.
+    pub idle: u32,
+    /// Failures since the last success.
+    pub consecutive_failures: u32,
+    /// Requests begun since the start.
+    pub requests: u64,
+    /// Requests that failed since the start.
+    pub failures: u64,
+    /// Connections opened since the start.
+    pub connects: u64,
+    /// Requests sent a second time because the connection had been closed by the server.
+    pub resends: u64,
+    /// Requests refused because the connection limit and its queue were full.
+    pub refusals: u64,
+    /// Moving average of the time to the response's head; 0 = nothing measured yet.
+    pub latency_us: u64,
+}
+
+impl InstanceLive {
+    /// Requests in flight: what balancing by load compares.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Failures since the last success.
+    pub fn consecutive_failures(&self) -> u32 {
+        self.consecutive_failures.load(Relaxed)
+    }
+
+    /// Moving average of the time to the response's head; 0 = nothing measured yet.
+    pub fn latency_us(&self) -> u64 {
+        self.latency_us.load(Relaxed)
+    }
+
+    /// All figures.
+    pub fn figures(&self) -> LiveFigures {
+        LiveFigures {
+            in_flight: self.in_flight.load(Relaxed),
+            waiting: self.waiting.load(Relaxed),
+            open: self.open.load(Relaxed),
+            idle: self.idle.load(Relaxed),
+            consecutive_failures: self.consecutive_failures.load(Relaxed),
+            requests: self.requests.load(Relaxed),
+            failures: self.failures.load(Relaxed),
+            connects: self.connects.load(Relaxed),
+            resends: self.resends.load(Relaxed),
+            refusals: self.refusals.load(Relaxed),
+            latency_us: self.latency_us.load(Relaxed),
+        }
+    }
+
+    /// Notes an answer whose head came after this time. `send` calls it for each answer below 500.
+    pub fn succeeded(&self, latency_us: u64) {
+        self.consecutive_failures.store(0, Relaxed);
+        let old = self.latency_us.load(Relaxed);
+        // Two requests that end at once may lose one of the two updates: a moving average bears it.
+        let new = match old {
+            0 => latency_us,
+            _ => old - (old >> EWMA_SHIFT) + (latency_us >> EWMA_SHIFT),
+        };
+        self.latency_us.store(new.max(1), Relaxed);
+    }
+
+    /// Notes a failure. `send` calls it for a transport failure and for an answer of 500 or more;
+    /// the caller for what it finds later: a stream that broke off, an answer that could not be read.
+    pub fn failed(&self) {
+        self.failures.fetch_add(1, Relaxed);
+        self.consecutive_failures.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn resent(&self) {
+        self.resends.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn refused(&self) {
+        self.refusals.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn idle_changed(&self, idle: usize) {
+        self.idle.store(u32::try_from(idle).unwrap_or(u32::MAX), Relaxed);
+    }
+}
+
+macro_rules! guard {
+    ($(#[$doc:meta])* $guard:ident: $field:ident $(, $total:ident)?) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        #[must_use = "the count falls when the guard is dropped"]
+        pub(crate) struct $guard(Arc<InstanceLive>);
+
+        impl $guard {
+            pub(crate) fn enter(live: &Arc<InstanceLive>) -> Self {
+                live.$field.fetch_add(1, Relaxed);
+                $(live.$total.fetch_add(1, Relaxed);)?
+                Self(Arc::clone(live))
+            }
+        }
+
+        impl Drop for $guard {
+            fn drop(&mut self) {
+                self.0.$field.fetch_sub(1, Relaxed);
+            }
+        }
+    };
+}
+
+guard! {
+    /// Counts one request from before its sending to the end or drop of its body.
+    InFlight: in_flight, requests
+}
+guard! {
+    /// Counts one open connection.
+    Open: open, connects
+}
+guard! {
+    /// Counts one request that waits for a connection.
+    Waiting: waiting
+}
+
+impl Waiting {
+    /// How many wait, this one included.
+    pub(crate) fn now(&self) -> u32 {
+        self.0.waiting.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_count_up_and_down_and_totals_stay() {
+        let live = Arc::new(InstanceLive::default());
+        let first = InFlight::enter(&live);
+        let second = InFlight::enter(&live);
+        let open = Open::enter(&live);
+        assert_eq!(live.figures().in_flight, 2);
+        assert_eq!(live.figures().open, 1);
+        drop((first, second, open));
+        let figures = live.figures();
+        assert_eq!((figures.in_flight, figures.open), (0, 0));
+        assert_eq!((figures.requests, figures.connects), (2, 1));
+    }
+
+    #[test]
+    fn the_average_starts_at_the_first_latency_and_follows_the_rest() {
+        let live = InstanceLive::default();
+        assert_eq!(live.latency_us(), 0);
+        live.succeeded(8_000);
+        assert_eq!(live.latency_us(), 8_000);
+        for _ in 0..100 {
+            live.succeeded(800);
+        }
+        assert!((790..=1_000).contains(&live.latency_us()), "{}", live.latency_us());
+    }
+
+    #[test]
+    fn a_success_ends_a_row_of_failures() {
+        let live = InstanceLive::default();
+        live.failed();
+        live.failed();
+        assert_eq!(live.consecutive_failures(), 2);
+        live.succeeded(10);
+        assert_eq!(live.consecutive_failures(), 0);
+        assert_eq!(live.figures().failures, 2);
+    }
+}

@@ -1,0 +1,255 @@
+//! The connections of one instance.
+//!
+//! Invariants:
+//! - at most `max_connections` exchanges at once, and a connection is opened only when none is idle,
+//!   so at most that many connections are open;
+//! - at most `max_waiting` requests wait for one of them, in order of arrival;
+//! - the idle list is a stack: the connection used last is used next, so the surplus ages and is
+//!   closed after `idle_timeout`;
+//! - only a connection whose exchange ended, request and response, is given back.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::address::InstanceAddress;
+use crate::conn::Conn;
+use crate::connect::connect;
+use crate::error::{Detail, SendError, SendErrorKind};
+use crate::instance::InstanceSettings;
+use crate::live::{InstanceLive, Open, Waiting};
+use crate::tls::Tls;
+
+/// The pool.
+pub(crate) struct Pool {
+    pub(crate) address: InstanceAddress,
+    pub(crate) live: Arc<InstanceLive>,
+    settings: InstanceSettings,
+    tls: Option<Tls>,
+    places: Semaphore,
+    // A std mutex: held to push or pop, never across an await. Connections are polled and closed
+    // outside of it, except by the sweeper.
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    // Boxed: the queue moves pointers, not connections.
+    stack: VecDeque<Box<Conn>>,
+    sweeping: bool,
+    // Holds the sweeper; dropping the pool ends it.
+    tasks: JoinSet<()>,
+    closed: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        address: InstanceAddress,
+        settings: InstanceSettings,
+        tls: Option<Tls>,
+        live: Arc<InstanceLive>,
+    ) -> Arc<Self> {
+        let places = Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS));
+        Arc::new(Self { address, live, settings, tls, places, idle: Mutex::default() })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection for one exchange: an idle one, else a new one, before the deadline.
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        now: Instant,
+        limit: Duration,
+    ) -> Result<Lease, SendError> {
+        let deadline = after(now, limit);
+        let place = self.place(deadline).await?;
+        if let Some(conn) = self.pop(now) {
+            return Ok(Lease { conn, place });
+        }
+        self.open(place, deadline, limit).await
+    }
+
+    /// Swaps a connection that turned out to be closed for a new one, in the same place.
+    pub(crate) async fn renew(
+        self: &Arc<Self>,
+        stale: Lease,
+        limit: Duration,
+    ) -> Result<Lease, SendError> {
+        let Lease { conn, place } = stale;
+        drop(conn);
+        self.open(place, after(Instant::now(), limit), limit).await
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        place: Place,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<Lease, SendError> {
+        let stream = connect(&self.address, self.tls.as_ref(), deadline, limit).await?;
+        let conn = Conn::new(stream, Open::enter(&self.live), Instant::now());
+        let conn = conn.await.map_err(|cause| {
+            self.address.error(SendErrorKind::Connect, Detail::Cause(cause.into()))
+        })?;
+        Ok(Lease { conn, place })
+    }
+
+    async fn place(self: &Arc<Self>, deadline: Instant) -> Result<Place, SendError> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(Place::hold(self, place));
+        }
+        let waiting = Waiting::enter(&self.live);
+        let why = if waiting.now() > self.settings.max_waiting {
+            "the queue for them is full"
+        } else if let Ok(Ok(place)) = timeout_at(deadline, self.places.acquire()).await {
+            return Ok(Place::hold(self, place));
+        } else {
+            "none became free in time"
+        };
+        self.live.refused();
+        Err(self.address.error(SendErrorKind::TooManyConnections, Detail::Text(why)))
+    }
+
+    /// The idle connection used last, if it is still good.
+    fn pop(&self, now: Instant) -> Option<Box<Conn>> {
+        loop {
+            let mut conn = {
+                let mut idle = self.idle();
+                let conn = idle.stack.pop_back()?;
+                self.live.idle_changed(idle.stack.len());
+                conn
+            };
+            // The newest is too old: so are all others, and the sweeper will come for them.
+            let fresh = now.saturating_duration_since(conn.idle_since) < self.settings.idle_timeout;
+            if fresh && conn.settle() {
+                conn.reused = true;
+                return Some(conn);
+            }
+        }
+    }
+
+    fn give_back(self: &Arc<Self>, mut conn: Box<Conn>) {
+        if !conn.settle() {
+            return;
+        }
+        conn.idle_since = Instant::now();
+        let surplus = {
+            let mut idle = self.idle();
+            if idle.closed || self.settings.max_idle == 0 {
+                Some(conn)
+            } else {
+                let full = idle.stack.len() >= self.settings.max_idle;
+                let oldest = if full { idle.stack.pop_front() } else { None };
+                idle.stack.push_back(conn);
+                self.live.idle_changed(idle.stack.len());
+                if !idle.sweeping {
+                    self.start_sweeping(&mut idle);
+                }
+                oldest
+            }
+        };
+        // Closed outside of the lock.
+        drop(surplus);
+    }
+
+    fn start_sweeping(self: &Arc<Self>, idle: &mut Idle) {
+        // A body may be dropped outside of the runtime; then the next one starts the sweeper.
+        let Ok(runtime) = Handle::try_current() else { return };
+        while idle.tasks.try_join_next().is_some() {}
+        let (pool, pause) = (Arc::downgrade(self), self.settings.idle_timeout / 2);
+        idle.tasks.spawn_on(sweep(pool, pause.max(SWEEP_PAUSE_MIN)), &runtime);
+        idle.sweeping = true;
+    }
+
+    /// Closes idle connections that are too old or that the server has closed; false = none is left.
+    fn close_old(&self, now: Instant) -> bool {
+        let mut idle = self.idle();
+        let limit = self.settings.idle_timeout;
+        idle.stack.retain_mut(|conn| {
+            now.saturating_duration_since(conn.idle_since) < limit && conn.settle()
+        });
+        self.live.idle_changed(idle.stack.len());
+        idle.sweeping = !idle.stack.is_empty();
+        idle.sweeping
+    }
+
+    /// Closes all idle connections, and from now on each one that is given back.
+    pub(crate) fn close(&self) {
+        let stack = {
+            let mut idle = self.idle();
+            idle.closed = true;
+            self.live.idle_changed(0);
+            std::mem::take(&mut idle.stack)
+        };
+        drop(stack);
+    }
+}
+
+/// Shortest pause of the sweeper, whatever the idle timeout.
+const SWEEP_PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// Ends when no connection is idle any more; the next one given back starts it again.
+async fn sweep(pool: Weak<Pool>, pause: Duration) {
+    loop {
+        sleep(pause).await;
+        let Some(pool) = pool.upgrade() else { return };
+        if !pool.close_old(Instant::now()) {
+            return;
+        }
+    }
+}
+
+/// `now + limit`, or the far future where that cannot be said.
+pub(crate) fn after(now: Instant, limit: Duration) -> Instant {
+    const FAR: Duration = Duration::from_hours(24 * 365);
+    now + limit.min(FAR)
+}
+
+/// One of the pool's places for an exchange.
+struct Place {
+    pool: Arc<Pool>,
+}
+
+impl Place {
+    /// Keeps the permit without borrowing the pool; the drop gives it back.
+    fn hold(pool: &Arc<Pool>, permit: SemaphorePermit<'_>) -> Self {
+        permit.forget();
+        Self { pool: Arc::clone(pool) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.pool.places.add_permits(1);
+    }
+}
+
+/// A connection in use. Dropping it closes the connection; only [`Lease::give_back`] keeps it.
+pub(crate) struct Lease {
+    conn: Box<Conn>,
+    // After the connection: whoever gets the place finds the connection gone or idle.
+    place: Place,
+}
+
+impl Lease {
+    pub(crate) fn conn(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+
+    pub(crate) fn label(&self) -> &Arc<str> {
+        self.place.pool.address.shared_label()
+    }
+
+    /// Gives the connection back, if its exchange ended on both sides and the server keeps it open.
+    pub(crate) fn give_back(self) {
+        let Self { conn, place } = self;
+        place.pool.give_back(conn);
+    }
+}

@@ -1,0 +1,335 @@
+//! Connections: reuse, ageing, and the one case in which a request is sent twice.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cutover_upstream::{Deadlines, InstanceSettings, SendErrorKind};
+use http_body_util::BodyExt;
+use tokio::io::AsyncWriteExt;
+
+use crate::server::{CHAT, OK, Server, ask, ask_text, post, read_request, text, until};
+
+#[tokio::test]
+async fn a_body_read_to_its_end_gives_the_connection_back() {
+    let server = Server::answering(OK).await;
+    let instance = server.instance();
+    for _ in 0..20 {
+        assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+    }
+    assert_eq!(server.accepted(), 1);
+    let figures = instance.live().figures();
+    assert_eq!((figures.open, figures.idle, figures.in_flight), (1, 1, 0));
+    assert_eq!((figures.requests, figures.connects, figures.failures), (20, 1, 0));
+}
+
+#[tokio::test]
+async fn the_last_frame_of_a_known_length_is_the_end() {
+    let server = Server::answering(OK).await;
+    let instance = server.instance();
+    let mut body = ask(&instance).await.unwrap().into_body();
+    body.frame().await.unwrap().unwrap();
+    assert!(http_body::Body::is_end_stream(&body));
+    assert_eq!(instance.live().figures().idle, 1);
+    assert_eq!(instance.live().in_flight(), 0);
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn answers_without_a_body_give_the_connection_back_at_once() {
+    for answer in [
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    ] {
+        let server = Server::answering(answer).await;
+        let instance = server.instance();
+        let response = ask(&instance).await.unwrap();
+        assert_eq!(instance.live().figures().idle, 1, "{answer}");
+        drop(response);
+        ask(&instance).await.unwrap();
+        assert_eq!(server.accepted(), 1, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_dropped_after_its_last_event_keeps_the_connection() {
+    // As a client does that stops reading at [DONE]: the empty last chunk is not asked for.
+    let server = Server::answering(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n",
+    )
+    .await;
+    let instance = server.instance();
+    for _ in 0..3 {
+        let mut body = ask(&instance).await.unwrap().into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data: [DONE]\n\n");
+        drop(body);
+    }
+    assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn connection_close_is_obeyed() {
+    let server =
+        Server::answering("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+            .await;
+    let instance = server.instance();
+    for _ in 0..3 {
+        assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+        assert_eq!(instance.live().figures().open, 0);
+    }
+    assert_eq!(server.accepted(), 3);
+}
+
+#[tokio::test]
+async fn the_request_on_the_wire_has_its_own_host_and_length() {
+    let seen = Arc::new(Mutex::new(String::new()));
+    let keep = Arc::clone(&seen);
+    let server = Server::start(move |_, mut socket| {
+        let keep = Arc::clone(&keep);
+        async move {
+            while let Some(request) = read_request(&mut socket).await {
+                *keep.lock().unwrap() = request;
+                socket.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let instance = crate::server::instance(
+        &format!("http://{}/v1", server.address),
+        InstanceSettings::default(),
+    );
+    let mut outbound = post("/v1/chat/completions?a=b", &["{\"model\":", "\"m\"", "", "}"]);
+    for (name, value) in [
+        ("host", "evil.example"),
+        ("content-length", "3"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "upgrade"),
+        ("content-type", "application/json"),
+    ] {
+        outbound.headers.insert(name, value.parse().unwrap());
+    }
+    let response = instance.send(outbound, Deadlines::default()).await.unwrap();
+    text(response).await.unwrap();
+    let request = seen.lock().unwrap().replace(&server.address.to_string(), "HOST");
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let mut lines: Vec<&str> = head.lines().collect();
+    lines[1..].sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "POST /v1/chat/completions?a=b HTTP/1.1",
+            "content-length: 13",
+            "content-type: application/json",
+            "host: HOST",
+        ]
+    );
+    assert_eq!(body, "{\"model\":\"m\"}");
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_while_idle_is_skipped() {
+    let server = Server::start(|_, mut socket| async move {
+        // One request per connection, and no word about it.
+        read_request(&mut socket).await;
+        socket.write_all(OK.as_bytes()).await.unwrap();
+    })
+    .await;
+    let instance = server.instance();
+    for _ in 0..20 {
+        assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+    }
+    assert_eq!(server.accepted(), 20);
+    assert_eq!(instance.live().figures().failures, 0);
+}
+
+/// Answers the first request of the first connection; that connection's second request is read and
+/// not answered.
+async fn closes_when_reused() -> Server {
+    Server::start(|number, mut socket| async move {
+        read_request(&mut socket).await;
+        socket.write_all(OK.as_bytes()).await.unwrap();
+        if number == 0 {
+            read_request(&mut socket).await;
+            return;
+        }
+        while read_request(&mut socket).await.is_some() {
+            socket.write_all(OK.as_bytes()).await.unwrap();
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_lost_to_an_idle_close_is_sent_once_more() {
+    let server = closes_when_reused().await;
+    let instance = server.instance();
+    assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+    assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+    let figures = instance.live().figures();
+    assert_eq!((figures.resends, figures.connects, figures.failures), (1, 2, 0));
+    assert_eq!((figures.open, figures.idle), (1, 1));
+}
+
+#[tokio::test]
+async fn a_request_is_never_sent_a_third_time() {
+    let server = Server::start(|number, mut socket| async move {
+        read_request(&mut socket).await;
+        if number == 0 {
+            socket.write_all(OK.as_bytes()).await.unwrap();
+            read_request(&mut socket).await;
+        }
+    })
+    .await;
+    let instance = server.instance();
+    assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+    let error = ask(&instance).await.unwrap_err();
+    assert_eq!(error.kind(), SendErrorKind::Closed);
+    assert!(error.anything_sent() && !error.retry_safe());
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
+async fn a_new_connection_that_breaks_is_no_reason_to_send_again() {
+    let server = Server::start(|_, mut socket| async move {
+        read_request(&mut socket).await;
+    })
+    .await;
+    let instance = server.instance();
+    let error = ask(&instance).await.unwrap_err();
+    assert_eq!(error.kind(), SendErrorKind::Closed);
+    assert!(error.anything_sent());
+    assert_eq!(server.accepted(), 1);
+    assert_eq!(instance.live().figures().resends, 0);
+    assert_eq!(instance.live().consecutive_failures(), 1);
+}
+
+#[tokio::test]
+async fn half_a_response_on_a_reused_connection_is_no_reason_to_send_again() {
+    let server = Server::start(|_, mut socket| async move {
+        read_request(&mut socket).await;
+        socket.write_all(OK.as_bytes()).await.unwrap();
+        read_request(&mut socket).await;
+        socket.write_all(b"HTTP/1.1 200 OK\r\nconte").await.unwrap();
+    })
+    .await;
+    let instance = server.instance();
+    assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+    let error = ask(&instance).await.unwrap_err();
+    assert_eq!(error.kind(), SendErrorKind::Closed);
+    assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_dies_of_a_request_does_not_get_it_again() {
+    // The close comes two seconds after the request: that is a crash, not an idle close.
+    let server = Server::start(|_, mut socket| async move {
+        read_request(&mut socket).await;
+        socket.write_all(OK.as_bytes()).await.unwrap();
+        read_request(&mut socket).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    })
+    .await;
+    let instance = server.instance();
+    assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+    let error = ask(&instance).await.unwrap_err();
+    assert_eq!(error.kind(), SendErrorKind::Closed);
+    assert_eq!(server.accepted(), 1);
+    assert_eq!(instance.live().figures().resends, 0);
+}
+
+#[tokio::test]
+async fn at_most_max_idle_connections_stay() {
+    let server = Server::answering(OK).await;
+    let settings = InstanceSettings { max_idle: 2, ..InstanceSettings::default() };
+    let instance = server.instance_with(settings);
+    let mut bodies = Vec::new();
+    for _ in 0..5 {
+        bodies.push(ask(&instance).await.unwrap());
+    }
+    assert_eq!(instance.live().figures().open, 5);
+    for response in bodies {
+        text(response).await.unwrap();
+    }
+    let figures = instance.live().figures();
+    assert_eq!((figures.open, figures.idle), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_closed_after_their_time_without_any_request() {
+    let server = Server::answering(OK).await;
+    let instance = server.instance();
+    ask_text(&instance).await.unwrap();
+    assert_eq!(instance.live().figures().open, 1);
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(instance.live().figures().open, 1);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(instance.live().figures().open, 0);
+    assert_eq!(instance.live().figures().idle, 0);
+    ask_text(&instance).await.unwrap();
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
+async fn dropping_the_instance_closes_its_idle_connections_and_spares_those_in_use() {
+    let server = Server::answering(OK).await;
+    let instance = server.instance();
+    let live = Arc::clone(instance.live());
+    let (first, second) = (ask(&instance).await.unwrap(), ask(&instance).await.unwrap());
+    text(first).await.unwrap();
+    assert_eq!(live.figures().idle, 1);
+    drop(instance);
+    assert_eq!(live.figures().open, 1);
+    assert_eq!(text(second).await.unwrap(), "ok");
+    assert_eq!(live.figures().open, 0);
+}
+
+#[tokio::test]
+async fn unasked_bytes_on_an_idle_connection_spoil_it() {
+    let server = Server::start(|_, mut socket| async move {
+        read_request(&mut socket).await;
+        // A second answer to one request: the next request must not get it.
+        let smuggled = format!("{OK}HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil");
+        socket.write_all(smuggled.as_bytes()).await.unwrap();
+        crate::server::wait_for_close(&mut socket).await;
+    })
+    .await;
+    let instance = server.instance();
+    for _ in 0..5 {
+        assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+    }
+    assert_eq!(server.accepted(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_share_the_pool_without_mixing_answers() {
+    let server = Server::start(|_, mut socket| async move {
+        while let Some(request) = read_request(&mut socket).await {
+            let body = request.rsplit_once("\r\n\r\n").unwrap().1.to_owned();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let settings = InstanceSettings { max_connections: 8, ..InstanceSettings::default() };
+    let instance = Arc::new(server.instance_with(settings));
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..32 {
+        let instance = Arc::clone(&instance);
+        tasks.spawn(async move {
+            for turn in 0..50 {
+                let mut outbound = post(CHAT, &[]);
+                let body = format!("{task}-{turn}");
+                outbound.body = vec![body.clone().into()];
+                let response = instance.send(outbound, Deadlines::default()).await.unwrap();
+                assert_eq!(text(response).await.unwrap(), body);
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    assert!(server.accepted() <= 8, "{}", server.accepted());
+    let figures = instance.live().figures();
+    assert_eq!((figures.in_flight, figures.waiting, figures.requests), (0, 0, 1600));
+    until("all idle", || instance.live().figures().open == instance.live().figures().idle).await;
+}
