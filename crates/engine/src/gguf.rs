@@ -1,0 +1,218 @@
+//! Reading GGUF files: typed metadata, and tensors into the matrices of [`crate::kernels`].
+//!
+//! Weights that are held quantised here are read through f32. For the formats kept as they are
+//! (Q8_0, Q4_0) that round trip is exact for files made by the reference quantiser, because the
+//! largest value of a block always takes the format's largest number.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
+use candle_core::quantized::{GgmlDType, ggml_file};
+
+use crate::LoadError;
+use crate::kernels::{Matrix, Precision};
+
+/// Values turned to f32 at a time, so that loading never holds a second copy of a large tensor.
+const CHUNK_VALUES: usize = 1 << 20;
+
+/// An open model file.
+pub(crate) struct Gguf {
+    path: PathBuf,
+    reader: BufReader<File>,
+    content: Content,
+}
+
+impl Gguf {
+    /// Opens a file and reads its header.
+    pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
+        let read = |source| LoadError::Read { path: path.to_owned(), source };
+        let mut reader = BufReader::new(File::open(path).map_err(read)?);
+        let content = Content::read(&mut reader).map_err(|e| LoadError::Malformed {
+            path: path.to_owned(),
+            reason: first_line(&e.to_string()),
+        })?;
+        Ok(Self { path: path.to_owned(), reader, content })
+    }
+
+    /// A refusal that names this file.
+    pub(crate) fn unsupported(&self, reason: impl Into<String>) -> LoadError {
+        LoadError::Unsupported { path: self.path.clone(), reason: reason.into() }
+    }
+
+    /// A complaint that names this file.
+    pub(crate) fn malformed(&self, reason: impl Into<String>) -> LoadError {
+        LoadError::Malformed { path: self.path.clone(), reason: reason.into() }
+    }
+
+    /// A string, if there.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        match self.content.metadata.get(key)? {
+            Value::String(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// A whole number of any width, if there.
+    pub(crate) fn number(&self, key: &str) -> Option<usize> {
+        integer(self.content.metadata.get(key)?)
+    }
+
+    /// A whole number that the model cannot do without.
+    pub(crate) fn required(&self, key: &str) -> Result<usize, LoadError> {
+        self.number(key).ok_or_else(|| self.malformed(format!("metadata {key} is missing")))
+    }
+
+    /// A real number, if there.
+    pub(crate) fn real(&self, key: &str) -> Option<f32> {
+        match self.content.metadata.get(key)? {
+            Value::F32(x) => Some(*x),
+            Value::F64(x) => Some(crate::kernels::narrow(*x)),
+            _ => None,
+        }
+    }
+
+    /// A truth value, if there.
+    pub(crate) fn flag(&self, key: &str) -> Option<bool> {
+        match self.content.metadata.get(key)? {
+            Value::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// A list of strings.
+    pub(crate) fn texts(&self, key: &str) -> Result<Vec<String>, LoadError> {
+        self.list(key, |v| match v {
+            Value::String(s) => Some(s.clone()),
+            _ => None,
+        })
+    }
+
+    /// A list of whole numbers.
+    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<usize>, LoadError> {
+        self.list(key, integer)
+    }
+
+    fn list<T>(&self, key: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, LoadError> {
+        let Some(Value::Array(values)) = self.content.metadata.get(key) else {
+            return Err(self.malformed(format!("metadata {key} is missing or not a list")));
+        };
+        values
+            .iter()
+            .map(|v| read(v).ok_or_else(|| self.malformed(format!("metadata {key} is mixed"))))
+            .collect()
+    }
+
+    /// Whether the file has a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.content.tensor_infos.contains_key(name)
+    }
+
+    fn info(&self, name: &str) -> Result<&TensorInfo, LoadError> {
+        self.content
+            .tensor_infos
+            .get(name)
+            .ok_or_else(|| self.malformed(format!("tensor {name} is missing")))
+    }
+
+    /// Reads a vector of `len` values.
+    pub(crate) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        if self.info(name)?.shape.dims() != [len] {
+            return Err(self.malformed(format!("tensor {name} does not have {len} values")));
+        }
+        let mut out = Vec::with_capacity(len);
+        self.for_each_chunk(name, 1, |chunk| out.extend_from_slice(chunk))?;
+        Ok(out)
+    }
+
+    /// Reads a matrix of `rows` by `cols` in the precision that suits its stored form.
+    pub(crate) fn matrix(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Matrix, LoadError> {
+        let info = self.info(name)?;
+        if info.shape.dims() != [rows, cols] {
+            let found = info.shape.dims();
+            return Err(
+                self.malformed(format!("tensor {name} is {found:?}, expected [{rows}, {cols}]"))
+            );
+        }
+        let precision = held_as(info.ggml_dtype, cols);
+        let mut matrix = Matrix::with_capacity(precision, rows, cols);
+        self.for_each_chunk(name, cols, |chunk| matrix.push_rows(chunk))?;
+        Ok(matrix)
+    }
+
+    /// Hands a tensor's values out in order, in pieces of whole rows of `cols`.
+    fn for_each_chunk(
+        &mut self,
+        name: &str,
+        cols: usize,
+        mut each: impl FnMut(&[f32]),
+    ) -> Result<(), LoadError> {
+        let info = self.info(name)?;
+        let (dtype, total) = (info.ggml_dtype, info.shape.elem_count());
+        let start = self.content.tensor_data_offset.saturating_add(info.offset);
+        let (block, size) = (dtype.block_size(), dtype.type_size());
+        if cols == 0 || !cols.is_multiple_of(block) {
+            return Err(self.malformed(format!("the rows of tensor {name} do not fill its blocks")));
+        }
+        let step = (CHUNK_VALUES / cols).max(1) * cols;
+        let read = |source| LoadError::Read { path: self.path.clone(), source };
+        self.reader.seek(SeekFrom::Start(start)).map_err(read)?;
+        let mut raw = Vec::new();
+        let mut done = 0;
+        while done < total {
+            let count = step.min(total - done);
+            raw.resize(count / block * size, 0);
+            self.reader.read_exact(&mut raw).map_err(read)?;
+            let values = dequantise(dtype, &raw, count).map_err(|e| {
+                self.malformed(format!("tensor {name}: {}", first_line(&e.to_string())))
+            })?;
+            each(&values);
+            done += count;
+        }
+        Ok(())
+    }
+}
+
+fn dequantise(dtype: GgmlDType, raw: &[u8], count: usize) -> candle_core::Result<Vec<f32>> {
+    ggml_file::qtensor_from_ggml(dtype, raw, vec![count], &Device::Cpu)?
+        .dequantize(&Device::Cpu)?
+        .to_vec1::<f32>()
+}
+
+/// The precision a stored matrix is computed in. Formats without a fast kernel here become Q8_0,
+/// which loses next to nothing against any of them.
+fn held_as(dtype: GgmlDType, cols: usize) -> Precision {
+    match dtype {
+        GgmlDType::F32 => Precision::F32,
+        GgmlDType::F16 => Precision::F16,
+        GgmlDType::Q4_0 => Precision::Q4,
+        _ if cols.is_multiple_of(32) => Precision::Q8,
+        _ => Precision::F32,
+    }
+}
+
+fn integer(value: &Value) -> Option<usize> {
+    match *value {
+        Value::U8(n) => Some(n.into()),
+        Value::U16(n) => Some(n.into()),
+        Value::U32(n) => usize::try_from(n).ok(),
+        Value::U64(n) => usize::try_from(n).ok(),
+        Value::I8(n) => usize::try_from(n).ok(),
+        Value::I16(n) => usize::try_from(n).ok(),
+        Value::I32(n) => usize::try_from(n).ok(),
+        Value::I64(n) => usize::try_from(n).ok(),
+        _ => None,
+    }
+}
+
+/// candle appends a backtrace to some errors.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,129 @@
+//! Output that must be JSON: which tokens may come next.
+//!
+//! The vocabulary's trie takes a fraction of a second to build, so it is built at the first request
+//! that needs it and shared from then on.
+
+use std::sync::{Arc, OnceLock};
+
+use llguidance::api::TopLevelGrammar;
+use llguidance::{Matcher, ParserFactory};
+use serde_json::{Value, json};
+use toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
+
+use crate::RequestError;
+use crate::tokenizer::{Piece, Tokenizer};
+
+/// What the answer must be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OutputFormat {
+    /// Any text.
+    Text,
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that satisfies this schema. Whitespace between tokens is not produced.
+    JsonSchema(Value),
+}
+
+/// Makes constraints for one vocabulary.
+pub(crate) struct Grammars {
+    tokenizer: Arc<Tokenizer>,
+    factory: OnceLock<Result<ParserFactory, String>>,
+}
+
+impl Grammars {
+    pub(crate) fn new(tokenizer: Arc<Tokenizer>) -> Self {
+        Self { tokenizer, factory: OnceLock::new() }
+    }
+
+    /// The constraint for a format; none for free text.
+    pub(crate) fn constraint(
+        &self,
+        format: OutputFormat,
+    ) -> Result<Option<Constraint>, RequestError> {
+        let schema = match format {
+            OutputFormat::Text => return Ok(None),
+            OutputFormat::JsonObject => json!({"type": "object"}),
+            OutputFormat::JsonSchema(schema) => schema,
+        };
+        let refuse = |reason: String| RequestError::invalid("schema", reason);
+        let Value::Object(mut schema) = schema else {
+            return Err(refuse("the JSON schema is not an object".into()));
+        };
+        // A small model left free to indent fills its whole answer with blanks.
+        schema.insert("x-guidance".into(), json!({"whitespace_flexible": false}));
+        let factory = self.factory.get_or_init(|| build(&self.tokenizer));
+        let factory = factory.as_ref().map_err(|e| refuse(e.clone()))?;
+        let grammar = TopLevelGrammar::from_json_schema(Value::Object(schema));
+        let matcher = Matcher::new(factory.create_parser(grammar));
+        match matcher.get_error() {
+            Some(error) => Err(refuse(format!("the JSON schema cannot be used: {error}"))),
+            None => Ok(Some(Constraint { matcher })),
+        }
+    }
+}
+
+fn build(tokenizer: &Arc<Tokenizer>) -> Result<ParserFactory, String> {
+    let environment: TokEnv = Arc::new(Environment::new(tokenizer.clone())?);
+    let mut factory = ParserFactory::new(&environment, InferenceCapabilities::default(), &[])
+        .map_err(|e| e.to_string())?;
+    factory.quiet();
+    factory.limits_mut().verbose_errors = false;
+    Ok(factory)
+}
+
+/// The state of one constrained answer.
+pub(crate) struct Constraint {
+    matcher: Matcher,
+}
+
+impl Constraint {
+    /// Tokens that may come next.
+    pub(crate) fn allowed(&mut self) -> Result<SimpleVob, String> {
+        self.matcher.compute_mask_or_eos().map_err(|e| e.to_string())
+    }
+
+    /// Takes the chosen token; true if the value is complete and nothing may follow.
+    pub(crate) fn advance(&mut self, token: u32) -> Result<bool, String> {
+        self.matcher.consume_token(token).map_err(|e| e.to_string())?;
+        Ok(self.matcher.is_stopped())
+    }
+}
+
+/// The vocabulary as llguidance sees it.
+struct Environment {
+    tokenizer: Arc<Tokenizer>,
+    trie: TokTrie,
+}
+
+impl Environment {
+    fn new(tokenizer: Arc<Tokenizer>) -> Result<Self, String> {
+        let words: Vec<Vec<u8>> = tokenizer
+            .pieces()
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(bytes) => bytes.clone(),
+                Piece::Control(name) => {
+                    [&[TokTrie::SPECIAL_TOKEN_MARKER], name.as_bytes()].concat()
+                }
+            })
+            .collect();
+        let count = u32::try_from(words.len()).map_err(|_| "vocabulary too large".to_owned())?;
+        let trie = TokTrie::from(&TokRxInfo::new(count, tokenizer.end()), &words);
+        Ok(Self { tokenizer, trie })
+    }
+}
+
+impl TokenizerEnv for Environment {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<u32> {
+        self.trie
+            .tokenize_with_greedy_fallback(bytes, |s| self.tokenizer.encode(s).unwrap_or_default())
+    }
+
+    fn tokenize_is_canonical(&self) -> bool {
+        false
+    }
+}
