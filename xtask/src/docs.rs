@@ -1,0 +1,93 @@
+//! The generated references: what the code says, as a document that a test compares.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+
+use cutover_units::codes::{Row, TABLE};
+
+/// One document that this tool writes itself.
+struct Page {
+    path: &'static str,
+    text: fn() -> String,
+}
+
+const PAGES: &[Page] = &[Page { path: "docs/reference/errors.md", text: errors }];
+
+/// Writes every reference.
+pub(crate) fn write(root: &Path, out: &mut impl Write) -> io::Result<bool> {
+    for page in PAGES {
+        let path = root.join(page.path);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(&path, (page.text)())?;
+        writeln!(out, "wrote {}", page.path)?;
+    }
+    Ok(true)
+}
+
+/// Compares every reference with its file. Whether all are the same.
+pub(crate) fn check(root: &Path, out: &mut impl Write) -> io::Result<bool> {
+    let mut same = true;
+    for page in PAGES {
+        let found = std::fs::read_to_string(root.join(page.path)).unwrap_or_default();
+        if found != (page.text)() {
+            writeln!(out, "{}: differs from the code: run `cargo xtask docs`", page.path)?;
+            same = false;
+        }
+    }
+    Ok(same)
+}
+
+fn errors() -> String {
+    let mut page = String::from(
+        "# Errors\n\n\
+         <!-- Generated from crates/units/src/codes.rs by `cargo xtask docs`. Do not edit. -->\n\n\
+         Every error that an API client can see from cutover. The body has the four keys of the \
+         OpenAI dialect:\n\n\
+         ```json\n{\"error\": {\"message\": \"...\", \"type\": \"...\", \"param\": null, \"code\": \"...\"}}\n```\n\n\
+         `side` says who caused it: `client` (the request; sending it again unchanged cannot help), \
+         `upstream` (a service behind cutover) or `us` (cutover itself). `retry` becomes the header \
+         `x-should-retry`, which the official SDKs obey. An error after the first content of a stream \
+         arrives as an event in the stream, with the same body.\n\n\
+         | status | code | type | side | retry |\n|---|---|---|---|---|\n",
+    );
+    for row in TABLE {
+        page.push_str(&table_row(row));
+    }
+    for row in TABLE {
+        let doc: Vec<&str> = row.doc.lines().map(str::trim).collect();
+        // Writing to a String cannot fail.
+        let _infallible = write!(page, "\n## {}\n\n{}\n", row.name, doc.join("\n"));
+    }
+    page
+}
+
+fn table_row(row: &Row) -> String {
+    let retry = if row.retry { "yes" } else { "no" };
+    let (status, name, kind) = (row.status, row.name, row.kind);
+    format!("| {status} | [{name}](#{name}) | {kind} | {} | {retry} |\n", row.side.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_references_are_what_the_code_says() {
+        let mut out = Vec::new();
+        let same = check(&crate::root(), &mut out).expect("a page can be read");
+        assert!(same, "{}", String::from_utf8_lossy(&out));
+    }
+
+    #[test]
+    fn a_reference_that_differs_is_found_and_mended() {
+        let folder = std::env::temp_dir().join(format!("cutover-xtask-{}", std::process::id()));
+        let mut out = Vec::new();
+        assert!(!check(&folder, &mut out).expect("a missing page reads as empty"));
+        assert!(write(&folder, &mut out).expect("the pages can be written"));
+        assert!(check(&folder, &mut out).expect("the pages can be read"));
+        std::fs::remove_dir_all(&folder).expect("the folder was made above");
+    }
+}

@@ -1,0 +1,116 @@
+//! What the rules read: the tree's text files and the package graph.
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use super::graph::Graph;
+use super::rust::Rust;
+
+/// The tree.
+#[derive(Debug, Default)]
+pub(crate) struct Repo {
+    /// Text files, sorted by path.
+    pub(crate) files: Vec<File>,
+    /// Packages and what they depend on.
+    pub(crate) graph: Graph,
+}
+
+/// One text file.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// Its path from the root, with forward slashes.
+    pub(crate) path: String,
+    /// Its content.
+    pub(crate) text: String,
+    /// Its scan, if it is Rust.
+    pub(crate) rust: Option<Rust>,
+}
+
+impl File {
+    pub(crate) fn new(path: &str, text: String) -> Self {
+        let rust = has_extension(path, "rs").then(|| Rust::scan(&text));
+        Self { path: path.to_owned(), text, rust }
+    }
+
+    /// The lines, counted from one.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(n, line)| (n + 1, line))
+    }
+
+    /// The folder under `crates/` it belongs to.
+    pub(crate) fn crate_folder(&self) -> Option<&str> {
+        self.path.strip_prefix("crates/")?.split('/').next()
+    }
+
+    /// Whether the whole file is tests, benches or examples, as its place says.
+    pub(crate) fn is_test_file(&self) -> bool {
+        let mut parts = self.path.split('/');
+        let name = parts.next_back().unwrap_or_default();
+        name == "tests.rs"
+            || name == "build.rs"
+            || parts.any(|p| matches!(p, "tests" | "benches" | "examples" | "fuzz" | "bench"))
+    }
+
+    /// The scan of a file that ships: product code of a crate, without whole test files, testkit
+    /// and xtask.
+    pub(crate) fn product(&self) -> Option<&Rust> {
+        let ships = self.crate_folder().is_some_and(|c| c != "testkit") && !self.is_test_file();
+        self.rust.as_ref().filter(|_| ships)
+    }
+
+    /// Whether a line, counted from one, is test code.
+    pub(crate) fn is_test_line(&self, line: usize) -> bool {
+        let marked = |rust: &Rust| rust.test.get(line - 1).copied().unwrap_or(false);
+        self.is_test_file() || self.rust.as_ref().is_some_and(marked)
+    }
+}
+
+/// Whether a path ends in an extension.
+pub(crate) fn has_extension(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|e| e == extension)
+}
+
+impl Repo {
+    /// Reads the tree and asks cargo for the graph.
+    pub(crate) fn load(root: &Path) -> io::Result<Self> {
+        let mut files = Vec::new();
+        for path in list(root)? {
+            // A file that git lists may have been deleted since; a binary file has no lines.
+            if let Ok(text) = std::fs::read_to_string(root.join(&path)) {
+                files.push(File::new(&path, text));
+            }
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Self { files, graph: Graph::load(root)? })
+    }
+
+    /// A file by its path.
+    pub(crate) fn file(&self, path: &str) -> Option<&File> {
+        self.files.iter().find(|f| f.path == path)
+    }
+
+    /// Files with an extension.
+    pub(crate) fn with_extension(&self, extension: &str) -> impl Iterator<Item = &File> {
+        self.files.iter().filter(move |f| has_extension(&f.path, extension))
+    }
+
+    /// A tree written down in a test.
+    #[cfg(test)]
+    pub(crate) fn sample(files: &[(&str, &str)]) -> Self {
+        let files = files.iter().map(|(path, text)| File::new(path, (*text).to_owned())).collect();
+        Self { files, graph: Graph::default() }
+    }
+}
+
+/// What git tracks, and what it would track if it were added.
+fn list(root: &Path) -> io::Result<Vec<String>> {
+    let words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"];
+    let output = Command::new("git").args(words).current_dir(root).output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(io::Error::other(format!("git ls-files failed: {said}")));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.split('\0').filter(|p| !p.is_empty()).map(str::to_owned).collect())
+}
