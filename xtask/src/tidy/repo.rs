@@ -59,10 +59,11 @@ impl File {
         self.rust.as_ref().filter(|_| ships)
     }
 
-    /// Whether a line, counted from one, is test code.
+    /// Whether a line, counted from one, is run by `cargo test`.
     pub(crate) fn is_test_line(&self, line: usize) -> bool {
         let marked = |rust: &Rust| rust.test.get(line - 1).copied().unwrap_or(false);
-        self.is_test_file() || self.rust.as_ref().is_some_and(marked)
+        let mut parts = self.path.split('/');
+        parts.any(|p| p == "tests" || p == "tests.rs") || self.rust.as_ref().is_some_and(marked)
     }
 }
 
