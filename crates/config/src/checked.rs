@@ -1,0 +1,417 @@
+//! The values of a checked file. Only [`crate::check`] makes a [`Checked`], so whoever holds one
+//! knows that references resolve, limits are sane and no two rules contradict each other.
+//!
+//! Invariants: `upstreams` and `variants` are sorted by name, `use_cases` by precedence; every index
+//! lies inside its vector; paths are as written (relative ones start at the config file's folder).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cutover_units::{UpstreamName, UseCaseName, VariantName, WeightBp};
+
+use crate::address::BaseUrl;
+use crate::providers::Provider;
+use crate::secret::{HeaderValue, SecretRef, UpstreamKey};
+
+/// A whole checked file, every default filled in.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Checked {
+    /// The client-facing listener.
+    pub server: Server,
+    /// The operator-facing listener.
+    pub admin: Admin,
+    /// Where state is kept, and for how long.
+    pub state: State,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Position of the upstream that serves requests no use case matches.
+    pub default_upstream: usize,
+    /// All upstreams, by name. Never empty: a file without one gets the embedded engine.
+    pub upstreams: Vec<Upstream>,
+    /// All variants, by name.
+    pub variants: Vec<Variant>,
+    /// All use cases in order of precedence: the first whose conditions all hold is the request's.
+    pub use_cases: Vec<UseCase>,
+    /// What is allowed but looks like a mistake.
+    pub warnings: Vec<crate::Problem>,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Address of the client-facing listener.
+    pub listen: SocketAddr,
+    /// Whether clients must send an API key of ours.
+    pub keys: ClientKeys,
+    /// Largest request body, in bytes.
+    pub body_limit_bytes: u64,
+    /// Largest request head (request line and headers), in bytes.
+    pub header_limit_bytes: u64,
+    /// Most headers in a request.
+    pub header_count_max: u32,
+    /// Time for a whole request head to arrive.
+    pub header_timeout: Duration,
+    /// Time for a whole request body to arrive.
+    pub body_timeout: Duration,
+    /// Time for requests in flight to end at shutdown.
+    pub drain_timeout: Duration,
+    /// Silence on a stream after which a comment is sent, so that proxies keep the connection.
+    pub keep_alive_interval: Duration,
+    /// Most client connections at once.
+    pub connections_max: u32,
+    /// Runtime threads; `None` is one per core.
+    pub workers: Option<u32>,
+}
+
+/// Whether clients must send an API key of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientKeys {
+    /// Every request carries a key made with `cutover key add`.
+    Required,
+    /// No key is asked for. Possible on a loopback address only.
+    Off,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Address of the operator-facing listener.
+    pub listen: SocketAddr,
+    /// The token that callers show; `None` is one generated in the state directory.
+    pub token: Option<SecretRef>,
+}
+
+/// `[state]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The folder; `None` leaves it to the platform.
+    pub directory: Option<PathBuf>,
+    /// Age at which request records are deleted.
+    pub retention: Duration,
+    /// Whether a record per request is kept.
+    pub records: bool,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is logged.
+    pub level: LogLevel,
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Whether every request gets a line.
+    pub access: bool,
+    /// Duration above which a request gets a line anyway.
+    pub slow: Duration,
+}
+
+macro_rules! choice {
+    ($(#[$doc:meta])* $type:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $type { $($(#[$vdoc])* $variant,)+ }
+
+        impl $type {
+            /// The words in the file.
+            pub const WORDS: &'static [&'static str] = &[$($text,)+];
+
+            /// The word in the file.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            pub(crate) fn from_word(word: &str) -> Option<Self> {
+                match word { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+choice! {
+    /// Severity of log lines.
+    LogLevel {
+        /// Someone must act.
+        Error = "error",
+        /// Something went wrong and was handled.
+        Warn = "warn",
+        /// What an operator wants to know.
+        Info = "info",
+        /// For finding a fault.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+choice! {
+    /// Form of log lines.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+choice! {
+    /// What happens to a field that the target cannot honour.
+    Unsupported {
+        /// The request is refused with a 400 that names the field.
+        Strict = "strict",
+        /// The field is dropped, and the loss is reported in a header, the log and a metric.
+        Lenient = "lenient",
+    }
+}
+
+choice! {
+    /// How the embedded engine holds a model's weights.
+    Quantization {
+        /// As the model file has them.
+        File = "file",
+        /// 16-bit floating point.
+        F16 = "f16",
+        /// 8 bits: nearly the full model's answers.
+        Q8_0 = "q8_0",
+        /// 4 bits: smaller, visibly different answers.
+        Q4_0 = "q4_0",
+    }
+}
+
+choice! {
+    /// How much a thinking model on Ollama thinks.
+    Think {
+        /// Not at all.
+        Off = "off",
+        /// As the model does by itself.
+        On = "on",
+        /// Little.
+        Low = "low",
+        /// Some.
+        Medium = "medium",
+        /// Much.
+        High = "high",
+    }
+}
+
+/// `[upstreams.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// The name.
+    pub name: UpstreamName,
+    /// The kind of service.
+    pub provider: &'static Provider,
+    /// One base URL per instance; empty for the embedded engine, which is one instance in-process.
+    pub instances: Vec<BaseUrl>,
+    /// What requests carry as API key.
+    pub key: UpstreamKey,
+    /// Static extra headers: name in lower case, value.
+    pub headers: Vec<(String, HeaderValue)>,
+    /// Whether it may see data that must not leave the house.
+    pub local: bool,
+    /// Deadlines of an attempt.
+    pub timeouts: Timeouts,
+    /// Whether a client that goes away ends the request at the upstream, too.
+    pub cancel_on_disconnect: bool,
+    /// Most connections to one instance.
+    pub connections_max: u32,
+    /// Largest answer that is not a stream, in bytes.
+    pub answer_limit_bytes: u64,
+    /// Largest single event of a stream, in bytes.
+    pub event_limit_bytes: u64,
+    /// File with the certificates (PEM) to trust instead of the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// Models to list; empty asks the upstream.
+    pub models: Vec<String>,
+    /// The embedded engine's settings: `Some` exactly when the provider is `embedded`.
+    pub embedded: Option<Embedded>,
+}
+
+/// Deadlines of one attempt at an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For name look-up, connection and TLS together.
+    pub connect: Duration,
+    /// From the request's last byte to the answer's first content.
+    pub first_token: Duration,
+    /// Between two reads of an answer.
+    pub idle: Duration,
+    /// For the attempt as a whole.
+    pub total: Duration,
+}
+
+/// Settings of the embedded engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Embedded {
+    /// A known model's name, or the path of a GGUF file.
+    pub model: String,
+    /// How weights are held.
+    pub quantization: Quantization,
+    /// Requests that generate at the same time.
+    pub slots: u32,
+    /// Context window in tokens; `None` is the model's own.
+    pub context_tokens: Option<u32>,
+}
+
+/// `[variants.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variant {
+    /// The name.
+    pub name: VariantName,
+    /// Position of the upstream.
+    pub upstream: usize,
+    /// The model's name at the upstream.
+    pub model: Arc<str>,
+    /// A system prompt of the variant's own.
+    pub system_prompt: Option<SystemPrompt>,
+    /// Temperature for requests that give none.
+    pub temperature: Option<f64>,
+    /// Nucleus share for requests that give none.
+    pub top_p: Option<f64>,
+    /// Answer length in tokens for requests that give none.
+    pub max_tokens: Option<u32>,
+    /// Seed for requests that give none.
+    pub seed: Option<i64>,
+    /// What happens to fields the target cannot honour.
+    pub unsupported: Unsupported,
+    /// What only Ollama understands.
+    pub ollama: OllamaSettings,
+    /// The price, where the built-in list has none or another one holds.
+    pub price: Option<Price>,
+}
+
+/// Where a system prompt's text is. The text never appears in Debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SystemPrompt {
+    /// In the config file.
+    Text(Arc<str>),
+    /// In a file of its own.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for SystemPrompt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "SystemPrompt({} bytes)", text.len()),
+            Self::File(path) => write!(f, "SystemPrompt({})", path.display()),
+        }
+    }
+}
+
+/// Settings that only Ollama understands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OllamaSettings {
+    /// Context window in tokens. One value per model: a change makes Ollama load the model anew.
+    pub num_ctx: Option<u32>,
+    /// How long the model stays loaded after a request.
+    pub keep_alive: Option<KeepAlive>,
+    /// Whether a thinking model thinks.
+    pub think: Option<Think>,
+    /// Whether Ollama may cut a prompt that is too long. Off, it refuses instead.
+    pub truncate: bool,
+    /// Whether `/v1/completions` goes through the model's chat template.
+    pub completions_use_template: bool,
+}
+
+/// How long Ollama keeps a model loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// So long after the last request.
+    For(Duration),
+    /// Until Ollama stops.
+    Forever,
+}
+
+/// Prices in billionths of a US dollar per million tokens, exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Price {
+    /// Of a prompt token.
+    pub input_nano_usd_per_mtok: u64,
+    /// Of a prompt token read from the provider's cache; equals the former unless given.
+    pub cached_input_nano_usd_per_mtok: u64,
+    /// Of an answer token.
+    pub output_nano_usd_per_mtok: u64,
+}
+
+/// `[use_cases.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UseCase {
+    /// The name.
+    pub name: UseCaseName,
+    /// Which requests belong to it.
+    pub matches: Match,
+    /// What is assigned to an arm.
+    pub unit: Unit,
+    /// Position of the variant that serves it today.
+    pub baseline: usize,
+    /// Position of the variant that shall take over.
+    pub candidate: Option<usize>,
+    /// The candidate's share at the very first start. Afterwards the stored weight holds.
+    pub weight: WeightBp,
+    /// Units that always get the candidate.
+    pub pilot: Vec<String>,
+    /// Units that always get the baseline.
+    pub excluded: Vec<String>,
+    /// Keeps the assignment apart from other use cases'.
+    pub salt: String,
+    /// Whether the baseline answers where the candidate failed before any content.
+    pub failover: bool,
+    /// Whether a request's `priority` hint is followed.
+    pub priority_hint: bool,
+    /// Even pace of streamed tokens.
+    pub smoothing: Option<Smoothing>,
+}
+
+/// Conditions of a use case; all that are given must hold, and at least one is given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Match {
+    /// Headers (lower-case name) and their exact values, sorted.
+    pub headers: Vec<(String, String)>,
+    /// Name of the client's API key.
+    pub key: Option<String>,
+    /// Entries of the request's `metadata` and their exact values, sorted.
+    pub metadata: Vec<(String, String)>,
+    /// The model that the request asks for.
+    pub model: Option<String>,
+}
+
+impl Match {
+    /// Greater wins: more header conditions, then a key, then more metadata, then a model. What a
+    /// client says explicitly beats what it says in passing.
+    pub(crate) fn precedence(&self) -> (usize, bool, usize, bool) {
+        (self.headers.len(), self.key.is_some(), self.metadata.len(), self.model.is_some())
+    }
+}
+
+/// What is assigned to an arm as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unit {
+    /// A header's value; its name in lower case.
+    Header(String),
+    /// An entry of the request's `metadata`.
+    Metadata(String),
+    /// The request's `safety_identifier` or, failing that, `user`.
+    User,
+    /// The client's API key.
+    Key,
+    /// Each request by itself: nothing is sticky.
+    Request,
+}
+
+/// Even pace of streamed tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Smoothing {
+    /// Least time between two pieces.
+    pub interval: Duration,
+    /// Most delay that smoothing may add to a piece.
+    pub delay_max: Duration,
+}
+
+impl Checked {
+    /// The upstream of requests that no use case matches.
+    pub fn default_upstream(&self) -> &Upstream {
+        &self.upstreams[self.default_upstream]
+    }
+}

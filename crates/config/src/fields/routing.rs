@@ -1,0 +1,369 @@
+//! Rows of the sections that say where requests go.
+
+use super::Kind::{
+    Bool, Choice, HeaderMap, KeepAlive, List, Name, Number, Path, Percent, Price, Prompt, Text,
+    TextMap, Unit, UpstreamKey, Url,
+};
+use super::kinds::{
+    COUNT_MAX, TOKENS_MAX, count, deadline, required, row, size, table, value, words,
+};
+use super::{Kind, Preset, Section};
+use crate::checked::{Quantization, Think, Unsupported};
+use crate::providers::PROVIDER_NAMES;
+
+pub(crate) static UPSTREAM: Section = Section {
+    path: "upstreams.NAME",
+    doc: "A service that answers: cloud or self-hosted, with one or more instances.",
+    fields: &[
+        required("provider", Choice(PROVIDER_NAMES), "The kind of service."),
+        words(
+            "base_url",
+            Url,
+            "the provider's usual address",
+            "Address of the only instance. For providers of OpenAI's dialect a missing path means `/v1`. Plain `http://` is meant for your own network.",
+        ),
+        words(
+            "instances",
+            List(&Url),
+            "`base_url` alone",
+            "Addresses of all instances, instead of `base_url`.",
+        ),
+        words(
+            "key",
+            UpstreamKey,
+            "{ env = \"OPENAI_API_KEY\", optional = true } for provider openai, else \"none\"",
+            "What requests carry as API key. \"client\" passes the client's own bearer on, to this upstream only, and needs `server.keys = \"off\"`. The key itself never stands in the file.",
+        ),
+        value(
+            "headers",
+            HeaderMap,
+            "{}",
+            "Static extra headers, such as `openai-organization`. A value is a text or a secret reference.",
+        ),
+        words(
+            "local",
+            Bool,
+            "true for provider embedded, else false",
+            "Whether it may see data that must not leave your own machines.",
+        ),
+        value(
+            "connect_timeout",
+            deadline(),
+            r#""5 s""#,
+            "Time for name look-up, connection and TLS together.",
+        ),
+        value(
+            "first_token_timeout",
+            deadline(),
+            r#""120 s""#,
+            "Time from the request's last byte to the answer's first content.",
+        ),
+        value(
+            "idle_timeout",
+            deadline(),
+            r#""60 s""#,
+            "Longest silence within an answer that has begun.",
+        ),
+        value("total_timeout", deadline(), r#""10 min""#, "Time for an attempt as a whole."),
+        value(
+            "cancel_on_disconnect",
+            Bool,
+            "true",
+            "Whether a client that goes away ends the request here, too. Turn it off for services that bill and lose what is cancelled.",
+        ),
+        value(
+            "max_connections",
+            count(1, COUNT_MAX),
+            "512",
+            "Most connections to one instance. Further requests count as overload of that instance.",
+        ),
+        value(
+            "answer_limit",
+            size(1 << 10, 1 << 30),
+            r#""64 MiB""#,
+            "Largest answer that is not a stream. More is an upstream failure.",
+        ),
+        value(
+            "event_limit",
+            size(1 << 10, 1 << 28),
+            r#""8 MiB""#,
+            "Largest single event of a stream. More is an upstream failure.",
+        ),
+        words(
+            "ca_file",
+            Path,
+            "the built-in roots",
+            "File with the certificates (PEM) to trust instead of the built-in roots.",
+        ),
+        value(
+            "models",
+            List(&Text),
+            "[]",
+            "Models to show in `/v1/models`. Empty asks the upstream.",
+        ),
+        words(
+            "model",
+            Text,
+            "\"smollm2-135m\" for provider embedded",
+            "Provider embedded only: a known model's name, or the path of a GGUF file.",
+        ),
+        words(
+            "quantization",
+            Choice(Quantization::WORDS),
+            "\"q8_0\" for provider embedded",
+            "Provider embedded only: how weights are held.",
+        ),
+        words(
+            "slots",
+            count(1, 64),
+            "1 for provider embedded",
+            "Provider embedded only: requests that generate at the same time. Each holds a context of its own in memory.",
+        ),
+        words(
+            "context",
+            count(64, TOKENS_MAX),
+            "the model's own",
+            "Provider embedded only: context window in tokens.",
+        ),
+    ],
+};
+
+pub(crate) static VARIANT: Section = Section {
+    path: "variants.NAME",
+    doc: "Upstream, model, prompt and sampling under one name. Variants, not models, are compared.",
+    fields: &[
+        required("upstream", Name("upstreams"), "The upstream that answers."),
+        words(
+            "model",
+            Text,
+            "required, except on provider embedded: the upstream's model",
+            "The model's name at the upstream.",
+        ),
+        words(
+            "system_prompt",
+            Prompt,
+            "none",
+            "A system prompt of the variant's own, put before the request's messages. Prompts do not port from model to model.",
+        ),
+        words(
+            "temperature",
+            Number { min: 0.0, max: 2.0 },
+            "the upstream's own",
+            "Temperature for requests that give none.",
+        ),
+        words(
+            "top_p",
+            Number { min: 0.0, max: 1.0 },
+            "the upstream's own",
+            "Nucleus share for requests that give none.",
+        ),
+        words(
+            "max_tokens",
+            count(1, TOKENS_MAX),
+            "the upstream's own",
+            "Answer length in tokens for requests that give none.",
+        ),
+        words(
+            "seed",
+            count(i64::MIN, i64::MAX),
+            "the upstream's own",
+            "Seed for requests that give none.",
+        ),
+        value(
+            "unsupported",
+            Choice(Unsupported::WORDS),
+            r#""strict""#,
+            "What happens to a field that the target cannot honour: \"strict\" refuses the request with a 400 that names it, \"lenient\" drops it and reports the loss in a header, the log and a metric.",
+        ),
+        table("ollama", &OLLAMA),
+        words(
+            "price",
+            Kind::Table(&PRICE),
+            "the built-in list's price, else \"unpriced\"",
+            "The variant's price.",
+        ),
+    ],
+};
+
+pub(crate) static OLLAMA: Section = Section {
+    path: "variants.NAME.ollama",
+    doc: "What only Ollama understands. Ignored, with a warning, for other providers.",
+    fields: &[
+        words(
+            "num_ctx",
+            count(64, TOKENS_MAX),
+            "Ollama's own",
+            "Context window in tokens. Give all variants of one model the same value: each change makes Ollama load the model anew.",
+        ),
+        words(
+            "keep_alive",
+            KeepAlive,
+            "Ollama's own, 5 min",
+            "How long the model stays loaded after a request, or \"forever\".",
+        ),
+        words(
+            "think",
+            Choice(Think::WORDS),
+            "the model's own",
+            "Whether a thinking model thinks, and how much.",
+        ),
+        value(
+            "truncate",
+            Bool,
+            "false",
+            "Whether Ollama may silently cut a prompt that is too long. Off, such a request is refused.",
+        ),
+        value(
+            "completions_use_template",
+            Bool,
+            "false",
+            "Whether `/v1/completions` goes through the model's chat template, as Ollama's own `/v1` does. Off, the prompt is continued as it stands.",
+        ),
+    ],
+};
+
+pub(crate) static PRICE: Section = Section {
+    path: "variants.NAME.price",
+    doc: "A price in US dollars per million tokens, exact to nine decimals.",
+    fields: &[
+        required("input_usd_per_mtok", Price, "Price of prompt tokens."),
+        words(
+            "cached_input_usd_per_mtok",
+            Price,
+            "`input_usd_per_mtok`",
+            "Price of prompt tokens that the provider read from its cache.",
+        ),
+        required("output_usd_per_mtok", Price, "Price of answer tokens."),
+    ],
+};
+
+pub(crate) static USE_CASE: Section = Section {
+    path: "use_cases.NAME",
+    doc: "A kind of request that moves from its baseline to its candidate as one unit.",
+    fields: &[
+        row("match", Kind::Table(&MATCH), Preset::Required, "Which requests belong to it."),
+        value(
+            "unit",
+            Unit,
+            r#""user""#,
+            "What is assigned to an arm as one and stays there. A request without the unit is assigned by itself and is not sticky. \"user\" is the request's `safety_identifier` or `user`, \"key\" the client's API key.",
+        ),
+        required("baseline", Name("variants"), "The variant that serves it today."),
+        words("candidate", Name("variants"), "none", "The variant that shall take over."),
+        value(
+            "weight",
+            Percent,
+            r#""0%""#,
+            "The candidate's share at the very first start. Afterwards the stored weight holds: change it with `cutover weight`.",
+        ),
+        value(
+            "pilot",
+            List(&Text),
+            "[]",
+            "Units that always get the candidate. They never count in comparisons.",
+        ),
+        value(
+            "excluded",
+            List(&Text),
+            "[]",
+            "Units that always get the baseline. They never count in comparisons.",
+        ),
+        words(
+            "salt",
+            Text,
+            "the use case's name",
+            "Keeps the assignment apart from other use cases'. A new salt assigns every unit anew.",
+        ),
+        value(
+            "failover",
+            Bool,
+            "true",
+            "Whether the baseline answers where the candidate failed before any content was sent.",
+        ),
+        value(
+            "priority_hint",
+            Bool,
+            "true",
+            "Whether a request's hint `priority: cost` or `priority: quality` is followed.",
+        ),
+        words("smoothing", Kind::Table(&SMOOTHING), "off", "Even pace of streamed tokens."),
+    ],
+};
+
+pub(crate) static MATCH: Section = Section {
+    path: "use_cases.NAME.match",
+    doc: "Conditions; at least one is given, and all that are given must hold. Where several use cases match, the one with more header conditions wins, then one with a key, then more metadata, then a model, then the first by name.",
+    fields: &[
+        value("header", TextMap, "{}", "Headers and the exact values they must have."),
+        words(
+            "key",
+            Text,
+            "any",
+            "Name of the client's API key. Needs `server.keys = \"required\"`.",
+        ),
+        value(
+            "metadata",
+            TextMap,
+            "{}",
+            "Entries of the request's `metadata` and the exact values they must have.",
+        ),
+        words("model", Text, "any", "The model that the request asks for."),
+    ],
+};
+
+pub(crate) static SMOOTHING: Section = Section {
+    path: "use_cases.NAME.smoothing",
+    doc: "Even pace of streamed tokens. Present, even empty, it is on.",
+    fields: &[
+        value(
+            "interval",
+            Kind::Duration { min_ms: 1, max_ms: 1_000 },
+            r#""50 ms""#,
+            "Least time between two pieces.",
+        ),
+        value(
+            "max_delay",
+            Kind::Duration { min_ms: 1, max_ms: 60_000 },
+            r#""1 s""#,
+            "Most delay that smoothing may add to a piece.",
+        ),
+    ],
+};
+
+pub(crate) static SECRET: Section = Section {
+    path: "secret reference",
+    doc: "Where a secret is. Exactly one of `env` and `file`.",
+    fields: &[
+        words("env", Text, "none", "Name of the environment variable that holds it."),
+        words(
+            "file",
+            Path,
+            "none",
+            "Path of the file that holds it; a line break at its end does not count.",
+        ),
+        value(
+            "optional",
+            Bool,
+            "false",
+            "Whether its absence is fine. Otherwise cutover does not start without it.",
+        ),
+    ],
+};
+
+pub(crate) static PROMPT: Section = Section {
+    path: "prompt reference",
+    doc: "A prompt in a file of its own.",
+    fields: &[required("file", Path, "Path of the file, UTF-8 text.")],
+};
+
+pub(crate) static UNIT: Section = Section {
+    path: "unit reference",
+    doc: "What carries the unit. Exactly one of `header` and `metadata`.",
+    fields: &[
+        words("header", Text, "none", "Name of the header."),
+        words("metadata", Text, "none", "Name of the entry in the request's `metadata`."),
+    ],
+};
+
+/// The shapes that stand inside a value, for the reference.
+pub(crate) static SHAPES: &[&Section] = &[&SECRET, &PROMPT, &UNIT];

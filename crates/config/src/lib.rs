@@ -1,0 +1,47 @@
+//! The configuration file: text in, checked values or every problem at once out.
+//!
+//! ```text
+//! text --parse--> tables with positions --sections--> values --references--> Checked
+//!                      |                       |                     |
+//!                      +-------- every problem found on the way -----+--> Vec<Problem>
+//! ```
+//!
+//! [`check`] is pure: it reads no file and no clock, and asks the environment only through the
+//! function it is given, to warn of variables that are not set. Secrets stay references
+//! ([`SecretRef`]); the binary resolves them.
+//!
+//! Invariants:
+//! - One table (the module `fields`) holds each key's type, limits, default and documentation; reader,
+//!   reference and JSON Schema follow from it.
+//! - [`Checked::to_toml`] writes every default out, and checking it gives the same [`Checked`].
+//! - No message repeats a value that could be a secret.
+//! - No text makes [`check`] panic.
+
+mod address;
+mod check;
+mod checked;
+mod fields;
+mod problem;
+mod providers;
+mod quantity;
+mod reader;
+mod reference;
+mod render;
+mod secret;
+mod sections;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::{BaseUrl, Reach};
+pub use check::{TEXT_BYTES_MAX, check};
+pub use checked::{
+    Admin, Checked, ClientKeys, Embedded, KeepAlive, Log, LogFormat, LogLevel, Match,
+    OllamaSettings, Price, Quantization, Server, Smoothing, State, SystemPrompt, Think, Timeouts,
+    Unit, Unsupported, Upstream, UseCase, Variant,
+};
+pub use problem::Problem;
+pub use providers::{PROVIDERS, Provider};
+pub use reference::{json_schema, reference_markdown};
+pub use secret::{HeaderValue, SecretRef, UpstreamKey};

@@ -1,0 +1,210 @@
+//! `[upstreams.NAME]`.
+
+use cutover_units::UpstreamName;
+
+use crate::address::{BaseUrl, Reach};
+use crate::checked::{ClientKeys, Embedded, Quantization, Timeouts, Upstream};
+use crate::providers::{self, Provider};
+use crate::reader::{Context, NamedTable, Table, Value, Weight};
+use crate::secret::{SecretRef, UpstreamKey};
+use crate::sections::{Keys, shapes};
+use crate::values::{self, Wrong};
+
+/// Model of the embedded engine unless the file names one.
+const EMBEDDED_MODEL: &str = "smollm2-135m";
+
+/// Most instances of one upstream.
+const INSTANCES_MAX: usize = 256;
+
+/// The upstream of a file that has none: the embedded engine, read from an empty table so that its
+/// defaults come from the same rows as everyone's.
+pub(crate) fn embedded_default() -> Option<Upstream> {
+    let text = "[upstreams.embedded]\nprovider = \"embedded\"\n";
+    let parsed = toml::de::DeTable::parse(text).ok()?;
+    let context = Context::new("", text, &|_| None);
+    let tables = Table::root(&context, parsed.get_ref()).named("upstreams");
+    read(tables.first()?, None)
+}
+
+pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
+    let table = &entry.table;
+    let name = match UpstreamName::new(entry.name) {
+        Ok(name) => Some(name),
+        Err(why) => {
+            table.note_self(Weight::Wrong, Wrong::new(why.to_string()));
+            None
+        }
+    };
+    let provider = provider(entry);
+    // Everything is read before anything is given up, so that all problems show at once.
+    let timeouts = timeouts(table);
+    let headers = shapes::headers(table, "headers");
+    let key = shapes::upstream_key(table, "key");
+    let local = table.read("local", values::boolean);
+    let cancel_on_disconnect = table.read("cancel_on_disconnect", values::boolean);
+    let connections_max = table.read("max_connections", values::count);
+    let answer_limit_bytes = table.read("answer_limit", values::size);
+    let event_limit_bytes = table.read("event_limit", values::size);
+    let ca_file = table.read("ca_file", values::path);
+    let models = table.read("models", values::texts);
+    let embedded = embedded(table);
+
+    let provider = provider?;
+    if provider.is_embedded() {
+        refuse_all(table, NOT_FOR_EMBEDDED, "does not apply to provider embedded");
+    } else {
+        refuse_all(table, ONLY_FOR_EMBEDDED, "applies to provider embedded only");
+    }
+    let instances =
+        if provider.is_embedded() { Some(Vec::new()) } else { instances(table, provider) };
+    let key = key.unwrap_or_else(|| default_key(provider));
+    if key == UpstreamKey::Client && keys == Some(ClientKeys::Required) {
+        let message =
+            "a client's bearer is a key of cutover's own while server.keys = \"required\"";
+        table.conflict("key", message, Some("use { env = \"NAME\" }".to_owned()));
+    }
+    let upstream = Upstream {
+        name: name?,
+        provider,
+        instances: instances?,
+        key,
+        headers,
+        local: local.unwrap_or(provider.is_embedded()),
+        timeouts: timeouts?,
+        cancel_on_disconnect: cancel_on_disconnect?,
+        connections_max: connections_max?,
+        answer_limit_bytes: answer_limit_bytes?,
+        event_limit_bytes: event_limit_bytes?,
+        ca_file,
+        models: models?,
+        embedded: provider.is_embedded().then_some(embedded?),
+    };
+    warn_of_reach(table, &upstream);
+    Some(upstream)
+}
+
+fn provider(entry: &NamedTable<'_>) -> Option<&'static Provider> {
+    if entry.table.given("provider").is_none() && providers::find(entry.name).is_some() {
+        let hint = format!("add provider = {:?}", entry.name);
+        entry.table.conflict("provider", "required, but not given", Some(hint));
+        return None;
+    }
+    providers::find(entry.table.read("provider", values::choice)?)
+}
+
+fn timeouts(table: &Table<'_>) -> Option<Timeouts> {
+    let connect = table.read("connect_timeout", values::duration);
+    let first_token = table.read("first_token_timeout", values::duration);
+    let idle = table.read("idle_timeout", values::duration);
+    let total = table.read("total_timeout", values::duration);
+    let timeouts =
+        Timeouts { connect: connect?, first_token: first_token?, idle: idle?, total: total? };
+    if timeouts.total < timeouts.first_token && table.given("first_token_timeout").is_some() {
+        table.warn(
+            "first_token_timeout",
+            "longer than total_timeout, so it never ends a request",
+            None,
+        );
+    }
+    Some(timeouts)
+}
+
+const ONLY_FOR_EMBEDDED: &[&str] = &["model", "quantization", "slots", "context"];
+
+const NOT_FOR_EMBEDDED: &[&str] = &[
+    "base_url",
+    "instances",
+    "key",
+    "headers",
+    "connect_timeout",
+    "max_connections",
+    "ca_file",
+    "models",
+];
+
+fn refuse_all(table: &Table<'_>, keys: &[&'static str], why: &str) {
+    for &key in keys {
+        if table.given(key).is_some() {
+            table.wrong(key, why, None);
+        }
+    }
+}
+
+fn embedded(table: &Table<'_>) -> Option<Embedded> {
+    let model = table.read("model", values::text);
+    let quantization = table.read("quantization", values::choice);
+    let slots = table.read("slots", values::count);
+    let context_tokens = table.read("context", values::count);
+    Some(Embedded {
+        model: model.unwrap_or_else(|| EMBEDDED_MODEL.to_owned()),
+        quantization: quantization.map_or(Some(Quantization::Q8_0), Quantization::from_word)?,
+        slots: slots.unwrap_or(1),
+        context_tokens,
+    })
+}
+
+fn default_key(provider: &Provider) -> UpstreamKey {
+    match provider.key_env {
+        Some(name) => UpstreamKey::Secret(SecretRef::Env { name: name.to_owned(), optional: true }),
+        None => UpstreamKey::None,
+    }
+}
+
+fn instances(table: &Table<'_>, provider: &Provider) -> Option<Vec<BaseUrl>> {
+    let url = |text: &str| {
+        if provider.versioned { BaseUrl::versioned(text) } else { BaseUrl::rooted(text) }
+    };
+    let one = |value: &Value<'_>, kind: &crate::fields::Kind| {
+        values::text(value, kind).and_then(|text| url(&text).map_err(Wrong::new))
+    };
+    let given = (table.given("base_url").is_some(), table.given("instances").is_some());
+    let single = table.read("base_url", one);
+    let several = table.read("instances", |value, kind| values::list(value, kind, one));
+    match given {
+        (true, true) => {
+            table.wrong("instances", "give either base_url or instances, not both", None);
+            None
+        }
+        (true, false) => single.map(|url| vec![url]),
+        (false, true) => several.filter(|urls| is_good_list(table, urls)),
+        (false, false) => {
+            let Some(address) = provider.address else {
+                table.missing("base_url");
+                return None;
+            };
+            url(address).ok().map(|url| vec![url])
+        }
+    }
+}
+
+fn is_good_list(table: &Table<'_>, urls: &[BaseUrl]) -> bool {
+    let repeated =
+        urls.iter().enumerate().find(|(at, url)| urls.get(..*at).is_some_and(|b| b.contains(url)));
+    let message = match repeated {
+        Some((_, url)) => format!("{:?} stands twice", url.to_string()),
+        None if urls.is_empty() => "expected at least one URL".to_owned(),
+        None if urls.len() > INSTANCES_MAX => format!("expected at most {INSTANCES_MAX} URLs"),
+        None => return true,
+    };
+    table.wrong("instances", message, None);
+    false
+}
+
+fn warn_of_reach(table: &Table<'_>, upstream: &Upstream) {
+    let key = if table.given("instances").is_some() { "instances" } else { "base_url" };
+    let public = || upstream.instances.iter().filter(|url| url.reach() == Reach::Public);
+    if let Some(url) = public().find(|url| !url.is_tls()) {
+        let what = match upstream.key {
+            UpstreamKey::None => "prompts and answers",
+            UpstreamKey::Client | UpstreamKey::Secret(_) => "the key, prompts and answers",
+        };
+        let message = format!("{what} travel unencrypted to {}", url.host());
+        table.warn(key, message, Some("use https://".to_owned()));
+    }
+    if upstream.local
+        && let Some(url) = public().next()
+    {
+        let message = format!("{} is not on a private network", url.host());
+        table.warn("local", message, Some("local = true lets it see local-only data".to_owned()));
+    }
+}

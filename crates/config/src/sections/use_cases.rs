@@ -1,0 +1,141 @@
+//! `[use_cases.NAME]`.
+
+use cutover_units::{UseCaseName, WeightBp};
+
+use crate::checked::{ClientKeys, Match, Smoothing, Unit, UseCase};
+use crate::reader::{NamedTable, Table, Weight};
+use crate::sections::shapes::{self, MapOf};
+use crate::sections::{Keys, Names};
+use crate::values::{self, Wrong};
+
+pub(crate) fn read(entry: &NamedTable<'_>, variants: &Names<'_>, keys: Keys) -> Option<UseCase> {
+    let table = &entry.table;
+    let name = match UseCaseName::new(entry.name) {
+        Ok(name) => Some(name),
+        Err(why) => {
+            table.note_self(Weight::Wrong, Wrong::new(why.to_string()));
+            None
+        }
+    };
+    let matches = matches(table, keys);
+    let unit = shapes::unit(table, "unit");
+    let baseline = variants.reference(table, "baseline");
+    let candidate_given = table.given("candidate").is_some();
+    let candidate = if candidate_given { variants.reference(table, "candidate") } else { None };
+    let weight = table.read("weight", values::percent);
+    let pilot = table.read("pilot", values::texts);
+    let excluded = table.read("excluded", values::texts);
+    let salt = table.read("salt", values::text);
+    let failover = table.read("failover", values::boolean);
+    let priority_hint = table.read("priority_hint", values::boolean);
+    let smoothing = table.given_child("smoothing").map(|table| smoothing(&table));
+
+    if unit == Some(Unit::Key) && keys == Some(ClientKeys::Off) {
+        table.conflict("unit", NO_KEYS, Some(KEYS_HINT.to_owned()));
+    }
+    let use_case = UseCase {
+        name: name?,
+        matches: matches?,
+        unit: unit?,
+        baseline: baseline?,
+        candidate,
+        weight: weight?,
+        pilot: pilot?,
+        excluded: excluded?,
+        salt: salt.unwrap_or_else(|| entry.name.to_owned()),
+        failover: failover?,
+        priority_hint: priority_hint?,
+        smoothing: match smoothing {
+            Some(smoothing) => Some(smoothing?),
+            None => None,
+        },
+    };
+    check_arms(table, &use_case, candidate_given);
+    Some(use_case)
+}
+
+const NO_KEYS: &str = "clients have no keys while server.keys = \"off\"";
+const KEYS_HINT: &str = "set server.keys = \"required\"";
+
+fn check_arms(table: &Table<'_>, use_case: &UseCase, candidate_given: bool) {
+    if use_case.candidate == Some(use_case.baseline) {
+        table.conflict("candidate", "baseline and candidate are the same variant", None);
+    }
+    if !candidate_given {
+        if use_case.weight != WeightBp::NONE {
+            table.conflict("weight", "there is no candidate to take this share", None);
+        }
+        if !use_case.pilot.is_empty() {
+            table.conflict("pilot", "there is no candidate for these units", None);
+        }
+    }
+    let both = use_case.pilot.iter().find(|unit| use_case.excluded.contains(unit));
+    if let Some(unit) = both {
+        table.wrong("excluded", format!("{unit:?} also stands in pilot"), None);
+    }
+    let named = [("pilot", &use_case.pilot), ("excluded", &use_case.excluded)];
+    for (key, units) in named {
+        if use_case.unit == Unit::Request && !units.is_empty() {
+            table.warn(key, "never found, because unit = \"request\"", None);
+        }
+    }
+}
+
+fn matches(table: &Table<'_>, keys: Keys) -> Option<Match> {
+    if table.given("match").is_none() {
+        let hint = "such as match = { header = { x-use-case = \"NAME\" } } or { model = \"NAME\" }";
+        table.conflict("match", "required, but not given", Some(hint.to_owned()));
+        return None;
+    }
+    let table = table.given_child("match")?;
+    let matches = Match {
+        headers: shapes::text_map(&table, "header", MapOf::Headers),
+        key: table.read("key", values::text),
+        metadata: shapes::text_map(&table, "metadata", MapOf::Metadata),
+        model: table.read("model", values::text),
+    };
+    let any_given =
+        ["header", "key", "metadata", "model"].iter().any(|key| table.given(key).is_some());
+    if matches == Match::default() {
+        // Conditions that are wrong have been noted already.
+        let empty = ["header", "metadata"].into_iter().all(|key| {
+            table
+                .given(key)
+                .is_none_or(|(_, v)| v.get_ref().as_table().is_some_and(toml::map::Map::is_empty))
+        });
+        if empty || !any_given {
+            let message = "expected at least one condition: header, key, metadata or model";
+            table.note_self(Weight::Missing, Wrong::new(message));
+        }
+        return None;
+    }
+    if matches.key.is_some() && keys == Some(ClientKeys::Off) {
+        table.conflict("key", NO_KEYS, Some(KEYS_HINT.to_owned()));
+    }
+    Some(matches)
+}
+
+fn smoothing(table: &Table<'_>) -> Option<Smoothing> {
+    let interval = table.read("interval", values::duration);
+    let delay_max = table.read("max_delay", values::duration);
+    let smoothing = Smoothing { interval: interval?, delay_max: delay_max? };
+    if smoothing.delay_max < smoothing.interval {
+        table.wrong("max_delay", "shorter than interval", None);
+    }
+    Some(smoothing)
+}
+
+/// Notes use cases that want the very same requests: which one gets them would be a guess.
+pub(crate) fn note_same_match(tables: &[NamedTable<'_>], use_cases: &[Option<UseCase>]) {
+    let mut read: Vec<_> =
+        tables.iter().zip(use_cases).filter_map(|(t, u)| Some((t, u.as_ref()?))).collect();
+    read.sort_by_key(|(entry, _)| entry.table.at());
+    for (position, (entry, use_case)) in read.iter().enumerate() {
+        let before = read.iter().take(position);
+        let same = before.map(|(_, other)| other).find(|other| other.matches == use_case.matches);
+        if let Some(other) = same {
+            let message = format!("use case {} has the same conditions", other.name);
+            entry.table.conflict("match", message, None);
+        }
+    }
+}

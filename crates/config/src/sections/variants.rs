@@ -1,0 +1,103 @@
+//! `[variants.NAME]`.
+
+use cutover_units::VariantName;
+
+use crate::checked::{OllamaSettings, Price, Think, Unsupported, Upstream, Variant};
+use crate::reader::{NamedTable, Table, Weight};
+use crate::sections::{Names, shapes};
+use crate::values::{self, Wrong};
+
+pub(crate) fn read(
+    entry: &NamedTable<'_>,
+    upstream_names: &Names<'_>,
+    upstreams: &[Option<Upstream>],
+) -> Option<Variant> {
+    let table = &entry.table;
+    let name = match VariantName::new(entry.name) {
+        Ok(name) => Some(name),
+        Err(why) => {
+            table.note_self(Weight::Wrong, Wrong::new(why.to_string()));
+            None
+        }
+    };
+    let position = upstream_names.reference(table, "upstream");
+    let model = table.read("model", values::text);
+    let system_prompt = shapes::prompt(table, "system_prompt");
+    let temperature = table.read("temperature", values::number);
+    let top_p = table.read("top_p", values::number);
+    let max_tokens = table.read("max_tokens", values::count);
+    let seed = table.read("seed", values::integer);
+    let unsupported = table.read("unsupported", values::choice);
+    let ollama = ollama(table);
+    let price = table.given_child("price").map(|table| price(&table));
+
+    let position = position?;
+    let upstream = upstreams.get(position)?.as_ref();
+    let model = model.or_else(|| default_model(table, upstream));
+    if let Some(upstream) = upstream
+        && upstream.provider.name != "ollama"
+        && table.given("ollama").is_some()
+    {
+        let message = format!("ignored: the upstream's provider is {}", upstream.provider.name);
+        table.warn("ollama", message, None);
+    }
+    Some(Variant {
+        name: name?,
+        upstream: position,
+        model: model?.into(),
+        system_prompt,
+        temperature,
+        top_p,
+        max_tokens,
+        seed,
+        unsupported: Unsupported::from_word(unsupported?)?,
+        ollama: ollama?,
+        price: match price {
+            Some(price) => Some(price?),
+            None => None,
+        },
+    })
+}
+
+fn default_model(table: &Table<'_>, upstream: Option<&Upstream>) -> Option<String> {
+    if table.given("model").is_some() {
+        return None;
+    }
+    match upstream {
+        Some(Upstream { embedded: Some(embedded), .. }) => Some(embedded.model.clone()),
+        Some(_) => {
+            table.missing("model");
+            None
+        }
+        // The upstream has problems of its own; whether a model is needed shows when they are mended.
+        None => None,
+    }
+}
+
+fn ollama(table: &Table<'_>) -> Option<OllamaSettings> {
+    let table = table.child("ollama");
+    let num_ctx = table.read("num_ctx", values::count);
+    let keep_alive = table.read("keep_alive", shapes::keep_alive);
+    let think = table.read("think", values::choice).and_then(Think::from_word);
+    let truncate = table.read("truncate", values::boolean);
+    let completions_use_template = table.read("completions_use_template", values::boolean);
+    Some(OllamaSettings {
+        num_ctx,
+        keep_alive,
+        think,
+        truncate: truncate?,
+        completions_use_template: completions_use_template?,
+    })
+}
+
+fn price(table: &Table<'_>) -> Option<Price> {
+    let input = table.read("input_usd_per_mtok", values::price);
+    let cached = table.read("cached_input_usd_per_mtok", values::price);
+    let output = table.read("output_usd_per_mtok", values::price);
+    let input = input?;
+    Some(Price {
+        input_nano_usd_per_mtok: input,
+        cached_input_nano_usd_per_mtok: cached.unwrap_or(input),
+        output_nano_usd_per_mtok: output?,
+    })
+}

@@ -1,0 +1,218 @@
+//! What an operator reads when a file is wrong.
+
+use super::{report, snapshot};
+
+/// Two upstreams and a variant that other parts can refer to.
+const GROUND: &str = "default_upstream = \"cloud\"\n\
+    [upstreams.cloud]\nprovider = \"openai\"\n\
+    [upstreams.gpus]\nprovider = \"ollama\"\n\
+    [variants.today]\nupstream = \"cloud\"\nmodel = \"gpt-4o\"\n\
+    [variants.later]\nupstream = \"gpus\"\nmodel = \"qwen\"\n";
+
+/// Each text with its report below, so that one snapshot reads as a table.
+fn table(texts: &[&str]) -> String {
+    let rows: Vec<_> = texts.iter().map(|text| row(text, &report(text))).collect();
+    rows.concat()
+}
+
+fn row(text: &str, report: &str) -> String {
+    let report = report.trim_end().replace('\n', "\n       ");
+    format!("{}\n    => {report}\n", text.trim())
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_their_places() {
+    snapshot(
+        "all_mistakes_are_reported_at_once_with_their_places",
+        &report(
+            r#"
+defualt_upstream = "cloud"
+[server]
+listen = "127.0.0.1"
+body_limit = "32 MB"
+header_count = 5
+drain_timeout = 30
+  [log]
+  level = "warning"
+[upstreams.gpus]
+provider = "olama"
+instanses = ["http://gpu-1:11434"]
+[upstreams."my cloud"]
+provider = "openai"
+key = "sk-1234567890"
+[variants.a]
+upstream = "cloud"
+model = 5
+temperature = 2.5
+[use_cases.x]
+baseline = "b"
+weight = 25
+"#,
+        ),
+    );
+}
+
+#[test]
+fn a_syntax_error_does_not_hide_the_other_mistakes() {
+    snapshot(
+        "a_syntax_error_does_not_hide_the_other_mistakes",
+        &report(
+            "[server]\nlisten = \nbody_limit = 5\n[server]\nx = 1\n[upstreams.a\nprovider = \"openai\"\n",
+        ),
+    );
+}
+
+#[test]
+fn wrong_values() {
+    snapshot(
+        "wrong_values",
+        &table(&[
+            "server = 5",
+            "upstreams = { a = 5 }",
+            "[[upstreams]]\nprovider = \"openai\"",
+            "[server]\nlisten = \":4000\"",
+            "[server]\nlisten = 4000",
+            "[server]\nlisten = \"example.com:80\"",
+            "[server]\nport = 4000",
+            "[server]\nkeys = \"of\"",
+            "[server]\nworkers = 0",
+            "[server]\nworkers = 0x10",
+            "[server]\nworkers = 99999999999999999999",
+            "[server]\nbody_timeout = \"5m\"",
+            "[server]\nbody_timeout = \"0 s\"",
+            "[server]\nbody_timeout = \"2 d\"",
+            "[server]\nbody_timeout = 1979-05-27",
+            "[state]\nretention = \"5 min\"",
+            "[state]\nrecords = \"yes\"",
+            "[state]\ndirectory = \"\"",
+            "[log]\nformat = 'jsno'",
+        ]),
+    );
+}
+
+#[test]
+fn listeners_that_would_be_open_to_others() {
+    snapshot(
+        "listeners_that_would_be_open_to_others",
+        &table(&[
+            "[server]\nlisten = \"0.0.0.0:4000\"\nkeys = \"off\"",
+            "[server]\nlisten = \"[::]:4000\"",
+            "[admin]\nlisten = \"0.0.0.0:4001\"",
+            "[admin]\nlisten = \"0.0.0.0:4001\"\ntoken = { env = \"T\" }",
+            "[admin]\ntoken = \"secret\"",
+            "[admin]\ntoken = { env = \"T\", file = \"t\" }",
+            "[admin]\ntoken = { evn = \"T\" }",
+            "[admin]\ntoken = { env = \"sk-123\" }",
+            "[admin]\nlisten = \"127.0.0.1:4000\"",
+        ]),
+    );
+}
+
+#[test]
+fn upstreams() {
+    let with = |rest: &str| format!("[upstreams.a]\nprovider = \"openai-compatible\"\n{rest}");
+    let texts = [
+        with(""),
+        with("base_url = \"gpu:8000\""),
+        with("base_url = \"http://169.254.169.254/v1\""),
+        with("base_url = \"http://key:sk-1@host/v1\""),
+        with("base_url = \"http://a\"\ninstances = [\"http://a\"]"),
+        with("instances = []"),
+        with("instances = [\"http://a\", \"http://a/v1\"]"),
+        with("instances = [\"http://a\",\n  \"nonsense\"]"),
+        with("instances = \"http://a\""),
+        with("base_url = \"http://a\"\nmodel = \"m\"\nslots = 2"),
+        with("base_url = \"http://a\"\nkey = \"sk-1\""),
+        with("base_url = \"http://a\"\nkey = 5"),
+        with("base_url = \"http://a\"\nkey = \"client\""),
+        format!(
+            "{}\n[server]\nkeys = \"required\"",
+            with("base_url = \"http://a\"\nkey = \"client\"")
+        ),
+        with(
+            "base_url = \"http://a\"\nheaders = { \"x y\" = \"1\", host = \"b\", authorization = \"Bearer sk-1\", x-a = \"é\", X-B = \"1\", x-b = \"2\", x-c = { env = \"C\" }, x-d = 5 }",
+        ),
+        with("base_url = \"http://example.com/v1\"\nlocal = true"),
+        with("base_url = \"http://example.com/v1\"\nkey = { env = \"K\" }"),
+        with("base_url = \"http://a\"\ntimeout = \"5 s\""),
+        "[upstreams.openai]".to_owned(),
+        "[upstreams.a]".to_owned(),
+        "[upstreams.a]\nprovider = \"embedded\"\nbase_url = \"http://a\"\nkey = \"none\""
+            .to_owned(),
+        "[upstreams.a]\nprovider = \"openai\"\n[upstreams.b]\nprovider = \"openai\"".to_owned(),
+        "default_upstream = \"opnai\"\n[upstreams.openai]\nprovider = \"openai\"".to_owned(),
+        "default_upstream = \"openai\"".to_owned(),
+    ];
+    snapshot("upstreams", &table(&texts.iter().map(String::as_str).collect::<Vec<_>>()));
+}
+
+/// Reports for parts that stand on the common ground; the ground itself is not shown.
+fn on_ground(parts: &[&str]) -> String {
+    let rows: Vec<_> =
+        parts.iter().map(|part| row(part, &report(&format!("{GROUND}{part}")))).collect();
+    rows.concat()
+}
+
+#[test]
+fn variants() {
+    snapshot(
+        "variants",
+        &on_ground(&[
+            "[variants.a]",
+            "[variants.a]\nupstream = \"gpu\"\nmodel = \"m\"",
+            "[variants.a]\nupstream = \"cloud\"",
+            "[variants.\"\"]\nupstream = \"cloud\"\nmodel = \"m\"",
+            "[variants.a]\nupstream = \"cloud\"\nmodel = \"m\\nn\"",
+            "[variants.a]\nupstream = \"cloud\"\nmodel = \"m\"\ntemperature = nan\ntop_p = \"1\"\nseed = 1.5\nmax_tokens = 0",
+            "[variants.a]\nupstream = \"cloud\"\nmodel = \"m\"\nsystem_prompt = \"\"",
+            "[variants.a]\nupstream = \"cloud\"\nmodel = \"m\"\nsystem_prompt = { path = \"p\" }",
+            "[variants.a]\nupstream = \"cloud\"\nmodel = \"m\"\nollama = { num_ctx = 10, keep_alive = 5, thikn = true }",
+            "[variants.a]\nupstream = \"gpus\"\nmodel = \"m\"\nollama = { keep_alive = \"5m\", think = true }",
+            "[variants.a]\nupstream = \"gpus\"\nmodel = \"m\"\nollama = { keep_alive = \"9000 d\" }",
+            "[variants.a]\nupstream = \"cloud\"\nmodel = \"m\"\nprice = { input_usd_per_mtok = \"$1\" }",
+            "[variants.a]\nupstream = \"cloud\"\nmodel = \"m\"\nprice = { input_usd_per_mtok = -1, output_usd_per_mtok = 1e3 }",
+        ]),
+    );
+}
+
+#[test]
+fn use_cases() {
+    let used =
+        "[use_cases.u]\nmatch = { model = \"m\" }\nbaseline = \"today\"\ncandidate = \"later\"\n";
+    let with = |rest: &str| format!("{used}{rest}");
+    let parts = [
+        "[use_cases.u]".to_owned(),
+        "[use_cases.u]\nmatch = {}\nbaseline = \"today\"".to_owned(),
+        "[use_cases.u]\nmatch = { header = { x = 5 } }\nbaseline = \"today\"".to_owned(),
+        "[use_cases.u]\nmatch = { headers = { x = \"5\" } }\nbaseline = \"today\"".to_owned(),
+        "[use_cases.u]\nmatch = { header = { X-A = \"1\", x-a = \"2\" } }\nbaseline = \"today\"".to_owned(),
+        "[use_cases.u]\nmatch = { model = \"m\" }\nbaseline = \"tody\"\ncandidate = \"latr\"".to_owned(),
+        "[use_cases.u]\nmatch = { model = \"m\" }\nbaseline = \"today\"\ncandidate = \"today\"".to_owned(),
+        "[use_cases.u]\nmatch = { model = \"m\" }\nbaseline = \"today\"\nweight = \"5%\"\npilot = [\"a\"]".to_owned(),
+        "[use_cases.u]\nmatch = { key = \"k\" }\nunit = \"key\"\nbaseline = \"today\"\ncandidate = \"later\"".to_owned(),
+        with("weight = \"150%\""),
+        with("weight = 0.5"),
+        with("unit = \"session\""),
+        with("unit = { header = \"a b\" }"),
+        with("unit = { header = \"a\", metadata = \"b\" }"),
+        with("pilot = [\"a\", \"b\"]\nexcluded = [\"b\"]"),
+        with("pilot = [\"a\", \"a\"]"),
+        with("unit = \"request\"\npilot = [\"a\"]"),
+        with("smoothing = { interval = \"1 s\", max_delay = \"50 ms\" }"),
+        with("[use_cases.v]\nmatch.model = \"m\"\nbaseline = \"later\""),
+        with("[use_cases.v.rollout]\ngates = []"),
+        with(""),
+    ];
+    snapshot("use_cases", &on_ground(&parts.iter().map(String::as_str).collect::<Vec<_>>()));
+}
+
+#[test]
+fn what_nothing_uses_is_a_warning() {
+    snapshot("what_nothing_uses_is_a_warning", &on_ground(&[""]));
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_refused() {
+    let text = "#".repeat(crate::TEXT_BYTES_MAX + 1);
+    insta::assert_snapshot!(report(&text), @"cutover.toml:1:1: a config file has at most 4194304 bytes");
+}
