@@ -1,6 +1,9 @@
 //! What tests of the other crates stand on. A dev-dependency only; nothing here ships.
 //!
 //! - [`fake`]: scripted upstreams that behave as real servers do, and misbehave on command.
+//! - [`load`]: a small load driver that records what each unit got.
+//! - [`probes`]: the official OpenAI SDKs, strict, as judges of a server.
+//! - [`raw`]: a client that sends exactly the bytes it is given.
 //! - [`rig`]: llama.cpp's server, a small real model, the official SDKs, installed on first use.
 //! - [`tiny_gguf`]: a random-weight model file for quick tests of real engines.
 //! - [`wait`]: waiting for a condition, never for a guessed time.
@@ -17,6 +20,9 @@
 )]
 
 pub mod fake;
+pub mod load;
+pub mod probes;
+pub mod raw;
 pub mod rig;
 pub mod tiny_gguf;
 pub mod wait;

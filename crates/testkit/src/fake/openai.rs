@@ -51,7 +51,8 @@ impl Voice<'_> {
                 self.text_events(index, &mut events);
             }
         }
-        if self.ask.include_usage && self.usage {
+        let inside = !self.chat && self.persona == Persona::LlamaCpp;
+        if self.ask.include_usage && self.usage && !inside {
             let mut last = self.envelope(self.chunk_object(), &json!([]));
             last["usage"] = self.usage_object();
             if self.persona == Persona::LlamaCpp {
@@ -124,7 +125,12 @@ impl Voice<'_> {
             if let (Some(top), false) = (self.ask.logprobs, text.is_empty()) {
                 choice["logprobs"] = self.text_logprobs(&[text.to_owned()], top);
             }
-            let event = self.envelope("text_completion", &json!([choice]));
+            let mut event = self.envelope("text_completion", &json!([choice]));
+            // llama.cpp's server puts usage on the finish chunk, asked or not.
+            if finish.is_some() && self.usage && self.persona == Persona::LlamaCpp {
+                event["usage"] = self.usage_object();
+                event["timings"] = self.timings();
+            }
             events.push(Event { data: event.to_string(), content: !text.is_empty() });
         };
         for token in &self.answer.tokens {
