@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use super::Unavailable;
 
 /// An environment variable of the rig. The rig's names: `CUTOVER_RIG_DIR`, `CUTOVER_RIG_OPTIONAL`,
-/// and cargo's own `CARGO_TARGET_DIR`.
+/// `CUTOVER_RIG_LLAMA` (`debian` takes llama.cpp's server from there), and cargo's own
+/// `CARGO_TARGET_DIR`.
 pub(super) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

