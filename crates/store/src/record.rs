@@ -1,0 +1,77 @@
+//! What is kept of one request.
+
+use std::sync::Arc;
+
+use cutover_units::{
+    Arm, InstanceId, Micros, Millis, NanoUsd, UpstreamName, UseCaseName, VariantName,
+};
+
+/// One request as it ended. It holds no text of prompt or answer.
+///
+/// Words of a fixed set (`endpoint`, `assignment`, `outcome`, `code`, `finish_reason`) are static
+/// strings: a client's bytes cannot get into them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The id the client saw.
+    pub request_id: String,
+    /// When its head was read.
+    pub at: Millis,
+    /// Its use case; none for the default upstream.
+    pub use_case: Option<UseCaseName>,
+    /// The arm it was assigned to. Comparisons count it there, whoever answered.
+    pub arm: Arm,
+    /// The arm that answered, or was tried last.
+    pub answered_arm: Option<Arm>,
+    /// The variant that answered, or was tried last.
+    pub variant: Option<VariantName>,
+    /// Its upstream.
+    pub upstream: Option<UpstreamName>,
+    /// Its instance.
+    pub instance: Option<InstanceId>,
+    /// What was asked for, such as `chat`.
+    pub endpoint: &'static str,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// How the arm was found, such as `sticky`.
+    pub assignment: &'static str,
+    /// The unit's bucket, where one was computed.
+    pub bucket: Option<u16>,
+    /// The unit's keyed hash.
+    pub unit_hash: u64,
+    /// How it ended, such as `ok`.
+    pub outcome: &'static str,
+    /// The HTTP status the client saw.
+    pub status: u16,
+    /// The error the client saw.
+    pub code: Option<&'static str>,
+    /// To the first content of a stream.
+    pub first_token: Option<Micros>,
+    /// To the last byte.
+    pub total: Micros,
+    /// What of `total` cutover itself took.
+    pub overhead: Micros,
+    /// Prompt tokens, cached ones included.
+    pub prompt_tokens: Option<u64>,
+    /// Completion tokens.
+    pub completion_tokens: Option<u64>,
+    /// Prompt tokens read from the upstream's cache.
+    pub cached_tokens: Option<u64>,
+    /// Whether the counts are our estimate.
+    pub usage_estimated: bool,
+    /// What it cost; none is unpriced, never 0.
+    pub cost: Option<NanoUsd>,
+    /// Where the price is from.
+    pub price_source: Option<&'static str>,
+    /// Why the model stopped.
+    pub finish_reason: Option<&'static str>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Whether another arm than the assigned one answered.
+    pub failed_over: bool,
+    /// Names of the fields that were not passed on.
+    pub losses: Vec<String>,
+    /// The name of the client's key.
+    pub key_name: Option<Arc<str>>,
+    /// Which retry of the client's SDK this was.
+    pub sdk_retry: u32,
+}

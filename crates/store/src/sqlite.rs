@@ -1,0 +1,331 @@
+//! The store on SQLite: one file in the data directory, in WAL mode.
+//!
+//! Invariants:
+//! - the file is made once, when this process first opens the store; a file that vanishes later is
+//!   an error until it is back, because a new one would forget weights and keys;
+//! - before each use the file at the path is compared with the one that is open: SQLite would go on
+//!   writing into a deleted file without a word;
+//! - records are committed without waiting for the disk (at most the last moments are lost when the
+//!   machine loses power, nothing when the process is killed); weights and keys wait for it.
+
+mod audit;
+mod keys;
+mod records;
+mod schema;
+mod states;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cutover_units::Millis;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::audit::{AuditVerdict, Change};
+use crate::backend::Backend;
+use crate::error::StoreError;
+use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
+use crate::record::Record;
+use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
+use crate::store::Options;
+use crate::summary::{Summary, Window};
+
+/// The database's file in the data directory.
+pub(crate) const FILE: &str = "cutover.db";
+
+/// Page cache in KiB: writes are appends and reads are rare, so the default of 2,000 would be spent
+/// for nothing.
+const CACHE_KIB: i64 = 512;
+
+/// The size of a page, which SQLite has had as its default since 2016.
+const PAGE_BYTES: u64 = 4_096;
+
+/// The size the WAL is cut back to after a checkpoint, so that one burst does not keep disk for ever.
+const WAL_BYTES: i64 = 8 << 20;
+
+/// Which file is open: device and inode.
+type Identity = (u64, u64);
+
+pub(crate) struct Sqlite {
+    dir: PathBuf,
+    busy_timeout: Duration,
+    max_bytes: Option<u64>,
+    clock: Arc<dyn Fn() -> Millis + Send + Sync>,
+    open: Option<(Connection, Identity)>,
+    /// Whether this process has had the database open once: from then on it is never made anew.
+    known: bool,
+}
+
+/// What a failed SQLite call becomes: its operation's name is added by the caller.
+type SqlResult<T> = Result<T, Trouble>;
+
+/// A failure inside an operation.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    Sql(rusqlite::Error),
+    Io(io::Error),
+    /// A row holds what cutover never wrote.
+    Damaged(String),
+    TooNew {
+        found: i64,
+        known: i64,
+    },
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Sqlite {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            dir: options.dir.clone(),
+            busy_timeout: options.busy_timeout,
+            max_bytes: options.max_bytes,
+            clock: Arc::clone(&options.clock),
+            open: None,
+            known: false,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(FILE)
+    }
+
+    /// Runs an operation on the open database, which is opened first if need be.
+    fn with<T>(
+        &mut self,
+        operation: &'static str,
+        run: impl FnOnce(&mut Connection) -> SqlResult<T>,
+    ) -> Result<T, StoreError> {
+        self.drop_if_replaced(operation)?;
+        if self.open.is_none() {
+            let opened = self.connect().map_err(|trouble| self.name(operation, trouble))?;
+            self.open = Some(opened);
+            self.known = true;
+        }
+        let Some((connection, _)) = self.open.as_mut() else {
+            return Err(StoreError::Closed);
+        };
+        let result = run(connection);
+        result.map_err(|trouble| self.name(operation, trouble))
+    }
+
+    /// Runs a writing operation in a transaction.
+    fn write<T>(
+        &mut self,
+        operation: &'static str,
+        run: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
+    ) -> Result<T, StoreError> {
+        self.with(operation, |connection| in_transaction(connection, run))
+    }
+
+    /// Runs a writing operation in a transaction that is on the disk when this returns.
+    fn write_durably<T>(
+        &mut self,
+        operation: &'static str,
+        run: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
+    ) -> Result<T, StoreError> {
+        self.with(operation, |connection| {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            let result = in_transaction(connection, run);
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            result
+        })
+    }
+
+    fn drop_if_replaced(&mut self, operation: &'static str) -> Result<(), StoreError> {
+        let path = self.path();
+        if self.known && identity(&path).ok() != self.open.as_ref().map(|(_, id)| *id) {
+            self.open = None;
+            if !path.exists() {
+                return Err(StoreError::Gone { operation, path });
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&self) -> SqlResult<(Connection, Identity)> {
+        let path = self.path();
+        if !self.known {
+            make_private(&self.dir, &path)?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags)?;
+        connection.busy_timeout(self.busy_timeout)?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        if let Some(bytes) = self.max_bytes {
+            let pages = i64::try_from(bytes / PAGE_BYTES).unwrap_or(i64::MAX);
+            // This pragma answers with a row, which `pragma_update` would take for an error.
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+        }
+        schema::check_version(&connection)?;
+        set_wal(&connection)?;
+        schema::migrate(&mut connection, self.known, (self.clock)())?;
+        let identity = identity(&path)?;
+        Ok((connection, identity))
+    }
+
+    /// The failure as callers see it.
+    fn name(&self, operation: &'static str, trouble: Trouble) -> StoreError {
+        match trouble {
+            Trouble::Damaged(detail) => StoreError::Damaged { operation, detail },
+            Trouble::TooNew { found, known } => StoreError::TooNew { found, known },
+            Trouble::Io(error) => match error.kind() {
+                io::ErrorKind::NotFound if self.known => {
+                    StoreError::Gone { operation, path: self.path() }
+                }
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+                    StoreError::ReadOnly { operation }
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    StoreError::Full { operation }
+                }
+                _ => StoreError::Failed { operation, detail: error.to_string() },
+            },
+            Trouble::Sql(error) => self.name_sql(operation, &error),
+        }
+    }
+
+    fn name_sql(&self, operation: &'static str, error: &rusqlite::Error) -> StoreError {
+        if let rusqlite::Error::SqliteFailure(failure, _) = error
+            && failure.extended_code == rusqlite::ffi::SQLITE_READONLY_DBMOVED
+        {
+            return StoreError::Gone { operation, path: self.path() };
+        }
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                StoreError::Busy { operation }
+            }
+            Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { operation },
+            Some(ErrorCode::DiskFull) => StoreError::Full { operation },
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                StoreError::Damaged { operation, detail: error.to_string() }
+            }
+            Some(ErrorCode::CannotOpen) if self.known && !self.path().exists() => {
+                StoreError::Gone { operation, path: self.path() }
+            }
+            _ => StoreError::Failed { operation, detail: error.to_string() },
+        }
+    }
+}
+
+fn in_transaction<T>(
+    connection: &mut Connection,
+    run: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
+) -> SqlResult<T> {
+    // Immediate: a lock held elsewhere shows at once, not in the middle.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = run(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+/// Switching to WAL needs the file to itself, so it is done only where it is not done yet: a lock
+/// held elsewhere must not keep a database that is in WAL mode from being read.
+fn set_wal(connection: &Connection) -> SqlResult<()> {
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode != "wal" {
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// Makes directory and file for their owner alone; what exists keeps the rights it has.
+fn make_private(dir: &Path, path: &Path) -> io::Result<()> {
+    crate::overrides::make_dir(dir)?;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Elsewhere only a file that is gone is noticed.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(|_| (0, 0))
+}
+
+impl Backend for Sqlite {
+    fn check(&mut self) -> Result<(), StoreError> {
+        self.with("open the database", |connection| schema::check_version(connection))
+    }
+
+    fn load_states(&mut self) -> Result<Vec<UseCaseState>, StoreError> {
+        self.with("load weights", |connection| states::load(connection))
+    }
+
+    fn set_weight(&mut self, change: &SetWeight) -> Result<WeightSet, SetWeightError> {
+        self.write_durably("set weight", |transaction| states::set(transaction, change))?
+    }
+
+    fn changes(&mut self, limit: u32) -> Result<Vec<Change>, StoreError> {
+        self.with("read the audit log", |connection| audit::newest(connection, limit))
+    }
+
+    fn verify_changes(&mut self) -> Result<AuditVerdict, StoreError> {
+        self.with("verify the audit log", |connection| audit::verify(connection))
+    }
+
+    fn add_key(&mut self, key: &NewKey) -> Result<Key, AddKeyError> {
+        crate::keys::check_name(&key.name)?;
+        self.write_durably("add key", |transaction| keys::add(transaction, key))?
+    }
+
+    fn revoke_key(&mut self, revoke: &RevokeKey) -> Result<Key, RevokeKeyError> {
+        self.write_durably("revoke key", |transaction| keys::revoke(transaction, revoke))?
+    }
+
+    fn load_keys(&mut self) -> Result<Keys, StoreError> {
+        self.with("load keys", |connection| keys::load(connection))
+    }
+
+    fn write_records(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        self.write("write records", |transaction| records::write(transaction, records))
+    }
+
+    fn delete_records(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError> {
+        self.write("delete old records", |transaction| records::delete(transaction, before, limit))
+    }
+
+    fn summarize(&mut self, window: &Window) -> Result<Summary, StoreError> {
+        self.with("sum up records", |connection| records::summarize(connection, window))
+    }
+}
+
+/// A stored number as what it was before [`signed`].
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// A number for a column. What does not fit is as good as infinite.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

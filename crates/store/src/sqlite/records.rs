@@ -1,0 +1,120 @@
+//! The records' table.
+
+use cutover_units::{Arm, InstanceId, Millis, UpstreamName, UseCaseName, VariantName};
+use rusqlite::{Connection, Row, Statement, Transaction, params};
+
+use super::{SqlResult, Trouble, signed, unsigned};
+use crate::record::Record;
+use crate::summary::{SUMMARY_RECORDS_MAX, Seen, Summary, Summing, Window};
+
+const INSERT: &str = "INSERT INTO records (
+    request_id, at_ms, use_case, arm, answered_arm, variant, upstream, instance,
+    endpoint, stream, assignment, bucket, unit_hash, outcome, status, code,
+    first_token_us, total_us, overhead_us, prompt_tokens, completion_tokens, cached_tokens,
+    usage_estimated, cost_nano_usd, price_source, finish_reason,
+    attempts, failed_over, losses, key_name, sdk_retry
+) VALUES (
+    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+    ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31
+)";
+
+pub(super) fn write(transaction: &Transaction<'_>, records: &[Record]) -> SqlResult<()> {
+    let mut statement = transaction.prepare(INSERT)?;
+    for record in records {
+        insert(&mut statement, record)?;
+    }
+    Ok(())
+}
+
+fn insert(statement: &mut Statement<'_>, record: &Record) -> SqlResult<()> {
+    let losses = match record.losses.as_slice() {
+        [] => None,
+        fields => Some(serde_json::to_string(fields).map_err(|e| Trouble::Damaged(e.to_string()))?),
+    };
+    statement.execute(params![
+        record.request_id,
+        signed(record.at.0),
+        record.use_case.as_ref().map(UseCaseName::as_str),
+        record.arm.as_str(),
+        record.answered_arm.map(Arm::as_str),
+        record.variant.as_ref().map(VariantName::as_str),
+        record.upstream.as_ref().map(UpstreamName::as_str),
+        record.instance.as_ref().map(InstanceId::as_str),
+        record.endpoint,
+        record.stream,
+        record.assignment,
+        record.bucket,
+        // The same 64 bits; `printf('%016x', unit_hash)` shows them.
+        record.unit_hash.cast_signed(),
+        record.outcome,
+        record.status,
+        record.code,
+        record.first_token.map(|us| signed(us.0)),
+        signed(record.total.0),
+        signed(record.overhead.0),
+        record.prompt_tokens.map(signed),
+        record.completion_tokens.map(signed),
+        record.cached_tokens.map(signed),
+        record.usage_estimated,
+        record.cost.map(|cost| signed(cost.0)),
+        record.price_source,
+        record.finish_reason,
+        record.attempts,
+        record.failed_over,
+        losses,
+        record.key_name.as_deref(),
+        record.sdk_retry,
+    ])?;
+    Ok(())
+}
+
+pub(super) fn delete(transaction: &Transaction<'_>, before: Millis, limit: u32) -> SqlResult<u64> {
+    let deleted = transaction.execute(
+        "DELETE FROM records WHERE id IN
+             (SELECT id FROM records WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)",
+        params![signed(before.0), limit],
+    )?;
+    Ok(deleted as u64)
+}
+
+pub(super) fn summarize(connection: &Connection, window: &Window) -> SqlResult<Summary> {
+    let mut statement = connection.prepare(
+        "SELECT use_case, arm, variant, outcome, code, failed_over, first_token_us, total_us,
+                prompt_tokens, completion_tokens, cost_nano_usd
+         FROM records
+         WHERE at_ms >= ?1 AND at_ms < ?2 AND (?3 IS NULL OR use_case = ?3)
+         ORDER BY at_ms DESC",
+    )?;
+    let use_case = window.use_case.as_ref().map(UseCaseName::as_str);
+    let mut rows =
+        statement.query(params![signed(window.from.0), signed(window.until.0), use_case])?;
+    let mut summing = Summing::default();
+    for _ in 0..SUMMARY_RECORDS_MAX {
+        let Some(row) = rows.next()? else { return Ok(summing.finish(false)) };
+        summing.add(&seen(row)?);
+    }
+    let truncated = rows.next()?.is_some();
+    Ok(summing.finish(truncated))
+}
+
+fn seen<'r>(row: &'r Row<'_>) -> SqlResult<Seen<'r>> {
+    let text = |at: usize| -> SqlResult<Option<&'r str>> {
+        let value = row.get_ref(at)?;
+        value.as_str_or_null().map_err(|e| Trouble::Damaged(format!("a record: {e}")))
+    };
+    let number =
+        |at: usize| -> SqlResult<Option<u64>> { Ok(row.get::<_, Option<i64>>(at)?.map(unsigned)) };
+    Ok(Seen {
+        use_case: text(0)?,
+        arm: text(1)?.unwrap_or_default(),
+        variant: text(2)?,
+        outcome: text(3)?.unwrap_or_default(),
+        code: text(4)?,
+        failed_over: row.get(5)?,
+        first_token_us: number(6)?,
+        total_us: number(7)?.unwrap_or_default(),
+        prompt_tokens: number(8)?,
+        completion_tokens: number(9)?,
+        cost_nano_usd: number(10)?,
+    })
+}

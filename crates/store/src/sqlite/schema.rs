@@ -1,0 +1,66 @@
+//! The schema's versions. Version n is the result of the first n migrations; `user_version` holds n.
+
+use cutover_units::Millis;
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::{SqlResult, Trouble, signed};
+
+/// All migrations in order: name and SQL. A released one is never changed.
+const MIGRATIONS: &[(&str, &str)] = &[("first", include_str!("migrations/0001_first.sql"))];
+
+pub(super) fn known() -> i64 {
+    MIGRATIONS.iter().zip(1..).last().map_or(0, |(_, version)| version)
+}
+
+/// Refuses a database that a newer cutover wrote.
+pub(super) fn check_version(connection: &Connection) -> SqlResult<()> {
+    let (found, known) = (version(connection)?, known());
+    if found > known {
+        return Err(Trouble::TooNew { found, known });
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> SqlResult<i64> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+/// Brings the schema to the newest version, all of it or nothing. An empty file that lies where a
+/// database was before (`known_file`) is not filled: that would forget weights and keys.
+pub(super) fn migrate(connection: &mut Connection, known_file: bool, now: Millis) -> SqlResult<()> {
+    let found = version(connection)?;
+    if found == known() {
+        return Ok(());
+    }
+    if found == 0 && known_file {
+        return Err(Trouble::Damaged("an empty file lies in the database's place".to_owned()));
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migrations (
+             version    INTEGER PRIMARY KEY,
+             name       TEXT NOT NULL,
+             applied_ms INTEGER NOT NULL
+         ) STRICT",
+    )?;
+    // Read again under the lock: another process may have done it meanwhile.
+    let found = version(&transaction)?;
+    for ((name, sql), version) in MIGRATIONS.iter().zip(1_i64..) {
+        if version > found {
+            transaction.execute_batch(sql)?;
+            transaction.execute(
+                "INSERT INTO migrations (version, name, applied_ms) VALUES (?1, ?2, ?3)",
+                params![version, name, signed(now.0)],
+            )?;
+        }
+    }
+    let mut salt = [0; 32];
+    getrandom::fill(&mut salt).map_err(|e| Trouble::Damaged(format!("no randomness: {e}")))?;
+    transaction.execute(
+        "INSERT INTO meta (name, value) VALUES ('key_salt', ?1) ON CONFLICT DO NOTHING",
+        params![salt],
+    )?;
+    transaction.pragma_update(None, "user_version", known())?;
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! What every database must do: one test per fact, run by each implementation through [`suite!`].
+
+use cutover_units::{
+    Arm, Generation, InstanceId, Micros, Millis, NanoUsd, UpstreamName, UseCaseName, VariantName,
+    WeightBp,
+};
+
+use crate::audit::{Action, AuditVerdict};
+use crate::backend::Backend;
+use crate::keys::{AddKeyError, KeyRing, NewKey, RevokeKey, RevokeKeyError, Secret};
+use crate::record::Record;
+use crate::state::{Cause, SetWeight, SetWeightError};
+use crate::summary::{Spread, Window};
+
+/// Runs every fact of the suite on the databases that `$fresh` makes: an expression of a value that
+/// holds whatever must outlive the test, and the backend.
+macro_rules! suite {
+    ($fresh:expr, [$($fact:ident),+ $(,)?]) => {
+        $(#[test]
+        fn $fact() {
+            let (_held, mut backend) = $fresh;
+            crate::suite::$fact(&mut backend);
+        })+
+    };
+    ($fresh:expr) => {
+        crate::suite::suite!($fresh, [
+            a_weight_is_set_only_from_the_generation_that_was_read,
+            a_rollback_needs_no_generation,
+            each_change_adds_one_entry_and_a_refused_one_adds_none,
+            a_key_is_found_until_it_is_revoked,
+            names_of_keys_are_never_used_twice,
+            a_window_is_summed_up_per_use_case_arm_and_variant,
+            old_records_are_deleted_in_small_steps,
+            every_field_of_a_record_fits,
+        ]);
+    };
+}
+pub(crate) use suite;
+
+pub(crate) fn use_case(name: &str) -> UseCaseName {
+    UseCaseName::new(name).unwrap()
+}
+
+pub(crate) fn set(name: &str, expected: Option<u64>, bp: u16) -> SetWeight {
+    SetWeight {
+        use_case: use_case(name),
+        expected: expected.map(Generation),
+        weight: WeightBp::new(bp).unwrap(),
+        cause: Cause::Set,
+        actor: "someone".into(),
+        reason: "a test".into(),
+        now: Millis(1_000),
+    }
+}
+
+pub(crate) fn record(at: u64) -> Record {
+    Record {
+        request_id: format!("req-{at}"),
+        at: Millis(at),
+        use_case: Some(use_case("statements")),
+        arm: Arm::Candidate,
+        answered_arm: Some(Arm::Candidate),
+        variant: Some(VariantName::new("qwen").unwrap()),
+        upstream: Some(UpstreamName::new("gpus").unwrap()),
+        instance: Some(InstanceId::new(&UpstreamName::new("gpus").unwrap(), 0)),
+        endpoint: "chat",
+        stream: true,
+        assignment: "sticky",
+        bucket: Some(17),
+        unit_hash: u64::MAX,
+        outcome: "ok",
+        status: 200,
+        code: None,
+        first_token: Some(Micros(100)),
+        total: Micros(1_000),
+        overhead: Micros(30),
+        prompt_tokens: Some(10),
+        completion_tokens: Some(5),
+        cached_tokens: None,
+        usage_estimated: false,
+        cost: Some(NanoUsd(7)),
+        price_source: Some("config"),
+        finish_reason: Some("stop"),
+        attempts: 1,
+        failed_over: false,
+        losses: vec![],
+        key_name: Some("team".into()),
+        sdk_retry: 0,
+    }
+}
+
+pub(crate) fn new_key(name: &str, text: &str) -> NewKey {
+    NewKey {
+        name: name.into(),
+        secret: Secret::new(text).unwrap(),
+        use_case: Some(use_case("statements")),
+        actor: "someone".into(),
+        now: Millis(5),
+    }
+}
+
+fn everything() -> Window {
+    Window { from: Millis(0), until: Millis(u64::MAX), use_case: None }
+}
+
+pub(crate) fn a_weight_is_set_only_from_the_generation_that_was_read(store: &mut dyn Backend) {
+    let first = store.set_weight(&set("a", Some(0), 500)).unwrap();
+    assert_eq!((first.generation, first.previous), (Generation(1), None));
+    let second = store.set_weight(&set("a", Some(1), 2_500)).unwrap();
+    assert_eq!(second.generation, Generation(2));
+    assert_eq!(second.previous, Some(WeightBp::new(500).unwrap()));
+    let late = store.set_weight(&set("a", Some(1), 9_000)).unwrap_err();
+    let SetWeightError::Conflict { expected, current } = late else { panic!("{late:?}") };
+    assert_eq!((expected, current.generation), (Generation(1), Generation(2)));
+    let never = store.set_weight(&set("b", Some(3), 9_000)).unwrap_err();
+    assert!(matches!(never, SetWeightError::Conflict { current, .. } if current.generation.0 == 0));
+    let states = store.load_states().unwrap();
+    assert_eq!(states.len(), 1);
+    assert_eq!(states[0].weight, WeightBp::new(2_500).unwrap());
+    assert_eq!((states[0].updated, states[0].rolled_back), (Millis(1_000), false));
+}
+
+pub(crate) fn a_rollback_needs_no_generation(store: &mut dyn Backend) {
+    store.set_weight(&set("a", Some(0), 500)).unwrap();
+    let rollback = SetWeight { cause: Cause::Rollback, ..set("a", None, 0) };
+    assert_eq!(store.set_weight(&rollback).unwrap().generation, Generation(2));
+    let states = store.load_states().unwrap();
+    assert_eq!((states[0].weight, states[0].rolled_back), (WeightBp::NONE, true));
+}
+
+pub(crate) fn each_change_adds_one_entry_and_a_refused_one_adds_none(store: &mut dyn Backend) {
+    store.set_weight(&set("a", Some(0), 500)).unwrap();
+    store.set_weight(&set("a", Some(0), 900)).unwrap_err();
+    store.set_weight(&SetWeight { cause: Cause::Rollback, ..set("a", None, 0) }).unwrap();
+    store.add_key(&new_key("team", &"k".repeat(40))).unwrap();
+    store.add_key(&new_key("team", &"l".repeat(40))).unwrap_err();
+    let changes = store.changes(10).unwrap();
+    let actions: Vec<_> = changes.iter().map(|change| (change.seq, change.action)).collect();
+    let expected = [(3, Action::KeyAdded), (2, Action::RolledBack), (1, Action::WeightSet)];
+    assert_eq!(actions, expected);
+    assert_eq!(changes[1].before.as_deref(), Some("5%"));
+    assert_eq!(changes[1].after.as_deref(), Some("0%"));
+    assert_eq!(store.changes(1).unwrap().len(), 1);
+    let verdict = store.verify_changes().unwrap();
+    assert!(matches!(verdict, AuditVerdict::Whole { entries: 3, .. }), "{verdict:?}");
+}
+
+pub(crate) fn a_key_is_found_until_it_is_revoked(store: &mut dyn Backend) {
+    let text = "ck-0123456789abcdef0123456789abcdef";
+    let added = store.add_key(&new_key("team", text)).unwrap();
+    assert_eq!(added.prefix, "ck-01234");
+    let ring = KeyRing::new(store.load_keys().unwrap());
+    let found = ring.find(text.as_bytes()).unwrap();
+    assert_eq!(**found, added);
+    assert_eq!(found.use_case, Some(use_case("statements")));
+    let revoke = RevokeKey {
+        name: "team".into(),
+        actor: "someone".into(),
+        reason: "leaked".into(),
+        now: Millis(9),
+    };
+    assert_eq!(store.revoke_key(&revoke).unwrap().revoked, Some(Millis(9)));
+    let again = RevokeKey { now: Millis(11), ..revoke.clone() };
+    assert_eq!(store.revoke_key(&again).unwrap().revoked, Some(Millis(9)));
+    let keys = store.load_keys().unwrap();
+    assert_eq!(keys.list().count(), 1);
+    assert!(KeyRing::new(keys).find(text.as_bytes()).is_none());
+    assert_eq!(store.changes(10).unwrap().len(), 2);
+    let unknown = RevokeKey { name: "nobody".into(), ..revoke };
+    assert_eq!(store.revoke_key(&unknown), Err(RevokeKeyError::Unknown("nobody".into())));
+}
+
+pub(crate) fn names_of_keys_are_never_used_twice(store: &mut dyn Backend) {
+    let first = store.add_key(&new_key("team", &"k".repeat(40))).unwrap();
+    let revoke = RevokeKey {
+        name: "team".into(),
+        actor: String::new(),
+        reason: String::new(),
+        now: Millis(9),
+    };
+    store.revoke_key(&revoke).unwrap();
+    let again = store.add_key(&new_key("team", &"l".repeat(40)));
+    assert_eq!(again, Err(AddKeyError::NameTaken("team".into())));
+    let second = store.add_key(&new_key("team-2", &"l".repeat(40))).unwrap();
+    assert!(second.id > first.id);
+    assert!(matches!(store.add_key(&new_key("a b", &"m".repeat(40))), Err(AddKeyError::Name(_))));
+}
+
+pub(crate) fn a_window_is_summed_up_per_use_case_arm_and_variant(store: &mut dyn Backend) {
+    let mut records: Vec<Record> = (1..=100)
+        .map(|at| Record { total: Micros(at * 10), first_token: Some(Micros(at)), ..record(at) })
+        .collect();
+    records.push(Record { cost: None, ..record(50) });
+    records.push(Record {
+        outcome: "upstream_error",
+        status: 502,
+        code: Some("bad_gateway"),
+        variant: None,
+        cost: None,
+        ..record(60)
+    });
+    records.push(Record { use_case: None, arm: Arm::Default, ..record(70) });
+    records.push(record(5_000));
+    store.write_records(&records).unwrap();
+    let window = Window { from: Millis(1), until: Millis(5_000), use_case: None };
+    let summary = store.summarize(&window).unwrap();
+    let places: Vec<_> = summary
+        .rows
+        .iter()
+        .map(|r| (r.use_case.as_deref(), r.arm.as_str(), r.variant.as_deref(), r.requests))
+        .collect();
+    let expected = [
+        (None, "default", Some("qwen"), 1),
+        (Some("statements"), "candidate", None, 1),
+        (Some("statements"), "candidate", Some("qwen"), 101),
+    ];
+    assert_eq!(places, expected);
+    let failed = &summary.rows[1];
+    assert_eq!((failed.ok, failed.errors, failed.unpriced, failed.total), (0, 1, 0, None));
+    let row = &summary.rows[2];
+    assert_eq!((row.ok, row.unpriced, row.cost), (101, 1, NanoUsd(700)));
+    assert_eq!((row.prompt_tokens, row.completion_tokens), (1_010, 505));
+    assert_eq!(row.first_token, Some(Spread { p50: Micros(51), p95: Micros(96) }));
+    assert_eq!(row.total, Some(Spread { p50: Micros(510), p95: Micros(960) }));
+    assert!(!summary.truncated);
+    let other = Window { use_case: Some(use_case("other")), ..window };
+    assert!(store.summarize(&other).unwrap().rows.is_empty());
+}
+
+pub(crate) fn old_records_are_deleted_in_small_steps(store: &mut dyn Backend) {
+    let records: Vec<Record> = (0..25).map(record).collect();
+    store.write_records(&records).unwrap();
+    let steps: Vec<u64> = (0..3).map(|_| store.delete_records(Millis(20), 12).unwrap()).collect();
+    assert_eq!(steps, [12, 8, 0]);
+    assert_eq!(store.summarize(&everything()).unwrap().rows[0].requests, 5);
+}
+
+pub(crate) fn every_field_of_a_record_fits(store: &mut dyn Backend) {
+    let largest = Record {
+        at: Millis(1 << 60),
+        bucket: Some(u16::MAX),
+        total: Micros(u64::MAX),
+        overhead: Micros(u64::MAX),
+        first_token: Some(Micros(u64::MAX)),
+        prompt_tokens: Some(1 << 40),
+        cached_tokens: Some(1 << 40),
+        cost: Some(NanoUsd(1 << 60)),
+        attempts: u32::MAX,
+        sdk_retry: u32::MAX,
+        losses: vec!["a,\"b\"".into(), "é".into()],
+        ..record(0)
+    };
+    let smallest = Record {
+        use_case: None,
+        answered_arm: None,
+        variant: None,
+        upstream: None,
+        instance: None,
+        bucket: None,
+        code: Some("not_found"),
+        first_token: None,
+        prompt_tokens: None,
+        completion_tokens: None,
+        cost: None,
+        price_source: None,
+        finish_reason: None,
+        key_name: None,
+        ..record(0)
+    };
+    store.write_records(&[largest, smallest]).unwrap();
+    let rows = store.summarize(&everything()).unwrap().rows;
+    assert_eq!(rows.iter().map(|row| row.requests).sum::<u64>(), 2);
+}
