@@ -41,3 +41,24 @@ fn node_accepts_the_openai_persona() {
         outcomes.assert_all_pass(20);
     }
 }
+
+/// vLLM and Ollama's /v1 pass except where the real ones are known to differ.
+#[test]
+fn python_finds_the_known_limits_of_vllm_and_ollama() {
+    if let Some(outcomes) = python(Persona::Vllm) {
+        // Its 401 is `{"error": "Unauthorized"}`, a string.
+        outcomes.assert_only_fail(&["error_401"]);
+    }
+    if let Some(outcomes) = python(Persona::Ollama) {
+        outcomes.assert_only_fail(&[
+            // No such field: neither refused nor obeyed.
+            "chat_max_completion_tokens",
+            "tools_forced",
+            // A prompt that is too long is cut without a word.
+            "error_context",
+            "error_context_stream",
+            // A dead runner leaves a clean end, no error.
+            "stream_error_event",
+        ]);
+    }
+}

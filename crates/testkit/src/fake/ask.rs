@@ -82,7 +82,11 @@ impl Ask {
             prompt_tokens: count(&messages, &body["prompt"]),
             max_tokens: modern.or(legacy).and_then(|limit| usize::try_from(limit).ok()),
             schema,
-            forced: forced_tool(body, &tools),
+            // Ollama has no tool_choice.
+            forced: match setup.persona {
+                Persona::Ollama => None,
+                _ => forced_tool(body, &tools),
+            },
             tools,
             tool_answer: tool_answer(&messages),
             prompt,

@@ -271,6 +271,8 @@ fn ollama(refusal: &Refusal) -> Words {
             ),
             KIND,
         ),
+        // Ollama has no keys of its own; this is what a proxy in front of it says.
+        Refusal::Key => words(401, "unauthorized", "authentication_error"),
         Refusal::NoMessages => words(400, "[] is too short - 'messages'", KIND),
         Refusal::UnknownModel { model } => {
             words(404, format!("model '{model}' not found"), "not_found_error")
