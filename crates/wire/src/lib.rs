@@ -13,11 +13,15 @@
 pub mod adapt;
 mod endpoint;
 pub mod errors;
+#[cfg(test)]
+mod fixtures;
 pub mod head;
 mod json;
 mod mint;
 pub mod openai;
 pub mod providers;
+pub mod reply;
+pub mod stream;
 mod target;
 mod usage;
 
@@ -27,5 +31,7 @@ pub use errors::Fault;
 pub use head::Head;
 pub use mint::Mint;
 pub use providers::{PROVIDERS, Provider};
+pub use reply::{FaultClass, Received, Reply, UpstreamFault, read_reply};
+pub use stream::{Limits, Tap};
 pub use target::{Capabilities, OllamaSettings, Target, Think, Unsupported, VariantSettings};
 pub use usage::{Finish, Usage};

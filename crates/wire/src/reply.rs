@@ -1,0 +1,75 @@
+//! Answers that are not streams, and errors of upstreams, brought into the client's form.
+//!
+//! A good answer of the same dialect is passed on as the same `Bytes`; with a mint, `id` and `model`
+//! are replaced by range and nothing else changes, except where an engine is known to be wrong
+//! ([`crate::providers::Quirks`]).
+
+use bytes::Bytes;
+
+use crate::adapt::ReplyPlan;
+use crate::mint::Mint;
+use crate::providers::Dialect;
+use crate::usage::{Finish, Usage};
+
+mod fault;
+pub(crate) mod openai;
+
+pub use fault::{FaultClass, UpstreamFault};
+pub(crate) use fault::{of_answer, of_value};
+
+/// An answer as it came.
+#[derive(Debug, Clone)]
+pub struct Received<'a> {
+    /// Its status.
+    pub status: u16,
+    /// Its `content-type`.
+    pub content_type: Option<&'a str>,
+    /// Its `retry-after`.
+    pub retry_after: Option<&'a str>,
+    /// Its `retry-after-ms`.
+    pub retry_after_ms: Option<&'a str>,
+    /// Its whole body.
+    pub body: Bytes,
+}
+
+impl Received<'_> {
+    /// An answer with a status and a body only.
+    pub fn new(status: u16, body: Bytes) -> Self {
+        Self { status, content_type: None, retry_after: None, retry_after_ms: None, body }
+    }
+}
+
+/// A good answer, ready for the client.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The body in the client's dialect.
+    pub body: Bytes,
+    /// The tokens used, if the upstream told.
+    pub usage: Option<Usage>,
+    /// Why the first choice ended.
+    pub finish: Option<Finish>,
+    /// The prompt seems to have been cut by the upstream: it counted far fewer tokens than the text
+    /// has. To be logged and counted.
+    pub prompt_truncated: bool,
+}
+
+/// Reads a whole answer.
+pub fn read_reply(
+    plan: &ReplyPlan,
+    mint: &Mint,
+    received: Received<'_>,
+) -> Result<Reply, UpstreamFault> {
+    let retry_after_ms = fault::retry_after(received.retry_after_ms, received.retry_after);
+    let html = received.content_type.is_some_and(|t| t.trim_start().starts_with("text/html"));
+    let result = match received.status {
+        200..=299 if html => Err(UpstreamFault::unreadable("it is a web page, not JSON")),
+        200..=299 => match plan.provider.dialect {
+            Dialect::OpenAi => openai::read(plan, mint, received.body),
+        },
+        status => Err(of_answer(plan, status, &received.body)),
+    };
+    result.map_err(|fault| UpstreamFault { retry_after_ms, ..fault })
+}
+
+#[cfg(test)]
+mod tests;

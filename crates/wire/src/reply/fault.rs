@@ -1,0 +1,321 @@
+//! Errors of upstreams, brought into one form: who is to blame, whether another instance may help, and
+//! what the client may read.
+//!
+//! Engine text is shown to a client only where the client itself is at fault, shortened, without
+//! control characters and addresses: engines have leaked heap addresses that way (CVE-2026-22778).
+
+use cutover_units::Code;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::adapt::ReplyPlan;
+use crate::endpoint::Endpoint;
+use crate::errors::Fault;
+
+/// What kind of failure it was, for breakers, metrics and retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultClass {
+    /// The request was wrong; the upstream is well.
+    ClientFault,
+    /// The upstream limits our rate or our budget.
+    RateLimited,
+    /// The upstream is busy or still loading.
+    Overloaded,
+    /// The upstream refused our key.
+    Auth,
+    /// The upstream failed.
+    Failed,
+    /// The upstream's answer could not be read.
+    Unreadable,
+}
+
+impl FaultClass {
+    /// The class's word in labels and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientFault => "client_fault",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Auth => "auth",
+            Self::Failed => "failed",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// An upstream's failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamFault {
+    /// What the client may see.
+    pub fault: Fault,
+    /// What kind of failure it was.
+    pub class: FaultClass,
+    /// Whether another instance or arm may be tried (if no content has reached the client).
+    pub failover_ok: bool,
+    /// How long the upstream asked us to wait.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl UpstreamFault {
+    pub(crate) fn unreadable(what: &str) -> Self {
+        let message = format!("the upstream's answer could not be read: {what}");
+        Self::of(FaultClass::Unreadable, Fault::new(Code::BadGateway, message))
+    }
+
+    fn of(class: FaultClass, fault: Fault) -> Self {
+        let failover_ok = class != FaultClass::ClientFault;
+        Self { fault, class, failover_ok, retry_after_ms: None }
+    }
+
+    fn client(code: Code, message: impl Into<String>) -> Self {
+        Self::of(FaultClass::ClientFault, Fault::new(code, message))
+    }
+}
+
+impl std::fmt::Display for UpstreamFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.fault, self.class.as_str())
+    }
+}
+
+impl std::error::Error for UpstreamFault {}
+
+/// The parts of an error body, in whatever form the engine wrote it.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    message: String,
+    kind: String,
+    code: String,
+    param: Option<String>,
+    /// The number some engines put into `code`.
+    status: Option<u16>,
+}
+
+impl Parts {
+    /// Reads a body: OpenAI's envelope, a plain string in it, JSON nested in that string (Ollama),
+    /// `detail` (FastAPI), or plain text.
+    pub(crate) fn read(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        match serde_json::from_str::<Value>(&text) {
+            Ok(value) => Self::of(&value),
+            Err(_) => Self { message: text.trim().to_owned(), ..Self::default() },
+        }
+    }
+
+    /// Reads an error value: an object's `error`, `detail` or `message`, or the error itself.
+    pub(crate) fn of(value: &Value) -> Self {
+        match value {
+            Value::String(text) => {
+                let nested = serde_json::from_str::<Value>(text).ok().filter(Value::is_object);
+                match nested {
+                    Some(inner) => Self::of(&inner),
+                    None => Self { message: text.clone(), ..Self::default() },
+                }
+            }
+            Value::Object(map) => {
+                if let Some(inner) = map.get("error").or_else(|| map.get("detail")) {
+                    return Self::of(inner);
+                }
+                let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
+                let code = map.get("code");
+                let number = code.and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
+                Self {
+                    message: text("message").to_owned(),
+                    kind: text("type").to_owned(),
+                    code: code.and_then(Value::as_str).unwrap_or_default().to_owned(),
+                    param: map.get("param").and_then(Value::as_str).map(str::to_owned),
+                    status: number.filter(|n| (400..600).contains(n)),
+                }
+            }
+            Value::Array(items) => items.first().map(Self::of).unwrap_or_default(),
+            _ => Self::default(),
+        }
+    }
+
+    fn says(&self, words: &[&str]) -> bool {
+        let message = self.message.to_lowercase();
+        words.iter().any(|word| message.contains(word))
+    }
+}
+
+/// An error answer, by its status and body.
+pub(crate) fn of_answer(plan: &ReplyPlan, status: u16, body: &[u8]) -> UpstreamFault {
+    if body.trim_ascii_start().starts_with(b"<") {
+        // A web page: some other server stands at the address. A status of overload is still one.
+        return match status {
+            429 | 503 => classify(plan, status, &Parts::default()),
+            _ => UpstreamFault::unreadable("it is a web page, not JSON"),
+        };
+    }
+    classify(plan, status, &Parts::read(body))
+}
+
+/// An error inside a stream that began well, or inside a 200.
+pub(crate) fn of_value(plan: &ReplyPlan, value: &Value) -> UpstreamFault {
+    let parts = Parts::of(value);
+    let status = parts.status.unwrap_or(500);
+    classify(plan, status, &parts)
+}
+
+fn classify(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {
+    if let Some(fault) = by_meaning(plan, status, parts) {
+        return fault;
+    }
+    let upstream = |class, code, message: &str| UpstreamFault::of(class, Fault::new(code, message));
+    match status {
+        401 | 403 => {
+            let message = "the upstream refused the key it was shown; an operator must act";
+            upstream(FaultClass::Auth, Code::UpstreamAuth, message)
+        }
+        402 => upstream(
+            FaultClass::RateLimited,
+            Code::InsufficientQuota,
+            "the upstream's budget is spent",
+        ),
+        404 if plan.endpoint != Endpoint::ChatCompletions => {
+            let message = format!("the upstream does not serve {}", plan.endpoint.path());
+            UpstreamFault::client(Code::NotSupported, message)
+        }
+        413 => UpstreamFault::client(Code::RequestTooLarge, clean(&parts.message)),
+        429 => upstream(
+            FaultClass::RateLimited,
+            Code::RateLimitExceeded,
+            "the upstream limits the rate",
+        ),
+        400 | 409 | 422 => invalid(parts),
+        501 => UpstreamFault::client(Code::NotSupported, clean(&parts.message)),
+        503 | 529 => upstream(
+            FaultClass::Overloaded,
+            Code::Overloaded,
+            "the upstream is busy or still loading its model",
+        ),
+        408 | 504 => upstream(
+            FaultClass::Failed,
+            Code::UpstreamTimeout,
+            "the upstream did not answer in time",
+        ),
+        other => {
+            let message = format!("the upstream failed with status {other}");
+            upstream(FaultClass::Failed, Code::BadGateway, &message)
+        }
+    }
+}
+
+const TOO_LONG: &[&str] = &[
+    "maximum context length",
+    "exceeds the available context size",
+    "exceeds the context length",
+    "context length exceeded",
+    "exceeds the model's context",
+    "cannot be greater than max_model_len",
+    "prompt is too long",
+    "is too large to process",
+];
+const NO_SUCH_MODEL: &[&str] = &["not found", "does not exist", "no such model"];
+const NO_TOOLS: &[&str] = &[
+    "does not support tools",
+    "requires --enable-auto-tool-choice",
+    "requires --tool-call-parser",
+];
+/// What llama-server and Ollama answer with 500 although the request is at fault.
+const CLIENT_500: &[&str] = &["not supported", "too large", "must be of type"];
+
+/// Failures known by what they say, whatever their status.
+fn by_meaning(plan: &ReplyPlan, status: u16, parts: &Parts) -> Option<UpstreamFault> {
+    let from_client = matches!(status, 400..=422 | 500);
+    let too_long = parts.code == "context_length_exceeded"
+        || parts.kind == "exceed_context_size_error"
+        || parts.says(TOO_LONG);
+    if from_client && too_long {
+        let param = Some(plan.endpoint.prompt_field().to_owned());
+        let mut fault = UpstreamFault::client(Code::ContextLengthExceeded, clean(&parts.message));
+        fault.fault.param = param;
+        return Some(fault);
+    }
+    let about_model = parts.param.as_deref() == Some("model") || parts.says(&["model"]);
+    let no_model = parts.code == "model_not_found"
+        || (status == 404 && about_model && parts.says(NO_SUCH_MODEL));
+    if no_model {
+        return Some(no_such_model(plan));
+    }
+    if parts.code == "insufficient_quota" || parts.kind == "insufficient_quota" {
+        let fault = Fault::new(Code::InsufficientQuota, "the upstream's account has no quota left");
+        return Some(UpstreamFault::of(FaultClass::RateLimited, fault));
+    }
+    if from_client && parts.says(NO_TOOLS) {
+        let mut fault = UpstreamFault::client(Code::UnsupportedParameter, clean(&parts.message));
+        fault.fault.param = Some("tools".to_owned());
+        return Some(fault);
+    }
+    let hidden = plan.provider.quirks.client_faults_as_500 && status == 500;
+    (hidden && parts.says(CLIENT_500)).then(|| invalid(parts))
+}
+
+/// The client asked for a model that is not there; or the operator did, in a variant.
+fn no_such_model(plan: &ReplyPlan) -> UpstreamFault {
+    if plan.renamed {
+        let message =
+            "the upstream does not have the model of the variant that serves this request";
+        let fault = Fault::new(Code::BadGateway, message);
+        return UpstreamFault::of(FaultClass::Failed, fault);
+    }
+    let mut fault =
+        UpstreamFault::client(Code::ModelNotFound, "the model does not exist at the upstream");
+    fault.fault.param = Some("model".to_owned());
+    // Instances of one upstream may hold different models.
+    fault.failover_ok = true;
+    fault
+}
+
+fn invalid(parts: &Parts) -> UpstreamFault {
+    let mut fault = UpstreamFault::client(Code::InvalidRequest, clean(&parts.message));
+    // vLLM names fields as `body.messages`.
+    let param = parts.param.as_deref().map(|p| p.strip_prefix("body.").unwrap_or(p));
+    fault.fault.param = param.map(clean);
+    fault
+}
+
+/// The most characters of engine text that a client is shown.
+const MESSAGE_MAX: usize = 500;
+
+/// Engine text fit to be shown: one line, bounded, without addresses, and without the echo of the
+/// request's own values that vLLM adds (errors are logged; prompts are not).
+pub(crate) fn clean(text: &str) -> String {
+    let text = text.split("'input':").next().unwrap_or(text).trim_end_matches([' ', ',']);
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let words: Vec<&str> =
+        line.split_whitespace().map(|w| if is_address(w) { "[address]" } else { w }).collect();
+    let mut shown: String = words.join(" ").chars().take(MESSAGE_MAX).collect();
+    if shown.is_empty() {
+        shown.push_str("the upstream refused the request and gave no reason");
+    }
+    shown
+}
+
+/// Whether a word looks like a URL, a host with a port, an IP address or a memory address.
+fn is_address(word: &str) -> bool {
+    let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    let parts: Vec<&str> = bare.split(['.', ':']).collect();
+    let ipv4 = parts.len() >= 4
+        && parts.iter().take(4).all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
+    let port = bare.rsplit_once(':').is_some_and(|(host, port)| {
+        host.len() > 1 && port.len() >= 2 && port.bytes().all(|b| b.is_ascii_digit())
+    });
+    word.contains("://") || ipv4 || port || (bare.starts_with("0x") && bare.len() > 7)
+}
+
+/// Milliseconds from `retry-after-ms`, else from `retry-after` in seconds. A date needs a clock and is
+/// not read.
+pub(crate) fn retry_after(ms: Option<&str>, seconds: Option<&str>) -> Option<u64> {
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Number(f64);
+    let number = |text: &str| serde_json::from_str::<Number>(text.trim()).ok().map(|n| n.0);
+    let whole = ms.and_then(number).or_else(|| seconds.and_then(number).map(|s| s * 1_000.0))?;
+    // The cap keeps the cast exact; nobody waits a year.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    Some(whole.clamp(0.0, 31_536_000_000.0) as u64)
+}
+
+#[cfg(test)]
+mod tests;

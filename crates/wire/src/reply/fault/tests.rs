@@ -1,0 +1,137 @@
+use super::*;
+use crate::fixtures;
+use proptest::prelude::*;
+
+fn endpoint_of(name: &str) -> Endpoint {
+    match name {
+        "emb" | "embed" => Endpoint::Embeddings,
+        "v1compl" | "compl-arr" => Endpoint::Completions,
+        _ => Endpoint::ChatCompletions,
+    }
+}
+
+/// Every captured error of an engine, and what the client sees of it.
+fn all_errors(provider: &str) -> String {
+    let mut text = String::new();
+    for name in fixtures::names(provider) {
+        let exchange = fixtures::exchange(provider, &name);
+        if exchange.status < 400 {
+            continue;
+        }
+        let plan = fixtures::plan(provider, endpoint_of(&name));
+        let seen = of_answer(&plan, exchange.status, &exchange.body);
+        let line = format!(
+            "{name}: {} -> {} {} ({}{}) param={}\n    {}\n",
+            exchange.status,
+            seen.fault.code.status(),
+            seen.fault.code.name(),
+            seen.class.as_str(),
+            if seen.failover_ok { ", failover" } else { "" },
+            seen.fault.param.as_deref().unwrap_or("-"),
+            seen.fault.message,
+        );
+        text.push_str(&line);
+    }
+    text
+}
+
+#[test]
+fn errors_of_real_engines_have_one_form() {
+    for provider in ["llamacpp", "vllm", "ollama"] {
+        insta::assert_snapshot!(format!("errors_{provider}"), all_errors(provider));
+    }
+}
+
+fn seen(provider: &str, status: u16, body: &str) -> UpstreamFault {
+    of_answer(&fixtures::plan(provider, Endpoint::ChatCompletions), status, body.as_bytes())
+}
+
+#[test]
+fn odd_bodies_are_understood() {
+    let vllm_key = seen("vllm", 401, r#"{"error":"Unauthorized"}"#);
+    assert_eq!((vllm_key.class, vllm_key.fault.code), (FaultClass::Auth, Code::UpstreamAuth));
+    let page = seen("openai", 502, "<html>Bad gateway</html>");
+    assert_eq!((page.class, page.fault.code), (FaultClass::Unreadable, Code::BadGateway));
+    assert!(page.failover_ok && !page.fault.message.contains("html>"));
+    let busy =
+        seen("vllm", 503, r#"{"error":{"message":"The engine is currently busy","code":503}}"#);
+    assert_eq!((busy.class, busy.fault.code), (FaultClass::Overloaded, Code::Overloaded));
+    let queue = seen(
+        "ollama",
+        503,
+        r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#,
+    );
+    assert_eq!(queue.class, FaultClass::Overloaded);
+    let empty = seen("openai", 400, "");
+    assert_eq!(empty.fault.code, Code::InvalidRequest);
+    let batch = r#"{"error":{"code":500,"message":"input (702 tokens) is too large to process. increase the physical batch size (current batch size: 512)","type":"server_error"}}"#;
+    let batch = seen("llamacpp", 500, batch);
+    assert_eq!(
+        (batch.class, batch.fault.code),
+        (FaultClass::ClientFault, Code::ContextLengthExceeded)
+    );
+}
+
+#[test]
+fn the_vendors_own_codes_are_kept() {
+    let quota = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
+    let quota = seen("openai", 429, quota);
+    assert_eq!((quota.class, quota.fault.code), (FaultClass::RateLimited, Code::InsufficientQuota));
+    let rate = r#"{"error":{"message":"Rate limit reached","type":"requests","param":null,"code":"rate_limit_exceeded"}}"#;
+    assert_eq!(seen("openai", 429, rate).fault.code, Code::RateLimitExceeded);
+    let context = r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
+    assert_eq!(seen("openai", 400, context).fault.code, Code::ContextLengthExceeded);
+    let model = r#"{"error":{"message":"The model `x` does not exist","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#;
+    assert_eq!(seen("openai", 404, model).fault.code, Code::ModelNotFound);
+}
+
+#[test]
+fn a_model_that_the_operator_named_is_not_the_clients_fault() {
+    let body = r#"{"error":"model 'qwen' not found"}"#;
+    let mut plan = fixtures::plan("ollama", Endpoint::ChatCompletions);
+    plan.renamed = true;
+    let fault = of_answer(&plan, 404, body.as_bytes());
+    assert_eq!((fault.class, fault.failover_ok), (FaultClass::Failed, true));
+    assert!(!fault.fault.message.contains("qwen"));
+}
+
+#[test]
+fn a_server_fault_shows_nothing_of_the_server() {
+    let body = r#"{"error":{"message":"assert at 0x7f3a11112222 in http://10.0.0.7:8000","type":"x","code":500}}"#;
+    let fault = seen("vllm", 500, body);
+    assert_eq!(fault.fault.message, "the upstream failed with status 500");
+    let text = clean(
+        "no 0x7ffd00112233 at http://a/b, 10.1.2.3:80 or gpu-1:8000\u{7}\nend; ratio 3:4, v1.2.3",
+    );
+    assert_eq!(text, "no [address] at [address] [address] or [address] end; ratio 3:4, v1.2.3");
+    assert_eq!(clean(&"x".repeat(2_000)).len(), MESSAGE_MAX);
+    assert_eq!(clean("bad {'loc': 'a', 'input': 'a secret prompt'}"), "bad {'loc': 'a'");
+}
+
+#[test]
+fn waits_are_read_as_sdks_read_them() {
+    assert_eq!(retry_after(Some("1500"), Some("9")), Some(1_500));
+    assert_eq!(retry_after(None, Some(" 2.5 ")), Some(2_500));
+    assert_eq!(retry_after(Some("x"), None), None);
+    assert_eq!(retry_after(None, Some("Wed, 21 Oct 2026 07:28:00 GMT")), None);
+    assert_eq!(retry_after(None, Some("-5")), Some(0));
+    assert_eq!(retry_after(None, Some("1e300")), Some(31_536_000_000));
+}
+
+proptest! {
+    #[test]
+    fn no_error_body_makes_it_panic(
+        status in 300_u16..600,
+        body in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..80),
+            "\\{\"error\":[\\[{\"a-z0-9:,\\]}]{0,40}\\}".prop_map(String::into_bytes),
+        ],
+    ) {
+        for provider in crate::PROVIDERS {
+            let plan = fixtures::plan(provider.name, Endpoint::ChatCompletions);
+            let fault = of_answer(&plan, status, &body);
+            prop_assert!(fault.fault.message.chars().count() <= MESSAGE_MAX);
+            prop_assert!(!fault.fault.message.contains(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use super::*;
+use crate::fixtures::{self, exchange, mint};
+use crate::{Endpoint, UpstreamFault};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn read(provider: &str, name: &str, minted: bool, n: u32) -> Result<Reply, UpstreamFault> {
+    let endpoint =
+        if name == "v1compl" { Endpoint::Completions } else { Endpoint::ChatCompletions };
+    let plan = ReplyPlan { mint: minted, n, ..fixtures::plan(provider, endpoint) };
+    let captured = exchange(provider, name);
+    let received = Received {
+        content_type: captured.content_type.as_deref(),
+        ..Received::new(captured.status, captured.body.clone())
+    };
+    read_reply(&plan, &mint(), received)
+}
+
+#[test]
+fn a_good_answer_is_passed_on_as_the_same_bytes() {
+    for (provider, name) in [("llamacpp", "chat"), ("vllm", "chat"), ("openai", "v1chat")] {
+        let folder = if provider == "openai" { "ollama" } else { provider };
+        let body = exchange(folder, name).body;
+        let plan = fixtures::plan(provider, Endpoint::ChatCompletions);
+        let reply = read_reply(&plan, &mint(), Received::new(200, body.clone())).unwrap();
+        assert_eq!(reply.body.as_ptr(), body.as_ptr(), "{provider}");
+        assert_eq!(reply.finish, Some(Finish::Length));
+        assert!(reply.usage.unwrap().prompt_tokens > 10);
+    }
+}
+
+#[test]
+fn a_minted_answer_differs_in_id_and_model_only() {
+    for (provider, name) in [("llamacpp", "chat"), ("vllm", "chat")] {
+        let reply = read(provider, name, true, 1).unwrap();
+        let mut before: Value = serde_json::from_slice(&exchange(provider, name).body).unwrap();
+        let after: Value = serde_json::from_slice(&reply.body).unwrap();
+        before["id"] = Value::from("chatcmpl-ours");
+        before["model"] = Value::from("asked-for");
+        assert_eq!(after, before);
+    }
+}
+
+#[test]
+fn a_missing_id_is_added() {
+    let plan = ReplyPlan { mint: true, ..fixtures::plan("openai", Endpoint::ChatCompletions) };
+    let body = Bytes::from_static(br#" {"choices":[]}"#);
+    let reply = read_reply(&plan, &mint(), Received::new(200, body)).unwrap();
+    assert_eq!(reply.body, r#" {"model":"asked-for","id":"chatcmpl-ours","choices":[]}"#);
+}
+
+#[test]
+fn usage_of_one_choice_is_made_usage_of_all() {
+    let reply = read("llamacpp", "n2", false, 2).unwrap();
+    let usage = reply.usage.unwrap();
+    assert!(usage.estimated && usage.completion_tokens > 3);
+    let value: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(value["usage"]["completion_tokens"], usage.completion_tokens);
+    assert_eq!(value["usage"]["total_tokens"], usage.total_tokens);
+    assert_eq!(value["usage"]["prompt_tokens_details"]["cached_tokens"], 30);
+    let vllm = read("vllm", "n2", false, 2).unwrap().usage.unwrap();
+    assert!(!vllm.estimated);
+    assert_eq!(vllm.completion_tokens, 6);
+}
+
+#[test]
+fn with_a_limit_the_choices_that_met_it_are_counted_exactly() {
+    let plan = ReplyPlan {
+        n: 2,
+        max_tokens: Some(3),
+        ..fixtures::plan("llamacpp", Endpoint::ChatCompletions)
+    };
+    let body = exchange("llamacpp", "n2").body;
+    let reply = read_reply(&plan, &mint(), Received::new(200, body)).unwrap();
+    assert_eq!(reply.usage.unwrap().completion_tokens, 6);
+}
+
+#[test]
+fn completions_of_llama_server_get_the_endpoints_own_logprobs() {
+    let value: Value =
+        serde_json::from_slice(&read("llamacpp", "v1compl", true, 1).unwrap().body).unwrap();
+    let logprobs = &value["choices"][0]["logprobs"];
+    assert_eq!(logprobs["tokens"], serde_json::json!([",", " the", " city"]));
+    assert_eq!(logprobs["text_offset"], serde_json::json!([0, 1, 5]));
+    assert!(logprobs["top_logprobs"][0][","].is_number());
+    assert!(logprobs.get("content").is_none());
+}
+
+#[test]
+fn answers_that_are_none_are_upstream_failures() {
+    let plan = fixtures::plan("openai", Endpoint::ChatCompletions);
+    let bodies: [&'static [u8]; 8] = [
+        b"",
+        b"<html></html>",
+        b"[]",
+        b"{}",
+        b"{\"choices\":5}",
+        b"{\"choices\":[]",
+        b"\xff\xfe",
+        b"{\"object\":\"list\",\"data\":[]}",
+    ];
+    for body in bodies {
+        let fault = read_reply(&plan, &mint(), Received::new(200, Bytes::from_static(body)))
+            .expect_err("no answer");
+        assert_eq!(fault.class, FaultClass::Unreadable, "{body:?}");
+        assert!(fault.failover_ok);
+    }
+    let page = Received { content_type: Some("text/html; x"), ..Received::new(200, Bytes::new()) };
+    assert!(read_reply(&plan, &mint(), page).is_err());
+}
+
+#[test]
+fn an_error_in_a_200_is_an_error() {
+    let plan = fixtures::plan("openai-compatible", Endpoint::ChatCompletions);
+    let body = Bytes::from_static(br#"{"error":{"message":"upstream down","code":502},"id":"x"}"#);
+    let fault = read_reply(&plan, &mint(), Received::new(200, body)).unwrap_err();
+    assert_eq!(fault.class, FaultClass::Failed);
+    let body = Bytes::from_static(br#"{"error":null,"choices":[]}"#);
+    assert!(read_reply(&plan, &mint(), Received::new(200, body)).is_ok());
+}
+
+#[test]
+fn a_wait_travels_with_the_failure() {
+    let plan = fixtures::plan("openai", Endpoint::ChatCompletions);
+    let received = Received { retry_after: Some("3"), ..Received::new(429, Bytes::new()) };
+    assert_eq!(read_reply(&plan, &mint(), received).unwrap_err().retry_after_ms, Some(3_000));
+}
+
+#[test]
+fn a_prompt_cut_to_half_is_noticed() {
+    let plan = ReplyPlan {
+        prompt_bytes: 24_000,
+        ..fixtures::plan("openai-compatible", Endpoint::ChatCompletions)
+    };
+    let body = |tokens| format!(r#"{{"choices":[],"usage":{{"prompt_tokens":{tokens}}}}}"#);
+    let cut = |tokens| {
+        let received = Received::new(200, Bytes::from(body(tokens)));
+        read_reply(&plan, &mint(), received).unwrap().prompt_truncated
+    };
+    assert!(cut(2_050));
+    assert!(!cut(6_010) && !cut(0));
+}
+
+#[test]
+fn embeddings_keep_their_vectors_and_get_our_model_name() {
+    let plan = ReplyPlan { mint: true, ..fixtures::plan("vllm", Endpoint::Embeddings) };
+    let body = Bytes::from_static(
+        br#"{"object":"list","data":[{"index":0,"embedding":[1e-7,0.10000000149011612]}],"model":"up","usage":{"prompt_tokens":2,"total_tokens":2}}"#,
+    );
+    let reply = read_reply(&plan, &mint(), Received::new(200, body.clone())).unwrap();
+    let expected = String::from_utf8(body.to_vec()).unwrap().replace("\"up\"", "\"asked-for\"");
+    assert_eq!(reply.body, expected);
+    assert_eq!(reply.usage, Some(Usage::new(2, 0)));
+}
+
+proptest! {
+    #[test]
+    fn no_answer_makes_reading_panic(
+        status in prop_oneof![Just(200_u16), 100_u16..600],
+        body in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..120),
+            "\\{\"(choices|data|message|error|response)\":[\\[{}\"a-z0-9:,\\]]{0,60}\\}".prop_map(String::into_bytes),
+        ],
+        minted in any::<bool>(),
+    ) {
+        for provider in crate::PROVIDERS {
+            for endpoint in Endpoint::ALL {
+                let plan = ReplyPlan { mint: minted, n: 2, ..fixtures::plan(provider.name, endpoint) };
+                let received = Received::new(status, Bytes::from(body.clone()));
+                let _ = read_reply(&plan, &mint(), received);
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Streams: from an upstream's bytes to the client's, and what was seen on the way.
+//!
+//! ```text
+//!            first content    finish_reason        [DONE] or end of body
+//!   open ───────────────────▶ content ───────────▶ finished ───────────▶ ended (data: [DONE])
+//!     └───────────────┬──────────┴──────────────────────┘
+//!                     ▼ error event, malformed or too long event, end without a finish_reason
+//!                  failed (an `UpstreamFault`; never a [DONE])
+//! ```
+//!
+//! Success is a non-null `finish_reason`. `[DONE]` alone is none (vLLM sends it after an error), nor is
+//! a clean end of the body (Ollama's when its runner died).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use cutover_units::Code;
+
+use crate::adapt::ReplyPlan;
+use crate::errors::{self, Fault};
+use crate::mint::Mint;
+use crate::openai::DONE;
+use crate::providers::Dialect;
+use crate::reply::{FaultClass, UpstreamFault};
+use crate::usage::{Finish, Usage};
+
+mod events;
+mod sink;
+pub mod split;
+
+use events::Events;
+use sink::Sink;
+use split::{Framing, Splitter};
+
+/// Bounds on what an upstream may make us hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest event or line, in bytes.
+    pub event_bytes: usize,
+}
+
+impl Default for Limits {
+    /// 8 MiB: larger than any real event (an image as base64), small beside a server's memory.
+    fn default() -> Self {
+        Self { event_bytes: 8 * 1024 * 1024 }
+    }
+}
+
+/// What a reader of events works with: the plan, the names the client shall see, and what was seen.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) plan: ReplyPlan,
+    pub(crate) mint: Mint,
+    pub(crate) seen: Seen,
+}
+
+/// What a tap has seen so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) first_content: bool,
+    pub(crate) content_chunks: u64,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) finish: Option<Finish>,
+    pub(crate) prompt_truncated: bool,
+}
+
+/// What became of one event.
+pub(crate) enum Step {
+    /// The stream goes on.
+    Open,
+    /// `[DONE]` was seen, after success.
+    Ended,
+}
+
+/// Follows one stream.
+#[derive(Debug)]
+pub struct Tap {
+    context: Context,
+    splitter: Splitter,
+    records: Vec<Range<usize>>,
+    reader: Reader,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Reader {
+    OpenAi(Events),
+}
+
+impl Tap {
+    /// A tap for one answer.
+    pub fn new(plan: ReplyPlan, mint: Mint, limits: Limits) -> Self {
+        let (framing, reader) = match plan.provider.dialect {
+            Dialect::OpenAi => (Framing::Events, Reader::OpenAi(Events::default())),
+        };
+        Self {
+            context: Context { plan, mint, seen: Seen::default() },
+            splitter: Splitter::new(framing, limits.event_bytes),
+            records: Vec::new(),
+            reader,
+            ended: false,
+        }
+    }
+
+    /// Takes a frame from the upstream and appends what the client shall get to `out`.
+    ///
+    /// On an error, what `out` got still belongs to the client (if anything was sent to it at all);
+    /// an error event ([`error_event`]) may follow it. Frames after `[DONE]` or an error are ignored.
+    pub fn push(&mut self, frame: Bytes, out: &mut Vec<Bytes>) -> Result<(), UpstreamFault> {
+        if self.ended {
+            return Ok(());
+        }
+        let mut records = std::mem::take(&mut self.records);
+        let result = match self.splitter.feed(frame, &mut records) {
+            Ok(whole) => self.records_of(&whole, &records, out),
+            Err(split::TooLong) => Err(UpstreamFault::unreadable("an event is too long")),
+        };
+        self.records = records;
+        self.settle(result)
+    }
+
+    /// The body has ended. Appends what is missing (`[DONE]`), or tells that the stream broke off.
+    pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Result<(), UpstreamFault> {
+        if self.ended {
+            return Ok(());
+        }
+        let rest = self.splitter.rest();
+        if !rest.trim_ascii().is_empty() {
+            // The last event lacks its end mark: the client shall get it with one.
+            let whole = Bytes::from([&rest[..], b"\n\n"].concat());
+            let all = 0..whole.len();
+            match self.records_of(&whole, &[all], out) {
+                // What was cut after the finish was no part of the answer.
+                Err(fault) if fault.class == FaultClass::Unreadable => {}
+                result => self.settle(result)?,
+            }
+        }
+        if self.ended {
+            return Ok(());
+        }
+        let result = if self.context.seen.finish.is_some() {
+            self.ended = true;
+            out.push(DONE);
+            Ok(())
+        } else {
+            Err(broken_off())
+        };
+        self.settle(result)
+    }
+
+    /// Whether any content (text, reasoning, tool call) has come. Until then another upstream may be
+    /// asked instead, if nothing was sent to the client.
+    pub fn first_content_seen(&self) -> bool {
+        self.context.seen.first_content
+    }
+
+    /// The tokens used, once the upstream has told.
+    pub fn usage(&self) -> Option<Usage> {
+        self.context.seen.usage
+    }
+
+    /// Why the answer ended, once it has.
+    pub fn finish_reason(&self) -> Option<Finish> {
+        self.context.seen.finish
+    }
+
+    /// How many chunks carried content; engines send one per token, more or less.
+    pub fn content_chunks(&self) -> u64 {
+        self.context.seen.content_chunks
+    }
+
+    /// Whether the stream has ended well: the client has its `[DONE]`.
+    pub fn ended_well(&self) -> bool {
+        self.ended && self.context.seen.finish.is_some()
+    }
+
+    /// Whether the upstream seems to have cut the prompt (see [`crate::reply::Reply`]).
+    pub fn prompt_truncated(&self) -> bool {
+        self.context.seen.prompt_truncated
+    }
+
+    fn records_of(
+        &mut self,
+        whole: &Bytes,
+        records: &[Range<usize>],
+        out: &mut Vec<Bytes>,
+    ) -> Result<(), UpstreamFault> {
+        let mut sink = Sink::new(whole);
+        let mut result = Ok(());
+        for range in records {
+            let step = match &mut self.reader {
+                Reader::OpenAi(events) => events.event(&mut self.context, range.clone(), &mut sink),
+            };
+            match step {
+                Ok(Step::Open) => {}
+                Ok(Step::Ended) => {
+                    self.ended = true;
+                    break;
+                }
+                Err(fault) => {
+                    result = Err(fault);
+                    break;
+                }
+            }
+        }
+        sink.finish(out);
+        result
+    }
+
+    /// After an error nothing more is read; once content came, no other upstream may be asked.
+    fn settle(&mut self, result: Result<(), UpstreamFault>) -> Result<(), UpstreamFault> {
+        result.map_err(|mut fault| {
+            self.ended = true;
+            self.context.seen.finish = None;
+            fault.failover_ok &= !self.context.seen.first_content;
+            fault
+        })
+    }
+}
+
+fn broken_off() -> UpstreamFault {
+    UpstreamFault {
+        fault: Fault::new(
+            Code::StreamInterrupted,
+            "the upstream ended the stream before the answer was complete",
+        ),
+        class: FaultClass::Failed,
+        failover_ok: true,
+        retry_after_ms: None,
+    }
+}
+
+/// An error inside a stream, in the form that the official SDKs raise as an API error.
+pub fn error_event(fault: &Fault) -> Bytes {
+    let body = errors::body(fault);
+    Bytes::from([b"data: ", &body[..], b"\n\n"].concat())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! Events of an upstream that speaks the client's dialect.
+//!
+//! Most events are looked at and passed on untouched: searched for the few words that matter (usage, a
+//! finish reason, an error), and with a mint the id and model, learned from the first chunk, are
+//! replaced where they stand. Only what matters is parsed. An event must look like a JSON object; what
+//! is wrong deeper inside an event that needs no change is passed on as it came.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use super::sink::Sink;
+use super::split::{Data, Event};
+use super::{Context, Seen, Step, broken_off};
+use crate::adapt::ReplyPlan;
+use crate::endpoint::Endpoint;
+use crate::json;
+use crate::mint::Mint;
+use crate::reply::openai::{self, Answer, Choice, Patches};
+use crate::reply::{UpstreamFault, of_value};
+
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
+static LOGPROBS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"logprobs\""));
+
+/// Reads events; remembers the upstream's names.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    names: Option<Names>,
+}
+
+/// An event and where it lies in its frame.
+struct Framed<'a> {
+    event: Event<'a>,
+    range: Range<usize>,
+}
+
+/// The upstream's id and model as they stand in each of its chunks, and what replaces them.
+#[derive(Debug)]
+struct Names {
+    id: Name,
+    model: Name,
+}
+
+#[derive(Debug)]
+struct Name {
+    finder: Finder<'static>,
+    /// `"id":"..."` of ours, with the upstream's spacing.
+    ours: Vec<u8>,
+}
+
+impl Name {
+    /// From a member's value: the text from its key on. `None` if no key stands before it.
+    fn learn(text: &str, key: &str, value: &str, ours: &str) -> Option<Self> {
+        let range = json::range_in(text, value);
+        let quoted = format!("\"{key}\"");
+        let start = text.get(..range.start)?.rfind(&quoted)?;
+        let between = text.get(start + quoted.len()..range.start)?;
+        if !between.chars().all(|c| c == ':' || c.is_ascii_whitespace()) {
+            return None;
+        }
+        let needle = text.get(start..range.end)?;
+        let ours = format!("{quoted}{between}{}", json::string(ours)).into_bytes();
+        Some(Self { finder: Finder::new(needle.as_bytes()).into_owned(), ours })
+    }
+
+    fn find(&self, data: &[u8]) -> Option<Range<usize>> {
+        let start = self.finder.find(data)?;
+        Some(start..start + self.finder.needle().len())
+    }
+}
+
+impl Events {
+    /// Reads one event and puts what the client shall get.
+    pub(super) fn event(
+        &mut self,
+        context: &mut Context,
+        range: Range<usize>,
+        sink: &mut Sink<'_>,
+    ) -> Result<Step, UpstreamFault> {
+        let event = Event::read(sink.part(range.clone()));
+        let data = event.data.bytes().trim_ascii();
+        if data.is_empty() {
+            // A comment keeps the connection alive; the client may need it as we do.
+            sink.keep(range);
+            return Ok(Step::Open);
+        }
+        if data.starts_with(b"[DONE]") {
+            context.seen.finish.ok_or_else(broken_off)?;
+            sink.keep(range);
+            return Ok(Step::Ended);
+        }
+        if data.first() != Some(&b'{') || data.last() != Some(&b'}') {
+            return Err(UpstreamFault::unreadable("an event is not a JSON object"));
+        }
+        let only_content =
+            context.seen.first_content && !event.is_error && !matters(&context.plan, data);
+        let framed = Framed { event, range };
+        if only_content && self.pass_on(context.plan.mint, &framed, sink) {
+            context.seen.content_chunks += 1;
+            return Ok(Step::Open);
+        }
+        self.parsed(context, &framed, sink)
+    }
+
+    /// Passes an event on unparsed, with the learned names replaced; false (and nothing put) if they
+    /// are not both there.
+    fn pass_on(&self, mint: bool, framed: &Framed<'_>, sink: &mut Sink<'_>) -> bool {
+        let range = framed.range.clone();
+        if !mint {
+            sink.keep(range);
+            return true;
+        }
+        let (Some(names), Data::Line(line, at)) = (&self.names, &framed.event.data) else {
+            return false;
+        };
+        let (Some(id), Some(model)) = (names.id.find(line), names.model.find(line)) else {
+            return false;
+        };
+        let mut places = [(id, &names.id.ours), (model, &names.model.ours)];
+        places.sort_by_key(|(place, _)| place.start);
+        let (base, mut from) = (range.start + at, range.start);
+        for (place, ours) in places {
+            sink.keep(from..base + place.start);
+            sink.write(ours);
+            from = base + place.end;
+        }
+        sink.keep(from..range.end);
+        true
+    }
+
+    fn parsed(
+        &mut self,
+        context: &mut Context,
+        framed: &Framed<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<Step, UpstreamFault> {
+        let Context { plan, mint, seen } = context;
+        let malformed = || UpstreamFault::unreadable("an event is not valid JSON");
+        let text = std::str::from_utf8(framed.event.data.bytes()).map_err(|_| malformed())?;
+        let answer: Answer<'_> = serde_json::from_str(text).map_err(|_| malformed())?;
+        if let Some(fault) = answer.error(plan) {
+            return Err(fault);
+        }
+        if framed.event.is_error {
+            let value = serde_json::from_str(text).map_err(|_| malformed())?;
+            return Err(of_value(plan, &value));
+        }
+        let choices: Vec<Choice<'_>> = match answer.choices {
+            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| malformed())?,
+            None => Vec::new(),
+        };
+        if answer.model.is_some_and(|raw| raw.get() == "\"\"") && is_silent(&choices) {
+            // Ollama's last chunk when its runner has died.
+            return Err(broken_off());
+        }
+        note(&choices, seen);
+        let mut patches = Patches::new();
+        if let Some(mut usage) = answer.usage() {
+            if plan.provider.quirks.usage_of_one_choice && plan.n > 1 {
+                recount(&mut usage, seen.content_chunks);
+                patches.extend(openai::chunk_usage_patches(text, &answer, &usage));
+            }
+            seen.prompt_truncated = openai::truncated(plan, Some(&usage));
+            seen.usage = Some(usage);
+            if choices.is_empty() && !plan.include_usage {
+                return Ok(Step::Open);
+            }
+        }
+        openai::legacy_logprobs(plan, text, &choices, &mut patches);
+        if plan.mint {
+            patches.extend(openai::mint_patches(plan.endpoint, mint, text, &answer));
+            self.names = learn(mint, text, &answer);
+        }
+        put(framed, patches, sink);
+        Ok(Step::Open)
+    }
+}
+
+fn learn(mint: &Mint, text: &str, answer: &Answer<'_>) -> Option<Names> {
+    let id = Name::learn(text, "id", answer.id?.get(), &mint.id)?;
+    let model = Name::learn(text, "model", answer.model?.get(), &mint.model)?;
+    Some(Names { id, model })
+}
+
+/// Whether an event holds more than content: then it is parsed.
+fn matters(plan: &ReplyPlan, data: &[u8]) -> bool {
+    ERROR.find(data).is_some()
+        || has_value(&FINISH, data)
+        || has_value(&USAGE, data)
+        || (plan.provider.quirks.completions_like_chat
+            && plan.endpoint == Endpoint::Completions
+            && has_value(&LOGPROBS, data))
+}
+
+/// Whether a member stands there with a value other than null. The word cannot be part of a text:
+/// there, its quotes would be escaped.
+fn has_value(finder: &Finder<'_>, data: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(found) = data.get(at..).and_then(|rest| finder.find(rest)) {
+        at += found + finder.needle().len();
+        let colon = json::skip_space(data, at);
+        if data.get(colon) != Some(&b':') {
+            continue;
+        }
+        let value = json::skip_space(data, colon + 1);
+        if !data.get(value..).is_some_and(|rest| rest.starts_with(b"null")) {
+            return true;
+        }
+    }
+    false
+}
+
+fn is_silent(choices: &[Choice<'_>]) -> bool {
+    let said = |c: &Choice<'_>| c.delta.as_ref().is_some_and(openai::Said::anything);
+    choices.iter().all(|c| c.finish_reason.is_none() && !said(c))
+}
+
+fn note(choices: &[Choice<'_>], seen: &mut Seen) {
+    let text = |c: &Choice<'_>| c.text.is_some_and(|raw| !matches!(raw.get(), "\"\"" | "null"));
+    let said = |c: &Choice<'_>| c.delta.as_ref().is_some_and(openai::Said::anything);
+    if choices.iter().any(|c| text(c) || said(c)) {
+        seen.first_content = true;
+        seen.content_chunks += 1;
+    }
+    if let Some(reason) = choices.iter().find_map(|c| c.finish_reason) {
+        seen.finish = Some(reason);
+    }
+}
+
+/// Engines send a chunk per token: with several choices the chunks count what the engine's usage,
+/// which is of one choice, leaves out.
+fn recount(usage: &mut crate::usage::Usage, chunks: u64) {
+    usage.completion_tokens = usage.completion_tokens.max(chunks);
+    usage.total_tokens = usage.prompt_tokens.saturating_add(usage.completion_tokens);
+    usage.estimated = true;
+}
+
+/// Puts an event with its patches: in place if its data is one line, else written anew as one line.
+fn put(framed: &Framed<'_>, mut patches: Patches, sink: &mut Sink<'_>) {
+    let range = framed.range.clone();
+    match &framed.event.data {
+        _ if patches.is_empty() => sink.keep(range),
+        Data::None => sink.keep(range),
+        Data::Line(_, at) => {
+            patches.sort_by_key(|(place, _)| (place.start, place.end));
+            let base = range.start + at;
+            let mut from = range.start;
+            for (place, new) in patches {
+                sink.keep(from..base + place.start);
+                sink.write(new.as_bytes());
+                from = base + place.end;
+            }
+            sink.keep(from..range.end);
+        }
+        Data::Joined(lines) => {
+            let text = std::str::from_utf8(lines).unwrap_or_default();
+            // A line feed between two data lines is whitespace in JSON.
+            let line: Vec<u8> = openai::patch(text, patches)
+                .into_iter()
+                .map(|b| if b == b'\n' { b' ' } else { b })
+                .collect();
+            sink.write(b"data: ");
+            sink.write(&line);
+            sink.write(b"\n\n");
+        }
+    }
+}

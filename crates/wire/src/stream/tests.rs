@@ -1,0 +1,280 @@
+use super::*;
+use crate::Endpoint;
+use crate::fixtures::{self, exchange, mint};
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// What a client got, and how the stream ended.
+struct Got {
+    text: String,
+    end: Result<(), UpstreamFault>,
+    tap: Tap,
+}
+
+impl Got {
+    /// The payloads that are JSON.
+    fn chunks(&self) -> Vec<Value> {
+        let lines = self.text.lines().filter_map(|l| l.strip_prefix("data: "));
+        lines.filter(|l| *l != "[DONE]").map(|l| serde_json::from_str(l).expect(l)).collect()
+    }
+
+    fn done(&self) -> usize {
+        self.text.matches("data: [DONE]").count()
+    }
+
+    fn content(&self) -> String {
+        let piece = |c: &Value| c["choices"][0]["delta"]["content"].as_str().map(str::to_owned);
+        self.chunks().iter().filter_map(piece).collect()
+    }
+}
+
+fn run(plan: &ReplyPlan, frames: impl IntoIterator<Item = Bytes>) -> Got {
+    let mut tap = Tap::new(plan.clone(), mint(), Limits::default());
+    let mut out = vec![];
+    let mut end = Ok(());
+    for frame in frames {
+        end = tap.push(frame, &mut out);
+        if end.is_err() {
+            break;
+        }
+    }
+    if end.is_ok() {
+        end = tap.finish(&mut out);
+    }
+    Got { text: String::from_utf8(out.concat()).unwrap(), end, tap }
+}
+
+fn plan(provider: &str) -> ReplyPlan {
+    ReplyPlan { stream: true, ..fixtures::plan(provider, Endpoint::ChatCompletions) }
+}
+
+#[test]
+fn an_untouched_stream_is_the_same_slices() {
+    let body = exchange("llamacpp", "chat-stream").body;
+    let frames = [body.slice(..400), body.slice(400..)];
+    let got = run(&plan("llamacpp"), frames);
+    assert!(got.end.is_ok());
+    assert_eq!(got.text.trim_end(), std::str::from_utf8(&body).unwrap().trim_end());
+    assert!(got.tap.ended_well());
+    assert_eq!(got.tap.usage().unwrap().cached_tokens, Some(35));
+    assert_eq!(got.tap.finish_reason(), Some(Finish::Length));
+    assert_eq!(got.tap.content_chunks(), 4);
+
+    let mut tap = Tap::new(plan("llamacpp"), mint(), Limits::default());
+    let mut out = vec![];
+    tap.push(body.clone(), &mut out).unwrap();
+    assert_eq!((out.len(), out[0].as_ptr()), (1, body.as_ptr()));
+}
+
+#[test]
+fn usage_that_the_client_did_not_ask_for_is_kept_for_us() {
+    for provider in ["llamacpp", "vllm"] {
+        let name = if provider == "vllm" { "stream" } else { "chat-stream" };
+        let quiet = ReplyPlan { include_usage: false, ..plan(provider) };
+        let got = run(&quiet, [exchange(provider, name).body]);
+        assert!(got.tap.usage().is_some());
+        assert!(!got.text.contains("\"usage\"") && got.done() == 1, "{provider}");
+        assert!(got.chunks().iter().all(|c| !c["choices"].as_array().unwrap().is_empty()));
+    }
+}
+
+#[test]
+fn minted_streams_carry_our_names_in_every_chunk() {
+    let cases = [("llamacpp", "chat-stream"), ("vllm", "stream"), ("vllm", "stream-cont")];
+    for (provider, name) in cases {
+        let body = exchange(provider, name).body;
+        let minted = ReplyPlan { mint: true, ..plan(provider) };
+        let got = run(&minted, [body.clone()]);
+        let plain = run(&plan(provider), [body]);
+        assert_eq!(got.chunks().len(), plain.chunks().len());
+        for (ours, theirs) in got.chunks().into_iter().zip(plain.chunks()) {
+            let mut expected = theirs;
+            expected["id"] = Value::from("chatcmpl-ours");
+            expected["model"] = Value::from("asked-for");
+            assert_eq!(ours, expected);
+        }
+        assert_eq!(got.done(), 1);
+    }
+}
+
+#[test]
+fn names_that_change_on_the_way_are_replaced_too() {
+    let chunk = |id: &str| {
+        format!(
+            "data: {{\"id\": \"{id}\", \"model\":\"m\",\"choices\":[{{\"delta\":{{\"content\":\"\\\"id\\\": \\\"a\\\"\"}},\"finish_reason\":null}}]}}\n\n"
+        )
+    };
+    let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let text = ["a", "a", "b", "c", "c"].map(chunk).concat() + end;
+    let minted = ReplyPlan { mint: true, ..plan("openai-compatible") };
+    let got = run(&minted, [Bytes::from(text)]);
+    assert!(got.chunks().iter().all(|c| c["id"] == "chatcmpl-ours" && c["model"] == "asked-for"));
+    assert_eq!(got.content(), "\"id\": \"a\"".repeat(5));
+    assert_eq!(got.done(), 1, "a missing [DONE] after success is added");
+}
+
+#[test]
+fn usage_in_every_chunk_is_no_harm() {
+    let got = run(&plan("vllm"), [exchange("vllm", "stream-cont").body]);
+    assert_eq!(got.tap.usage().unwrap().completion_tokens, 1);
+    assert_eq!(got.tap.finish_reason(), Some(Finish::Length));
+    assert!(got.end.is_ok());
+}
+
+#[test]
+fn tool_calls_are_content_and_end_well() {
+    let got = run(&plan("vllm"), [exchange("vllm", "tools-stream").body]);
+    assert!(got.end.is_ok() && got.tap.first_content_seen());
+    assert_eq!(got.tap.finish_reason(), Some(Finish::ToolCalls));
+}
+
+#[test]
+fn an_engine_that_dies_never_ends_with_done() {
+    // vLLM sends an error event and then [DONE]; llama-server's socket dies; Ollama's /v1 ends politely.
+    let cases = [
+        ("vllm", "vllm", "kill"),
+        ("llamacpp", "llamacpp", "kill"),
+        ("openai", "ollama", "kill-v1"),
+    ];
+    for (provider, folder, name) in cases {
+        let got = run(&plan(provider), [exchange(folder, name).body]);
+        let fault = got.end.as_ref().expect_err(provider);
+        assert_eq!(got.done(), 0, "{provider}");
+        assert_eq!(fault.class, FaultClass::Failed);
+        assert!(!fault.failover_ok, "content was seen");
+        assert!(!got.tap.ended_well() && got.tap.finish_reason().is_none());
+        assert!(!got.text.contains("EngineCore"));
+    }
+}
+
+#[test]
+fn before_content_another_upstream_may_be_asked() {
+    let first = exchange("vllm", "kill").body;
+    let role = first.slice(..first.iter().position(|&b| b == b'\n').unwrap() + 2);
+    let got = run(&plan("vllm"), [role]);
+    assert!(got.end.unwrap_err().failover_ok);
+}
+
+#[test]
+fn done_without_an_answer_is_a_failure() {
+    let got = run(&plan("openai"), [Bytes::from_static(b"data: [DONE]\n\n")]);
+    assert_eq!(got.end.unwrap_err().fault.code, Code::StreamInterrupted);
+    assert!(got.text.is_empty());
+}
+
+#[test]
+fn malformed_events_end_the_stream() {
+    let good = "data: {\"id\":\"a\",\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"x\"},\"finish_reason\":null}]}\n\n";
+    for bad in ["data: <html>\n\n", "data: {\"a\"\n\n", "data: nonsense}\n\n", "data: [1]\n\n"] {
+        let got = run(&plan("openai"), [Bytes::from(format!("{good}{bad}{good}"))]);
+        assert_eq!(got.end.unwrap_err().class, FaultClass::Unreadable, "{bad}");
+        assert_eq!(got.text, good);
+    }
+    let cut = run(&plan("openai"), [Bytes::from(format!("{good}data: {{\"choi"))]);
+    assert_eq!(cut.end.unwrap_err().fault.code, Code::StreamInterrupted);
+}
+
+#[test]
+fn a_tail_cut_after_the_finish_does_not_spoil_the_answer() {
+    let body = exchange("llamacpp", "chat-stream").body;
+    let at = memchr::memmem::find(&body, b"\"usage\"").unwrap();
+    let got = run(&plan("llamacpp"), [body.slice(..at)]);
+    assert!(got.end.is_ok() && got.done() == 1);
+    assert_eq!(got.tap.usage(), None);
+}
+
+#[test]
+fn an_endless_event_is_cut_off() {
+    let mut tap = Tap::new(plan("openai"), mint(), Limits { event_bytes: 1_000 });
+    let mut out = vec![];
+    let frame = Bytes::from(vec![b'x'; 600]);
+    tap.push(frame.clone(), &mut out).unwrap();
+    assert_eq!(tap.push(frame.clone(), &mut out).unwrap_err().class, FaultClass::Unreadable);
+    assert!(tap.push(frame, &mut out).is_ok(), "nothing more is read");
+    assert!(out.is_empty());
+}
+
+#[test]
+fn completions_of_llama_server_get_the_endpoints_form() {
+    let chunk = r#"data: {"choices":[{"text":", the","index":0,"logprobs":{"content":[{"id":28,"token":",","bytes":[44],"logprob":-0.5,"top_logprobs":[]}]},"finish_reason":null}],"model":"m","object":"text_completion","id":"chatcmpl-A"}"#;
+    let end = r#"data: {"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"model":"m","object":"text_completion","id":"chatcmpl-A"}"#;
+    let text = format!("{chunk}\n\n{chunk}\n\n{end}\n\ndata: [DONE]\n\n");
+    let plan = ReplyPlan { endpoint: Endpoint::Completions, mint: true, ..plan("llamacpp") };
+    let got = run(&plan, [Bytes::from(text)]);
+    let chunks = got.chunks();
+    assert_eq!(chunks.len(), 3);
+    for chunk in &chunks[..2] {
+        assert_eq!(chunk["choices"][0]["logprobs"]["tokens"], serde_json::json!([","]));
+        assert_eq!(chunk["id"], "chatcmpl-ours");
+    }
+    assert_eq!(got.tap.content_chunks(), 2);
+}
+
+#[test]
+fn an_error_event_is_what_sdks_raise() {
+    let event = error_event(&Fault::new(Code::StreamInterrupted, "it broke"));
+    assert_eq!(
+        event,
+        "data: {\"error\":{\"message\":\"it broke\",\"type\":\"server_error\",\"param\":null,\"code\":\"stream_interrupted\"}}\n\n"
+    );
+}
+
+proptest! {
+    #[test]
+    fn every_chunking_gives_the_client_the_same(
+        which in 0_usize..5,
+        minted in any::<bool>(),
+        wants_usage in any::<bool>(),
+        crlf in any::<bool>(),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..30),
+    ) {
+        let cases = [("llamacpp", "llamacpp", "chat-stream"), ("vllm", "vllm", "stream"), ("vllm", "vllm", "kill"),
+            ("openai", "ollama", "v1chat-stream"), ("llamacpp", "llamacpp", "logprobs-stream")];
+        let (provider, folder, name) = cases[which];
+        let mut body = exchange(folder, name).body;
+        if crlf {
+            body = Bytes::from(String::from_utf8(body.to_vec()).unwrap().replace('\n', "\r\n"));
+        }
+        let plan = ReplyPlan { mint: minted, include_usage: wants_usage, ..plan(provider) };
+        let whole = run(&plan, [body.clone()]);
+        let mut at: Vec<usize> = cuts.iter().map(|c| c.index(body.len() + 1)).collect();
+        at.extend([0, body.len()]);
+        at.sort_unstable();
+        let frames = at.windows(2).map(|w| body.slice(w[0]..w[1])).collect::<Vec<_>>();
+        let parts = run(&plan, frames);
+        prop_assert_eq!(&parts.text, &whole.text);
+        prop_assert_eq!(parts.end, whole.end);
+        prop_assert_eq!(parts.tap.usage(), whole.tap.usage());
+        prop_assert_eq!(parts.tap.content_chunks(), whole.tap.content_chunks());
+    }
+
+    #[test]
+    fn no_bytes_make_the_tap_panic(
+        frames in proptest::collection::vec(prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..60),
+            "(data: )?[\\[{}\"a-z0-9:,\\] \n]{0,60}\n\n?".prop_map(String::into_bytes),
+            Just(b"data: {\"id\":\"a\",\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n".to_vec()),
+            Just(b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n".to_vec()),
+            Just(b"data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n".to_vec()),
+            Just(b"{\"message\":{\"content\":\"x\"},\"done\":false}\n".to_vec()),
+        ], 0..10),
+        minted in any::<bool>(),
+    ) {
+        for provider in crate::PROVIDERS {
+            for endpoint in [Endpoint::ChatCompletions, Endpoint::Completions] {
+                let plan = ReplyPlan { mint: minted, n: 2, endpoint, ..plan(provider.name) };
+                let mut tap = Tap::new(plan, mint(), Limits { event_bytes: 300 });
+                let mut out = vec![];
+                for frame in &frames {
+                    let _ = tap.push(Bytes::copy_from_slice(frame), &mut out);
+                }
+                let ok = tap.finish(&mut out).is_ok();
+                let text = out.concat();
+                let done = memchr::memmem::find_iter(&text, b"data: [DONE]").count();
+                prop_assert!(done <= 1, "[DONE] comes once at most");
+                prop_assert!(done == 0 || tap.ended_well());
+                prop_assert!(!ok || done == usize::from(tap.ended_well()));
+            }
+        }
+    }
+}
