@@ -25,12 +25,14 @@ pub(crate) struct File {
     pub(crate) text: String,
     /// Its scan, if it is Rust.
     pub(crate) rust: Option<Rust>,
+    /// Whether it is a module declared under `#[cfg(test)]`, or lies beneath one.
+    test_module: bool,
 }
 
 impl File {
     pub(crate) fn new(path: &str, text: String) -> Self {
         let rust = has_extension(path, "rs").then(|| Rust::scan(&text));
-        Self { path: path.to_owned(), text, rust }
+        Self { path: path.to_owned(), text, rust, test_module: false }
     }
 
     /// The lines, counted from one.
@@ -47,7 +49,8 @@ impl File {
     pub(crate) fn is_test_file(&self) -> bool {
         let mut parts = self.path.split('/');
         let name = parts.next_back().unwrap_or_default();
-        name == "tests.rs"
+        self.test_module
+            || name == "tests.rs"
             || name == "build.rs"
             || parts.any(|p| matches!(p, "tests" | "benches" | "examples" | "fuzz" | "bench"))
     }
@@ -63,7 +66,9 @@ impl File {
     pub(crate) fn is_test_line(&self, line: usize) -> bool {
         let marked = |rust: &Rust| rust.test.get(line - 1).copied().unwrap_or(false);
         let mut parts = self.path.split('/');
-        parts.any(|p| p == "tests" || p == "tests.rs") || self.rust.as_ref().is_some_and(marked)
+        self.test_module
+            || parts.any(|p| p == "tests" || p == "tests.rs")
+            || self.rust.as_ref().is_some_and(marked)
     }
 }
 
@@ -83,7 +88,7 @@ impl Repo {
             }
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { files, graph: Graph::load(root)? })
+        Ok(Self { files: mark_test_modules(files), graph: Graph::load(root)? })
     }
 
     /// A file by its path.
@@ -100,8 +105,30 @@ impl Repo {
     #[cfg(test)]
     pub(crate) fn sample(files: &[(&str, &str)]) -> Self {
         let files = files.iter().map(|(path, text)| File::new(path, (*text).to_owned())).collect();
-        Self { files, graph: Graph::default() }
+        Self { files: mark_test_modules(files), graph: Graph::default() }
     }
+}
+
+/// Marks the files of modules that another file declares under `#[cfg(test)]`.
+fn mark_test_modules(mut files: Vec<File>) -> Vec<File> {
+    let mut modules = Vec::new();
+    for file in &files {
+        let Some(rust) = &file.rust else { continue };
+        let (folder, name) = file.path.rsplit_once('/').unwrap_or_default();
+        let stem = name.trim_end_matches(".rs");
+        let own = match stem {
+            "lib" | "main" | "mod" => folder.to_owned(),
+            _ => format!("{folder}/{stem}"),
+        };
+        modules.extend(rust.test_modules().map(|module| format!("{own}/{module}")));
+    }
+    for file in &mut files {
+        let beneath = |m: &String| {
+            file.path.strip_prefix(m.as_str()).is_some_and(|r| r == ".rs" || r.starts_with('/'))
+        };
+        file.test_module = modules.iter().any(beneath);
+    }
+    files
 }
 
 /// What git tracks, and what it would track if it were added.
@@ -114,4 +141,23 @@ fn list(root: &Path) -> io::Result<Vec<String>> {
     }
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.split('\0').filter(|p| !p.is_empty()).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_declared_for_tests_is_test_wherever_its_file_lies() {
+        let repo = Repo::sample(&[
+            ("crates/x/src/lib.rs", "mod a;\n#[cfg(test)]\nmod fixtures;\n"),
+            ("crates/x/src/fixtures.rs", "fn b() {}\n"),
+            ("crates/x/src/fixtures/deep.rs", "fn c() {}\n"),
+            ("crates/x/src/a.rs", "#[cfg(test)]\npub(crate) mod suite;\n"),
+            ("crates/x/src/a/suite.rs", "fn d() {}\n"),
+            ("crates/x/src/fixtures_of.rs", "fn e() {}\n"),
+        ]);
+        let tests: Vec<_> = repo.files.iter().map(File::is_test_file).collect();
+        assert_eq!(tests, [false, true, true, false, true, false]);
+    }
 }

@@ -33,6 +33,14 @@ impl Rust {
         self.code.iter().enumerate().filter(|(n, _)| !self.test[*n]).map(|(n, l)| (n + 1, &**l))
     }
 
+    /// The names of modules in other files that are declared under `#[cfg(test)]`.
+    pub(crate) fn test_modules(&self) -> impl Iterator<Item = &str> {
+        self.code.iter().enumerate().filter(|(n, _)| self.test[*n]).filter_map(|(_, line)| {
+            let (_, name) = line.split_once("mod ")?;
+            name.trim_end().strip_suffix(';')
+        })
+    }
+
     /// The string literals outside tests, with their lines counted from one.
     pub(crate) fn product_literals(&self) -> impl Iterator<Item = (usize, &str)> {
         self.literals.iter().filter(|(n, _)| !self.test[*n]).map(|(n, l)| (n + 1, &**l))
@@ -212,5 +220,6 @@ mod tests {
         let rust = Rust::scan(text);
         let product: Vec<_> = rust.product().map(|(n, _)| n).collect();
         assert_eq!(product, [1, 6, 9]);
+        assert_eq!(rust.test_modules().collect::<Vec<_>>(), ["more"]);
     }
 }
