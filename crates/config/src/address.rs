@@ -13,8 +13,6 @@ pub struct BaseUrl {
     host: String,
     port: u16,
     path: String,
-    /// Whether `path` stands for the `/v1` of an endpoint's own path.
-    versioned: bool,
 }
 
 /// Where an address leads, as far as its text tells.
@@ -37,7 +35,6 @@ impl BaseUrl {
         if url.path.is_empty() {
             "/v1".clone_into(&mut url.path);
         }
-        url.versioned = true;
         Ok(url)
     }
 
@@ -75,10 +72,10 @@ impl BaseUrl {
         let port = port.unwrap_or(if tls { 443 } else { 80 });
         let host = check_host(host)?;
         let path = path.trim_end_matches('/');
-        if path.split('/').any(|part| matches!(part, "." | "..")) {
-            return Err("a base URL's path has no `.` or `..` parts".to_owned());
+        if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+            return Err("a base URL's path has no empty, `.` or `..` parts".to_owned());
         }
-        Ok(Self { tls, host, port, path: path.to_owned(), versioned: false })
+        Ok(Self { tls, host, port, path: path.to_owned() })
     }
 
     /// Whether the connection is encrypted.
@@ -99,27 +96,6 @@ impl BaseUrl {
     /// The path that all endpoints lie under, without a slash at its end; empty for none.
     pub fn path(&self) -> &str {
         &self.path
-    }
-
-    /// What to ask this instance for, given an endpoint's own path (`/v1/chat/completions`,
-    /// `/api/chat`, `/health`): a base URL's path takes the place of `/v1`.
-    pub fn target(&self, endpoint: &str) -> String {
-        let rest = match endpoint.strip_prefix("/v1/") {
-            Some(_) if self.versioned => endpoint.strip_prefix("/v1").unwrap_or(endpoint),
-            _ => endpoint,
-        };
-        format!("{}{rest}", self.path)
-    }
-
-    /// The server's own path for something that does not lie under `/v1`, such as `/health` of
-    /// llama.cpp's server: a `/v1` at the end of the base URL's path is left out.
-    pub fn sibling(&self, path: &str) -> String {
-        let base = if self.versioned {
-            self.path.strip_suffix("/v1").unwrap_or(&self.path)
-        } else {
-            &self.path
-        };
-        format!("{base}{path}")
     }
 
     /// Host and, unless it is the scheme's own, port: the `host` header.
@@ -194,6 +170,8 @@ fn check_host(host: &str) -> Result<String, String> {
     let label = |l: &str| {
         (1..=63).contains(&l.len())
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
     };
     if host.is_empty() || host.len() > 253 || !host.split('.').all(label) {
         return Err("the host is not a name or an IP address".to_owned());
@@ -245,25 +223,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_version_in_a_base_url_is_optional_and_replaceable() {
-        let target = |text| {
-            let url = BaseUrl::versioned(text).expect("a good URL");
-            format!("{} {}", url, url.target("/v1/chat/completions"))
-        };
-        assert_eq!(target("http://gpu:8000"), "http://gpu:8000/v1 /v1/chat/completions");
-        assert_eq!(target("http://gpu:8000/v1/"), "http://gpu:8000/v1 /v1/chat/completions");
-        assert_eq!(
-            target("https://OpenRouter.ai:443/api/v1"),
-            "https://openrouter.ai/api/v1 /api/v1/chat/completions"
-        );
-        assert_eq!(
-            target("https://example.com/paas/v4"),
-            "https://example.com/paas/v4 /paas/v4/chat/completions"
-        );
-        assert_eq!(
-            BaseUrl::versioned("http://gpu:1/x/v1").expect("good").sibling("/health"),
-            "/x/health"
-        );
+    fn a_missing_path_means_v1_and_any_other_is_kept() {
+        let read = |text| BaseUrl::versioned(text).expect("a good URL").to_string();
+        assert_eq!(read("http://gpu:8000"), "http://gpu:8000/v1");
+        assert_eq!(read("http://gpu:8000/v1/"), "http://gpu:8000/v1");
+        assert_eq!(read("HTTPS://OpenRouter.ai:443/api/v1"), "https://openrouter.ai/api/v1");
+        assert_eq!(read("https://example.com/paas/v4"), "https://example.com/paas/v4");
+        assert_eq!(read("http://[::1]:80"), "http://[::1]/v1");
     }
 
     #[test]
@@ -271,7 +237,6 @@ mod tests {
         for text in ["http://gpu-1:11434", "http://gpu-1:11434/v1", "http://gpu-1:11434/api/"] {
             let url = BaseUrl::rooted(text).expect("a good URL");
             assert_eq!(url.to_string(), "http://gpu-1:11434");
-            assert_eq!(url.target("/api/chat"), "/api/chat");
         }
     }
 
@@ -313,6 +278,8 @@ mod tests {
             "http://0.0.0.0:1",
             "http://a..b",
             "http://host/../x",
+            "http://host//v1",
+            "http://-host",
         ] {
             assert!(BaseUrl::versioned(text).is_err(), "{text}");
         }

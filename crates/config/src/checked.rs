@@ -197,7 +197,7 @@ choice! {
 }
 
 /// `[upstreams.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     /// The name.
     pub name: UpstreamName,
@@ -276,6 +276,10 @@ pub struct Variant {
     pub seed: Option<i64>,
     /// What happens to fields the target cannot honour.
     pub unsupported: Unsupported,
+    /// Whether the model can be given tools; `None` if not known.
+    pub tools: Option<bool>,
+    /// Whether the model sees images; `None` if not known.
+    pub images: Option<bool>,
     /// What only Ollama understands.
     pub ollama: OllamaSettings,
     /// The price, where the built-in list has none or another one holds.

@@ -21,6 +21,7 @@ mod address;
 mod check;
 mod checked;
 mod fields;
+mod init;
 mod problem;
 mod providers;
 mod quantity;
@@ -41,6 +42,7 @@ pub use checked::{
     OllamaSettings, Price, Quantization, Server, Smoothing, State, SystemPrompt, Think, Timeouts,
     Unit, Unsupported, Upstream, UseCase, Variant,
 };
+pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_servers};
 pub use problem::Problem;
 pub use providers::{PROVIDERS, Provider};
 pub use reference::{json_schema, reference_markdown};

@@ -93,7 +93,7 @@ fn value_words(kind: &Kind) -> String {
 fn providers(out: &mut String) {
     out.push_str("\n| provider | what it is | usual address |\n|---|---|---|\n");
     for provider in PROVIDERS {
-        let address = provider.address.map_or("-".to_owned(), |a| format!("`{a}`"));
+        let address = provider.default_base.map_or("-".to_owned(), |a| format!("`{a}`"));
         let _ = writeln!(out, "| `{}` | {} | {address} |", provider.name, provider.doc);
     }
 }

@@ -62,6 +62,8 @@ impl Checked {
         out.optional("max_tokens", variant.max_tokens);
         out.optional("seed", variant.seed);
         out.text("unsupported", variant.unsupported.as_str());
+        out.optional("tools", variant.tools);
+        out.optional("images", variant.images);
         if variant.ollama != OllamaSettings::default()
             || self.upstreams[variant.upstream].provider.name == "ollama"
         {

@@ -29,7 +29,7 @@ fn lines(problems: &[Problem]) -> String {
 }
 
 /// Compares with `tests/snapshots/NAME.snap`; the expression that made the text is not kept there.
-fn snapshot(name: &str, text: &str) {
+pub(crate) fn snapshot(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);
     settings.set_prepend_module_to_snapshot(false);

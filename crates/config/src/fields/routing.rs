@@ -175,6 +175,18 @@ pub(crate) static VARIANT: Section = Section {
             r#""strict""#,
             "What happens to a field that the target cannot honour: \"strict\" refuses the request with a 400 that names it, \"lenient\" drops it and reports the loss in a header, the log and a metric.",
         ),
+        words(
+            "tools",
+            Bool,
+            "not known: the upstream decides",
+            "Whether the model can be given tools. False, a request with tools is treated as `unsupported` says. llama.cpp's server drops tools without a word where the model's template has none.",
+        ),
+        words(
+            "images",
+            Bool,
+            "not known: the upstream decides",
+            "Whether the model sees images. False, a request with images is treated as `unsupported` says.",
+        ),
         table("ollama", &OLLAMA),
         words(
             "price",

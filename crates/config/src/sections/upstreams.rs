@@ -50,13 +50,16 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let embedded = embedded(table);
 
     let provider = provider?;
-    if provider.is_embedded() {
+    if providers::is_embedded(provider) {
         refuse_all(table, NOT_FOR_EMBEDDED, "does not apply to provider embedded");
     } else {
         refuse_all(table, ONLY_FOR_EMBEDDED, "applies to provider embedded only");
     }
-    let instances =
-        if provider.is_embedded() { Some(Vec::new()) } else { instances(table, provider) };
+    let instances = if providers::is_embedded(provider) {
+        Some(Vec::new())
+    } else {
+        instances(table, provider)
+    };
     let key = key.unwrap_or_else(|| default_key(provider));
     if key == UpstreamKey::Client && keys == Some(ClientKeys::Required) {
         let message =
@@ -69,7 +72,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         instances: instances?,
         key,
         headers,
-        local: local.unwrap_or(provider.is_embedded()),
+        local: local.unwrap_or(providers::is_embedded(provider)),
         timeouts: timeouts?,
         cancel_on_disconnect: cancel_on_disconnect?,
         connections_max: connections_max?,
@@ -77,19 +80,19 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         event_limit_bytes: event_limit_bytes?,
         ca_file,
         models: models?,
-        embedded: provider.is_embedded().then_some(embedded?),
+        embedded: providers::is_embedded(provider).then_some(embedded?),
     };
     warn_of_reach(table, &upstream);
     Some(upstream)
 }
 
 fn provider(entry: &NamedTable<'_>) -> Option<&'static Provider> {
-    if entry.table.given("provider").is_none() && providers::find(entry.name).is_some() {
+    if entry.table.given("provider").is_none() && Provider::by_name(entry.name).is_some() {
         let hint = format!("add provider = {:?}", entry.name);
         entry.table.conflict("provider", "required, but not given", Some(hint));
         return None;
     }
-    providers::find(entry.table.read("provider", values::choice)?)
+    Provider::by_name(entry.table.read("provider", values::choice)?)
 }
 
 fn timeouts(table: &Table<'_>) -> Option<Timeouts> {
@@ -151,9 +154,7 @@ fn default_key(provider: &Provider) -> UpstreamKey {
 }
 
 fn instances(table: &Table<'_>, provider: &Provider) -> Option<Vec<BaseUrl>> {
-    let url = |text: &str| {
-        if provider.versioned { BaseUrl::versioned(text) } else { BaseUrl::rooted(text) }
-    };
+    let url = |text: &str| providers::base_url(provider, text);
     let one = |value: &Value<'_>, kind: &crate::fields::Kind| {
         values::text(value, kind).and_then(|text| url(&text).map_err(Wrong::new))
     };
@@ -168,7 +169,7 @@ fn instances(table: &Table<'_>, provider: &Provider) -> Option<Vec<BaseUrl>> {
         (true, false) => single.map(|url| vec![url]),
         (false, true) => several.filter(|urls| is_good_list(table, urls)),
         (false, false) => {
-            let Some(address) = provider.address else {
+            let Some(address) = provider.default_base else {
                 table.missing("base_url");
                 return None;
             };

@@ -28,6 +28,8 @@ pub(crate) fn read(
     let max_tokens = table.read("max_tokens", values::count);
     let seed = table.read("seed", values::integer);
     let unsupported = table.read("unsupported", values::choice);
+    let tools = table.read("tools", values::boolean);
+    let images = table.read("images", values::boolean);
     let ollama = ollama(table);
     let price = table.given_child("price").map(|table| price(&table));
 
@@ -51,6 +53,8 @@ pub(crate) fn read(
         max_tokens,
         seed,
         unsupported: Unsupported::from_word(unsupported?)?,
+        tools,
+        images,
         ollama: ollama?,
         price: match price {
             Some(price) => Some(price?),
