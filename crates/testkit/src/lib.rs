@@ -3,6 +3,7 @@
 //! - [`fake`]: scripted upstreams that behave as real servers do, and misbehave on command.
 //! - [`load`]: a small load driver that records what each unit got.
 //! - [`probes`]: the official OpenAI SDKs, strict, as judges of a server.
+//! - [`program`]: the real `cutover` program in a folder of its own.
 //! - [`raw`]: a client that sends exactly the bytes it is given.
 //! - [`rig`]: llama.cpp's server, a small real model, the official SDKs, installed on first use.
 //! - [`tiny_gguf`]: a random-weight model file for quick tests of real engines.
@@ -22,6 +23,7 @@
 pub mod fake;
 pub mod load;
 pub mod probes;
+pub mod program;
 pub mod raw;
 pub mod rig;
 pub mod tiny_gguf;
