@@ -1,0 +1,81 @@
+//! The head of an answer: which headers tell who answered, and what is passed on from the upstream.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::exchange::Exchange;
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)+) => {
+        $($(#[$doc])* pub(crate) const $name: HeaderName = HeaderName::from_static($text);)+
+    };
+}
+
+names! {
+    /// The request's id; SDKs show it on errors.
+    X_REQUEST_ID = "x-request-id";
+    /// The use case, if one matched.
+    X_CUTOVER_USE_CASE = "x-cutover-use-case";
+    /// The arm that answered.
+    X_CUTOVER_ARM = "x-cutover-arm";
+    /// The arm the request was assigned to, where another answered.
+    X_CUTOVER_ASSIGNED_ARM = "x-cutover-assigned-arm";
+    /// The variant that answered.
+    X_CUTOVER_VARIANT = "x-cutover-variant";
+    /// The upstream that answered.
+    X_CUTOVER_UPSTREAM = "x-cutover-upstream";
+    /// The instance that answered.
+    X_CUTOVER_INSTANCE = "x-cutover-instance";
+    /// How many attempts were made.
+    X_CUTOVER_ATTEMPTS = "x-cutover-attempts";
+    /// Fields that could not be passed on.
+    X_CUTOVER_LOSS = "x-cutover-loss";
+    /// The client's hint: `cost` or `quality`.
+    X_CUTOVER_PRIORITY = "x-cutover-priority";
+    /// How often the client's SDK has retried.
+    X_STAINLESS_RETRY_COUNT = "x-stainless-retry-count";
+}
+
+/// Adds who answered.
+pub(crate) fn sign(headers: &mut HeaderMap, exchange: &Exchange) {
+    if let Ok(id) = HeaderValue::from_str(&exchange.id_text) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    if let Some(lane) = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at)) {
+        headers.insert(X_CUTOVER_USE_CASE, lane.header.clone());
+    }
+    if let Some((lane, instance, arm)) = exchange.lane() {
+        headers.insert(X_CUTOVER_ARM, HeaderValue::from_static(arm.as_str()));
+        headers.insert(X_CUTOVER_VARIANT, lane.variant.clone());
+        headers.insert(X_CUTOVER_UPSTREAM, lane.upstream.header.clone());
+        headers.insert(X_CUTOVER_INSTANCE, instance.header.clone());
+    }
+    if exchange.failed_over() {
+        let assigned = HeaderValue::from_static(exchange.chosen.arm.as_str());
+        headers.insert(X_CUTOVER_ASSIGNED_ARM, assigned);
+    }
+    headers.insert(X_CUTOVER_ATTEMPTS, HeaderValue::from(exchange.trail.attempts));
+    if !exchange.trail.losses.is_empty()
+        && let Ok(value) = HeaderValue::from_str(&losses(exchange))
+    {
+        headers.insert(X_CUTOVER_LOSS, value);
+    }
+}
+
+/// `field=dropped, field=changed`.
+fn losses(exchange: &Exchange) -> String {
+    let each: Vec<_> = exchange
+        .trail
+        .losses
+        .iter()
+        .map(|loss| format!("{}={}", loss.field, loss.action.as_str()))
+        .collect();
+    each.join(", ")
+}
+
+/// How often the client's SDK says it has retried this request: not new demand.
+pub(crate) fn sdk_retry(headers: &HeaderMap) -> u32 {
+    headers
+        .get(X_STAINLESS_RETRY_COUNT)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,502 @@
+//! From a checked configuration to the picture that requests read.
+//!
+//! All that a request would otherwise do again and again is done here once: header values, prices,
+//! metric handles, connection pools. Instances whose address and settings did not change are carried
+//! over with their connections and counters. Nothing here performs I/O: what lies outside the
+//! configuration (secrets, files, the embedded engine) is asked of [`Surroundings`].
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::ArcSwapOption;
+use cutover_config::{
+    Checked, HeaderValue as ConfiguredValue, SecretRef, SystemPrompt, UpstreamKey,
+};
+use cutover_ledger::{Price, Rates};
+use cutover_route::{Draft, Matcher, Snapshot, UnitSource, UseCase, Variant, VariantIx};
+use cutover_store::KeyRing;
+use cutover_telemetry::{ArmLabels, ArmMetrics, InstanceMetrics, NONE, Registry};
+use cutover_units::{Arm, InstanceId, Millis, UseCaseName, VariantName, WeightBp};
+use cutover_upstream::{
+    InProcess, Instance, InstanceAddress, InstanceLive, InstanceSettings, RequestHeaders,
+    RequestRules, Tls, Vendor,
+};
+use cutover_wire::providers::Auth;
+use cutover_wire::{Capabilities, OllamaSettings, Target, Think, Unsupported, VariantSettings};
+use http::{HeaderName, HeaderValue, header};
+
+use crate::live::{
+    InstanceLane, Lane, Limits, Live, ModelEntry, Pricing, Timeouts, UpstreamLane, UseCaseLane,
+};
+use crate::pacing::Pace;
+
+/// The name shown for the variant of requests that no use case matches.
+const DEFAULT_VARIANT: &str = "default";
+
+/// What lies outside the configuration.
+pub trait Surroundings {
+    /// The secret a reference names; None if it is optional and absent.
+    fn secret(&self, reference: &SecretRef) -> Result<Option<String>, String>;
+    /// The bytes of a file the configuration names.
+    fn file(&self, path: &Path) -> Result<Vec<u8>, String>;
+    /// The embedded engine for an upstream's settings.
+    fn embedded(&self, settings: &cutover_config::Embedded) -> Result<Arc<dyn InProcess>, String>;
+    /// The weight in force for a use case.
+    fn weight(&self, use_case: &UseCaseName, initial: WeightBp) -> WeightBp;
+}
+
+/// What a picture is built from.
+pub struct Materials<'a> {
+    /// The configuration.
+    pub checked: &'a Checked,
+    /// What lies outside of it.
+    pub surroundings: &'a dyn Surroundings,
+    /// The client keys, if keys are asked for.
+    pub keys: Option<Arc<KeyRing>>,
+    /// Where handles are taken.
+    pub registry: &'a Registry,
+    /// The picture before, whose connections are carried over.
+    pub previous: Option<&'a Live>,
+    /// Now, for the look-up of prices.
+    pub now: Millis,
+}
+
+/// Why a picture could not be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
+pub struct BuildError {
+    /// The configuration key that is at fault.
+    pub key: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+fn wrong(key: impl Into<String>, why: impl Into<String>) -> BuildError {
+    BuildError { key: key.into(), why: why.into() }
+}
+
+/// Builds the picture.
+pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
+    let checked = materials.checked;
+    let carried = carried(materials.previous);
+    let mut upstreams = Vec::with_capacity(checked.upstreams.len());
+    for upstream in &checked.upstreams {
+        upstreams.push(Arc::new(upstream_lane(materials, upstream, &carried)?));
+    }
+    let mut lanes = Vec::with_capacity(checked.variants.len() + 1);
+    for variant in &checked.variants {
+        let configured = &checked.upstreams[variant.upstream];
+        let upstream = Arc::clone(&upstreams[variant.upstream]);
+        lanes.push(lane(materials, variant, (configured, upstream))?);
+    }
+    let default = checked.default_upstream();
+    let default_lane = Arc::clone(&upstreams[checked.default_upstream]);
+    lanes.push(Lane {
+        variant: HeaderValue::from_static(DEFAULT_VARIANT),
+        target: Target::untouched(provider(default)?),
+        price: Pricing::ByModel(price_source(default), ArcSwapOption::empty()),
+        upstream: default_lane,
+    });
+    let snapshot = snapshot(materials)?;
+    let use_cases = use_case_lanes(materials, &snapshot)?;
+    let labels = ArmLabels {
+        use_case: NONE,
+        arm: Arm::Default,
+        variant: DEFAULT_VARIANT,
+        upstream: default.name.as_str(),
+    };
+    Ok(Live {
+        snapshot,
+        lanes: lanes.into(),
+        use_cases: use_cases.into(),
+        default_metrics: ArmMetrics::new(materials.registry, &labels),
+        limits: limits(checked),
+        keys: materials.keys.clone(),
+        models: models(checked).into(),
+        default_is_listed: !default.models.is_empty(),
+        config_digest: checked.digest(),
+    })
+}
+
+fn limits(checked: &Checked) -> Limits {
+    Limits {
+        body_bytes_max: usize::try_from(checked.server.body_limit_bytes).unwrap_or(usize::MAX),
+        body_timeout: checked.server.body_timeout,
+        ping_interval: checked.server.keep_alive_interval,
+        slow: checked.log.slow,
+        access_log: checked.log.access,
+    }
+}
+
+fn models(checked: &Checked) -> Vec<ModelEntry> {
+    let by_use_case = checked.use_cases.iter().filter_map(|use_case| {
+        let id = use_case.matches.model.clone()?;
+        Some(ModelEntry { id, owned_by: format!("use-case {}", use_case.name) })
+    });
+    let default = checked.default_upstream();
+    let listed = default
+        .models
+        .iter()
+        .map(|id| ModelEntry { id: id.clone(), owned_by: default.name.to_string() });
+    let mut models: Vec<ModelEntry> = Vec::new();
+    for entry in by_use_case.chain(listed) {
+        if models.iter().all(|known| known.id != entry.id) {
+            models.push(entry);
+        }
+    }
+    models
+}
+
+fn provider(
+    upstream: &cutover_config::Upstream,
+) -> Result<&'static cutover_wire::Provider, BuildError> {
+    let name = upstream.provider.name;
+    cutover_wire::Provider::by_name(name)
+        .ok_or_else(|| wrong(format!("upstreams.{}.provider", upstream.name), "unknown provider"))
+}
+
+/// Instances of the picture before, by what identifies them.
+type Carried = HashMap<String, (Arc<Instance>, Arc<AtomicU64>)>;
+
+fn carried(previous: Option<&Live>) -> Carried {
+    let lanes = previous.into_iter().flat_map(|live| live.lanes.iter());
+    lanes
+        .flat_map(|lane| &lane.upstream.instances)
+        .map(|lane| {
+            let shared = (Arc::clone(&lane.instance), Arc::clone(&lane.failed_at));
+            (lane.fingerprint.clone(), shared)
+        })
+        .collect()
+}
+
+fn upstream_lane(
+    materials: &Materials<'_>,
+    upstream: &cutover_config::Upstream,
+    carried: &Carried,
+) -> Result<UpstreamLane, BuildError> {
+    let name = upstream.name.as_str();
+    let rules = RequestRules {
+        vendor: if upstream.provider.name == "openai" { Vendor::OpenAi } else { Vendor::Other },
+        trace: upstream.local,
+    };
+    let own = own_headers(materials, upstream)?;
+    Ok(UpstreamLane {
+        name: upstream.name.clone(),
+        header: header_value(name)?,
+        instances: instances(materials, upstream, carried)?,
+        headers: RequestHeaders::new(rules, own),
+        pass_bearer: upstream.key == UpstreamKey::Client,
+        timeouts: Timeouts {
+            connect: upstream.timeouts.connect,
+            first_token: upstream.timeouts.first_token,
+            idle: upstream.timeouts.idle,
+            total: upstream.timeouts.total,
+        },
+        cancel_on_disconnect: upstream.cancel_on_disconnect,
+        answer_bytes_max: usize::try_from(upstream.answer_limit_bytes).unwrap_or(usize::MAX),
+        event_bytes_max: usize::try_from(upstream.event_limit_bytes).unwrap_or(usize::MAX),
+    })
+}
+
+/// Our key and the static extra headers.
+fn own_headers(
+    materials: &Materials<'_>,
+    upstream: &cutover_config::Upstream,
+) -> Result<Vec<(HeaderName, HeaderValue)>, BuildError> {
+    let name = &upstream.name;
+    let mut own = Vec::new();
+    let secret = |key: &str, reference: &SecretRef| {
+        let key = format!("upstreams.{name}.{key}");
+        materials.surroundings.secret(reference).map_err(|why| wrong(key, why))
+    };
+    if let UpstreamKey::Secret(reference) = &upstream.key
+        && let Some(secret) = secret("key", reference)?
+        && provider(upstream)?.auth != Auth::None
+    {
+        let key = format!("upstreams.{name}.key");
+        let bearer = format!("Bearer {secret}");
+        own.push((header::AUTHORIZATION, sensitive(&key, &bearer)?));
+    }
+    for (header, value) in &upstream.headers {
+        let key = format!("upstreams.{name}.headers.{header}");
+        let value = match value {
+            ConfiguredValue::Text(text) => Some(text.clone()),
+            ConfiguredValue::Secret(reference) => secret(&format!("headers.{header}"), reference)?,
+        };
+        let header =
+            HeaderName::try_from(header.as_str()).map_err(|_| wrong(&key, "not a header name"))?;
+        if let Some(value) = value {
+            own.push((header, sensitive(&key, &value)?));
+        }
+    }
+    Ok(own)
+}
+
+fn sensitive(key: &str, text: &str) -> Result<HeaderValue, BuildError> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| wrong(key, "the secret holds a character that no header can carry"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Names are checked to be printable ASCII; this cannot fail for them.
+fn header_value(text: &str) -> Result<HeaderValue, BuildError> {
+    HeaderValue::from_str(text).map_err(|_| wrong(text, "cannot stand in a header"))
+}
+
+fn instances(
+    materials: &Materials<'_>,
+    upstream: &cutover_config::Upstream,
+    carried: &Carried,
+) -> Result<Vec<InstanceLane>, BuildError> {
+    let name = &upstream.name;
+    let mut lanes = Vec::new();
+    if let Some(embedded) = &upstream.embedded {
+        let fingerprint = format!("embedded {embedded:?}");
+        let make = || {
+            let service = materials
+                .surroundings
+                .embedded(embedded)
+                .map_err(|why| wrong(format!("upstreams.{name}"), why))?;
+            Ok(Instance::in_process(name.as_str(), service, Arc::new(InstanceLive::default())))
+        };
+        lanes.push(instance_lane(materials, (upstream, 0), (fingerprint, carried), make)?);
+        return Ok(lanes);
+    }
+    for (position, url) in upstream.instances.iter().enumerate() {
+        let text = url.to_string();
+        let fingerprint = format!("{text} {} {:?}", upstream.connections_max, upstream.ca_file);
+        let make = || http_instance(materials, upstream, &text);
+        lanes.push(instance_lane(materials, (upstream, position), (fingerprint, carried), make)?);
+    }
+    Ok(lanes)
+}
+
+fn http_instance(
+    materials: &Materials<'_>,
+    upstream: &cutover_config::Upstream,
+    url: &str,
+) -> Result<Instance, BuildError> {
+    let name = &upstream.name;
+    let address = InstanceAddress::parse(url)
+        .map_err(|why| wrong(format!("upstreams.{name}.instances"), why.to_string()))?;
+    let tls = if address.is_https() {
+        let key = format!("upstreams.{name}.ca_file");
+        let pem = match &upstream.ca_file {
+            Some(path) => Some(materials.surroundings.file(path).map_err(|why| wrong(&key, why))?),
+            None => None,
+        };
+        let extra: Vec<&[u8]> = pem.iter().map(Vec::as_slice).collect();
+        Some(Tls::new(&extra).map_err(|why| wrong(&key, why.to_string()))?)
+    } else {
+        None
+    };
+    let settings = InstanceSettings {
+        max_connections: usize::try_from(upstream.connections_max).unwrap_or(usize::MAX),
+        ..InstanceSettings::default()
+    };
+    Ok(Instance::http(address, settings, tls, Arc::new(InstanceLive::default())))
+}
+
+fn instance_lane(
+    materials: &Materials<'_>,
+    (upstream, position): (&cutover_config::Upstream, usize),
+    (fingerprint, carried): (String, &Carried),
+    make: impl FnOnce() -> Result<Instance, BuildError>,
+) -> Result<InstanceLane, BuildError> {
+    let id = InstanceId::new(&upstream.name, position);
+    let (instance, failed_at) = match carried.get(&fingerprint) {
+        Some((instance, failed_at)) => (Arc::clone(instance), Arc::clone(failed_at)),
+        None => (Arc::new(make()?), Arc::default()),
+    };
+    Ok(InstanceLane {
+        header: header_value(id.as_str())?,
+        metrics: InstanceMetrics::new(materials.registry, upstream.name.as_str(), id.as_str()),
+        id,
+        fingerprint,
+        instance,
+        failed_at,
+    })
+}
+
+fn lane(
+    materials: &Materials<'_>,
+    variant: &cutover_config::Variant,
+    (configured, upstream): (&cutover_config::Upstream, Arc<UpstreamLane>),
+) -> Result<Lane, BuildError> {
+    let name = &variant.name;
+    let system_prompt = match &variant.system_prompt {
+        None => None,
+        Some(SystemPrompt::Text(text)) => Some(text.to_string()),
+        Some(SystemPrompt::File(path)) => {
+            let key = format!("variants.{name}.system_prompt");
+            let bytes = materials.surroundings.file(path).map_err(|why| wrong(&key, why))?;
+            Some(String::from_utf8(bytes).map_err(|_| wrong(&key, "the file is not UTF-8"))?)
+        }
+    };
+    let price = match variant.price {
+        Some(price) => Price::Own(Rates {
+            input_nano_usd_per_mtok: price.input_nano_usd_per_mtok,
+            cached_input_nano_usd_per_mtok: price.cached_input_nano_usd_per_mtok,
+            output_nano_usd_per_mtok: price.output_nano_usd_per_mtok,
+        }),
+        None => price_source(configured).look_up(&variant.model, materials.now),
+    };
+    Ok(Lane {
+        variant: header_value(name.as_str())?,
+        target: Target {
+            provider: provider(configured)?,
+            model: Some(Arc::clone(&variant.model)),
+            unsupported: match variant.unsupported {
+                cutover_config::Unsupported::Strict => Unsupported::Strict,
+                cutover_config::Unsupported::Lenient => Unsupported::Lenient,
+            },
+            mint: true,
+            capabilities: Capabilities::default(),
+            settings: VariantSettings {
+                system_prompt,
+                temperature: variant.temperature,
+                top_p: variant.top_p,
+                max_tokens: variant.max_tokens.map(u64::from),
+                seed: variant.seed,
+                ollama: ollama(&variant.ollama),
+            },
+        },
+        price: Pricing::Fixed(price),
+        upstream,
+    })
+}
+
+fn ollama(configured: &cutover_config::OllamaSettings) -> OllamaSettings {
+    use cutover_config::{KeepAlive, Think as Configured};
+    OllamaSettings {
+        num_ctx: configured.num_ctx,
+        keep_alive: configured.keep_alive.map(|keep| match keep {
+            KeepAlive::Forever => "-1".to_owned(),
+            KeepAlive::For(duration) => format!("{}s", duration.as_secs()),
+        }),
+        think: configured.think.map(|think| match think {
+            Configured::Off => Think::Off,
+            Configured::On => Think::On,
+            Configured::Low => Think::Low,
+            Configured::Medium => Think::Medium,
+            Configured::High => Think::High,
+        }),
+        truncate: configured.truncate,
+        completions_use_template: false,
+    }
+}
+
+/// Where the catalogue looks for an upstream's models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceSource {
+    provider: Option<String>,
+    url: String,
+    priced: bool,
+}
+
+impl PriceSource {
+    /// The price of one of the upstream's models.
+    pub(crate) fn look_up(&self, model: &str, now: Millis) -> Price {
+        if !self.priced {
+            return Price::Unpriced;
+        }
+        Price::look_up(self.provider.as_deref(), &self.url, model, now)
+    }
+}
+
+/// Self-hosted engines are in no catalogue: what their tokens cost is the user's to say.
+fn price_source(upstream: &cutover_config::Upstream) -> PriceSource {
+    let name = upstream.provider.name;
+    PriceSource {
+        provider: (name == "openai").then(|| name.to_owned()),
+        url: upstream.instances.first().map(ToString::to_string).unwrap_or_default(),
+        priced: !upstream.local && matches!(name, "openai" | "openai-compatible"),
+    }
+}
+
+fn snapshot(materials: &Materials<'_>) -> Result<Snapshot, BuildError> {
+    let checked = materials.checked;
+    let upstream_name = |at: usize| checked.upstreams[at].name.clone();
+    let mut variants: Vec<_> = checked
+        .variants
+        .iter()
+        .map(|v| Variant { name: v.name.clone(), upstream: upstream_name(v.upstream) })
+        .collect();
+    let name = VariantName::new(DEFAULT_VARIANT).map_err(|e| wrong("variants", e.to_string()))?;
+    variants.push(Variant { name, upstream: checked.default_upstream().name.clone() });
+    let default = Some(variant_ix(checked.variants.len())?);
+    let mut use_cases = Vec::with_capacity(checked.use_cases.len());
+    for use_case in &checked.use_cases {
+        let weight = materials.surroundings.weight(&use_case.name, use_case.weight);
+        use_cases.push(route_use_case(use_case, weight)?);
+    }
+    Ok(Snapshot::build(Draft { variants, use_cases, default }))
+}
+
+fn variant_ix(at: usize) -> Result<VariantIx, BuildError> {
+    u16::try_from(at).map(VariantIx).map_err(|_| wrong("variants", "too many variants"))
+}
+
+fn route_use_case(
+    use_case: &cutover_config::UseCase,
+    weight: WeightBp,
+) -> Result<UseCase, BuildError> {
+    use cutover_config::Unit;
+    let matches = &use_case.matches;
+    Ok(UseCase {
+        name: use_case.name.clone(),
+        matcher: Matcher {
+            headers: matches.headers.clone(),
+            key: matches.key.clone(),
+            model: matches.model.clone(),
+            metadata: matches.metadata.clone(),
+        },
+        unit: match &use_case.unit {
+            Unit::Header(name) => UnitSource::Header(name.clone()),
+            Unit::Metadata(name) => UnitSource::Metadata(name.clone()),
+            Unit::User => UnitSource::User,
+            Unit::Key => UnitSource::Key,
+            Unit::Request => UnitSource::Request,
+        },
+        salt: use_case.salt.clone(),
+        baseline: variant_ix(use_case.baseline)?,
+        candidate: use_case.candidate.map(variant_ix).transpose()?,
+        weight,
+        pilot: use_case.pilot.clone(),
+        excluded: use_case.excluded.clone(),
+        failover: use_case.failover,
+        priority_hint: use_case.priority_hint,
+    })
+}
+
+fn use_case_lanes(
+    materials: &Materials<'_>,
+    snapshot: &Snapshot,
+) -> Result<Vec<UseCaseLane>, BuildError> {
+    let metrics = |use_case: &UseCase, arm, at: VariantIx| {
+        let variant = snapshot.variants().get(usize::from(at.0));
+        let labels = ArmLabels {
+            use_case: use_case.name.as_str(),
+            arm,
+            variant: variant.map_or(NONE, |v| v.name.as_str()),
+            upstream: variant.map_or(NONE, |v| v.upstream.as_str()),
+        };
+        ArmMetrics::new(materials.registry, &labels)
+    };
+    let pairs = snapshot.use_cases().iter().zip(&materials.checked.use_cases);
+    pairs
+        .map(|(use_case, configured)| {
+            Ok(UseCaseLane {
+                header: header_value(use_case.name.as_str())?,
+                pace: configured
+                    .smoothing
+                    .map(|s| Pace { interval: s.interval, delay_max: s.delay_max }),
+                baseline: metrics(use_case, Arm::Baseline, use_case.baseline),
+                candidate: use_case.candidate.map(|at| metrics(use_case, Arm::Candidate, at)),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,50 @@
+//! Second phase: who asks. Before the body is read and before anything is looked up.
+
+use std::sync::Arc;
+
+use cutover_store::{Key, KeyRing};
+use cutover_units::Code;
+use cutover_wire::Fault;
+use http::{HeaderMap, HeaderName, header};
+
+/// Where SDKs put keys: Bearer (OpenAI), `x-api-key` (Anthropic), `api-key` (Azure).
+const KEY_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
+
+/// Why a caller was refused, for the metric.
+pub(crate) struct Refused {
+    pub(crate) reason: &'static str,
+    pub(crate) fault: Fault,
+}
+
+/// Finds the caller. None: no key is asked for.
+pub(crate) fn authenticate(
+    headers: &HeaderMap,
+    keys: Option<&KeyRing>,
+) -> Result<Option<Arc<Key>>, Refused> {
+    let Some(keys) = keys else { return Ok(None) };
+    let Some(key) = presented(headers) else {
+        let message = "no API key was sent; put it into the Authorization header as a Bearer token";
+        return Err(refused("missing", message));
+    };
+    match keys.find(key) {
+        Some(entry) => Ok(Some(Arc::clone(entry))),
+        None => Err(refused("unknown", "the API key is not known or was revoked")),
+    }
+}
+
+fn refused(reason: &'static str, message: &str) -> Refused {
+    Refused { reason, fault: Fault::new(Code::InvalidApiKey, message) }
+}
+
+fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+    const BEARER: &[u8] = b"bearer ";
+    let authorization = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
+    let bearer = authorization.and_then(|value| {
+        let (scheme, key) = value.split_at_checked(BEARER.len())?;
+        scheme.eq_ignore_ascii_case(BEARER).then(|| key.trim_ascii())
+    });
+    bearer.or_else(|| {
+        KEY_HEADERS.iter().find_map(|name| headers.get(name)).map(header::HeaderValue::as_bytes)
+    })
+}

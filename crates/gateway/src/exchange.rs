@@ -1,0 +1,287 @@
+//! One request's facts, from its head to its record.
+//!
+//! An [`Exchange`] is made when a request has been decided and dropped when it has ended, whatever the
+//! end was: its drop counts the request and hands the record to the writer. So nothing is forgotten
+//! when a client goes away in the middle.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cutover_ledger::Tokens;
+use cutover_route::{Assignment, Leg, Legs, UseCaseIx};
+use cutover_store::Record;
+use cutover_telemetry::{Finished, InFlight, NONE, Outcome, events};
+use cutover_units::{Arm, Code, Micros, Millis, Side};
+use cutover_wire::{Endpoint, Finish, Head, Loss, Mint, Usage};
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use crate::gateway::Shared;
+use crate::ids::RequestId;
+use crate::live::{InstanceLane, Lane, Live};
+
+/// What was decided about a request, owned.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) use_case: Option<UseCaseIx>,
+    pub(crate) arm: Arm,
+    pub(crate) assignment: Assignment,
+    pub(crate) bucket: Option<u16>,
+    pub(crate) unit_hash: u64,
+    pub(crate) legs: Legs,
+}
+
+/// A leg and instance that was tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tried {
+    pub(crate) leg: Leg,
+    pub(crate) instance: usize,
+}
+
+/// What happened on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    /// Requests sent to an instance.
+    pub(crate) attempts: u32,
+    /// The last one tried: the one that answered, if any did.
+    pub(crate) tried: Option<Tried>,
+    /// Why the last attempt failed, until another takes over.
+    pub(crate) failed: Option<&'static str>,
+    /// Fields that could not be passed on.
+    pub(crate) losses: Vec<Loss>,
+    /// Whether the upstream seems to have cut the prompt and answered all the same.
+    pub(crate) prompt_truncated: bool,
+    /// Time spent waiting for upstreams.
+    pub(crate) upstream_us: u64,
+    /// From head to first content.
+    pub(crate) first_token: Option<Micros>,
+    /// What the answer said it took.
+    pub(crate) usage: Option<Usage>,
+    /// Why the answer ended.
+    pub(crate) finish: Option<Finish>,
+    /// Content events sent.
+    pub(crate) chunks: u64,
+    /// The error the client saw.
+    pub(crate) code: Option<Code>,
+    /// Whether content had been sent when the stream broke off.
+    pub(crate) interrupted: bool,
+    /// Whether the answer, or its error, was handed over whole.
+    pub(crate) answered: bool,
+    /// The HTTP status the client saw.
+    pub(crate) status: u16,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) id: RequestId,
+    pub(crate) id_text: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) head: Head,
+    pub(crate) body: Bytes,
+    pub(crate) headers: HeaderMap,
+    pub(crate) chosen: Chosen,
+    pub(crate) key_name: Option<Arc<str>>,
+    pub(crate) started: Instant,
+    pub(crate) started_at: Millis,
+    pub(crate) trail: Trail,
+    pub(crate) _in_flight: InFlight,
+}
+
+impl Exchange {
+    /// Time since the request's head.
+    pub(crate) fn elapsed(&self) -> Micros {
+        micros(self.started.elapsed())
+    }
+
+    /// Ids and names for the client.
+    pub(crate) fn mint(&self) -> Mint {
+        Mint {
+            id: self.id.with_prefix(self.endpoint.id_prefix()),
+            model: Arc::clone(&self.head.model),
+            created: self.started_at.0 / 1_000,
+        }
+    }
+
+    /// The lane that answered, or was tried last.
+    pub(crate) fn lane(&self) -> Option<(&Lane, &InstanceLane, Arm)> {
+        let tried = self.trail.tried?;
+        let lane = self.live.lane(tried.leg.variant)?;
+        Some((lane, lane.upstream.instances.get(tried.instance)?, tried.leg.arm))
+    }
+
+    /// Whether a client that goes away ends the request at its upstreams, too.
+    pub(crate) fn cancels_with_client(&self) -> bool {
+        self.chosen
+            .legs
+            .iter()
+            .filter_map(|leg| self.live.lane(leg.variant))
+            .all(|lane| lane.upstream.cancel_on_disconnect)
+    }
+
+    /// Whether another arm than the assigned one answered.
+    pub(crate) fn failed_over(&self) -> bool {
+        self.trail.tried.is_some_and(|tried| tried.leg.arm != self.chosen.arm)
+    }
+
+    /// Who answered, for events.
+    pub(crate) fn served(&self) -> events::Served<'_> {
+        let use_case = self.chosen.use_case.and_then(|at| self.live.snapshot.use_case(at));
+        let lane = self.lane();
+        events::Served {
+            request_id: &self.id_text,
+            use_case: use_case.map_or(NONE, |u| u.name.as_str()),
+            arm: lane.map_or(self.chosen.arm, |(_, _, arm)| arm),
+            variant: lane.and_then(|(l, _, _)| l.variant.to_str().ok()).unwrap_or(NONE),
+            upstream: lane.map_or(NONE, |(l, _, _)| l.upstream.name.as_str()),
+            instance: lane.and_then(|(_, i, _)| i.header.to_str().ok()).unwrap_or(NONE),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        let trail = &self.trail;
+        match trail.code {
+            _ if !trail.answered => Outcome::ClientGone,
+            _ if trail.interrupted => Outcome::Interrupted,
+            None => Outcome::Ok,
+            Some(code) => match code.row().side {
+                Side::Client => Outcome::ClientError,
+                Side::Upstream => Outcome::UpstreamError,
+                Side::Us => Outcome::InternalError,
+            },
+        }
+    }
+
+    /// Counts, logs and records.
+    fn finish(&mut self) {
+        let total = self.elapsed();
+        let outcome = self.outcome();
+        let usage = self.trail.usage;
+        let tokens = usage.map(|usage| Tokens {
+            prompt: usage.prompt_tokens,
+            cached: usage.cached_tokens.unwrap_or(0),
+            completion: usage.completion_tokens,
+        });
+        let cost = self.lane().zip(tokens).and_then(|((lane, _, _), tokens)| {
+            lane.price.cost(&self.head.model, tokens, self.started_at)
+        });
+        let arm = self.trail.tried.map_or(self.chosen.arm, |tried| tried.leg.arm);
+        self.live.metrics(self.chosen.use_case, arm).finish(&Finished {
+            outcome,
+            total,
+            first_token: self.trail.first_token,
+            tokens: tokens.map(|t| cutover_telemetry::Tokens {
+                prompt: t.prompt,
+                cached: t.cached,
+                completion: t.completion,
+            }),
+            cost: cost.map(|c| c.amount),
+            stream_chunks: self.trail.chunks,
+        });
+        let overhead = Micros(total.0.saturating_sub(self.trail.upstream_us));
+        self.shared.overhead(self.endpoint).observe(overhead);
+        self.emit(outcome, total);
+        if let Some(records) = &self.shared.records {
+            let record = self.record(outcome, (total, overhead), cost);
+            records.try_push(record);
+        }
+    }
+
+    fn emit(&self, outcome: Outcome, total: Micros) {
+        let (registry, at) = (&self.shared.registry, self.shared.now());
+        for loss in &self.trail.losses {
+            let (field, action) = (loss.field.as_str(), loss.action.as_str());
+            events::LossReported { served: self.served(), field, action, at }.emit(registry);
+        }
+        if let Some(code) = self.trail.code {
+            let attempts = self.trail.attempts;
+            events::RequestFailed { served: self.served(), code, attempts, total, at }
+                .emit(registry);
+        }
+        if outcome == Outcome::ClientGone {
+            events::ClientGone { served: self.served(), total }.emit();
+        }
+        let limits = &self.live.limits;
+        if u128::from(total.0) > limits.slow.as_micros() {
+            let first_token = self.trail.first_token;
+            let (served, limit) = (self.served(), micros(limits.slow));
+            events::SlowRequest { served, total, first_token, limit, at }.emit(registry);
+        }
+        if limits.access_log {
+            let served = self.served();
+            tracing::info!(
+                request_id = served.request_id,
+                endpoint = self.endpoint.as_str(),
+                use_case = served.use_case,
+                arm = served.arm.as_str(),
+                variant = served.variant,
+                instance = served.instance,
+                status = self.trail.status,
+                outcome = outcome.as_str(),
+                total_us = total.0,
+                "request"
+            );
+        }
+    }
+
+    fn record(
+        &self,
+        outcome: Outcome,
+        (total, overhead): (Micros, Micros),
+        cost: Option<cutover_ledger::Cost>,
+    ) -> Record {
+        let trail = &self.trail;
+        let lane = self.lane();
+        let use_case = self.chosen.use_case.and_then(|at| self.live.snapshot.use_case(at));
+        let variant = trail
+            .tried
+            .and_then(|tried| self.live.snapshot.variants().get(usize::from(tried.leg.variant.0)));
+        let usage = trail.usage;
+        Record {
+            request_id: self.id_text.clone(),
+            at: self.started_at,
+            use_case: use_case.map(|u| u.name.clone()),
+            arm: self.chosen.arm,
+            answered_arm: trail.tried.map(|tried| tried.leg.arm),
+            variant: variant.map(|v| v.name.clone()),
+            upstream: lane.map(|(l, _, _)| l.upstream.name.clone()),
+            instance: lane.map(|(_, i, _)| i.id.clone()),
+            endpoint: self.endpoint.as_str(),
+            stream: self.head.stream,
+            assignment: self.chosen.assignment.as_str(),
+            bucket: self.chosen.bucket,
+            unit_hash: self.chosen.unit_hash,
+            outcome: outcome.as_str(),
+            status: trail.status,
+            code: trail.code.map(Code::name),
+            first_token: trail.first_token,
+            total,
+            overhead,
+            prompt_tokens: usage.map(|u| u.prompt_tokens),
+            completion_tokens: usage.map(|u| u.completion_tokens),
+            cached_tokens: usage.and_then(|u| u.cached_tokens),
+            usage_estimated: usage.is_some_and(|u| u.estimated),
+            cost: cost.map(|c| c.amount),
+            price_source: cost.map(|c| c.source),
+            finish_reason: trail.finish.map(Finish::as_str),
+            attempts: trail.attempts,
+            failed_over: self.failed_over(),
+            losses: trail.losses.iter().map(|loss| loss.field.clone()).collect(),
+            key_name: self.key_name.clone(),
+            sdk_retry: crate::answer::sdk_retry(&self.headers),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// A duration in whole microseconds.
+pub(crate) fn micros(duration: std::time::Duration) -> Micros {
+    Micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,408 @@
+//! The gateway itself: what all requests share, and the phases in order.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use cutover_route::{Ask, Caller, Priority, UseCase};
+use cutover_store::{Key, RecordSink};
+use cutover_telemetry::{
+    Counter, Finished, Gauge, Histogram, InFlight, NONE, Outcome, Registry, events, families,
+};
+use cutover_units::{Code, Millis, UseCaseName, WeightBp};
+use cutover_wire::{Endpoint, Fault, Head};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::answer::{self, X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID};
+use crate::attempt::{self, Started};
+use crate::body::Out;
+use crate::exchange::{Chosen, Exchange, Trail, micros};
+use crate::ids::{Ids, RequestId};
+use crate::ingress::{self, Route};
+use crate::listener::{self, Doors};
+use crate::live::Live;
+use crate::rescue::{self, Failure};
+use crate::stream::{Awaited, Relay};
+use crate::{caller, models};
+
+/// Tells the wall clock's time. The binary owns the only one.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// The first picture.
+    pub live: Live,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Where records go; None: nowhere.
+    pub records: Option<RecordSink>,
+    /// Where metrics are kept.
+    pub registry: Registry,
+    /// A random number of this process, for ids.
+    pub id_prefix: u64,
+    /// The installation's key for unit hashes.
+    pub unit_key: [u8; 16],
+}
+
+/// What all requests share.
+pub(crate) struct Shared {
+    live: ArcSwap<Live>,
+    clock: Clock,
+    ids: Ids,
+    unit_key: [u8; 16],
+    pub(crate) records: Option<RecordSink>,
+    pub(crate) registry: Registry,
+    pub(crate) tasks: TaskTracker,
+    overhead: [Histogram; Endpoint::ALL.len()],
+    connections: Gauge,
+    connections_refused: Counter,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Millis {
+        (self.clock)()
+    }
+
+    pub(crate) fn overhead(&self, endpoint: Endpoint) -> &Histogram {
+        &self.overhead[endpoint as usize]
+    }
+}
+
+/// The gateway: a cheap handle.
+#[derive(Debug, Clone)]
+pub struct Gateway(Arc<Shared>);
+
+impl Gateway {
+    /// A gateway that reads this picture until it is given another.
+    pub fn new(parts: Parts) -> Self {
+        let registry = parts.registry;
+        let overhead = |e: Endpoint| registry.histogram(families::GATEWAY_OVERHEAD, [e.as_str()]);
+        let shared = Shared {
+            live: ArcSwap::from_pointee(parts.live),
+            clock: parts.clock,
+            ids: Ids::new(parts.id_prefix),
+            unit_key: parts.unit_key,
+            records: parts.records,
+            overhead: Endpoint::ALL.map(overhead),
+            connections: registry.gauge(families::OPEN_CONNECTIONS, ["client"]),
+            connections_refused: registry.counter(families::LIMITS_HIT, ["server.max_connections"]),
+            tasks: TaskTracker::new(),
+            registry,
+        };
+        Self(Arc::new(shared))
+    }
+
+    /// Swaps the picture. Requests in flight keep the one they began with.
+    pub fn publish(&self, live: Live) {
+        self.0.live.store(Arc::new(live));
+    }
+
+    /// The picture that the next request reads.
+    pub fn live(&self) -> Arc<Live> {
+        self.0.live.load_full()
+    }
+
+    /// Swaps the weights and nothing else.
+    pub fn set_weights(&self, weight_of: &dyn Fn(&UseCase) -> WeightBp) {
+        self.0.live.rcu(|live| Arc::new(live.with_weights(weight_of)));
+    }
+
+    /// Accepts until `shutdown` resolves, then lets requests in flight end.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        doors: Doors,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        listener::serve(self.clone(), listener, doors, shutdown).await;
+        self.0.tasks.close();
+        let _ = timeout(doors.drain_timeout, self.0.tasks.wait()).await;
+    }
+
+    pub(crate) fn connection_opened(&self) -> InFlight {
+        self.0.connections.enter()
+    }
+
+    pub(crate) fn connection_refused(&self) {
+        self.0.connections_refused.inc();
+    }
+
+    /// Answers one request, whatever happens.
+    pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response<Out> {
+        let visit = Visit {
+            started: Instant::now(),
+            started_at: self.0.now(),
+            id: self.0.ids.next(),
+            live: self.0.live.load_full(),
+            peer,
+        };
+        match self.phases(&visit, request).await {
+            Ok(response) => response,
+            Err(refused) => self.refuse(&visit, refused),
+        }
+    }
+
+    async fn phases(
+        &self,
+        visit: &Visit,
+        request: Request<Incoming>,
+    ) -> Result<Response<Out>, Refusal> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let route = ingress::route(&parts.method, path).map_err(Refusal::of(None))?;
+        if route == Route::Health {
+            return Ok(health());
+        }
+        let caller = caller::authenticate(&parts.headers, visit.live.keys.as_deref())
+            .map_err(|refused| self.unknown_caller(visit, refused))?;
+        match route {
+            Route::Infer(endpoint) => {
+                let refusal = Refusal::of(Some(endpoint));
+                let body = ingress::read_body(&parts.headers, body, &visit.live.limits)
+                    .await
+                    .map_err(&refusal)?;
+                let head = Head::read(endpoint, &body).map_err(&refusal)?;
+                let exchange =
+                    self.exchange(visit, Asked { headers: parts.headers, head, body, caller });
+                Ok(infer(exchange).await)
+            }
+            Route::Models => Ok(models::list(&visit.live, &parts.headers, visit.started_at).await),
+            Route::Model(id) => models::one(&visit.live, (id, &parts.headers), visit.started_at)
+                .await
+                .map_err(Refusal::of(None)),
+            Route::Health => Ok(health()),
+        }
+    }
+
+    /// Decides, and gathers what the rest of the way needs.
+    fn exchange(&self, visit: &Visit, asked: Asked) -> Box<Exchange> {
+        let Asked { headers, head, body, caller } = asked;
+        let id_text = visit.id.with_prefix("req_");
+        let live = Arc::clone(&visit.live);
+        let chosen = {
+            let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+            let metadata = |name: &str| head.metadata(&body, name).map(Cow::Owned);
+            let ask = Ask {
+                model: &head.model,
+                user: head.safety_identifier.as_deref().or(head.user.as_deref()),
+                header: &header,
+                metadata: &metadata,
+                caller: Caller {
+                    key_name: caller.as_ref().map(|c| &*c.name),
+                    use_case: caller
+                        .as_ref()
+                        .and_then(|c| c.use_case.as_ref())
+                        .map(UseCaseName::as_str),
+                },
+                use_case: header(X_CUTOVER_USE_CASE.as_str()),
+                priority: header(X_CUTOVER_PRIORITY.as_str())
+                    .map(Cow::Borrowed)
+                    .or_else(|| head.priority(&body).map(Cow::Owned))
+                    .and_then(|word| Priority::parse(&word)),
+                request_id: &id_text,
+            };
+            let decision = live.snapshot.decide(&ask);
+            Chosen {
+                use_case: decision.use_case,
+                arm: decision.arm,
+                assignment: decision.assignment,
+                bucket: decision.bucket,
+                unit_hash: cutover_route::sticky::unit_hash(&self.0.unit_key, &decision.unit),
+                legs: decision.legs,
+            }
+        };
+        let in_flight = live.metrics(chosen.use_case, chosen.arm).in_flight.enter();
+        Box::new(Exchange {
+            shared: Arc::clone(&self.0),
+            live,
+            id: visit.id,
+            id_text,
+            endpoint: head.endpoint,
+            head,
+            body,
+            headers,
+            chosen,
+            key_name: caller.map(|c| Arc::clone(&c.name)),
+            started: visit.started,
+            started_at: visit.started_at,
+            trail: Trail::default(),
+            _in_flight: in_flight,
+        })
+    }
+
+    fn unknown_caller(&self, visit: &Visit, refused: caller::Refused) -> Refusal {
+        events::AuthFailed {
+            listener: "client",
+            reason: refused.reason,
+            peer: visit.peer,
+            at: visit.started_at,
+        }
+        .emit(&self.0.registry);
+        Refusal { endpoint: None, fault: refused.fault }
+    }
+
+    /// A request that was refused before it was decided.
+    fn refuse(&self, visit: &Visit, refusal: Refusal) -> Response<Out> {
+        let failure = Failure::client(refusal.fault);
+        let total = micros(visit.started.elapsed());
+        let id_text = visit.id.with_prefix("req_");
+        let served = events::Served {
+            request_id: &id_text,
+            use_case: NONE,
+            arm: cutover_units::Arm::Default,
+            variant: NONE,
+            upstream: NONE,
+            instance: NONE,
+        };
+        let code = failure.fault.code;
+        events::RequestFailed { served, code, attempts: 0, total, at: visit.started_at }
+            .emit(&self.0.registry);
+        if refusal.endpoint.is_some() {
+            visit.live.default_metrics.finish(&Finished {
+                outcome: Outcome::ClientError,
+                total,
+                first_token: None,
+                tokens: None,
+                cost: None,
+                stream_chunks: 0,
+            });
+        }
+        let mut response = rescue::response(&failure, 0);
+        if let Ok(id) = HeaderValue::from_str(&id_text) {
+            response.headers_mut().insert(X_REQUEST_ID, id);
+        }
+        response
+    }
+}
+
+/// A request that has been read.
+struct Asked {
+    headers: HeaderMap,
+    head: Head,
+    body: Bytes,
+    caller: Option<Arc<Key>>,
+}
+
+/// One request, before anything is known of it.
+struct Visit {
+    started: Instant,
+    started_at: Millis,
+    id: RequestId,
+    live: Arc<Live>,
+    peer: IpAddr,
+}
+
+/// Why a request was refused before it was decided.
+struct Refusal {
+    endpoint: Option<Endpoint>,
+    fault: Fault,
+}
+
+impl Refusal {
+    fn of(endpoint: Option<Endpoint>) -> impl Fn(Fault) -> Self {
+        move |fault| Self { endpoint, fault }
+    }
+}
+
+/// Asks upstreams and answers. A stream that takes long to begin gets its head, and comments, first.
+async fn infer(exchange: Box<Exchange>) -> Response<Out> {
+    if exchange.head.stream {
+        return stream(exchange).await;
+    }
+    if exchange.cancels_with_client() {
+        let (exchange, result) = ask(exchange).await;
+        return finish(exchange, result);
+    }
+    // The upstream must not be cut off when the client goes: a task of its own reads on.
+    let tasks = exchange.shared.tasks.clone();
+    match tasks.spawn(ask(exchange)).await {
+        Ok((exchange, result)) => finish(exchange, result),
+        Err(_) => {
+            let fault = Fault::new(Code::Internal, "the request's task failed");
+            rescue::response(&Failure::client(fault), 1)
+        }
+    }
+}
+
+async fn ask(mut exchange: Box<Exchange>) -> (Box<Exchange>, Result<Started, Failure>) {
+    let result = attempt::run(&mut exchange).await;
+    (exchange, result)
+}
+
+async fn stream(exchange: Box<Exchange>) -> Response<Out> {
+    let ping_interval = exchange.live.limits.ping_interval;
+    let id = HeaderValue::from_str(&exchange.id_text);
+    let mut awaited: Awaited = Box::pin(ask(exchange));
+    match timeout(ping_interval, awaited.as_mut()).await {
+        Ok((exchange, result)) => finish(exchange, result),
+        Err(_) => {
+            let relay = Relay::waiting(awaited, ping_interval);
+            let mut response = Response::new(Out::Relay(Box::new(relay)));
+            event_stream(response.headers_mut());
+            if let Ok(id) = id {
+                response.headers_mut().insert(X_REQUEST_ID, id);
+            }
+            response
+        }
+    }
+}
+
+/// Turns a result into a response.
+fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Response<Out> {
+    match result {
+        Ok(Started::Whole { body, headers }) => {
+            exchange.trail.status = 200;
+            exchange.trail.answered = true;
+            let mut response = Response::new(Out::whole(body));
+            *response.headers_mut() = headers;
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            answer::sign(response.headers_mut(), &exchange);
+            response
+        }
+        Ok(Started::Stream(opened)) => {
+            let mut headers = opened.headers.clone();
+            event_stream(&mut headers);
+            answer::sign(&mut headers, &exchange);
+            let relay = Relay::flowing(exchange, opened);
+            let mut response = Response::new(Out::Relay(Box::new(relay)));
+            *response.headers_mut() = headers;
+            response
+        }
+        Err(failure) => {
+            let mut response = rescue::response(&failure, exchange.trail.attempts);
+            exchange.trail.status = response.status().as_u16();
+            exchange.trail.code = Some(failure.fault.code);
+            exchange.trail.answered = true;
+            answer::sign(response.headers_mut(), &exchange);
+            response
+        }
+    }
+}
+
+/// No proxy on the way may hold an event back.
+fn event_stream(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+}
+
+fn health() -> Response<Out> {
+    let mut response = Response::new(Out::whole(&b"{\"status\":\"ok\"}"[..]));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}

@@ -1,0 +1,79 @@
+//! Request ids: unique across restarts and replicas, without asking the system for chance each time.
+//!
+//! A process draws one random 64-bit prefix at its start; a request adds a counter, mixed so that
+//! neighbours look different and the low bits can serve as a seed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cutover_route::balance::mix;
+
+/// Makes ids.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    prefix: u64,
+    count: AtomicU64,
+}
+
+/// One request's id: `req_` and 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestId {
+    prefix: u64,
+    mixed: u64,
+}
+
+impl Ids {
+    /// Ids under a random prefix.
+    pub(crate) fn new(prefix: u64) -> Self {
+        Self { prefix, count: AtomicU64::new(0) }
+    }
+
+    /// The next id.
+    pub(crate) fn next(&self) -> RequestId {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        RequestId { prefix: self.prefix, mixed: mix(self.prefix ^ count) }
+    }
+}
+
+impl RequestId {
+    /// A number that differs from request to request.
+    pub(crate) fn seed(self) -> u64 {
+        self.mixed
+    }
+
+    /// The id with a prefix: `req_` for the request, `chatcmpl-` for its answer.
+    pub(crate) fn with_prefix(self, prefix: &str) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = String::with_capacity(prefix.len() + 32);
+        text.push_str(prefix);
+        for word in [self.prefix, self.mixed] {
+            for shift in (0..16u32).rev() {
+                let digit = (word >> (shift * 4)) & 0xf;
+                // A nibble is below 16.
+                text.push(char::from(DIGITS[usize::try_from(digit).unwrap_or(0)]));
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_differ_and_keep_their_form() {
+        let ids = Ids::new(7);
+        let seen: HashSet<_> = (0..10_000).map(|_| ids.next().with_prefix("req_")).collect();
+        assert_eq!(seen.len(), 10_000);
+        assert!(
+            seen.iter().all(|id| id.len() == 36 && id[4..].bytes().all(|b| b.is_ascii_hexdigit()))
+        );
+    }
+
+    #[test]
+    fn processes_do_not_share_ids() {
+        assert_ne!(Ids::new(1).next(), Ids::new(2).next());
+    }
+}

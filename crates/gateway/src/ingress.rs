@@ -1,0 +1,151 @@
+//! First phase: which route a request takes, and its body, whole and within its limits.
+
+use bytes::{Bytes, BytesMut};
+use cutover_units::Code;
+use cutover_wire::{Endpoint, Fault};
+use http::{HeaderMap, Method, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use crate::live::Limits;
+
+/// What a path and method ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    /// Inference.
+    Infer(Endpoint),
+    /// The list of models.
+    Models,
+    /// One model.
+    Model(&'a str),
+    /// Whether the process is up.
+    Health,
+}
+
+/// Finds the route, with and without `/v1`.
+pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Fault> {
+    let found = if let Some(endpoint) = Endpoint::from_path(path) {
+        Some((Route::Infer(endpoint), Method::POST))
+    } else {
+        let rest = path.strip_prefix("/v1").unwrap_or(path);
+        match rest {
+            "/models" => Some((Route::Models, Method::GET)),
+            "" | "/" | "/health" => Some((Route::Health, Method::GET)),
+            _ => rest
+                .strip_prefix("/models/")
+                .filter(|id| !id.is_empty())
+                .map(|id| (Route::Model(id), Method::GET)),
+        }
+    };
+    let Some((route, wants)) = found else {
+        let message = format!("no such path: {method} {}", shorten(path));
+        return Err(Fault::new(Code::NotFound, message));
+    };
+    let fits = *method == wants || (wants == Method::GET && *method == Method::HEAD);
+    if !fits {
+        let message = format!("{} takes {wants}, not {method}", shorten(path));
+        return Err(Fault::new(Code::MethodNotAllowed, message));
+    }
+    Ok(route)
+}
+
+/// A path as an error may show it: whoever sends a megabyte of path does not get it back.
+fn shorten(path: &str) -> String {
+    const CHARS_MAX: usize = 100;
+    if path.chars().count() <= CHARS_MAX {
+        return path.to_owned();
+    }
+    path.chars().take(CHARS_MAX).chain("...".chars()).collect()
+}
+
+/// Reads a request's body.
+pub(crate) async fn read_body(
+    headers: &HeaderMap,
+    body: Incoming,
+    limits: &Limits,
+) -> Result<Bytes, Fault> {
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        let message =
+            "compressed request bodies are not accepted; send it without content-encoding";
+        return Err(Fault::new(Code::InvalidValue, message));
+    }
+    match timeout(limits.body_timeout, collect(body, limits.body_bytes_max)).await {
+        Ok(result) => result,
+        Err(_) => {
+            let limit_ms = limits.body_timeout.as_millis();
+            let message = format!("the body did not arrive within {limit_ms} ms");
+            Err(Fault::new(Code::RequestTimeout, message))
+        }
+    }
+}
+
+async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
+    let too_large = || {
+        let message = format!("the body is larger than the limit of {bytes_max} bytes");
+        Fault::new(Code::RequestTooLarge, message)
+    };
+    let announced = body.size_hint().exact().map(usize::try_from);
+    let capacity = match announced {
+        Some(Ok(bytes)) if bytes <= bytes_max => bytes,
+        Some(_) => return Err(too_large()),
+        None => 0,
+    };
+    let Some(first) = next_data(&mut body).await? else { return Ok(Bytes::new()) };
+    // The usual case: one frame is the whole body, and nothing is copied.
+    if body.is_end_stream() && first.len() <= bytes_max {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(capacity.max(first.len()));
+    let mut next = Some(first);
+    while let Some(data) = next {
+        if whole.len() + data.len() > bytes_max {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&data);
+        next = next_data(&mut body).await?;
+    }
+    Ok(whole.freeze())
+}
+
+async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            Fault::new(Code::InvalidRequest, "the body ended before its announced length")
+        })?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_known_with_and_without_v1() {
+        let ok = |method, path: &'static str| route(&method, path).unwrap();
+        assert_eq!(ok(Method::POST, "/v1/embeddings"), Route::Infer(Endpoint::Embeddings));
+        assert_eq!(ok(Method::POST, "/chat/completions"), Route::Infer(Endpoint::ChatCompletions));
+        assert_eq!(ok(Method::GET, "/v1/models"), Route::Models);
+        assert_eq!(ok(Method::GET, "/models/a/b:c"), Route::Model("a/b:c"));
+        assert_eq!(ok(Method::HEAD, "/"), Route::Health);
+        assert_eq!(ok(Method::GET, "/health"), Route::Health);
+    }
+
+    #[test]
+    fn what_is_not_there_is_404_and_a_wrong_method_405() {
+        let code = |method, path: &str| route(&method, path).unwrap_err().code;
+        assert_eq!(code(Method::GET, "/v1/chat/completions"), Code::MethodNotAllowed);
+        assert_eq!(code(Method::POST, "/v1/models"), Code::MethodNotAllowed);
+        assert_eq!(code(Method::POST, "/v1/organization/keys"), Code::NotFound);
+        assert_eq!(code(Method::GET, "/v1/models/"), Code::NotFound);
+        let long = route(&Method::GET, &format!("/{}", "a".repeat(10_000))).unwrap_err();
+        assert!(long.message.len() < 200);
+    }
+}

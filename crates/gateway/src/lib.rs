@@ -1,0 +1,36 @@
+//! The path of a request: listeners, phases in order, streaming.
+//!
+//! ```text
+//! socket > listener > ingress > caller > decide > adapt > attempt > stream > record
+//!                                     any error > rescue
+//! ```
+//!
+//! - [`Gateway`] answers requests from one immutable picture ([`Live`]) that is swapped as a whole.
+//! - `attempt` asks upstreams until one answers; once content has reached the client nothing is
+//!   asked again.
+//! - `rescue` is the only module that makes error responses.
+//! - An `Exchange` counts and records its request when it is dropped, whatever ended it.
+//!
+//! Invariants: no lock is held across an await; nothing here waits for the store or the disk; prompt
+//! and completion text is in no log line, no metric and no record.
+
+mod answer;
+mod attempt;
+mod body;
+pub mod build;
+mod caller;
+mod exchange;
+mod gateway;
+mod ids;
+mod ingress;
+mod listener;
+mod live;
+mod models;
+mod pacing;
+mod rescue;
+mod stream;
+
+pub use gateway::{Clock, Gateway, Parts};
+pub use listener::Doors;
+pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane};
+pub use pacing::Pace;

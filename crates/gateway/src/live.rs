@@ -1,0 +1,216 @@
+//! What requests read: the router's snapshot with everything that hangs on it, built once per
+//! configuration and swapped as a whole.
+//!
+//! A request loads one `Arc<Live>` and keeps it to its end, so that a reload in the middle changes
+//! nothing for it. Connections, health and counters live in `Arc`s that a rebuild carries over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use cutover_ledger::{Cost, Price, Tokens};
+use cutover_route::balance::Load;
+use cutover_route::{Snapshot, UseCase, UseCaseIx, VariantIx};
+use cutover_store::KeyRing;
+use cutover_telemetry::{ArmMetrics, InstanceMetrics};
+use cutover_units::{Arm, InstanceId, Millis, UpstreamName, WeightBp};
+use cutover_upstream::{Instance, RequestHeaders};
+use cutover_wire::Target;
+use http::HeaderValue;
+
+use crate::build::PriceSource;
+use crate::pacing::Pace;
+
+/// What requests read. Cloning shares all but the snapshot.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// The router's part; the indices of everything else are its.
+    pub snapshot: Snapshot,
+    /// One per variant, in the snapshot's order.
+    pub lanes: Arc<[Lane]>,
+    /// One per use case, in the snapshot's order.
+    pub use_cases: Arc<[UseCaseLane]>,
+    /// The handles of requests that no use case matches.
+    pub default_metrics: ArmMetrics,
+    /// The listener's limits.
+    pub limits: Limits,
+    /// The client keys; None: no key is asked for.
+    pub keys: Option<Arc<KeyRing>>,
+    /// What `GET /v1/models` answers from configuration alone.
+    pub models: Arc<[ModelEntry]>,
+    /// Whether `models` holds the default upstream's models, so that it need not be asked.
+    pub default_is_listed: bool,
+    /// The digest of the configuration, for status and logs.
+    pub config_digest: String,
+}
+
+/// A model the gateway answers for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelEntry {
+    /// The name to ask for.
+    pub id: String,
+    /// `use case NAME`, or the upstream's name.
+    pub owned_by: String,
+}
+
+/// A variant, ready to send to.
+#[derive(Debug)]
+pub struct Lane {
+    /// Its name, as a header.
+    pub variant: HeaderValue,
+    /// What requests become on their way.
+    pub target: Target,
+    /// The price of its tokens.
+    pub price: Pricing,
+    /// Where it is served.
+    pub upstream: Arc<UpstreamLane>,
+}
+
+/// How a lane's tokens are priced.
+#[derive(Debug)]
+pub enum Pricing {
+    /// The variant's model never changes, nor does its price.
+    Fixed(Price),
+    /// The client names the model; the last one looked up is remembered.
+    ByModel(PriceSource, ArcSwapOption<(Arc<str>, Price)>),
+}
+
+impl Pricing {
+    /// What a request cost. None: unpriced.
+    pub(crate) fn cost(&self, model: &Arc<str>, tokens: Tokens, at: Millis) -> Option<Cost> {
+        let (source, last) = match self {
+            Self::Fixed(price) => return price.cost(tokens, at),
+            Self::ByModel(source, last) => (source, last),
+        };
+        if let Some(known) = &*last.load()
+            && known.0 == *model
+        {
+            return known.1.cost(tokens, at);
+        }
+        let price = source.look_up(model, at);
+        let cost = price.cost(tokens, at);
+        last.store(Some(Arc::new((Arc::clone(model), price))));
+        cost
+    }
+}
+
+/// An upstream, ready to send to.
+#[derive(Debug)]
+pub struct UpstreamLane {
+    /// Its name.
+    pub name: UpstreamName,
+    /// Its name, as a header.
+    pub header: HeaderValue,
+    /// Its addresses.
+    pub instances: Vec<InstanceLane>,
+    /// Prebuilt headers (our key among them), and which of the client's may join them.
+    pub headers: RequestHeaders,
+    /// Whether the client's own bearer is passed on.
+    pub pass_bearer: bool,
+    /// Deadlines of an attempt.
+    pub timeouts: Timeouts,
+    /// Whether a client that goes away ends the request here, too.
+    pub cancel_on_disconnect: bool,
+    /// Largest whole answer, in bytes.
+    pub answer_bytes_max: usize,
+    /// Largest stream event, in bytes.
+    pub event_bytes_max: usize,
+}
+
+/// Deadlines of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For name look-up, connection and TLS together.
+    pub connect: Duration,
+    /// To the first content.
+    pub first_token: Duration,
+    /// Between two reads.
+    pub idle: Duration,
+    /// For all of it.
+    pub total: Duration,
+}
+
+/// One address of an upstream.
+#[derive(Debug)]
+pub struct InstanceLane {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its id, as a header.
+    pub header: HeaderValue,
+    /// What identifies it and its settings: equal across a reload, it is carried over.
+    pub fingerprint: String,
+    /// Its pool.
+    pub instance: Arc<Instance>,
+    /// Its handles.
+    pub metrics: InstanceMetrics,
+    /// When it last failed, in milliseconds since the Unix epoch.
+    pub failed_at: Arc<AtomicU64>,
+}
+
+impl InstanceLane {
+    /// What the balancer compares.
+    pub(crate) fn load(&self) -> Load {
+        let live = self.instance.live();
+        Load {
+            in_flight: live.in_flight(),
+            failures: live.consecutive_failures(),
+            failed_at: Millis(self.failed_at.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// A use case's part of the data path.
+#[derive(Debug)]
+pub struct UseCaseLane {
+    /// Its name, as a header.
+    pub header: HeaderValue,
+    /// Even pace of its streams, if wanted.
+    pub pace: Option<Pace>,
+    /// Handles of the baseline arm.
+    pub baseline: ArmMetrics,
+    /// Handles of the candidate arm, if there is one.
+    pub candidate: Option<ArmMetrics>,
+}
+
+/// Limits on what a client may send.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Largest body, in bytes.
+    pub body_bytes_max: usize,
+    /// Time for a whole body.
+    pub body_timeout: Duration,
+    /// Silence after which a comment is sent on a stream.
+    pub ping_interval: Duration,
+    /// A request slower than this gets a log line.
+    pub slow: Duration,
+    /// Whether every request gets a log line.
+    pub access_log: bool,
+}
+
+impl Live {
+    /// The same with other weights.
+    pub(crate) fn with_weights(&self, weight_of: &dyn Fn(&UseCase) -> WeightBp) -> Self {
+        Self { snapshot: self.snapshot.with_weights(weight_of), ..self.clone() }
+    }
+
+    /// A variant's lane. The snapshot's indices always lie inside `lanes`.
+    pub fn lane(&self, at: VariantIx) -> Option<&Lane> {
+        self.lanes.get(usize::from(at.0))
+    }
+
+    /// A use case's lane.
+    pub fn use_case(&self, at: UseCaseIx) -> Option<&UseCaseLane> {
+        self.use_cases.get(usize::from(at.0))
+    }
+
+    /// The handles of an arm.
+    pub fn metrics(&self, use_case: Option<UseCaseIx>, arm: Arm) -> &ArmMetrics {
+        let lane = use_case.and_then(|at| self.use_case(at));
+        match (lane, arm) {
+            (Some(lane), Arm::Candidate) => lane.candidate.as_ref().unwrap_or(&lane.baseline),
+            (Some(lane), _) => &lane.baseline,
+            (None, _) => &self.default_metrics,
+        }
+    }
+}

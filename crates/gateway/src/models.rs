@@ -1,0 +1,103 @@
+//! `GET /v1/models`: what can be asked for here.
+//!
+//! The list is what configuration names (the models of use cases, models listed for upstreams) and what
+//! the default upstream says it serves, asked when a client asks. An upstream that does not answer makes
+//! the list shorter, never an error: a client that only wants to know whether its model exists must not
+//! fail because a third party is slow.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cutover_units::{Code, Millis};
+use cutover_upstream::{Deadlines, Outbound};
+use cutover_wire::Fault;
+use cutover_wire::openai::models::{List, Model, read_list};
+use cutover_wire::openai::write;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http_body_util::{BodyExt as _, Limited};
+use tokio::time::timeout;
+
+use crate::body::Out;
+use crate::live::{Live, UpstreamLane};
+
+/// How long the default upstream may take to list its models.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Largest list read.
+const LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// All models.
+pub(crate) async fn list(live: &Live, headers: &HeaderMap, now: Millis) -> Response<Out> {
+    json(write(&List::new(gather(live, headers, now).await)))
+}
+
+/// One model.
+pub(crate) async fn one(
+    live: &Live,
+    (id, headers): (&str, &HeaderMap),
+    now: Millis,
+) -> Result<Response<Out>, Fault> {
+    let models = gather(live, headers, now).await;
+    match models.into_iter().find(|model| model.id == id) {
+        Some(model) => Ok(json(write(&model))),
+        None => {
+            let shown: String = id.chars().take(100).collect();
+            let message = format!("the model '{shown}' does not exist");
+            Err(Fault::of(Code::ModelNotFound, "model", message))
+        }
+    }
+}
+
+async fn gather(live: &Live, headers: &HeaderMap, now: Millis) -> Vec<Model> {
+    let created = now.0 / 1_000;
+    let named = live.models.iter();
+    let mut models: Vec<_> =
+        named.map(|entry| Model::new(&entry.id, created, &entry.owned_by)).collect();
+    let default = live.snapshot.default_variant().and_then(|at| live.lane(at));
+    if let Some(lane) = default
+        && !live.default_is_listed
+    {
+        let owner = lane.upstream.name.as_str();
+        let asked = timeout(ASK_TIMEOUT, ask(&lane.upstream, headers)).await;
+        for listed in asked.ok().flatten().unwrap_or_default() {
+            if models.iter().all(|model| model.id != listed) {
+                models.push(Model::new(listed, created, owner));
+            }
+        }
+    }
+    models
+}
+
+/// The names an upstream lists; None if it does not.
+async fn ask(upstream: &UpstreamLane, client: &HeaderMap) -> Option<Vec<String>> {
+    let instance = upstream.instances.first()?;
+    let mut headers = upstream.headers.for_client(client);
+    headers.remove(header::CONTENT_TYPE);
+    if upstream.pass_bearer
+        && let Some(bearer) = client.get(header::AUTHORIZATION)
+    {
+        headers.insert(header::AUTHORIZATION, bearer.clone());
+    }
+    let outbound = Outbound {
+        method: Method::GET,
+        path_and_query: PathAndQuery::from_static("/v1/models"),
+        headers,
+        body: Vec::new(),
+    };
+    let deadlines = Deadlines { connect: upstream.timeouts.connect, first_byte: ASK_TIMEOUT };
+    let response = instance.instance.send(outbound, deadlines).await.ok()?;
+    if !response.status().is_success() {
+        return None;
+    }
+    let body = Limited::new(response.into_body(), LIST_BYTES_MAX).collect().await.ok()?;
+    let listed = read_list(&body.to_bytes())?;
+    Some(listed.into_iter().map(|model| model.id).collect())
+}
+
+fn json(text: impl Into<Bytes>) -> Response<Out> {
+    let mut response = Response::new(Out::whole(text));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}

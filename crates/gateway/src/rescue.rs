@@ -1,0 +1,180 @@
+//! The one place where an error becomes a response.
+//!
+//! A [`Failure`] knows what the client may see, whether another attempt may help, and how long to
+//! wait. It is turned into the dialect's own error body with the headers that the official SDKs read:
+//! `x-should-retry: false` where we have tried already or no retry can help, `retry-after-ms` and
+//! `retry-after` where waiting helps.
+
+use bytes::Bytes;
+use cutover_units::{Code, Side};
+use cutover_upstream::{SendError, SendErrorKind};
+use cutover_wire::Fault;
+use cutover_wire::reply::{FaultClass, UpstreamFault};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+
+use crate::body::Out;
+
+/// Why an attempt or a request failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    /// What the client may see.
+    pub(crate) fault: Fault,
+    /// The reason's word in metrics and logs.
+    pub(crate) reason: &'static str,
+    /// Whether another instance or arm may do better.
+    pub(crate) elsewhere: bool,
+    /// Whether the instance is to blame, which counts towards its rest.
+    pub(crate) instance_at_fault: bool,
+    /// The status the upstream answered with, if it answered.
+    pub(crate) status: Option<u16>,
+    /// How long the upstream asked to wait.
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+/// What a client is told to wait when the upstream is overloaded and does not say: one second, the
+/// least that `retry-after` can say.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// The SDKs' own header to stop or start their retries.
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const RETRY_AFTER_MS_HEADER: HeaderName = HeaderName::from_static("retry-after-ms");
+
+impl Failure {
+    /// The client's own fault, found by us.
+    pub(crate) fn client(fault: Fault) -> Self {
+        Self {
+            fault,
+            reason: "client",
+            elsewhere: false,
+            instance_at_fault: false,
+            status: None,
+            retry_after_ms: None,
+        }
+    }
+
+    /// The target cannot do what the request asks; another arm may.
+    pub(crate) fn refused(fault: Fault) -> Self {
+        Self { reason: "unsupported", elsewhere: true, ..Self::client(fault) }
+    }
+
+    /// No answer from an instance.
+    pub(crate) fn send(error: &SendError) -> Self {
+        let kind = error.kind();
+        let (code, message) = match kind {
+            SendErrorKind::TooManyConnections => {
+                (Code::Overloaded, "all connections to the upstream are in use")
+            }
+            SendErrorKind::Protocol => {
+                (Code::BadGateway, "the upstream's answer is not valid HTTP")
+            }
+            kind if kind.is_timeout() => {
+                (Code::UpstreamTimeout, "the upstream did not answer in time")
+            }
+            _ => (Code::UpstreamUnavailable, "the upstream could not be reached"),
+        };
+        Self {
+            fault: Fault::new(code, message),
+            reason: kind.as_str(),
+            elsewhere: true,
+            instance_at_fault: kind != SendErrorKind::TooManyConnections,
+            status: None,
+            retry_after_ms: (code == Code::Overloaded).then_some(RETRY_AFTER_MS),
+        }
+    }
+
+    /// A deadline of ours ran out.
+    pub(crate) fn late(reason: &'static str, message: &str) -> Self {
+        Self {
+            fault: Fault::new(Code::UpstreamTimeout, message),
+            reason,
+            elsewhere: true,
+            instance_at_fault: true,
+            status: None,
+            retry_after_ms: None,
+        }
+    }
+
+    /// The answer broke off or was no answer.
+    pub(crate) fn broken(reason: &'static str, message: &str) -> Self {
+        Self { fault: Fault::new(Code::BadGateway, message), ..Self::late(reason, "") }
+    }
+
+    /// What an upstream said of itself.
+    pub(crate) fn upstream(fault: UpstreamFault) -> Self {
+        let instance_at_fault = match fault.class {
+            FaultClass::ClientFault | FaultClass::RateLimited | FaultClass::Auth => false,
+            FaultClass::Overloaded | FaultClass::Failed | FaultClass::Unreadable => true,
+        };
+        let waits = fault.fault.code == Code::Overloaded;
+        Self {
+            reason: fault.class.as_str(),
+            elsewhere: fault.failover_ok,
+            instance_at_fault,
+            status: None,
+            retry_after_ms: fault.retry_after_ms.or(waits.then_some(RETRY_AFTER_MS)),
+            fault: fault.fault,
+        }
+    }
+}
+
+/// The response for a failure. `attempts` is how often we asked an upstream.
+pub(crate) fn response(failure: &Failure, attempts: u32) -> Response<Out> {
+    let row = failure.fault.code.row();
+    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body: Bytes = cutover_wire::errors::body(&failure.fault);
+    let mut response = Response::new(Out::whole(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(ms) = failure.retry_after_ms {
+        headers.insert(RETRY_AFTER_MS_HEADER, HeaderValue::from(ms));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+    }
+    let ours_to_stop = row.side != Side::Client && (!row.retry || attempts > 1);
+    if ours_to_stop {
+        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if row.code == Code::MethodNotAllowed {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+    }
+    // What was not read of a refused body would be taken for the next request's head.
+    if matches!(row.code, Code::RequestTooLarge | Code::RequestTimeout) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header<'a>(response: &'a Response<Out>, name: &str) -> Option<&'a str> {
+        response.headers().get(name).and_then(|v| v.to_str().ok())
+    }
+
+    #[test]
+    fn what_was_already_retried_is_not_to_be_retried() {
+        let failure = Failure::late("first_token", "the upstream did not answer in time");
+        assert_eq!(header(&response(&failure, 1), "x-should-retry"), None);
+        assert_eq!(header(&response(&failure, 2), "x-should-retry"), Some("false"));
+    }
+
+    #[test]
+    fn a_wait_is_given_in_both_units() {
+        let failure = Failure { retry_after_ms: Some(1_250), ..Failure::late("x", "y") };
+        let response = response(&failure, 1);
+        assert_eq!(header(&response, "retry-after-ms"), Some("1250"));
+        assert_eq!(header(&response, "retry-after"), Some("2"));
+    }
+
+    #[test]
+    fn our_key_being_refused_is_never_shown_as_the_clients() {
+        let failure = Failure {
+            fault: Fault::new(Code::UpstreamAuth, "the upstream refused our key"),
+            ..Failure::late("auth", "")
+        };
+        let response = response(&failure, 1);
+        assert_eq!(response.status(), 502);
+        assert_eq!(header(&response, "x-should-retry"), Some("false"));
+    }
+}

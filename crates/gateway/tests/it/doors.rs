@@ -1,0 +1,141 @@
+//! Bad input: each has a defined outcome.
+
+use cutover_testkit::fake::{Fake, Persona};
+
+use crate::harness::{Rig, ask, two_arms};
+
+fn rig() -> (Fake, Rig) {
+    let own = Fake::start(Persona::OpenAi);
+    let config = two_arms(&own.base_url(), &own.base_url(), "0%");
+    let limits = "[server]\nbody_limit = \"64 KiB\"\nbody_timeout = \"300 ms\"\nheader_timeout = \"300 ms\"\n";
+    let rig =
+        Rig::start(&config.replace("[upstreams.cloud]", &format!("{limits}[upstreams.cloud]")));
+    (own, rig)
+}
+
+#[test]
+fn wrong_bodies_are_400_with_four_keys_and_reach_no_upstream() {
+    let (own, rig) = rig();
+    let cases = [
+        ("", "invalid_json"),
+        ("{", "invalid_json"),
+        ("[]", "invalid_type"),
+        (r#"{"model":"app"}"#, "missing_required_parameter"),
+        (r#"{"messages":[]}"#, "missing_required_parameter"),
+        (r#"{"model":7,"messages":[]}"#, "invalid_type"),
+        (r#"{"model":"app","model":"b","messages":[]}"#, "invalid_value"),
+        (r#"{"model":"app","messages":[],"stream":"yes"}"#, "invalid_type"),
+    ];
+    for (body, code) in cases {
+        let response = rig.chat(&[], body);
+        assert_eq!(response.status, 400, "{body}: {}", response.text());
+        let error = &response.json()["error"];
+        assert_eq!(error["code"], code, "{body}: {error}");
+        for key in ["message", "type", "param", "code"] {
+            assert!(error.get(key).is_some(), "{body}: {error}");
+        }
+        assert!(response.header("x-request-id").is_some());
+    }
+    assert_eq!(own.bytes(), 0);
+}
+
+#[test]
+fn oversized_bodies_are_413_announced_or_not() {
+    let (own, rig) = rig();
+    let big = format!(r#"{{"model":"app","messages":[],"x":"{}"}}"#, "a".repeat(100_000));
+    let response = rig.chat(&[], &big);
+    assert_eq!(response.status, 413);
+    assert_eq!(response.json()["error"]["code"], "request_too_large");
+    let mut raw = rig.raw();
+    raw.send("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+        .unwrap();
+    let chunk = format!("10000\r\n{}\r\n", "a".repeat(0x10000));
+    // The gateway may close while we still write.
+    let _ = raw.send(&chunk).and_then(|()| raw.send(&chunk));
+    let status = raw.response().ok().flatten().map(|r| r.status);
+    assert!(matches!(status, Some(413) | None), "{status:?}");
+    assert_eq!(own.bytes(), 0);
+}
+
+#[test]
+fn slow_heads_and_slow_bodies_are_cut() {
+    let (_own, rig) = rig();
+    let mut raw = rig.raw();
+    raw.send("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n").unwrap();
+    let answer = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let mut raw = rig.raw();
+    raw.send("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\n{")
+        .unwrap();
+    let response = raw.response().unwrap().unwrap();
+    assert_eq!(response.status, 408);
+    assert_eq!(response.json()["error"]["code"], "request_timeout");
+}
+
+#[test]
+fn smuggling_is_refused_before_anything_is_sent_on() {
+    let (own, rig) = rig();
+    let heads = [
+        "content-length: 5\r\ntransfer-encoding: chunked",
+        "content-length: 5\r\ncontent-length: 6",
+        "transfer-encoding: gzip",
+        "content-length: -1",
+        "content-length: 5, 6",
+        "x: a\r\n folded: b\r\ncontent-length: 2",
+        "content-length : 5",
+    ];
+    for head in heads {
+        let mut raw = rig.raw();
+        let request = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n");
+        raw.send(request).unwrap();
+        let _ = raw.send("0\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n");
+        let _ = raw.finish_sending();
+        let answer = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
+        assert!(!answer.contains("HTTP/1.1 200"), "{head}: {answer}");
+    }
+    assert_eq!(own.inferences().len(), 0);
+}
+
+#[test]
+fn too_many_or_too_large_headers_are_refused() {
+    let (own, rig) = rig();
+    let many: Vec<String> = (0..200).map(|n| format!("x-{n}: 1")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut raw = rig.raw();
+    raw.request("POST /v1/chat/completions", &many, ask("app")).unwrap();
+    assert_eq!(raw.response().unwrap().map(|r| r.status), Some(431));
+    let mut raw = rig.raw();
+    let huge = format!("x-huge: {}", "a".repeat(200_000));
+    let _ = raw.request("POST /v1/chat/completions", &[&huge], ask("app"));
+    let status = raw.response().ok().flatten().map(|r| r.status);
+    assert!(matches!(status, Some(431) | None), "{status:?}");
+    assert_eq!(own.bytes(), 0);
+}
+
+#[test]
+fn unknown_paths_and_methods_answer_in_json() {
+    let (_own, rig) = rig();
+    let response = rig.post("/v1/organization/keys", &[], "{}");
+    assert_eq!(response.status, 404);
+    assert_eq!(response.json()["error"]["code"], "not_found");
+    let mut raw = rig.raw();
+    raw.request("GET /v1/chat/completions", &[], "").unwrap();
+    assert_eq!(raw.response().unwrap().unwrap().status, 405);
+}
+
+#[test]
+fn a_client_cannot_name_an_upstream() {
+    let (own, rig) = rig();
+    for field in ["api_base", "base_url", "api_key", "extra_headers", "custom_llm_provider"] {
+        let body =
+            ask("app").replace("\"model\"", &format!("\"{field}\":\"http://evil\",\"model\""));
+        let response = rig.chat(&["x-unit: u"], &body);
+        assert!(
+            own.inferences()
+                .iter()
+                .all(|seen| !String::from_utf8_lossy(&seen.body).contains(field)),
+            "{field} was passed on: {}",
+            response.text()
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! Upstreams that fail before any content: the client must not notice while another arm can answer.
+
+use cutover_testkit::fake::{Fake, Fault, Persona, Refusing, Reply, Setup};
+
+use crate::harness::{Rig, ask, ask_stream, two_arms};
+
+fn cloud() -> Fake {
+    Fake::start_with(Setup::new(Persona::OpenAi).name("cloud"))
+}
+
+#[test]
+fn a_failing_candidate_is_answered_for_by_the_baseline_stream_or_not() {
+    let faults = [
+        Fault::Reset,
+        Fault::Close,
+        Fault::Status { status: 500, retry_after: None, retry_after_ms: None },
+        Fault::Status { status: 503, retry_after: None, retry_after_ms: None },
+        Fault::Status { status: 429, retry_after: Some("7".into()), retry_after_ms: None },
+        Fault::Status { status: 400, retry_after: None, retry_after_ms: None },
+        Fault::Html(200),
+        Fault::Html(502),
+        Fault::NotJson,
+        Fault::LengthAndChunked,
+        Fault::TwoLengths,
+        Fault::Half,
+    ];
+    let cloud = cloud();
+    let own = Fake::start(Persona::LlamaCpp);
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    for fault in faults {
+        own.always(Reply::fault(fault.clone()));
+        for body in [ask("app"), ask_stream("app")] {
+            let response = rig.chat(&["x-unit: u1"], &body);
+            assert_eq!(response.status, 200, "{fault:?} {}", response.text());
+            assert_eq!(response.header("x-cutover-arm"), Some("baseline"), "{fault:?}");
+            assert_eq!(response.header("x-cutover-assigned-arm"), Some("candidate"));
+            assert_eq!(response.header("x-cutover-attempts"), Some("2"));
+            assert!(response.text().contains("cloud"), "{fault:?}: {}", response.text());
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_dies_before_its_first_content_is_moved_unseen() {
+    let cloud = cloud();
+    let own = Fake::start(Persona::LlamaCpp);
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    for fault in [
+        Fault::Cut,
+        Fault::HalfEvent,
+        Fault::Malformed,
+        Fault::EarlyEnd,
+        Fault::EarlyDone,
+        Fault::ErrorEvent,
+    ] {
+        own.always(Reply::words(3).and_then(0, fault.clone()));
+        let response = rig.chat(&["x-unit: u1"], &ask_stream("app"));
+        let events = response.events();
+        assert_eq!(response.header("x-cutover-arm"), Some("baseline"), "{fault:?} {events:?}");
+        assert_eq!(events.last().map(String::as_str), Some("[DONE]"), "{fault:?}");
+        assert!(!response.text().contains("\"error\""));
+    }
+}
+
+#[test]
+fn a_dead_candidate_costs_nobody_an_answer() {
+    let cloud = cloud();
+    let dead = Refusing::start();
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &dead.base_url(), "100%"));
+    for _ in 0..20 {
+        assert_eq!(rig.chat(&["x-unit: u1"], &ask("app")).status, 200);
+    }
+}
+
+#[test]
+fn with_both_arms_down_the_error_is_the_baselines_and_says_do_not_retry() {
+    let dead = Refusing::start();
+    let rig = Rig::start(&two_arms(&dead.base_url(), &dead.base_url(), "100%"));
+    let response = rig.chat(&["x-unit: u1"], &ask("app"));
+    assert_eq!(response.status, 503);
+    assert_eq!(response.header("x-should-retry"), Some("false"));
+    let error = &response.json()["error"];
+    assert_eq!(error["code"], "upstream_unavailable");
+    assert!(error.get("param").is_some_and(serde_json::Value::is_null));
+    assert!(!response.text().contains("127.0.0.1"), "no address of ours reaches a client");
+}
+
+#[test]
+fn a_rate_limit_of_the_only_arm_reaches_the_client_with_its_wait() {
+    let cloud = cloud();
+    cloud.always(Reply::fault(Fault::Status {
+        status: 429,
+        retry_after: Some("7".into()),
+        retry_after_ms: None,
+    }));
+    let own = Fake::start(Persona::LlamaCpp);
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "0%"));
+    let response = rig.chat(&["x-unit: u1"], &ask("app"));
+    assert_eq!(response.status, 429);
+    assert_eq!(response.header("retry-after"), Some("7"));
+    assert_eq!(response.header("retry-after-ms"), Some("7000"));
+    assert_eq!(response.json()["error"]["code"], "rate_limit_exceeded");
+    assert_eq!(response.header("x-should-retry"), None, "the SDK may retry: we did not");
+}
+
+#[test]
+fn our_key_being_wrong_is_not_the_clients_401() {
+    let cloud = Fake::start_with(Setup::new(Persona::OpenAi).key("another"));
+    let own = Fake::start(Persona::LlamaCpp);
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "0%"));
+    let response = rig.chat(&["x-unit: u1", "authorization: Bearer mine"], &ask("app"));
+    assert_eq!(response.status, 502);
+    assert_eq!(response.json()["error"]["code"], "upstream_authentication");
+}

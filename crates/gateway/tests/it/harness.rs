@@ -1,0 +1,171 @@
+//! A gateway on a free port of the loopback interface, from a configuration text.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cutover_config::{Checked, Embedded, SecretRef};
+use cutover_gateway::build::{Materials, Surroundings, live};
+use cutover_gateway::{Doors, Gateway, Parts};
+use cutover_store::KeyRing;
+use cutover_telemetry::{Format, Registry};
+use cutover_testkit::raw::{Raw, Response};
+use cutover_units::{Millis, UseCaseName, WeightBp};
+use cutover_upstream::InProcess;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+struct Here;
+
+impl Surroundings for Here {
+    fn secret(&self, _: &SecretRef) -> Result<Option<String>, String> {
+        Ok(Some("upstream-secret".to_owned()))
+    }
+    fn file(&self, path: &Path) -> Result<Vec<u8>, String> {
+        std::fs::read(path).map_err(|e| e.to_string())
+    }
+    fn embedded(&self, _: &Embedded) -> Result<Arc<dyn InProcess>, String> {
+        Err("not in these tests".to_owned())
+    }
+    fn weight(&self, _: &UseCaseName, initial: WeightBp) -> WeightBp {
+        initial
+    }
+}
+
+pub(crate) fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Millis(u64::try_from(since.as_millis()).unwrap())
+}
+
+pub(crate) struct Rig {
+    pub(crate) gateway: Gateway,
+    pub(crate) address: SocketAddr,
+    pub(crate) registry: Registry,
+    stop: Option<oneshot::Sender<()>>,
+    runtime: Option<Runtime>,
+}
+
+pub(crate) fn checked(config: &str) -> Checked {
+    match cutover_config::check(config, "test.toml", &|_| None) {
+        Ok(checked) => checked,
+        Err(problems) => panic!("{problems:#?}"),
+    }
+}
+
+impl Rig {
+    pub(crate) fn start(config: &str) -> Self {
+        Self::start_with(config, None)
+    }
+
+    pub(crate) fn start_with(config: &str, keys: Option<Arc<KeyRing>>) -> Self {
+        let checked = checked(config);
+        let registry = Registry::new();
+        let live = live(&Materials {
+            checked: &checked,
+            surroundings: &Here,
+            keys,
+            registry: &registry,
+            previous: None,
+            now: now(),
+        })
+        .unwrap();
+        let gateway = Gateway::new(Parts {
+            live,
+            clock: Arc::new(now),
+            records: None,
+            registry: registry.clone(),
+            id_prefix: 1,
+            unit_key: [0; 16],
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = &checked.server;
+        let doors = Doors {
+            header_bytes_max: usize::try_from(server.header_limit_bytes).unwrap(),
+            header_count_max: usize::try_from(server.header_count_max).unwrap(),
+            header_timeout: server.header_timeout,
+            connections_max: usize::try_from(server.connections_max).unwrap(),
+            drain_timeout: Duration::from_secs(1),
+        };
+        let serving = gateway.clone();
+        runtime.spawn(async move {
+            serving.serve(listener, doors, async { drop(stopped.await) }).await;
+        });
+        Self { gateway, address, registry, stop: Some(stop), runtime: Some(runtime) }
+    }
+
+    pub(crate) fn raw(&self) -> Raw {
+        Raw::connect(self.address).unwrap()
+    }
+
+    pub(crate) fn post(&self, path: &str, headers: &[&str], body: &str) -> Response {
+        let mut raw = self.raw();
+        raw.request(&format!("POST {path}"), headers, body).unwrap();
+        raw.response().unwrap().expect("an answer")
+    }
+
+    pub(crate) fn chat(&self, headers: &[&str], body: &str) -> Response {
+        self.post("/v1/chat/completions", headers, body)
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        self.registry.render(Format::Text)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A chat request for a model.
+pub(crate) fn ask(model: &str) -> String {
+    format!(r#"{{"messages":[{{"role":"user","content":"hi"}}],"model":"{model}"}}"#)
+}
+
+/// The same as a stream.
+pub(crate) fn ask_stream(model: &str) -> String {
+    format!(r#"{{"messages":[{{"role":"user","content":"hi"}}],"model":"{model}","stream":true}}"#)
+}
+
+/// Two arms of one use case, matched by the model `app`.
+pub(crate) fn two_arms(baseline: &str, candidate: &str, weight: &str) -> String {
+    format!(
+        r#"
+default_upstream = "cloud"
+[upstreams.cloud]
+provider = "openai-compatible"
+base_url = "{baseline}"
+[upstreams.own]
+provider = "llamacpp"
+base_url = "{candidate}"
+[variants.big]
+upstream = "cloud"
+model = "fake-model"
+[variants.small]
+upstream = "own"
+model = "fake-model"
+[use_cases.docs]
+match = {{ model = "app" }}
+unit = {{ header = "x-unit" }}
+baseline = "big"
+candidate = "small"
+weight = "{weight}"
+"#
+    )
+}
+
+/// Waits for a condition that another thread makes true.
+pub(crate) use cutover_testkit::wait::until;

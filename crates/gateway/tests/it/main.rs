@@ -1,0 +1,16 @@
+//! The data path against scripted upstreams: what the client sees, what the upstream saw, what was
+//! recorded.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests: what cannot go on fails the test, and the gateway runs in real time"
+)]
+
+mod doors;
+mod faults;
+mod harness;
+mod paths;
+mod streams;

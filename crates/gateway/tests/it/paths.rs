@@ -1,0 +1,121 @@
+//! Where requests go, and what is said about it.
+
+use cutover_testkit::fake::{Fake, Persona, Setup};
+use cutover_units::WeightBp;
+
+use crate::harness::{Rig, ask, two_arms};
+
+fn fakes() -> (Fake, Fake) {
+    let cloud = Fake::start_with(Setup::new(Persona::OpenAi).name("cloud"));
+    let own = Fake::start_with(Setup::new(Persona::LlamaCpp).name("own"));
+    (cloud, own)
+}
+
+#[test]
+fn what_no_use_case_names_reaches_the_default_byte_for_byte() {
+    let (cloud, own) = fakes();
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    let body = r#"{ "messages" : [{"role":"user","content":"h\u0069"}], "x":1.0e2, "model":"fake-model" }"#;
+    let response = rig.chat(&["x-unit: u1"], body);
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.header("x-cutover-arm"), Some("default"));
+    let seen = cloud.inferences();
+    assert_eq!(String::from_utf8_lossy(&seen[0].body), body);
+    assert_eq!(own.bytes(), 0);
+}
+
+#[test]
+fn the_answer_tells_who_answered() {
+    let (cloud, own) = fakes();
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    let response = rig.chat(&["x-unit: u1"], &ask("app"));
+    assert_eq!(response.status, 200, "{}", response.text());
+    let header = |name| response.header(name).unwrap_or("-").to_owned();
+    assert_eq!(header("x-cutover-use-case"), "docs");
+    assert_eq!(header("x-cutover-arm"), "candidate");
+    assert_eq!(header("x-cutover-variant"), "small");
+    assert_eq!(header("x-cutover-upstream"), "own");
+    assert_eq!(header("x-cutover-instance"), "own/0");
+    assert_eq!(header("x-cutover-attempts"), "1");
+    assert!(header("x-request-id").starts_with("req_"));
+    let json = response.json();
+    assert_eq!(json["model"], "app", "the client's own name for the model");
+    assert!(json["id"].as_str().unwrap().starts_with("chatcmpl-"));
+    assert_eq!(own.inferences()[0].json()["model"], "fake-model");
+    assert_eq!(cloud.bytes(), 0, "the cloud sees nothing of a candidate's request");
+}
+
+#[test]
+fn growing_a_weight_moves_no_unit_back_and_takes_effect_at_once() {
+    let (cloud, own) = fakes();
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "0%"));
+    let arms = |rig: &Rig| -> Vec<bool> {
+        let arm = |n: usize| {
+            let unit = format!("x-unit: u{n}");
+            let response = rig.chat(&[&unit], &ask("app"));
+            assert_eq!(response.status, 200);
+            response.header("x-cutover-arm") == Some("candidate")
+        };
+        (0..60).map(arm).collect()
+    };
+    let mut before = arms(&rig);
+    assert!(before.iter().all(|candidate| !candidate));
+    for weight in ["10%", "40%", "70%", "100%"] {
+        rig.gateway.set_weights(&|_| WeightBp::parse(weight).unwrap());
+        let after = arms(&rig);
+        assert!(before.iter().zip(&after).all(|(b, a)| !b || *a), "{weight}");
+        before = after;
+    }
+    assert!(before.iter().all(|candidate| *candidate));
+    rig.gateway.set_weights(&|_| WeightBp::NONE);
+    assert!(arms(&rig).iter().all(|candidate| !candidate));
+}
+
+#[test]
+fn clients_keys_and_cookies_stay_here() {
+    let (cloud, own) = fakes();
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "0%")
+        .replace("provider = \"llamacpp\"", "provider = \"llamacpp\"\nkey = { env = \"OWN_KEY\" }");
+    let rig = Rig::start(&config.replace("weight = \"0%\"", "weight = \"100%\""));
+    let headers = [
+        "authorization: Bearer client-secret",
+        "x-api-key: client-secret",
+        "cookie: session=client-secret",
+        "x-forwarded-for: 10.0.0.1",
+        "x-unit: u1",
+    ];
+    let response = rig.chat(&headers, &ask("app"));
+    assert_eq!(response.status, 200);
+    let seen = &own.inferences()[0];
+    assert_eq!(seen.header("authorization"), Some("Bearer upstream-secret"));
+    assert!(!format!("{seen:?}").contains("client-secret"));
+    assert_eq!(seen.header("x-forwarded-for"), None);
+}
+
+#[test]
+fn models_are_listed_and_found_and_unknown_ones_are_not() {
+    let (cloud, own) = fakes();
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "0%"));
+    let get = |path: &str| {
+        let mut raw = rig.raw();
+        raw.request(&format!("GET {path}"), &[], "").unwrap();
+        raw.response().unwrap().unwrap()
+    };
+    let list = get("/v1/models").json();
+    let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|m| m["id"].clone()).collect();
+    assert_eq!(ids, ["app", "fake-model"]);
+    assert_eq!(get("/models/app").json()["object"], "model");
+    let missing = get("/v1/models/nope");
+    assert_eq!(missing.status, 404);
+    assert_eq!(missing.json()["error"]["code"], "model_not_found");
+}
+
+#[test]
+fn requests_tokens_and_arms_are_counted() {
+    let (cloud, own) = fakes();
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    rig.chat(&["x-unit: u1"], &ask("app"));
+    let line = r#"cutover_requests_total{use_case="docs",arm="candidate",variant="small",upstream="own",outcome="ok"} 1"#;
+    crate::harness::until("the request is counted", || rig.metrics().contains(line));
+    assert!(rig.metrics().contains("cutover_unpriced_requests_total{use_case=\"docs\""));
+}
