@@ -1,0 +1,199 @@
+//! The operator-facing listener.
+//!
+//! Invariants:
+//! - a request is routed by one table whose rows carry their auth class; a handler cannot be reached
+//!   around it;
+//! - doors before body: nothing of a body is read from a caller who may not call;
+//! - bodies are bounded in size and time;
+//! - answers never hold a prompt, a key (but once, when it is made) or the token.
+
+mod auth;
+mod handlers;
+mod routes;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use cutover_store::Keys;
+use cutover_telemetry::{Registry, events};
+use cutover_units::UseCaseName;
+use http::{HeaderValue, StatusCode, header};
+use tokio::net::TcpListener;
+
+pub use auth::{Auth, Doors, Refusal, TokenHash};
+pub use routes::{Action, ROUTES, Route, reference};
+
+use crate::api::{
+    ConfigStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready, Reloaded,
+};
+use crate::controller::Controller;
+use routes::Found;
+
+/// The largest body: an explained request may be as large as a real one.
+pub const BODY_BYTES_MAX: usize = 32 << 20;
+
+/// Time for a body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the admin API asks of the process it runs in.
+pub trait Host: Send + Sync + 'static {
+    /// Whether traffic is served.
+    fn ready(&self) -> Ready;
+    /// The config in force.
+    fn config(&self) -> ConfigStatus;
+    /// All instances.
+    fn instances(&self) -> Vec<InstanceStatus>;
+    /// What each arm of each use case has served.
+    fn served(&self) -> BTreeMap<UseCaseName, BTreeMap<String, u64>>;
+    /// Lets these client keys in, and no others. Must not block.
+    fn take_keys(&self, keys: Keys);
+    /// Reads the config file again. Blocks.
+    fn reload(&self) -> Reloaded;
+    /// Tells what would happen to a request.
+    fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Failure>;
+}
+
+/// The admin API of one process.
+#[derive(Clone)]
+pub struct Admin(Arc<Parts>);
+
+struct Parts {
+    doors: Doors,
+    controller: Controller,
+    host: Arc<dyn Host>,
+    registry: Registry,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").field("doors", &self.0.doors).finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// Puts the API together.
+    pub fn new(
+        doors: Doors,
+        controller: Controller,
+        host: Arc<dyn Host>,
+        registry: Registry,
+    ) -> Self {
+        Self(Arc::new(Parts { doors, controller, host, registry }))
+    }
+
+    /// Serves until `shutdown` is done and open exchanges have ended.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let app: Router = Router::new().fallback(dispatch).with_state(self.clone());
+        let service = app.into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+    }
+}
+
+async fn dispatch(State(admin): State<Admin>, request: Request) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let result = match routes::find(request.method(), request.uri().path()) {
+        Found::Route(route, name) => {
+            let name = name.to_owned();
+            match admin.guard(route.auth, &request, peer) {
+                Ok(()) => admin.call(route.action, &name, request).await,
+                Err(rejection) => Err(rejection),
+            }
+        }
+        // What exists is nobody's business who may not ask.
+        Found::WrongMethod => admin.guard(Auth::Token, &request, peer).and_then(|()| {
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            Err(Rejection::new(status, "method_not_allowed", "this path has other methods"))
+        }),
+        Found::Nothing => admin.guard(Auth::Token, &request, peer).and_then(|()| {
+            Err(Rejection::new(StatusCode::NOT_FOUND, "not_found", "there is no such path"))
+        }),
+    };
+    let mut response = result.unwrap_or_else(IntoResponse::into_response);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+impl Admin {
+    async fn call(
+        &self,
+        action: Action,
+        name: &str,
+        request: Request,
+    ) -> Result<Response, Rejection> {
+        let accept = request.headers().get(header::ACCEPT).cloned();
+        let body = read_body(request.into_body()).await?;
+        let accept = accept.as_ref().and_then(|value| value.to_str().ok());
+        handlers::run(&self.0, action, handlers::Input { name, body, accept }).await
+    }
+
+    fn guard(&self, class: Auth, request: &Request, peer: Option<IpAddr>) -> Result<(), Rejection> {
+        let parts = &self.0;
+        parts.doors.admit(class, request.headers()).map_err(|refusal| {
+            let peer = peer.unwrap_or_else(|| parts.doors.listen.ip());
+            let (reason, at) = (refusal.as_str(), parts.controller.now());
+            events::AuthFailed { listener: "admin", reason, peer, at }.emit(&parts.registry);
+            Rejection::new(refusal.status(), refusal.as_str(), refusal.message())
+        })
+    }
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Rejection> {
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(Rejection::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "request_too_large",
+            "the body is too large, or it broke off",
+        )),
+        Err(_) => Err(Rejection::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "the body did not arrive in time",
+        )),
+    }
+}
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub(crate) struct Rejection {
+    status: StatusCode,
+    failure: Failure,
+}
+
+impl Rejection {
+    pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        let failure = Failure { code: code.to_owned(), message: message.into(), hint: None };
+        Self { status, failure }
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.failure.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn of(status: StatusCode, failure: Failure) -> Self {
+        Self { status, failure }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        (self.status, axum::Json(self.failure)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests;

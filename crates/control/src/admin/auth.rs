@@ -1,0 +1,237 @@
+//! Who may call the admin API.
+//!
+//! Three doors stand before every handler, in this order:
+//! 1. the `Host` header must name this listener. A web page that a browser was tricked into loading
+//!    under an attacker's name (DNS rebinding) sends that name;
+//! 2. a request with an `Origin` header is refused. Only browsers send it, and no page of ours is
+//!    served here, so it can only be somebody else's page;
+//! 3. the route's [`Auth`] class: open, scrape or token.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::{HeaderMap, StatusCode};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Anyone who reaches the listener. Tells nothing but that the process lives.
+    Open,
+    /// On a loopback address anyone (Prometheus and health checks carry no token there); elsewhere
+    /// like [`Auth::Token`].
+    Scrape,
+    /// Whoever shows the admin token.
+    Token,
+}
+
+/// The admin token, as its hash: comparing hashes in constant time gives away neither the token's
+/// length nor a prefix of it, and Debug has nothing to print.
+#[derive(Clone)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// The hash of a token.
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    fn matches(&self, shown: &str) -> bool {
+        self.0.ct_eq(&Self::of(shown).0).into()
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
+
+/// The doors of one listener.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// Where the listener is.
+    pub listen: SocketAddr,
+    /// The token's hash.
+    pub token: TokenHash,
+}
+
+/// Why a request is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The `Host` header is missing or names another server.
+    Host,
+    /// A browser sent it for a web page.
+    Origin,
+    /// No token.
+    NoToken,
+    /// A wrong token.
+    WrongToken,
+}
+
+impl Refusal {
+    /// The word in the metric and in the answer's `code`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Origin => "origin",
+            Self::NoToken => "missing",
+            Self::WrongToken => "wrong",
+        }
+    }
+
+    /// The answer's status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Host | Self::Origin => StatusCode::FORBIDDEN,
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    /// What the caller is told.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Host => "the host header does not name this listener",
+            Self::Origin => "the admin API is not for web pages",
+            Self::NoToken => "this needs the admin token: authorization: Bearer TOKEN",
+            Self::WrongToken => "the admin token is wrong",
+        }
+    }
+}
+
+impl Doors {
+    /// Whether a request may pass to a route of this class.
+    pub fn admit(&self, class: Auth, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.check_host(headers)?;
+        if headers.contains_key(ORIGIN) {
+            return Err(Refusal::Origin);
+        }
+        match class {
+            Auth::Open => Ok(()),
+            Auth::Scrape if self.listen.ip().is_loopback() => Ok(()),
+            Auth::Scrape | Auth::Token => self.check_token(headers),
+        }
+    }
+
+    /// Loopback listeners take loopback names only; others take any IP address, since a name is what
+    /// rebinding needs.
+    fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let mut hosts = headers.get_all(HOST).iter();
+        let host = hosts.next().and_then(|h| h.to_str().ok()).ok_or(Refusal::Host)?;
+        if hosts.next().is_some() {
+            return Err(Refusal::Host);
+        }
+        let name = host_name(host);
+        if name.eq_ignore_ascii_case("localhost") {
+            return Ok(());
+        }
+        let ip: IpAddr = name.parse().map_err(|_| Refusal::Host)?;
+        let fits = if self.listen.ip().is_loopback() { ip.is_loopback() } else { true };
+        if fits { Ok(()) } else { Err(Refusal::Host) }
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let mut shown = headers.get_all(AUTHORIZATION).iter();
+        let first = shown.next().ok_or(Refusal::NoToken)?;
+        if shown.next().is_some() {
+            return Err(Refusal::WrongToken);
+        }
+        let text = first.to_str().map_err(|_| Refusal::WrongToken)?;
+        let (scheme, token) = text.split_once(' ').ok_or(Refusal::WrongToken)?;
+        if scheme.eq_ignore_ascii_case("bearer") && self.token.matches(token.trim()) {
+            return Ok(());
+        }
+        Err(Refusal::WrongToken)
+    }
+}
+
+/// The host of a `Host` header without its port and brackets.
+fn host_name(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split_once(']').map_or("", |(name, _)| name);
+    }
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn doors(listen: &str) -> Doors {
+        Doors { listen: listen.parse().unwrap(), token: TokenHash::of("right") }
+    }
+
+    fn headers(rows: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in rows {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn a_foreign_host_name_is_refused_even_with_the_token() {
+        let doors = doors("127.0.0.1:8081");
+        for host in ["evil.example", "evil.example:8081", "10.0.0.1", "", "[::1", "127.0.0.1.evil"]
+        {
+            let map = headers(&[("host", host), ("authorization", "Bearer right")]);
+            assert_eq!(doors.admit(Auth::Token, &map), Err(Refusal::Host), "{host}");
+        }
+        assert_eq!(doors.admit(Auth::Open, &headers(&[])), Err(Refusal::Host));
+        for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8081", "[::1]:8081", "127.0.0.9"] {
+            assert_eq!(doors.admit(Auth::Open, &headers(&[("host", host)])), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn two_host_headers_or_two_tokens_are_refused() {
+        let doors = doors("127.0.0.1:1");
+        let twice = headers(&[("host", "localhost"), ("host", "localhost")]);
+        assert_eq!(doors.admit(Auth::Open, &twice), Err(Refusal::Host));
+        let tokens = headers(&[
+            ("host", "localhost"),
+            ("authorization", "Bearer right"),
+            ("authorization", "Bearer right"),
+        ]);
+        assert_eq!(doors.admit(Auth::Token, &tokens), Err(Refusal::WrongToken));
+    }
+
+    #[test]
+    fn a_web_page_is_refused() {
+        let map = headers(&[
+            ("host", "localhost"),
+            ("origin", "http://localhost"),
+            ("authorization", "Bearer right"),
+        ]);
+        assert_eq!(doors("127.0.0.1:1").admit(Auth::Token, &map), Err(Refusal::Origin));
+    }
+
+    #[test]
+    fn the_token_is_asked_for_where_the_class_says() {
+        let show = |listen, class, authorization: Option<&str>| {
+            let mut map = headers(&[("host", "127.0.0.1")]);
+            if let Some(text) = authorization {
+                map.insert(AUTHORIZATION, HeaderValue::from_str(text).unwrap());
+            }
+            doors(listen).admit(class, &map)
+        };
+        let (near, far) = ("127.0.0.1:1", "10.0.0.1:1");
+        assert_eq!(show(near, Auth::Token, None), Err(Refusal::NoToken));
+        assert_eq!(show(near, Auth::Token, Some("Bearer wrong")), Err(Refusal::WrongToken));
+        assert_eq!(show(near, Auth::Token, Some("Basic right")), Err(Refusal::WrongToken));
+        assert_eq!(show(near, Auth::Token, Some("right")), Err(Refusal::WrongToken));
+        assert_eq!(show(near, Auth::Token, Some("bearer right")), Ok(()));
+        assert_eq!(show(near, Auth::Scrape, None), Ok(()));
+        assert_eq!(show(far, Auth::Scrape, None), Err(Refusal::NoToken));
+        assert_eq!(show(far, Auth::Scrape, Some("Bearer right")), Ok(()));
+        assert_eq!(show(far, Auth::Open, None), Ok(()));
+    }
+
+    #[test]
+    fn debug_output_has_no_token() {
+        assert!(!format!("{:?}", doors("127.0.0.1:1")).contains("right"));
+    }
+}

@@ -1,0 +1,219 @@
+//! One function per action of the admin API.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use cutover_store::{AddKeyError, Key, NewKey as Addition, RevokeKey, RevokeKeyError};
+use cutover_telemetry::Format;
+
+use http::{StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::routes::Action;
+use super::{Parts, Rejection};
+use crate::api::{AddKey, ExplainRequest, KeyStatus, NewKey, RollBack, SetWeight, Status};
+use crate::book::Refusal;
+use crate::keys;
+
+/// What a handler gets.
+pub(super) struct Input<'r> {
+    /// The path's `{name}`; empty if it has none.
+    pub name: &'r str,
+    /// The body.
+    pub body: Bytes,
+    /// The `Accept` header.
+    pub accept: Option<&'r str>,
+}
+
+pub(super) async fn run(
+    parts: &Parts,
+    action: Action,
+    input: Input<'_>,
+) -> Result<Response, Rejection> {
+    let name = input.name;
+    match action {
+        Action::Health => Ok("ok\n".into_response()),
+        Action::Ready => Ok(ready(parts)),
+        Action::Metrics => Ok(metrics(parts, input.accept)),
+        Action::Status => Ok(Json(status(parts)).into_response()),
+        Action::SetWeight => set_weight(parts, name, &input.body).await,
+        Action::RollBack => roll_back(parts, name, &input.body).await,
+        Action::Reload => reload(parts).await,
+        Action::Explain => explain(parts, &input.body).await,
+        Action::ListKeys => list_keys(parts).await,
+        Action::AddKey => add_key(parts, &input.body).await,
+        Action::RevokeKey => revoke_key(parts, name, &input.body).await,
+    }
+}
+
+fn ready(parts: &Parts) -> Response {
+    let ready = parts.host.ready();
+    let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(ready)).into_response()
+}
+
+fn metrics(parts: &Parts, accept: Option<&str>) -> Response {
+    let format = Format::from_accept(accept);
+    let text = parts.registry.render(format);
+    ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
+}
+
+fn status(parts: &Parts) -> Status {
+    let mut served = parts.host.served();
+    let mut use_cases = parts.controller.statuses();
+    for use_case in &mut use_cases {
+        use_case.served = served.remove(&use_case.name).unwrap_or_default();
+    }
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: parts.controller.started(),
+        now: parts.controller.now(),
+        config: parts.host.config(),
+        state_problem: parts.controller.state_problem(),
+        ready: parts.host.ready(),
+        use_cases,
+        instances: parts.host.instances(),
+    }
+}
+
+async fn set_weight(parts: &Parts, name: &str, body: &Bytes) -> Result<Response, Rejection> {
+    let request: SetWeight = read(body)?;
+    let status = parts.controller.set_weight(name, &request).await.map_err(refuse)?;
+    Ok(Json(status).into_response())
+}
+
+async fn roll_back(parts: &Parts, name: &str, body: &Bytes) -> Result<Response, Rejection> {
+    let request: RollBack = read(body)?;
+    let report = parts.controller.roll_back(name, &request).await.map_err(refuse)?;
+    Ok(Json(report).into_response())
+}
+
+async fn reload(parts: &Parts) -> Result<Response, Rejection> {
+    let host = parts.host.clone();
+    let report = tokio::task::spawn_blocking(move || host.reload()).await.map_err(died)?;
+    let status = if report.loaded { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    Ok((status, Json(report)).into_response())
+}
+
+/// Reading a prompt of 32 MiB takes longer than a worker may be held.
+async fn explain(parts: &Parts, body: &Bytes) -> Result<Response, Rejection> {
+    let request: ExplainRequest = read(body)?;
+    let host = parts.host.clone();
+    let explained = tokio::task::spawn_blocking(move || host.explain(&request)).await;
+    let explanation = explained
+        .map_err(died)?
+        .map_err(|failure| Rejection::of(StatusCode::BAD_REQUEST, failure))?;
+    Ok(Json(explanation).into_response())
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
+    serde_json::from_slice(body).map_err(|e| {
+        let message = format!("the body is not what this route takes: {e}");
+        Rejection::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+    })
+}
+
+fn died(_: tokio::task::JoinError) -> Rejection {
+    Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the handler died")
+}
+
+async fn list_keys(parts: &Parts) -> Result<Response, Rejection> {
+    let keys = parts.controller.keys().await.map_err(|e| unavailable(&e))?;
+    let list: Vec<KeyStatus> = keys.list().map(show_key).collect();
+    Ok(Json(list).into_response())
+}
+
+async fn add_key(parts: &Parts, body: &Bytes) -> Result<Response, Rejection> {
+    let AddKey { name, use_case, actor } = read(body)?;
+    let (key, secret) = keys::generate().map_err(|error| {
+        Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", error.to_string())
+    })?;
+    let now = parts.controller.now();
+    let addition = Addition { name: name.clone(), secret, use_case, actor, now };
+    let store = parts.controller.state().store();
+    store.add_key(addition).await.map_err(|error| {
+        let message = error.to_string();
+        match error {
+            AddKeyError::NameTaken(_) => {
+                Rejection::new(StatusCode::CONFLICT, "name_taken", message)
+                    .with_hint("names stay unique, revoked ones too, so that records stay clear")
+            }
+            AddKeyError::Name(_) => {
+                Rejection::new(StatusCode::BAD_REQUEST, "invalid_name", message)
+            }
+            AddKeyError::Store(error) => unavailable(&error),
+        }
+    })?;
+    take_keys(parts).await?;
+    Ok((StatusCode::CREATED, Json(NewKey { name, key })).into_response())
+}
+
+async fn revoke_key(parts: &Parts, name: &str, body: &Bytes) -> Result<Response, Rejection> {
+    let RollBack { actor, reason } = read(body)?;
+    let now = parts.controller.now();
+    let revoke = RevokeKey { name: name.to_owned(), actor, reason, now };
+    let store = parts.controller.state().store();
+    let revoked = store.revoke_key(revoke).await.map_err(|error| match error {
+        RevokeKeyError::Unknown(_) => {
+            Rejection::new(StatusCode::NOT_FOUND, "unknown_key", error.to_string())
+        }
+        RevokeKeyError::Store(error) => unavailable(&error),
+    })?;
+    take_keys(parts).await?;
+    Ok(Json(show_key(&revoked)).into_response())
+}
+
+/// Puts the stored keys into force.
+async fn take_keys(parts: &Parts) -> Result<(), Rejection> {
+    let keys = parts.controller.keys().await.map_err(|e| unavailable(&e))?;
+    parts.host.take_keys(keys);
+    Ok(())
+}
+
+fn show_key(key: &Key) -> KeyStatus {
+    KeyStatus {
+        name: key.name.to_string(),
+        prefix: key.prefix.clone(),
+        created: key.created,
+        use_case: key.use_case.clone(),
+        revoked: key.revoked,
+    }
+}
+
+fn unavailable(error: &cutover_store::StoreError) -> Rejection {
+    let message = error.to_string();
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "state_unavailable", message)
+        .with_hint("keys stay as they are")
+}
+
+/// A refused change as an answer.
+fn refuse(refusal: Refusal) -> Rejection {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::UnknownUseCase { known, .. } => {
+            let hint = match known.as_slice() {
+                [] => "the config file has no use cases".to_owned(),
+                known => format!("there are: {}", known.join(", ")),
+            };
+            Rejection::new(StatusCode::NOT_FOUND, "unknown_use_case", message).with_hint(hint)
+        }
+        Refusal::NoCandidate(_) => Rejection::new(StatusCode::CONFLICT, "no_candidate", message)
+            .with_hint("give it a candidate in the config file"),
+        Refusal::RolledBack { name, .. } => {
+            let hint =
+                format!("if the cause is gone: cutover weight {name} WEIGHT --after-rollback");
+            Rejection::new(StatusCode::CONFLICT, "rolled_back", message).with_hint(hint)
+        }
+        Refusal::Conflict { .. } => Rejection::new(StatusCode::CONFLICT, "conflict", message)
+            .with_hint("look at the status and decide again"),
+        Refusal::Database(_) => {
+            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "state_unavailable", message)
+                .with_hint("weights stay as they are; a rollback still works")
+        }
+        Refusal::Overrides(_) => {
+            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "overrides_unavailable", message)
+                .with_hint("the use case stays rolled back until the file can be written")
+        }
+    }
+}

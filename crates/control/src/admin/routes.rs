@@ -1,0 +1,219 @@
+//! The admin API's routes: one table, read by the dispatcher, the reference and the tests.
+
+use std::fmt::Write as _;
+
+use http::Method;
+
+use super::auth::Auth;
+
+/// What a route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Says that the process lives.
+    Health,
+    /// Says whether traffic is served.
+    Ready,
+    /// Prometheus text.
+    Metrics,
+    /// Config, use cases, instances.
+    Status,
+    /// Sets a weight.
+    SetWeight,
+    /// Rolls a use case back.
+    RollBack,
+    /// Reads the config file again.
+    Reload,
+    /// Tells what would happen to a request.
+    Explain,
+    /// Lists client keys.
+    ListKeys,
+    /// Makes a client key.
+    AddKey,
+    /// Revokes a client key.
+    RevokeKey,
+}
+
+/// One route.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path; `{name}` stands for one segment.
+    pub path: &'static str,
+    /// Who may call it.
+    pub auth: Auth,
+    /// What it does.
+    pub action: Action,
+    /// What it does, for the reference.
+    pub doc: &'static str,
+}
+
+/// All routes.
+pub const ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/health",
+        auth: Auth::Open,
+        action: Action::Health,
+        doc: "200 while the process lives.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/ready",
+        auth: Auth::Scrape,
+        action: Action::Ready,
+        doc: "200 when every configured part can serve, else 503 with what it waits for.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/metrics",
+        auth: Auth::Scrape,
+        action: Action::Metrics,
+        doc: "Metrics as Prometheus text.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/status",
+        auth: Auth::Token,
+        action: Action::Status,
+        doc: "Config, use cases with their weights, instances.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/use-cases/{name}/weight",
+        auth: Auth::Token,
+        action: Action::SetWeight,
+        doc: "Sets the candidate's share: `{\"weight\": \"25%\", \"actor\": \"ann\", \"reason\": \"..\"}`. \
+              A use case that was rolled back needs `\"after_rollback\": true`.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/use-cases/{name}/rollback",
+        auth: Auth::Token,
+        action: Action::RollBack,
+        doc: "Sends all traffic to the baseline, at once: `{\"actor\": \"ann\", \"reason\": \"..\"}`.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/reload",
+        auth: Auth::Token,
+        action: Action::Reload,
+        doc: "Reads the config file again; a bad one is refused and the old one keeps serving.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/explain",
+        auth: Auth::Token,
+        action: Action::Explain,
+        doc: "Tells what would happen to a request, without sending it: \
+              `{\"headers\": {..}, \"body\": {..}}`.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/keys",
+        auth: Auth::Token,
+        action: Action::ListKeys,
+        doc: "Client keys, without the keys themselves.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/keys",
+        auth: Auth::Token,
+        action: Action::AddKey,
+        doc: "Makes a client key: `{\"name\": \"team-a\", \"actor\": \"ann\"}`. The answer is the only place it is shown.",
+    },
+    Route {
+        method: Method::DELETE,
+        path: "/admin/keys/{name}",
+        auth: Auth::Token,
+        action: Action::RevokeKey,
+        doc: "Revokes a client key: `{\"actor\": \"ann\", \"reason\": \"..\"}`.",
+    },
+];
+
+/// What a method and path lead to.
+#[derive(Debug)]
+pub(crate) enum Found<'p> {
+    /// A route, and the path's `{name}`; empty if it has none.
+    Route(&'static Route, &'p str),
+    /// The path exists, the method does not.
+    WrongMethod,
+    /// No such path.
+    Nothing,
+}
+
+/// Finds the route of a request.
+pub(crate) fn find<'p>(method: &Method, path: &'p str) -> Found<'p> {
+    let mut fits = ROUTES.iter().filter_map(|r| capture(r.path, path).map(|name| (r, name)));
+    match fits.clone().find(|(route, _)| route.method == *method) {
+        Some((route, name)) => Found::Route(route, name),
+        None if fits.next().is_some() => Found::WrongMethod,
+        None => Found::Nothing,
+    }
+}
+
+/// Whether a path fits a pattern; if so, its `{name}`, or nothing. Names need no escaping anywhere, so the
+/// segment is taken as it is.
+fn capture<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    let (mut want, mut have) = (pattern.split('/'), path.split('/'));
+    let mut name = "";
+    loop {
+        match (want.next(), have.next()) {
+            (None, None) => return Some(name),
+            (Some("{name}"), Some(segment)) if !segment.is_empty() => name = segment,
+            (Some(word), Some(segment)) if word == segment => {}
+            _ => return None,
+        }
+    }
+}
+
+/// The reference of the admin API as a Markdown table.
+pub fn reference() -> String {
+    let mut out = String::from("| route | who | what |\n|---|---|---|\n");
+    for route in ROUTES {
+        let who = match route.auth {
+            Auth::Open => "anyone",
+            Auth::Scrape => "anyone on a loopback listener, else the token",
+            Auth::Token => "the token",
+        };
+        let (method, path, doc) = (&route.method, route.path, route.doc);
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "| `{method} {path}` | {who} | {doc} |");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_health_is_open_and_only_probes_are_scraped() {
+        for route in ROUTES {
+            let expected = match route.path {
+                "/health" => Auth::Open,
+                "/ready" | "/metrics" => Auth::Scrape,
+                _ => Auth::Token,
+            };
+            assert_eq!(route.auth, expected, "{} {}", route.method, route.path);
+            assert!(route.auth != Auth::Scrape || route.method == Method::GET);
+        }
+    }
+
+    #[test]
+    fn paths_lead_where_the_table_says() {
+        let name = |path| match find(&Method::POST, path) {
+            Found::Route(route, name) => Some((route.action, name.to_owned())),
+            _ => None,
+        };
+        assert_eq!(
+            name("/admin/use-cases/a.b/weight"),
+            Some((Action::SetWeight, "a.b".to_owned()))
+        );
+        assert_eq!(name("/admin/keys"), Some((Action::AddKey, String::new())));
+        for path in ["/admin/use-cases//weight", "/admin/use-cases/a/weight/", "//admin/keys", ""] {
+            assert!(matches!(find(&Method::POST, path), Found::Nothing), "{path}");
+        }
+        assert!(matches!(find(&Method::PUT, "/admin/keys"), Found::WrongMethod));
+    }
+}

@@ -1,0 +1,248 @@
+use std::sync::Mutex;
+
+use axum::body::Body;
+use cutover_store::{KeyRing, Options, Store};
+use cutover_units::{Millis, VariantName, WeightBp};
+use http::Method;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::book::{Spec, Weights};
+use crate::client;
+use crate::controller::{Parts as ControllerParts, Publisher};
+use crate::state::State as Stored;
+
+const TOKEN: &str = "a-token-for-tests-only";
+
+#[derive(Default)]
+struct Process {
+    keys: Mutex<Option<KeyRing>>,
+}
+
+impl Publisher for Process {
+    fn publish(&self, _: &Weights) {}
+}
+
+impl Host for Process {
+    fn ready(&self) -> Ready {
+        Ready { ready: false, waiting_for: vec!["the model".into()] }
+    }
+    fn config(&self) -> ConfigStatus {
+        ConfigStatus::default()
+    }
+    fn instances(&self) -> Vec<InstanceStatus> {
+        Vec::new()
+    }
+    fn served(&self) -> BTreeMap<UseCaseName, BTreeMap<String, u64>> {
+        BTreeMap::new()
+    }
+    fn take_keys(&self, keys: Keys) {
+        *self.keys.lock().unwrap() = Some(KeyRing::new(keys));
+    }
+    fn reload(&self) -> Reloaded {
+        Reloaded { loaded: false, problems: vec!["line 3".into()], warnings: Vec::new() }
+    }
+    fn explain(&self, _: &ExplainRequest) -> Result<Explanation, Failure> {
+        let message = "the body has no model".to_owned();
+        Err(Failure { code: "missing_field".into(), message, hint: None })
+    }
+}
+
+struct Rig {
+    admin: Admin,
+    host: Arc<Process>,
+    _folder: TempDir,
+}
+
+async fn rig() -> Rig {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(folder.path(), || Millis(1))).unwrap();
+    let (registry, host) = (Registry::new(), Arc::new(Process::default()));
+    let spec = Spec {
+        name: UseCaseName::new("statements").unwrap(),
+        baseline: VariantName::new("cloud").unwrap(),
+        candidate: Some(VariantName::new("local").unwrap()),
+        weight: WeightBp::NONE,
+    };
+    let parts = ControllerParts {
+        publisher: Box::new(Process::default()),
+        state: Stored::new(store, folder.path(), &registry),
+        clock: Arc::new(|| Millis(1_000)),
+        registry: registry.clone(),
+    };
+    let controller = Controller::start(parts, vec![spec]).await;
+    let doors = Doors { listen: "127.0.0.1:8081".parse().unwrap(), token: TokenHash::of(TOKEN) };
+    let admin = Admin::new(doors, controller, host.clone(), registry);
+    Rig { admin, host, _folder: folder }
+}
+
+impl Rig {
+    async fn send(&self, request: http::Request<Body>) -> (u16, Value) {
+        let response = dispatch(State(self.admin.clone()), request).await;
+        let status = response.status().as_u16();
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "127.0.0.1:8081")
+            .header("authorization", format!("Bearer {TOKEN}"));
+        self.send(request.body(body).unwrap()).await
+    }
+}
+
+fn path_of(route: &Route) -> String {
+    route.path.replace("{name}", "statements")
+}
+
+#[tokio::test]
+async fn no_route_but_health_and_probes_answers_without_the_token() {
+    let rig = rig().await;
+    for route in ROUTES {
+        let request = http::Request::builder()
+            .method(route.method.clone())
+            .uri(path_of(route))
+            .header("host", "localhost")
+            .body(Body::empty())
+            .unwrap();
+        let (status, _) = rig.send(request).await;
+        let open = matches!(route.auth, Auth::Open | Auth::Scrape);
+        assert_eq!(status == 401, !open, "{} {}: {status}", route.method, route.path);
+    }
+}
+
+#[tokio::test]
+async fn no_route_at_all_answers_under_a_foreign_name_or_for_a_web_page() {
+    let rig = rig().await;
+    for route in ROUTES {
+        for (name, value) in [("host", "evil.example"), ("origin", "http://localhost:8081")] {
+            let mut request = http::Request::builder()
+                .method(route.method.clone())
+                .uri(path_of(route))
+                .header("authorization", format!("Bearer {TOKEN}"))
+                .header(name, value);
+            if name != "host" {
+                request = request.header("host", "localhost");
+            }
+            let (status, _) = rig.send(request.body(Body::empty()).unwrap()).await;
+            assert_eq!(status, 403, "{} {} with {name}", route.method, route.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_exists_is_told_only_to_who_may_know() {
+    let rig = rig().await;
+    let request = |path: &str| {
+        http::Request::builder().uri(path).header("host", "localhost").body(Body::empty()).unwrap()
+    };
+    assert_eq!(rig.send(request("/admin/nothing")).await.0, 401);
+    assert_eq!(rig.send(request("/admin/reload")).await.0, 401);
+    assert_eq!(rig.call(Method::GET, "/admin/nothing", Value::Null).await.0, 404);
+    assert_eq!(rig.call(Method::GET, "/admin/reload", Value::Null).await.0, 405);
+}
+
+#[tokio::test]
+async fn weights_and_rollbacks_go_through_the_api() {
+    let rig = rig().await;
+    let weight = "/admin/use-cases/statements/weight";
+    let (status, body) =
+        rig.call(Method::POST, weight, json!({"weight": "25%", "actor": "ann"})).await;
+    assert_eq!((status, &body["weight"], &body["generation"]), (200, &json!("25%"), &json!(1)));
+    let back = json!({"actor": "bob", "reason": "errors"});
+    let (status, body) = rig.call(Method::POST, "/admin/use-cases/statements/rollback", back).await;
+    assert_eq!((status, &body["in_override"]), (200, &json!(true)));
+    let (status, body) =
+        rig.call(Method::POST, weight, json!({"weight": "25%", "actor": "ann"})).await;
+    assert_eq!((status, &body["code"]), (409, &json!("rolled_back")));
+    assert!(body["hint"].as_str().unwrap().contains("--after-rollback"));
+    let (_, body) = rig.call(Method::GET, "/admin/status", Value::Null).await;
+    assert_eq!(body["use_cases"][0]["origin"], "rollback");
+}
+
+#[tokio::test]
+async fn wrong_bodies_and_unknown_use_cases_are_named() {
+    let rig = rig().await;
+    let path = "/admin/use-cases/statements/weight";
+    for body in [json!({"weight": "25"}), json!({"weight": "25%"}), json!([]), json!({"x": 1})] {
+        let (status, answer) = rig.call(Method::POST, path, body).await;
+        assert_eq!((status, &answer["code"]), (400, &json!("invalid_body")));
+    }
+    let (status, answer) = rig
+        .call(Method::POST, "/admin/use-cases/x/weight", json!({"weight": "5%", "actor": "a"}))
+        .await;
+    assert_eq!((status, &answer["hint"]), (404, &json!("there are: statements")));
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_opens_the_door_until_it_is_revoked() {
+    let rig = rig().await;
+    let (status, made) =
+        rig.call(Method::POST, "/admin/keys", json!({"name": "team-a", "actor": "ann"})).await;
+    assert_eq!(status, 201);
+    let key = made["key"].as_str().unwrap().to_owned();
+    let opens = || rig.host.keys.lock().unwrap().as_ref().unwrap().find(key.as_bytes()).is_some();
+    assert!(opens());
+    let (_, list) = rig.call(Method::GET, "/admin/keys", Value::Null).await;
+    assert_eq!(list[0]["name"], "team-a");
+    assert!(!list.to_string().contains(&key));
+    let by = json!({"actor": "ann"});
+    let (status, _) = rig.call(Method::DELETE, "/admin/keys/team-a", by.clone()).await;
+    assert_eq!(status, 200);
+    assert!(!opens());
+    assert_eq!(rig.call(Method::DELETE, "/admin/keys/team-b", by).await.0, 404);
+}
+
+#[tokio::test]
+async fn an_oversized_body_is_refused() {
+    let rig = rig().await;
+    let request = http::Request::builder()
+        .method(Method::POST)
+        .uri("/admin/explain")
+        .header("host", "localhost")
+        .header("authorization", format!("Bearer {TOKEN}"))
+        .body(Body::from(vec![b' '; BODY_BYTES_MAX + 1]))
+        .unwrap();
+    assert_eq!(rig.send(request).await.0, 413);
+}
+
+#[tokio::test]
+async fn probes_reloads_and_explanations_say_no_with_a_status() {
+    let rig = rig().await;
+    let (status, body) = rig.call(Method::GET, "/ready", Value::Null).await;
+    assert_eq!((status, &body["waiting_for"][0]), (503, &json!("the model")));
+    let (status, body) = rig.call(Method::POST, "/admin/reload", Value::Null).await;
+    assert_eq!((status, &body["problems"][0]), (422, &json!("line 3")));
+    let (status, body) =
+        rig.call(Method::POST, "/admin/explain", json!({"body": {"messages": []}})).await;
+    assert_eq!((status, &body["code"]), (400, &json!("missing_field")));
+}
+
+#[tokio::test]
+async fn the_client_speaks_to_the_listener() {
+    let rig = rig().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let admin = rig.admin.clone();
+    let serving = tokio_util::task::TaskTracker::new()
+        .spawn(async move { admin.serve(listener, async { drop(stopped.await) }).await });
+    let client = client::Admin::new(address, TOKEN.to_owned());
+    assert_eq!(client.status().await.unwrap().use_cases.len(), 1);
+    let wrong = client::Admin::new(address, "wrong".to_owned()).status().await.unwrap_err();
+    assert!(matches!(wrong, client::CallError::Refused(_, 401)));
+    let refused = client.reload().await.unwrap();
+    assert!(!refused.loaded);
+    let metrics = client::Call::get(address, "/metrics", client::TIMEOUT).send().await.unwrap();
+    let text = String::from_utf8(metrics.body).unwrap();
+    assert!(text.contains("cutover_auth_failures_total{listener=\"admin\",reason=\"wrong\"} 1"));
+    drop(stop);
+    serving.await.unwrap().unwrap();
+}

@@ -1,0 +1,421 @@
+//! Which weight each use case has, and why: a pure merge of what three sources say.
+//!
+//! ```text
+//!   config file: initial weight  <  state database: last change  <  overrides directory
+//! ```
+//!
+//! Invariants:
+//! - an overridden use case has the override's weight (zero for a rollback), whatever the other
+//!   sources say; one that was rolled back in the database has weight zero;
+//! - while the database or the overrides cannot be read, every candidate has weight zero: the last
+//!   change may have been a rollback, and the baseline is what served before cutover came;
+//! - a use case without candidate has weight zero.
+
+use std::collections::BTreeMap;
+
+use cutover_store::{Override, Overrides, UseCaseState};
+use cutover_units::{Generation, UseCaseName, VariantName, WeightBp};
+
+use crate::api::{Origin, SetWeight, UseCaseStatus};
+
+/// The weights to publish.
+pub type Weights = BTreeMap<UseCaseName, WeightBp>;
+
+/// A use case as the config file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// The name.
+    pub name: UseCaseName,
+    /// The variant that serves today.
+    pub baseline: VariantName,
+    /// The variant that shall take over.
+    pub candidate: Option<VariantName>,
+    /// The initial weight.
+    pub weight: WeightBp,
+}
+
+/// Why a change is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The config file has no such use case.
+    #[error("there is no use case {name:?}")]
+    UnknownUseCase {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// There is nothing to move traffic to.
+    #[error("use case {0} has no candidate")]
+    NoCandidate(UseCaseName),
+    /// It was rolled back, and the caller does not say that it knows.
+    #[error("use case {name} was rolled back by {actor}{}", reason_suffix(reason))]
+    RolledBack {
+        /// The use case.
+        name: UseCaseName,
+        /// Who rolled it back.
+        actor: String,
+        /// Why.
+        reason: String,
+    },
+    /// Another change came first.
+    #[error("use case {name} has generation {found}, not {expected}: another change came first")]
+    Conflict {
+        /// The use case.
+        name: UseCaseName,
+        /// The generation the caller saw.
+        expected: Generation,
+        /// The one there is.
+        found: Generation,
+    },
+    /// The state database does not take the change.
+    #[error("the state database cannot be used: {0}")]
+    Database(String),
+    /// The overrides directory may still hold a rollback.
+    #[error("the overrides cannot be used: {0}")]
+    Overrides(String),
+}
+
+fn reason_suffix(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
+/// All use cases with what the three sources say of them.
+#[derive(Debug, Clone)]
+pub struct Book {
+    specs: BTreeMap<UseCaseName, Spec>,
+    /// None: the database could not be read.
+    states: Option<BTreeMap<UseCaseName, UseCaseState>>,
+    overrides: BTreeMap<UseCaseName, Override>,
+    /// The overrides could not be listed: any use case may be rolled back.
+    all_held: bool,
+}
+
+impl Book {
+    /// A book of these use cases, with neither source read: every weight is zero.
+    pub fn new(specs: Vec<Spec>) -> Self {
+        let mut book = Self {
+            specs: BTreeMap::new(),
+            states: None,
+            overrides: BTreeMap::new(),
+            all_held: false,
+        };
+        book.set_specs(specs);
+        book
+    }
+
+    /// Takes the use cases of a new config file. What is known of others is kept: a use case that
+    /// comes back finds its weight again.
+    pub fn set_specs(&mut self, specs: Vec<Spec>) {
+        self.specs = specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+    }
+
+    /// Takes what the database says.
+    pub fn set_states(&mut self, states: Vec<UseCaseState>) {
+        self.states = Some(states.into_iter().map(|s| (s.use_case.clone(), s)).collect());
+    }
+
+    /// Whether the database has been read.
+    pub fn has_states(&self) -> bool {
+        self.states.is_some()
+    }
+
+    /// Takes a committed change, unless a later one is known.
+    pub fn commit(&mut self, state: UseCaseState) {
+        // A rollback may be committed while the rest could not be read: that stays unknown.
+        let Some(states) = &mut self.states else { return };
+        let known = states.get(&state.use_case);
+        if known.is_none_or(|known| known.generation < state.generation) {
+            states.insert(state.use_case.clone(), state);
+        }
+    }
+
+    /// Takes what the overrides directory says, and returns what is new in it. An override that has
+    /// gone from the directory stays until it is lifted: nobody resumes traffic by accident.
+    pub fn take_overrides(&mut self, found: &Overrides) -> Vec<(UseCaseName, Override)> {
+        self.all_held = found.holds_all();
+        let new: Vec<_> = found
+            .iter()
+            .filter(|(name, _)| !self.overrides.contains_key(*name))
+            .map(|(name, held)| (name.clone(), held.clone()))
+            .collect();
+        self.overrides.extend(new.iter().cloned());
+        new
+    }
+
+    /// Overrides a use case. The first rollback's reason stays.
+    pub fn override_with(&mut self, name: &UseCaseName, held: Override) {
+        self.overrides.entry(name.clone()).or_insert(held);
+    }
+
+    /// Lifts an override, if it is still the one the caller saw.
+    pub fn lift(&mut self, name: &UseCaseName, seen: &Override) -> bool {
+        let same = self.overrides.get(name) == Some(seen);
+        same && self.overrides.remove(name).is_some()
+    }
+
+    /// A use case's override.
+    pub fn overridden(&self, name: &UseCaseName) -> Option<&Override> {
+        self.overrides.get(name)
+    }
+
+    /// The use case of a name.
+    pub fn find(&self, name: &str) -> Result<&Spec, Refusal> {
+        self.specs.get(name).ok_or_else(|| Refusal::UnknownUseCase {
+            name: name.to_owned(),
+            known: self.specs.keys().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// The generation of a use case's last committed change.
+    pub fn generation(&self, name: &UseCaseName) -> Generation {
+        self.state(name).map(|state| state.generation).unwrap_or_default()
+    }
+
+    /// Whether a new weight may be committed.
+    pub fn admit(&self, name: &str, request: &SetWeight) -> Result<UseCaseName, Refusal> {
+        let spec = self.find(name)?;
+        let name = spec.name.clone();
+        if spec.candidate.is_none() {
+            return Err(Refusal::NoCandidate(name));
+        }
+        if self.states.is_none() {
+            return Err(Refusal::Database("the weights could not be read".to_owned()));
+        }
+        if self.all_held {
+            return Err(Refusal::Overrides("the overrides cannot be read".to_owned()));
+        }
+        let found = self.generation(&name);
+        if let Some(expected) = request.expected_generation.filter(|&e| e != found) {
+            return Err(Refusal::Conflict { name, expected, found });
+        }
+        let resumes = request.after_rollback || request.weight == WeightBp::NONE;
+        match self.rollback(&name) {
+            Some((actor, reason)) if !resumes => Err(Refusal::RolledBack { name, actor, reason }),
+            _ => Ok(name),
+        }
+    }
+
+    /// The weights to publish.
+    pub fn weights(&self) -> Weights {
+        self.specs.values().map(|spec| (spec.name.clone(), self.weight(spec).0)).collect()
+    }
+
+    /// All use cases as the status shows them.
+    pub fn statuses(&self) -> Vec<UseCaseStatus> {
+        self.specs.values().map(|spec| self.status(spec)).collect()
+    }
+
+    /// One use case as the status shows it.
+    pub fn status(&self, spec: &Spec) -> UseCaseStatus {
+        let (weight, origin) = self.weight(spec);
+        let last = match (self.overrides.get(&spec.name), self.state(&spec.name)) {
+            (Some(held), _) => Some((held.at, &held.actor, &held.reason)),
+            (None, Some(state)) => Some((state.updated, &state.actor, &state.reason)),
+            (None, None) => None,
+        };
+        UseCaseStatus {
+            name: spec.name.clone(),
+            baseline: spec.baseline.clone(),
+            candidate: spec.candidate.clone(),
+            weight,
+            origin,
+            generation: self.generation(&spec.name),
+            updated: last.map(|(at, _, _)| at),
+            actor: last.map(|(_, actor, _)| actor.clone()),
+            reason: last.map(|(_, _, reason)| reason.clone()).filter(|r| !r.is_empty()),
+            config_weight: spec.weight,
+            served: BTreeMap::new(),
+        }
+    }
+
+    fn state(&self, name: &UseCaseName) -> Option<&UseCaseState> {
+        self.states.as_ref()?.get(name)
+    }
+
+    /// Who rolled a use case back and why, if it stands rolled back.
+    fn rollback(&self, name: &UseCaseName) -> Option<(String, String)> {
+        if let Some(held) = self.overrides.get(name) {
+            return Some((held.actor.clone(), held.reason.clone()));
+        }
+        let state = self.state(name).filter(|state| state.rolled_back)?;
+        Some((state.actor.clone(), state.reason.clone()))
+    }
+
+    fn weight(&self, spec: &Spec) -> (WeightBp, Origin) {
+        if spec.candidate.is_none() {
+            return (WeightBp::NONE, Origin::Config);
+        }
+        if let Some(held) = self.overrides.get(&spec.name) {
+            return (held.weight, Origin::Rollback);
+        }
+        let Some(states) = self.states.as_ref().filter(|_| !self.all_held) else {
+            return (WeightBp::NONE, Origin::Unknown);
+        };
+        match states.get(&spec.name) {
+            Some(state) if state.rolled_back => (WeightBp::NONE, Origin::Rollback),
+            Some(state) => (state.weight, Origin::Operator),
+            None => (spec.weight, Origin::Config),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cutover_units::Millis;
+    use proptest::prelude::*;
+
+    fn name() -> UseCaseName {
+        UseCaseName::new("statements").unwrap()
+    }
+
+    fn spec(weight: u16) -> Spec {
+        Spec {
+            name: name(),
+            baseline: VariantName::new("cloud").unwrap(),
+            candidate: Some(VariantName::new("local").unwrap()),
+            weight: WeightBp::new(weight).unwrap(),
+        }
+    }
+
+    fn state(weight: u16, rolled_back: bool) -> UseCaseState {
+        UseCaseState {
+            use_case: name(),
+            weight: WeightBp::new(weight).unwrap(),
+            generation: Generation(3),
+            rolled_back,
+            updated: Millis(5),
+            actor: "ann".into(),
+            reason: "why".into(),
+        }
+    }
+
+    fn rollback() -> Override {
+        Override {
+            weight: WeightBp::NONE,
+            at: Millis(9),
+            actor: "bob".into(),
+            reason: "errors".into(),
+        }
+    }
+
+    fn ask(weight: &str) -> SetWeight {
+        SetWeight {
+            weight: WeightBp::parse(weight).unwrap(),
+            actor: "ann".into(),
+            reason: String::new(),
+            after_rollback: false,
+            expected_generation: None,
+        }
+    }
+
+    fn book(state: Option<UseCaseState>, overridden: bool) -> Book {
+        let mut book = Book::new(vec![spec(1_000)]);
+        book.set_states(state.into_iter().collect());
+        if overridden {
+            book.override_with(&name(), rollback());
+        }
+        book
+    }
+
+    fn shown(book: &Book) -> (String, Origin) {
+        let status = book.statuses().remove(0);
+        assert_eq!(book.weights()[&name()], status.weight);
+        (status.weight.to_string(), status.origin)
+    }
+
+    #[test]
+    fn later_sources_win() {
+        assert_eq!(shown(&book(None, false)), ("10%".into(), Origin::Config));
+        assert_eq!(
+            shown(&book(Some(state(2_500, false)), false)),
+            ("25%".into(), Origin::Operator)
+        );
+        assert_eq!(shown(&book(Some(state(2_500, false)), true)), ("0%".into(), Origin::Rollback));
+        assert_eq!(shown(&book(Some(state(0, true)), false)), ("0%".into(), Origin::Rollback));
+    }
+
+    #[test]
+    fn an_unreadable_database_means_baseline_only() {
+        let mut book = Book::new(vec![spec(10_000)]);
+        assert_eq!(shown(&book), ("0%".into(), Origin::Unknown));
+        assert!(matches!(book.admit("statements", &ask("5%")), Err(Refusal::Database(_))));
+        book.set_states(vec![state(2_500, false)]);
+        assert_eq!(shown(&book), ("25%".into(), Origin::Operator));
+    }
+
+    #[test]
+    fn a_rolled_back_use_case_takes_a_weight_only_from_who_says_so() {
+        for book in [book(None, true), book(Some(state(0, true)), false)] {
+            assert!(matches!(
+                book.admit("statements", &ask("5%")),
+                Err(Refusal::RolledBack { .. })
+            ));
+            assert!(book.admit("statements", &ask("0%")).is_ok());
+            let knowing = SetWeight { after_rollback: true, ..ask("5%") };
+            assert!(book.admit("statements", &knowing).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_loser_of_two_changes_is_told() {
+        let book = book(Some(state(2_500, false)), false);
+        let late = SetWeight { expected_generation: Some(Generation(2)), ..ask("5%") };
+        assert!(matches!(book.admit("statements", &late), Err(Refusal::Conflict { .. })));
+        let known = SetWeight { expected_generation: Some(Generation(3)), ..ask("5%") };
+        assert!(book.admit("statements", &known).is_ok());
+    }
+
+    #[test]
+    fn what_does_not_exist_is_refused_with_what_does() {
+        let Err(Refusal::UnknownUseCase { known, .. }) = book(None, false).admit("x", &ask("5%"))
+        else {
+            panic!("an unknown use case was admitted")
+        };
+        assert_eq!(known, ["statements"]);
+        let lonely = Spec { candidate: None, ..spec(5_000) };
+        let mut book = Book::new(vec![lonely]);
+        book.set_states(vec![]);
+        assert!(matches!(book.admit("statements", &ask("5%")), Err(Refusal::NoCandidate(_))));
+        assert_eq!(book.weights()[&name()], WeightBp::NONE);
+    }
+
+    #[test]
+    fn an_override_is_lifted_only_by_who_saw_it() {
+        let mut book = book(None, true);
+        book.override_with(&name(), Override { at: Millis(10), ..rollback() });
+        assert!(!book.lift(&name(), &Override { at: Millis(10), ..rollback() }));
+        assert!(book.lift(&name(), &rollback()));
+        assert_eq!(shown(&book), ("10%".into(), Origin::Config));
+    }
+
+    #[test]
+    fn a_use_case_that_leaves_the_file_and_comes_back_keeps_its_weight() {
+        let mut book = book(Some(state(2_500, false)), false);
+        book.set_specs(vec![]);
+        assert!(book.weights().is_empty());
+        book.set_specs(vec![spec(0)]);
+        assert_eq!(shown(&book).0, "25%");
+    }
+
+    proptest! {
+        #[test]
+        fn a_rollback_in_any_source_means_zero(
+            initial in 0u16..=10_000, stored in prop::option::of((0u16..=10_000, any::<bool>())),
+            readable: bool, overridden: bool,
+        ) {
+            let mut book = Book::new(vec![spec(initial)]);
+            if readable {
+                book.set_states(stored.map(|(w, back)| state(w, back)).into_iter().collect());
+            }
+            if overridden {
+                book.override_with(&name(), rollback());
+            }
+            let weight = book.weights()[&name()];
+            let rolled_back = overridden || readable && stored.is_some_and(|(_, back)| back);
+            prop_assert!(!rolled_back || weight == WeightBp::NONE);
+            prop_assert!(readable || weight == WeightBp::NONE);
+        }
+    }
+}

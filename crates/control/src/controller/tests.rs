@@ -1,0 +1,287 @@
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cutover_store::{Options, Store, overrides};
+use cutover_units::VariantName;
+use tempfile::TempDir;
+
+use super::*;
+
+/// Keeps what was published.
+#[derive(Clone, Default)]
+struct Published(Arc<Mutex<Vec<Weights>>>);
+
+impl Publisher for Published {
+    fn publish(&self, weights: &Weights) {
+        lock(&self.0).push(weights.clone());
+    }
+}
+
+impl Published {
+    fn last(&self) -> String {
+        let all = lock(&self.0);
+        all.last().map_or_else(String::new, |weights| weights[&name()].to_string())
+    }
+}
+
+struct Rig {
+    controller: Controller,
+    published: Published,
+    store: Store,
+    folder: TempDir,
+}
+
+fn name() -> UseCaseName {
+    UseCaseName::new("statements").unwrap()
+}
+
+fn spec(weight: &str) -> Spec {
+    Spec {
+        name: name(),
+        baseline: VariantName::new("cloud").unwrap(),
+        candidate: Some(VariantName::new("local").unwrap()),
+        weight: WeightBp::parse(weight).unwrap(),
+    }
+}
+
+fn open(folder: &Path) -> Store {
+    Store::open(Options::new(folder, || Millis(1))).unwrap()
+}
+
+async fn start(folder: TempDir, initial: &str) -> Rig {
+    let (published, store) = (Published::default(), open(folder.path()));
+    let (registry, ticks) = (Registry::new(), AtomicU64::new(1_000));
+    let controller = Controller::start(
+        Parts {
+            publisher: Box::new(published.clone()),
+            state: State::new(store.clone(), folder.path(), &registry),
+            clock: Arc::new(move || Millis(ticks.fetch_add(1, Ordering::Relaxed))),
+            registry,
+        },
+        vec![spec(initial)],
+    )
+    .await;
+    controller.adopt(vec![spec(initial)], |weights| published.publish(weights));
+    Rig { controller, published, store, folder }
+}
+
+impl Rig {
+    async fn set(&self, weight: &str) -> Result<UseCaseStatus, Refusal> {
+        self.controller.set_weight("statements", &ask(weight)).await
+    }
+
+    async fn resume(&self, weight: &str) -> Result<UseCaseStatus, Refusal> {
+        let request = SetWeight { after_rollback: true, ..ask(weight) };
+        self.controller.set_weight("statements", &request).await
+    }
+
+    async fn roll_back(&self) -> RolledBack {
+        let by = RollBack { actor: "bob".into(), reason: "errors".into() };
+        self.controller.roll_back("statements", &by).await.unwrap()
+    }
+
+    /// What a new process finds, after this one was killed.
+    async fn killed_and_restarted(self) -> Rig {
+        let Self { controller, folder, .. } = self;
+        drop(controller);
+        start(folder, "10%").await
+    }
+}
+
+fn ask(weight: &str) -> SetWeight {
+    SetWeight {
+        weight: WeightBp::parse(weight).unwrap(),
+        actor: "ann".into(),
+        reason: "looks good".into(),
+        after_rollback: false,
+        expected_generation: None,
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Makes the database unusable for whoever opens it next.
+fn damage(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::write(
+                path,
+                "no database at all, but longer than a header of one hundred bytes \
+                which is what SQLite looks at first when it opens a file",
+            )
+            .unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_weight_is_in_force_once_it_is_stored_and_survives_a_restart() {
+    let rig = start(folder(), "10%").await;
+    assert_eq!(rig.published.last(), "10%");
+    let status = rig.set("25%").await.unwrap();
+    assert_eq!((status.origin, status.generation), (Origin::Operator, Generation(1)));
+    assert_eq!(rig.published.last(), "25%");
+    let rig = rig.killed_and_restarted().await;
+    assert_eq!(rig.published.last(), "25%");
+    assert_eq!(rig.controller.statuses()[0].actor.as_deref(), Some("ann"));
+}
+
+#[tokio::test]
+async fn a_rollback_is_published_and_kept_twice() {
+    let rig = start(folder(), "10%").await;
+    rig.set("25%").await.unwrap();
+    let report = rig.roll_back().await;
+    assert!(report.in_override && report.in_database && report.warnings.is_empty(), "{report:?}");
+    assert_eq!((rig.published.last(), report.use_case.origin), ("0%".into(), Origin::Rollback));
+    let rig = rig.killed_and_restarted().await;
+    assert_eq!(rig.published.last(), "0%");
+    // Each of the two would have been enough.
+    overrides::clear(rig.folder.path(), &name()).unwrap();
+    let rig = rig.killed_and_restarted().await;
+    assert_eq!(rig.published.last(), "0%");
+}
+
+#[tokio::test]
+async fn a_rollback_works_with_the_database_closed_and_holds_with_it_damaged() {
+    let rig = start(folder(), "10%").await;
+    rig.set("25%").await.unwrap();
+    rig.store.close().await;
+    let report = rig.roll_back().await;
+    assert!(report.in_override && !report.in_database, "{report:?}");
+    assert_eq!(report.warnings, ["the store is closed"]);
+    assert_eq!(rig.published.last(), "0%");
+    assert!(matches!(rig.set("30%").await, Err(Refusal::RolledBack { .. })));
+    damage(rig.folder.path());
+    let rig = rig.killed_and_restarted().await;
+    assert_eq!(rig.published.last(), "0%");
+    assert_eq!(rig.controller.statuses()[0].origin, Origin::Rollback);
+}
+
+#[tokio::test]
+async fn a_rollback_that_could_not_be_stored_is_stored_later() {
+    let rig = start(folder(), "10%").await;
+    let (database, away) = (rig.folder.path().join("cutover.db"), rig.folder.path().join("away"));
+    std::fs::rename(&database, &away).unwrap();
+    let report = rig.roll_back().await;
+    assert!(report.in_override && !report.in_database, "{report:?}");
+    std::fs::rename(&away, &database).unwrap();
+    rig.controller.tend().await;
+    let states = rig.store.load_states().await.unwrap();
+    assert!(states[0].rolled_back && states[0].reason == "errors", "{states:?}");
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_read_means_baseline_only_until_it_can() {
+    let folder = folder();
+    open(folder.path()).check().await.unwrap();
+    damage(folder.path());
+    let rig = start(folder, "10%").await;
+    assert_eq!(rig.published.last(), "0%");
+    assert_eq!(rig.controller.statuses()[0].origin, Origin::Unknown);
+    assert!(rig.controller.state_problem().is_some());
+    assert!(matches!(rig.set("25%").await, Err(Refusal::Database(_))));
+    let report = rig.roll_back().await;
+    assert!(report.in_override && !report.in_database);
+}
+
+#[tokio::test]
+async fn traffic_comes_back_only_when_asked_for_by_name() {
+    let rig = start(folder(), "10%").await;
+    let _ = rig.roll_back().await;
+    assert!(
+        matches!(rig.set("25%").await, Err(Refusal::RolledBack { actor, .. }) if actor == "bob")
+    );
+    rig.set("0%").await.unwrap();
+    assert!(matches!(rig.set("25%").await, Err(Refusal::RolledBack { .. })));
+    rig.resume("5%").await.unwrap();
+    assert_eq!(rig.published.last(), "5%");
+    rig.controller.read_overrides();
+    rig.controller.tend().await;
+    assert_eq!(rig.published.last(), "5%");
+    let rig = rig.killed_and_restarted().await;
+    assert_eq!(rig.published.last(), "5%");
+    rig.set("6%").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_override_written_by_others_takes_effect_and_is_stored() {
+    let rig = start(folder(), "10%").await;
+    let (actor, reason) = ("cli".to_owned(), "no server".to_owned());
+    let held = Override { weight: WeightBp::NONE, actor, reason, at: Millis(7) };
+    overrides::put(rig.folder.path(), &name(), &held).unwrap();
+    rig.controller.read_overrides();
+    assert_eq!(rig.published.last(), "0%");
+    rig.controller.tend().await;
+    assert!(rig.store.load_states().await.unwrap()[0].rolled_back);
+    // Removing the file by hand resumes nothing.
+    overrides::clear(rig.folder.path(), &name()).unwrap();
+    rig.controller.read_overrides();
+    assert!(matches!(rig.set("25%").await, Err(Refusal::RolledBack { .. })));
+}
+
+#[tokio::test]
+async fn a_rollback_newer_than_the_one_the_caller_saw_is_not_lifted() {
+    let rig = start(folder(), "10%").await;
+    let _ = rig.roll_back().await;
+    let held = Override {
+        weight: WeightBp::NONE,
+        actor: "eve".into(),
+        reason: "again".into(),
+        at: Millis(9_999),
+    };
+    overrides::put(rig.folder.path(), &name(), &held).unwrap();
+    let refused = rig.resume("5%").await.unwrap_err();
+    assert!(matches!(refused, Refusal::RolledBack { actor, .. } if actor == "eve"));
+    assert_eq!(rig.published.last(), "0%");
+}
+
+#[tokio::test]
+async fn of_two_changes_from_the_same_generation_one_wins() {
+    let rig = start(folder(), "10%").await;
+    let from_zero = SetWeight { expected_generation: Some(Generation(0)), ..ask("20%") };
+    rig.controller.set_weight("statements", &from_zero).await.unwrap();
+    let late = rig.controller.set_weight("statements", &from_zero).await.unwrap_err();
+    assert!(matches!(late, Refusal::Conflict { found: Generation(1), .. }), "{late:?}");
+}
+
+#[tokio::test]
+async fn the_weight_another_process_stored_is_taken_by_the_loser() {
+    let rig = start(folder(), "10%").await;
+    rig.store
+        .set_weight(Commit {
+            use_case: name(),
+            expected: Some(Generation(0)),
+            weight: WeightBp::parse("40%").unwrap(),
+            cause: Cause::Set,
+            actor: "other".into(),
+            reason: String::new(),
+            now: Millis(3),
+        })
+        .await
+        .unwrap();
+    assert!(matches!(rig.set("25%").await, Err(Refusal::Conflict { .. })));
+    assert_eq!(rig.published.last(), "40%");
+    rig.set("25%").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rollback_among_changes_wins() {
+    let rig = Arc::new(start(folder(), "10%").await);
+    let changes: Vec<_> = (1..20)
+        .map(|n| {
+            let rig = rig.clone();
+            TaskTracker::new().spawn(async move { rig.set(&format!("{n}%")).await.is_ok() })
+        })
+        .collect();
+    let report = rig.roll_back().await;
+    assert!(report.in_override);
+    for change in changes {
+        let _ = change.await.unwrap();
+    }
+    rig.controller.close().await;
+    assert_eq!(rig.published.last(), "0%");
+    assert!(rig.store.load_states().await.unwrap()[0].rolled_back);
+}

@@ -1,0 +1,30 @@
+//! Weights and rollbacks, the admin API with its client, and the reload of the config file.
+//!
+//! - [`Controller`] owns every use case's weight and puts it into force through a [`Publisher`].
+//! - [`book`] is the pure part: which weight follows from config file, database and overrides.
+//! - [`Admin`] is the operator-facing API, [`client`] its client, [`api`] the types both use.
+//! - [`watch`] notices changed files; [`token`] keeps the admin token's file.
+//!
+//! Invariants:
+//! - a rollback takes effect in this process before anything is written, and never waits for the
+//!   database;
+//! - when the state cannot be read, every candidate has weight zero;
+//! - no admin route is reachable without passing the doors of its auth class.
+
+mod admin;
+pub mod api;
+pub mod book;
+pub mod client;
+mod controller;
+pub mod keys;
+mod state;
+pub mod token;
+pub mod watch;
+
+pub use admin::{
+    Action, Admin, Auth, BODY_BYTES_MAX, Doors, Host, ROUTES, Refusal as DoorRefusal, Route,
+    TokenHash, reference,
+};
+pub use book::{Refusal, Spec, Weights};
+pub use controller::{COMMIT_DEADLINE, Controller, OVERRIDES_DEADLINE, Parts, Publisher};
+pub use state::State;

@@ -1,0 +1,146 @@
+//! The admin token's file: made at the first start, read by the CLI on the same machine.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The file's name in the state directory.
+pub const TOKEN_FILE: &str = "admin-token";
+
+/// Random bytes of a generated token: 256 bits, out of any guesser's reach.
+const TOKEN_BYTES: usize = 32;
+
+/// A token may be written by hand, but not one that can be guessed.
+pub const TOKEN_CHARS_MIN: usize = 16;
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file could not be read or written.
+    #[error("admin token file {}", .0.display())]
+    File(PathBuf, #[source] io::Error),
+    /// The file can be read by others on this machine.
+    #[error("admin token file {} can be read by others (mode {mode:o}): chmod 600 it", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The file's content is too short.
+    #[error("admin token in {} is shorter than {TOKEN_CHARS_MIN} characters", .0.display())]
+    Short(PathBuf),
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    Random(#[source] getrandom::Error),
+}
+
+/// Reads the token in a state directory, or makes one (mode 0600) if there is none.
+pub fn read_or_create(directory: &Path) -> Result<String, TokenError> {
+    let path = directory.join(TOKEN_FILE);
+    match read(directory) {
+        Err(TokenError::File(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    let token = generate()?;
+    match write_new(&path, &token) {
+        Ok(()) => Ok(token),
+        // Another process was faster: its token counts.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(directory),
+        Err(error) => Err(TokenError::File(path, error)),
+    }
+}
+
+/// Reads the token in a state directory.
+pub fn read(directory: &Path) -> Result<String, TokenError> {
+    let path = directory.join(TOKEN_FILE);
+    let text = fs::read_to_string(&path).map_err(|e| TokenError::File(path.clone(), e))?;
+    check_mode(&path)?;
+    let token = text.trim();
+    if token.len() < TOKEN_CHARS_MIN {
+        return Err(TokenError::Short(path));
+    }
+    Ok(token.to_owned())
+}
+
+fn generate() -> Result<String, TokenError> {
+    let mut bytes = [0u8; TOKEN_BYTES];
+    getrandom::fill(&mut bytes).map_err(TokenError::Random)?;
+    Ok(hex(&bytes))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Written whole to a file of its own and then linked, so that no reader sees half a token.
+fn write_new(path: &Path, token: &str) -> io::Result<()> {
+    let draft = path.with_extension(format!("new-{}", std::process::id()));
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&draft)?;
+    let written = writeln!(file, "{token}").and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| fs::hard_link(&draft, path));
+    fs::remove_file(&draft)?;
+    linked
+}
+
+#[cfg(unix)]
+fn check_mode(path: &Path) -> Result<(), TokenError> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = fs::metadata(path).map_err(|e| TokenError::File(path.to_owned(), e))?;
+    // Group and others hold the low six bits.
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode.trailing_zeros() >= 6 {
+        Ok(())
+    } else {
+        Err(TokenError::Exposed { path: path.to_owned(), mode })
+    }
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Path) -> Result<(), TokenError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_and_then_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = read_or_create(folder.path()).unwrap();
+        assert_eq!(first.len(), 2 * TOKEN_BYTES);
+        assert_eq!(read_or_create(folder.path()).unwrap(), first);
+        assert_eq!(read(folder.path()).unwrap(), first);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_token_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        read_or_create(folder.path()).unwrap();
+        let path = folder.path().join(TOKEN_FILE);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(read(folder.path()), Err(TokenError::Exposed { .. })));
+    }
+
+    #[test]
+    fn a_short_token_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        read_or_create(folder.path()).unwrap();
+        fs::write(folder.path().join(TOKEN_FILE), "abc\n").unwrap();
+        assert!(matches!(read_or_create(folder.path()), Err(TokenError::Short(_))));
+    }
+}

@@ -1,0 +1,132 @@
+//! Looks after files: takes a changed config file and rollbacks written by others, without being told.
+//!
+//! It polls. Notifications of the operating system miss what happens on network mounts and behind
+//! the symbolic links that container platforms swap, and a `stat` twice a second costs nothing.
+//!
+//! A changed file is read only when two looks in a row agree: an editor that writes in pieces would
+//! otherwise be reported as a mistake of the operator.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::admin::Host;
+use crate::controller::Controller;
+
+/// Time between two looks. Two of them fit into the second that a weight change may take.
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(400);
+
+/// Every so many looks, what failed is tried again.
+const LOOKS_PER_RETRY: u32 = 10;
+
+/// What a look at a file saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sight {
+    changed: SystemTime,
+    bytes: u64,
+}
+
+fn look(path: &Path) -> Option<Sight> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some(Sight { changed: metadata.modified().ok()?, bytes: metadata.len() })
+}
+
+/// Tells when files have changed and come to rest.
+#[derive(Debug)]
+pub struct Watch {
+    files: Vec<PathBuf>,
+    /// What was in force, and what the last look saw.
+    taken: Vec<Option<Sight>>,
+    last: Vec<Option<Sight>>,
+}
+
+impl Watch {
+    /// Watches these files from now on.
+    pub fn new(files: Vec<PathBuf>) -> Self {
+        let seen: Vec<_> = files.iter().map(|path| look(path)).collect();
+        Self { files, taken: seen.clone(), last: seen }
+    }
+
+    /// Looks once. True when a file differs from what was taken and has come to rest. A file that is
+    /// gone does not count: what is in force stays.
+    pub fn has_changed(&mut self) -> bool {
+        let now: Vec<_> = self.files.iter().map(|path| look(path)).collect();
+        let at_rest = now == self.last;
+        let differs = now.iter().zip(&self.taken).any(|(n, t)| n.is_some() && n != t);
+        self.last.clone_from(&now);
+        if at_rest && differs {
+            self.taken = now;
+            return true;
+        }
+        false
+    }
+}
+
+/// Watches until `shutdown` is done.
+pub async fn run(
+    controller: Controller,
+    host: Arc<dyn Host>,
+    config: Vec<PathBuf>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut ticks = interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watch = Watch::new(config);
+    let mut looks = 0_u32;
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return,
+            _ = ticks.tick() => {}
+        }
+        looks = looks.wrapping_add(1);
+        watch = look_once(&controller, &host, watch).await;
+        if looks.is_multiple_of(LOOKS_PER_RETRY) {
+            controller.tend().await;
+            // Another process may have added or revoked some.
+            if let Ok(keys) = controller.keys().await {
+                host.take_keys(keys);
+            }
+        }
+    }
+}
+
+/// Reading files may block, so it happens off the workers.
+async fn look_once(controller: &Controller, host: &Arc<dyn Host>, mut watch: Watch) -> Watch {
+    let (controller, host) = (controller.clone(), host.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        controller.read_overrides();
+        if watch.has_changed() {
+            // What came of it is in the log, the status and the metrics.
+            let _ = host.reload();
+        }
+        watch
+    });
+    // A panic inside would lose the watch; an empty one keeps the overrides watched.
+    looked.await.unwrap_or_else(|_| Watch::new(Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_file_is_taken_once_it_has_come_to_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cutover.toml");
+        fs::write(&path, "a").unwrap();
+        let mut watch = Watch::new(vec![path.clone()]);
+        assert!(!watch.has_changed());
+        fs::write(&path, "ab").unwrap();
+        assert!(!watch.has_changed(), "seen for the first time");
+        fs::write(&path, "abc").unwrap();
+        assert!(!watch.has_changed(), "still being written");
+        assert!(watch.has_changed());
+        assert!(!watch.has_changed(), "taken");
+        fs::remove_file(&path).unwrap();
+        assert!(!watch.has_changed() && !watch.has_changed(), "gone is no change");
+    }
+}
