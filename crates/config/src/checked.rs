@@ -369,7 +369,7 @@ pub struct UseCase {
 }
 
 /// Conditions of a use case; all that are given must hold, and at least one is given.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Match {
     /// Headers (lower-case name) and their exact values, sorted.
     pub headers: Vec<(String, String)>,

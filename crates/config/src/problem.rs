@@ -71,13 +71,15 @@ pub(crate) fn nearest<'c>(
 ) -> Option<&'c str> {
     // The distance is quadratic in the length; no key or name of ours is longer.
     const WORD_BYTES_MAX: usize = 64;
+    // So many names are compared; in a file with more, a few mistakes go without a suggestion.
+    const CANDIDATES_MAX: usize = 500;
     if word.len() > WORD_BYTES_MAX {
         return None;
     }
     let folded = word.to_ascii_lowercase().replace('-', "_");
     let length = word.chars().count();
     let allowed = (length / 3).clamp(1, 3).min(length.saturating_sub(1));
-    let candidates: Vec<_> = candidates.into_iter().collect();
+    let candidates: Vec<_> = candidates.into_iter().take(CANDIDATES_MAX).collect();
     let misspelt = candidates
         .iter()
         .copied()

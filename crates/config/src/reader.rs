@@ -20,12 +20,21 @@ pub(crate) type Value<'a> = Spanned<DeValue<'a>>;
 /// into 16 bits.
 const NAMED_MAX: usize = 10_000;
 
+/// Most entries of a list: the longest are pilot units, and a longer list of them is a weight.
+const LIST_MAX: usize = 1_000;
+
+/// Most notes kept: nobody reads more, and a damaged file must not cost minutes.
+const NOTES_MAX: usize = 1_000;
+
 /// What one run over a file shares.
 pub(crate) struct Context<'a> {
     file: &'a str,
     lines: Lines<'a>,
     env: &'a dyn Fn(&str) -> Option<String>,
+    /// What is wrong.
     notes: RefCell<Vec<Note>>,
+    /// What is worth a look. Kept apart so that many of these never crowd out one of those.
+    warnings: RefCell<Vec<Note>>,
     /// Every section and key that was read: compared with the table by a test.
     #[cfg(test)]
     pub(crate) asked: RefCell<std::collections::BTreeSet<(&'static str, &'static str)>>,
@@ -61,6 +70,7 @@ impl<'a> Context<'a> {
             lines: Lines::new(text),
             env,
             notes: RefCell::default(),
+            warnings: RefCell::default(),
             #[cfg(test)]
             asked: RefCell::default(),
         }
@@ -72,6 +82,10 @@ impl<'a> Context<'a> {
 
     pub(crate) fn note(&self, place: Place, weight: Weight, wrong: Wrong) {
         let Place { path, at } = place;
+        let notes = if weight == Weight::Warning { &self.warnings } else { &self.notes };
+        if notes.borrow().len() >= NOTES_MAX {
+            return;
+        }
         let (line, column) = self.lines.position(at);
         let problem = Problem {
             file: self.file.to_owned(),
@@ -81,7 +95,7 @@ impl<'a> Context<'a> {
             message: wrong.message,
             hint: wrong.hint,
         };
-        self.notes.borrow_mut().push(Note { at, weight, problem });
+        notes.borrow_mut().push(Note { at, weight, problem });
     }
 
     /// The warnings if nothing is wrong; else everything that is wrong, in the order of the file.
@@ -89,12 +103,14 @@ impl<'a> Context<'a> {
     /// Where the text is not TOML, what it would have said is in part a guess: only what is wrong
     /// for certain is kept, and nothing on the lines that could not be read.
     pub(crate) fn finish(self) -> Result<Vec<Problem>, Vec<Problem>> {
-        let mut notes = self.notes.into_inner();
-        notes.sort_by_key(|note| note.at);
-        let (warnings, wrong): (Vec<_>, Vec<_>) =
-            notes.into_iter().partition(|note| note.weight == Weight::Warning);
+        let sorted = |notes: RefCell<Vec<Note>>| {
+            let mut notes = notes.into_inner();
+            notes.sort_by_key(|note| note.at);
+            notes
+        };
+        let wrong = sorted(self.notes);
         if wrong.is_empty() {
-            return Ok(warnings.into_iter().map(|note| note.problem).collect());
+            return Ok(sorted(self.warnings).into_iter().map(|note| note.problem).collect());
         }
         let broken: Vec<_> = wrong
             .iter()
@@ -282,6 +298,39 @@ impl<'a> Table<'a> {
         let Preset::Value(toml) = field.preset else { return None };
         let value = DeValue::parse(toml).ok()?;
         parse(&value, &field.kind).ok()
+    }
+
+    /// Reads a list without repetitions. Every bad entry is noted, at its own place.
+    pub(crate) fn read_set<T: PartialEq>(
+        &self,
+        key: &'static str,
+        one: impl Fn(&Value<'_>, &Kind) -> Result<T, Wrong>,
+    ) -> Option<Vec<T>> {
+        let Some((_, value)) = self.given(key) else { return Some(Vec::new()) };
+        let kind = &self.field(key)?.kind;
+        let (Some(values), Kind::List(of)) = (value.get_ref().as_array(), kind) else {
+            self.wrong(key, Wrong::kind(kind, value).message, None);
+            return None;
+        };
+        if values.len() > LIST_MAX {
+            self.wrong(key, format!("expected at most {LIST_MAX} entries"), None);
+            return None;
+        }
+        let mut read = Vec::with_capacity(values.len());
+        for (position, value) in values.iter().enumerate() {
+            let entry = match one(value, of) {
+                Ok(entry) if read.contains(&entry) => Err(Wrong::new("this entry stands twice")),
+                other => other,
+            };
+            match entry {
+                Ok(entry) => read.push(entry),
+                Err(wrong) => {
+                    let path = format!("{}[{position}]", self.key_path(key));
+                    self.context.note(Place::new(value.span().start, path), Weight::Wrong, wrong);
+                }
+            }
+        }
+        (read.len() == values.len()).then_some(read)
     }
 
     /// Notes that a key must be given.

@@ -6,6 +6,8 @@ mod upstreams;
 mod use_cases;
 mod variants;
 
+use std::collections::BTreeSet;
+
 use crate::checked::{Checked, ClientKeys, Server, Upstream, UseCase, Variant};
 use crate::problem::did_you_mean;
 use crate::reader::{NamedTable, Table};
@@ -109,12 +111,11 @@ fn note_unused_variants(tables: &[NamedTable<'_>], use_cases: &[Option<UseCase>]
     if use_cases.iter().any(Option::is_none) {
         return;
     }
+    let arms = use_cases.iter().flatten();
+    let used: BTreeSet<_> =
+        arms.flat_map(|u| std::iter::once(u.baseline).chain(u.candidate)).collect();
     for (position, entry) in tables.iter().enumerate() {
-        let used = use_cases
-            .iter()
-            .flatten()
-            .any(|u| u.baseline == position || u.candidate == Some(position));
-        if !used {
+        if !used.contains(&position) {
             entry.table.warn_self("no use case names this variant");
         }
     }
@@ -128,9 +129,10 @@ fn note_unused_upstreams(
     if variants.iter().any(Option::is_none) {
         return;
     }
+    let Some(default) = default else { return };
+    let used: BTreeSet<_> = variants.iter().flatten().map(|v| v.upstream).collect();
     for (position, entry) in tables.iter().enumerate() {
-        let used = variants.iter().flatten().any(|v| v.upstream == position);
-        if !used && default.is_some() && default != Some(position) {
+        if !used.contains(&position) && position != default {
             entry.table.warn_self("no variant names this upstream, and it is not the default");
         }
     }

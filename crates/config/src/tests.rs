@@ -117,7 +117,7 @@ fn a_variable_that_is_not_set_is_a_warning_unless_it_is_optional() {
     let text = "[admin]\ntoken = { env = \"TOKEN\" }\n\
                 [upstreams.o]\nprovider = \"openai\"\n";
     let checked = check(text, "cutover.toml", &|_| None).expect("valid without the variable");
-    insta::assert_snapshot!(lines(&checked.warnings), @"cutover.toml:2:17: admin.token.env: environment variable TOKEN is not set here");
+    insta::assert_snapshot!(lines(&checked.warnings), @"cutover.toml:2:17: admin.token.env: this environment variable is not set here");
 }
 
 #[test]
@@ -136,6 +136,57 @@ system_prompt = "sk-prompt text"
 "#;
     let debug = format!("{:?}", good(text));
     assert!(!debug.contains("sk-") && !debug.contains("sk_"), "{debug}");
+}
+
+#[test]
+fn no_message_repeats_what_stands_where_a_secret_may_have_been_pasted() {
+    const SECRET: &str = "gsk_0123456789";
+    let upstream = "[upstreams.o]\nprovider = \"vllm\"\n";
+    for text in [
+        format!("[admin]\ntoken = \"{SECRET}\""),
+        format!("[admin]\ntoken = {{ env = \"{SECRET}\" }}"),
+        format!("[admin]\ntoken = {{ env = \"{SECRET}\", file = \"{SECRET}\" }}"),
+        format!("[admin]\ntoken = [\"{SECRET}\"]"),
+        format!("{upstream}key = \"{SECRET}\""),
+        format!("{upstream}key = {{ env = \"{SECRET}-\" }}"),
+        format!("{upstream}key = {SECRET}"),
+        format!("{upstream}headers = {{ authorization = \"Bearer {SECRET}\" }}"),
+        format!("{upstream}headers = {{ x-key = \"{SECRET}é\" }}"),
+        format!("{upstream}headers = \"{SECRET}\""),
+        format!("{upstream}base_url = \"https://user:{SECRET}@host/v1\""),
+        format!("{upstream}base_url = \"https://host/v1?key={SECRET}\""),
+        format!("{upstream}instances = [\"{SECRET}\"]"),
+    ] {
+        let said = match check(&text, "cutover.toml", &|_| None) {
+            Ok(checked) => lines(&checked.warnings),
+            Err(problems) => lines(&problems),
+        };
+        assert!(!said.is_empty() && !said.contains(SECRET), "{text}\n{said}");
+    }
+}
+
+#[test]
+fn a_large_broken_file_is_reported_in_reasonable_time_and_length() {
+    let mut text = String::from("[upstreams.e]\nprovider = \"embedded\"\n");
+    for at in 0..9_000 {
+        let use_case =
+            format!("[use_cases.u{at}]\nmatch.model = \"m\"\nbaseline = \"b{at}\"\nx = 1\n");
+        text.push_str(&use_case);
+    }
+    let problems = read(&text).expect_err("nothing in it is right");
+    assert!((100..=1_000).contains(&problems.len()));
+}
+
+#[test]
+fn many_warnings_do_not_hide_a_mistake() {
+    let mut text =
+        String::from("[server]\nkeys = \"off\"\n[upstreams.e]\nprovider = \"embedded\"\n");
+    for at in 0..1_500 {
+        text += &["[variants.unused-", &at.to_string(), "]\nupstream = \"e\"\n"].concat();
+    }
+    assert!(read(&text).is_ok());
+    text.push_str("[use_cases.u]\nmatch.key = \"k\"\nbaseline = \"unused-1\"\n");
+    assert_eq!(read(&text).expect_err("no key can match").len(), 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cutover_units::WeightBp;
 use toml::de::DeValue;
 
-use crate::fields::{Kind, quoted};
+use crate::fields::Kind;
 use crate::problem::did_you_mean;
 use crate::quantity::{parse_duration, parse_price, parse_size, print_duration, print_size};
 use crate::reader::{Value, found};
@@ -162,34 +162,6 @@ pub(crate) fn listen(value: &Value<'_>, kind: &Kind) -> Read<SocketAddr> {
 
 pub(crate) fn path(value: &Value<'_>, kind: &Kind) -> Read<PathBuf> {
     text(value, kind).map(PathBuf::from)
-}
-
-/// A list, each entry read by `one`.
-pub(crate) fn list<T>(
-    value: &Value<'_>,
-    kind: &Kind,
-    one: impl Fn(&Value<'_>, &Kind) -> Read<T>,
-) -> Read<Vec<T>> {
-    let (Some(values), Kind::List(of)) = (value.get_ref().as_array(), kind) else {
-        return Err(Wrong::kind(kind, value));
-    };
-    let read = |value: &Value<'_>| {
-        one(value, of).map_err(|wrong| Wrong { at: Some(value.span().start), ..wrong })
-    };
-    values.iter().map(read).collect()
-}
-
-/// A list of texts without repetition.
-pub(crate) fn texts(value: &Value<'_>, kind: &Kind) -> Read<Vec<String>> {
-    let texts = list(value, kind, text)?;
-    let repeated = texts
-        .iter()
-        .enumerate()
-        .find(|(at, t)| texts.get(..*at).is_some_and(|before| before.contains(t)));
-    match repeated {
-        Some((_, text)) => Err(Wrong::new(format!("{} stands twice", quoted(&[text])))),
-        None => Ok(texts),
-    }
 }
 
 /// The header's name in lower case.

@@ -61,7 +61,8 @@ fn secret(shape: &Table<'_>) -> Option<SecretRef> {
         return None;
     }
     if !optional && !shape.context.has_env(&name) {
-        shape.warn("env", format!("environment variable {name} is not set here"), None);
+        // The name is not repeated: some secrets look like one.
+        shape.warn("env", "this environment variable is not set here", None);
     }
     Some(SecretRef::Env { name, optional })
 }

@@ -46,7 +46,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let answer_limit_bytes = table.read("answer_limit", values::size);
     let event_limit_bytes = table.read("event_limit", values::size);
     let ca_file = table.read("ca_file", values::path);
-    let models = table.read("models", values::texts);
+    let models = table.read_set("models", values::text);
     let embedded = embedded(table);
 
     let provider = provider?;
@@ -160,14 +160,14 @@ fn instances(table: &Table<'_>, provider: &Provider) -> Option<Vec<BaseUrl>> {
     };
     let given = (table.given("base_url").is_some(), table.given("instances").is_some());
     let single = table.read("base_url", one);
-    let several = table.read("instances", |value, kind| values::list(value, kind, one));
+    let several = table.read_set("instances", one);
     match given {
         (true, true) => {
             table.wrong("instances", "give either base_url or instances, not both", None);
             None
         }
         (true, false) => single.map(|url| vec![url]),
-        (false, true) => several.filter(|urls| is_good_list(table, urls)),
+        (false, true) => several.filter(|urls| is_good_count(table, urls.len())),
         (false, false) => {
             let Some(address) = provider.default_base else {
                 table.missing("base_url");
@@ -178,14 +178,11 @@ fn instances(table: &Table<'_>, provider: &Provider) -> Option<Vec<BaseUrl>> {
     }
 }
 
-fn is_good_list(table: &Table<'_>, urls: &[BaseUrl]) -> bool {
-    let repeated =
-        urls.iter().enumerate().find(|(at, url)| urls.get(..*at).is_some_and(|b| b.contains(url)));
-    let message = match repeated {
-        Some((_, url)) => format!("{:?} stands twice", url.to_string()),
-        None if urls.is_empty() => "expected at least one URL".to_owned(),
-        None if urls.len() > INSTANCES_MAX => format!("expected at most {INSTANCES_MAX} URLs"),
-        None => return true,
+fn is_good_count(table: &Table<'_>, count: usize) -> bool {
+    let message = match count {
+        0 => "expected at least one URL".to_owned(),
+        1..=INSTANCES_MAX => return true,
+        _ => format!("expected at most {INSTANCES_MAX} URLs"),
     };
     table.wrong("instances", message, None);
     false

@@ -1,5 +1,7 @@
 //! `[use_cases.NAME]`.
 
+use std::collections::HashMap;
+
 use cutover_units::{UseCaseName, WeightBp};
 
 use crate::checked::{ClientKeys, Match, Smoothing, Unit, UseCase};
@@ -23,8 +25,8 @@ pub(crate) fn read(entry: &NamedTable<'_>, variants: &Names<'_>, keys: Keys) -> 
     let candidate_given = table.given("candidate").is_some();
     let candidate = if candidate_given { variants.reference(table, "candidate") } else { None };
     let weight = table.read("weight", values::percent);
-    let pilot = table.read("pilot", values::texts);
-    let excluded = table.read("excluded", values::texts);
+    let pilot = table.read_set("pilot", values::text);
+    let excluded = table.read_set("excluded", values::text);
     let salt = table.read("salt", values::text);
     let failover = table.read("failover", values::boolean);
     let priority_hint = table.read("priority_hint", values::boolean);
@@ -130,11 +132,11 @@ pub(crate) fn note_same_match(tables: &[NamedTable<'_>], use_cases: &[Option<Use
     let mut read: Vec<_> =
         tables.iter().zip(use_cases).filter_map(|(t, u)| Some((t, u.as_ref()?))).collect();
     read.sort_by_key(|(entry, _)| entry.table.at());
-    for (position, (entry, use_case)) in read.iter().enumerate() {
-        let before = read.iter().take(position);
-        let same = before.map(|(_, other)| other).find(|other| other.matches == use_case.matches);
-        if let Some(other) = same {
-            let message = format!("use case {} has the same conditions", other.name);
+    let mut first = HashMap::new();
+    for (entry, use_case) in read {
+        let other = *first.entry(&use_case.matches).or_insert(&use_case.name);
+        if *other != use_case.name {
+            let message = format!("use case {other} has the same conditions");
             entry.table.conflict("match", message, None);
         }
     }
