@@ -176,6 +176,31 @@ fn an_empty_matcher_swallows_nothing() {
     assert_eq!(Request::default().decide(&on).0, None);
 }
 
+#[test]
+fn deciding_allocates_nothing() {
+    let on = snapshot((0..50).map(|n| use_case(&format!("a{n}"), "50%")).collect());
+    let header = |name: &str| match name {
+        "x-use-case" => Some("a49"),
+        "x-customer" => Some("carl"),
+        _ => None,
+    };
+    let ask = Ask {
+        model: "m",
+        user: None,
+        header: &header,
+        metadata: &|_| None,
+        caller: Caller::default(),
+        use_case: None,
+        priority: None,
+        request_id: "req_1",
+    };
+    let counted = allocation_counter::measure(|| {
+        let decision = std::hint::black_box(on.decide(std::hint::black_box(&ask)));
+        assert_eq!(decision.use_case.map(|at| at.0), Some(49));
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
 proptest! {
     #[test]
     fn legs_are_distinct_and_end_at_the_baseline(
