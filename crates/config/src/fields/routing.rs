@@ -104,7 +104,7 @@ pub(crate) static UPSTREAM: Section = Section {
         words(
             "model",
             Text,
-            "\"smollm2-135m\" for provider embedded",
+            "\"smollm2-135m-instruct\" for provider embedded",
             "Provider embedded only: a known model's name, or the path of a GGUF file.",
         ),
         words(

@@ -259,6 +259,8 @@ pub(crate) fn keep_alive(value: &Value<'_>, kind: &Kind) -> Result<KeepAlive, Wr
         return Ok(KeepAlive::Forever);
     }
     match parse_duration(text) {
+        // Ollama counts seconds; half of one would become none, which unloads at once.
+        Ok(duration) if duration.subsec_nanos() != 0 => Err(Wrong::new("expected whole seconds")),
         Ok(duration) if duration <= KEPT_MAX => Ok(KeepAlive::For(duration)),
         Ok(_) => Err(Wrong {
             hint: Some("write \"forever\"".to_owned()),

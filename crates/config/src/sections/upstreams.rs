@@ -11,7 +11,7 @@ use crate::sections::{Keys, shapes};
 use crate::values::{self, Wrong};
 
 /// Model of the embedded engine unless the file names one.
-const EMBEDDED_MODEL: &str = "smollm2-135m";
+const EMBEDDED_MODEL: &str = "smollm2-135m-instruct";
 
 /// Most instances of one upstream.
 const INSTANCES_MAX: usize = 256;

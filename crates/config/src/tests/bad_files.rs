@@ -169,6 +169,7 @@ fn variants() {
             "[variants.a]\nupstream = \"cloud\"\nmodel = \"m\"\nollama = { num_ctx = 10, keep_alive = 5, thikn = true }",
             "[variants.a]\nupstream = \"gpus\"\nmodel = \"m\"\nollama = { keep_alive = \"5m\", think = true }",
             "[variants.a]\nupstream = \"gpus\"\nmodel = \"m\"\nollama = { keep_alive = \"9000 d\" }",
+            "[variants.a]\nupstream = \"gpus\"\nmodel = \"m\"\nollama = { keep_alive = \"500 ms\" }",
             "[variants.a]\nupstream = \"cloud\"\nmodel = \"m\"\nprice = { input_usd_per_mtok = \"$1\" }",
             "[variants.a]\nupstream = \"cloud\"\nmodel = \"m\"\nprice = { input_usd_per_mtok = -1, output_usd_per_mtok = 1e3 }",
         ]),
