@@ -144,6 +144,11 @@ pub(crate) fn response(failure: &Failure, attempts: u32) -> Response<Out> {
     response
 }
 
+/// The event for a failure in a stream whose head has been sent.
+pub(crate) fn event(failure: &Failure) -> Bytes {
+    cutover_wire::stream::error_event(&failure.fault)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,7 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cutover_telemetry::events;
 use cutover_upstream::Body;
-use cutover_wire::stream::{Tap, error_event};
+use cutover_wire::stream::Tap;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, Sleep};
@@ -33,7 +33,7 @@ use crate::attempt::{Opened, Started, cut_off};
 use crate::body::Aborted;
 use crate::exchange::{Exchange, micros};
 use crate::pacing::{self, Pacer};
-use crate::rescue::Failure;
+use crate::rescue::{self, Failure};
 
 /// What keeps proxies and clients from giving up on a silent stream.
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
@@ -241,7 +241,7 @@ impl Relay {
     }
 
     fn fail(&mut self, failure: &Failure, interrupted: bool) {
-        self.ready.push_back(error_event(&failure.fault));
+        self.ready.push_back(rescue::event(failure));
         let Some(exchange) = &mut self.exchange else { return };
         exchange.trail.code = Some(failure.fault.code);
         exchange.trail.interrupted = interrupted;
