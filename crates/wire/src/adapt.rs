@@ -10,6 +10,7 @@ use cutover_units::Code;
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::head::{Head, Key};
+use crate::openai::embeddings::Encoding;
 use crate::providers::{Act, Dialect, Provider, Rule};
 use crate::target::{Target, Unsupported};
 
@@ -68,8 +69,10 @@ pub struct ReplyPlan {
     /// Whether the upstream was asked for another model than the client named: "no such model" is then
     /// the operator's fault.
     pub renamed: bool,
-    /// Bytes of prompt text, for telling a truncated prompt from its token count.
+    /// Bytes of prompt text, for telling a truncated prompt from its token count. 0 if not counted.
     pub prompt_bytes: u64,
+    /// How an embedding's vectors shall be written, where we write them.
+    pub encoding: Encoding,
 }
 
 /// A request ready to be sent.
@@ -107,6 +110,7 @@ pub fn adapt(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fau
     }
     match target.provider.dialect {
         Dialect::OpenAi => same_dialect(head, body, target),
+        Dialect::Ollama => crate::ollama::convert(head, body, target),
     }
 }
 
@@ -121,6 +125,7 @@ pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
         max_tokens: head.max_tokens,
         renamed: target.model.as_ref().is_some_and(|m| *m != head.model),
         prompt_bytes: 0,
+        encoding: Encoding::default(),
     }
 }
 
@@ -170,6 +175,7 @@ fn apply_rules(
             continue;
         }
         match rule.act {
+            Act::Carry => {}
             Act::Rename(name) => rename(index, name, head, edits),
             Act::Guided(name) => {
                 guided.push(format!("\"{name}\":{raw}"));
@@ -197,7 +203,7 @@ fn apply_rules(
 }
 
 /// Tools where the model is known to have none.
-fn tools_rule(key: Key, target: &Target) -> Option<&'static Rule> {
+pub(crate) fn tools_rule(key: Key, target: &Target) -> Option<&'static Rule> {
     const NO_TOOLS: &str = "the model has no tool support";
     static RULES: [Rule; 3] = [
         Rule::new(Key::Tools, Act::Refuse, NO_TOOLS).neutral(&["[]"]),
@@ -258,6 +264,9 @@ fn ask_for_usage(head: &Head, edits: &mut Edits<'_>) {
     edits.set(Key::StreamOptions, &text);
 }
 
+pub(crate) const NO_SYSTEM_MESSAGE: &str =
+    "this endpoint continues a prompt and has no system message";
+
 fn apply_settings(head: &Head, target: &Target, edits: &mut Edits<'_>, losses: &mut Vec<Loss>) {
     let settings = &target.settings;
     if head.endpoint == Endpoint::Embeddings {
@@ -278,8 +287,7 @@ fn apply_settings(head: &Head, target: &Target, edits: &mut Edits<'_>, losses: &
         edits.set_default(key, &value.to_string());
     }
     if settings.system_prompt.is_some() && head.endpoint == Endpoint::Completions {
-        const WHY: &str = "this endpoint continues a prompt and has no system message";
-        losses.push(dropped("variant.system_prompt", WHY));
+        losses.push(dropped("variant.system_prompt", NO_SYSTEM_MESSAGE));
     }
 }
 

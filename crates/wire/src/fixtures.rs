@@ -56,6 +56,7 @@ pub(crate) fn plan(provider: &str, endpoint: Endpoint) -> ReplyPlan {
         max_tokens: None,
         renamed: false,
         prompt_bytes: 0,
+        encoding: crate::openai::embeddings::Encoding::Float,
     }
 }
 

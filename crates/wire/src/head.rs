@@ -141,6 +141,17 @@ impl Head {
         part.and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
     }
 
+    /// A member's name as the client meant it, known or not.
+    pub(crate) fn member_name(&self, body: &Bytes, index: usize) -> String {
+        let before = index.checked_sub(1).and_then(|i| self.members.get(i));
+        let start = before.map_or(0, |m| m.value.end);
+        let end = self.members.get(index).map_or(start, |m| m.value.start);
+        let text = self.text(body, &(start..end));
+        let literal = text.find('"').and_then(|at| text.get(at..)).unwrap_or_default();
+        let literal = literal.trim_end().trim_end_matches(':').trim_end();
+        serde_json::from_str(literal).unwrap_or_default()
+    }
+
     fn decode(mut self, text: &str) -> Result<Self, Fault> {
         let prompt = Key::prompt_of(self.endpoint);
         let mut prompt_seen = false;

@@ -18,6 +18,7 @@ mod fixtures;
 pub mod head;
 mod json;
 mod mint;
+mod ollama;
 pub mod openai;
 pub mod providers;
 pub mod reply;

@@ -15,6 +15,8 @@ use crate::head::Key;
 pub enum Dialect {
     /// The client's own: bytes are passed on, edited by range.
     OpenAi,
+    /// Ollama's native API: requests and answers are converted.
+    Ollama,
 }
 
 /// How a key is shown to the upstream.
@@ -37,13 +39,17 @@ pub enum Act {
     Refuse,
     /// Dropped and reported in either mode: a wish about service, not about the answer.
     Drop,
+    /// Converted into the engine's own form. For dialects that are converted, where a field without a
+    /// rule cannot be sent.
+    Carry,
     /// Becomes this member of `structured_outputs`.
     Guided(&'static str),
     /// Never sent to anyone: refused in strict mode, dropped and reported in lenient mode.
     Forbid,
 }
 
-/// What becomes of one field at one provider. A field without a rule is sent as it is.
+/// What becomes of one field at one provider. In the client's own dialect, a field without a rule is
+/// sent as it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     /// The field.

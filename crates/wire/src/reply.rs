@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::adapt::ReplyPlan;
 use crate::mint::Mint;
+use crate::ollama;
 use crate::providers::Dialect;
 use crate::usage::{Finish, Usage};
 
@@ -65,6 +66,7 @@ pub fn read_reply(
         200..=299 if html => Err(UpstreamFault::unreadable("it is a web page, not JSON")),
         200..=299 => match plan.provider.dialect {
             Dialect::OpenAi => openai::read(plan, mint, received.body),
+            Dialect::Ollama => ollama::answer::read(plan, mint, &received.body),
         },
         status => Err(of_answer(plan, status, &received.body)),
     };

@@ -19,6 +19,7 @@ use cutover_units::Code;
 use crate::adapt::ReplyPlan;
 use crate::errors::{self, Fault};
 use crate::mint::Mint;
+use crate::ollama::lines::Lines;
 use crate::openai::DONE;
 use crate::providers::Dialect;
 use crate::reply::{FaultClass, UpstreamFault};
@@ -29,7 +30,7 @@ mod sink;
 pub mod split;
 
 use events::Events;
-use sink::Sink;
+pub(crate) use sink::Sink;
 use split::{Framing, Splitter};
 
 /// Bounds on what an upstream may make us hold.
@@ -85,6 +86,7 @@ pub struct Tap {
 #[derive(Debug)]
 enum Reader {
     OpenAi(Events),
+    Ollama(Lines),
 }
 
 impl Tap {
@@ -92,6 +94,7 @@ impl Tap {
     pub fn new(plan: ReplyPlan, mint: Mint, limits: Limits) -> Self {
         let (framing, reader) = match plan.provider.dialect {
             Dialect::OpenAi => (Framing::Events, Reader::OpenAi(Events::default())),
+            Dialect::Ollama => (Framing::Lines, Reader::Ollama(Lines::default())),
         };
         Self {
             context: Context { plan, mint, seen: Seen::default() },
@@ -190,6 +193,7 @@ impl Tap {
         for range in records {
             let step = match &mut self.reader {
                 Reader::OpenAi(events) => events.event(&mut self.context, range.clone(), &mut sink),
+                Reader::Ollama(lines) => lines.line(&mut self.context, range.clone(), &mut sink),
             };
             match step {
                 Ok(Step::Open) => {}

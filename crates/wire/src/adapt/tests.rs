@@ -103,7 +103,9 @@ fn a_client_cannot_choose_the_upstream() {
     for provider in crate::PROVIDERS {
         for rule in crate::providers::NEVER_FORWARDED {
             let name = rule.key.name();
-            let body = format!(r#"{{"{name}":"http://evil","model":"m","messages":[]}}"#);
+            let body = format!(
+                r#"{{"{name}":"http://evil","model":"m","messages":[{{"role":"user","content":"x"}}]}}"#
+            );
             let strict = Target::untouched(provider);
             assert_eq!(send(&body, &strict).unwrap_err().param.as_deref(), Some(name));
             let lenient = Target { unsupported: Unsupported::Lenient, ..strict };

@@ -6,6 +6,7 @@ use crate::head::Key;
 
 const CHAT: &[Endpoint] = &[Endpoint::ChatCompletions];
 const COMPLETIONS: &[Endpoint] = &[Endpoint::Completions];
+const GENERATING: &[Endpoint] = &[Endpoint::ChatCompletions, Endpoint::Completions];
 const EMBEDDINGS: &[Endpoint] = &[Endpoint::Embeddings];
 
 const IGNORED: &str = "the engine accepts the field and ignores it";
@@ -97,10 +98,25 @@ pub(super) static LLAMACPP: Provider = Provider {
           counts one choice; cutover estimates the others.",
 };
 
-/// Ollama.
+const CONVERTED: &str = "converted";
+const OURS: &str = "read by cutover; it has no meaning for the answer";
+const NO_FIELD: &str = "Ollama has no such field";
+const NO_FORCING: &str = "Ollama cannot force or forbid a call";
+const ONE_CHOICE: &str = "Ollama gives one choice";
+const RELOADS: &str = "set by the operator only: a change makes Ollama load the model anew";
+
+const fn carry(key: Key) -> Rule {
+    Rule::new(key, Act::Carry, CONVERTED)
+}
+
+const fn ours(key: Key) -> Rule {
+    Rule::new(key, Act::Carry, OURS)
+}
+
+/// Ollama over its native API. Seen with 0.33.
 pub(super) static OLLAMA: Provider = Provider {
     name: "ollama",
-    dialect: Dialect::OpenAi,
+    dialect: Dialect::Ollama,
     default_base: Some("http://127.0.0.1:11434"),
     key_env: None,
     auth: Auth::OptionalBearer,
@@ -114,13 +130,53 @@ pub(super) static OLLAMA: Provider = Provider {
         client_faults_as_500: true,
     },
     rules: engine_rules![
-        Rule::new(Key::MaxCompletionTokens, Act::Rename("max_tokens"), IGNORED).at(CHAT),
-        Rule::new(Key::N, Act::Refuse, IGNORED).neutral(&["1"]),
-        Rule::new(Key::ToolChoice, Act::Refuse, IGNORED).at(CHAT).neutral(&[r#""auto""#]),
-        Rule::new(Key::LogitBias, Act::Refuse, IGNORED).neutral(&["{}"]),
-        Rule::new(Key::ParallelToolCalls, Act::Refuse, IGNORED).at(CHAT).neutral(&["true"]),
+        carry(Key::Model),
+        carry(Key::Messages).at(CHAT),
+        carry(Key::Prompt).at(COMPLETIONS),
+        carry(Key::Input).at(EMBEDDINGS),
+        carry(Key::Stream),
+        carry(Key::StreamOptions),
+        ours(Key::User),
+        ours(Key::SafetyIdentifier),
+        ours(Key::PromptCacheKey),
+        ours(Key::Metadata),
+        carry(Key::MaxTokens).at(GENERATING),
+        carry(Key::MaxCompletionTokens).at(CHAT),
+        carry(Key::Temperature).at(GENERATING),
+        carry(Key::TopP).at(GENERATING),
+        carry(Key::FrequencyPenalty).at(GENERATING),
+        carry(Key::PresencePenalty).at(GENERATING),
+        carry(Key::Seed).at(GENERATING),
+        carry(Key::Stop).at(GENERATING),
+        carry(Key::Logprobs).at(GENERATING),
+        carry(Key::TopLogprobs).at(CHAT),
+        carry(Key::ResponseFormat).at(CHAT),
+        carry(Key::Tools).at(CHAT),
+        carry(Key::ReasoningEffort).at(CHAT),
+        carry(Key::Suffix).at(COMPLETIONS),
+        carry(Key::EncodingFormat).at(EMBEDDINGS),
+        carry(Key::Dimensions).at(EMBEDDINGS),
+        carry(Key::TopK).at(GENERATING),
+        carry(Key::MinP).at(GENERATING),
+        carry(Key::RepetitionPenalty).at(GENERATING),
+        carry(Key::RepeatPenalty).at(GENERATING),
+        Rule::new(Key::N, Act::Refuse, ONE_CHOICE).neutral(&["1"]),
+        Rule::new(Key::BestOf, Act::Refuse, ONE_CHOICE).at(COMPLETIONS).neutral(&["1"]),
+        Rule::new(Key::Echo, Act::Refuse, NO_FIELD).at(COMPLETIONS).neutral(&["false"]),
+        Rule::new(Key::LogitBias, Act::Refuse, NO_FIELD).neutral(&["{}"]),
+        Rule::new(Key::ToolChoice, Act::Refuse, NO_FORCING)
+            .at(CHAT)
+            .neutral(&[r#""auto""#, r#""none""#]),
+        Rule::new(Key::ParallelToolCalls, Act::Refuse, NO_FORCING).at(CHAT).neutral(&["true"]),
+        Rule::new(Key::Options, Act::Refuse, RELOADS),
+        Rule::new(Key::NumCtx, Act::Refuse, RELOADS),
+        Rule::new(Key::KeepAlive, Act::Refuse, RELOADS),
     ],
-    doc: "Ollama.",
+    doc: "Ollama over its native API. `max_completion_tokens`, `response_format`, `reasoning_effort`, \
+          tools and images (base64 only) are converted; `temperature` and `top_p` default to 1 as in \
+          the OpenAI dialect; a prompt that does not fit is an error unless the variant lets Ollama \
+          truncate; `/v1/completions` continues the prompt as it stands, without the chat template, \
+          unless the variant says otherwise.",
 };
 
 const SMALL: &str = "the embedded engine does not do this";

@@ -28,7 +28,8 @@ static LOGPROBS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"log
 /// Reads events; remembers the upstream's names.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    names: Option<Names>,
+    // Boxed: two searchers are large, and other readers have none.
+    names: Option<Box<Names>>,
 }
 
 /// An event and where it lies in its frame.
@@ -179,10 +180,10 @@ impl Events {
     }
 }
 
-fn learn(mint: &Mint, text: &str, answer: &Answer<'_>) -> Option<Names> {
+fn learn(mint: &Mint, text: &str, answer: &Answer<'_>) -> Option<Box<Names>> {
     let id = Name::learn(text, "id", answer.id?.get(), &mint.id)?;
     let model = Name::learn(text, "model", answer.model?.get(), &mint.model)?;
-    Some(Names { id, model })
+    Some(Box::new(Names { id, model }))
 }
 
 /// Whether an event holds more than content: then it is parsed.

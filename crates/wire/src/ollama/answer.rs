@@ -1,0 +1,222 @@
+//! Whole answers: from Ollama's form to the client's.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::adapt::ReplyPlan;
+use crate::endpoint::Endpoint;
+use crate::mint::Mint;
+use crate::openai::chat::{self, CallOut, CallOutFunction, Logprobs, TokenLogprob};
+use crate::openai::embeddings::{Encoding, Response, Vector};
+use crate::openai::{completions, write};
+use crate::reply::{Reply, UpstreamFault, of_value, openai};
+use crate::usage::{Finish, Usage};
+
+/// An answer of `/api/chat` or `/api/generate`, or one line of its stream.
+#[derive(Deserialize)]
+pub(super) struct Part {
+    #[serde(default)]
+    pub(super) model: Option<String>,
+    #[serde(default)]
+    pub(super) message: Option<Said>,
+    #[serde(default)]
+    response: Option<String>,
+    #[serde(default)]
+    thinking: Option<String>,
+    #[serde(default)]
+    pub(super) done: bool,
+    #[serde(default)]
+    done_reason: Option<String>,
+    #[serde(default)]
+    prompt_eval_count: Option<u64>,
+    #[serde(default)]
+    eval_count: Option<u64>,
+    #[serde(default)]
+    pub(super) logprobs: Option<Vec<TokenLogprob>>,
+    #[serde(default)]
+    error: Option<serde_json::Value>,
+}
+
+/// What the model said.
+#[derive(Deserialize)]
+pub(super) struct Said {
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default)]
+    thinking: Option<String>,
+    #[serde(default)]
+    tool_calls: Option<Vec<Call>>,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    #[serde(default)]
+    id: Option<String>,
+    function: Function,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    name: String,
+    #[serde(default)]
+    arguments: Option<Box<RawValue>>,
+}
+
+impl Part {
+    /// Reads an answer or line; an error in it is an upstream failure.
+    pub(super) fn read(plan: &ReplyPlan, text: &[u8]) -> Result<Self, UpstreamFault> {
+        let part: Self = serde_json::from_slice(text)
+            .map_err(|_| UpstreamFault::unreadable("it is not an answer of Ollama's"))?;
+        match &part.error {
+            Some(error) => Err(of_value(plan, error)),
+            None => Ok(part),
+        }
+    }
+
+    /// The text, of either endpoint.
+    pub(super) fn text(&mut self) -> String {
+        let said = self.message.as_mut().and_then(|said| said.content.take());
+        said.or_else(|| self.response.take()).unwrap_or_default()
+    }
+
+    /// The reasoning, of either endpoint.
+    pub(super) fn thinking(&mut self) -> Option<String> {
+        let said = self.message.as_mut().and_then(|said| said.thinking.take());
+        said.or_else(|| self.thinking.take()).filter(|text| !text.is_empty())
+    }
+
+    /// The tool calls in the client's form. Ids are made from the answer's own, numbered from `from`,
+    /// where Ollama gives none.
+    pub(super) fn calls(&mut self, mint: &Mint, from: u32) -> Vec<CallOut> {
+        let calls = self.message.as_mut().and_then(|said| said.tool_calls.take());
+        let numbered = calls.unwrap_or_default().into_iter().zip(from..);
+        let suffix = mint.id.rsplit('-').next().unwrap_or_default();
+        numbered
+            .map(|(call, index)| CallOut {
+                index: Some(index),
+                id: call
+                    .id
+                    .filter(|id| !id.is_empty())
+                    .unwrap_or_else(|| format!("call_{suffix}_{index}")),
+                kind: "function",
+                function: CallOutFunction {
+                    name: call.function.name,
+                    arguments: call
+                        .function
+                        .arguments
+                        .map_or_else(|| "{}".to_owned(), |raw| raw.get().to_owned()),
+                },
+            })
+            .collect()
+    }
+
+    /// Why it ended. `load` and `unload` answer a request without a prompt.
+    pub(super) fn finish(&self, called: bool) -> Finish {
+        match self.done_reason.as_deref() {
+            _ if called => Finish::ToolCalls,
+            Some("length") => Finish::Length,
+            _ => Finish::Stop,
+        }
+    }
+
+    /// The tokens used. Older versions leave the prompt's count out if it was cached: it is then
+    /// estimated, as is the answer's by its chunks.
+    pub(super) fn usage(&self, plan: &ReplyPlan, chunks: u64) -> Usage {
+        const BYTES_PER_TOKEN: u64 = 4;
+        let prompt = self.prompt_eval_count.unwrap_or(plan.prompt_bytes / BYTES_PER_TOKEN);
+        let estimated = self.prompt_eval_count.is_none() || self.eval_count.is_none();
+        Usage { estimated, ..Usage::new(prompt, self.eval_count.unwrap_or(chunks)) }
+    }
+}
+
+/// The mint with the upstream's model name, if the client shall see that.
+pub(super) fn named(plan: &ReplyPlan, mint: &Mint, model: Option<&str>) -> Mint {
+    match model {
+        Some(model) if !plan.mint => Mint { model: model.into(), ..mint.clone() },
+        _ => mint.clone(),
+    }
+}
+
+/// Converts a whole answer.
+pub(crate) fn read(plan: &ReplyPlan, mint: &Mint, body: &Bytes) -> Result<Reply, UpstreamFault> {
+    if plan.endpoint == Endpoint::Embeddings {
+        return embeddings(plan, mint, body);
+    }
+    let mut part = Part::read(plan, body)?;
+    if !part.done {
+        return Err(UpstreamFault::unreadable("the answer is not complete"));
+    }
+    let mint = named(plan, mint, part.model.as_deref());
+    let text = part.text();
+    let usage = part.usage(plan, 0);
+    let (body, finish) = if plan.endpoint == Endpoint::Completions {
+        let finish = part.finish(false);
+        let logprobs = part.logprobs.map(|list| completions::Logprobs::from_chat(&list, 0).0);
+        let choice = completions::Choice { text, index: 0, logprobs, finish_reason: Some(finish) };
+        (write(&completions::Completion::new(&mint, vec![choice], Some(usage))), finish)
+    } else {
+        let mut calls = part.calls(&mint, 0);
+        for call in &mut calls {
+            call.index = None;
+        }
+        let finish = part.finish(!calls.is_empty());
+        let message = chat::Answer {
+            // Beside tool calls the text is null, as the vendor has it.
+            content: (calls.is_empty() || !text.is_empty()).then_some(text),
+            reasoning_content: part.thinking(),
+            tool_calls: calls,
+            ..chat::Answer::text("")
+        };
+        let logprobs = part.logprobs.map(Logprobs::new);
+        let choice = chat::Choice { index: 0, message, logprobs, finish_reason: finish };
+        (write(&chat::Completion::new(&mint, vec![choice], Some(usage))), finish)
+    };
+    let prompt_truncated = openai::truncated(plan, Some(&usage));
+    Ok(Reply { body, usage: Some(usage), finish: Some(finish), prompt_truncated })
+}
+
+fn embeddings(plan: &ReplyPlan, mint: &Mint, body: &[u8]) -> Result<Reply, UpstreamFault> {
+    #[derive(Deserialize)]
+    struct Wire {
+        #[serde(default)]
+        model: Option<String>,
+        #[serde(default)]
+        embeddings: Vec<Box<RawValue>>,
+        #[serde(default)]
+        prompt_eval_count: Option<u64>,
+        #[serde(default)]
+        error: Option<serde_json::Value>,
+    }
+    let unreadable = || UpstreamFault::unreadable("it is no list of embeddings");
+    let wire: Wire = serde_json::from_slice(body).map_err(|_| unreadable())?;
+    if let Some(error) = &wire.error {
+        return Err(of_value(plan, error));
+    }
+    let vectors: Option<Vec<Vector>> =
+        wire.embeddings.into_iter().map(|raw| vector(raw, plan.encoding)).collect();
+    let vectors = vectors.filter(|all| !all.is_empty()).ok_or_else(unreadable)?;
+    let mint = named(plan, mint, wire.model.as_deref());
+    let estimate = plan.prompt_bytes / 4;
+    let prompt_tokens = wire.prompt_eval_count.unwrap_or(estimate);
+    let usage =
+        Usage { estimated: wire.prompt_eval_count.is_none(), ..Usage::new(prompt_tokens, 0) };
+    Ok(Reply {
+        body: write(&Response::new(&mint.model, vectors, prompt_tokens)),
+        usage: Some(usage),
+        finish: None,
+        prompt_truncated: openai::truncated(plan, Some(&usage)),
+    })
+}
+
+/// Numbers stay as Ollama wrote them unless base64 is wanted.
+fn vector(raw: Box<RawValue>, encoding: Encoding) -> Option<Vector> {
+    if encoding == Encoding::Float {
+        return raw.get().starts_with('[').then_some(Vector::Raw(raw));
+    }
+    let numbers: Vec<f32> = serde_json::from_str(raw.get()).ok()?;
+    Some(Vector::new(numbers, encoding))
+}
+
+#[cfg(test)]
+mod tests;

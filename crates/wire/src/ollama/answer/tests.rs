@@ -1,0 +1,398 @@
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::adapt::{Outgoing, adapt};
+use crate::fixtures::{self, exchange, mint};
+use crate::reply::{Received, read_reply};
+use crate::stream::{Limits, Tap};
+use crate::target::{OllamaSettings, Target, Think, Unsupported, VariantSettings};
+use crate::{Endpoint, FaultClass, Finish, Head, Provider, ReplyPlan, UpstreamFault, Usage};
+use cutover_units::Code;
+
+fn target() -> Target {
+    Target::untouched(Provider::by_name("ollama").unwrap())
+}
+
+fn lenient() -> Target {
+    Target { unsupported: Unsupported::Lenient, ..target() }
+}
+
+fn send(endpoint: Endpoint, body: &Value, target: &Target) -> Result<Outgoing, crate::Fault> {
+    let body = Bytes::from(body.to_string());
+    let head = Head::read(endpoint, &body)?;
+    adapt(&head, &body, target)
+}
+
+fn chat(body: &Value, target: &Target) -> Value {
+    let out = send(Endpoint::ChatCompletions, body, target).expect("accepted");
+    assert_eq!(out.path, "/api/chat");
+    serde_json::from_slice(&out.body.concat()).unwrap()
+}
+
+fn refused(body: &Value) -> (Code, String) {
+    let fault = send(Endpoint::ChatCompletions, body, &target()).expect_err("refused");
+    (fault.code, fault.param.unwrap_or_default())
+}
+
+#[test]
+fn a_plain_chat_states_the_dialects_defaults() {
+    let sent = chat(&json!({"model":"m","messages":[{"role":"user","content":"hi"}]}), &target());
+    let expected = json!({
+        "model":"m","messages":[{"role":"user","content":"hi"}],"stream":false,"truncate":false,
+        "shift":false,"options":{"temperature":1.0,"top_p":1.0}
+    });
+    assert_eq!(sent, expected);
+}
+
+#[test]
+fn options_come_from_the_request_before_the_variant() {
+    let settings = VariantSettings {
+        temperature: Some(0.3),
+        top_p: Some(0.8),
+        max_tokens: Some(99),
+        seed: Some(7),
+        ollama: OllamaSettings {
+            num_ctx: Some(8192),
+            keep_alive: Some("-1".into()),
+            think: Some(Think::Off),
+            truncate: true,
+            completions_use_template: false,
+        },
+        ..Default::default()
+    };
+    let target = Target { settings, model: Some("qwen:7b".into()), ..target() };
+    let sent = chat(
+        &json!({"model":"gpt","messages":[{"role":"user","content":"hi"}],"max_completion_tokens":5,
+            "max_tokens":6,"temperature":0,"stop":"x","frequency_penalty":0.5,"top_k":3,"stream":true}),
+        &target,
+    );
+    assert_eq!(sent["model"], "qwen:7b");
+    let options = json!({"num_ctx":8192,"temperature":0.0,"top_p":0.8,"num_predict":5,"seed":7,
+        "stop":["x"],"frequency_penalty":0.5,"top_k":3});
+    assert_eq!(sent["options"], options);
+    assert_eq!((&sent["keep_alive"], &sent["think"]), (&json!(-1), &json!(false)));
+    assert_eq!((&sent["truncate"], &sent["stream"]), (&json!(true), &json!(true)));
+}
+
+#[test]
+fn tools_and_their_results_are_converted() {
+    let body = json!({"model":"m","messages":[
+        {"role":"developer","content":"be brief"},
+        {"role":"user","content":[{"type":"text","text":"see"},{"type":"image_url","image_url":{"url":"data:image/png;base64,QUJD"}}]},
+        {"role":"assistant","content":null,"tool_calls":[
+            {"id":"c1","type":"function","function":{"name":"weather","arguments":"{\"city\": \"Paris\",\"n\":1e2}"}}]},
+        {"role":"tool","tool_call_id":"c1","content":"22 C"}],
+        "tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object"}}}],
+        "tool_choice":"auto"});
+    let out = send(Endpoint::ChatCompletions, &body, &target()).unwrap();
+    let text = String::from_utf8(out.body.concat()).unwrap();
+    assert!(text.contains(r#""arguments":{"city": "Paris","n":1e2}"#), "not re-written: {text}");
+    let sent: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(sent["messages"][0]["role"], "system");
+    assert_eq!(sent["messages"][1], json!({"role":"user","content":"see","images":["QUJD"]}));
+    assert_eq!(sent["messages"][2]["content"], "");
+    let result = json!({"role":"tool","content":"22 C","tool_name":"weather","tool_call_id":"c1"});
+    assert_eq!(sent["messages"][3], result);
+    assert_eq!(sent["tools"], body["tools"]);
+    let mut none = body;
+    none["tool_choice"] = json!("none");
+    assert!(chat(&none, &target()).get("tools").is_none());
+}
+
+#[test]
+fn forms_and_thinking_are_converted() {
+    let with = |extra: Value| {
+        let mut body = json!({"model":"m","messages":[{"role":"user","content":"hi"}]});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        body
+    };
+    let format =
+        |kind: Value| chat(&with(json!({"response_format":kind})), &target())["format"].clone();
+    assert_eq!(format(json!({"type":"text"})), Value::Null);
+    assert_eq!(format(json!({"type":"json_object"})), "json");
+    let schema = json!({"type":"object","properties":{"a":{"type":"integer"}}});
+    let named = json!({"type":"json_schema","json_schema":{"name":"n","schema":schema}});
+    assert_eq!(format(named), schema);
+    let fault = refused(&with(
+        json!({"response_format":{"type":"json_schema","json_schema":{"name":"n"}}}),
+    ));
+    assert_eq!(fault, (Code::MissingField, "response_format.json_schema.schema".into()));
+    let think =
+        |effort: &str| chat(&with(json!({"reasoning_effort":effort})), &target())["think"].clone();
+    assert_eq!(
+        (think("none"), think("low"), think("max")),
+        (json!(false), json!("low"), json!("high"))
+    );
+    assert_eq!(refused(&with(json!({"reasoning_effort":"huge"}))).0, Code::InvalidValue);
+    let logprobs = chat(&with(json!({"logprobs":true,"top_logprobs":2})), &target());
+    assert_eq!((&logprobs["logprobs"], &logprobs["top_logprobs"]), (&json!(true), &json!(2)));
+}
+
+#[test]
+fn what_ollama_would_ignore_is_refused_or_reported() {
+    let fields = json!({"n":2,"logit_bias":{"1":5},"tool_choice":"required","parallel_tool_calls":false,
+        "options":{"num_ctx":1},"keep_alive":"1h","num_ctx":5,"best_thing":1,"audio":{},"api_base":"http://x"});
+    for (field, value) in fields.as_object().unwrap() {
+        let mut body = json!({"model":"m","messages":[{"role":"user","content":"hi"}]});
+        body[field] = value.clone();
+        assert_eq!(refused(&body), (Code::UnsupportedParameter, field.clone()));
+        let out = send(Endpoint::ChatCompletions, &body, &lenient()).unwrap();
+        assert_eq!(out.losses.len(), 1);
+        assert_eq!(&out.losses[0].field, field);
+        let sent: Value = serde_json::from_slice(&out.body.concat()).unwrap();
+        assert!(field == "options" || sent.get(field).is_none());
+        assert_eq!(sent["options"], json!({"temperature":1.0,"top_p":1.0}));
+    }
+    let harmless = json!({"model":"m","messages":[{"role":"user","content":"hi"}],"n":1,"user":"u",
+        "metadata":{"a":"b"},"safety_identifier":"s","prompt_cache_key":"k","logit_bias":{},"store":false,
+        "parallel_tool_calls":true,"unheard_of":null});
+    let out = send(Endpoint::ChatCompletions, &harmless, &target()).unwrap();
+    assert!(out.losses.is_empty());
+}
+
+#[test]
+fn content_that_cannot_be_sent_names_its_place() {
+    let user = |part: Value| json!({"model":"m","messages":[{"role":"user","content":[part]}]});
+    let cases = [
+        (
+            user(json!({"type":"image_url","image_url":{"url":"https://x/y.png"}})),
+            "messages[0].content[0].image_url.url",
+        ),
+        (
+            user(json!({"type":"input_audio","input_audio":{"data":"x"}})),
+            "messages[0].content[0].input_audio",
+        ),
+        (
+            json!({"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":"[1]"}}]}]}),
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (json!({"model":"m","messages":[]}), "messages"),
+        (
+            json!({"model":"m","messages":[{"role":"user","content":"x"}],"max_tokens":0}),
+            "max_tokens",
+        ),
+        (
+            json!({"model":"m","messages":[{"role":"user","content":"x"}],"temperature":"hot"}),
+            "temperature",
+        ),
+        (
+            json!({"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"custom"}]}),
+            "tools[0].type",
+        ),
+    ];
+    for (body, param) in cases {
+        assert_eq!(refused(&body).1, param, "{body}");
+    }
+}
+
+#[test]
+fn the_system_prompt_joins_the_requests_own() {
+    let settings = VariantSettings { system_prompt: Some("S".into()), ..Default::default() };
+    let target = Target { settings, ..target() };
+    let first = |role: &str| {
+        let body = json!({"model":"m","messages":[{"role":role,"content":"x"}]});
+        chat(&body, &target)["messages"].clone()
+    };
+    assert_eq!(first("developer"), json!([{"role":"system","content":"S\n\nx"}]));
+    assert_eq!(first("user")[0], json!({"role":"system","content":"S"}));
+}
+
+#[test]
+fn completions_continue_the_prompt_as_it_stands() {
+    let complete = |extra: Value, target: &Target| {
+        let mut body = json!({"model":"m","prompt":"Once"});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        send(Endpoint::Completions, &body, target)
+    };
+    let out = complete(json!({"logprobs":0}), &target()).unwrap();
+    assert_eq!(out.path, "/api/generate");
+    let sent: Value = serde_json::from_slice(&out.body.concat()).unwrap();
+    let expected = json!({"model":"m","prompt":"Once","raw":true,"stream":false,"truncate":false,"shift":false,
+        "logprobs":true,"top_logprobs":0,"options":{"temperature":1.0,"top_p":1.0,"num_predict":16}});
+    assert_eq!(sent, expected);
+    let fill: Value = serde_json::from_slice(
+        &complete(json!({"suffix":"end"}), &target()).unwrap().body.concat(),
+    )
+    .unwrap();
+    assert_eq!((&fill["raw"], &fill["suffix"]), (&json!(false), &json!("end")));
+    for bad in [json!({"prompt":["a","b"]}), json!({"prompt":[1]}), json!({"prompt":""})] {
+        assert_eq!(complete(bad, &lenient()).unwrap_err().param.as_deref(), Some("prompt"));
+    }
+    assert_eq!(
+        complete(json!({"echo":true}), &target()).unwrap_err().param.as_deref(),
+        Some("echo")
+    );
+    assert_eq!(
+        complete(json!({"prompt":["a","b"]}), &target()).unwrap_err().param.as_deref(),
+        Some("prompt")
+    );
+}
+
+#[test]
+fn embeddings_are_refused_rather_than_truncated() {
+    let body = json!({"model":"m","input":["a","b"],"encoding_format":"base64","dimensions":8});
+    let out = send(Endpoint::Embeddings, &body, &target()).unwrap();
+    assert_eq!(out.path, "/api/embed");
+    let sent: Value = serde_json::from_slice(&out.body.concat()).unwrap();
+    assert_eq!(sent, json!({"model":"m","input":["a","b"],"truncate":false,"dimensions":8}));
+    let answer = Bytes::from_static(br#"{"model":"m","embeddings":[[1.0,-2.5],[0,1e-3]],"total_duration":1,"prompt_eval_count":4}"#);
+    let reply = read_reply(&out.reply, &mint(), Received::new(200, answer.clone())).unwrap();
+    let value: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(value["data"][0]["embedding"], "AACAPwAAIMA=");
+    assert_eq!(value["usage"], json!({"prompt_tokens":4,"total_tokens":4}));
+    let float = ReplyPlan { encoding: crate::openai::embeddings::Encoding::Float, ..out.reply };
+    let reply = read_reply(&float, &mint(), Received::new(200, answer)).unwrap();
+    assert!(
+        std::str::from_utf8(&reply.body).unwrap().contains("[0,1e-3]"),
+        "numbers stay as written"
+    );
+}
+
+fn plan(endpoint: Endpoint) -> ReplyPlan {
+    ReplyPlan { mint: true, ..fixtures::plan("ollama", endpoint) }
+}
+
+#[test]
+fn captured_answers_are_converted() {
+    let read = |name: &str, endpoint| {
+        let reply =
+            read_reply(&plan(endpoint), &mint(), Received::new(200, exchange("ollama", name).body));
+        serde_json::from_slice::<Value>(&reply.unwrap().body).unwrap()
+    };
+    let chat = read("ctx2", Endpoint::ChatCompletions);
+    let expected = json!({
+        "id":"chatcmpl-ours","object":"chat.completion","created":1_800_000_000,"model":"asked-for",
+        "choices":[{"index":0,"message":{"role":"assistant","content":"\ndef find_max","refusal":null},
+            "logprobs":null,"finish_reason":"length"}],
+        "usage":{"prompt_tokens":2050,"completion_tokens":5,"total_tokens":2055}
+    });
+    assert_eq!(chat, expected);
+    let text = read("generate", Endpoint::Completions);
+    assert_eq!(text["choices"][0]["text"], "Hello.");
+    assert_eq!(
+        (&text["object"], &text["choices"][0]["finish_reason"]),
+        (&json!("text_completion"), &json!("length"))
+    );
+}
+
+#[test]
+fn a_prompt_that_ollama_cut_is_noticed() {
+    let plan = ReplyPlan { prompt_bytes: 24_000, ..plan(Endpoint::ChatCompletions) };
+    let reply =
+        read_reply(&plan, &mint(), Received::new(200, exchange("ollama", "ctx2").body)).unwrap();
+    assert!(reply.prompt_truncated);
+}
+
+#[test]
+fn tool_calls_get_ids_and_arguments_as_text() {
+    let body = Bytes::from_static(
+        br#"{"model":"m","message":{"role":"assistant","content":"","thinking":"hm","tool_calls":[
+        {"function":{"name":"f","arguments":{"a": 1}}},{"id":"x","function":{"index":1,"name":"g"}}]},
+        "done":true,"done_reason":"stop","prompt_eval_count":3,"eval_count":4}"#,
+    );
+    let reply =
+        read_reply(&plan(Endpoint::ChatCompletions), &mint(), Received::new(200, body)).unwrap();
+    assert_eq!(reply.finish, Some(Finish::ToolCalls));
+    let value: Value = serde_json::from_slice(&reply.body).unwrap();
+    let message = &value["choices"][0]["message"];
+    assert_eq!((&message["content"], &message["reasoning_content"]), (&Value::Null, &json!("hm")));
+    let calls = json!([
+        {"id":"call_ours_0","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}},
+        {"id":"x","type":"function","function":{"name":"g","arguments":"{}"}}
+    ]);
+    assert_eq!(message["tool_calls"], calls);
+}
+
+struct Got {
+    chunks: Vec<Value>,
+    text: String,
+    end: Result<(), UpstreamFault>,
+    tap: Tap,
+}
+
+fn stream(plan: &ReplyPlan, body: &Bytes, frame: usize) -> Got {
+    let mut tap = Tap::new(plan.clone(), mint(), Limits::default());
+    let mut out = vec![];
+    let mut end = Ok(());
+    let mut at = 0;
+    while at < body.len() && end.is_ok() {
+        let next = (at + frame).min(body.len());
+        end = tap.push(body.slice(at..next), &mut out);
+        at = next;
+    }
+    if end.is_ok() {
+        end = tap.finish(&mut out);
+    }
+    let text = String::from_utf8(out.concat()).unwrap();
+    let lines = text.lines().filter_map(|l| l.strip_prefix("data: ")).filter(|l| *l != "[DONE]");
+    let chunks = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
+    Got { chunks, text, end, tap }
+}
+
+#[test]
+fn a_captured_stream_becomes_the_dialects_chunks() {
+    let body = exchange("ollama", "chat-stream").body;
+    let whole = stream(&plan(Endpoint::ChatCompletions), &body, usize::MAX / 2);
+    assert!(whole.end.is_ok() && whole.tap.ended_well());
+    insta::assert_snapshot!("ollama_chat_stream", whole.text);
+    for frame in [1, 7, 100] {
+        assert_eq!(stream(&plan(Endpoint::ChatCompletions), &body, frame).text, whole.text);
+    }
+    assert_eq!(whole.tap.usage(), Some(Usage::new(15, 2)));
+    assert_eq!(whole.tap.content_chunks(), 2);
+    let quiet = ReplyPlan { include_usage: false, mint: false, ..plan(Endpoint::ChatCompletions) };
+    let quiet = stream(&quiet, &body, 64);
+    assert!(!quiet.text.contains("usage") && quiet.text.contains("\"model\":\"smollm2:135m\""));
+}
+
+#[test]
+fn a_runner_that_dies_is_a_failure_and_never_done() {
+    let got = stream(&plan(Endpoint::ChatCompletions), &exchange("ollama", "kill-api").body, 50);
+    let fault = got.end.unwrap_err();
+    assert_eq!((fault.class, fault.failover_ok), (FaultClass::Failed, false));
+    assert!(!got.text.contains("[DONE]") && got.chunks.len() > 5);
+    let cut = exchange("ollama", "chat-stream").body;
+    let got = stream(&plan(Endpoint::ChatCompletions), &cut.slice(..200), 50);
+    assert_eq!(got.end.unwrap_err().fault.code, Code::StreamInterrupted);
+}
+
+#[test]
+fn streamed_tool_calls_are_numbered_and_end_as_such() {
+    let body = Bytes::from_static(
+        b"{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]},\"done\":false}\n\
+          {\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"g\",\"arguments\":{}}}]},\"done\":false}\n\
+          {\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":1,\"eval_count\":1}\n",
+    );
+    let got = stream(&plan(Endpoint::ChatCompletions), &body, 30);
+    let calls: Vec<_> = got
+        .chunks
+        .iter()
+        .filter_map(|c| {
+            let call = c["choices"].get(0)?["delta"]["tool_calls"].get(0)?.clone();
+            Some((call["index"].clone(), call["id"].clone()))
+        })
+        .collect();
+    assert_eq!(calls, [(json!(0), json!("call_ours_0")), (json!(1), json!("call_ours_1"))]);
+    assert_eq!(got.tap.finish_reason(), Some(Finish::ToolCalls));
+}
+
+#[test]
+fn missing_counts_are_estimated_and_said_to_be() {
+    let plan = ReplyPlan { prompt_bytes: 40, ..plan(Endpoint::Completions) };
+    let body = Bytes::from_static(
+        b"{\"model\":\"m\",\"response\":\"a\",\"done\":false,\"logprobs\":[{\"token\":\"a\",\"logprob\":-1}]}\n{\"model\":\"m\",\"response\":\"b\",\"done\":false,\"logprobs\":[{\"token\":\"b\",\"logprob\":-1}]}\n{\"model\":\"m\",\"response\":\"\",\"done\":true}",
+    );
+    let got = stream(&plan, &body, 1_000);
+    assert!(got.end.is_ok());
+    assert_eq!(got.tap.usage(), Some(Usage { estimated: true, ..Usage::new(10, 2) }));
+    assert_eq!(got.chunks[1]["choices"][0]["logprobs"]["text_offset"], json!([1]));
+    assert_eq!(got.chunks[2]["choices"][0]["finish_reason"], "stop");
+}
+
+#[test]
+fn a_nested_error_in_a_200_is_read() {
+    let text = r#"{"error":"{\"error\":{\"code\":400,\"message\":\"request (4653 tokens) exceeds the available context size (4096 tokens), try increasing it\",\"type\":\"exceed_context_size_error\"}}"}"#;
+    let received = Received::new(200, Bytes::from(text));
+    let fault = read_reply(&plan(Endpoint::ChatCompletions), &mint(), received).unwrap_err();
+    assert_eq!(fault.fault.code, Code::ContextLengthExceeded);
+}

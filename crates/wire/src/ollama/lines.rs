@@ -1,0 +1,120 @@
+//! Streams: from lines of NDJSON to events of the client's dialect.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::answer::{Part, named};
+use crate::adapt::ReplyPlan;
+use crate::endpoint::Endpoint;
+use crate::mint::Mint;
+use crate::openai::chat::{Chunk, ChunkChoice, Delta, Logprobs};
+use crate::openai::{DONE, completions, event};
+use crate::reply::{UpstreamFault, openai};
+use crate::stream::{Context, Sink, Step};
+use crate::usage::{Finish, Usage};
+
+/// Reads lines and writes chunks.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// Our names, once the first line has told the model's.
+    mint: Option<Mint>,
+    calls: u32,
+    /// Characters of text so far: offsets of log-probabilities count on.
+    offset: u64,
+}
+
+impl Lines {
+    /// Reads one line and puts its events.
+    pub(crate) fn line(
+        &mut self,
+        context: &mut Context,
+        range: Range<usize>,
+        sink: &mut Sink<'_>,
+    ) -> Result<Step, UpstreamFault> {
+        let text = sink.part(range).trim_ascii();
+        if text.is_empty() {
+            return Ok(Step::Open);
+        }
+        let mut part = Part::read(&context.plan, text)?;
+        let chat = context.plan.endpoint != Endpoint::Completions;
+        let first = self.mint.is_none();
+        let mint = self
+            .mint
+            .get_or_insert_with(|| named(&context.plan, &context.mint, part.model.as_deref()))
+            .clone();
+        if first && chat {
+            sink.write(&event(&Chunk::of(&mint, ChunkChoice::delta(Delta::role()))));
+        }
+        let said = if chat {
+            self.chat_chunk(&mut part, &mint, sink)
+        } else {
+            self.text_chunk(&mut part, &mint, sink)
+        };
+        if said {
+            context.seen.first_content = true;
+            context.seen.content_chunks += 1;
+        }
+        if !part.done {
+            return Ok(Step::Open);
+        }
+        let Context { plan, seen, .. } = context;
+        let finish = part.finish(self.calls > 0);
+        let usage = part.usage(plan, seen.content_chunks);
+        seen.finish = Some(finish);
+        seen.usage = Some(usage);
+        seen.prompt_truncated = openai::truncated(plan, Some(&usage));
+        for last in closing(plan, &mint, finish, usage) {
+            sink.write(&last);
+        }
+        Ok(Step::Ended)
+    }
+
+    fn chat_chunk(&mut self, part: &mut Part, mint: &Mint, sink: &mut Sink<'_>) -> bool {
+        let content = Some(part.text()).filter(|text| !text.is_empty());
+        let reasoning_content = part.thinking();
+        let tool_calls = part.calls(mint, self.calls);
+        self.calls += u32::try_from(tool_calls.len()).unwrap_or(0);
+        if content.is_none() && reasoning_content.is_none() && tool_calls.is_empty() {
+            return false;
+        }
+        let logprobs = part.logprobs.take().map(Logprobs::new);
+        let delta = Delta { role: None, content, reasoning_content, tool_calls };
+        let choice = ChunkChoice { logprobs, ..ChunkChoice::delta(delta) };
+        sink.write(&event(&Chunk::of(mint, choice)));
+        true
+    }
+
+    fn text_chunk(&mut self, part: &mut Part, mint: &Mint, sink: &mut Sink<'_>) -> bool {
+        let text = part.text();
+        if text.is_empty() {
+            return false;
+        }
+        let logprobs = part.logprobs.take().map(|list| {
+            let (legacy, next) = completions::Logprobs::from_chat(&list, self.offset);
+            self.offset = next;
+            legacy
+        });
+        let choice = completions::Choice { text, index: 0, logprobs, finish_reason: None };
+        sink.write(&event(&completions::Completion::new(mint, vec![choice], None)));
+        true
+    }
+}
+
+/// The events that end a stream: the finish, the usage if it is wanted, `[DONE]`.
+fn closing(plan: &ReplyPlan, mint: &Mint, finish: Finish, usage: Usage) -> Vec<Bytes> {
+    let (last, counts) = if plan.endpoint == Endpoint::Completions {
+        let (text, logprobs) = (String::new(), None);
+        let last = completions::Choice { text, index: 0, logprobs, finish_reason: Some(finish) };
+        (
+            event(&completions::Completion::new(mint, vec![last], None)),
+            event(&completions::Completion::new(mint, vec![], Some(usage))),
+        )
+    } else {
+        (
+            event(&Chunk::of(mint, ChunkChoice::finish(finish))),
+            event(&Chunk::usage(mint, Some(usage))),
+        )
+    };
+    if plan.include_usage { vec![last, counts, DONE] } else { vec![last, DONE] }
+}

@@ -1,0 +1,167 @@
+//! Messages: content parts become text and images, arguments become objects, tool results get the
+//! name of the tool they answer.
+
+use std::collections::HashMap;
+
+use cutover_units::Code;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::adapt::{Loss, LossAction};
+use crate::errors::Fault;
+use crate::openai::chat::{self, Role};
+use crate::openai::content::{Content, Part};
+
+/// A message in Ollama's form.
+#[derive(Serialize)]
+pub(super) struct Message {
+    role: &'static str,
+    content: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Call>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Call {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    function: Function,
+}
+
+#[derive(Serialize)]
+struct Function {
+    name: String,
+    arguments: Box<RawValue>,
+}
+
+/// Converted messages.
+pub(super) struct Converted {
+    pub(super) messages: Vec<Message>,
+    pub(super) losses: Vec<Loss>,
+    /// Bytes of text in all of them.
+    pub(super) text_bytes: u64,
+}
+
+/// Converts a conversation, with the variant's system prompt before it.
+pub(super) fn convert(
+    list: Vec<chat::Message>,
+    system_prompt: Option<&str>,
+) -> Result<Converted, Fault> {
+    const NO_NAMES: &str = "Ollama's messages carry no participant's name";
+    let mut names = HashMap::new();
+    let mut converted =
+        Converted { messages: Vec::with_capacity(list.len() + 1), losses: vec![], text_bytes: 0 };
+    let mut named = false;
+    for (index, message) in list.into_iter().enumerate() {
+        let is_tool = matches!(message.role, Role::Tool | Role::Function);
+        named |= message.name.is_some() && !is_tool;
+        let message = one(message, index, &mut names)?;
+        converted.messages.push(message);
+    }
+    if named {
+        let field = "messages[].name".to_owned();
+        converted.losses.push(Loss { field, action: LossAction::Dropped, why: NO_NAMES });
+    }
+    if let Some(prompt) = system_prompt {
+        put_first(prompt, &mut converted.messages);
+    }
+    converted.text_bytes = converted.messages.iter().map(|m| m.content.len() as u64).sum();
+    Ok(converted)
+}
+
+fn put_first(prompt: &str, messages: &mut Vec<Message>) {
+    match messages.first_mut().filter(|m| m.role == "system") {
+        // Many templates take one system message only.
+        Some(first) => first.content = format!("{prompt}\n\n{}", first.content),
+        None => messages.insert(0, Message::of("system", prompt.to_owned())),
+    }
+}
+
+impl Message {
+    fn of(role: &'static str, content: String) -> Self {
+        Self {
+            role,
+            content,
+            thinking: None,
+            images: Vec::new(),
+            tool_calls: Vec::new(),
+            tool_name: None,
+            tool_call_id: None,
+        }
+    }
+}
+
+fn one(
+    message: chat::Message,
+    index: usize,
+    names: &mut HashMap<String, String>,
+) -> Result<Message, Fault> {
+    let role = match message.role {
+        Role::System | Role::Developer => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool | Role::Function => "tool",
+    };
+    let content = message.content.unwrap_or(Content::Text(String::new()));
+    let mut out = Message::of(role, content.text().into_owned());
+    if let Content::Parts(parts) = &content {
+        out.images = images(parts, index)?;
+    }
+    out.thinking = message.reasoning_content;
+    for (position, call) in message.tool_calls.unwrap_or_default().into_iter().enumerate() {
+        let param = format!("messages[{index}].tool_calls[{position}].function.arguments");
+        let arguments = arguments(&call.function.arguments, &param)?;
+        if let Some(id) = &call.id {
+            names.insert(id.clone(), call.function.name.clone());
+        }
+        let function = Function { name: call.function.name, arguments };
+        out.tool_calls.push(Call { id: call.id, function });
+    }
+    if role == "tool" {
+        let called = message.tool_call_id.as_ref().and_then(|id| names.get(id).cloned());
+        out.tool_name = message.name.or(called);
+        out.tool_call_id = message.tool_call_id;
+    }
+    Ok(out)
+}
+
+/// Arguments are a text that holds an object; the object is passed on as it was written.
+fn arguments(text: &str, param: &str) -> Result<Box<RawValue>, Fault> {
+    let text = if text.trim().is_empty() { "{}" } else { text };
+    let raw: Option<Box<RawValue>> = serde_json::from_str(text).ok();
+    raw.filter(|raw| raw.get().starts_with('{')).ok_or_else(|| {
+        Fault::of(Code::InvalidValue, param, format!("'{param}' must hold a JSON object"))
+    })
+}
+
+fn images(parts: &[Part], index: usize) -> Result<Vec<String>, Fault> {
+    let mut images = Vec::new();
+    for (position, part) in parts.iter().enumerate() {
+        match part {
+            Part::Text { .. } | Part::Refusal { .. } => {}
+            Part::ImageUrl { image_url } => {
+                let data = image_url.url.strip_prefix("data:");
+                let data = data.and_then(|rest| rest.split_once(";base64,"));
+                let Some((_, base64)) = data else {
+                    let param = format!("messages[{index}].content[{position}].image_url.url");
+                    let why = "Ollama takes images as base64 data URLs only";
+                    return Err(Fault::unsupported(&param, why));
+                };
+                images.push(base64.to_owned());
+            }
+            Part::InputAudio { .. } | Part::File { .. } => {
+                let param = format!("messages[{index}].content[{position}].{}", part.kind());
+                return Err(Fault::unsupported(&param, "Ollama takes text and images only"));
+            }
+        }
+    }
+    Ok(images)
+}
