@@ -2,6 +2,7 @@
 
 mod docs;
 mod floors;
+mod modules;
 mod packages;
 mod sizes;
 mod source;
@@ -77,6 +78,16 @@ pub(crate) const RULES: &[Rule] = &[
         check: source::tests_do_not_sleep,
     },
     Rule {
+        name: "orphans",
+        what: "every Rust file is declared by another",
+        check: modules::every_file_is_declared,
+    },
+    Rule {
+        name: "reasons",
+        what: "every #[expect] says why",
+        check: modules::expectations_have_reasons,
+    },
+    Rule {
         name: "module-docs",
         what: "every lib.rs and main.rs begins with what it is for",
         check: docs::crates_say_what_they_are,
@@ -85,6 +96,11 @@ pub(crate) const RULES: &[Rule] = &[
         name: "links",
         what: "every relative link in a document leads to a file and a heading",
         check: docs::links_resolve,
+    },
+    Rule {
+        name: "commands",
+        what: "every cutover command in a shell block of a document is in the CLI reference",
+        check: docs::commands_exist,
     },
     Rule {
         name: "papers",

@@ -50,6 +50,48 @@ pub(crate) fn links_resolve(repo: &Repo, report: &mut Report) {
     }
 }
 
+/// The reference of commands, printed from the command line itself.
+const COMMANDS: &str = "docs/reference/cli.md";
+
+/// A command in a shell block that the reference does not have fails in a newcomer's first minute.
+pub(crate) fn commands_exist(repo: &Repo, report: &mut Report) {
+    let reference = repo.file(COMMANDS).map_or("", |f| f.text.as_str());
+    for file in repo.with_extension("md").filter(|f| f.path != COMMANDS) {
+        for (n, line) in shell(file) {
+            let Some(words) = line.trim().strip_prefix("cutover ") else { continue };
+            let words: Vec<&str> = words.split_whitespace().take_while(|w| *w != "#").collect();
+            let verb = words.first().copied().unwrap_or_default();
+            if !has_word(reference, &format!("cutover {verb}")) {
+                report.add(&file.path, n, format!("cutover {verb}: not in {COMMANDS}"));
+            }
+            for flag in words.iter().filter(|w| w.starts_with("--")) {
+                let flag = flag.split('=').next().unwrap_or_default();
+                if !has_word(reference, flag) {
+                    report.add(&file.path, n, format!("{flag}: not in {COMMANDS}"));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a text holds a word that does not go on.
+fn has_word(text: &str, word: &str) -> bool {
+    let goes_on = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    text.match_indices(word).any(|(at, _)| !text[at + word.len()..].starts_with(goes_on))
+}
+
+/// The lines of shell blocks.
+fn shell(file: &File) -> impl Iterator<Item = (usize, &str)> {
+    let mut inside = false;
+    file.lines().filter(move |(_, line)| {
+        if line.trim_start().starts_with("```") {
+            inside = line.trim() == "```sh";
+            return false;
+        }
+        inside
+    })
+}
+
 /// The lines outside fenced code.
 fn prose(file: &File) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
@@ -144,6 +186,14 @@ mod tests {
     fn a_crate_without_a_word_is_found() {
         let files = [("crates/a/src/lib.rs", "mod x;\n"), ("crates/b/src/lib.rs", "//! B.\n")];
         assert_eq!(found(crates_say_what_they_are, &files), ["crates/a/src/lib.rs:1"]);
+    }
+
+    #[test]
+    fn a_command_or_flag_that_does_not_exist_is_found() {
+        let text = "```sh\ncutover serve --config x  # --not-a-flag\ncutover server\ncutover serve --conf\n\
+                    ```\ncutover prose\n```toml\ncutover = 1\n```\n";
+        let files = [("README.md", text), (COMMANDS, "## `cutover serve`\n`--config FILE`\n")];
+        assert_eq!(found(commands_exist, &files), ["README.md:3", "README.md:4"]);
     }
 
     #[test]
