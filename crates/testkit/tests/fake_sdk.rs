@@ -11,6 +11,7 @@ fn options(fake: &Fake) -> Options {
         .with("tools_forced", true)
         .with("schema", true)
         .with("logprobs", true)
+        .with("choices", true)
         .with("markers", true)
         .with("keys", true)
         .with("context_bytes", 40_000)
@@ -51,8 +52,9 @@ fn python_finds_the_known_limits_of_vllm_and_ollama() {
     }
     if let Some(outcomes) = python(Persona::Ollama) {
         outcomes.assert_only_fail(&[
-            // No such field: neither refused nor obeyed.
+            // No such fields: neither refused nor obeyed.
             "chat_max_completion_tokens",
+            "chat_two_choices",
             "tools_forced",
             // A prompt that is too long is cut without a word.
             "error_context",

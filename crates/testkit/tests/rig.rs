@@ -8,6 +8,7 @@ use cutover_testkit::rig::{self, LlamaOptions, LlamaServer, Unavailable};
 fn options(base_url: &str) -> Options {
     Options::new(base_url, "sk-right", "llama")
         .with("logprobs", true)
+        .with("choices", true)
         .with("keys", true)
         .with("context_bytes", 80_000)
 }
@@ -27,8 +28,13 @@ fn the_llama_fake_fails_the_probes_that_the_real_server_fails() {
     let faked = probes::run_python(&options(&fake.base_url())).unwrap();
     assert_eq!(real.failed(), faked.failed(), "real: {real:#?}\nfake: {faked:#?}");
     assert_eq!(real.skipped(), faked.skipped());
-    // It puts usage on the finish chunk of a completion stream, asked or not.
-    real.assert_only_fail(&["completions_stream", "completions_stream_usage"]);
+    real.assert_only_fail(&[
+        // It counts the tokens of one choice, whatever n is.
+        "chat_two_choices",
+        // It puts usage on the finish chunk of a completion stream, asked or not.
+        "completions_stream",
+        "completions_stream_usage",
+    ]);
 }
 
 #[test]
