@@ -5,7 +5,7 @@
 //! both tested with it). No weight stems from anybody's model, so the file carries no foreign
 //! licence. Two kinds:
 //!
-//! - [`write`]: the text is noise, broken UTF-8 and early ends included: a free fuzz of every stream
+//! - [`write()`]: the text is noise, broken UTF-8 and early ends included: a free fuzz of every stream
 //!   splitter behind it. llama.cpp's server answers some such outputs with a 500 ("does not match the
 //!   expected peg-native format"), so a test that wants a 200 takes the other kind.
 //! - [`write_readable`]: printable ASCII only, never an end token, so every answer runs to its limit
@@ -47,7 +47,7 @@ pub fn write(path: &Path, seed: u64) -> io::Result<()> {
     write_whole(path, &bytes(seed))
 }
 
-/// Like [`write`], for the kind that produces printable ASCII until its token limit.
+/// Like [`write()`], for the kind that produces printable ASCII until its token limit.
 pub fn write_readable(path: &Path, seed: u64) -> io::Result<()> {
     write_whole(path, &assemble(&tensors(seed, Text::Readable)))
 }

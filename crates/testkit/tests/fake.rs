@@ -86,6 +86,22 @@ fn ollama_speaks_its_own_dialect_and_truncates_without_a_word() {
     );
 }
 
+#[test]
+fn a_thinking_model_thinks_aloud_unless_told_not_to() {
+    let mut setup = Setup::new(Persona::Ollama);
+    setup.thinking = true;
+    let fake = Fake::start_with(setup);
+    let ask = |more: Value| {
+        let mut body = json!({"model": "fake-model", "stream": false,
+            "messages": [{"role": "user", "content": "hi"}]});
+        body["think"] = more;
+        exchange(&fake.base_url(), "POST /api/chat", &[], body.to_string()).unwrap().json()
+    };
+    assert_eq!(ask(Value::Null)["message"]["thinking"], "The user says something.");
+    assert_eq!(ask(json!("low"))["message"]["content"], "Hello from ollama, how can I help?");
+    assert_eq!(ask(json!(false))["message"]["thinking"], Value::Null);
+}
+
 #[tokio::test]
 async fn a_cold_ollama_keeps_a_short_queue_and_refuses_the_rest() {
     let gate = Gate::new();

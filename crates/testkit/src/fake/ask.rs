@@ -19,6 +19,8 @@ pub(super) struct Ask {
     pub(super) n: usize,
     pub(super) logprobs: Option<u64>,
     pub(super) prompt_tokens: u64,
+    /// Ollama: the model thinks aloud before it answers.
+    pub(super) thinks: bool,
     max_tokens: Option<usize>,
     schema: Option<Value>,
     tools: Vec<Value>,
@@ -80,6 +82,7 @@ impl Ask {
             n: usize::try_from(n).unwrap_or(1).max(1),
             logprobs,
             prompt_tokens: count(&messages, &body["prompt"]),
+            thinks: false,
             max_tokens: modern.or(legacy).and_then(|limit| usize::try_from(limit).ok()),
             schema,
             // Ollama has no tool_choice.
@@ -108,6 +111,14 @@ impl Ask {
         if !tools.is_empty() && !setup.tools {
             return Err(Refusal::ToolsUnsupported { model: setup.first_model() });
         }
+        let thinks = match &body["think"] {
+            Value::Null => setup.thinking,
+            Value::Bool(wanted) => *wanted,
+            _ => true,
+        };
+        if thinks && !setup.thinking {
+            return Err(Refusal::ThinkingUnsupported { model: setup.first_model() });
+        }
         let schema = match body.get("format") {
             Some(Value::String(kind)) if kind == "json" => Some(json!({"type": "object"})),
             Some(schema @ Value::Object(_)) => Some(schema.clone()),
@@ -129,6 +140,7 @@ impl Ask {
                 .filter(|&wanted| wanted)
                 .map(|_| body["top_logprobs"].as_u64().unwrap_or(0)),
             prompt_tokens: truncated(prompt_tokens, num_ctx),
+            thinks,
             max_tokens: predict,
             schema,
             forced: None,

@@ -131,6 +131,9 @@ fn ollama(path: &str, moment: &Moment<'_>) -> Option<Page> {
     if setup.tools {
         capabilities.push("tools");
     }
+    if setup.thinking {
+        capabilities.push("thinking");
+    }
     Some(match path {
         "/" => page("text/plain", "Ollama is running"),
         "/api/version" => object(&json!({"version": "0.33.0"})),

@@ -74,6 +74,8 @@ pub struct Setup {
     pub context: u64,
     /// Whether the model can call tools.
     pub tools: bool,
+    /// Ollama: whether the model thinks (by itself, unless told not to).
+    pub thinking: bool,
     /// Whether embeddings are served.
     pub embeddings: bool,
     /// Ollama: requests that may wait while the model loads; more get a 503.
@@ -92,6 +94,7 @@ impl Setup {
             key: None,
             context: 4096,
             tools: true,
+            thinking: false,
             embeddings: true,
             load_queue: 512,
             load_gate: None,

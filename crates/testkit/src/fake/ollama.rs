@@ -7,6 +7,9 @@ use super::openai::Event;
 
 const CREATED: &str = "2026-11-21T08:42:10.04015733Z";
 
+/// What a thinking model says to itself.
+const THOUGHTS: [&str; 2] = ["The user ", "says something."];
+
 /// Chat or generate; they differ in where the text stands.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Verb {
@@ -27,7 +30,12 @@ pub(super) struct Voice<'a> {
 impl Voice<'_> {
     /// The answer of a request with `stream: false`.
     pub(super) fn whole(&self) -> Value {
-        let mut body = self.line(&self.answer.tokens.concat(), &self.tool_calls());
+        let text = self.answer.tokens.concat();
+        let mut body = if self.ask.thinks {
+            self.thinking(&text, &THOUGHTS.concat())
+        } else {
+            self.line(&text, &self.tool_calls())
+        };
         self.close(&mut body);
         if let Some(top) = self.ask.logprobs {
             let entries: Vec<Value> =
@@ -40,6 +48,12 @@ impl Voice<'_> {
     /// The lines of a stream.
     pub(super) fn events(&self) -> Vec<Event> {
         let mut events: Vec<Event> = Vec::new();
+        if self.ask.thinks {
+            for thought in THOUGHTS {
+                let line = self.thinking("", thought);
+                events.push(Event { data: line.to_string(), content: false });
+            }
+        }
         for token in &self.answer.tokens {
             let mut line = self.line(token, &[]);
             if let Some(top) = self.ask.logprobs {
@@ -69,6 +83,15 @@ impl Voice<'_> {
             message["tool_calls"] = json!(calls);
         }
         body["message"] = message;
+        body
+    }
+
+    fn thinking(&self, text: &str, thought: &str) -> Value {
+        let mut body = self.line(text, &[]);
+        match self.verb {
+            Verb::Chat => body["message"]["thinking"] = json!(thought),
+            Verb::Generate => body["thinking"] = json!(thought),
+        }
         body
     }
 

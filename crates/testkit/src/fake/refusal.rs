@@ -25,6 +25,9 @@ pub(super) enum Refusal {
         model: String,
     },
     ToolChoiceUnsupported,
+    ThinkingUnsupported {
+        model: String,
+    },
     EmbeddingsOff,
     NoRoute,
     BadOption {
@@ -293,6 +296,9 @@ fn ollama(refusal: &Refusal) -> Words {
         ),
         Refusal::ToolsUnsupported { model } => {
             words(400, format!("registry.ollama.ai/library/{model} does not support tools"), KIND)
+        }
+        Refusal::ThinkingUnsupported { model } => {
+            words(400, format!("\"{model}\" does not support thinking"), KIND)
         }
         Refusal::BadOption { name } => {
             words(500, format!("option \"{name}\" must be of type float32"), "api_error")
