@@ -2,7 +2,7 @@
 //!
 //! # Contract
 //! - Every metric is a row of [`TABLE`]: name, kind, unit, labels and help stand in one place, and
-//!   the reference for users ([`reference`]) is written from it.
+//!   the reference for users ([`reference()`]) is written from it.
 //! - A handle ([`Counter`], [`Gauge`], [`Histogram`]) is taken from the [`Registry`] when a snapshot
 //!   is built. Taking one locks for a map look-up; using one is an atomic add.
 //! - An event ([`events`]) is a struct; its `emit` writes the log line and counts the metric, so the
