@@ -166,16 +166,16 @@ impl Head {
                 self.est_prompt_tokens = raw.len() as u64 / BYTES_PER_TOKEN;
             }
             match member.key {
-                Key::Model => model = read::<String>(raw, "model", "a string")?,
+                Key::Model => model = words::<Arc<str>>(raw, "model")?,
                 Key::Stream => self.stream = flag(raw, "stream")?,
                 Key::StreamOptions => self.include_usage = include_usage(raw)?,
                 Key::N => self.n = read(raw, "n", "a positive integer")?.unwrap_or(1),
-                Key::User => self.user = read(raw, "user", "a string")?,
+                Key::User => self.user = words(raw, "user")?,
                 Key::SafetyIdentifier => {
-                    self.safety_identifier = read(raw, "safety_identifier", "a string")?;
+                    self.safety_identifier = words(raw, "safety_identifier")?;
                 }
                 Key::PromptCacheKey => {
-                    self.prompt_cache_key = read(raw, "prompt_cache_key", "a string")?;
+                    self.prompt_cache_key = words(raw, "prompt_cache_key")?;
                 }
                 Key::MaxTokens => tokens = read(raw, "max_tokens", "a non-negative integer")?,
                 Key::MaxCompletionTokens => {
@@ -204,7 +204,7 @@ impl Head {
         }
         // An embedding is never a stream, whatever the field says.
         self.stream &= self.endpoint != Endpoint::Embeddings;
-        self.model = model.into();
+        self.model = model;
         Ok(self)
     }
 }
@@ -261,6 +261,15 @@ fn read<T: serde::de::DeserializeOwned>(
     expected: &str,
 ) -> Result<Option<T>, Fault> {
     serde_json::from_str(raw).map_err(|_| Fault::wrong_type(param, expected))
+}
+
+/// Reads a string; one without escapes is taken from the body as it stands.
+fn words<T: for<'a> From<&'a str>>(raw: &str, param: &str) -> Result<Option<T>, Fault> {
+    let plain = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match plain.filter(|text| !text.contains('\\')) {
+        Some(text) => Ok(Some(T::from(text))),
+        None => Ok(read::<String>(raw, param, "a string")?.map(|text| T::from(&text))),
+    }
 }
 
 fn flag(raw: &str, param: &str) -> Result<bool, Fault> {

@@ -15,6 +15,8 @@ mod endpoint;
 pub mod errors;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod golden;
 pub mod head;
 mod json;
 mod mint;

@@ -216,7 +216,14 @@ impl Tap {
         result.map_err(|mut fault| {
             self.ended = true;
             self.context.seen.finish = None;
-            fault.failover_ok &= !self.context.seen.first_content;
+            if self.context.seen.first_content {
+                fault.failover_ok = false;
+                let ours = matches!(fault.class, FaultClass::Failed | FaultClass::Unreadable);
+                if ours && fault.fault.code != Code::StreamInterrupted {
+                    let message = format!("the stream broke off: {}", fault.fault.message);
+                    fault.fault = Fault::new(Code::StreamInterrupted, message);
+                }
+            }
             fault
         })
     }

@@ -24,13 +24,15 @@ pub(super) fn edit(
     let Some(messages) = head.members.iter().find(|m| m.key == Key::Messages) else {
         return Ok(());
     };
-    let text = head.text(body, &messages.value);
     let prompt = target.settings.system_prompt.as_deref();
+    let bytes = body.get(messages.value.clone()).unwrap_or_default();
+    // Most requests end here: bytes are searched, and only a hit is worth the text's UTF-8 check.
     let rename = target.provider.quirks.developer_as_system
-        && memmem::find(text.as_bytes(), b"developer").is_some();
+        && memmem::find(bytes, b"\"developer\"").is_some();
     if !rename && prompt.is_none() {
         return Ok(());
     }
+    let text = head.text(body, &messages.value);
     let place = Place { text, base: messages.value.start };
     let items: Vec<&RawValue> = json::typed_borrowed(text, "messages")?;
     let list: Vec<Message<'_>> = items.iter().map(|raw| Message::read(raw.get())).collect();

@@ -7,7 +7,7 @@ use cutover_units::Code;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::adapt::{Loss, LossAction};
+use crate::adapt::{Loss, dropped};
 use crate::errors::Fault;
 use crate::openai::chat::{self, Role};
 use crate::openai::content::{Content, Part};
@@ -56,25 +56,35 @@ pub(super) fn convert(
     system_prompt: Option<&str>,
 ) -> Result<Converted, Fault> {
     const NO_NAMES: &str = "Ollama's messages carry no participant's name";
+    const NO_DETAIL: &str = "Ollama chooses an image's resolution itself";
     let mut names = HashMap::new();
     let mut converted =
         Converted { messages: Vec::with_capacity(list.len() + 1), losses: vec![], text_bytes: 0 };
-    let mut named = false;
+    let (mut named, mut detailed) = (false, false);
     for (index, message) in list.into_iter().enumerate() {
         let is_tool = matches!(message.role, Role::Tool | Role::Function);
         named |= message.name.is_some() && !is_tool;
+        detailed |= message.content.as_ref().is_some_and(has_detail);
         let message = one(message, index, &mut names)?;
         converted.messages.push(message);
     }
     if named {
-        let field = "messages[].name".to_owned();
-        converted.losses.push(Loss { field, action: LossAction::Dropped, why: NO_NAMES });
+        converted.losses.push(dropped("messages[].name", NO_NAMES));
+    }
+    if detailed {
+        converted.losses.push(dropped("messages[].content[].image_url.detail", NO_DETAIL));
     }
     if let Some(prompt) = system_prompt {
         put_first(prompt, &mut converted.messages);
     }
     converted.text_bytes = converted.messages.iter().map(|m| m.content.len() as u64).sum();
     Ok(converted)
+}
+
+fn has_detail(content: &Content) -> bool {
+    let Content::Parts(parts) = content else { return false };
+    let asks = |detail: &Option<String>| detail.as_deref().is_some_and(|d| d != "auto");
+    parts.iter().any(|p| matches!(p, Part::ImageUrl { image_url } if asks(&image_url.detail)))
 }
 
 fn put_first(prompt: &str, messages: &mut Vec<Message>) {

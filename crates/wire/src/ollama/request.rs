@@ -335,7 +335,7 @@ impl<'a> Work<'a> {
 
     /// The tools as the client wrote them. `tool_choice: "none"` leaves them out; other choices than
     /// `auto` were refused or reported before.
-    fn tools(&self) -> Result<Option<&'a RawValue>, Fault> {
+    fn tools(&mut self) -> Result<Option<&'a RawValue>, Fault> {
         let Some(raw) = self.raw(Key::Tools) else { return Ok(None) };
         if self.head.raw(self.body, Key::ToolChoice) == Some("\"none\"") {
             return Ok(None);
@@ -345,6 +345,12 @@ impl<'a> Work<'a> {
         if let Some(index) = odd {
             let param = format!("tools[{index}].type");
             return Err(Fault::unsupported(&param, "Ollama knows function tools only"));
+        }
+        let strict =
+            |tool: &chat::Tool| tool.function.as_ref().is_some_and(|f| f.strict == Some(true));
+        if list.iter().any(strict) {
+            self.losses
+                .push(dropped("tools[].function.strict", "Ollama holds no call to its schema"));
         }
         let raw = (!list.is_empty()).then(|| serde_json::from_str(raw).ok());
         Ok(raw.flatten())

@@ -187,6 +187,9 @@ pub struct Function {
     /// Its parameters' schema, as the client wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Box<RawValue>>,
+    /// Whether arguments must fit the schema exactly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
 }
 
 /// An answer that is not a stream.

@@ -39,6 +39,26 @@ macro_rules! engine_rules {
     };
 }
 
+const VLLM_ONLY: &str = "a field of vLLM's; use response_format";
+
+/// Engines other than vLLM ignore its fields, and answer unconstrained.
+macro_rules! rules_without_guided {
+    ($($own:expr,)*) => {
+        engine_rules![
+            Rule::new(Key::GuidedJson, Act::Refuse, VLLM_ONLY),
+            Rule::new(Key::GuidedRegex, Act::Refuse, VLLM_ONLY),
+            Rule::new(Key::GuidedChoice, Act::Refuse, VLLM_ONLY),
+            Rule::new(Key::GuidedGrammar, Act::Refuse, VLLM_ONLY),
+            Rule::new(Key::GuidedJsonObject, Act::Refuse, VLLM_ONLY).neutral(&["false"]),
+            Rule::new(Key::GuidedWhitespacePattern, Act::Drop, VLLM_ONLY),
+            Rule::new(Key::GuidedDecodingBackend, Act::Drop, VLLM_ONLY),
+            Rule::new(Key::StructuredOutputs, Act::Refuse, VLLM_ONLY),
+            $($own,)*
+        ]
+    };
+}
+
+const OTHER_NAME: &str = "the engine has it under another name";
 const GUIDED: &str = "vLLM 0.12 and later take it as structured_outputs and ignore the old name";
 const GUIDED_BACKEND: &str = "the engine chooses the backend at its start";
 
@@ -66,6 +86,8 @@ pub(super) static VLLM: Provider = Provider {
         Rule::new(Key::GuidedJsonObject, Act::Guided("json_object"), GUIDED).neutral(&["false"]),
         Rule::new(Key::GuidedWhitespacePattern, Act::Guided("whitespace_pattern"), GUIDED),
         Rule::new(Key::GuidedDecodingBackend, Act::Drop, GUIDED_BACKEND),
+        Rule::new(Key::RepeatPenalty, Act::Rename("repetition_penalty"), OTHER_NAME),
+        Rule::new(Key::BestOf, Act::Refuse, IGNORED).at(COMPLETIONS).neutral(&["1"]),
     ],
     doc: "vLLM's OpenAI server. `guided_*` becomes `structured_outputs`; a `developer` message becomes \
           a `system` message; tools need `--enable-auto-tool-choice` and `--tool-call-parser`.",
@@ -87,11 +109,12 @@ pub(super) static LLAMACPP: Provider = Provider {
         new_limit_name: false,
         client_faults_as_500: true,
     },
-    rules: engine_rules![
+    rules: rules_without_guided![
         Rule::new(Key::Echo, Act::Refuse, IGNORED).at(COMPLETIONS).neutral(&["false"]),
         Rule::new(Key::BestOf, Act::Refuse, IGNORED).at(COMPLETIONS).neutral(&["1"]),
         Rule::new(Key::Suffix, Act::Refuse, IGNORED).at(COMPLETIONS).neutral(&[r#""""#]),
         Rule::new(Key::Dimensions, Act::Refuse, IGNORED).at(EMBEDDINGS),
+        Rule::new(Key::RepetitionPenalty, Act::Rename("repeat_penalty"), OTHER_NAME),
     ],
     doc: "llama.cpp's llama-server. It drops `tools` without a word if the model's template has none: \
           tell cutover so in the variant, and such requests are refused. With `n` above 1 its usage \
@@ -129,7 +152,7 @@ pub(super) static OLLAMA: Provider = Provider {
         new_limit_name: false,
         client_faults_as_500: true,
     },
-    rules: engine_rules![
+    rules: rules_without_guided![
         carry(Key::Model),
         carry(Key::Messages).at(CHAT),
         carry(Key::Prompt).at(COMPLETIONS),
@@ -197,12 +220,15 @@ pub(super) static EMBEDDED: Provider = Provider {
         new_limit_name: false,
         client_faults_as_500: false,
     },
-    rules: engine_rules![
+    rules: rules_without_guided![
         Rule::new(Key::Tools, Act::Refuse, SMALL).at(CHAT).neutral(&["[]"]),
         Rule::new(Key::ToolChoice, Act::Refuse, SMALL)
             .at(CHAT)
             .neutral(&[r#""none""#, r#""auto""#]),
-        Rule::new(Key::LogitBias, Act::Refuse, SMALL).neutral(&["{}"]),
+        Rule::new(Key::TopK, Act::Refuse, SMALL),
+        Rule::new(Key::MinP, Act::Refuse, SMALL).neutral(&["0", "0.0"]),
+        Rule::new(Key::RepetitionPenalty, Act::Refuse, SMALL).neutral(&["1", "1.0"]),
+        Rule::new(Key::RepeatPenalty, Act::Refuse, SMALL).neutral(&["1", "1.0"]),
         Rule::new(Key::ReasoningEffort, Act::Drop, SMALL).at(CHAT).neutral(&[r#""none""#]),
         Rule::new(Key::Echo, Act::Refuse, SMALL).at(COMPLETIONS).neutral(&["false"]),
         Rule::new(Key::BestOf, Act::Refuse, SMALL).at(COMPLETIONS).neutral(&["1"]),

@@ -1,0 +1,85 @@
+//! Golden tests: one full request and what each provider is sent for it; captured streams and what a
+//! client gets of them. A new provider is picked up by its row.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+
+use crate::adapt::adapt;
+use crate::fixtures::{self, exchange, mint};
+use crate::stream::{Limits, Tap};
+use crate::target::{OllamaSettings, Target, Unsupported, VariantSettings};
+use crate::{Endpoint, Head, PROVIDERS, ReplyPlan};
+
+fn full_target(provider: &'static crate::Provider) -> Target {
+    let settings = VariantSettings {
+        system_prompt: Some("You are terse.".into()),
+        top_p: Some(0.9),
+        ollama: OllamaSettings {
+            num_ctx: Some(8192),
+            keep_alive: Some("10m".into()),
+            ..OllamaSettings::default()
+        },
+        ..VariantSettings::default()
+    };
+    Target {
+        model: Some("the-variants-model".into()),
+        unsupported: Unsupported::Lenient,
+        mint: true,
+        settings,
+        ..Target::untouched(provider)
+    }
+}
+
+#[test]
+fn one_request_for_each_provider() {
+    let path = format!("{}/fixtures/chat-full.json", env!("CARGO_MANIFEST_DIR"));
+    let body = Bytes::from(std::fs::read(path).unwrap());
+    let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+    for provider in PROVIDERS {
+        let out = adapt(&head, &body, &full_target(provider)).unwrap();
+        let sent = out.body.concat();
+        let _: serde_json::Value = serde_json::from_slice(&sent).expect("valid JSON");
+        let mut text =
+            format!("POST {}\n{}\n", out.path, String::from_utf8(sent).unwrap().trim_end());
+        for loss in &out.losses {
+            let _ = write!(text, "\n{} {}: {}", loss.field, loss.action.as_str(), loss.why);
+        }
+        insta::assert_snapshot!(format!("request_{}", provider.name), text);
+    }
+}
+
+#[test]
+fn captured_streams_as_a_client_gets_them() {
+    let cases = [
+        ("llamacpp", "chat-stream"),
+        ("llamacpp", "logprobs-stream"),
+        ("llamacpp", "kill"),
+        ("vllm", "stream"),
+        ("vllm", "tools-stream"),
+        ("vllm", "kill"),
+        ("ollama", "chat-stream"),
+        ("ollama", "kill-api"),
+    ];
+    for (provider, name) in cases {
+        let plan = ReplyPlan {
+            stream: true,
+            mint: true,
+            ..fixtures::plan(provider, Endpoint::ChatCompletions)
+        };
+        let mut tap = Tap::new(plan, mint(), Limits::default());
+        let mut out = vec![];
+        let end = tap.push(exchange(provider, name).body, &mut out);
+        let end = end.and_then(|()| tap.finish(&mut out));
+        let mut text = String::from_utf8(out.concat()).unwrap();
+        match end {
+            Ok(()) => {
+                let _ = write!(text, "=> {:?} {:?}", tap.finish_reason(), tap.usage());
+            }
+            Err(fault) => {
+                let _ = write!(text, "=> {fault}");
+            }
+        }
+        insta::assert_snapshot!(format!("stream_{provider}_{name}"), text);
+    }
+}
