@@ -1,4 +1,4 @@
-//! The TLS side of an instance: always verified, roots compiled in, more roots by choice.
+//! The TLS side of an instance: always verified, with the compiled-in roots or the operator's own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,17 +27,21 @@ pub enum TlsError {
 
 /// TLS settings: cheap to clone, and sessions are resumed among all who share one.
 ///
-/// There is no switch to leave out verification: an own CA is added instead.
+/// There is no switch to leave out verification: name an own CA instead.
 #[derive(Clone)]
 pub struct Tls {
     connector: TlsConnector,
 }
 
 impl Tls {
-    /// Mozilla's roots, and those of these PEM texts beside them.
-    pub fn new(extra_ca_pem: &[&[u8]]) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        for pem in extra_ca_pem {
+    /// Trusts the roots in these PEM texts; with none given, Mozilla's roots, which are compiled in.
+    /// Whoever names an own CA for a service does not want a public one to vouch for it.
+    pub fn new(own_ca_pem: &[&[u8]]) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        if own_ca_pem.is_empty() {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        for pem in own_ca_pem {
             let mut found = false;
             for certificate in CertificateDer::pem_slice_iter(pem) {
                 roots.add(certificate.map_err(TlsError::Pem)?).map_err(TlsError::Certificate)?;
