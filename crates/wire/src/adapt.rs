@@ -164,12 +164,12 @@ fn apply_rules(
         if member.key == Key::Other {
             continue;
         }
-        let raw = edits.value(index);
         let rule = match tools_rule(member.key, target) {
             Some(rule) => Some(rule),
             None => target.provider.rule(member.key, head.endpoint),
         };
         let Some(rule) = rule else { continue };
+        let raw = edits.value(index);
         if is_neutral(rule, raw) {
             edits.remove(index);
             continue;

@@ -8,6 +8,10 @@
 //!                  failed (an `UpstreamFault`; never a [DONE])
 //! ```
 //!
+//! Not mended: chunks of `/v1/completions` carry `finish_reason: null` until the end, as the vendor's own
+//! service sends them, although the vendor's schema (and so its SDK in strict mode) forbids null there.
+//! Any other value would tell clients that the answer has ended.
+//!
 //! Success is a non-null `finish_reason`. `[DONE]` alone is none (vLLM sends it after an error), nor is
 //! a clean end of the body (Ollama's when its runner died).
 
@@ -62,6 +66,9 @@ pub(crate) struct Seen {
     pub(crate) content_chunks: u64,
     pub(crate) usage: Option<Usage>,
     pub(crate) finish: Option<Finish>,
+    /// Choices that have ended. An end of the body without `[DONE]` is success only if all have;
+    /// `[DONE]` itself is taken at its word after one, for servers that give one choice only.
+    pub(crate) ended_choices: u32,
     pub(crate) prompt_truncated: bool,
 }
 
@@ -141,7 +148,8 @@ impl Tap {
         if self.ended {
             return Ok(());
         }
-        let result = if self.context.seen.finish.is_some() {
+        let complete = self.context.seen.ended_choices >= self.context.plan.n;
+        let result = if self.context.seen.finish.is_some() && complete {
             self.ended = true;
             out.push(DONE);
             Ok(())

@@ -117,6 +117,8 @@ pub enum Finish {
     ContentFilter,
     /// The model calls a function (deprecated form).
     FunctionCall,
+    /// The upstream gave up and says so in the reason (`error`, `abort`): never a success.
+    Failed,
     /// A reason that is not in the OpenAI dialect; it was passed on as it came.
     Other,
 }
@@ -130,6 +132,7 @@ impl Finish {
             Self::ToolCalls => "tool_calls",
             Self::ContentFilter => "content_filter",
             Self::FunctionCall => "function_call",
+            Self::Failed => "error",
             Self::Other => "other",
         }
     }
@@ -142,6 +145,7 @@ impl Finish {
             "tool_calls" => Self::ToolCalls,
             "content_filter" => Self::ContentFilter,
             "function_call" => Self::FunctionCall,
+            "error" | "abort" => Self::Failed,
             _ => Self::Other,
         }
     }

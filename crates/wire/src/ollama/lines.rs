@@ -39,10 +39,11 @@ impl Lines {
         let mut part = Part::read(&context.plan, text)?;
         let chat = context.plan.endpoint != Endpoint::Completions;
         let first = self.mint.is_none();
+        // Taken out while the line is read, so that chunks borrow it; put back at the end.
         let mint = self
             .mint
-            .get_or_insert_with(|| named(&context.plan, &context.mint, part.model.as_deref()))
-            .clone();
+            .take()
+            .unwrap_or_else(|| named(&context.plan, &context.mint, part.model.as_deref()));
         if first && chat {
             sink.write(&event(&Chunk::of(&mint, ChunkChoice::delta(Delta::role()))));
         }
@@ -56,12 +57,14 @@ impl Lines {
             context.seen.content_chunks += 1;
         }
         if !part.done {
+            self.mint = Some(mint);
             return Ok(Step::Open);
         }
         let Context { plan, seen, .. } = context;
         let finish = part.finish(self.calls > 0);
         let usage = part.usage(plan, seen.content_chunks);
         seen.finish = Some(finish);
+        seen.ended_choices = 1;
         seen.usage = Some(usage);
         seen.prompt_truncated = openai::truncated(plan, Some(&usage));
         for last in closing(plan, &mint, finish, usage) {

@@ -62,6 +62,10 @@ impl UpstreamFault {
         Self::of(FaultClass::Unreadable, Fault::new(Code::BadGateway, message))
     }
 
+    pub(crate) fn failed(what: &str) -> Self {
+        Self::of(FaultClass::Failed, Fault::new(Code::BadGateway, what))
+    }
+
     fn of(class: FaultClass, fault: Fault) -> Self {
         let failover_ok = class != FaultClass::ClientFault;
         Self { fault, class, failover_ok, retry_after_ms: None }

@@ -122,6 +122,11 @@ pub(super) fn read(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Result<Reply, 
             let choices: Vec<Choice<'_>> = serde_json::from_str(raw.get())
                 .map_err(|_| UpstreamFault::unreadable("its choices have another form"))?;
             finish = choices.first().and_then(|c| c.finish_reason);
+            if choices.iter().any(|c| c.finish_reason == Some(Finish::Failed)) {
+                return Err(UpstreamFault::failed(
+                    "the upstream gave up in the middle of the answer",
+                ));
+            }
             recount(plan, &choices, &mut usage);
             legacy_logprobs(plan, text, &choices, &mut patches);
         }

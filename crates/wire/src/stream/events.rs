@@ -19,6 +19,7 @@ use crate::json;
 use crate::mint::Mint;
 use crate::reply::openai::{self, Answer, Choice, Patches};
 use crate::reply::{UpstreamFault, of_value};
+use crate::usage::Finish;
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
@@ -157,6 +158,9 @@ impl Events {
             // Ollama's last chunk when its runner has died.
             return Err(broken_off());
         }
+        if choices.iter().any(|c| c.finish_reason == Some(Finish::Failed)) {
+            return Err(broken_off());
+        }
         note(&choices, seen);
         let mut patches = Patches::new();
         if let Some(mut usage) = answer.usage() {
@@ -228,6 +232,8 @@ fn note(choices: &[Choice<'_>], seen: &mut Seen) {
     }
     if let Some(reason) = choices.iter().find_map(|c| c.finish_reason) {
         seen.finish = Some(reason);
+        let ended = choices.iter().filter(|c| c.finish_reason.is_some()).count();
+        seen.ended_choices = seen.ended_choices.saturating_add(u32::try_from(ended).unwrap_or(1));
     }
 }
 

@@ -195,6 +195,23 @@ fn an_endless_event_is_cut_off() {
 }
 
 #[test]
+fn all_choices_must_have_ended_unless_the_upstream_says_done() {
+    let chunk = |index: u8, delta: &str, finish: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":{index},\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let text = "{\"content\":\"x\"}";
+    let one = chunk(0, text, "null") + &chunk(1, text, "null") + &chunk(0, "{}", "\"stop\"");
+    let two = ReplyPlan { n: 2, ..plan("openai") };
+    assert!(run(&two, [Bytes::from(one.clone())]).end.is_err());
+    assert!(run(&two, [Bytes::from(one.clone() + "data: [DONE]\n\n")]).end.is_ok());
+    assert!(run(&two, [Bytes::from(one.clone() + &chunk(1, "{}", "\"length\""))]).end.is_ok());
+    let gave_up = one + &chunk(1, "{}", "\"error\"") + "data: [DONE]\n\n";
+    assert_eq!(run(&two, [Bytes::from(gave_up)]).end.unwrap_err().class, FaultClass::Failed);
+}
+
+#[test]
 fn completions_of_llama_server_get_the_endpoints_form() {
     let chunk = r#"data: {"choices":[{"text":", the","index":0,"logprobs":{"content":[{"id":28,"token":",","bytes":[44],"logprob":-0.5,"top_logprobs":[]}]},"finish_reason":null}],"model":"m","object":"text_completion","id":"chatcmpl-A"}"#;
     let end = r#"data: {"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"model":"m","object":"text_completion","id":"chatcmpl-A"}"#;
