@@ -17,18 +17,18 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cutover_route::{Leg, balance};
-use cutover_telemetry::events;
+use cutover_telemetry::{InFlight, events};
 use cutover_units::{Arm, Code};
 use cutover_upstream::{Body, Deadlines, Outbound, passed_response_headers};
+use cutover_wire::Fault;
 use cutover_wire::adapt::{Outgoing, adapt};
-use cutover_wire::reply::{Received, read_reply};
+use cutover_wire::reply::{Received, Reply, read_reply};
 use cutover_wire::stream::{Limits as TapLimits, Tap};
-use cutover_wire::{Fault, ReplyPlan};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::exchange::{Exchange, Tried, micros};
 use crate::live::{InstanceLane, Lane, UpstreamLane};
@@ -67,6 +67,8 @@ pub(crate) struct Opened {
     pub(crate) sent_at: Instant,
     /// The upstream's body is at its end and the tap has agreed.
     pub(crate) ended: bool,
+    /// Counts the attempt while the stream flows.
+    pub(crate) in_flight: InFlight,
 }
 
 /// Asks until an answer begins.
@@ -140,22 +142,18 @@ async fn attempt(
     instance: &InstanceLane,
     outgoing: &Outgoing,
 ) -> Result<Started, Failure> {
-    let sent_at = Instant::now();
-    let upstream = &*lane.upstream;
-    let _in_flight = instance.metrics.in_flight.enter();
+    let asking = Asking {
+        instance,
+        upstream: &lane.upstream,
+        outgoing,
+        sent_at: Instant::now(),
+        in_flight: instance.metrics.in_flight.enter(),
+    };
+    let sent_at = asking.sent_at;
     let result = if exchange.head.stream {
-        let opening = open(exchange, instance, upstream, outgoing);
-        let limit = upstream.timeouts.first_token.min(upstream.timeouts.total);
-        let late = |_| Failure::late("first_token_timeout", "the upstream sent no content in time");
-        timeout_at(sent_at + limit, opening)
-            .await
-            .map_err(late)
-            .and_then(|r| r)
-            .map(|opened| Started::Stream(Box::new(opened)))
+        asking.open(exchange).await.map(|opened| Started::Stream(Box::new(opened)))
     } else {
-        let late = |_| Failure::late("total_timeout", "the upstream did not answer in time");
-        let asking = ask(exchange, instance, upstream, outgoing);
-        timeout_at(sent_at + upstream.timeouts.total, asking).await.map_err(late).and_then(|r| r)
+        asking.whole(exchange).await
     };
     exchange.trail.upstream_us += micros(sent_at.elapsed()).0;
     if result.is_ok() {
@@ -164,113 +162,122 @@ async fn attempt(
     result
 }
 
-/// Sends a request and awaits the head of the answer.
-async fn send(
-    exchange: &Exchange,
-    instance: &InstanceLane,
-    upstream: &UpstreamLane,
-    outgoing: &Outgoing,
-) -> Result<Response<Body>, Failure> {
-    let mut headers = upstream.headers.for_client(&exchange.headers);
-    if upstream.pass_bearer
-        && let Some(bearer) = exchange.headers.get(header::AUTHORIZATION)
-    {
-        let mut bearer = bearer.clone();
-        bearer.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, bearer);
+/// One attempt at one instance. Each wait has one timer: the nearest of the deadlines that bind it.
+struct Asking<'a> {
+    instance: &'a InstanceLane,
+    upstream: &'a UpstreamLane,
+    outgoing: &'a Outgoing,
+    sent_at: Instant,
+    in_flight: InFlight,
+}
+
+impl Asking<'_> {
+    /// A request whose answer comes whole.
+    async fn whole(self, exchange: &mut Exchange) -> Result<Started, Failure> {
+        let response = self.send(exchange, self.upstream.timeouts.total).await?;
+        let headers = passed(response.headers());
+        let reply = self.reply(exchange, response).await?;
+        exchange.trail.usage = reply.usage;
+        exchange.trail.finish = reply.finish;
+        exchange.trail.prompt_truncated = reply.prompt_truncated;
+        Ok(Started::Whole { body: reply.body, headers })
     }
-    let outbound = Outbound {
-        method: Method::POST,
-        path_and_query: PathAndQuery::from_static(outgoing.path),
-        headers,
-        body: outgoing.body.clone(),
-    };
-    let deadlines =
-        Deadlines { connect: upstream.timeouts.connect, first_byte: upstream.timeouts.total };
-    let sent_at = Instant::now();
-    let response =
-        instance.instance.send(outbound, deadlines).await.map_err(|e| Failure::send(&e))?;
-    instance.metrics.first_byte.observe(micros(sent_at.elapsed()));
-    Ok(response)
-}
 
-/// A request whose answer comes whole.
-async fn ask(
-    exchange: &mut Exchange,
-    instance: &InstanceLane,
-    upstream: &UpstreamLane,
-    outgoing: &Outgoing,
-) -> Result<Started, Failure> {
-    let response = send(exchange, instance, upstream, outgoing).await?;
-    let headers = passed(response.headers());
-    let reply = whole_reply(exchange, upstream, &outgoing.reply, response).await?;
-    exchange.trail.usage = reply.usage;
-    exchange.trail.finish = reply.finish;
-    exchange.trail.prompt_truncated = reply.prompt_truncated;
-    Ok(Started::Whole { body: reply.body, headers })
-}
-
-/// Reads an answer to its end and makes sense of it.
-async fn whole_reply(
-    exchange: &Exchange,
-    upstream: &UpstreamLane,
-    plan: &ReplyPlan,
-    response: Response<Body>,
-) -> Result<cutover_wire::reply::Reply, Failure> {
-    let (parts, body) = response.into_parts();
-    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let received = Received {
-        status: parts.status.as_u16(),
-        content_type: text("content-type"),
-        retry_after: text("retry-after"),
-        retry_after_ms: text("retry-after-ms"),
-        body: collect(body, upstream).await?,
-    };
-    let status = Some(received.status);
-    read_reply(plan, &exchange.mint(), received)
-        .map_err(|fault| Failure { status, ..Failure::upstream(fault) })
-}
-
-/// A request whose answer is a stream: ready when its first content is there.
-async fn open(
-    exchange: &mut Exchange,
-    instance: &InstanceLane,
-    upstream: &UpstreamLane,
-    outgoing: &Outgoing,
-) -> Result<Opened, Failure> {
-    let sent_at = Instant::now();
-    let response = send(exchange, instance, upstream, outgoing).await?;
-    if !is_stream(&response) {
-        // Not a stream: an error to read, or an upstream that ignored `stream`.
-        whole_reply(exchange, upstream, &outgoing.reply, response).await?;
-        return Err(Failure::broken(
-            "not_a_stream",
-            "the upstream answered a stream request whole",
-        ));
+    /// A request whose answer is a stream: ready when its first content is there.
+    async fn open(self, exchange: &mut Exchange) -> Result<Opened, Failure> {
+        let timeouts = &self.upstream.timeouts;
+        let limit = timeouts.first_token.min(timeouts.total);
+        let response = self.send(exchange, limit).await?;
+        if !is_stream(&response) {
+            // Not a stream: an error to read, or an upstream that ignored `stream`.
+            self.reply(exchange, response).await?;
+            let message = "the upstream answered a stream request whole";
+            return Err(Failure::broken("not_a_stream", message));
+        }
+        let headers = passed(response.headers());
+        let limits = TapLimits { event_bytes: self.upstream.event_bytes_max };
+        let mut opened = Opened {
+            body: response.into_body(),
+            tap: Tap::new(self.outgoing.reply.clone(), exchange.mint(), limits),
+            ready: Vec::new(),
+            headers,
+            sent_at: self.sent_at,
+            ended: false,
+            in_flight: self.in_flight,
+        };
+        let first_by = self.sent_at + limit;
+        while !opened.tap.first_content_seen() && !opened.tap.ended_well() && !opened.ended {
+            opened.read_on(timeouts.idle, first_by).await?;
+        }
+        exchange.trail.first_token = Some(exchange.elapsed());
+        Ok(opened)
     }
-    let headers = passed(response.headers());
-    let limits = TapLimits { event_bytes: upstream.event_bytes_max };
-    let tap = Tap::new(outgoing.reply.clone(), exchange.mint(), limits);
-    let body = response.into_body();
-    let mut opened = Opened { body, tap, ready: Vec::new(), headers, sent_at, ended: false };
-    while !opened.tap.first_content_seen() && !opened.tap.ended_well() && !opened.ended {
-        read_on(&mut opened, upstream.timeouts.idle).await?;
+
+    /// Sends the request and awaits the head of the answer.
+    async fn send(
+        &self,
+        exchange: &Exchange,
+        first_byte: Duration,
+    ) -> Result<Response<Body>, Failure> {
+        let upstream = self.upstream;
+        let mut headers = upstream.headers.for_client(&exchange.headers);
+        if upstream.pass_bearer
+            && let Some(bearer) = exchange.headers.get(header::AUTHORIZATION)
+        {
+            let mut bearer = bearer.clone();
+            bearer.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, bearer);
+        }
+        let outbound = Outbound {
+            method: Method::POST,
+            path_and_query: PathAndQuery::from_static(self.outgoing.path),
+            headers,
+            body: self.outgoing.body.clone(),
+        };
+        let deadlines = Deadlines { connect: upstream.timeouts.connect, first_byte };
+        let sending = self.instance.instance.send(outbound, deadlines);
+        let response = sending.await.map_err(|e| Failure::send(&e))?;
+        self.instance.metrics.first_byte.observe(micros(self.sent_at.elapsed()));
+        Ok(response)
     }
-    exchange.trail.first_token = Some(exchange.elapsed());
-    Ok(opened)
+
+    /// Reads an answer to its end and makes sense of it.
+    async fn reply(&self, exchange: &Exchange, response: Response<Body>) -> Result<Reply, Failure> {
+        let (parts, body) = response.into_parts();
+        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let ends_at = self.sent_at + self.upstream.timeouts.total;
+        let received = Received {
+            status: parts.status.as_u16(),
+            content_type: text("content-type"),
+            retry_after: text("retry-after"),
+            retry_after_ms: text("retry-after-ms"),
+            body: collect(body, self.upstream, ends_at).await?,
+        };
+        let status = Some(received.status);
+        read_reply(&self.outgoing.reply, &exchange.mint(), received)
+            .map_err(|fault| Failure { status, ..Failure::upstream(fault) })
+    }
 }
 
-async fn read_on(opened: &mut Opened, idle: Duration) -> Result<(), Failure> {
-    match timeout(idle, opened.body.frame()).await {
-        Err(_) => Err(Failure::late("idle_timeout", "the upstream's stream stalled")),
-        Ok(Some(Ok(frame))) => match frame.into_data() {
-            Ok(data) => opened.tap.push(data, &mut opened.ready).map_err(Failure::upstream),
-            Err(_) => Ok(()),
-        },
-        Ok(Some(Err(_))) => Err(cut_off()),
-        Ok(None) => {
-            opened.ended = true;
-            opened.tap.finish(&mut opened.ready).map_err(Failure::upstream)
+impl Opened {
+    /// Reads one piece, before the first content.
+    async fn read_on(&mut self, idle: Duration, first_by: Instant) -> Result<(), Failure> {
+        let by = first_by.min(Instant::now() + idle);
+        match timeout_at(by, self.body.frame()).await {
+            Err(_) if by == first_by => {
+                let message = "the upstream sent no content in time";
+                Err(Failure::late("first_token_timeout", message))
+            }
+            Err(_) => Err(Failure::late("idle_timeout", "the upstream's stream stalled")),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => self.tap.push(data, &mut self.ready).map_err(Failure::upstream),
+                Err(_) => Ok(()),
+            },
+            Ok(Some(Err(_))) => Err(cut_off()),
+            Ok(None) => {
+                self.ended = true;
+                self.tap.finish(&mut self.ready).map_err(Failure::upstream)
+            }
         }
     }
 }
@@ -289,7 +296,11 @@ fn is_stream(response: &Response<Body>) -> bool {
             || content_type.starts_with(b"application/x-ndjson"))
 }
 
-async fn collect(mut body: Body, upstream: &UpstreamLane) -> Result<Bytes, Failure> {
+async fn collect(
+    mut body: Body,
+    upstream: &UpstreamLane,
+    ends_at: Instant,
+) -> Result<Bytes, Failure> {
     let too_large = || Failure::broken("answer_too_large", "the upstream's answer is too large");
     let bytes_max = upstream.answer_bytes_max;
     let announced = body.size_hint().exact().unwrap_or(0);
@@ -299,7 +310,11 @@ async fn collect(mut body: Body, upstream: &UpstreamLane) -> Result<Bytes, Failu
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
     loop {
-        let frame = match timeout(upstream.timeouts.idle, body.frame()).await {
+        let by = ends_at.min(Instant::now() + upstream.timeouts.idle);
+        let frame = match timeout_at(by, body.frame()).await {
+            Err(_) if by == ends_at => {
+                return Err(Failure::late("total_timeout", "the upstream did not answer in time"));
+            }
             Err(_) => return Err(Failure::late("idle_timeout", "the upstream's answer stalled")),
             Ok(None) => break,
             Ok(Some(Err(_))) => return Err(cut_off()),

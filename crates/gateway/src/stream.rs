@@ -22,7 +22,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cutover_telemetry::events;
+use cutover_telemetry::{InFlight, events};
 use cutover_upstream::Body;
 use cutover_wire::stream::Tap;
 use http_body::Body as _;
@@ -71,6 +71,7 @@ struct Flow {
     ends_at: Instant,
     idle: Duration,
     ended: bool,
+    _in_flight: InFlight,
 }
 
 impl std::fmt::Debug for Relay {
@@ -129,6 +130,7 @@ impl Relay {
             ends_at: opened.sent_at + timeouts.total,
             idle: timeouts.idle,
             ended: opened.ended,
+            _in_flight: opened.in_flight,
         };
         self.scratch = opened.ready;
         exchange.trail.status = 200;
