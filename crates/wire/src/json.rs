@@ -96,6 +96,10 @@ pub(crate) fn typed_borrowed<'a, T: Deserialize<'a>>(
 /// Turns a parse error into an error about a field, without quoting the client's values: they may be
 /// prompt text, and errors are logged.
 pub(crate) fn fault_of(text: &str, path: &str, error: &serde_json::Error) -> Fault {
+    if !error.is_data() && !path.is_empty() {
+        // The whole was valid: this is a number that its type cannot hold, such as 1e999.
+        return Fault::of(Code::InvalidValue, path, format!("'{path}' is out of range"));
+    }
     if !error.is_data() {
         return Fault::new(
             Code::InvalidJson,
@@ -272,6 +276,8 @@ mod tests {
         assert_eq!(check("{}").param.as_deref(), Some("list"));
         assert_eq!(check("{}").code, Code::MissingField);
         assert_eq!(check("{").code, Code::InvalidJson);
+        let large = typed::<f64>("1e999", "temperature").unwrap_err();
+        assert_eq!((large.code, large.param.as_deref()), (Code::InvalidValue, Some("temperature")));
     }
 
     proptest! {
