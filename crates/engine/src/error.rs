@@ -30,6 +30,15 @@ pub enum LoadError {
         /// Which property is not supported.
         reason: String,
     },
+    /// A converted model could not be written.
+    #[error("cannot write model file {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A worker thread could not be started.
     #[error("cannot start an engine thread")]
     Thread(#[source] std::io::Error),

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
-use candle_core::quantized::{GgmlDType, ggml_file};
+use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
 
 use crate::LoadError;
+use crate::format::WeightFormat;
 use crate::kernels::{Matrix, Precision};
 
 /// Values turned to f32 at a time, so that loading never holds a second copy of a large tensor.
@@ -23,6 +24,7 @@ pub(crate) struct Gguf {
     path: PathBuf,
     reader: BufReader<File>,
     content: Content,
+    weights: Option<WeightFormat>,
 }
 
 impl Gguf {
@@ -34,7 +36,23 @@ impl Gguf {
             path: path.to_owned(),
             reason: first_line(&e.to_string()),
         })?;
-        Ok(Self { path: path.to_owned(), reader, content })
+        Ok(Self { path: path.to_owned(), reader, content, weights: None })
+    }
+
+    /// Lets all matrices that can be held quantised be so, whatever their stored form.
+    pub(crate) fn hold_as(&mut self, weights: Option<WeightFormat>) {
+        self.weights = weights;
+    }
+
+    /// The whole header, for conversions.
+    pub(crate) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// A tensor as it is stored, for conversions.
+    pub(crate) fn tensor(&mut self, name: &str) -> Result<QTensor, LoadError> {
+        let read = self.content.tensor(&mut self.reader, name, &Device::Cpu);
+        read.map_err(|e| self.malformed(first_line(&e.to_string())))
     }
 
     /// A refusal that names this file.
@@ -141,7 +159,10 @@ impl Gguf {
                 self.malformed(format!("tensor {name} is {found:?}, expected [{rows}, {cols}]"))
             );
         }
-        let precision = held_as(info.ggml_dtype, cols);
+        let precision = match self.weights {
+            Some(w) if w.of_tensor(name).fits(cols) => w.of_tensor(name).precision(),
+            _ => held_as(info.ggml_dtype, cols),
+        };
         let mut matrix = Matrix::with_capacity(precision, rows, cols);
         self.for_each_chunk(name, cols, |chunk| matrix.push_rows(chunk))?;
         Ok(matrix)

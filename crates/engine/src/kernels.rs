@@ -8,6 +8,7 @@
 //! Invariant: a row's result does not depend on which rows are computed beside it. Reusing a cached
 //! prefix or cutting a prompt into pieces therefore never changes an answer.
 
+use candle_core::cpu::erf::erf_f32;
 use candle_core::quantized::k_quants::{BlockQ4_0, BlockQ8_0, GgmlType};
 use half::f16;
 
@@ -199,6 +200,19 @@ pub(crate) fn rms_norm(input: &[f32], weight: &[f32], eps: f32, out: &mut Vec<f3
     }
 }
 
+/// Mean and variance normalisation of each row in place, times weight, plus bias.
+pub(crate) fn layer_norm(rows: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+    for row in rows.chunks_exact_mut(weight.len()) {
+        let n = row.len() as f64;
+        let mean = narrow(row.iter().map(|x| f64::from(*x)).sum::<f64>() / n);
+        let variance = row.iter().map(|x| f64::from((x - mean) * (x - mean))).sum::<f64>() / n;
+        let scale = 1.0 / (narrow(variance) + eps).sqrt();
+        for ((x, w), b) in row.iter_mut().zip(weight).zip(bias) {
+            *x = (*x - mean) * scale * w + b;
+        }
+    }
+}
+
 /// Turns scores into probabilities in place.
 pub(crate) fn softmax(scores: &mut [f32]) {
     let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -217,6 +231,13 @@ pub(crate) fn softmax(scores: &mut [f32]) {
 pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     for (g, u) in gate.iter_mut().zip(up) {
         *g = *g / (1.0 + (-*g).exp()) * u;
+    }
+}
+
+/// The Gaussian error linear unit, exact form.
+pub(crate) fn gelu(values: &mut [f32]) {
+    for x in values {
+        *x *= 0.5 * (1.0 + erf_f32(*x * std::f32::consts::FRAC_1_SQRT_2));
     }
 }
 

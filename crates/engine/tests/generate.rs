@@ -1,5 +1,7 @@
 //! The engine on a tiny random model: no download, every property that does not need sense.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a failed test says why")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

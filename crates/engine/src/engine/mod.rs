@@ -21,7 +21,7 @@ use crate::grammar::Grammars;
 use crate::llama::Llama;
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
-use crate::{Event, GenerateRequest, LoadError, RequestError};
+use crate::{Event, GenerateRequest, LoadError, RequestError, WeightFormat};
 
 use intake::Intake;
 use slot::Queue;
@@ -36,11 +36,14 @@ pub struct EngineOptions {
     pub queue: usize,
     /// Tokens a conversation may hold, prompt and answer; none: what the model was made for.
     pub context: Option<usize>,
+    /// The format to hold the weights in; none: as stored where there is a fast kernel for it, Q8_0
+    /// otherwise.
+    pub weights: Option<WeightFormat>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { slots: 1, queue: 64, context: None }
+        Self { slots: 1, queue: 64, context: None, weights: None }
     }
 }
 
@@ -104,7 +107,7 @@ impl Engine {
     /// Loads a GGUF file and starts the threads. Takes a second of computing for a small model: call
     /// it where blocking is allowed.
     pub fn load(path: &Path, options: &EngineOptions) -> Result<Self, LoadError> {
-        let model = Arc::new(Model::load(path, options.context)?);
+        let model = Arc::new(Model::load(path, options)?);
         let queue = Arc::new(Queue::new(options.queue));
         for number in 0..options.slots.max(1) {
             slot::start(number, model.clone(), queue.clone()).map_err(LoadError::Thread)?;
@@ -137,8 +140,9 @@ impl Engine {
 }
 
 impl Model {
-    fn load(path: &Path, context: Option<usize>) -> Result<Self, LoadError> {
+    fn load(path: &Path, options: &EngineOptions) -> Result<Self, LoadError> {
         let mut file = Gguf::open(path)?;
+        file.hold_as(options.weights);
         let tokenizer = Arc::new(Tokenizer::load(&file)?);
         let template = match file.text("tokenizer.chat_template") {
             None => None,
@@ -157,7 +161,7 @@ impl Model {
         let trained_context = llama.shape().context;
         let card = ModelCard {
             name,
-            context: context.unwrap_or(trained_context).clamp(2, trained_context.max(2)),
+            context: options.context.unwrap_or(trained_context).clamp(2, trained_context.max(2)),
             trained_context,
             vocabulary: llama.shape().vocab,
             parameters: llama.parameters(),
