@@ -6,7 +6,7 @@ use crate::tidy::repo::{File, Repo};
 /// A file that nobody declares is neither compiled nor tested, and looks as if it were.
 pub(crate) fn every_file_is_declared(repo: &Repo, report: &mut Report) {
     for file in repo.with_extension("rs") {
-        let Some((module, parents)) = parents(&file.path) else { continue };
+        let Some((module, parents)) = parents(repo, &file.path) else { continue };
         let declares = |parent: &String| {
             let rust = repo.file(parent).and_then(|f| f.rust.as_ref());
             let word = format!("mod {module};");
@@ -22,7 +22,7 @@ pub(crate) fn every_file_is_declared(repo: &Repo, report: &mut Report) {
 }
 
 /// The name of a file's module and the files that may declare it. None for the roots of targets.
-fn parents(path: &str) -> Option<(&str, Vec<String>)> {
+fn parents<'a>(repo: &Repo, path: &'a str) -> Option<(&'a str, Vec<String>)> {
     let (folder, name) = path.rsplit_once('/')?;
     let (place, below) = ["/src", "/tests", "/benches", "/examples"]
         .into_iter()
@@ -42,6 +42,11 @@ fn parents(path: &str) -> Option<(&str, Vec<String>)> {
         }
         _ => (name.strip_suffix(".rs")?, folder),
     };
+    if place != "/src" && folder.ends_with(place) {
+        // Each file beside it is a target of its own and may share it.
+        let beside = |f: &&File| f.path.rsplit_once('/').is_some_and(|(of, _)| of == folder);
+        return Some((module, repo.files.iter().filter(beside).map(|f| f.path.clone()).collect()));
+    }
     let mut found = ["mod.rs", "lib.rs", "main.rs"].map(|f| format!("{folder}/{f}")).to_vec();
     found.push(format!("{folder}.rs"));
     Some((module, found))
@@ -97,7 +102,8 @@ mod tests {
             ("crates/x/src/b/inner.rs", ""),
             ("crates/x/src/lost.rs", ""),
             ("crates/x/src/bin/tool.rs", ""),
-            ("crates/x/tests/it.rs", "mod case;\n"),
+            ("crates/x/tests/common/mod.rs", ""),
+            ("crates/x/tests/it.rs", "mod case;\nmod common;\n"),
             ("crates/x/tests/it/case.rs", ""),
             ("crates/x/tests/it/lost.rs", ""),
         ];
