@@ -205,6 +205,9 @@ pub struct ExplainRequest {
     /// Its headers.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// The name of the client key it would come with.
+    #[serde(default)]
+    pub key: Option<String>,
     /// Its body.
     pub body: Box<serde_json::value::RawValue>,
 }
@@ -362,7 +365,8 @@ mod tests {
         let key = NewKey { name: "team".into(), key: "ck-secret".into() };
         assert!(!format!("{key:?}").contains("secret"));
         let body = serde_json::value::RawValue::from_string(r#"{"a":"prompt"}"#.into()).unwrap();
-        let request = ExplainRequest { path: chat_path(), headers: BTreeMap::new(), body };
+        let request =
+            ExplainRequest { path: chat_path(), headers: BTreeMap::new(), key: None, body };
         assert!(!format!("{request:?}").contains("prompt"));
     }
 }

@@ -137,14 +137,20 @@ impl Controller {
     }
 
     /// Takes the use cases of a new config file, and hands the weights they start with to `install`
-    /// while nothing else can be published.
-    pub fn adopt<T>(&self, specs: Vec<Spec>, install: impl FnOnce(&Weights) -> T) -> T {
+    /// while nothing else can be published. If that fails, the old use cases stay.
+    pub fn adopt<T, E>(
+        &self,
+        specs: Vec<Spec>,
+        install: impl FnOnce(&Weights) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut book = lock(&self.0.book);
-        book.set_specs(specs);
-        let weights = book.weights();
-        let installed = install(&weights);
+        let mut next = book.clone();
+        next.set_specs(specs);
+        let weights = next.weights();
+        let installed = install(&weights)?;
+        *book = next;
         self.show(&weights);
-        installed
+        Ok(installed)
     }
 
     /// Waits for commits in the background.

@@ -1,11 +1,12 @@
-//! The admin token's file: made at the first start, read by the CLI on the same machine.
+//! Secrets of this installation in files of their own: made at the first start, readable by their
+//! owner only. The admin token is one; the CLI on the same machine reads it, too.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The file's name in the state directory.
+/// The admin token's file in the state directory.
 pub const TOKEN_FILE: &str = "admin-token";
 
 /// Random bytes of a generated token: 256 bits, out of any guesser's reach.
@@ -18,10 +19,10 @@ pub const TOKEN_CHARS_MIN: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file could not be read or written.
-    #[error("admin token file {}", .0.display())]
+    #[error("secret file {}", .0.display())]
     File(PathBuf, #[source] io::Error),
     /// The file can be read by others on this machine.
-    #[error("admin token file {} can be read by others (mode {mode:o}): chmod 600 it", path.display())]
+    #[error("secret file {} can be read by others (mode {mode:o}): chmod 600 it", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -29,37 +30,35 @@ pub enum TokenError {
         mode: u32,
     },
     /// The file's content is too short.
-    #[error("admin token in {} is shorter than {TOKEN_CHARS_MIN} characters", .0.display())]
+    #[error("the secret in {} is shorter than {TOKEN_CHARS_MIN} characters", .0.display())]
     Short(PathBuf),
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes")]
     Random(#[source] getrandom::Error),
 }
 
-/// Reads the token in a state directory, or makes one (mode 0600) if there is none.
-pub fn read_or_create(directory: &Path) -> Result<String, TokenError> {
-    let path = directory.join(TOKEN_FILE);
-    match read(directory) {
+/// Reads the secret in a file, or makes one (mode 0600) if there is none.
+pub fn read_or_create(path: &Path) -> Result<String, TokenError> {
+    match read(path) {
         Err(TokenError::File(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
         other => return other,
     }
     let token = generate()?;
-    match write_new(&path, &token) {
+    match write_new(path, &token) {
         Ok(()) => Ok(token),
-        // Another process was faster: its token counts.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(directory),
-        Err(error) => Err(TokenError::File(path, error)),
+        // Another process was faster: its secret counts.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
+        Err(error) => Err(TokenError::File(path.to_owned(), error)),
     }
 }
 
-/// Reads the token in a state directory.
-pub fn read(directory: &Path) -> Result<String, TokenError> {
-    let path = directory.join(TOKEN_FILE);
-    let text = fs::read_to_string(&path).map_err(|e| TokenError::File(path.clone(), e))?;
-    check_mode(&path)?;
+/// Reads the secret in a file.
+pub fn read(path: &Path) -> Result<String, TokenError> {
+    let text = fs::read_to_string(path).map_err(|e| TokenError::File(path.to_owned(), e))?;
+    check_mode(path)?;
     let token = text.trim();
     if token.len() < TOKEN_CHARS_MIN {
-        return Err(TokenError::Short(path));
+        return Err(TokenError::Short(path.to_owned()));
     }
     Ok(token.to_owned())
 }
@@ -117,10 +116,11 @@ mod tests {
     #[test]
     fn a_token_is_made_once_and_then_read() {
         let folder = tempfile::tempdir().unwrap();
-        let first = read_or_create(folder.path()).unwrap();
+        let path = folder.path().join(TOKEN_FILE);
+        let first = read_or_create(&path).unwrap();
         assert_eq!(first.len(), 2 * TOKEN_BYTES);
-        assert_eq!(read_or_create(folder.path()).unwrap(), first);
-        assert_eq!(read(folder.path()).unwrap(), first);
+        assert_eq!(read_or_create(&path).unwrap(), first);
+        assert_eq!(read(&path).unwrap(), first);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
     }
 
@@ -129,18 +129,19 @@ mod tests {
     fn a_token_that_others_can_read_is_refused() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        read_or_create(folder.path()).unwrap();
         let path = folder.path().join(TOKEN_FILE);
+        read_or_create(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(read(folder.path()), Err(TokenError::Exposed { .. })));
+        assert!(matches!(read(&path), Err(TokenError::Exposed { .. })));
     }
 
     #[test]
     fn a_short_token_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        read_or_create(folder.path()).unwrap();
-        fs::write(folder.path().join(TOKEN_FILE), "abc\n").unwrap();
-        assert!(matches!(read_or_create(folder.path()), Err(TokenError::Short(_))));
+        let path = folder.path().join(TOKEN_FILE);
+        read_or_create(&path).unwrap();
+        fs::write(&path, "abc\n").unwrap();
+        assert!(matches!(read_or_create(&path), Err(TokenError::Short(_))));
     }
 }

@@ -61,8 +61,15 @@ async fn start(folder: TempDir, initial: &str) -> Rig {
         vec![spec(initial)],
     )
     .await;
-    controller.adopt(vec![spec(initial)], |weights| published.publish(weights));
+    adopt(&controller, &published, initial).unwrap();
     Rig { controller, published, store, folder }
+}
+
+fn adopt(controller: &Controller, published: &Published, initial: &str) -> Result<(), ()> {
+    controller.adopt(vec![spec(initial)], |weights| {
+        published.publish(weights);
+        Ok(())
+    })
 }
 
 impl Rig {
@@ -284,4 +291,13 @@ async fn a_rollback_among_changes_wins() {
     rig.controller.close().await;
     assert_eq!(rig.published.last(), "0%");
     assert!(rig.store.load_states().await.unwrap()[0].rolled_back);
+}
+
+#[tokio::test]
+async fn a_config_that_cannot_be_installed_leaves_the_old_use_cases() {
+    let rig = start(folder(), "10%").await;
+    assert_eq!(rig.controller.adopt(vec![spec("20%")], |_| Err::<(), _>("no")), Err("no"));
+    assert_eq!(rig.controller.statuses()[0].config_weight.to_string(), "10%");
+    adopt(&rig.controller, &rig.published, "20%").unwrap();
+    assert_eq!(rig.published.last(), "20%");
 }

@@ -1,0 +1,144 @@
+//! What would happen to a request: the same code that serves it, without sending anything.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use cutover_control::api::{
+    ExplainRequest, ExplainedBody, ExplainedLeg, ExplainedLoss, Explanation, Failure,
+};
+use cutover_gateway::{Lane, Live};
+use cutover_route::{Ask, Caller, Leg, Priority};
+use cutover_wire::{Endpoint, Fault, Head, adapt};
+
+/// The unit of a request that brings none, so that the same question has the same answer.
+const REQUEST_ID: &str = "req_explained";
+
+/// Tells what would happen to a request.
+pub(crate) fn explain(live: &Live, request: &ExplainRequest) -> Result<Explanation, Failure> {
+    let endpoint = Endpoint::from_path(&request.path).ok_or_else(|| Failure {
+        code: "not_found".to_owned(),
+        message: format!("{} is no path that a model answers", request.path),
+        hint: Some(format!("one of {}", Endpoint::ALL.map(Endpoint::path).join(", "))),
+    })?;
+    let body = Bytes::from(request.body.get().to_owned());
+    let head = Head::read(endpoint, &body).map_err(|fault| refusal(&fault))?;
+    let header = |name: &str| {
+        let found = request.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    };
+    let metadata = |name: &str| head.metadata(&body, name).map(Cow::Owned);
+    let hint = head.priority(&body);
+    let hint = header("x-cutover-priority").or(hint.as_deref());
+    let decision = live.snapshot.decide(&Ask {
+        model: &head.model,
+        user: head.safety_identifier.as_deref().or(head.user.as_deref()),
+        header: &header,
+        metadata: &metadata,
+        caller: Caller { key_name: request.key.as_deref(), use_case: None },
+        use_case: header("x-cutover-use-case"),
+        priority: hint.and_then(Priority::parse),
+        request_id: REQUEST_ID,
+    });
+    let use_case = decision.use_case.and_then(|at| live.snapshot.use_case(at));
+    Ok(Explanation {
+        use_case: use_case.map(|found| found.name.to_string()),
+        arm: decision.arm.to_string(),
+        assignment: decision.assignment.as_str().to_owned(),
+        unit: decision.unit.to_string(),
+        bucket: decision.bucket,
+        weight: use_case.map(|found| found.weight.to_string()),
+        legs: decision.legs.iter().map(|leg| explain_leg(live, *leg, (&head, &body))).collect(),
+    })
+}
+
+fn explain_leg(live: &Live, leg: Leg, request: (&Head, &Bytes)) -> ExplainedLeg {
+    let variant = live.snapshot.variants().get(usize::from(leg.variant.0));
+    let mut explained = ExplainedLeg {
+        arm: leg.arm.to_string(),
+        variant: variant.map(|v| v.name.to_string()).unwrap_or_default(),
+        upstream: variant.map(|v| v.upstream.to_string()).unwrap_or_default(),
+        provider: String::new(),
+        path: None,
+        model: None,
+        body: None,
+        losses: Vec::new(),
+        refused: None,
+    };
+    if let Some(lane) = live.lane(leg.variant) {
+        fill(&mut explained, lane, request);
+    }
+    explained
+}
+
+fn fill(explained: &mut ExplainedLeg, lane: &Lane, (head, body): (&Head, &Bytes)) {
+    lane.target.provider.name.clone_into(&mut explained.provider);
+    let outgoing = match adapt::adapt(head, body, &lane.target) {
+        Ok(outgoing) => outgoing,
+        Err(fault) => {
+            explained.refused = Some(refusal_text(&fault));
+            return;
+        }
+    };
+    explained.path = Some(outgoing.path.to_owned());
+    explained.model = Some(lane.target.model.as_deref().unwrap_or(&head.model).to_owned());
+    let unchanged = outgoing.body.len() == 1 && outgoing.body.first() == Some(body);
+    let bytes = outgoing.body.iter().map(Bytes::len).sum();
+    explained.body = Some(ExplainedBody { bytes, unchanged });
+    explained.losses = outgoing
+        .losses
+        .iter()
+        .map(|loss| ExplainedLoss {
+            field: loss.field.clone(),
+            action: loss.action.as_str().to_owned(),
+            why: loss.why.to_owned(),
+        })
+        .collect();
+}
+
+fn refusal(fault: &Fault) -> Failure {
+    let code = fault.code.name().to_owned();
+    Failure { code, message: refusal_text(fault), hint: None }
+}
+
+fn refusal_text(fault: &Fault) -> String {
+    let (status, name) = (fault.code.status(), fault.code.name());
+    match &fault.param {
+        Some(param) => format!("{status} {name} ({param}): {}", fault.message),
+        None => format!("{status} {name}: {}", fault.message),
+    }
+}
+
+/// The explanation for people.
+pub(crate) fn show(explanation: &Explanation) -> String {
+    let mut lines = Vec::new();
+    match (&explanation.use_case, &explanation.weight) {
+        (Some(use_case), Some(weight)) => {
+            lines.push(format!("use case    {use_case} (candidate's weight {weight})"));
+        }
+        _ => lines.push("use case    none matches: the default upstream takes it".to_owned()),
+    }
+    lines.push(format!("arm         {} ({})", explanation.arm, explanation.assignment));
+    if let Some(bucket) = explanation.bucket {
+        lines.push(format!("unit        {:?}, bucket {bucket} of 10000", explanation.unit));
+    }
+    for (at, leg) in explanation.legs.iter().enumerate() {
+        lines.push(String::new());
+        let ExplainedLeg { arm, variant, upstream, provider, .. } = leg;
+        lines.push(format!("attempt {}   {arm}: {variant} on {upstream} ({provider})", at + 1));
+        if let Some(refused) = &leg.refused {
+            lines.push(format!("  refused   {refused}"));
+        }
+        if let (Some(path), Some(model), Some(body)) = (&leg.path, &leg.model, &leg.body) {
+            let unchanged = if body.unchanged { "the client's own" } else { "rewritten" };
+            lines.push(format!("  asks      {path} for {model}"));
+            lines.push(format!("  body      {} bytes, {unchanged}", body.bytes));
+        }
+        for loss in &leg.losses {
+            lines.push(format!("  loses     {} ({}): {}", loss.field, loss.action, loss.why));
+        }
+    }
+    if explanation.legs.is_empty() {
+        lines.push("attempts    none: 404 model_not_found".to_owned());
+    }
+    lines.join("\n")
+}

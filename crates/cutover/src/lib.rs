@@ -1,0 +1,30 @@
+//! The command line, and the wiring of everything it starts.
+//!
+//! One file per verb in `verbs`; a verb reads its arguments, calls the floors below and writes data to
+//! stdout, talk to stderr. The only floor that uses `anyhow`, reads the environment ([`env`]), the
+//! wall clock ([`clock`]) or the operating system's signals.
+
+pub mod clock;
+pub mod env;
+
+mod banner;
+mod cli;
+mod embedded;
+mod exit;
+mod explain;
+mod fetch;
+mod files;
+mod models;
+mod operator;
+mod process;
+mod reference;
+mod server;
+mod signals;
+mod surroundings;
+mod table;
+mod term;
+mod verbs;
+
+pub use cli::main;
+pub use exit::{EXITS, Exit};
+pub use reference::cli_reference_markdown;

@@ -1,0 +1,368 @@
+//! The running process: what the admin API asks of it, and how a config file comes into force.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use cutover_config::{Checked, ClientKeys};
+use cutover_control::api::{
+    ConfigStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready, Refused, Reloaded,
+};
+use cutover_control::{Controller, Host, Publisher, Spec, Weights};
+use cutover_gateway::build::{self, Materials};
+use cutover_gateway::{Gateway, Live};
+use cutover_store::{KeyRing, Keys};
+use cutover_telemetry::{Outcome, Registry, events, families};
+use cutover_units::{Arm, UseCaseName};
+
+use crate::embedded::Engines;
+use crate::explain;
+use crate::files::Source;
+use crate::surroundings::{EngineChoice, Outside};
+use crate::{clock, env};
+
+/// What flags say instead of the config file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overruled {
+    /// `--listen`.
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// `--admin-listen`.
+    pub(crate) admin_listen: Option<std::net::SocketAddr>,
+    /// `--state-dir`.
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+impl Overruled {
+    pub(crate) fn apply(&self, checked: &mut Checked) {
+        if let Some(listen) = self.listen {
+            checked.server.listen = listen;
+        }
+        if let Some(listen) = self.admin_listen {
+            checked.admin.listen = listen;
+        }
+        if let Some(directory) = &self.state_dir {
+            checked.state.directory = Some(directory.clone());
+        }
+    }
+}
+
+/// The running process. It exists before the gateway does.
+pub(crate) struct Process {
+    source: Source,
+    overruled: Overruled,
+    engines: Engines,
+    registry: Registry,
+    gateway: OnceLock<Gateway>,
+    controller: OnceLock<Controller>,
+    /// The config the process was started with: settings that need a restart are compared with it.
+    started_with: Checked,
+    /// None: they could not be read yet.
+    ring: Mutex<Option<Ring>>,
+    status: Mutex<ConfigStatus>,
+    draining: std::sync::atomic::AtomicBool,
+}
+
+/// The client keys, and what they were made from.
+struct Ring {
+    keys: Arc<KeyRing>,
+    seen: Vec<(i64, bool)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The use cases of a config file, as the controller knows them.
+pub(crate) fn specs(checked: &Checked) -> Vec<Spec> {
+    let variant = |at: usize| checked.variants[at].name.clone();
+    let specs = checked.use_cases.iter().map(|use_case| Spec {
+        name: use_case.name.clone(),
+        baseline: variant(use_case.baseline),
+        candidate: use_case.candidate.map(variant),
+        weight: use_case.weight,
+    });
+    specs.collect()
+}
+
+/// What a process is made of.
+pub(crate) struct Parts {
+    pub(crate) source: Source,
+    pub(crate) overruled: Overruled,
+    pub(crate) checked: Checked,
+    pub(crate) engines: Engines,
+    pub(crate) registry: Registry,
+    /// The client keys; none if they could not be read.
+    pub(crate) keys: Option<Keys>,
+}
+
+impl Process {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            source: parts.source,
+            overruled: parts.overruled,
+            engines: parts.engines,
+            registry: parts.registry,
+            gateway: OnceLock::new(),
+            controller: OnceLock::new(),
+            started_with: parts.checked,
+            ring: Mutex::new(parts.keys.map(Ring::new)),
+            status: Mutex::default(),
+            draining: std::sync::atomic::AtomicBool::new(false),
+        }
+    }
+
+    /// From now on weights go to this gateway. Once.
+    pub(crate) fn set_gateway(&self, gateway: Gateway) {
+        let _ = self.gateway.set(gateway);
+    }
+
+    /// From now on reloads go through this controller. Once.
+    pub(crate) fn set_controller(&self, controller: Controller) {
+        let _ = self.controller.set(controller);
+    }
+
+    /// From now on `/ready` says no.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The embedded engines.
+    pub(crate) fn engines(&self) -> &Engines {
+        &self.engines
+    }
+
+    fn outside(&self) -> Outside {
+        Outside::new(&self.source.base, EngineChoice::Load(self.engines.clone()))
+    }
+
+    /// Builds the first picture.
+    pub(crate) fn first(&self, weights: &Weights) -> Result<Live, build::BuildError> {
+        let outside = self.outside().with_weights(weights.clone());
+        let live = self.build(&self.started_with, &outside, None)?;
+        self.note_loaded(&live.config_digest);
+        Ok(live)
+    }
+
+    fn build(
+        &self,
+        checked: &Checked,
+        outside: &Outside,
+        previous: Option<&Live>,
+    ) -> Result<Live, build::BuildError> {
+        let keys = match checked.server.keys {
+            ClientKeys::Off => None,
+            ClientKeys::Required => {
+                let ring = lock(&self.ring).as_ref().map(|ring| ring.keys.clone());
+                let why = || "the keys cannot be read from the state directory".to_owned();
+                let key = || "server.keys".to_owned();
+                Some(ring.ok_or_else(|| build::BuildError { key: key(), why: why() })?)
+            }
+        };
+        build::live(&Materials {
+            checked,
+            surroundings: outside,
+            keys,
+            registry: &self.registry,
+            previous,
+            now: clock::now(),
+        })
+    }
+
+    fn note_loaded(&self, digest: &str) {
+        *lock(&self.status) = ConfigStatus {
+            file: self.source.path.as_ref().map(|path| path.display().to_string()),
+            digest: digest.to_owned(),
+            loaded: clock::now(),
+            refused: None,
+        };
+    }
+
+    /// Reads the file and puts it into force, or says everything that is wrong with it.
+    fn take_file(&self) -> Result<Vec<String>, Vec<String>> {
+        let (Some(gateway), Some(controller)) = (self.gateway.get(), self.controller.get()) else {
+            return Err(vec!["the process is still starting".to_owned()]);
+        };
+        let text = self.source.read().map_err(|error| vec![format!("{error:#}")])?;
+        let checked = cutover_config::check(&text, &self.source.name(), &|name| env::any(name));
+        let mut checked = checked
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        self.overruled.apply(&mut checked);
+        let outside = self.outside();
+        let wrong = |error: build::BuildError| vec![error.to_string()];
+        // Twice: the first time for all that takes long, the second time with the weights that are
+        // in force then, while nobody can change them.
+        let draft = self.build(&checked, &outside, Some(&gateway.live())).map_err(wrong)?;
+        controller.adopt(specs(&checked), |weights| {
+            let outside = outside.with_weights(weights.clone());
+            let live = self.build(&checked, &outside, Some(&draft)).map_err(wrong)?;
+            let digest = live.config_digest.clone();
+            gateway.publish(live);
+            self.note_loaded(&digest);
+            Ok::<_, Vec<String>>(())
+        })?;
+        let mut warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(self.needs_restart(&checked));
+        Ok(warnings)
+    }
+
+    fn needs_restart(&self, now: &Checked) -> Vec<String> {
+        let then = &self.started_with;
+        let pairs = [
+            ("server.listen", then.server.listen != now.server.listen),
+            ("server.workers", then.server.workers != now.server.workers),
+            ("server.drain_timeout", then.server.drain_timeout != now.server.drain_timeout),
+            ("server.max_connections", then.server.connections_max != now.server.connections_max),
+            (
+                "server.header_limit",
+                then.server.header_limit_bytes != now.server.header_limit_bytes,
+            ),
+            ("server.header_count", then.server.header_count_max != now.server.header_count_max),
+            ("server.header_timeout", then.server.header_timeout != now.server.header_timeout),
+            ("admin.listen", then.admin.listen != now.admin.listen),
+            ("admin.token", then.admin.token != now.admin.token),
+            ("state.directory", then.state.directory != now.state.directory),
+            ("state.records", then.state.records != now.state.records),
+            ("state.retention", then.state.retention != now.state.retention),
+            ("log.level", then.log.level != now.log.level),
+            ("log.format", then.log.format != now.log.format),
+        ];
+        let changed = pairs.into_iter().filter(|(_, differs)| *differs);
+        changed
+            .map(|(key, _)| format!("{key} has changed: it takes effect at the next start"))
+            .collect()
+    }
+}
+
+impl Ring {
+    fn new(keys: Keys) -> Self {
+        let seen = keys.list().map(|key| (key.id, key.revoked.is_some())).collect();
+        Self { keys: Arc::new(KeyRing::new(keys)), seen }
+    }
+}
+
+/// A handle that the controller and the admin API share.
+#[derive(Clone)]
+pub(crate) struct Handle(pub(crate) Arc<Process>);
+
+impl Publisher for Handle {
+    fn publish(&self, weights: &Weights) {
+        let Some(gateway) = self.0.gateway.get() else { return };
+        gateway.set_weights(&|use_case| {
+            weights.get(&use_case.name).copied().unwrap_or(use_case.weight)
+        });
+    }
+}
+
+impl Host for Handle {
+    fn ready(&self) -> Ready {
+        let process = &self.0;
+        let mut waiting_for = process.engines.waiting_for();
+        if process.draining.load(std::sync::atomic::Ordering::Relaxed) {
+            waiting_for.push("shutting down".to_owned());
+        }
+        if process.gateway.get().is_none() {
+            waiting_for.push("the gateway".to_owned());
+        }
+        Ready { ready: waiting_for.is_empty(), waiting_for }
+    }
+
+    fn config(&self) -> ConfigStatus {
+        lock(&self.0.status).clone()
+    }
+
+    fn instances(&self) -> Vec<InstanceStatus> {
+        let Some(gateway) = self.0.gateway.get() else { return Vec::new() };
+        let live = gateway.live();
+        let mut known = BTreeMap::new();
+        for instance in live.lanes.iter().flat_map(|lane| &lane.upstream.instances) {
+            let figures = instance.instance.live();
+            let address = instance.instance.label();
+            known.entry(instance.id.clone()).or_insert_with(|| InstanceStatus {
+                id: instance.id.to_string(),
+                address: address.to_owned(),
+                in_flight: figures.in_flight().into(),
+                failures: figures.consecutive_failures().into(),
+            });
+        }
+        known.into_values().collect()
+    }
+
+    fn served(&self) -> BTreeMap<UseCaseName, BTreeMap<String, u64>> {
+        let Some(gateway) = self.0.gateway.get() else { return BTreeMap::new() };
+        let live = gateway.live();
+        let count = |use_case: &str, arm: Arm, variant: &str, upstream: &str| -> u64 {
+            let of = |outcome: Outcome| {
+                let labels = [use_case, arm.as_str(), variant, upstream, outcome.as_str()];
+                self.0.registry.counter(families::REQUESTS, labels).get()
+            };
+            Outcome::ALL.into_iter().map(of).sum()
+        };
+        let use_cases = live.snapshot.use_cases().iter().map(|use_case| {
+            let arms =
+                [(Arm::Baseline, Some(use_case.baseline)), (Arm::Candidate, use_case.candidate)];
+            let served = arms.into_iter().filter_map(|(arm, at)| {
+                let variant = live.snapshot.variants().get(usize::from(at?.0))?;
+                let (name, upstream) = (variant.name.as_str(), variant.upstream.as_str());
+                Some((arm.to_string(), count(use_case.name.as_str(), arm, name, upstream)))
+            });
+            (use_case.name.clone(), served.collect())
+        });
+        use_cases.collect()
+    }
+
+    fn take_keys(&self, keys: Keys) {
+        let ring = Ring::new(keys);
+        let mut held = lock(&self.0.ring);
+        if held.as_ref().is_some_and(|held| held.seen == ring.seen) {
+            return;
+        }
+        let fresh = ring.keys.clone();
+        *held = Some(ring);
+        drop(held);
+        let (Some(gateway), Some(controller)) = (self.0.gateway.get(), self.0.controller.get())
+        else {
+            return;
+        };
+        controller.undisturbed(|_| {
+            let live = gateway.live();
+            if live.keys.is_some() {
+                gateway.publish(Live { keys: Some(fresh), ..Live::clone(&live) });
+            }
+        });
+    }
+
+    fn reload(&self) -> Reloaded {
+        let process = &self.0;
+        let path = process.source.name();
+        match process.take_file() {
+            Ok(warnings) => {
+                let digest = lock(&process.status).digest.clone();
+                events::ConfigReloaded { path: &path, digest: &digest, at: clock::now() }
+                    .emit(&process.registry);
+                for warning in &warnings {
+                    tracing::warn!(warning = warning.as_str(), "config");
+                }
+                Reloaded { loaded: true, problems: Vec::new(), warnings }
+            }
+            Err(problems) => {
+                let first = problems.first().map(String::as_str).unwrap_or_default();
+                events::ConfigRefused { path: &path, problems: problems.len(), first }
+                    .emit(&process.registry);
+                for problem in &problems {
+                    tracing::error!(problem = problem.as_str(), "config");
+                }
+                lock(&process.status).refused =
+                    Some(Refused { at: clock::now(), problems: problems.clone() });
+                Reloaded { loaded: false, problems, warnings: Vec::new() }
+            }
+        }
+    }
+
+    fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Failure> {
+        let Some(gateway) = self.0.gateway.get() else {
+            let message = "the process is still starting".to_owned();
+            return Err(Failure { code: "starting".to_owned(), message, hint: None });
+        };
+        explain::explain(&gateway.live(), request)
+    }
+}

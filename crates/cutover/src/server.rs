@@ -1,0 +1,315 @@
+//! Everything that serves, put together in the order that keeps traffic safe: state before weights,
+//! weights before the gateway, both listeners bound before anything is announced.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use cutover_config::{Checked, ClientKeys, SecretRef};
+use cutover_control::{
+    Admin, Controller, Doors, Parts as ControllerParts, State, TokenHash, token,
+};
+use cutover_gateway::build::{BuildError, Surroundings};
+use cutover_gateway::{Doors as ClientDoors, Gateway, Live, Parts as GatewayParts};
+use cutover_store::{Keys, Options, Store, StoreError, StoreEvent};
+use cutover_telemetry::{Registry, events, families};
+use cutover_units::Millis;
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::embedded::Engines;
+use crate::exit::{Exit, Failed};
+use crate::files::{self, Source};
+use crate::models::Watcher;
+use crate::operator::ADDRESS_FILE;
+use crate::process::{Handle, Overruled, Parts, Process, specs};
+use crate::surroundings::{EngineChoice, Outside};
+use crate::term::Term;
+
+/// The file with the key of the units' hashes, in the state directory.
+const UNIT_KEY_FILE: &str = "unit-key";
+
+/// So often, and with such pauses, a locked database is asked again for the client keys.
+const KEY_TRIES: usize = 10;
+const KEY_PAUSE: Duration = Duration::from_millis(300);
+
+/// What to serve.
+pub(crate) struct Plan {
+    pub(crate) source: Source,
+    pub(crate) checked: Checked,
+    pub(crate) overruled: Overruled,
+}
+
+/// All that serves, ready to run.
+pub(crate) struct Server {
+    pub(crate) checked: Checked,
+    pub(crate) source: Source,
+    pub(crate) directory: PathBuf,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin_address: SocketAddr,
+    pub(crate) controller: Controller,
+    pub(crate) host: Handle,
+    pub(crate) gateway: Gateway,
+    pub(crate) store: Store,
+    admin: Admin,
+    listener: TcpListener,
+    admin_listener: TcpListener,
+}
+
+impl Server {
+    /// Puts everything together and binds both listeners.
+    pub(crate) async fn start(plan: Plan, term: &mut Term) -> Result<Self, Failed> {
+        let Plan { source, checked, overruled } = plan;
+        let configured = checked.state.directory.as_deref();
+        let directory = files::state_directory(None, configured, &source.base)?;
+        let listener = bind(checked.server.listen, "server.listen").await?;
+        let admin_listener = bind(checked.admin.listen, "admin.listen").await?;
+        let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+        let registry = Registry::new();
+        let store = open_store(&checked, &directory, &registry)?;
+        let token = admin_token(checked.admin.token.as_ref(), &directory, &source.base)?;
+        let keys = client_keys(&store, checked.server.keys).await?;
+        let process = Arc::new(Process::new(Parts {
+            source: source.clone(),
+            overruled,
+            checked: checked.clone(),
+            engines: Engines::new(Watcher::new(term.colour)),
+            registry: registry.clone(),
+            keys,
+        }));
+        let host = Handle(process.clone());
+        let controller = control(&checked, (&store, &directory), &host, &registry).await;
+        let gateway = controller.adopt(specs(&checked), |weights| {
+            let live = process.first(weights)?;
+            let gateway =
+                Gateway::new(gateway_parts(live, &checked, (&store, &directory), &registry));
+            process.set_gateway(gateway.clone());
+            Ok(gateway)
+        });
+        let gateway = gateway.map_err(|error| unbuilt(&error, &source))?;
+        process.set_controller(controller.clone());
+        let doors = Doors { listen: admin_address, token: TokenHash::of(&token) };
+        let admin = Admin::new(doors, controller.clone(), Arc::new(host.clone()), registry.clone());
+        note_address(&directory, admin_address, term);
+        events::Started { version: env!("CARGO_PKG_VERSION"), at: clock::now() }.emit(&registry);
+        Ok(Self {
+            checked,
+            source,
+            directory,
+            address,
+            admin_address,
+            controller,
+            host,
+            gateway,
+            store,
+            admin,
+            listener,
+            admin_listener,
+        })
+    }
+
+    /// The config file, as a path that does not depend on the working directory.
+    pub(crate) fn config_file(&self) -> Option<PathBuf> {
+        self.source.path.clone()
+    }
+}
+
+/// Serves until `stop`, lets requests in flight end, and writes what waits.
+pub(crate) async fn run(server: Server, stop: CancellationToken) {
+    let Server { checked, host, gateway, admin, controller, store, .. } = server;
+    let draining = async {
+        stop.cancelled().await;
+        host.0.drain();
+    };
+    // Operators and probes see the drain; their listener ends after it.
+    let drained = CancellationToken::new();
+    let clients = async {
+        gateway.serve(server.listener, doors(&checked), stop.cancelled()).await;
+        drained.cancel();
+    };
+    let operators = admin.serve(server.admin_listener, drained.clone().cancelled_owned());
+    let (operators, (), ()) = tokio::join!(operators, clients, draining);
+    if let Err(error) = operators {
+        tracing::error!(%error, "the admin listener failed");
+    }
+    controller.close().await;
+    let stats = store.close().await;
+    let lost = stats.dropped_full + stats.dropped_failed + stats.dropped_closed;
+    tracing::info!(records_written = stats.written, records_lost = lost, "stopped");
+}
+
+async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failed> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
+        let error =
+            anyhow::Error::from(error).context(format!("cannot listen on {address} ({key})"));
+        let failed = Failed::from(error);
+        if in_use {
+            failed.hint(
+                "another program, perhaps another cutover, listens there; choose another port",
+            )
+        } else {
+            failed
+        }
+    })
+}
+
+fn open_store(checked: &Checked, directory: &Path, registry: &Registry) -> Result<Store, Failed> {
+    let observed = registry.clone();
+    let options = Options::new(directory, clock::now).with_observer(move |event| {
+        observe(event, &observed);
+    });
+    let retain = u64::try_from(checked.state.retention.as_millis()).unwrap_or(u64::MAX);
+    let store = Store::open(Options { retain: Some(Millis(retain)), ..options })
+        .context("cannot start the store's thread")?;
+    let (mirrored, stats) = (registry.clone(), store.clone());
+    registry.on_scrape(move || mirror(&mirrored, &stats));
+    Ok(store)
+}
+
+fn observe(event: StoreEvent, registry: &Registry) {
+    let failed = |operation, error: &StoreError| {
+        let (reason, at) = (error.word(), clock::now());
+        events::StoreFailed { operation, reason, at }.emit(registry);
+    };
+    match event {
+        StoreEvent::RecordsWait(error) => failed("write_records", &error),
+        StoreEvent::SweepFailed(error) => failed("sweep", &error),
+        StoreEvent::RecordsFlow => tracing::info!("request records are written again"),
+        StoreEvent::RecordsDropped { count, reason } => {
+            events::RecordsDropped { count, reason: reason.as_str() }.emit(registry);
+        }
+    }
+}
+
+/// The store counts by itself; a scrape mirrors what it says.
+fn mirror(registry: &Registry, store: &Store) {
+    let stats = store.stats();
+    registry.counter(families::RECORDS_WRITTEN, []).raise_to(stats.written);
+    let queued = i64::try_from(stats.queued).unwrap_or(i64::MAX);
+    registry.gauge(families::RECORDS_QUEUED, []).set(queued);
+}
+
+/// The configured token, or the one in the state directory.
+fn admin_token(
+    configured: Option<&SecretRef>,
+    directory: &Path,
+    base: &Path,
+) -> Result<String, Failed> {
+    let Some(reference) = configured else {
+        return Ok(token::read_or_create(&directory.join(token::TOKEN_FILE))?);
+    };
+    let found = Outside::new(base, EngineChoice::Name).secret(reference);
+    let wrong = |why: String| Failed::new(Exit::Config, format!("admin.token: {why}"));
+    let found = found.map_err(wrong)?.ok_or_else(|| wrong(format!("{reference} is not set")))?;
+    if found.len() < token::TOKEN_CHARS_MIN {
+        let least = token::TOKEN_CHARS_MIN;
+        return Err(wrong(format!("{reference} has fewer than {least} characters")));
+    }
+    Ok(found)
+}
+
+/// Client keys, where they are asked for. Without them nobody could be let in, so a database that
+/// stays unreadable ends the start; a supervisor tries again.
+async fn client_keys(store: &Store, asked: ClientKeys) -> Result<Option<Keys>, Failed> {
+    let mut tries = 1;
+    loop {
+        match (store.load_keys().await, asked) {
+            (Ok(keys), _) => return Ok(Some(keys)),
+            (Err(_), ClientKeys::Off) => return Ok(None),
+            (Err(error), ClientKeys::Required) if error.may_pass() && tries < KEY_TRIES => {
+                tracing::warn!(%error, "client keys cannot be read yet");
+            }
+            (Err(error), ClientKeys::Required) => {
+                return Err(anyhow::Error::from(error)
+                    .context("cannot read the client keys")
+                    .into());
+            }
+        }
+        tries += 1;
+        tokio::time::sleep(KEY_PAUSE).await;
+    }
+}
+
+async fn control(
+    checked: &Checked,
+    (store, directory): (&Store, &Path),
+    host: &Handle,
+    registry: &Registry,
+) -> Controller {
+    let parts = ControllerParts {
+        publisher: Box::new(host.clone()),
+        state: State::new(store.clone(), directory, registry),
+        clock: clock::shared(),
+        registry: registry.clone(),
+    };
+    Controller::start(parts, specs(checked)).await
+}
+
+fn gateway_parts(
+    live: Live,
+    checked: &Checked,
+    (store, directory): (&Store, &Path),
+    registry: &Registry,
+) -> GatewayParts {
+    let mut prefix = [0u8; 8];
+    // Without randomness ids still differ from those of other moments.
+    let prefix = match getrandom::fill(&mut prefix) {
+        Ok(()) => u64::from_le_bytes(prefix),
+        Err(_) => clock::now().0,
+    };
+    GatewayParts {
+        live,
+        clock: clock::shared(),
+        records: checked.state.records.then(|| store.records()),
+        registry: registry.clone(),
+        id_prefix: prefix,
+        unit_key: unit_key(directory),
+    }
+}
+
+/// The installation's key for unit hashes: a unit has the same hash after a restart. A directory
+/// that cannot be written must not stop traffic: hashes then hold for this run only.
+fn unit_key(directory: &Path) -> [u8; 16] {
+    let secret = match token::read_or_create(&directory.join(UNIT_KEY_FILE)) {
+        Ok(secret) => secret,
+        Err(error) => {
+            tracing::error!(%error, "unit hashes in records hold for this run only");
+            let mut random = [0u8; 16];
+            // All zero if there is no randomness: hashes that can be guessed, in records only.
+            let _ = getrandom::fill(&mut random);
+            return random;
+        }
+    };
+    let mut key = [0u8; 16];
+    key.copy_from_slice(&Sha256::digest(secret.as_bytes())[..16]);
+    key
+}
+
+fn doors(checked: &Checked) -> ClientDoors {
+    let server = &checked.server;
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    ClientDoors {
+        header_bytes_max: size(server.header_limit_bytes),
+        header_count_max: size(server.header_count_max.into()),
+        header_timeout: server.header_timeout,
+        connections_max: size(server.connections_max.into()),
+        drain_timeout: server.drain_timeout,
+    }
+}
+
+/// Where commands find this process. They have other ways, so a failure is a warning.
+fn note_address(directory: &Path, address: SocketAddr, term: &mut Term) {
+    let path = directory.join(ADDRESS_FILE);
+    if let Err(error) = std::fs::write(&path, format!("{address}\n")) {
+        term.warn(format_args!("cannot write {}: {error}", path.display()));
+    }
+}
+
+fn unbuilt(error: &BuildError, source: &Source) -> Failed {
+    Failed::new(Exit::Config, format!("{}: {error}", source.name()))
+}

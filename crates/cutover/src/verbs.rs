@@ -1,0 +1,31 @@
+//! The verbs: one file each, and one table of how each can end.
+
+use crate::exit::Exit;
+
+pub(crate) mod check;
+pub(crate) mod init;
+pub(crate) mod key;
+pub(crate) mod rollback;
+pub(crate) mod serve;
+pub(crate) mod status;
+pub(crate) mod weight;
+
+/// One verb.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// How it can end, besides 0, 1 and 2.
+    pub(crate) exits: &'static [Exit],
+}
+
+/// All verbs, in the order that help shows them.
+pub(crate) const VERBS: &[Row] = &[
+    Row { name: "serve", exits: &[Exit::Config] },
+    Row { name: "init", exits: &[] },
+    Row { name: "check", exits: &[Exit::Config] },
+    Row { name: "status", exits: &[Exit::Unreachable, Exit::Refused] },
+    Row { name: "weight", exits: &[Exit::Unreachable, Exit::Refused] },
+    Row { name: "rollback", exits: &[Exit::Refused, Exit::Partly] },
+    Row { name: "key", exits: &[Exit::Refused] },
+];

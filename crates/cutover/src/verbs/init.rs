@@ -1,0 +1,128 @@
+//! `cutover init`: a first config file from what is found on this machine.
+
+use std::io::{ErrorKind, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use cutover_config::{Discovery, FoundServer, SERVICES, render_init, usual_servers};
+use cutover_control::client::Call;
+use cutover_wire::providers::request_path;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::env;
+use crate::exit::{Exit, Failed};
+use crate::operator;
+use crate::term::Term;
+
+/// Write a first config file from what is found here.
+///
+/// Looks for API keys in the environment and for Ollama, vLLM and llama.cpp's server on their usual
+/// ports of this machine, and lists their models. No model is loaded and no key is read out.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to write; - is stdout
+    #[arg(long, short, value_name = "FILE", default_value = "cutover.toml")]
+    output: PathBuf,
+    /// Replace a file that exists
+    #[arg(long)]
+    force: bool,
+}
+
+/// A server on this machine that does not list its models within this time is busy or none.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(800);
+
+pub(crate) fn run(args: &Args, term: &mut Term) -> Result<Exit, Failed> {
+    let keys: Vec<_> = SERVICES
+        .iter()
+        .filter(|service| env::any(service.env).is_some())
+        .map(|service| service.env.to_owned())
+        .collect();
+    let servers = operator::block_on(probe_all())?;
+    for key in &keys {
+        term.talk(format_args!("found  key in ${key}"));
+    }
+    for server in &servers {
+        let models = server.models.len();
+        term.talk(format_args!(
+            "found  {} at {} with {models} models",
+            server.provider, server.base_url
+        ));
+    }
+    if keys.is_empty() && servers.is_empty() {
+        term.talk("found  neither keys nor servers: the embedded engine answers");
+    }
+    let text = render_init(&Discovery { keys, servers });
+    if args.output.as_os_str() == "-" {
+        write!(term.out, "{text}")?;
+        return Ok(Exit::Done);
+    }
+    write_file(args, &text)?;
+    let path = args.output.display();
+    term.say(format_args!("wrote {path}"))?;
+    let flag = if path.to_string() == "cutover.toml" {
+        String::new()
+    } else {
+        format!(" --config {path}")
+    };
+    term.talk(format_args!("next   cutover check{flag}; cutover serve{flag}"));
+    Ok(Exit::Done)
+}
+
+fn write_file(args: &Args, text: &str) -> Result<(), Failed> {
+    let path = args.output.display();
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    if !args.force {
+        options.create_new(true);
+    }
+    let file = options.open(&args.output);
+    let mut file = match file {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(Failed::new(Exit::Failed, format!("{path} exists"))
+                .hint("replace it with --force, or write another file with --output"));
+        }
+        file => file.with_context(|| format!("cannot write {path}"))?,
+    };
+    Ok(file.write_all(text.as_bytes()).with_context(|| format!("cannot write {path}"))?)
+}
+
+/// Asks all usual servers at once, and answers in their order.
+async fn probe_all() -> Vec<FoundServer> {
+    let mut probes = JoinSet::new();
+    for (at, (provider, url)) in usual_servers().enumerate() {
+        let (name, text, host, port) =
+            (provider.name, url.to_string(), url.host().to_owned(), url.port());
+        let path = if name == "ollama" {
+            "/api/tags".to_owned()
+        } else {
+            request_path(url.path(), "/v1/models")
+        };
+        probes.spawn(async move {
+            let host: IpAddr = host.parse().ok()?;
+            let models = probe(SocketAddr::new(host, port), &path).await?;
+            Some((at, FoundServer { provider: name.to_owned(), base_url: text, models }))
+        });
+    }
+    let mut found: Vec<_> = probes.join_all().await.into_iter().flatten().collect();
+    found.sort_by_key(|(at, _)| *at);
+    found.into_iter().map(|(_, server)| server).collect()
+}
+
+/// The models that a server lists; none if it is no such server.
+async fn probe(address: SocketAddr, path: &str) -> Option<Vec<String>> {
+    let answer = Call::get(address, path, PROBE_TIMEOUT).send().await.ok()?;
+    if answer.status != 200 {
+        return None;
+    }
+    let listed: Value = serde_json::from_slice(&answer.body).ok()?;
+    // OpenAI's form has `data` with `id`, Ollama's `models` with `name`.
+    let models = listed.get("data").or_else(|| listed.get("models"))?.as_array()?;
+    let name = |model: &Value| {
+        let name = model.get("id").or_else(|| model.get("name"))?;
+        name.as_str().map(str::to_owned)
+    };
+    Some(models.iter().filter_map(name).collect())
+}

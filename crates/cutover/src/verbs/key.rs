@@ -1,0 +1,179 @@
+//! `cutover key`: client keys. With a running cutover through its admin API, so that a change is in
+//! force at once; without one directly in the database.
+
+use std::path::Path;
+
+use cutover_control::api::{AddKey, KeyStatus, RollBack};
+use cutover_control::client::{Admin, CallError};
+use cutover_control::keys;
+use cutover_store::{Key, NewKey, Options, RevokeKey, Store};
+use cutover_units::UseCaseName;
+
+use crate::clock;
+use crate::exit::{Exit, Failed};
+use crate::operator::{self, Operator, Remote};
+use crate::table::Table;
+use crate::term::Term;
+
+/// Make, list and revoke the API keys that clients show.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// Who asks. Default: $USER
+    #[arg(long, global = true, value_name = "NAME")]
+    actor: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Make a key. It is printed once and stored only as a hash
+    Add {
+        /// The key's name: what records and use cases call it
+        name: String,
+        /// Count all its requests to one use case
+        #[arg(long, value_name = "USE_CASE", value_parser = parse_use_case)]
+        use_case: Option<UseCaseName>,
+    },
+    /// List keys, without the keys themselves
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key
+    Revoke {
+        /// The key's name
+        name: String,
+        /// Why, for the audit log
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+}
+
+fn parse_use_case(text: &str) -> Result<UseCaseName, String> {
+    UseCaseName::new(text).map_err(|e| e.to_string())
+}
+
+pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {
+    let operator = Operator::find(&args.remote, config, term)?;
+    operator::block_on(async {
+        if let Ok(client) = operator.client() {
+            match online(args, &client, term).await {
+                Err(Ended::Unreachable) => {}
+                Err(Ended::Failed(failed)) => return Err(failed),
+                Ok(()) => return Ok(Exit::Done),
+            }
+        }
+        offline(args, &operator.directory, term).await.map(|()| Exit::Done)
+    })?
+}
+
+enum Ended {
+    Unreachable,
+    Failed(Failed),
+}
+
+impl From<CallError> for Ended {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Connect { .. } => Self::Unreachable,
+            error => Self::Failed(operator::failed(error)),
+        }
+    }
+}
+
+impl From<Failed> for Ended {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+async fn online(args: &Args, client: &Admin, term: &mut Term) -> Result<(), Ended> {
+    let actor = operator::actor(args.actor.as_deref());
+    match &args.what {
+        What::Add { name, use_case } => {
+            let key = AddKey { name: name.clone(), use_case: use_case.clone(), actor };
+            let made = client.add_key(&key).await?;
+            show_new(&made.name, &made.key, term)?;
+        }
+        What::List { json } => show_list(&client.keys().await?, *json, term)?,
+        What::Revoke { name, reason } => {
+            let by = RollBack { actor, reason: reason.clone() };
+            client.revoke_key(name, &by).await?;
+            say_revoked(name, term)?;
+        }
+    }
+    Ok(())
+}
+
+async fn offline(args: &Args, directory: &Path, term: &mut Term) -> Result<(), Failed> {
+    let store = Store::open(Options::new(directory, clock::now))?;
+    let (actor, now) = (operator::actor(args.actor.as_deref()), clock::now());
+    match &args.what {
+        What::Add { name, use_case } => {
+            let (key, secret) = keys::generate()?;
+            let (name, use_case) = (name.clone(), use_case.clone());
+            let new = NewKey { name: name.clone(), secret, use_case, actor, now };
+            store.add_key(new).await?;
+            show_new(&name, &key, term)?;
+        }
+        What::List { json } => {
+            let keys = store.load_keys().await?;
+            let list: Vec<_> = keys.list().map(status).collect();
+            show_list(&list, *json, term)?;
+        }
+        What::Revoke { name, reason } => {
+            let (name, reason) = (name.clone(), reason.clone());
+            store.revoke_key(RevokeKey { name: name.clone(), actor, reason, now }).await?;
+            say_revoked(&name, term)?;
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+fn status(key: &Key) -> KeyStatus {
+    KeyStatus {
+        name: key.name.to_string(),
+        prefix: key.prefix.clone(),
+        created: key.created,
+        use_case: key.use_case.clone(),
+        revoked: key.revoked,
+    }
+}
+
+fn show_new(name: &str, key: &str, term: &mut Term) -> Result<(), Failed> {
+    term.say(key)?;
+    term.talk(format_args!("This is the only time that key {name:?} is shown."));
+    Ok(())
+}
+
+fn say_revoked(name: &str, term: &mut Term) -> Result<(), Failed> {
+    Ok(term.say(format_args!("{name}: revoked"))?)
+}
+
+fn show_list(keys: &[KeyStatus], json: bool, term: &mut Term) -> Result<(), Failed> {
+    if json {
+        return Ok(term.say(serde_json::to_string_pretty(keys)?)?);
+    }
+    if keys.is_empty() {
+        term.talk("There are no keys. Make one: cutover key add NAME");
+        return Ok(());
+    }
+    let mut table = Table::new(&["key", "begins", "use case", "made", "revoked"]);
+    for key in keys {
+        let use_case = key.use_case.as_ref().map_or("-", |name| name.as_str());
+        let revoked = key.revoked.map_or_else(|| "no".to_owned(), clock::show);
+        table.row([
+            key.name.clone(),
+            key.prefix.clone(),
+            use_case.to_owned(),
+            clock::show(key.created),
+            revoked,
+        ]);
+    }
+    Ok(term.say(table.to_string().trim_end())?)
+}

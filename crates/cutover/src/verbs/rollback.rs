@@ -1,0 +1,99 @@
+//! `cutover rollback`: all traffic of a use case back to its baseline. Works without the database,
+//! without the config file and without a running cutover.
+
+use std::path::Path;
+
+use cutover_control::api::{RollBack, RolledBack};
+use cutover_control::client::CallError;
+use cutover_store::{Override, overrides};
+use cutover_units::{UseCaseName, WeightBp};
+
+use crate::clock;
+use crate::exit::{Exit, Failed};
+use crate::operator::{self, Operator, Remote};
+use crate::term::Term;
+
+/// Send all traffic of a use case to its baseline, at once.
+///
+/// Works with the database locked or gone, and holds after a crash. If no running cutover can be
+/// reached, the rollback is written to the state directory, where a running one notices it within a
+/// second and a stopped one finds it at its next start.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The use case
+    use_case: String,
+    /// Why, for status and audit log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// Who asks. Default: $USER
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {
+    let operator = Operator::find(&args.remote, config, term)?;
+    let by =
+        RollBack { actor: operator::actor(args.actor.as_deref()), reason: args.reason.clone() };
+    let client = match operator.client() {
+        Ok(client) => client,
+        Err(failed) => return offline(args, &operator, by, (&failed.error, term)),
+    };
+    match operator::block_on(client.roll_back(&args.use_case, &by))? {
+        Ok(report) => online(&report, term),
+        // Whoever refused did so for a reason that an override would only hide.
+        Err(error @ CallError::Refused(_, 404 | 409)) => Err(operator::failed(error)),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            offline(args, &operator, by, (&error, term))
+        }
+    }
+}
+
+fn online(report: &RolledBack, term: &mut Term) -> Result<Exit, Failed> {
+    let status = &report.use_case;
+    term.say(format_args!("{}: {} serves all units", status.name, status.baseline))?;
+    for warning in &report.warnings {
+        term.warn(warning);
+    }
+    if report.in_override || report.in_database {
+        return Ok(Exit::Done);
+    }
+    term.warn("the rollback is in force, but nothing on disk holds it: a restart may undo it");
+    Ok(Exit::Partly)
+}
+
+fn offline(
+    args: &Args,
+    operator: &Operator,
+    by: RollBack,
+    (why, term): (&anyhow::Error, &mut Term),
+) -> Result<Exit, Failed> {
+    let name = UseCaseName::new(&args.use_case)?;
+    term.warn(format_args!("{why:#}"));
+    if let Some(checked) = &operator.checked
+        && checked.use_cases.iter().all(|known| known.name != name)
+    {
+        let known: Vec<_> = checked.use_cases.iter().map(|u| u.name.to_string()).collect();
+        let hint = format!("the config file has: {}", known.join(", "));
+        let failed = Failed::new(Exit::Refused, format!("there is no use case {name:?}"));
+        return Err(if known.is_empty() { failed } else { failed.hint(hint) });
+    }
+    let RollBack { actor, reason } = by;
+    let held = Override { weight: WeightBp::NONE, actor, reason, at: clock::now() };
+    overrides::put(&operator.directory, &name, &held).map_err(|error| {
+        anyhow::Error::from(error)
+            .context(format!("cannot write the override in {}", operator.directory.display()))
+    })?;
+    term.say(format_args!(
+        "{name}: rolled back by an override in {}",
+        operator.directory.display()
+    ))?;
+    term.talk(
+        "A cutover that runs with this state directory notices it within a second; \
+         one that starts finds it. Until it is lifted (cutover weight ... --after-rollback), \
+         the candidate gets nothing.",
+    );
+    Ok(Exit::Done)
+}

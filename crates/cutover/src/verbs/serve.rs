@@ -1,0 +1,124 @@
+//! `cutover serve`: the gateway and its admin API, until a signal ends them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use cutover_config::{Checked, ClientKeys, LogFormat};
+use cutover_control::{Host, watch};
+use cutover_telemetry::LogFormat as TelemetryFormat;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::banner;
+use crate::exit::{Exit, Exits, Failed};
+use crate::files::Source;
+use crate::process::Overruled;
+use crate::server::{self, Plan, Server};
+use crate::signals;
+use crate::term::Term;
+
+/// Serve: answer clients and, on a listener of its own, operators.
+///
+/// Without a config file everything is answered by a small real model inside this process. The file is
+/// read again when it changes and on SIGHUP; a file with a mistake is refused and the old one keeps
+/// serving. SIGTERM and SIGINT end it after the requests in flight.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address for clients, instead of the config file's
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Address for operators, instead of the config file's
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
+    /// The state directory, instead of the config file's
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// What is logged, instead of the config file's level: a level, or a list such as
+    /// info,cutover_gateway=debug
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {
+    let source = Source::find(config);
+    let mut checked = source.load(term)?;
+    let overruled = Overruled {
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        state_dir: args.state_dir.as_deref().map(std::path::absolute).transpose()?,
+    };
+    overruled.apply(&mut checked);
+    refuse_open_doors(&checked)?;
+    let format = match checked.log.format {
+        LogFormat::Text => TelemetryFormat::Text,
+        LogFormat::Json => TelemetryFormat::Json,
+    };
+    let filter = args.log.as_deref().unwrap_or(checked.log.level.as_str());
+    cutover_telemetry::init_log(format, filter).or_exit(Exit::Usage)?;
+    let runtime = runtime(checked.server.workers)?;
+    runtime.block_on(Box::pin(serve(Plan { source, checked, overruled }, term)))
+}
+
+/// The config file is checked for this already; a flag may have changed it.
+fn refuse_open_doors(checked: &Checked) -> Result<(), Failed> {
+    let server = &checked.server;
+    if server.keys == ClientKeys::Off && !server.listen.ip().is_loopback() {
+        let message =
+            format!("{} can be reached by others, and no keys are asked for", server.listen);
+        return Err(Failed::new(Exit::Config, message)
+            .hint("set server.keys = \"required\" and make a key: cutover key add NAME"));
+    }
+    if checked.admin.token.is_none() && !checked.admin.listen.ip().is_loopback() {
+        let message = format!(
+            "{} can be reached by others, and admin.token is not set",
+            checked.admin.listen
+        );
+        return Err(Failed::new(Exit::Config, message)
+            .hint("set admin.token, or keep the admin listener on a loopback address"));
+    }
+    Ok(())
+}
+
+fn runtime(workers: Option<u32>) -> Result<Runtime, Failed> {
+    let mut builder = match workers {
+        Some(1) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if let Some(workers) = workers.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 1) {
+        builder.worker_threads(workers);
+    }
+    Ok(builder.enable_all().thread_name("cutover").build().context("cannot start the runtime")?)
+}
+
+async fn serve(plan: Plan, term: &mut Term) -> Result<Exit, Failed> {
+    let server = Server::start(plan, term).await?;
+    term.talk(banner::text(&server));
+    let stop = CancellationToken::new();
+    let watched = server.config_file().into_iter().collect();
+    let watching = watch::run(
+        server.controller.clone(),
+        Arc::new(server.host.clone()),
+        watched,
+        stop.clone().cancelled_owned(),
+    );
+    let host = server.host.clone();
+    let hangups = signals::on_hangup(stop.clone(), move || {
+        // What comes of it is in the log.
+        let _ = host.reload();
+    });
+    let loading = server.host.clone();
+    let announcing = async {
+        for failure in loading.0.engines().settled().await {
+            term.warn(failure);
+        }
+    };
+    let ending = async {
+        signals::end_asked_for().await;
+        stop.cancel();
+    };
+    tokio::join!(server::run(server, stop.clone()), watching, hangups, ending, announcing);
+    term.talk("stopped");
+    Ok(Exit::Done)
+}

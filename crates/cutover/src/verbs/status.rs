@@ -1,0 +1,173 @@
+//! `cutover status`: what runs, with which weights, and why.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use cutover_control::api::{Origin, Status, UseCaseStatus};
+
+use crate::clock;
+use crate::exit::{Exit, Failed};
+use crate::operator::{self, Operator, Remote};
+use crate::table::Table;
+use crate::term::Term;
+
+/// Show what runs: config, use cases with their weights, instances.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print the admin API's JSON
+    #[arg(long)]
+    json: bool,
+    /// Show it anew every second
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Time between two looks of `--watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {
+    let operator = Operator::find(&args.remote, config, term)?;
+    let client = operator.client()?;
+    operator::block_on(async {
+        loop {
+            let status = client.status().await.map_err(operator::failed)?;
+            if args.json {
+                term.say(serde_json::to_string_pretty(&status)?)?;
+                return Ok(Exit::Done);
+            }
+            let text = show(&status);
+            if !args.watch {
+                term.say(text)?;
+                return Ok(Exit::Done);
+            }
+            // On a screen each picture takes the place of the one before.
+            let clear = if term.screen { "\x1b[H\x1b[2J" } else { "" };
+            term.say(format_args!("{clear}{text}"))?;
+            tokio::time::sleep(WATCH_INTERVAL).await;
+        }
+    })?
+}
+
+fn show(status: &Status) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(out, "cutover {}, up since {}", status.version, clock::show(status.started));
+    let file = status.config.file.as_deref().unwrap_or("built-in defaults");
+    let _ =
+        writeln!(out, "config  {file}, loaded {}", clock::ago(status.config.loaded, status.now));
+    if let Some(refused) = &status.config.refused {
+        let _ = writeln!(out, "        REFUSED {}:", clock::ago(refused.at, status.now));
+        for problem in &refused.problems {
+            let _ = writeln!(out, "        {problem}");
+        }
+    }
+    if let Some(problem) = &status.state_problem {
+        let _ = writeln!(out, "state   UNREADABLE, every candidate is at 0%: {problem}");
+    }
+    for what in &status.ready.waiting_for {
+        let _ = writeln!(out, "waits   {what}");
+    }
+    if !status.use_cases.is_empty() {
+        out.push('\n');
+        out.push_str(&use_cases(status));
+    }
+    out.push('\n');
+    out.push_str(&instances(status));
+    out.trim_end().to_owned()
+}
+
+fn use_cases(status: &Status) -> String {
+    let mut table =
+        Table::new(&["use case", "weight", "baseline", "candidate", "served", "by", "when", "why"]);
+    for use_case in &status.use_cases {
+        let served = |arm: &str| use_case.served.get(arm).copied().unwrap_or(0);
+        let candidate = use_case.candidate.as_ref().map_or("-", |name| name.as_str());
+        table.row([
+            use_case.name.to_string(),
+            use_case.weight.to_string(),
+            use_case.baseline.to_string(),
+            candidate.to_owned(),
+            format!("{} + {}", served("baseline"), served("candidate")),
+            use_case.actor.clone().unwrap_or_default(),
+            use_case.updated.map(|at| clock::ago(at, status.now)).unwrap_or_default(),
+            why(use_case),
+        ]);
+    }
+    table.to_string()
+}
+
+fn why(use_case: &UseCaseStatus) -> String {
+    let reason = use_case.reason.clone().unwrap_or_default();
+    let said = |word: &str| {
+        if reason.is_empty() { word.to_owned() } else { format!("{word}: {reason}") }
+    };
+    match use_case.origin {
+        Origin::Config => "as in the config file".to_owned(),
+        Origin::Operator if use_case.config_weight == use_case.weight => reason,
+        Origin::Operator if reason.is_empty() => {
+            format!("the config file's {} is only the start", use_case.config_weight)
+        }
+        Origin::Operator => reason,
+        Origin::Rollback => said("ROLLED BACK"),
+        Origin::Unknown => "the state cannot be read".to_owned(),
+    }
+}
+
+fn instances(status: &Status) -> String {
+    let mut table = Table::new(&["instance", "address", "in flight", "failing"]);
+    for instance in &status.instances {
+        let failing = match instance.failures {
+            0 => "no".to_owned(),
+            n => format!("{n} in a row"),
+        };
+        let (id, address) = (instance.id.clone(), instance.address.clone());
+        table.row([id, address, instance.in_flight.to_string(), failing]);
+    }
+    table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_tells_what_an_operator_must_know() {
+        let status: Status = serde_json::from_value(serde_json::json!({
+            "version": "0.1.0", "started": 0, "now": 61_000,
+            "config": {
+                "file": "cutover.toml", "digest": "d", "loaded": 1_000,
+                "refused": {"at": 60_000, "problems": ["cutover.toml:3:1: wrong"]}
+            },
+            "state_problem": null,
+            "ready": {"ready": false, "waiting_for": ["embedded model"]},
+            "use_cases": [
+                {"name": "statements", "baseline": "gpt", "candidate": "qwen", "weight": "25%",
+                 "origin": "operator", "generation": 3, "updated": 31_000, "actor": "ann",
+                 "reason": null, "config_weight": "5%", "served": {"baseline": 3, "candidate": 1}},
+                {"name": "summaries", "baseline": "gpt", "candidate": "qwen", "weight": "0%",
+                 "origin": "rollback", "generation": 4, "updated": 1_000, "actor": "bob",
+                 "reason": "errors", "config_weight": "5%"}
+            ],
+            "instances": [{"id": "gpus/0", "address": "http://gpu-1", "in_flight": 2, "failures": 5}]
+        }))
+        .unwrap();
+        let text = show(&status);
+        let expected = "\
+cutover 0.1.0, up since 1970-01-01 00:00:00 UTC
+config  cutover.toml, loaded 60 s ago
+        REFUSED 1 s ago:
+        cutover.toml:3:1: wrong
+waits   embedded model
+
+use case    weight  baseline  candidate  served  by   when      why
+statements  25%     gpt       qwen       3 + 1   ann  30 s ago  the config file's 5% is only the start
+summaries   0%      gpt       qwen       0 + 0   bob  60 s ago  ROLLED BACK: errors
+
+instance  address       in flight  failing
+gpus/0    http://gpu-1  2          5 in a row";
+        assert_eq!(text, expected);
+    }
+}
