@@ -200,6 +200,12 @@ pub(crate) fn chunk_usage_patches(text: &str, answer: &Answer<'_>, usage: &Usage
     answer.usage.map(|raw| usage_patches(text, raw, usage)).unwrap_or_default()
 }
 
+/// Takes the usage out of a chunk that has choices.
+pub(crate) fn no_usage_patches(text: &str, answer: &Answer<'_>) -> Patches {
+    let null = |raw: &RawValue| (json::range_in(text, raw.get()), "null".to_owned());
+    answer.usage.map(null).into_iter().collect()
+}
+
 /// Replaces the upstream's id and model, or adds what it left out.
 pub(crate) fn mint_patches(
     endpoint: Endpoint,

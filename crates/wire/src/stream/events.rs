@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
+use serde::Deserialize;
 
 use super::sink::Sink;
 use super::split::{Data, Event};
@@ -17,9 +18,10 @@ use crate::adapt::ReplyPlan;
 use crate::endpoint::Endpoint;
 use crate::json;
 use crate::mint::Mint;
+use crate::openai::completions::Completion;
 use crate::reply::openai::{self, Answer, Choice, Patches};
 use crate::reply::{UpstreamFault, of_value};
-use crate::usage::Finish;
+use crate::usage::{Finish, Usage};
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
@@ -97,8 +99,11 @@ impl Events {
         if data.first() != Some(&b'{') || data.last() != Some(&b'}') {
             return Err(UpstreamFault::unreadable("an event is not a JSON object"));
         }
-        let only_content =
-            context.seen.first_content && !event.is_error && !matters(&context.plan, data);
+        // What is counted to mend the engine's usage must be content for certain.
+        let only_content = context.seen.first_content
+            && !event.is_error
+            && !recounts(&context.plan)
+            && !matters(&context.plan, data);
         let framed = Framed { event, range };
         if only_content && self.pass_on(context.plan.mint, &framed, sink) {
             context.seen.content_chunks += 1;
@@ -163,8 +168,9 @@ impl Events {
         }
         note(&choices, seen);
         let mut patches = Patches::new();
+        let mut apart = None;
         if let Some(mut usage) = answer.usage() {
-            if plan.provider.quirks.usage_of_one_choice && plan.n > 1 {
+            if recounts(plan) {
                 recount(&mut usage, seen.content_chunks);
                 patches.extend(openai::chunk_usage_patches(text, &answer, &usage));
             }
@@ -173,6 +179,11 @@ impl Events {
             if choices.is_empty() && !plan.include_usage {
                 return Ok(Step::Open);
             }
+            if !choices.is_empty() && (rides_along(plan) || !plan.include_usage) {
+                patches = openai::no_usage_patches(text, &answer);
+                let last = plan.include_usage && seen.ended_choices >= plan.n;
+                apart = last.then(|| usage_event(plan, mint, text, &usage));
+            }
         }
         openai::legacy_logprobs(plan, text, &choices, &mut patches);
         if plan.mint {
@@ -180,8 +191,44 @@ impl Events {
             self.names = learn(mint, text, &answer);
         }
         put(framed, patches, sink);
+        if let Some(event) = apart {
+            sink.write(&event);
+        }
         Ok(Step::Open)
     }
+}
+
+/// The engine's usage counts one choice of several.
+fn recounts(plan: &ReplyPlan) -> bool {
+    plan.provider.quirks.usage_of_one_choice && plan.n > 1
+}
+
+/// llama.cpp's server puts usage on the finish chunk of a `/v1/completions` stream, asked or not, and
+/// sends no chunk of its own for it.
+fn rides_along(plan: &ReplyPlan) -> bool {
+    plan.provider.quirks.completions_like_chat && plan.endpoint == Endpoint::Completions
+}
+
+/// The usage as the event of its own that clients expect, under the names of the other chunks.
+fn usage_event(plan: &ReplyPlan, mint: &Mint, text: &str, usage: &Usage) -> Vec<u8> {
+    #[derive(Deserialize)]
+    struct Theirs {
+        #[serde(default)]
+        id: String,
+        #[serde(default)]
+        model: String,
+        #[serde(default)]
+        created: u64,
+    }
+    let mut chunk = Completion::new(mint, Vec::new(), Some(*usage));
+    let theirs = serde_json::from_str::<Theirs>(text).ok();
+    if let Some(theirs) = &theirs {
+        chunk.created = theirs.created;
+        if !plan.mint {
+            (chunk.id, chunk.model) = (&theirs.id, &theirs.model);
+        }
+    }
+    [b"data: ", json::to_vec(&chunk).as_slice(), b"\n\n"].concat()
 }
 
 fn learn(mint: &Mint, text: &str, answer: &Answer<'_>) -> Option<Box<Names>> {
@@ -239,7 +286,7 @@ fn note(choices: &[Choice<'_>], seen: &mut Seen) {
 
 /// Engines send a chunk per token: with several choices the chunks count what the engine's usage,
 /// which is of one choice, leaves out.
-fn recount(usage: &mut crate::usage::Usage, chunks: u64) {
+fn recount(usage: &mut Usage, chunks: u64) {
     usage.completion_tokens = usage.completion_tokens.max(chunks);
     usage.total_tokens = usage.prompt_tokens.saturating_add(usage.completion_tokens);
     usage.estimated = true;

@@ -228,6 +228,54 @@ fn completions_of_llama_server_get_the_endpoints_form() {
 }
 
 #[test]
+fn usage_on_the_finish_chunk_of_a_completion_is_given_as_openai_gives_it() {
+    // As llama.cpp's server b10434 answers `/v1/completions`, whether usage was asked for or not.
+    let text = concat!(
+        r#"data: {"choices":[{"text":" with","index":0,"logprobs":null,"finish_reason":null}],"created":7,"model":"m","object":"text_completion","id":"chatcmpl-A"}"#,
+        "\n\n",
+        r#"data: {"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"created":7,"model":"m","object":"text_completion","usage":{"completion_tokens":1,"prompt_tokens":5,"total_tokens":6},"id":"chatcmpl-A"}"#,
+        "\n\ndata: [DONE]\n\n"
+    );
+    for mint in [false, true] {
+        for asked in [false, true] {
+            let endpoint = Endpoint::Completions;
+            let plan = ReplyPlan { mint, include_usage: asked, endpoint, ..plan("llamacpp") };
+            let got = run(&plan, [Bytes::from(text)]);
+            assert!(got.end.is_ok() && got.done() == 1);
+            assert_eq!(got.tap.usage().unwrap().completion_tokens, 1);
+            let chunks = got.chunks();
+            assert_eq!(chunks.len(), if asked { 3 } else { 2 });
+            assert!(chunks[..2].iter().all(|chunk| chunk["usage"].is_null()));
+            assert!(chunks.iter().all(|chunk| chunk["id"] == chunks[0]["id"]));
+            assert!(chunks.iter().all(|chunk| chunk["model"] == chunks[0]["model"]));
+            if asked {
+                assert_eq!(chunks[2]["choices"], serde_json::json!([]));
+                assert_eq!(chunks[2]["usage"]["total_tokens"], 6);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_content_counts_where_chunks_mend_the_usage() {
+    let chunk = |index: u32, delta: &str, finish: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":{index},\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let mut text = String::new();
+    for index in [0, 1] {
+        text += &chunk(index, r#"{"role":"assistant","content":null}"#, "null");
+        text += &chunk(index, r#"{"content":"a"}"#, "null").repeat(3);
+        text += &chunk(index, "{}", "\"length\"");
+    }
+    text += "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":3,\"total_tokens\":8}}\n\n";
+    let got = run(&ReplyPlan { n: 2, ..plan("llamacpp") }, [Bytes::from(text)]);
+    assert!(got.end.is_ok());
+    assert_eq!(got.tap.usage().unwrap().completion_tokens, 6);
+}
+
+#[test]
 fn an_error_event_is_what_sdks_raise() {
     let event = error_event(&Fault::new(Code::StreamInterrupted, "it broke"));
     assert_eq!(
