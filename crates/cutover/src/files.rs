@@ -151,6 +151,18 @@ pub(crate) fn state_directory(
     })
 }
 
+/// Makes a directory that only its owner may enter, if there is none. The store makes it too, but on
+/// its own thread, and the admin token is written before that may have happened.
+pub(crate) fn make_private(directory: &Path) -> anyhow::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(directory)
+        .with_context(|| format!("cannot make the state directory {}", directory.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

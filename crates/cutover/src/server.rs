@@ -66,6 +66,7 @@ impl Server {
         let Plan { source, checked, overruled } = plan;
         let configured = checked.state.directory.as_deref();
         let directory = files::state_directory(None, configured, &source.base)?;
+        files::make_private(&directory)?;
         let listener = bind(checked.server.listen, "server.listen").await?;
         let admin_listener = bind(checked.admin.listen, "admin.listen").await?;
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
