@@ -24,6 +24,8 @@ pub(crate) struct Answer<'a> {
     #[serde(default, borrow)]
     pub(crate) model: Option<&'a RawValue>,
     #[serde(default, borrow)]
+    pub(crate) created: Option<&'a RawValue>,
+    #[serde(default, borrow)]
     pub(crate) choices: Option<&'a RawValue>,
     #[serde(default, borrow)]
     data: Option<&'a RawValue>,
@@ -100,8 +102,11 @@ impl Said<'_> {
     }
 }
 
+/// A range of a text and what replaces it.
+pub(crate) type Patch = (Range<usize>, String);
+
 /// Replaced ranges of a text.
-pub(crate) type Patches = Vec<(Range<usize>, String)>;
+pub(crate) type Patches = Vec<Patch>;
 
 /// Reads an answer and replaces what must be.
 pub(super) fn read(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Result<Reply, UpstreamFault> {
@@ -198,6 +203,13 @@ pub(crate) fn usage_patches(text: &str, raw: &RawValue, usage: &Usage) -> Patche
 /// Patches of a chunk's usage.
 pub(crate) fn chunk_usage_patches(text: &str, answer: &Answer<'_>, usage: &Usage) -> Patches {
     answer.usage.map(|raw| usage_patches(text, raw, usage)).unwrap_or_default()
+}
+
+/// Gives a chunk the time of the first one.
+pub(crate) fn created_patch(text: &str, answer: &Answer<'_>, first: &[u8]) -> Option<Patch> {
+    let raw = answer.created.filter(|raw| raw.get().as_bytes() != first)?;
+    let first = std::str::from_utf8(first).ok()?;
+    Some((json::range_in(text, raw.get()), first.to_owned()))
 }
 
 /// Takes the usage out of a chunk that has choices.

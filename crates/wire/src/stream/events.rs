@@ -33,6 +33,7 @@ static LOGPROBS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"log
 pub(super) struct Events {
     // Boxed: two searchers are large, and other readers have none.
     names: Option<Box<Names>>,
+    created: Option<Box<Created>>,
 }
 
 /// An event and where it lies in its frame.
@@ -46,6 +47,31 @@ struct Framed<'a> {
 struct Names {
     id: Name,
     model: Name,
+}
+
+/// The first chunk's time, which all chunks shall carry: llama.cpp's server gives each its own.
+#[derive(Debug)]
+struct Created {
+    finder: Finder<'static>,
+    /// The digits of the first chunk's.
+    first: Vec<u8>,
+}
+
+impl Created {
+    fn learn(value: &str) -> Option<Box<Self>> {
+        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| {
+            let finder = Finder::new("\"created\":");
+            Box::new(Self { finder, first: value.as_bytes().to_vec() })
+        })
+    }
+
+    /// Where digits stand that differ from the first chunk's.
+    fn find(&self, data: &[u8]) -> Option<Range<usize>> {
+        let start = json::skip_space(data, self.finder.find(data)? + self.finder.needle().len());
+        let digits = data.get(start..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        (data.get(start..start + digits)? != self.first).then_some(start..start + digits)
+    }
 }
 
 #[derive(Debug)]
@@ -126,10 +152,11 @@ impl Events {
         let (Some(id), Some(model)) = (names.id.find(line), names.model.find(line)) else {
             return false;
         };
-        let mut places = [(id, &names.id.ours), (model, &names.model.ours)];
-        places.sort_by_key(|(place, _)| place.start);
+        let created = self.created.as_ref().and_then(|c| Some((c.find(line)?, &c.first)));
+        let mut places = [Some((id, &names.id.ours)), Some((model, &names.model.ours)), created];
+        places.sort_by_key(|place| place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
         let (base, mut from) = (range.start + at, range.start);
-        for (place, ours) in places {
+        for (place, ours) in places.into_iter().flatten() {
             sink.keep(from..base + place.start);
             sink.write(ours);
             from = base + place.end;
@@ -188,6 +215,12 @@ impl Events {
         openai::legacy_logprobs(plan, text, &choices, &mut patches);
         if plan.mint {
             patches.extend(openai::mint_patches(plan.endpoint, mint, text, &answer));
+            match &self.created {
+                Some(created) => {
+                    patches.extend(openai::created_patch(text, &answer, &created.first));
+                }
+                None => self.created = answer.created.and_then(|raw| Created::learn(raw.get())),
+            }
             self.names = learn(mint, text, &answer);
         }
         put(framed, patches, sink);

@@ -91,6 +91,7 @@ fn minted_streams_carry_our_names_in_every_chunk() {
             let mut expected = theirs;
             expected["id"] = Value::from("chatcmpl-ours");
             expected["model"] = Value::from("asked-for");
+            expected["created"] = plain.chunks()[0]["created"].clone();
             assert_eq!(ours, expected);
         }
         assert_eq!(got.done(), 1);
@@ -254,6 +255,25 @@ fn usage_on_the_finish_chunk_of_a_completion_is_given_as_openai_gives_it() {
             }
         }
     }
+}
+
+#[test]
+fn all_chunks_of_a_minted_stream_have_the_time_of_the_first() {
+    let chunk = |created: u32, delta: &str, finish: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}],\"created\":{created},\"id\":\"chatcmpl-A\",\"model\":\"m\"}}\n\n"
+        )
+    };
+    let content = r#"{"content":"\"created\":9"}"#;
+    let text = chunk(98, "{\"role\":\"assistant\"}", "null")
+        + &chunk(98, content, "null")
+        + &chunk(99, content, "null")
+        + &chunk(100, content, "null")
+        + &chunk(101, "{}", "\"stop\"");
+    let got = run(&ReplyPlan { mint: true, ..plan("llamacpp") }, [Bytes::from(text)]);
+    assert!(got.end.is_ok());
+    assert!(got.chunks().iter().all(|chunk| chunk["created"] == 98), "{}", got.text);
+    assert_eq!(got.content(), "\"created\":9".repeat(3));
 }
 
 #[test]
