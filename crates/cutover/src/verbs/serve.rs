@@ -81,13 +81,18 @@ fn refuse_open_doors(checked: &Checked) -> Result<(), Failed> {
     Ok(())
 }
 
+/// One thread per core, or as many as are configured. A single thread gets the scheduler that needs no
+/// synchronisation.
 fn runtime(workers: Option<u32>) -> Result<Runtime, Failed> {
-    let mut builder = match workers {
-        Some(1) => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = workers.and_then(|n| usize::try_from(n).ok()).unwrap_or(cores);
+    let mut builder = if threads == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
     };
-    if let Some(workers) = workers.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 1) {
-        builder.worker_threads(workers);
+    if threads > 1 {
+        builder.worker_threads(threads);
     }
     Ok(builder.enable_all().thread_name("cutover").build().context("cannot start the runtime")?)
 }
