@@ -69,7 +69,7 @@ impl fmt::Display for Generation {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
-#[serde(transparent)]
+#[serde(try_from = "u16", into = "u16")]
 pub struct WeightBp(u16);
 
 /// Why a text or number is not a weight.
@@ -125,6 +125,21 @@ impl WeightBp {
     }
 }
 
+/// What is read from a file or a request obeys the same bound as what is typed.
+impl TryFrom<u16> for WeightBp {
+    type Error = WeightError;
+
+    fn try_from(basis_points: u16) -> Result<Self, WeightError> {
+        Self::new(basis_points)
+    }
+}
+
+impl From<WeightBp> for u16 {
+    fn from(weight: WeightBp) -> Self {
+        weight.0
+    }
+}
+
 impl fmt::Display for WeightBp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, part) = (self.0 / 100, self.0 % 100);
@@ -149,6 +164,14 @@ mod tests {
         for bad in ["25", "101%", "-1%", "1.234%", "%", "", "1e2%", "100.01%", "٣%"] {
             assert!(WeightBp::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_weight_above_all_is_not_read_from_a_file() {
+        let read = |text: &str| serde_json::from_str::<WeightBp>(text).ok();
+        assert_eq!(read("10000"), Some(WeightBp::ALL));
+        assert_eq!(read("10001"), None);
+        assert_eq!(serde_json::to_string(&WeightBp::ALL).ok().as_deref(), Some("10000"));
     }
 
     #[test]
