@@ -10,11 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use arc_swap::ArcSwapOption;
 use cutover_config::{
     Checked, HeaderValue as ConfiguredValue, SecretRef, SystemPrompt, UpstreamKey,
 };
-use cutover_ledger::{Price, Rates};
 use cutover_route::{Draft, Matcher, Snapshot, UnitSource, UseCase, Variant, VariantIx};
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmLabels, ArmMetrics, InstanceMetrics, NONE, Registry};
@@ -28,9 +26,10 @@ use cutover_wire::{Capabilities, OllamaSettings, Target, Think, Unsupported, Var
 use http::{HeaderName, HeaderValue, header};
 
 use crate::live::{
-    InstanceLane, Lane, Limits, Live, ModelEntry, Pricing, Timeouts, UpstreamLane, UseCaseLane,
+    InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane,
 };
 use crate::pacing::Pace;
+use crate::prices::Pricing;
 
 /// The name shown for the variant of requests that no use case matches.
 const DEFAULT_VARIANT: &str = "default";
@@ -96,7 +95,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     lanes.push(Lane {
         variant: HeaderValue::from_static(DEFAULT_VARIANT),
         target: Target::untouched(provider(default)?),
-        price: Pricing::ByModel(price_source(default), ArcSwapOption::empty()),
+        price: Pricing::by_model(default),
         upstream: default_lane,
     });
     let snapshot = snapshot(materials)?;
@@ -336,14 +335,6 @@ fn lane(
             Some(String::from_utf8(bytes).map_err(|_| wrong(&key, "the file is not UTF-8"))?)
         }
     };
-    let price = match variant.price {
-        Some(price) => Price::Own(Rates {
-            input_nano_usd_per_mtok: price.input_nano_usd_per_mtok,
-            cached_input_nano_usd_per_mtok: price.cached_input_nano_usd_per_mtok,
-            output_nano_usd_per_mtok: price.output_nano_usd_per_mtok,
-        }),
-        None => price_source(configured).look_up(&variant.model, materials.now),
-    };
     Ok(Lane {
         variant: header_value(name.as_str())?,
         target: Target {
@@ -354,7 +345,7 @@ fn lane(
                 cutover_config::Unsupported::Lenient => Unsupported::Lenient,
             },
             mint: true,
-            capabilities: Capabilities::default(),
+            capabilities: Capabilities { tools: variant.tools, images: variant.images },
             settings: VariantSettings {
                 system_prompt,
                 temperature: variant.temperature,
@@ -364,7 +355,7 @@ fn lane(
                 ollama: ollama(&variant.ollama),
             },
         },
-        price: Pricing::Fixed(price),
+        price: Pricing::of_variant(variant, configured, materials.now),
         upstream,
     })
 }
@@ -385,35 +376,7 @@ fn ollama(configured: &cutover_config::OllamaSettings) -> OllamaSettings {
             Configured::High => Think::High,
         }),
         truncate: configured.truncate,
-        completions_use_template: false,
-    }
-}
-
-/// Where the catalogue looks for an upstream's models.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PriceSource {
-    provider: Option<String>,
-    url: String,
-    priced: bool,
-}
-
-impl PriceSource {
-    /// The price of one of the upstream's models.
-    pub(crate) fn look_up(&self, model: &str, now: Millis) -> Price {
-        if !self.priced {
-            return Price::Unpriced;
-        }
-        Price::look_up(self.provider.as_deref(), &self.url, model, now)
-    }
-}
-
-/// Self-hosted engines are in no catalogue: what their tokens cost is the user's to say.
-fn price_source(upstream: &cutover_config::Upstream) -> PriceSource {
-    let name = upstream.provider.name;
-    PriceSource {
-        provider: (name == "openai").then(|| name.to_owned()),
-        url: upstream.instances.first().map(ToString::to_string).unwrap_or_default(),
-        priced: !upstream.local && matches!(name, "openai" | "openai-compatible"),
+        completions_use_template: configured.completions_use_template,
     }
 }
 

@@ -177,7 +177,8 @@ impl Gateway {
                 let head = Head::read(endpoint, &body).map_err(&refusal)?;
                 let exchange =
                     self.exchange(visit, Asked { headers: parts.headers, head, body, caller });
-                Ok(infer(exchange).await)
+                // Boxed, so that the future hyper moves around for every request stays small.
+                Ok(Box::pin(infer(exchange)).await)
             }
             Route::Models => Ok(models::list(&visit.live, &parts.headers, visit.started_at).await),
             Route::Model(id) => models::one(&visit.live, (id, &parts.headers), visit.started_at)

@@ -27,6 +27,7 @@ mod listener;
 mod live;
 mod models;
 mod pacing;
+mod prices;
 mod rescue;
 mod stream;
 
@@ -34,3 +35,4 @@ pub use gateway::{Clock, Gateway, Parts};
 pub use listener::Doors;
 pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane};
 pub use pacing::Pace;
+pub use prices::{PriceSource, Pricing};

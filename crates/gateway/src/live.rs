@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use cutover_ledger::{Cost, Price, Tokens};
 use cutover_route::balance::Load;
 use cutover_route::{Snapshot, UseCase, UseCaseIx, VariantIx};
 use cutover_store::KeyRing;
@@ -19,8 +17,8 @@ use cutover_upstream::{Instance, RequestHeaders};
 use cutover_wire::Target;
 use http::HeaderValue;
 
-use crate::build::PriceSource;
 use crate::pacing::Pace;
+use crate::prices::Pricing;
 
 /// What requests read. Cloning shares all but the snapshot.
 #[derive(Debug, Clone)]
@@ -65,34 +63,6 @@ pub struct Lane {
     pub price: Pricing,
     /// Where it is served.
     pub upstream: Arc<UpstreamLane>,
-}
-
-/// How a lane's tokens are priced.
-#[derive(Debug)]
-pub enum Pricing {
-    /// The variant's model never changes, nor does its price.
-    Fixed(Price),
-    /// The client names the model; the last one looked up is remembered.
-    ByModel(PriceSource, ArcSwapOption<(Arc<str>, Price)>),
-}
-
-impl Pricing {
-    /// What a request cost. None: unpriced.
-    pub(crate) fn cost(&self, model: &Arc<str>, tokens: Tokens, at: Millis) -> Option<Cost> {
-        let (source, last) = match self {
-            Self::Fixed(price) => return price.cost(tokens, at),
-            Self::ByModel(source, last) => (source, last),
-        };
-        if let Some(known) = &*last.load()
-            && known.0 == *model
-        {
-            return known.1.cost(tokens, at);
-        }
-        let price = source.look_up(model, at);
-        let cost = price.cost(tokens, at);
-        last.store(Some(Arc::new((Arc::clone(model), price))));
-        cost
-    }
 }
 
 /// An upstream, ready to send to.

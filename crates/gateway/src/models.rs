@@ -5,10 +5,11 @@
 //! the list shorter, never an error: a client that only wants to know whether its model exists must not
 //! fail because a third party is slow.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cutover_units::{Code, Millis};
+use cutover_units::Millis;
 use cutover_upstream::{Deadlines, Outbound};
 use cutover_wire::Fault;
 use cutover_wire::openai::models::{List, Model, read_list};
@@ -18,6 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::time::timeout;
 
+use crate::attempt::unknown_model;
 use crate::body::Out;
 use crate::live::{Live, UpstreamLane};
 
@@ -38,15 +40,34 @@ pub(crate) async fn one(
     (id, headers): (&str, &HeaderMap),
     now: Millis,
 ) -> Result<Response<Out>, Fault> {
+    let id = &*unescaped(id);
+    if let Some(entry) = live.models.iter().find(|entry| entry.id == id) {
+        return Ok(json(write(&Model::new(&entry.id, now.0 / 1_000, &entry.owned_by))));
+    }
     let models = gather(live, headers, now).await;
     match models.into_iter().find(|model| model.id == id) {
         Some(model) => Ok(json(write(&model))),
-        None => {
-            let shown: String = id.chars().take(100).collect();
-            let message = format!("the model '{shown}' does not exist");
-            Err(Fault::of(Code::ModelNotFound, "model", message))
-        }
+        None => Err(unknown_model(id)),
     }
+}
+
+/// A path's text without its percent escapes: SDKs write the slash of `org/model` as `%2F`. What is
+/// no escape, or not UTF-8 without them, is taken as it stands.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = after.first_chunk::<2>().filter(|_| first == b'%').and_then(|two| {
+            let digit = |at: usize| char::from(two[at]).to_digit(16);
+            u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+        });
+        bytes.push(escaped.unwrap_or(first));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 async fn gather(live: &Live, headers: &HeaderMap, now: Millis) -> Vec<Model> {
@@ -100,4 +121,24 @@ fn json(text: impl Into<Bytes>) -> Response<Out> {
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_models_name_is_read_as_sdks_write_it() {
+        for (path, name) in [
+            ("gpt-4o", "gpt-4o"),
+            ("Qwen%2FQwen2.5-7B", "Qwen/Qwen2.5-7B"),
+            ("qwen2.5%3A32b", "qwen2.5:32b"),
+            ("m%C3%A9", "mé"),
+            ("100%", "100%"),
+            ("%zz%4", "%zz%4"),
+            ("%ff", "%ff"),
+        ] {
+            assert_eq!(unescaped(path), name);
+        }
+    }
 }

@@ -1,0 +1,119 @@
+//! What a lane's tokens cost: by the user's rates, by the catalogue, or unpriced.
+//!
+//! The catalogue is decoded at its first use, which takes some 26 MB and 40 ms. So it is asked only
+//! about upstreams it can know: services of others at public addresses. A gateway in front of local
+//! engines never pays for it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use cutover_config::{Reach, Upstream, Variant};
+use cutover_ledger::{Cost, Price, Rates, Tokens};
+use cutover_units::Millis;
+
+/// How a lane's tokens are priced.
+#[derive(Debug)]
+pub enum Pricing {
+    /// The variant's model never changes, nor does its price.
+    Fixed(Price),
+    /// The client names the model; the last one looked up is remembered.
+    ByModel(PriceSource, ArcSwapOption<(Arc<str>, Price)>),
+}
+
+impl Pricing {
+    /// The variant's own price, else the catalogue's.
+    pub(crate) fn of_variant(variant: &Variant, upstream: &Upstream, now: Millis) -> Self {
+        Self::Fixed(match variant.price {
+            Some(price) => Price::Own(Rates {
+                input_nano_usd_per_mtok: price.input_nano_usd_per_mtok,
+                cached_input_nano_usd_per_mtok: price.cached_input_nano_usd_per_mtok,
+                output_nano_usd_per_mtok: price.output_nano_usd_per_mtok,
+            }),
+            None => PriceSource::of(upstream).look_up(&variant.model, now),
+        })
+    }
+
+    /// The price of whatever model a client asks an upstream for.
+    pub(crate) fn by_model(upstream: &Upstream) -> Self {
+        Self::ByModel(PriceSource::of(upstream), ArcSwapOption::empty())
+    }
+
+    /// What a request cost. None: unpriced.
+    pub(crate) fn cost(&self, model: &Arc<str>, tokens: Tokens, at: Millis) -> Option<Cost> {
+        let (source, last) = match self {
+            Self::Fixed(price) => return price.cost(tokens, at),
+            Self::ByModel(source, last) => (source, last),
+        };
+        if !source.priced {
+            return None;
+        }
+        if let Some(known) = &*last.load()
+            && known.0 == *model
+        {
+            return known.1.cost(tokens, at);
+        }
+        let price = source.look_up(model, at);
+        let cost = price.cost(tokens, at);
+        last.store(Some(Arc::new((Arc::clone(model), price))));
+        cost
+    }
+}
+
+/// Where the catalogue looks for an upstream's models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceSource {
+    provider: Option<String>,
+    url: String,
+    priced: bool,
+}
+
+impl PriceSource {
+    /// Self-hosted engines are in no catalogue: what their tokens cost is the user's to say. So it is
+    /// for whatever answers at an address of one's own, whichever dialect it speaks.
+    fn of(upstream: &Upstream) -> Self {
+        let name = upstream.provider.name;
+        let public = upstream.instances.iter().all(|url| url.reach() == Reach::Public);
+        Self {
+            provider: (name == "openai").then(|| name.to_owned()),
+            url: upstream.instances.first().map(ToString::to_string).unwrap_or_default(),
+            priced: public && !upstream.local && matches!(name, "openai" | "openai-compatible"),
+        }
+    }
+
+    fn look_up(&self, model: &str, now: Millis) -> Price {
+        if !self.priced {
+            return Price::Unpriced;
+        }
+        Price::look_up(self.provider.as_deref(), &self.url, model, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-01.
+    const NOW: Millis = Millis(1_793_491_200_000);
+
+    fn priced(upstream: &str) -> bool {
+        let text = format!("default_upstream = \"u\"\n[upstreams.u]\n{upstream}\n");
+        let checked = cutover_config::check(&text, "test.toml", &|_| Some("key".to_owned()));
+        let checked = checked.expect("a good configuration");
+        let pricing = Pricing::by_model(checked.default_upstream());
+        let tokens = Tokens { prompt: 10, cached: 0, completion: 1 };
+        pricing.cost(&"gpt-4o".into(), tokens, NOW).is_some()
+    }
+
+    #[test]
+    fn only_services_at_public_addresses_are_looked_up() {
+        assert!(priced("provider = \"openai\""));
+        for own in [
+            "provider = \"openai\"\nbase_url = \"http://127.0.0.1:1\"",
+            "provider = \"openai-compatible\"\nbase_url = \"http://10.0.0.7:8000\"",
+            "provider = \"vllm\"\nbase_url = \"http://8.8.8.8:8000\"",
+            "provider = \"ollama\"",
+        ] {
+            assert!(!priced(own), "{own}");
+        }
+    }
+}
