@@ -20,6 +20,7 @@ const PAGES: &[Page] = &[Page { path: "docs/reference/errors.md", text: errors }
 const TESTS: &[&[&str]] = &[
     &["--package", "cutover-config", "no_drift"],
     &["--package", "xtask", "--test", "references"],
+    &["--package", "cutover", "--lib", "reference"],
 ];
 
 /// Writes every reference.

@@ -37,8 +37,6 @@ const IMPURE_DIRECTLY: &[&str] = &["rand", "getrandom", "fastrand", "chrono", "t
 /// A dependency and the crates that may name it, in product code.
 const OWNERS: &[(&str, &[&str])] = &[
     ("toml", &["cutover-config"]),
-    ("toml_edit", &["cutover-config"]),
-    ("schemars", &["cutover-config"]),
     ("rusqlite", &["cutover-store"]),
     ("candle-core", &["cutover-engine"]),
     ("tokenizers", &["cutover-engine"]),
@@ -48,7 +46,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("genai-prices", &["cutover-ledger"]),
     ("rustls", &["cutover-upstream"]),
     ("tokio-rustls", &["cutover-upstream"]),
-    ("prometheus-client", &["cutover-telemetry"]),
     ("clap", &["cutover"]),
     ("anyhow", &["cutover"]),
     ("mimalloc", &["cutover"]),
