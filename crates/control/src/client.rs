@@ -103,8 +103,18 @@ impl fmt::Debug for Call<'_> {
 pub struct Answer {
     /// The status.
     pub status: u16,
+    /// The headers, in order.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value, by its name in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 /// Without the body.
@@ -179,16 +189,20 @@ fn parse(bytes: &[u8]) -> Result<Answer, &'static str> {
         .and_then(|rest| rest.get(2..5))
         .and_then(|digits| digits.parse().ok())
         .ok_or("no HTTP status line")?;
-    let body = &bytes[end + 4..];
-    let length = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
-    });
+    let headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let mut answer = Answer { status, headers, body: bytes[end + 4..].to_vec() };
+    let length = answer.header("content-length").map(str::parse::<usize>);
     match length {
         Some(Err(_)) => Err("content-length is not a number"),
-        Some(Ok(length)) if length > body.len() => Err("it was cut off"),
-        Some(Ok(length)) => Ok(Answer { status, body: body[..length].to_vec() }),
-        None => Ok(Answer { status, body: body.to_vec() }),
+        Some(Ok(length)) if length > answer.body.len() => Err("it was cut off"),
+        Some(Ok(length)) => {
+            answer.body.truncate(length);
+            Ok(answer)
+        }
+        None => Ok(answer),
     }
 }
 

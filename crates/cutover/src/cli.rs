@@ -24,6 +24,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Serve(verbs::serve::Args),
+    Demo(verbs::demo::Args),
     Init(verbs::init::Args),
     Check(verbs::check::Args),
     Status(verbs::status::Args),
@@ -50,6 +51,7 @@ fn run(cli: Cli, term: &mut Term) -> Result<Exit, Failed> {
     let config = cli.config.as_deref();
     match cli.verb {
         Verb::Serve(args) => verbs::serve::run(&args, config, term),
+        Verb::Demo(args) => verbs::demo::run(&args, term),
         Verb::Init(args) => verbs::init::run(&args, term),
         Verb::Check(args) => verbs::check::run(&args, config, term),
         Verb::Status(args) => verbs::status::run(&args, config, term),

@@ -142,3 +142,89 @@ pub(crate) fn show(explanation: &Explanation) -> String {
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Source;
+    use crate::verbs::check;
+    use serde_json::value::RawValue;
+
+    const CONFIG: &str = r#"
+default_upstream = "cloud"
+[upstreams.cloud]
+provider = "openai"
+[upstreams.gpus]
+provider = "ollama"
+instances = ["http://gpu-1:11434"]
+[variants.big]
+upstream = "cloud"
+model = "gpt-4o"
+[variants.small]
+upstream = "gpus"
+model = "qwen2.5:32b"
+unsupported = "lenient"
+[use_cases.statements]
+match = { header = { x-use-case = "statements" } }
+unit = { header = "x-customer" }
+baseline = "big"
+candidate = "small"
+weight = "50%"
+"#;
+
+    fn explained(headers: &[(&str, &str)], body: &str) -> String {
+        let checked = cutover_config::check(CONFIG, "test.toml", &|_| None).unwrap();
+        let source = Source { path: None, base: std::path::PathBuf::new() };
+        let live = check::build(&source, &checked).unwrap();
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let request = ExplainRequest {
+            path: "/v1/chat/completions".to_owned(),
+            headers: headers.iter().map(own).collect(),
+            key: None,
+            body: RawValue::from_string(body.to_owned()).unwrap(),
+        };
+        match explain(&live, &request) {
+            Ok(explanation) => show(&explanation),
+            Err(failure) => failure.message,
+        }
+    }
+
+    const BODY: &str =
+        r#"{"model":"gpt-4o","messages":[{"role":"user","content":"x"}],"logit_bias":{"1":2}}"#;
+
+    #[test]
+    fn a_request_of_no_use_case_goes_to_the_default_untouched() {
+        let expected = format!(
+            "use case    none matches: the default upstream takes it\n\
+             arm         default (fixed)\n\n\
+             attempt 1   default: default on cloud (openai)\n  \
+             asks      /v1/chat/completions for gpt-4o\n  \
+             body      {} bytes, the client's own",
+            BODY.len()
+        );
+        assert_eq!(explained(&[], BODY), expected);
+    }
+
+    #[test]
+    fn both_legs_and_what_gets_lost_are_told() {
+        // Bucket 4480 of 10,000 is the candidate's at 50 %; see the vectors of `route::sticky`.
+        let text = explained(&[("X-Use-Case", "statements"), ("x-customer", "customer-1")], BODY);
+        for line in [
+            "use case    statements (candidate's weight 50%)",
+            "arm         candidate (sticky)",
+            "unit        \"customer-1\", bucket 4480 of 10000",
+            "attempt 1   candidate: small on gpus (ollama)",
+            "  asks      /api/chat for qwen2.5:32b",
+            "  loses     logit_bias (dropped): ",
+            "attempt 2   baseline: big on cloud (openai)",
+        ] {
+            assert!(text.contains(line), "{line:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_bad_request_is_told_as_the_client_would_be() {
+        let text = explained(&[], r#"{"model":1,"messages":[]}"#);
+        assert!(text.starts_with("400 invalid_type (model): "), "{text}");
+    }
+}

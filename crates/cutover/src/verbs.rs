@@ -3,6 +3,7 @@
 use crate::exit::Exit;
 
 pub(crate) mod check;
+pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod rollback;
@@ -22,6 +23,7 @@ pub(crate) struct Row {
 /// All verbs, in the order that help shows them.
 pub(crate) const VERBS: &[Row] = &[
     Row { name: "serve", exits: &[Exit::Config] },
+    Row { name: "demo", exits: &[] },
     Row { name: "init", exits: &[] },
     Row { name: "check", exits: &[Exit::Config] },
     Row { name: "status", exits: &[Exit::Unreachable, Exit::Refused] },

@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
 }
 
 /// Everything but secrets is really looked up: a prompt file that is missing is found here.
-fn build(source: &Source, checked: &Checked) -> Result<Live, build::BuildError> {
+pub(crate) fn build(source: &Source, checked: &Checked) -> Result<Live, build::BuildError> {
     build::live(&Materials {
         checked,
         surroundings: &Outside::new(&source.base, EngineChoice::Name).lenient(),

@@ -126,3 +126,34 @@ async fn probe(address: SocketAddr, path: &str) -> Option<Vec<String>> {
     };
     Some(models.iter().filter_map(name).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_util::task::TaskTracker;
+
+    async fn answers_with(body: &'static str) -> Option<Vec<String>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        TaskTracker::new().spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = [0u8; 1_024];
+            let _ = socket.read(&mut request).await.unwrap();
+            let head = "HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n";
+            socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        });
+        probe(address, "/v1/models").await
+    }
+
+    #[tokio::test]
+    async fn both_forms_of_a_model_list_are_read_and_others_are_no_server() {
+        let openai = answers_with(r#"{"object":"list","data":[{"id":"a"},{"id":"b"}]}"#).await;
+        assert_eq!(openai.unwrap(), ["a", "b"]);
+        let ollama = answers_with(r#"{"models":[{"name":"qwen2.5:32b","size":1}]}"#).await;
+        assert_eq!(ollama.unwrap(), ["qwen2.5:32b"]);
+        assert_eq!(answers_with("<html>").await, None);
+        assert_eq!(answers_with(r#"{"detail":"Not Found"}"#).await, None);
+    }
+}
