@@ -1,0 +1,102 @@
+//! Start, reload, stop: what a running program does when its file, its process or its world changes.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use cutover_testkit::fake::{Fake, Gate, Persona, Reply, Setup};
+use cutover_testkit::program::Program;
+use cutover_testkit::raw::{Raw, Response, exchange};
+use cutover_testkit::wait;
+use serde_json::json;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
+
+fn fake(name: &str) -> Fake {
+    Fake::start_with(Setup::new(Persona::OpenAi).name(name))
+}
+
+fn config(fake: &Fake) -> String {
+    format!(
+        "[upstreams.one]\nprovider = \"openai-compatible\"\ninstances = [\"{}/v1\"]\n\
+         models = [\"fake-model\"]\n",
+        fake.base_url()
+    )
+}
+
+fn ask(program: &Program) -> Response {
+    let body = json!({"model": "fake-model", "messages": [{"role": "user", "content": "hi"}]});
+    exchange(program.url(), "POST /v1/chat/completions", &[], body.to_string()).unwrap()
+}
+
+#[test]
+fn a_changed_file_is_taken_and_a_wrong_one_is_refused_while_the_old_one_serves() {
+    let (first, second) = (fake("first"), fake("second"));
+    let mut program = Program::start(BINARY, &config(&first));
+    assert!(ask(&program).text().contains("Hello from first"));
+    program.write_config(&config(&second));
+    wait::until("the new file in force", || ask(&program).text().contains("Hello from second"));
+    program.write_config(&config(&first).replace("provider", "provoder"));
+    wait::until("the refusal in the status", || !program.status()["config"]["refused"].is_null());
+    let refused = program.status()["config"]["refused"].to_string();
+    assert!(refused.contains("provoder"), "{refused}");
+    assert!(ask(&program).text().contains("Hello from second"));
+    program.write_config(&config(&first));
+    wait::until("the mended file in force", || ask(&program).text().contains("Hello from first"));
+    assert!(program.status()["config"]["refused"].is_null());
+}
+
+#[test]
+fn sigterm_lets_a_stream_end_and_takes_no_new_connection() {
+    let upstream = fake("upstream");
+    let gate = Gate::new();
+    upstream.once(Reply::words(4).hold_each_chunk(&gate));
+    let mut program = Program::start(BINARY, &config(&upstream));
+    let mut raw = Raw::open(program.url()).unwrap();
+    let body = json!({"model": "fake-model", "stream": true,
+        "messages": [{"role": "user", "content": "hi"}]});
+    raw.request("POST /v1/chat/completions", &[], body.to_string()).unwrap();
+    gate.release(1);
+    let begun = raw.read_until("w0 ").unwrap();
+    assert!(begun.contains("w0 "));
+    let url = program.url().to_owned();
+    let ended = std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| program.terminate());
+        wait::until("the listener to close", || Raw::open(&url).is_err());
+        gate.open();
+        let rest = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
+        assert!(rest.contains("w3 ") && rest.contains("[DONE]"), "{rest}");
+        stopping.join().unwrap()
+    });
+    assert_eq!(ended, Some(0));
+}
+
+#[test]
+fn a_public_address_without_keys_is_refused() {
+    let upstream = fake("upstream");
+    let program = Program::start(BINARY, &config(&upstream));
+    let file = program.config_file().with_file_name("public.toml");
+    let text = format!("[server]\nlisten = \"0.0.0.0:0\"\nkeys = \"off\"\n{}", config(&upstream));
+    std::fs::write(&file, text).unwrap();
+    let output = program.cli(&["serve", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("keys"));
+}
+
+#[test]
+fn a_revoked_key_stops_working_at_once() {
+    let upstream = fake("upstream");
+    let text = format!("[server]\nkeys = \"required\"\n{}", config(&upstream));
+    let program = Program::start(BINARY, &text);
+    let said = program.ok(&["key", "add", "team"]);
+    let key = said.split_whitespace().find(|word| word.starts_with("ck-")).unwrap().to_owned();
+    let header = format!("authorization: Bearer {key}");
+    let status = || exchange(program.url(), "GET /v1/models", &[&header], "").unwrap().status;
+    assert_eq!(status(), 200);
+    program.ok(&["key", "revoke", "team"]);
+    wait::until("the key to stop working", || status() == 401);
+    assert!(!program.log().contains(&key));
+    for entry in std::fs::read_dir(program.state()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap_or_default();
+        let found = bytes.windows(key.len()).any(|window| window == key.as_bytes());
+        assert!(!found, "the key stands in a file");
+    }
+}

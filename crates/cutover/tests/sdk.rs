@@ -1,0 +1,207 @@
+//! The official OpenAI SDKs, unmodified and strict, against the real program in front of each kind
+//! of upstream: scripted ones of every provider, the embedded engine, llama.cpp's server.
+
+use cutover_testkit::fake::{Fake, Persona, Setup};
+use cutover_testkit::probes::{self, Options, Outcomes};
+use cutover_testkit::program::{self, Program};
+use cutover_testkit::rig::{self, LlamaOptions, LlamaServer};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
+/// Small, so that the 413 probe sends little.
+const SERVER: &str = "\n[server]\nkeys = \"required\"\nbody_limit = \"1 MiB\"\n";
+
+/// A program with client keys, and the key.
+fn start(config: &str) -> (Program, String) {
+    let setup = program::Setup::new(BINARY, &format!("{config}{SERVER}"));
+    let program = setup.env("UPSTREAM_KEY", "sk-upstream").start();
+    let key = program.ok(&["key", "add", "probes"]);
+    let key = key.split_whitespace().find(|word| word.starts_with("ck-")).unwrap_or(key.trim());
+    let key = key.to_owned();
+    (program, key)
+}
+
+fn options(program: &Program, key: &str, model: &str) -> Options {
+    Options::new(program.url(), key, model)
+        .with("gateway", true)
+        .with("keys", true)
+        .with("body_max", 1 << 20)
+}
+
+fn both(options: &Options) -> Option<[Outcomes; 2]> {
+    Some([rig::require(probes::run_python(options))?, rig::require(probes::run_node(options))?])
+}
+
+/// A model that no use case names goes to the default upstream as it is, and llama.cpp's server answers
+/// to any name.
+fn ignored_names(provider: &str) -> Vec<&'static str> {
+    if provider == "llamacpp" { vec!["error_404_model"] } else { Vec::new() }
+}
+
+/// One upstream of this provider, as default upstream and behind a use case.
+fn in_front_of_a_fake(provider: &str, persona: Persona) {
+    let fake = Fake::start_with(Setup::new(persona).key("sk-upstream"));
+    let base = fake.base_url();
+    let base = if persona == Persona::Ollama { base } else { format!("{base}/v1") };
+    let (program, key) = start(&format!(
+        r#"
+[upstreams.fake]
+provider = "{provider}"
+instances = ["{base}"]
+key = {{ env = "UPSTREAM_KEY" }}
+models = ["fake-model"]
+
+[variants.fake]
+upstream = "fake"
+model = "fake-model"
+unsupported = "lenient"
+
+[use_cases.app]
+match = {{ model = "app" }}
+baseline = "fake"
+"#
+    ));
+    for model in ["fake-model", "app"] {
+        let options = options(&program, &key, model)
+            .with("models", vec!["fake-model", "app"])
+            .with("embedding_model", model)
+            .with("tools", true)
+            .with("schema", true)
+            .with("logprobs", true)
+            .with("choices", provider != "ollama")
+            .with("markers", true)
+            .with("minted", model == "app")
+            .with("skip", ignored_names(provider))
+            .with("context_bytes", 40_000);
+        let Some([python, node]) = both(&options) else { return };
+        python.assert_all_pass(40);
+        node.assert_all_pass(25);
+    }
+    // The client's key stops here; the upstream sees its own.
+    for seen in fake.inferences() {
+        let authorization = seen.header("authorization").unwrap_or_default();
+        assert_eq!(authorization, "Bearer sk-upstream");
+    }
+}
+
+#[test]
+fn openai() {
+    in_front_of_a_fake("openai", Persona::OpenAi);
+}
+
+#[test]
+fn openai_compatible() {
+    in_front_of_a_fake("openai-compatible", Persona::OpenAi);
+}
+
+#[test]
+fn vllm() {
+    in_front_of_a_fake("vllm", Persona::Vllm);
+}
+
+#[test]
+fn llamacpp_scripted() {
+    in_front_of_a_fake("llamacpp", Persona::LlamaCpp);
+}
+
+#[test]
+fn ollama() {
+    in_front_of_a_fake("ollama", Persona::Ollama);
+}
+
+#[test]
+fn llamacpp_real() {
+    let parts = rig::tiny_model().and_then(|tiny| {
+        let embed = LlamaOptions { embeddings: true, ..LlamaOptions::default() };
+        let chat = LlamaServer::start(&tiny, &LlamaOptions::default())?;
+        Ok((chat, LlamaServer::start(&tiny, &embed)?))
+    });
+    let Some((chat, embed)) = rig::require(parts) else { return };
+    let (program, key) = start(&format!(
+        r#"
+default_upstream = "chat"
+
+[upstreams.chat]
+provider = "llamacpp"
+instances = ["{}/v1"]
+
+[upstreams.embed]
+provider = "llamacpp"
+instances = ["{}/v1"]
+
+[variants.chat]
+upstream = "chat"
+model = "llama"
+
+[variants.embed]
+upstream = "embed"
+model = "llama"
+
+[use_cases.app]
+match = {{ model = "app" }}
+baseline = "chat"
+
+[use_cases.vectors]
+match = {{ model = "vectors" }}
+baseline = "embed"
+"#,
+        chat.base_url(),
+        embed.base_url()
+    ));
+    for model in ["llama", "app"] {
+        let options = options(&program, &key, model)
+            .with("models", vec!["llama", "app", "vectors"])
+            .with("embedding_model", "vectors")
+            .with("logprobs", true)
+            .with("choices", true)
+            .with("minted", model == "app")
+            .with("skip", ignored_names("llamacpp"))
+            .with("context_bytes", 40_000);
+        let Some([python, node]) = both(&options) else { return };
+        python.assert_all_pass(28);
+        node.assert_all_pass(15);
+    }
+}
+
+fn in_front_of_the_engine(model: &str) -> (Program, String) {
+    start(&format!(
+        r#"
+[upstreams.engine]
+provider = "embedded"
+model = "{model}"
+
+[variants.own]
+upstream = "engine"
+
+[use_cases.app]
+match = {{ model = "app" }}
+baseline = "own"
+"#
+    ))
+}
+
+#[test]
+fn embedded_on_a_tiny_model() {
+    let Some(tiny) = rig::require(rig::tiny_model()) else { return };
+    let (program, key) = in_front_of_the_engine(&tiny.display().to_string());
+    let options = options(&program, &key, "app")
+        .with("models", vec!["app"])
+        .with("logprobs", true)
+        .with("minted", true)
+        .with("context_bytes", 40_000);
+    let Some([python, node]) = both(&options) else { return };
+    python.assert_all_pass(28);
+    node.assert_all_pass(14);
+}
+
+#[test]
+fn embedded_on_the_real_small_model() {
+    let Some(model) = rig::require(rig::smollm2()) else { return };
+    let (program, key) = in_front_of_the_engine(&model.display().to_string());
+    let options = options(&program, &key, "app")
+        .with("models", vec!["app"])
+        .with("schema", true)
+        .with("only", vec!["chat", "chat_stream_equals_whole", "parse_schema", "schema_stream"]);
+    let Some([python, node]) = both(&options) else { return };
+    python.assert_all_pass(4);
+    node.assert_all_pass(2);
+}
