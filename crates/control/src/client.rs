@@ -25,6 +25,10 @@ pub const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Long enough for a commit that waits for a busy disk, short enough for a person.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A rollback is answered within [`crate::OVERRIDES_DEADLINE`] and [`crate::COMMIT_DEADLINE`]. Who
+/// gets no answer by then writes the override itself.
+pub const ROLLBACK_TIMEOUT: Duration = Duration::from_millis(900);
+
 /// Why an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -237,7 +241,8 @@ impl Admin {
 
     /// `POST /admin/use-cases/{name}/rollback`.
     pub async fn roll_back(&self, name: &str, by: &RollBack) -> Result<RolledBack, CallError> {
-        self.call("POST", &format!("/admin/use-cases/{name}/rollback"), Some(by)).await
+        let path = format!("/admin/use-cases/{name}/rollback");
+        self.call_within(ROLLBACK_TIMEOUT, ("POST", &path), Some(by)).await
     }
 
     /// `POST /admin/reload`.
@@ -271,6 +276,15 @@ impl Admin {
         path: &str,
         body: Option<&B>,
     ) -> Result<A, CallError> {
+        self.call_within(TIMEOUT, (method, path), body).await
+    }
+
+    async fn call_within<B: Serialize, A: DeserializeOwned>(
+        &self,
+        timeout: Duration,
+        (method, path): (&str, &str),
+        body: Option<&B>,
+    ) -> Result<A, CallError> {
         let address = self.address;
         let unreadable = |e: serde_json::Error| CallError::Unreadable {
             address,
@@ -279,7 +293,7 @@ impl Admin {
         };
         let body = body.map(serde_json::to_vec).transpose().map_err(unreadable)?;
         let token = Some(self.token.as_str());
-        let call = Call { address, method, path, token, body, timeout: TIMEOUT };
+        let call = Call { address, method, path, token, body, timeout };
         let answer = call.send().await?;
         if (200..300).contains(&answer.status) {
             return serde_json::from_slice(&answer.body).map_err(unreadable);

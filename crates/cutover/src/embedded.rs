@@ -95,6 +95,12 @@ impl Engines {
         Arc::new(Door(Arc::clone(engine)))
     }
 
+    /// Lets go of all engines but those of these settings. Requests in flight keep theirs.
+    pub(crate) fn retain<'s>(&self, settings: impl Iterator<Item = &'s Embedded>) {
+        let wanted: Vec<_> = settings.map(|settings| format!("{settings:?}")).collect();
+        lock(&self.known).retain(|key, _| wanted.contains(key));
+    }
+
     /// An engine that answers nothing: for checks.
     pub(crate) fn nothing() -> Arc<dyn InProcess> {
         Arc::new(Door(Arc::new(Embed::new("none", Watcher::new(false)))))

@@ -17,7 +17,7 @@ pub enum Exit {
     Unreachable,
     /// The running cutover refused.
     Refused,
-    /// Done in part: a rollback is in force, but may not survive a restart.
+    /// Done in part: a rollback may not survive a restart, or may be in the wrong place.
     Partly,
 }
 
@@ -47,7 +47,8 @@ pub const EXITS: &[Row] = &[
     Row {
         exit: Exit::Partly,
         code: 6,
-        doc: "Done in part: the rollback is in force, but a restart may undo it.",
+        doc: "Done in part: the rollback is in force, but a restart may undo it; or it was written, but \
+              perhaps in the wrong state directory.",
     },
 ];
 

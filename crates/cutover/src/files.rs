@@ -75,6 +75,9 @@ impl Source {
     }
 }
 
+/// The sections that tell where a running cutover is.
+const WHEREABOUTS: [&str; 2] = ["[state]", "[admin]"];
+
 /// A text that is no config.
 #[derive(Debug)]
 pub(crate) struct Unchecked {
@@ -83,6 +86,27 @@ pub(crate) struct Unchecked {
 }
 
 impl Unchecked {
+    /// What the file says of state directory and admin listener, if those sections are good by
+    /// themselves: who must roll back now cannot wait for the rest to be mended.
+    pub(crate) fn salvage(&self) -> Option<Checked> {
+        let mut kept = String::new();
+        let mut keep = false;
+        for line in self.text.lines().map(str::trim) {
+            if line.starts_with('[') {
+                keep = WHEREABOUTS.contains(&line);
+            }
+            // Named in a way that is not understood here: a guess would be worse than none.
+            if !keep && (line.starts_with("state") || line.contains("[state")) {
+                return None;
+            }
+            if keep {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+        }
+        cutover_config::check(&kept, "", &|name| env::any(name)).ok()
+    }
+
     /// All problems, each with its line.
     pub(crate) fn show(&self, term: &mut Term) {
         for problem in &self.problems {
@@ -171,6 +195,18 @@ mod tests {
     fn a_shown_line_ends_before_its_value() {
         assert_eq!(without_value(r#"  key = "sk-secret""#), "  key = ...");
         assert_eq!(without_value("[upstreams.x]"), "[upstreams.x]");
+    }
+
+    #[test]
+    fn a_broken_file_still_tells_where_the_state_is() {
+        let broken = "default_upstream = \"x\"\n[state]\ndirectory = \"/data\"\n[upstreams.x\n";
+        let unchecked = |text: &str| Unchecked { text: text.to_owned(), problems: Vec::new() };
+        let salvaged = unchecked(broken).salvage().unwrap();
+        assert_eq!(salvaged.state.directory.as_deref(), Some(Path::new("/data")));
+        for hopeless in ["[state]\ndirectory = 3", "[state\nx = 1", "state.directory = \"/d\"\n[a"]
+        {
+            assert!(unchecked(hopeless).salvage().is_none(), "{hopeless}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use cutover_config::{Checked, SecretRef};
 use cutover_control::client::{Admin, CallError};
 use cutover_control::token;
 use cutover_gateway::build::Surroundings;
+use cutover_units::UseCaseName;
 
 use crate::env;
 use crate::exit::{Exit, Failed};
@@ -46,8 +47,11 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 pub(crate) struct Operator {
     /// The state directory.
     pub(crate) directory: PathBuf,
-    /// The config; none if it cannot be read. A rollback must not need it.
-    pub(crate) checked: Option<Checked>,
+    /// The names of the use cases; none if there is no config file, or it cannot be read. A rollback
+    /// must not need them.
+    pub(crate) use_cases: Option<Vec<UseCaseName>>,
+    /// Whether the state directory is a guess, because the file that may name it cannot be read.
+    pub(crate) guessed: bool,
     address: SocketAddr,
     token: Result<String, String>,
 }
@@ -61,21 +65,7 @@ impl Operator {
         term: &mut Term,
     ) -> Result<Self, Failed> {
         let source = Source::find(config);
-        let checked = match source.check() {
-            Ok(Ok(checked)) => Some(checked),
-            Ok(Err(unchecked)) => {
-                let count = unchecked.problems.len();
-                term.warn(format_args!(
-                    "{} has {count} problems: its settings are not used",
-                    source.name()
-                ));
-                None
-            }
-            Err(error) => {
-                term.warn(format_args!("{error:#}: its settings are not used"));
-                None
-            }
-        };
+        let Read { checked, whole, guessed } = read(&source, term);
         let configured = checked.as_ref().and_then(|c| c.state.directory.as_deref());
         let directory =
             files::state_directory(remote.state_dir.as_deref(), configured, &source.base)?;
@@ -86,7 +76,10 @@ impl Operator {
             .unwrap_or_else(default_address);
         let configured = checked.as_ref().and_then(|c| c.admin.token.as_ref());
         let token = find_token(remote, configured, (&directory, &source.base));
-        Ok(Self { directory, checked, address, token })
+        let named = checked.filter(|_| whole && source.path.is_some());
+        let use_cases = named.map(|c| c.use_cases.into_iter().map(|u| u.name).collect());
+        let guessed = guessed && remote.state_dir.is_none();
+        Ok(Self { directory, use_cases, guessed, address, token })
     }
 
     /// A client for it.
@@ -95,6 +88,31 @@ impl Operator {
             Ok(token) => Ok(Admin::new(self.address, token.clone())),
             Err(why) => Err(Failed::new(Exit::Unreachable, format!("no admin token: {why}"))
                 .hint("is cutover running with this state directory? Start it: cutover serve")),
+        }
+    }
+}
+
+/// What a config file gave.
+struct Read {
+    checked: Option<Checked>,
+    /// Whether all of it is good, not only what tells where a running cutover is.
+    whole: bool,
+    guessed: bool,
+}
+
+fn read(source: &Source, term: &mut Term) -> Read {
+    let name = source.name();
+    match source.check() {
+        Ok(Ok(checked)) => Read { checked: Some(checked), whole: true, guessed: false },
+        Ok(Err(unchecked)) => {
+            let count = unchecked.problems.len();
+            term.warn(format_args!("{name} has mistakes ({count}): see cutover check"));
+            let checked = unchecked.salvage();
+            Read { guessed: checked.is_none(), checked, whole: false }
+        }
+        Err(error) => {
+            term.warn(format_args!("{error:#}"));
+            Read { checked: None, whole: false, guessed: true }
         }
     }
 }

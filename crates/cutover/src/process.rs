@@ -200,9 +200,25 @@ impl Process {
             self.note_loaded(&digest);
             Ok::<_, Vec<String>>(())
         })?;
+        self.forget(&checked);
         let mut warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(self.needs_restart(&checked));
         Ok(warnings)
+    }
+
+    /// Lets go of what only the file before had.
+    fn forget(&self, checked: &Checked) {
+        let registry = &self.registry;
+        registry
+            .retain("use_case", |name| checked.use_cases.iter().any(|u| u.name.as_str() == name));
+        registry
+            .retain("upstream", |name| checked.upstreams.iter().any(|u| u.name.as_str() == name));
+        let live = self.gateway.get().map(Gateway::live);
+        registry.retain("variant", |name| {
+            let variants = live.iter().flat_map(|live| live.snapshot.variants());
+            variants.into_iter().any(|variant| variant.name.as_str() == name)
+        });
+        self.engines.retain(checked.upstreams.iter().filter_map(|u| u.embedded.as_ref()));
     }
 
     fn needs_restart(&self, now: &Checked) -> Vec<String> {

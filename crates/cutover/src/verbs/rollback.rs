@@ -72,14 +72,7 @@ fn offline(
 ) -> Result<Exit, Failed> {
     let name = UseCaseName::new(&args.use_case)?;
     term.warn(format_args!("{why:#}"));
-    if let Some(checked) = &operator.checked
-        && checked.use_cases.iter().all(|known| known.name != name)
-    {
-        let known: Vec<_> = checked.use_cases.iter().map(|u| u.name.to_string()).collect();
-        let hint = format!("the config file has: {}", known.join(", "));
-        let failed = Failed::new(Exit::Refused, format!("there is no use case {name:?}"));
-        return Err(if known.is_empty() { failed } else { failed.hint(hint) });
-    }
+    check_name(&name, operator, term)?;
     let RollBack { actor, reason } = by;
     let held = Override { weight: WeightBp::NONE, actor, reason, at: clock::now() };
     overrides::put(&operator.directory, &name, &held).map_err(|error| {
@@ -95,5 +88,24 @@ fn offline(
          one that starts finds it. Until it is lifted (cutover weight ... --after-rollback), \
          the candidate gets nothing.",
     );
+    if operator.guessed {
+        term.warn("the state directory is a guess; if it is wrong: --state-dir DIR");
+        return Ok(Exit::Partly);
+    }
     Ok(Exit::Done)
+}
+
+/// A misspelt name must not look like a rollback. Without a config file nobody knows the names.
+fn check_name(name: &UseCaseName, operator: &Operator, term: &mut Term) -> Result<(), Failed> {
+    let Some(known) = &operator.use_cases else {
+        term.warn(format_args!("no config file tells the names: {name} is taken as it was typed"));
+        return Ok(());
+    };
+    if known.contains(name) {
+        return Ok(());
+    }
+    let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(Failed::new(Exit::Refused, format!("the config file has no use case {name}"))
+        .hint(format!("it has: {known}; name another file with --config")))
 }
