@@ -10,6 +10,7 @@ use std::time::Duration;
 use cutover_testkit::fake::{Fake, Persona, Reply, Setup};
 use cutover_testkit::load::{Load, Running, Sample, arms_by_unit, assert_all_good};
 use cutover_testkit::program::Program;
+use cutover_testkit::wait;
 use tokio::time::Instant;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
@@ -51,7 +52,7 @@ impl Rig {
             let late = running.samples().iter().filter(|one| one.sent >= done + WITHIN).count();
             late >= 400
         };
-        cutover_testkit::wait::until_async("the load after a change", settled).await;
+        wait::until_async("the load after a change", settled).await;
         running.samples().into_iter().filter(|one| one.sent >= done + WITHIN).collect()
     }
 }
@@ -115,7 +116,23 @@ async fn a_weight_takes_effect_under_load_without_a_failed_request_and_moves_no_
     let samples = rig.change(&running, &["weight", "app", "25%"]).await;
     let fewer = candidates(&samples);
     assert!(fewer.is_subset(&before) && fewer.len() < 100, "{}", fewer.len());
-    assert_all_good(&running.stop());
+    let samples = running.stop();
+    assert_all_good(&samples);
+    let made = samples.len() as u64;
+    wait::until("every request in the metrics", || counted(&rig.program, "") == made);
+    let candidates = samples.iter().filter(|one| one.arm.as_deref() == Some("candidate")).count();
+    assert_eq!(counted(&rig.program, "arm=\"candidate\""), candidates as u64);
+    assert_eq!(rig.cloud.inferences().len() + rig.own.inferences().len(), samples.len());
+}
+
+/// Requests with this label, as the metrics have them.
+fn counted(program: &Program, label: &str) -> u64 {
+    let metrics = program.metrics();
+    let lines = metrics.lines().filter(|line| line.starts_with("cutover_requests_total{"));
+    lines
+        .filter(|line| line.contains(label))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
