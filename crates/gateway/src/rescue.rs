@@ -6,7 +6,7 @@
 //! `retry-after` where waiting helps.
 
 use bytes::Bytes;
-use cutover_units::{Code, Side};
+use cutover_units::Code;
 use cutover_upstream::{SendError, SendErrorKind};
 use cutover_wire::Fault;
 use cutover_wire::reply::{FaultClass, UpstreamFault};
@@ -130,8 +130,7 @@ pub(crate) fn response(failure: &Failure, attempts: u32) -> Response<Out> {
         headers.insert(RETRY_AFTER_MS_HEADER, HeaderValue::from(ms));
         headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
     }
-    let ours_to_stop = row.side != Side::Client && (!row.retry || attempts > 1);
-    if ours_to_stop {
+    if stops_retries(failure, attempts) {
         headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     if row.code == Code::MethodNotAllowed {
@@ -142,6 +141,18 @@ pub(crate) fn response(failure: &Failure, attempts: u32) -> Response<Out> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Whether the SDK's own retries must be stopped: where they cannot help, and where we have retried
+/// already. Not where the upstream asked to wait: that retry, after the wait, is the one that was not
+/// made here, and without us the client would make it.
+fn stops_retries(failure: &Failure, attempts: u32) -> bool {
+    let row = failure.fault.code.row();
+    if row.retry {
+        return attempts > 1 && failure.retry_after_ms.is_none();
+    }
+    // SDKs retry 408, 409, 429 and 5xx by themselves. A body that came too slowly may come in time.
+    row.status >= 429
 }
 
 /// The event for a failure in a stream whose head has been sent.
@@ -162,6 +173,23 @@ mod tests {
         let failure = Failure::late("first_token", "the upstream did not answer in time");
         assert_eq!(header(&response(&failure, 1), "x-should-retry"), None);
         assert_eq!(header(&response(&failure, 2), "x-should-retry"), Some("false"));
+    }
+
+    #[test]
+    fn who_is_asked_to_wait_may_come_back() {
+        let fault = Fault::new(Code::RateLimitExceeded, "slow down");
+        let failure = Failure { fault, retry_after_ms: Some(500), ..Failure::late("x", "y") };
+        assert_eq!(header(&response(&failure, 2), "x-should-retry"), None);
+    }
+
+    #[test]
+    fn what_no_retry_can_mend_is_not_to_be_retried_whoever_is_to_blame() {
+        for code in [Code::NotSupported, Code::InsufficientQuota, Code::UpstreamAuth] {
+            let failure = Failure::client(Fault::new(code, ""));
+            assert_eq!(header(&response(&failure, 1), "x-should-retry"), Some("false"), "{code:?}");
+        }
+        let slow = Failure::client(Fault::new(Code::RequestTimeout, ""));
+        assert_eq!(header(&response(&slow, 0), "x-should-retry"), None);
     }
 
     #[test]
