@@ -12,7 +12,6 @@
 //! An answer counts as begun when its first content is there; until then a failure is invisible.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -33,6 +32,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::exchange::{Exchange, Tried, micros};
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
+use crate::stream::Beginning;
 
 /// Requests sent for one request of a client, at most. With SDKs that retry twice themselves it
 /// bounds what one call can cost.
@@ -43,7 +43,6 @@ pub(crate) const ATTEMPTS_MAX: u32 = 4;
 const INSTANCES_PER_LEG_MAX: usize = 2;
 
 /// An answer that has begun.
-#[derive(Debug)]
 pub(crate) enum Started {
     /// It is there as a whole.
     Whole {
@@ -57,12 +56,13 @@ pub(crate) enum Started {
 }
 
 /// A stream whose first content is there, or which has ended.
-#[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) body: Body,
     pub(crate) tap: Tap,
     /// What is ready for the client.
     pub(crate) ready: Vec<Bytes>,
+    /// Bytes read before the first content: comments and empty events without end are not held.
+    pub(crate) held_bytes: usize,
     pub(crate) headers: HeaderMap,
     pub(crate) sent_at: Instant,
     /// The upstream's body is at its end and the tap has agreed.
@@ -71,8 +71,13 @@ pub(crate) struct Opened {
     pub(crate) in_flight: InFlight,
 }
 
-/// Asks until an answer begins.
-pub(crate) async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
+/// Asks until an answer begins, and gives the exchange back with it.
+pub(crate) async fn ask(mut exchange: Box<Exchange>) -> Beginning {
+    let result = run(&mut exchange).await;
+    (exchange, result)
+}
+
+async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
     let legs = exchange.chosen.legs.clone();
     let mut last = None;
     for (at, leg) in legs.iter().enumerate() {
@@ -123,7 +128,7 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
             Ok(started) => return Ok(started),
             Err(failure) => failure,
         };
-        attempt_failed(exchange, lane, at, &failure);
+        attempt_failed(exchange, &failure);
         exchange.trail.failed = Some(failure.reason);
         let another = failure.elsewhere && lane.upstream.instances.len() > 1;
         last = Some(failure);
@@ -150,14 +155,28 @@ async fn attempt(
         in_flight: instance.metrics.in_flight.enter(),
     };
     let sent_at = asking.sent_at;
+    exchange.trail.asking_since = Some(sent_at);
     let result = if exchange.head.stream {
         asking.open(exchange).await.map(|opened| Started::Stream(Box::new(opened)))
     } else {
         asking.whole(exchange).await
     };
-    exchange.trail.upstream_us += micros(sent_at.elapsed()).0;
-    if result.is_ok() {
-        instance.metrics.succeeded.inc();
+    exchange.trail.asking_since = None;
+    exchange.trail.waited_us += micros(sent_at.elapsed()).0;
+    match &result {
+        Ok(started) => {
+            instance.metrics.succeeded.inc();
+            // Whether a stream succeeds is known at its end.
+            if matches!(started, Started::Whole { .. }) {
+                instance.health.succeeded();
+            }
+        }
+        Err(failure) if failure.instance_at_fault => {
+            instance.health.failed(exchange.shared.now());
+        }
+        // It has answered, if only to say no.
+        Err(failure) if failure.status.is_some() => instance.health.succeeded(),
+        Err(_) => {}
     }
     result
 }
@@ -200,6 +219,7 @@ impl Asking<'_> {
             body: response.into_body(),
             tap: Tap::new(self.outgoing.reply.clone(), exchange.mint(), limits),
             ready: Vec::new(),
+            held_bytes: 0,
             headers,
             sent_at: self.sent_at,
             ended: false,
@@ -207,9 +227,11 @@ impl Asking<'_> {
         };
         let first_by = self.sent_at + limit;
         while !opened.tap.first_content_seen() && !opened.tap.ended_well() && !opened.ended {
-            opened.read_on(timeouts.idle, first_by).await?;
+            opened.read_on(self.upstream, first_by).await?;
         }
-        exchange.trail.first_token = Some(exchange.elapsed());
+        if opened.tap.first_content_seen() {
+            exchange.trail.first_token = Some(exchange.elapsed());
+        }
         Ok(opened)
     }
 
@@ -261,8 +283,8 @@ impl Asking<'_> {
 
 impl Opened {
     /// Reads one piece, before the first content.
-    async fn read_on(&mut self, idle: Duration, first_by: Instant) -> Result<(), Failure> {
-        let by = first_by.min(Instant::now() + idle);
+    async fn read_on(&mut self, upstream: &UpstreamLane, first_by: Instant) -> Result<(), Failure> {
+        let by = first_by.min(Instant::now() + upstream.timeouts.idle);
         match timeout_at(by, self.body.frame()).await {
             Err(_) if by == first_by => {
                 let message = "the upstream sent no content in time";
@@ -270,7 +292,13 @@ impl Opened {
             }
             Err(_) => Err(Failure::late("idle_timeout", "the upstream's stream stalled")),
             Ok(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => self.tap.push(data, &mut self.ready).map_err(Failure::upstream),
+                Ok(data) => {
+                    self.held_bytes += data.len();
+                    if self.held_bytes > upstream.answer_bytes_max {
+                        return Err(too_large());
+                    }
+                    self.tap.push(data, &mut self.ready).map_err(Failure::upstream)
+                }
                 Err(_) => Ok(()),
             },
             Ok(Some(Err(_))) => Err(cut_off()),
@@ -287,13 +315,18 @@ pub(crate) fn cut_off() -> Failure {
     Failure::broken("cut_off", "the upstream's answer broke off")
 }
 
+fn too_large() -> Failure {
+    Failure::broken("answer_too_large", "the upstream's answer is too large")
+}
+
 /// A 200 whose body is events or lines.
 fn is_stream(response: &Response<Body>) -> bool {
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let content_type = content_type.map_or(&b""[..], header::HeaderValue::as_bytes);
-    response.status().is_success()
-        && (content_type.starts_with(b"text/event-stream")
-            || content_type.starts_with(b"application/x-ndjson"))
+    let is = |kind: &[u8]| {
+        content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind))
+    };
+    response.status().is_success() && (is(b"text/event-stream") || is(b"application/x-ndjson"))
 }
 
 async fn collect(
@@ -301,7 +334,6 @@ async fn collect(
     upstream: &UpstreamLane,
     ends_at: Instant,
 ) -> Result<Bytes, Failure> {
-    let too_large = || Failure::broken("answer_too_large", "the upstream's answer is too large");
     let bytes_max = upstream.answer_bytes_max;
     let announced = body.size_hint().exact().unwrap_or(0);
     if announced > bytes_max as u64 {
@@ -347,14 +379,9 @@ fn passed(upstream: &HeaderMap) -> HeaderMap {
         .collect()
 }
 
-fn attempt_failed(exchange: &Exchange, lane: &Lane, instance: usize, failure: &Failure) {
-    let now = exchange.shared.now();
-    let tried = &lane.upstream.instances[instance];
-    if failure.instance_at_fault {
-        tried.failed_at.store(now.0, Ordering::Relaxed);
-    }
-    let served = exchange.served();
-    events::AttemptFailed { served, reason: failure.reason, status: failure.status, at: now }
+fn attempt_failed(exchange: &Exchange, failure: &Failure) {
+    let (served, at) = (exchange.served(), exchange.shared.now());
+    events::AttemptFailed { served, reason: failure.reason, status: failure.status, at }
         .emit(&exchange.shared.registry);
 }
 

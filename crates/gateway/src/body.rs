@@ -14,8 +14,7 @@ use crate::stream::Relay;
 #[error("the response was cut off on purpose: its upstream failed after the head had been sent")]
 pub(crate) struct Aborted;
 
-/// A response body.
-#[derive(Debug)]
+/// A response body. No `Debug`: it holds the answer.
 pub(crate) enum Out {
     /// All of it at once; None when sent, or empty from the start.
     Whole(Option<Bytes>),

@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use cutover_config::{
     Checked, HeaderValue as ConfiguredValue, SecretRef, SystemPrompt, UpstreamKey,
@@ -26,7 +25,7 @@ use cutover_wire::{Capabilities, OllamaSettings, Target, Think, Unsupported, Var
 use http::{HeaderName, HeaderValue, header};
 
 use crate::live::{
-    InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane,
+    Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane,
 };
 use crate::pacing::Pace;
 use crate::prices::Pricing;
@@ -157,14 +156,14 @@ fn provider(
 }
 
 /// Instances of the picture before, by what identifies them.
-type Carried = HashMap<String, (Arc<Instance>, Arc<AtomicU64>)>;
+type Carried = HashMap<String, (Arc<Instance>, Arc<Health>)>;
 
 fn carried(previous: Option<&Live>) -> Carried {
     let lanes = previous.into_iter().flat_map(|live| live.lanes.iter());
     lanes
         .flat_map(|lane| &lane.upstream.instances)
         .map(|lane| {
-            let shared = (Arc::clone(&lane.instance), Arc::clone(&lane.failed_at));
+            let shared = (Arc::clone(&lane.instance), Arc::clone(&lane.health));
             (lane.fingerprint.clone(), shared)
         })
         .collect()
@@ -306,8 +305,8 @@ fn instance_lane(
     make: impl FnOnce() -> Result<Instance, BuildError>,
 ) -> Result<InstanceLane, BuildError> {
     let id = InstanceId::new(&upstream.name, position);
-    let (instance, failed_at) = match carried.get(&fingerprint) {
-        Some((instance, failed_at)) => (Arc::clone(instance), Arc::clone(failed_at)),
+    let (instance, health) = match carried.get(&fingerprint) {
+        Some((instance, health)) => (Arc::clone(instance), Arc::clone(health)),
         None => (Arc::new(make()?), Arc::default()),
     };
     Ok(InstanceLane {
@@ -316,7 +315,7 @@ fn instance_lane(
         id,
         fingerprint,
         instance,
-        failed_at,
+        health,
     })
 }
 

@@ -51,8 +51,10 @@ pub(crate) struct Trail {
     pub(crate) losses: Vec<Loss>,
     /// Whether the upstream seems to have cut the prompt and answered all the same.
     pub(crate) prompt_truncated: bool,
-    /// Time spent waiting for upstreams.
-    pub(crate) upstream_us: u64,
+    /// Time spent waiting for others: for upstreams, and for the client to send its body.
+    pub(crate) waited_us: u64,
+    /// When the attempt under way began: a client may go in the middle of it.
+    pub(crate) asking_since: Option<Instant>,
     /// From head to first content.
     pub(crate) first_token: Option<Micros>,
     /// What the answer said it took.
@@ -71,8 +73,7 @@ pub(crate) struct Trail {
     pub(crate) status: u16,
 }
 
-/// One request.
-#[derive(Debug)]
+/// One request. No `Debug`: it holds the client's key and the prompt.
 pub(crate) struct Exchange {
     pub(crate) shared: Arc<Shared>,
     pub(crate) live: Arc<Live>,
@@ -180,7 +181,10 @@ impl Exchange {
             cost: cost.map(|c| c.amount),
             stream_chunks: self.trail.chunks,
         });
-        let overhead = Micros(total.0.saturating_sub(self.trail.upstream_us));
+        if let Some(since) = self.trail.asking_since {
+            self.trail.waited_us += micros(since.elapsed()).0;
+        }
+        let overhead = Micros(total.0.saturating_sub(self.trail.waited_us));
         self.shared.overhead(self.endpoint).observe(overhead);
         self.emit(outcome, total);
         if let Some(records) = &self.shared.records {

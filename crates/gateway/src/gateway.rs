@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{self, X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID};
-use crate::attempt::{self, Started};
+use crate::attempt::{self, Opened, Started};
 use crate::body::Out;
 use crate::exchange::{Chosen, Exchange, Trail, micros};
 use crate::ids::{Ids, RequestId};
@@ -29,7 +29,7 @@ use crate::ingress::{self, Route};
 use crate::listener::{self, Doors};
 use crate::live::Live;
 use crate::rescue::{self, Failure};
-use crate::stream::{Awaited, Relay};
+use crate::stream::Relay;
 use crate::{caller, models};
 
 /// Tells the wall clock's time. The binary owns the only one.
@@ -171,12 +171,14 @@ impl Gateway {
         match route {
             Route::Infer(endpoint) => {
                 let refusal = Refusal::of(Some(endpoint));
+                let reading = Instant::now();
                 let body = ingress::read_body(&parts.headers, body, &visit.live.limits)
                     .await
                     .map_err(&refusal)?;
+                let read_us = micros(reading.elapsed()).0;
                 let head = Head::read(endpoint, &body).map_err(&refusal)?;
-                let exchange =
-                    self.exchange(visit, Asked { headers: parts.headers, head, body, caller });
+                let asked = Asked { headers: parts.headers, head, body, read_us, caller };
+                let exchange = self.exchange(visit, asked);
                 // Boxed, so that the future hyper moves around for every request stays small.
                 Ok(Box::pin(infer(exchange)).await)
             }
@@ -190,7 +192,7 @@ impl Gateway {
 
     /// Decides, and gathers what the rest of the way needs.
     fn exchange(&self, visit: &Visit, asked: Asked) -> Box<Exchange> {
-        let Asked { headers, head, body, caller } = asked;
+        let Asked { headers, head, body, read_us, caller } = asked;
         let id_text = visit.id.with_prefix("req_");
         let live = Arc::clone(&visit.live);
         let chosen = {
@@ -239,7 +241,7 @@ impl Gateway {
             key_name: caller.map(|c| Arc::clone(&c.name)),
             started: visit.started,
             started_at: visit.started_at,
-            trail: Trail::default(),
+            trail: Trail { waited_us: read_us, ..Trail::default() },
             _in_flight: in_flight,
         })
     }
@@ -294,6 +296,8 @@ struct Asked {
     headers: HeaderMap,
     head: Head,
     body: Bytes,
+    /// How long the body took to arrive.
+    read_us: u64,
     caller: Option<Arc<Key>>,
 }
 
@@ -324,12 +328,12 @@ async fn infer(exchange: Box<Exchange>) -> Response<Out> {
         return stream(exchange).await;
     }
     if exchange.cancels_with_client() {
-        let (exchange, result) = ask(exchange).await;
+        let (exchange, result) = attempt::ask(exchange).await;
         return finish(exchange, result);
     }
     // The upstream must not be cut off when the client goes: a task of its own reads on.
     let tasks = exchange.shared.tasks.clone();
-    match tasks.spawn(ask(exchange)).await {
+    match tasks.spawn(attempt::ask(exchange)).await {
         Ok((exchange, result)) => finish(exchange, result),
         Err(_) => {
             let fault = Fault::new(Code::Internal, "the request's task failed");
@@ -338,20 +342,14 @@ async fn infer(exchange: Box<Exchange>) -> Response<Out> {
     }
 }
 
-async fn ask(mut exchange: Box<Exchange>) -> (Box<Exchange>, Result<Started, Failure>) {
-    let result = attempt::run(&mut exchange).await;
-    (exchange, result)
-}
-
 async fn stream(exchange: Box<Exchange>) -> Response<Out> {
-    let ping_interval = exchange.live.limits.ping_interval;
     let id = HeaderValue::from_str(&exchange.id_text);
-    let mut awaited: Awaited = Box::pin(ask(exchange));
-    match timeout(ping_interval, awaited.as_mut()).await {
-        Ok((exchange, result)) => finish(exchange, result),
-        Err(_) => {
-            let relay = Relay::waiting(awaited, ping_interval);
-            let mut response = Response::new(Out::Relay(Box::new(relay)));
+    let mut relay = Box::new(Relay::new(exchange));
+    match relay.beginning().await {
+        Some((exchange, Ok(Started::Stream(opened)))) => flowing(exchange, *opened, relay),
+        Some((exchange, result)) => finish(exchange, result),
+        None => {
+            let mut response = Response::new(Out::Relay(relay));
             event_stream(response.headers_mut());
             if let Ok(id) = id {
                 response.headers_mut().insert(X_REQUEST_ID, id);
@@ -361,9 +359,19 @@ async fn stream(exchange: Box<Exchange>) -> Response<Out> {
     }
 }
 
-/// Turns a result into a response.
+fn flowing(exchange: Box<Exchange>, mut opened: Opened, mut relay: Box<Relay>) -> Response<Out> {
+    let mut headers = std::mem::take(&mut opened.headers);
+    event_stream(&mut headers);
+    answer::sign(&mut headers, &exchange);
+    relay.begin(exchange, opened);
+    let mut response = Response::new(Out::Relay(relay));
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Turns an answer that is there as a whole, or a failure, into a response.
 fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Response<Out> {
-    match result {
+    let failure = match result {
         Ok(Started::Whole { body, headers }) => {
             exchange.trail.status = 200;
             exchange.trail.answered = true;
@@ -372,26 +380,20 @@ fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Resp
             let json = HeaderValue::from_static("application/json");
             response.headers_mut().insert(header::CONTENT_TYPE, json);
             answer::sign(response.headers_mut(), &exchange);
-            response
+            return response;
         }
-        Ok(Started::Stream(opened)) => {
-            let mut headers = opened.headers.clone();
-            event_stream(&mut headers);
-            answer::sign(&mut headers, &exchange);
-            let relay = Relay::flowing(exchange, opened);
-            let mut response = Response::new(Out::Relay(Box::new(relay)));
-            *response.headers_mut() = headers;
-            response
+        Err(failure) => failure,
+        // A request that is no stream is answered whole: `attempt` sees to it.
+        Ok(Started::Stream(_)) => {
+            Failure::client(Fault::new(Code::Internal, "no stream was asked"))
         }
-        Err(failure) => {
-            let mut response = rescue::response(&failure, exchange.trail.attempts);
-            exchange.trail.status = response.status().as_u16();
-            exchange.trail.code = Some(failure.fault.code);
-            exchange.trail.answered = true;
-            answer::sign(response.headers_mut(), &exchange);
-            response
-        }
-    }
+    };
+    let mut response = rescue::response(&failure, exchange.trail.attempts);
+    exchange.trail.status = response.status().as_u16();
+    exchange.trail.code = Some(failure.fault.code);
+    exchange.trail.answered = true;
+    answer::sign(response.headers_mut(), &exchange);
+    response
 }
 
 /// No proxy on the way may hold an event back.

@@ -20,6 +20,7 @@ mod body;
 pub mod build;
 mod caller;
 mod exchange;
+mod flow;
 mod gateway;
 mod ids;
 mod ingress;
@@ -33,6 +34,8 @@ mod stream;
 
 pub use gateway::{Clock, Gateway, Parts};
 pub use listener::Doors;
-pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane};
+pub use live::{
+    Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane,
+};
 pub use pacing::Pace;
 pub use prices::{PriceSource, Pricing};

@@ -5,7 +5,7 @@
 //! nothing for it. Connections, health and counters live in `Arc`s that a rebuild carries over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cutover_route::balance::Load;
@@ -114,18 +114,46 @@ pub struct InstanceLane {
     pub instance: Arc<Instance>,
     /// Its handles.
     pub metrics: InstanceMetrics,
-    /// When it last failed, in milliseconds since the Unix epoch.
-    pub failed_at: Arc<AtomicU64>,
+    /// How it has fared lately.
+    pub health: Arc<Health>,
+}
+
+/// How an instance has fared lately, as balancing sees it. Judged by whole answers, not by their
+/// heads: an instance that says 200 and then stalls or breaks off fails each time.
+#[derive(Debug, Default)]
+pub struct Health {
+    failures: AtomicU32,
+    failed_at: AtomicU64,
+}
+
+impl Health {
+    /// Failures since the last success.
+    pub fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// An answer came to its end.
+    pub(crate) fn succeeded(&self) {
+        // Nearly always it is 0 already, and reading costs other cores nothing.
+        if self.failures() != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The instance is to blame for a failure.
+    pub(crate) fn failed(&self, now: Millis) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.failed_at.store(now.0, Ordering::Relaxed);
+    }
 }
 
 impl InstanceLane {
     /// What the balancer compares.
     pub(crate) fn load(&self) -> Load {
-        let live = self.instance.live();
         Load {
-            in_flight: live.in_flight(),
-            failures: live.consecutive_failures(),
-            failed_at: Millis(self.failed_at.load(Ordering::Relaxed)),
+            in_flight: self.instance.live().in_flight(),
+            failures: self.health.failures(),
+            failed_at: Millis(self.health.failed_at.load(Ordering::Relaxed)),
         }
     }
 }

@@ -16,33 +16,32 @@
 //! the upstream's body, which cancels the upstream, unless its configuration says otherwise.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cutover_telemetry::{InFlight, events};
-use cutover_upstream::Body;
-use cutover_wire::stream::Tap;
-use http_body::Body as _;
-use http_body_util::BodyExt as _;
+use cutover_telemetry::events;
 use tokio::time::{Instant, Sleep};
+use tokio_util::task::TaskTracker;
 
-use crate::attempt::{Opened, Started, cut_off};
+use crate::attempt::{self, Opened, Started};
 use crate::body::Aborted;
-use crate::exchange::{Exchange, micros};
+use crate::exchange::Exchange;
+use crate::flow::{self, Flow};
 use crate::pacing::{self, Pacer};
 use crate::rescue::{self, Failure};
 
 /// What keeps proxies and clients from giving up on a silent stream.
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
-/// An answer that is still awaited, with the exchange it belongs to.
-pub(crate) type Awaited =
-    Pin<Box<dyn Future<Output = (Box<Exchange>, Result<Started, Failure>)> + Send>>;
+/// How an answer begins, with the exchange it belongs to.
+pub(crate) type Beginning = (Box<Exchange>, Result<Started, Failure>);
 
-/// A stream's body.
+type Awaited = Pin<Box<dyn Future<Output = Beginning> + Send>>;
+
+/// A stream's body. No `Debug`: it holds the answer.
 pub(crate) struct Relay {
     phase: Phase,
     /// None while [`Phase::Waiting`] holds it.
@@ -54,6 +53,8 @@ pub(crate) struct Relay {
     sent_at: Instant,
     ping_interval: Duration,
     timer: Pin<Box<Sleep>>,
+    /// Where an answer that is still awaited lives on when the client goes; None: it is given up.
+    refuge: Option<TaskTracker>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a relay is boxed, and most are flowing")]
@@ -63,48 +64,15 @@ enum Phase {
     Done,
 }
 
-struct Flow {
-    body: Body,
-    tap: Tap,
-    began: Instant,
-    read_at: Instant,
-    ends_at: Instant,
-    idle: Duration,
-    ended: bool,
-    _in_flight: InFlight,
-}
-
-impl std::fmt::Debug for Relay {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.phase {
-            Phase::Waiting(_) => "Relay(waiting)",
-            Phase::Flowing(_) => "Relay(flowing)",
-            Phase::Done => "Relay(done)",
-        })
-    }
-}
-
 impl Relay {
-    /// A stream that has begun.
-    pub(crate) fn flowing(exchange: Box<Exchange>, opened: Box<Opened>) -> Self {
-        let mut relay = Self::new(exchange.live.limits.ping_interval);
-        relay.begin(exchange, opened);
-        relay
-    }
-
-    /// A stream that is still awaited.
-    pub(crate) fn waiting(awaited: Awaited, ping_interval: Duration) -> Self {
-        let mut relay = Self::new(ping_interval);
-        relay.phase = Phase::Waiting(awaited);
-        // The client has just waited one interval for the head.
-        relay.ready.push_back(KEEP_ALIVE);
-        relay
-    }
-
-    fn new(ping_interval: Duration) -> Self {
+    /// Begins to ask for an answer.
+    pub(crate) fn new(exchange: Box<Exchange>) -> Self {
+        let ping_interval = exchange.live.limits.ping_interval;
+        let outlives = !exchange.cancels_with_client();
+        let refuge = outlives.then(|| exchange.shared.tasks.clone());
         let now = Instant::now();
         Self {
-            phase: Phase::Done,
+            phase: Phase::Waiting(Box::pin(attempt::ask(exchange))),
             exchange: None,
             ready: VecDeque::new(),
             scratch: Vec::new(),
@@ -113,29 +81,39 @@ impl Relay {
             sent_at: now,
             ping_interval,
             timer: Box::pin(tokio::time::sleep(ping_interval)),
+            refuge,
         }
     }
 
-    fn begin(&mut self, mut exchange: Box<Exchange>, opened: Box<Opened>) {
-        let Some((lane, _, _)) = exchange.lane() else { return };
-        let timeouts = lane.upstream.timeouts;
+    /// Awaits the answer's beginning for one ping interval. None: it takes longer, so the head must be
+    /// sent first.
+    pub(crate) async fn beginning(&mut self) -> Option<Beginning> {
+        poll_fn(|context| {
+            let Phase::Waiting(awaited) = &mut self.phase else { return Poll::Ready(None) };
+            if let Poll::Ready(beginning) = awaited.as_mut().poll(context) {
+                self.phase = Phase::Done;
+                return Poll::Ready(Some(beginning));
+            }
+            ready!(self.timer.as_mut().poll(context));
+            self.ready.push_back(KEEP_ALIVE);
+            Poll::Ready(None)
+        })
+        .await
+    }
+
+    /// Begins to pass an answer on.
+    pub(crate) fn begin(&mut self, mut exchange: Box<Exchange>, opened: Opened) {
+        // Nothing is asked again from here on, and a stream may last: a large prompt need not.
+        exchange.body = Bytes::new();
+        exchange.trail.status = 200;
         let pace = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at)?.pace);
         self.pacer = pace.map(Pacer::new);
-        let now = Instant::now();
-        let flow = Flow {
-            body: opened.body,
-            tap: opened.tap,
-            began: now,
-            read_at: now,
-            ends_at: opened.sent_at + timeouts.total,
-            idle: timeouts.idle,
-            ended: opened.ended,
-            _in_flight: opened.in_flight,
-        };
-        self.scratch = opened.ready;
-        exchange.trail.status = 200;
+        if let Some((lane, _, _)) = exchange.lane() {
+            let (flow, ready) = Flow::new(opened, &lane.upstream.timeouts);
+            self.phase = Phase::Flowing(flow);
+            self.scratch = ready;
+        }
         self.exchange = Some(exchange);
-        self.phase = Phase::Flowing(flow);
         self.take_scratch();
     }
 
@@ -155,8 +133,8 @@ impl Relay {
                 Phase::Done if held => {}
                 Phase::Done => return Poll::Ready(None),
                 Phase::Waiting(awaited) => {
-                    if let Poll::Ready((exchange, result)) = awaited.as_mut().poll(context) {
-                        self.awaited(exchange, result);
+                    if let Poll::Ready(beginning) = awaited.as_mut().poll(context) {
+                        self.awaited(beginning);
                         continue;
                     }
                 }
@@ -197,15 +175,15 @@ impl Relay {
         }
     }
 
-    fn awaited(&mut self, mut exchange: Box<Exchange>, result: Result<Started, Failure>) {
+    fn awaited(&mut self, (mut exchange, result): Beginning) {
+        self.phase = Phase::Done;
         match result {
-            Ok(Started::Stream(opened)) => self.begin(exchange, opened),
+            Ok(Started::Stream(opened)) => self.begin(exchange, *opened),
             // A stream request is answered by a stream: `attempt` sees to it.
             Ok(Started::Whole { .. }) => self.exchange = Some(exchange),
             Err(failure) => {
                 exchange.trail.status = 200;
                 self.exchange = Some(exchange);
-                self.phase = Phase::Done;
                 self.fail(&failure, false);
             }
         }
@@ -216,10 +194,15 @@ impl Relay {
         match step {
             Ok(false) => {}
             Ok(true) => {
-                self.settle();
+                if let Some((flow, exchange)) = self.settle() {
+                    flow.let_go(&exchange.shared.tasks);
+                    if let Some((_, instance, _)) = exchange.lane() {
+                        instance.health.succeeded();
+                    }
+                }
             }
             Err(failure) => {
-                let began = self.settle();
+                let began = self.settle().is_some_and(|(flow, _)| flow.tap.first_content_seen());
                 if let Some(pacer) = &mut self.pacer {
                     let rest: Vec<_> = pacer.drain().collect();
                     self.ready.extend(rest);
@@ -230,16 +213,14 @@ impl Relay {
         self.note_if_last();
     }
 
-    /// Takes what the tap knows and lets the upstream go. Says whether content had been seen.
-    fn settle(&mut self) -> bool {
+    /// Takes what the tap knows into the record, and gives the upstream's half out.
+    fn settle(&mut self) -> Option<(Flow, &mut Exchange)> {
         let Phase::Flowing(flow) = std::mem::replace(&mut self.phase, Phase::Done) else {
-            return false;
+            return None;
         };
-        let seen = flow.tap.first_content_seen();
-        if let Some(exchange) = &mut self.exchange {
-            flow.note(exchange);
-        }
-        seen
+        let exchange = self.exchange.as_deref_mut()?;
+        flow.note(exchange);
+        Some((flow, exchange))
     }
 
     fn fail(&mut self, failure: &Failure, interrupted: bool) {
@@ -253,7 +234,7 @@ impl Relay {
         if failure.instance_at_fault
             && let Some((_, instance, _)) = exchange.lane()
         {
-            instance.instance.live().failed();
+            instance.health.failed(exchange.shared.now());
         }
         let at = exchange.shared.now();
         events::StreamInterrupted {
@@ -344,57 +325,38 @@ impl Relay {
     }
 }
 
-impl Flow {
-    /// Reads one piece into `out`. True: the stream is complete.
-    fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-        out: &mut Vec<Bytes>,
-    ) -> Poll<Result<bool, Failure>> {
-        if self.ended || self.tap.ended_well() {
-            return Poll::Ready(Ok(true));
-        }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        self.read_at = Instant::now();
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => self
-                    .tap
-                    .push(data, out)
-                    .map(|()| self.tap.ended_well())
-                    .map_err(Failure::upstream),
-                Err(_) => Ok(false),
-            },
-            Some(Err(_)) => Err(cut_off()),
-            None => self.tap.finish(out).map(|()| true).map_err(Failure::upstream),
-        })
-    }
-
-    fn note(&self, exchange: &mut Exchange) {
-        let trail = &mut exchange.trail;
-        trail.usage = self.tap.usage();
-        trail.finish = self.tap.finish_reason();
-        trail.prompt_truncated = self.tap.prompt_truncated();
-        trail.chunks = self.tap.content_chunks();
-        trail.upstream_us += micros(self.began.elapsed()).0;
-    }
-}
-
 impl Drop for Relay {
-    /// The client has gone in the middle, or the end was reached. What the tap knows so far goes into
-    /// the record; an upstream that must not be cut off is read to its end in the background.
+    /// The client has gone in the middle, or the end was reached. Dropping the upstream's half cancels
+    /// it; one that must not be cut off is read to its end in the background.
     fn drop(&mut self) {
-        let Phase::Flowing(flow) = std::mem::replace(&mut self.phase, Phase::Done) else { return };
-        let Some(exchange) = &mut self.exchange else { return };
-        flow.note(exchange);
-        let cancel = exchange.lane().is_none_or(|(lane, _, _)| lane.upstream.cancel_on_disconnect);
-        if !cancel {
-            exchange.shared.tasks.spawn(drain(flow));
+        match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Done => {}
+            Phase::Waiting(awaited) => {
+                if let Some(tasks) = self.refuge.take() {
+                    flow::spawn(&tasks, outlive(awaited));
+                }
+            }
+            Phase::Flowing(flow) => {
+                let Some(mut exchange) = self.exchange.take() else { return };
+                let cancels =
+                    exchange.lane().is_none_or(|(lane, _, _)| lane.upstream.cancel_on_disconnect);
+                if cancels {
+                    flow.note(&mut exchange);
+                } else {
+                    flow.outlive(exchange);
+                }
+            }
         }
     }
 }
 
-async fn drain(mut flow: Flow) {
-    let reading = async { while let Some(Ok(_)) = flow.body.frame().await {} };
-    let _ = tokio::time::timeout_at(flow.ends_at, reading).await;
+/// Awaits an answer that nobody will read, so that its upstream is not cut off.
+async fn outlive(awaited: Awaited) {
+    let (exchange, result) = awaited.await;
+    let Ok(Started::Stream(opened)) = result else { return };
+    let Some((lane, _, _)) = exchange.lane() else { return };
+    if !lane.upstream.cancel_on_disconnect {
+        let (flow, _) = Flow::new(*opened, &lane.upstream.timeouts);
+        flow.outlive(exchange);
+    }
 }

@@ -112,3 +112,26 @@ fn our_key_being_wrong_is_not_the_clients_401() {
     assert_eq!(response.status, 502);
     assert_eq!(response.json()["error"]["code"], "upstream_authentication");
 }
+
+/// The head of an answer proves little: an instance that says 200 and then fails must rest like one
+/// that refuses connections.
+#[test]
+fn an_instance_that_answers_200_and_then_fails_is_rested() {
+    let (good, bad) = (cloud(), cloud());
+    bad.always(Reply::fault(Fault::NotJson));
+    let config = two_arms(&good.base_url(), &good.base_url(), "0%").replace(
+        &format!("provider = \"openai-compatible\"\nbase_url = \"{}\"", good.base_url()),
+        &format!(
+            "provider = \"openai-compatible\"\ninstances = [\"{}\", \"{}\"]",
+            good.base_url(),
+            bad.base_url()
+        ),
+    );
+    let rig = Rig::start(&config);
+    for _ in 0..60 {
+        let response = rig.chat(&["x-unit: u1"], &ask("app"));
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+    let asked = bad.inferences().len();
+    assert!((5..15).contains(&asked), "half of 60 were 30; it was asked {asked} times");
+}

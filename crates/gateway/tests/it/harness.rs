@@ -116,6 +116,14 @@ impl Rig {
         self.post("/v1/chat/completions", headers, body)
     }
 
+    /// Client connections open now.
+    pub(crate) fn connections(&self) -> u64 {
+        let metrics = self.metrics();
+        let of = "cutover_open_connections{listener=\"client\"} ";
+        let figure = metrics.lines().find_map(|line| line.strip_prefix(of));
+        figure.unwrap().parse().unwrap()
+    }
+
     pub(crate) fn metrics(&self) -> String {
         self.registry.render(Format::Text)
     }

@@ -1,9 +1,11 @@
 //! Where requests go, and what is said about it.
 
-use cutover_testkit::fake::{Fake, Persona, Setup};
+use std::time::{Duration, Instant};
+
+use cutover_testkit::fake::{Fake, Gate, Persona, Reply, Setup};
 use cutover_units::WeightBp;
 
-use crate::harness::{Rig, ask, two_arms};
+use crate::harness::{Rig, ask, two_arms, until};
 
 fn fakes() -> (Fake, Fake) {
     let cloud = Fake::start_with(Setup::new(Persona::OpenAi).name("cloud"));
@@ -116,6 +118,34 @@ fn requests_tokens_and_arms_are_counted() {
     let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
     rig.chat(&["x-unit: u1"], &ask("app"));
     let line = r#"cutover_requests_total{use_case="docs",arm="candidate",variant="small",upstream="own",outcome="ok"} 1"#;
-    crate::harness::until("the request is counted", || rig.metrics().contains(line));
+    until("the request is counted", || rig.metrics().contains(line));
     assert!(rig.metrics().contains("cutover_unpriced_requests_total{use_case=\"docs\""));
+}
+
+/// What a client takes to send its body, and an upstream to answer, is not the gateway's own time,
+/// not even when the client leaves in the middle.
+#[test]
+fn overhead_is_our_own_time_only() {
+    let (cloud, own) = fakes();
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    let gate = Gate::new();
+    own.always(Reply::words(2).hold_headers(&gate));
+    let began = Instant::now();
+    let mut raw = rig.raw();
+    let body = ask("app");
+    let head = format!("content-length: {}\r\nx-unit: u1", body.len());
+    raw.send(format!("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n")).unwrap();
+    until("the client is slow", || began.elapsed() > Duration::from_millis(150));
+    raw.send(body).unwrap();
+    until("the request is there", || own.inferences().len() == 1);
+    until("the upstream is slow", || began.elapsed() > Duration::from_millis(300));
+    drop(raw);
+    let observed = |bound: &str| {
+        let bucket = format!(
+            "cutover_gateway_overhead_seconds_bucket{{endpoint=\"chat_completions\",le=\"{bound}\"}} 1"
+        );
+        rig.metrics().contains(&bucket)
+    };
+    until("the request is counted", || observed("+Inf"));
+    assert!(observed("0.1"), "{}", rig.metrics());
 }

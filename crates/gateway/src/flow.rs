@@ -1,0 +1,133 @@
+//! The upstream's half of a stream: its body, what the tap has seen, its deadlines; and what goes on
+//! in the background when the client's half has ended first.
+//!
+//! Background reading is bounded in time and tracked, so that a shutdown waits for it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cutover_telemetry::InFlight;
+use cutover_upstream::Body;
+use cutover_wire::stream::Tap;
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::attempt::{Opened, cut_off};
+use crate::exchange::{Exchange, micros};
+use crate::live::Timeouts;
+use crate::rescue::Failure;
+
+/// How long the end of a body is awaited after its last event. Servers write the two apart, often
+/// within the same millisecond; whoever does not wait for it loses the connection, and the next
+/// request pays for a new one and its TLS handshake.
+const END_WITHIN: Duration = Duration::from_millis(500);
+
+/// A stream that flows from an upstream.
+pub(crate) struct Flow {
+    body: Body,
+    pub(crate) tap: Tap,
+    began: Instant,
+    pub(crate) read_at: Instant,
+    pub(crate) ends_at: Instant,
+    pub(crate) idle: Duration,
+    ended: bool,
+    _in_flight: InFlight,
+}
+
+impl Flow {
+    /// What was opened, and the pieces that are ready for the client.
+    pub(crate) fn new(opened: Opened, timeouts: &Timeouts) -> (Self, Vec<Bytes>) {
+        let now = Instant::now();
+        let flow = Self {
+            body: opened.body,
+            tap: opened.tap,
+            began: now,
+            read_at: now,
+            ends_at: opened.sent_at + timeouts.total,
+            idle: timeouts.idle,
+            ended: opened.ended,
+            _in_flight: opened.in_flight,
+        };
+        (flow, opened.ready)
+    }
+
+    /// Reads one piece into `out`. True: the stream is complete.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut Vec<Bytes>,
+    ) -> Poll<Result<bool, Failure>> {
+        if self.ended || self.tap.ended_well() {
+            return Poll::Ready(Ok(true));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.read_at = Instant::now();
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => self
+                    .tap
+                    .push(data, out)
+                    .map(|()| self.tap.ended_well())
+                    .map_err(Failure::upstream),
+                Err(_) => Ok(false),
+            },
+            Some(Err(_)) => Err(cut_off()),
+            None => self.tap.finish(out).map(|()| true).map_err(Failure::upstream),
+        })
+    }
+
+    /// Puts what the tap knows into the request's trail.
+    pub(crate) fn note(&self, exchange: &mut Exchange) {
+        let trail = &mut exchange.trail;
+        trail.usage = self.tap.usage();
+        trail.finish = self.tap.finish_reason();
+        trail.prompt_truncated = self.tap.prompt_truncated();
+        trail.chunks = self.tap.content_chunks();
+        trail.waited_us += micros(self.began.elapsed()).0;
+    }
+
+    /// Lets go of a stream that is complete, so that its connection can be used again.
+    pub(crate) fn let_go(self, tasks: &TaskTracker) {
+        let mut body = self.body;
+        let mut nobody = Context::from_waker(Waker::noop());
+        let ended = body.is_end_stream()
+            || matches!(Pin::new(&mut body).poll_frame(&mut nobody), Poll::Ready(None));
+        if ended {
+            return;
+        }
+        spawn(tasks, async move {
+            let reading = async { while let Some(Ok(_)) = body.frame().await {} };
+            let _ = timeout(END_WITHIN, reading).await;
+        });
+    }
+
+    /// Reads the stream to its end for an upstream that must not be cut off, and records what it
+    /// took: it is billed all the same.
+    pub(crate) fn outlive(mut self, mut exchange: Box<Exchange>) {
+        let (tasks, ends_at) = (exchange.shared.tasks.clone(), self.ends_at);
+        spawn(&tasks, async move {
+            let mut unread = Vec::new();
+            let reading = async {
+                while let Ok(false) = poll_fn(|context| self.poll(context, &mut unread)).await {
+                    unread.clear();
+                }
+            };
+            let _ = timeout_at(ends_at, reading).await;
+            self.note(&mut exchange);
+            self.let_go(&exchange.shared.tasks);
+        });
+    }
+}
+
+/// Spawns on the runtime if there is one still: a drop may come when it is shutting down.
+pub(crate) fn spawn(tasks: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        tasks.spawn_on(task, &runtime);
+    }
+}
