@@ -9,16 +9,16 @@
 
 mod auth;
 mod handlers;
+mod listener;
 mod routes;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cutover_store::Keys;
@@ -89,44 +89,36 @@ impl Admin {
     }
 
     /// Serves until `shutdown` is done and open exchanges have ended.
-    pub async fn serve(
-        &self,
-        listener: TcpListener,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> std::io::Result<()> {
-        let app: Router = Router::new().fallback(dispatch).with_state(self.clone());
-        let service = app.into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        listener::serve(self, listener, shutdown).await;
     }
-}
 
-async fn dispatch(State(admin): State<Admin>, request: Request) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let result = match routes::find(request.method(), request.uri().path()) {
-        Found::Route(route, name) => {
-            let name = name.to_owned();
-            match admin.guard(route.auth, &request, peer) {
-                Ok(()) => admin.call(route.action, &name, request).await,
-                Err(rejection) => Err(rejection),
+    /// Answers one request.
+    pub(crate) async fn answer(&self, request: Request, peer: Option<IpAddr>) -> Response {
+        let result = match routes::find(request.method(), request.uri().path()) {
+            Found::Route(route, name) => {
+                let name = name.to_owned();
+                match self.guard(route.auth, &request, peer) {
+                    Ok(()) => self.call(route.action, &name, request).await,
+                    Err(rejection) => Err(rejection),
+                }
             }
-        }
-        // What exists is nobody's business who may not ask.
-        Found::WrongMethod => admin.guard(Auth::Token, &request, peer).and_then(|()| {
-            let status = StatusCode::METHOD_NOT_ALLOWED;
-            Err(Rejection::new(status, "method_not_allowed", "this path has other methods"))
-        }),
-        Found::Nothing => admin.guard(Auth::Token, &request, peer).and_then(|()| {
-            Err(Rejection::new(StatusCode::NOT_FOUND, "not_found", "there is no such path"))
-        }),
-    };
-    let mut response = result.unwrap_or_else(IntoResponse::into_response);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
+            // What exists is nobody's business who may not ask.
+            Found::WrongMethod => self.guard(Auth::Token, &request, peer).and_then(|()| {
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                Err(Rejection::new(status, "method_not_allowed", "this path has other methods"))
+            }),
+            Found::Nothing => self.guard(Auth::Token, &request, peer).and_then(|()| {
+                Err(Rejection::new(StatusCode::NOT_FOUND, "not_found", "there is no such path"))
+            }),
+        };
+        let mut response = result.unwrap_or_else(IntoResponse::into_response);
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
 
-impl Admin {
     async fn call(
         &self,
         action: Action,

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use cutover_config::{Checked, Problem};
+use cutover_config::{Checked, Problem, SecretRef, UpstreamKey};
+use cutover_gateway::build::BuildError;
 
 use crate::env;
 use crate::exit::{Exit, Exits, Failed};
@@ -71,8 +72,39 @@ impl Source {
         for warning in &checked.warnings {
             term.warn(warning);
         }
+        for upstream in &checked.upstreams {
+            // Nobody wrote this reference: it is what the provider's kind implies.
+            if let UpstreamKey::Secret(key @ SecretRef::Env { name, optional: true }) =
+                &upstream.key
+                && env::any(name).is_none()
+            {
+                term.warn(format_args!(
+                    "upstreams.{}: {key} is not set: requests carry no key",
+                    upstream.name
+                ));
+            }
+        }
         Ok(checked)
     }
+
+    /// A problem that shows only when what a key names is looked up, with its place in the text.
+    pub(crate) fn locate(&self, text: &str, error: &BuildError) -> String {
+        match line_of(text, &error.key) {
+            Some(line) => format!("{}:{line}: {error}", self.name()),
+            None => format!("{}: {error}", self.name()),
+        }
+    }
+}
+
+/// The line, from 1, of a key such as `upstreams.gpus.key` in a text that is written with section
+/// headings. None if it is written in another of TOML's ways.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let (section, field) = key.rsplit_once('.')?;
+    let heading = format!("[{section}]");
+    let from_heading = text.lines().enumerate().skip_while(|(_, line)| line.trim() != heading);
+    let mut inside = from_heading.skip(1).take_while(|(_, line)| !line.trim().starts_with('['));
+    let names = |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim() == field);
+    inside.find(|(_, line)| names(line)).map(|(at, _)| at + 1)
 }
 
 /// The sections that tell where a running cutover is.
@@ -195,6 +227,15 @@ mod tests {
     fn a_shown_line_ends_before_its_value() {
         assert_eq!(without_value(r#"  key = "sk-secret""#), "  key = ...");
         assert_eq!(without_value("[upstreams.x]"), "[upstreams.x]");
+    }
+
+    #[test]
+    fn a_key_is_found_in_its_section() {
+        let text =
+            "key = 1\n[upstreams.a]\nkey = 2\n[upstreams.b]\nurl = 1\n key= 3\n[log]\nkey = 4\n";
+        assert_eq!(line_of(text, "upstreams.b.key"), Some(6));
+        assert_eq!(line_of(text, "upstreams.a.url"), None);
+        assert_eq!(line_of(text, "upstreams.c.key"), None);
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl Process {
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         self.overruled.apply(&mut checked);
         let outside = self.outside();
-        let wrong = |error: build::BuildError| vec![error.to_string()];
+        let wrong = |error: build::BuildError| vec![self.source.locate(&text, &error)];
         // Twice: the first time for all that takes long, the second time with the weights that are
         // in force then, while nobody can change them.
         let draft = self.build(&checked, &outside, Some(&gateway.live())).map_err(wrong)?;

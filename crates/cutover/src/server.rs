@@ -132,11 +132,8 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
         gateway.serve(server.listener, doors(&checked), stop.cancelled()).await;
         drained.cancel();
     };
-    let operators = admin.serve(server.admin_listener, drained.clone().cancelled_owned());
-    let (operators, (), ()) = tokio::join!(operators, clients, draining);
-    if let Err(error) = operators {
-        tracing::error!(%error, "the admin listener failed");
-    }
+    let operators = admin.serve(server.admin_listener, drained.cancelled());
+    tokio::join!(operators, clients, draining);
     controller.close().await;
     let stats = store.close().await;
     let lost = stats.dropped_full + stats.dropped_failed + stats.dropped_closed;
@@ -312,5 +309,6 @@ fn note_address(directory: &Path, address: SocketAddr, term: &mut Term) {
 }
 
 fn unbuilt(error: &BuildError, source: &Source) -> Failed {
-    Failed::new(Exit::Config, format!("{}: {error}", source.name()))
+    let text = source.read().unwrap_or_default();
+    Failed::new(Exit::Config, source.locate(&text, error))
 }

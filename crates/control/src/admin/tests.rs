@@ -80,7 +80,7 @@ async fn rig() -> Rig {
 
 impl Rig {
     async fn send(&self, request: http::Request<Body>) -> (u16, Value) {
-        let response = dispatch(State(self.admin.clone()), request).await;
+        let response = self.admin.answer(request, None).await;
         let status = response.status().as_u16();
         assert_eq!(response.headers()["cache-control"], "no-store");
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -244,5 +244,19 @@ async fn the_client_speaks_to_the_listener() {
     let text = String::from_utf8(metrics.body).unwrap();
     assert!(text.contains("cutover_auth_failures_total{listener=\"admin\",reason=\"wrong\"} 1"));
     drop(stop);
-    serving.await.unwrap().unwrap();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_listener_ends_with_an_idle_connection_open() {
+    let rig = rig().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let idle = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let admin = rig.admin.clone();
+    let serving = tokio_util::task::TaskTracker::new()
+        .spawn(async move { admin.serve(listener, async { drop(stopped.await) }).await });
+    drop(stop);
+    serving.await.unwrap();
+    drop(idle);
 }

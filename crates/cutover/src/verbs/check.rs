@@ -12,7 +12,7 @@ use cutover_gateway::build::{self, Materials};
 use cutover_telemetry::Registry;
 use serde_json::value::RawValue;
 
-use crate::exit::{Exit, Exits, Failed};
+use crate::exit::{Exit, Failed};
 use crate::files::Source;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::term::Term;
@@ -54,7 +54,10 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
 pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {
     let source = Source::find(args.file.as_deref().or(config));
     let checked = source.load(term)?;
-    let live = build(&source, &checked).or_exit(Exit::Config)?;
+    let live = build(&source, &checked).map_err(|error| {
+        let text = source.read().unwrap_or_default();
+        Failed::new(Exit::Config, source.locate(&text, &error))
+    })?;
     if args.print {
         term.say(checked.to_toml().trim_end())?;
         return Ok(Exit::Done);
