@@ -72,8 +72,16 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("cutover-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path)
+        let mut random = [0u8; 4];
+        getrandom::fill(&mut random)?;
+        let name = format!("cutover-demo-{:08x}", u32::from_le_bytes(random));
+        let path = std::env::temp_dir().join(name);
+        // Fails if it exists: others may write to the system's folder, and the admin token goes here.
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+            .create(&path)
             .with_context(|| format!("cannot make the folder {}", path.display()))?;
         std::fs::write(path.join("cutover.toml"), CONFIG)?;
         Ok(Self(path))
