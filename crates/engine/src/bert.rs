@@ -78,7 +78,9 @@ impl Bert {
         let config: Config = serde_json::from_slice(&text)
             .map_err(|e| LoadError::Malformed { path: path.clone(), reason: e.to_string() })?;
         let heads = config.num_attention_heads;
-        if config.hidden_act != "gelu" || heads == 0 || !config.hidden_size.is_multiple_of(heads) {
+        let sizes = [heads, config.hidden_size, config.intermediate_size, config.type_vocab_size];
+        let whole = !sizes.contains(&0) && config.hidden_size.is_multiple_of(heads);
+        if config.hidden_act != "gelu" || !whole {
             let reason = "not a BERT encoder with gelu activation".into();
             return Err(LoadError::Unsupported { path, reason });
         }
@@ -153,18 +155,22 @@ impl Layer {
         let scale = 1.0 / (width as f32).sqrt();
         w.mixed.clear();
         w.mixed.resize(hidden.len(), 0.0);
-        for (q, out) in w.q.chunks_exact(dim).zip(w.mixed.chunks_exact_mut(dim)) {
-            for at in (0..dim).step_by(width) {
-                let head = at..at + width;
-                let score = |k: &[f32]| kernels::dot(&k[head.clone()], &q[head.clone()]) * scale;
-                w.scores.clear();
-                w.scores.extend(w.k.chunks_exact(dim).map(score));
-                kernels::softmax(&mut w.scores);
-                for (p, v) in w.scores.iter().zip(w.v.chunks_exact(dim)) {
-                    kernels::add_scaled(&mut out[head.clone()], *p, &v[head.clone()]);
+        let rows = w.q.chunks_exact(dim).zip(w.mixed.chunks_exact_mut(dim));
+        kernels::vectorised(|| {
+            for (q, out) in rows {
+                for at in (0..dim).step_by(width) {
+                    let head = at..at + width;
+                    let score =
+                        |k: &[f32]| kernels::dot(&k[head.clone()], &q[head.clone()]) * scale;
+                    w.scores.clear();
+                    w.scores.extend(w.k.chunks_exact(dim).map(score));
+                    kernels::softmax(&mut w.scores);
+                    for (p, v) in w.scores.iter().zip(w.v.chunks_exact(dim)) {
+                        kernels::add_scaled(&mut out[head.clone()], *p, &v[head.clone()]);
+                    }
                 }
             }
-        }
+        });
         self.output.apply(&w.mixed, &mut w.out, &mut w.scratch);
         kernels::add(hidden, &w.out);
         self.output_norm.apply(hidden, c.layer_norm_eps);

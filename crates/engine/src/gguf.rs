@@ -16,13 +16,15 @@ use crate::LoadError;
 use crate::format::WeightFormat;
 use crate::kernels::{Matrix, Precision};
 
-/// Values turned to f32 at a time, so that loading never holds a second copy of a large tensor.
-const CHUNK_VALUES: usize = 1 << 20;
+/// Values turned to f32 at a time: loading never holds a second copy of a large tensor, and the piece
+/// stays in the cache.
+const CHUNK_VALUES: usize = 1 << 15;
 
 /// An open model file.
 pub(crate) struct Gguf {
     path: PathBuf,
     reader: BufReader<File>,
+    length: u64,
     content: Content,
     weights: Option<WeightFormat>,
 }
@@ -31,12 +33,14 @@ impl Gguf {
     /// Opens a file and reads its header.
     pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
         let read = |source| LoadError::Read { path: path.to_owned(), source };
-        let mut reader = BufReader::new(File::open(path).map_err(read)?);
+        let file = File::open(path).map_err(read)?;
+        let length = file.metadata().map_err(read)?.len();
+        let mut reader = BufReader::new(file);
         let content = Content::read(&mut reader).map_err(|e| LoadError::Malformed {
             path: path.to_owned(),
             reason: first_line(&e.to_string()),
         })?;
-        Ok(Self { path: path.to_owned(), reader, content, weights: None })
+        Ok(Self { path: path.to_owned(), reader, length, content, weights: None })
     }
 
     /// Lets all matrices that can be held quantised be so, whatever their stored form.
@@ -128,11 +132,22 @@ impl Gguf {
         self.content.tensor_infos.contains_key(name)
     }
 
+    /// A tensor's description, once its data is known to lie inside the file: a damaged header must
+    /// not make anyone reserve memory for what is not there.
     fn info(&self, name: &str) -> Result<&TensorInfo, LoadError> {
-        self.content
-            .tensor_infos
-            .get(name)
-            .ok_or_else(|| self.malformed(format!("tensor {name} is missing")))
+        let info = self.content.tensor_infos.get(name);
+        let info = info.ok_or_else(|| self.malformed(format!("tensor {name} is missing")))?;
+        let mut dims = info.shape.dims().iter();
+        let values = dims.try_fold(1u64, |all, n| all.checked_mul(u64::try_from(*n).ok()?));
+        let blocks = values.map(|n| n / info.ggml_dtype.block_size() as u64);
+        let end = blocks
+            .and_then(|n| n.checked_mul(info.ggml_dtype.type_size() as u64))
+            .and_then(|n| n.checked_add(info.offset))
+            .and_then(|n| n.checked_add(self.content.tensor_data_offset));
+        if end.is_none_or(|end| end > self.length) {
+            return Err(self.malformed(format!("tensor {name} lies outside the file")));
+        }
+        Ok(info)
     }
 
     /// Reads a vector of `len` values.

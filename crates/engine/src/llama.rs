@@ -9,7 +9,7 @@ use crate::gguf::Gguf;
 use crate::kernels::{self, Matrix, Scratch};
 
 /// Prompt tokens computed at a time: how long a cancelled request can go unnoticed.
-pub(crate) const PREFILL_CHUNK: usize = 32;
+pub(crate) const PREFILL_CHUNK: usize = 16;
 
 /// The sizes that shape a model.
 #[derive(Debug, Clone)]
@@ -71,10 +71,15 @@ impl Shape {
         {
             return Err(file.malformed("attention heads do not divide the embedding"));
         }
+        let context = file.required("llama.context_length")?;
         let head_dim = file.number("llama.attention.key_length").unwrap_or(dim / heads);
         let rope_dim = file.number("llama.rope.dimension_count").unwrap_or(head_dim);
-        if rope_dim > head_dim || !rope_dim.is_multiple_of(2) {
+        if rope_dim == 0 || rope_dim > head_dim || !rope_dim.is_multiple_of(2) {
             return Err(file.malformed("rotary dimensions do not fit a head"));
+        }
+        let ffn = file.required("llama.feed_forward_length")?;
+        if context == 0 || ffn == 0 {
+            return Err(file.malformed("a size is zero"));
         }
         Ok(Self {
             layers: file.required("llama.block_count")?,
@@ -82,9 +87,9 @@ impl Shape {
             heads,
             kv_heads,
             head_dim,
-            ffn: file.required("llama.feed_forward_length")?,
+            ffn,
             vocab: file.texts("tokenizer.ggml.tokens")?.len(),
-            context: file.required("llama.context_length")?,
+            context,
             eps: file.real("llama.attention.layer_norm_rms_epsilon").unwrap_or(1e-5),
             rope_base: file.real("llama.rope.freq_base").unwrap_or(10_000.0),
             rope_dim,
@@ -292,16 +297,19 @@ impl LayerCache {
     fn mix(&mut self, visible: usize, q: &[f32], out: &mut [f32]) {
         let width = self.head_dim;
         let scale = 1.0 / (width as f32).sqrt();
-        for (h, (q, out)) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
-            let (keys, values) = (&self.keys[h / self.group], &self.values[h / self.group]);
-            let score = |k: &[f32]| kernels::dot(k, q) * scale;
-            self.scores.clear();
-            self.scores.extend(keys.chunks_exact(width).take(visible).map(score));
-            kernels::softmax(&mut self.scores);
-            for (p, v) in self.scores.iter().zip(values.chunks_exact(width)) {
-                kernels::add_scaled(out, *p, v);
+        kernels::vectorised(|| {
+            for (h, (q, out)) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate()
+            {
+                let (keys, values) = (&self.keys[h / self.group], &self.values[h / self.group]);
+                let score = |k: &[f32]| kernels::dot(k, q) * scale;
+                self.scores.clear();
+                self.scores.extend(keys.chunks_exact(width).take(visible).map(score));
+                kernels::softmax(&mut self.scores);
+                for (p, v) in self.scores.iter().zip(values.chunks_exact(width)) {
+                    kernels::add_scaled(out, *p, v);
+                }
             }
-        }
+        });
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Safetensors {
     path: PathBuf,
     file: File,
     start: u64,
+    length: u64,
     entries: HashMap<String, Entry>,
 }
 
@@ -33,14 +34,15 @@ impl Safetensors {
         let read = |source| LoadError::Read { path: path.to_owned(), source };
         let malformed = |reason: String| LoadError::Malformed { path: path.to_owned(), reason };
         let mut file = File::open(path).map_err(read)?;
-        let mut length = [0; 8];
-        file.read_exact(&mut length).map_err(read)?;
-        let length = u64::from_le_bytes(length);
-        if length > HEADER_BYTES_MAX {
+        let length = file.metadata().map_err(read)?.len();
+        let mut prefix = [0; 8];
+        file.read_exact(&mut prefix).map_err(read)?;
+        let header_length = u64::from_le_bytes(prefix);
+        if header_length > HEADER_BYTES_MAX {
             return Err(malformed("its header is too large".into()));
         }
         let mut header = Vec::new();
-        (&mut file).take(length).read_to_end(&mut header).map_err(read)?;
+        (&mut file).take(header_length).read_to_end(&mut header).map_err(read)?;
         let mut entries: HashMap<String, serde_json::Value> = serde_json::from_slice(&header)
             .map_err(|e| malformed(format!("its header is not JSON: {e}")))?;
         entries.remove("__metadata__");
@@ -49,7 +51,7 @@ impl Safetensors {
             .map(|(name, value)| Ok((name, serde_json::from_value(value)?)))
             .collect::<Result<_, serde_json::Error>>()
             .map_err(|e| malformed(format!("its header is incomplete: {e}")))?;
-        Ok(Self { path: path.to_owned(), file, start: 8 + length, entries })
+        Ok(Self { path: path.to_owned(), file, start: 8 + header_length, length, entries })
     }
 
     /// Reads a tensor of f32 values with this shape.
@@ -63,9 +65,11 @@ impl Safetensors {
             return Err(malformed("has another type or shape than expected"));
         }
         let (begin, end) = entry.data_offsets;
-        let bytes = shape.iter().product::<usize>() * 4;
-        if end.checked_sub(begin) != Some(bytes as u64) {
-            return Err(malformed("has offsets that do not match its shape"));
+        let bytes = shape.iter().try_fold(4usize, |all, n| all.checked_mul(*n));
+        let bytes = bytes.filter(|n| end.checked_sub(begin) == Some(*n as u64));
+        let bytes = bytes.ok_or_else(|| malformed("has offsets that do not match its shape"))?;
+        if self.start.checked_add(end).is_none_or(|end| end > self.length) {
+            return Err(malformed("lies outside the file"));
         }
         let mut raw = vec![0; bytes];
         let read = |source| LoadError::Read { path: self.path.clone(), source };

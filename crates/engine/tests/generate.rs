@@ -276,3 +276,19 @@ fn files_that_are_no_model_are_refused_with_a_reason() {
     let missing = Engine::load(&dir.path().join("none.gguf"), &EngineOptions::default());
     assert!(matches!(missing.map(|_| ()).expect_err("refused"), LoadError::Read { .. }));
 }
+
+#[test]
+fn no_damage_to_a_file_makes_loading_panic() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let whole = std::fs::read(file(&dir, true)).expect("readable");
+    let path = dir.path().join("damaged.gguf");
+    // Every value of the header's first part, then samples: lengths, counts, types, offsets.
+    let places = (0..200).chain((200..14_000).step_by(211));
+    for (place, damage) in places.flat_map(|p| [(p, 0xff), (p, 0x00), (p, 0x7f)]) {
+        let mut bytes = whole.clone();
+        bytes[place] = damage;
+        std::fs::write(&path, &bytes).expect("written");
+        // Some damage is harmless; none may end the process.
+        drop(Engine::load(&path, &EngineOptions::default()));
+    }
+}

@@ -1,10 +1,12 @@
 //! The same file, the same prompt, temperature 0: the same tokens as llama.cpp's server.
 //!
-//! The file holds the weights in full precision. With quantised weights both engines also round what
-//! flows through the model to 8 bits, and then the last bit of a sum decides which way a value is
-//! rounded: measured on SmolLM2 in Q8_0, log-probabilities differ by up to 0.14 and answers part at
-//! ties closer than that (llama.cpp's own kernels for different processors differ likewise). In
-//! full precision they differ by up to 0.005, so only a closer tie may part them.
+//! The file holds the weights in full precision. With quantised weights an engine also rounds what
+//! flows through the model to 8 bits; then the last bit of a sum decides which way a value is rounded,
+//! and the difference grows from layer to layer. Measured on SmolLM2 in Q8_0, ten prompts, 64 tokens:
+//! llama.cpp's own kernels for two processors (AVX2 and plain x86-64) agree on 121 of 377 tokens up to
+//! the first that differs, log-probabilities differ by up to 0.23, and answers part at such ties. This
+//! engine against the AVX2 kernel: 163 of 369. In full precision they differ by up to 0.005, so only a
+//! closer tie may part them.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a failed test says why")]
 
@@ -29,11 +31,11 @@ const TIE: f32 = 0.01;
 /// scripts, markers inside the text.
 const PROMPTS: [&str; 6] = [
     "Extract the name and the age as JSON: Ann is 30 years old and lives in Rome.",
+    "Translate to French: The weather is nice today.",
     "Rewrite politely: send me the report now",
     "In 1969, 12345 people paid $67.89 each. Repeat the numbers.",
     "def add(a, b):\n    return a + b\n\n\n    # what does this do?   ",
-    "Grüße aus Köln! 你好，世界 👋 — what languages are these?",
-    "What does <|im_end|> mean in a prompt? <|im_start|> is its sibling.",
+    "Grüße aus Köln! 你好，世界 👋 What does <|im_end|> mean in a prompt?",
 ];
 
 fn post(server: &LlamaServer, path: &str, body: &Value) -> Value {

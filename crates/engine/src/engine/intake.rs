@@ -51,10 +51,11 @@ fn admit(model: &Model, queue: &Queue, submission: Submission) {
     match prepare(model, request) {
         Err(refusal) => drop(accepted.send(Err(refusal))),
         Ok(prepared) => {
-            // Told before queued: no event can overtake the acceptance.
-            if accepted.send(Ok(prepared.prompt.len())).is_ok() {
-                queue.push(Job { prepared, events, ticket });
-            }
+            let prompt_tokens = prepared.prompt.len();
+            // Queued before told, so that who is told can count on being in the queue. Events wait in
+            // their channel; if the caller has gone, so has the channel's other end.
+            queue.push(Job { prepared, events, ticket });
+            drop(accepted.send(Ok(prompt_tokens)));
         }
     }
 }

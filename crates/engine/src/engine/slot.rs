@@ -103,11 +103,15 @@ impl Queue {
         drop(gone);
     }
 
-    fn next(&self) -> Option<Job> {
+    /// The next job, its place given back while the lock is held: who looks at the queue sees it
+    /// either waiting or running.
+    fn next(&self) -> Option<(Prepared, mpsc::UnboundedSender<Event>)> {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.jobs.pop_front() {
-                return Some(job);
+            if let Some(Job { prepared, events, ticket }) = state.jobs.pop_front() {
+                self.running.fetch_add(1, Ordering::AcqRel);
+                drop(ticket);
+                return Some((prepared, events));
             }
             if state.closed {
                 return None;
@@ -126,10 +130,7 @@ pub(super) fn start(number: usize, model: Arc<Model>, queue: Arc<Queue>) -> std:
     let name = format!("engine-slot-{number}");
     std::thread::Builder::new().name(name).spawn(move || {
         let mut cache = Cache::new(&model.llama);
-        while let Some(job) = queue.next() {
-            let Job { prepared, events, ticket } = job;
-            queue.running.fetch_add(1, Ordering::AcqRel);
-            drop(ticket);
+        while let Some((prepared, events)) = queue.next() {
             if !events.is_closed() {
                 serve(&model, &mut cache, prepared, &events);
             }
