@@ -1,7 +1,7 @@
 //! Every environment variable that cutover reads: one table, read through one function.
 //!
 //! Variables that a config file names (`key = { env = "NAME" }`) are the file's, not ours; they are
-//! read through [`any`].
+//! read through `any`.
 
 use std::fmt::Write as _;
 

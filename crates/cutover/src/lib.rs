@@ -1,7 +1,7 @@
 //! The command line, and the wiring of everything it starts.
 //!
 //! One file per verb in `verbs`; a verb reads its arguments, calls the floors below and writes data to
-//! stdout, talk to stderr. The only floor that uses `anyhow`, reads the environment ([`env`]), the
+//! stdout, talk to stderr. The only floor that uses `anyhow`, reads the environment ([`mod@env`]), the
 //! wall clock ([`clock`]) or the operating system's signals.
 
 pub mod clock;
