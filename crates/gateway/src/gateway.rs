@@ -10,11 +10,11 @@ use bytes::Bytes;
 use cutover_route::{Ask, Caller, Priority, UseCase};
 use cutover_store::{Key, RecordSink};
 use cutover_telemetry::{
-    Counter, Finished, Gauge, Histogram, InFlight, NONE, Outcome, Registry, events, families,
+    Finished, Gauge, Histogram, InFlight, NONE, Outcome, Registry, events, families,
 };
 use cutover_units::{Code, Millis, UseCaseName, WeightBp};
 use cutover_wire::{Endpoint, Fault, Head};
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header, request};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
@@ -62,7 +62,6 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     overhead: [Histogram; Endpoint::ALL.len()],
     connections: Gauge,
-    connections_refused: Counter,
 }
 
 impl std::fmt::Debug for Shared {
@@ -98,7 +97,6 @@ impl Gateway {
             records: parts.records,
             overhead: Endpoint::ALL.map(overhead),
             connections: registry.gauge(families::OPEN_CONNECTIONS, ["client"]),
-            connections_refused: registry.counter(families::LIMITS_HIT, ["server.max_connections"]),
             tasks: TaskTracker::new(),
             registry,
         };
@@ -136,8 +134,9 @@ impl Gateway {
         self.0.connections.enter()
     }
 
-    pub(crate) fn connection_refused(&self) {
-        self.0.connections_refused.inc();
+    /// Counts and logs that a limit refused or cut something.
+    pub(crate) fn limit_hit(&self, limit: &'static str) {
+        events::LimitHit { limit, at: self.0.now() }.emit(&self.0.registry);
     }
 
     /// Answers one request, whatever happens.
@@ -149,18 +148,25 @@ impl Gateway {
             live: self.0.live.load_full(),
             peer,
         };
-        match self.phases(&visit, request).await {
-            Ok(response) => response,
-            Err(refused) => self.refuse(&visit, refused),
+        let (mut head, mut body) = request.into_parts();
+        let refusal = match self.phases(&visit, &mut head, &mut body).await {
+            Ok(response) => return response,
+            Err(refusal) => refusal,
+        };
+        let mut response = self.refuse(&visit, refusal);
+        // What was not read of a refused body would be taken for the next request's head.
+        if !ingress::discard(body, &head.headers).await {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response
     }
 
     async fn phases(
         &self,
         visit: &Visit,
-        request: Request<Incoming>,
+        parts: &mut request::Parts,
+        body: &mut Incoming,
     ) -> Result<Response<Out>, Refusal> {
-        let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let route = ingress::route(&parts.method, path).map_err(Refusal::of(None))?;
         if route == Route::Health {
@@ -177,7 +183,8 @@ impl Gateway {
                     .map_err(&refusal)?;
                 let read_us = micros(reading.elapsed()).0;
                 let head = Head::read(endpoint, &body).map_err(&refusal)?;
-                let asked = Asked { headers: parts.headers, head, body, read_us, caller };
+                let headers = std::mem::take(&mut parts.headers);
+                let asked = Asked { headers, head, body, read_us, caller };
                 let exchange = self.exchange(visit, asked);
                 // Boxed, so that the future hyper moves around for every request stays small.
                 Ok(Box::pin(infer(exchange)).await)
@@ -260,6 +267,11 @@ impl Gateway {
     /// A request that was refused before it was decided.
     fn refuse(&self, visit: &Visit, refusal: Refusal) -> Response<Out> {
         let failure = Failure::client(refusal.fault);
+        match failure.fault.code {
+            Code::RequestTooLarge => self.limit_hit("server.body_limit"),
+            Code::RequestTimeout => self.limit_hit("server.body_timeout"),
+            _ => {}
+        }
         let total = micros(visit.started.elapsed());
         let id_text = visit.id.with_prefix("req_");
         let served = events::Served {

@@ -1,11 +1,13 @@
 //! First phase: which route a request takes, and its body, whole and within its limits.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use cutover_units::Code;
 use cutover_wire::{Endpoint, Fault};
 use http::{HeaderMap, Method, header};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
@@ -60,10 +62,30 @@ fn shorten(path: &str) -> String {
     path.chars().take(CHARS_MAX).chain("...".chars()).collect()
 }
 
+/// Most that is read of a refused request's body to keep its connection.
+const DISCARD_BYTES_MAX: usize = 256 * 1024;
+
+/// How long such a body is waited for.
+const DISCARD_WITHIN: Duration = Duration::from_millis(500);
+
+/// Reads on what a refused request sends, so that its connection can carry the next one. False: it
+/// is too much or comes too slowly, and the connection must end.
+pub(crate) async fn discard(body: Incoming, headers: &HeaderMap) -> bool {
+    if body.is_end_stream() {
+        return true;
+    }
+    // Who waits for our word before it sends a body need not send it.
+    if headers.contains_key(header::EXPECT) || body.size_hint().lower() > DISCARD_BYTES_MAX as u64 {
+        return false;
+    }
+    let reading = Limited::new(body, DISCARD_BYTES_MAX).collect();
+    matches!(timeout(DISCARD_WITHIN, reading).await, Ok(Ok(_)))
+}
+
 /// Reads a request's body.
 pub(crate) async fn read_body(
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
     limits: &Limits,
 ) -> Result<Bytes, Fault> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
@@ -83,7 +105,7 @@ pub(crate) async fn read_body(
     }
 }
 
-async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
+async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
     let too_large = || {
         let message = format!("the body is larger than the limit of {bytes_max} bytes");
         Fault::new(Code::RequestTooLarge, message)
@@ -94,7 +116,7 @@ async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
         Some(_) => return Err(too_large()),
         None => 0,
     };
-    let Some(first) = next_data(&mut body).await? else { return Ok(Bytes::new()) };
+    let Some(first) = next_data(body).await? else { return Ok(Bytes::new()) };
     // The usual case: one frame is the whole body, and nothing is copied.
     if body.is_end_stream() && first.len() <= bytes_max {
         return Ok(first);
@@ -106,7 +128,7 @@ async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
             return Err(too_large());
         }
         whole.extend_from_slice(&data);
-        next = next_data(&mut body).await?;
+        next = next_data(body).await?;
     }
     Ok(whole.freeze())
 }

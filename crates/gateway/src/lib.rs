@@ -30,6 +30,7 @@ mod models;
 mod pacing;
 mod prices;
 mod rescue;
+mod socket;
 mod stream;
 
 pub use gateway::{Clock, Gateway, Parts};

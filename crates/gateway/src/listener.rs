@@ -1,20 +1,27 @@
 //! Connections: limits before a request is read, TCP_NODELAY, and a drain at the end.
+//!
+//! When all places are taken, further connections wait in the kernel's queue, unaccepted.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
+use crate::body::{Out, Watched};
 use crate::gateway::Gateway;
+use crate::socket::{Overdue, Patience, Pulse, Socket};
 
 /// What a connection may do before it has sent a whole request head.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +30,7 @@ pub struct Doors {
     pub header_bytes_max: usize,
     /// Most headers.
     pub header_count_max: usize,
-    /// Time for a whole head, counted from the connection or the last answer's end.
+    /// Time for a whole head, counted from its first byte.
     pub header_timeout: Duration,
     /// Most connections at once.
     pub connections_max: usize,
@@ -34,6 +41,17 @@ pub struct Doors {
 /// After a failed accept (out of file descriptors, say) the listener waits so long: trying again at
 /// once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a connection may be idle. Longer than the 60 s for which load balancers commonly keep
+/// theirs, so that they close first: a request that crosses our closing is a failed request.
+const IDLE: Duration = Duration::from_secs(75);
+
+/// How long a client may take nothing of an answer that waits for it. Nobody reads so slowly, and
+/// meanwhile it holds an upstream.
+const STALL: Duration = Duration::from_mins(1);
+
+/// How long we read on after an answer to a request whose body we did not want.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// hyper refuses a smaller read buffer.
 const HEADER_BYTES_LEAST: usize = 8 * 1024;
@@ -47,25 +65,29 @@ pub(crate) async fn serve(
 ) {
     let (close, closing) = watch::channel(());
     let tasks = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(doors.connections_max.min(Semaphore::MAX_PERMITS)));
     let mut shutdown = pin!(shutdown);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        if places.available_permits() == 0 {
+            gateway.limit_hit("server.max_connections");
+        }
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
         let Ok((socket, peer)) = accepted else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        if tasks.len() >= doors.connections_max {
-            gateway.connection_refused();
-            continue;
-        }
         let open = gateway.connection_opened();
         let connection = connection(gateway.clone(), (socket, peer.ip()), doors, closing.clone());
         tasks.spawn(async move {
             connection.await;
-            drop(open);
+            drop((open, place));
         });
     }
     drop(listener);
@@ -86,21 +108,57 @@ async fn connection(
     if socket.set_nodelay(true).is_err() {
         return;
     }
-    let service = service_fn(move |request| {
-        let gateway = gateway.clone();
-        async move { Ok::<_, Infallible>(gateway.answer(peer, request).await) }
-    });
+    let patience =
+        Patience { idle: IDLE, head: doors.header_timeout, stall: STALL, closing: CLOSING };
+    let pulse = Arc::new(Pulse::new());
+    let service = service_fn(|request| answer(&gateway, peer, request, &pulse));
     let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(doors.header_timeout)
+        // The head's deadline is the pulse's: hyper would set a timer for each request.
+        .header_read_timeout(None)
         .max_headers(doors.header_count_max)
         .max_buf_size(doors.header_bytes_max.max(HEADER_BYTES_LEAST))
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(Socket::new(socket, Arc::clone(&pulse))), service);
     let mut serving = pin!(serving);
-    // A connection that breaks is the client's business; its requests record themselves.
-    tokio::select! {
-        _ = serving.as_mut() => return,
-        _ = closing.changed() => serving.as_mut().graceful_shutdown(),
+    let mut look = pin!(sleep(patience.shortest()));
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            biased;
+            // A connection that breaks is the client's business; its requests record themselves.
+            _ = serving.as_mut() => return,
+            _ = closing.changed(), if !draining => {
+                if pulse.is_quiet() {
+                    return;
+                }
+                draining = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            () = look.as_mut() => match pulse.look(Instant::now(), &patience) {
+                Ok(next) => look.as_mut().reset(next),
+                Err(overdue) => return cut(&gateway, overdue),
+            },
+        }
     }
-    let _ = serving.await;
+}
+
+async fn answer(
+    gateway: &Gateway,
+    peer: IpAddr,
+    request: Request<Incoming>,
+    pulse: &Arc<Pulse>,
+) -> Result<Response<Watched>, Infallible> {
+    pulse.asked();
+    let response: Response<Out> = gateway.answer(peer, request).await;
+    if response.headers().get(header::CONNECTION) == Some(&HeaderValue::from_static("close")) {
+        pulse.ends_unread();
+    }
+    Ok(response.map(|body| Watched::new(body, Arc::clone(pulse))))
+}
+
+fn cut(gateway: &Gateway, overdue: Overdue) {
+    match overdue {
+        Overdue::Quiet => {}
+        Overdue::Head => gateway.limit_hit("server.header_timeout"),
+        Overdue::Stall => gateway.limit_hit("client_stalled"),
+    }
 }

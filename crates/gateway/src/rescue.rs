@@ -136,10 +136,6 @@ pub(crate) fn response(failure: &Failure, attempts: u32) -> Response<Out> {
     if row.code == Code::MethodNotAllowed {
         headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
     }
-    // What was not read of a refused body would be taken for the next request's head.
-    if matches!(row.code, Code::RequestTooLarge | Code::RequestTimeout) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
     response
 }
 

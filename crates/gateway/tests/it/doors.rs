@@ -1,8 +1,10 @@
 //! Bad input: each has a defined outcome.
 
+use std::time::{Duration, Instant};
+
 use cutover_testkit::fake::{Fake, Persona};
 
-use crate::harness::{Rig, ask, two_arms};
+use crate::harness::{Rig, ask, ask_stream, two_arms, until};
 
 fn rig() -> (Fake, Rig) {
     let own = Fake::start(Persona::OpenAi);
@@ -137,5 +139,136 @@ fn a_client_cannot_name_an_upstream() {
             "{field} was passed on: {}",
             response.text()
         );
+    }
+}
+
+/// Closing a socket with unread bytes resets the connection: a client that is still writing would see
+/// that, not the answer that says why.
+#[test]
+fn who_is_refused_with_a_large_body_can_send_it_and_read_why() {
+    let (own, rig) = rig();
+    let large = "a".repeat(8 << 20);
+    for (path, status) in [("/v1/moderations", 404), ("/v1/chat/completions", 413)] {
+        let mut raw = rig.raw();
+        raw.request(&format!("POST {path}"), &[], &large).expect("the body is taken");
+        let response = raw.response().unwrap().unwrap();
+        assert_eq!(response.status, status);
+        assert_eq!(response.header("connection"), Some("close"));
+        assert!(raw.read_to_close().is_empty());
+    }
+    assert_eq!(own.bytes(), 0);
+}
+
+#[test]
+fn a_small_refused_body_does_not_cost_the_connection() {
+    let (_own, rig) = rig();
+    let mut raw = rig.raw();
+    for (path, body, status) in [
+        ("/v1/moderations", "{}".to_owned(), 404),
+        ("/v1/chat/completions", "a".repeat(100_000), 413),
+        ("/v1/chat/completions", "{".to_owned(), 400),
+        ("/v1/chat/completions", ask("app"), 200),
+    ] {
+        raw.request(&format!("POST {path}"), &["x-unit: u"], &body).unwrap();
+        let response = raw.response().unwrap().expect("the connection goes on");
+        assert_eq!((response.status, response.header("connection")), (status, None));
+    }
+}
+
+#[test]
+fn who_waits_for_our_word_gets_the_refusal_instead_of_it() {
+    let (_own, rig) = rig();
+    let mut raw = rig.raw();
+    let head = "host: a\r\nexpect: 100-continue\r\ncontent-length: 100";
+    raw.send(format!("POST /v1/moderations HTTP/1.1\r\n{head}\r\n\r\n")).unwrap();
+    assert_eq!(raw.response().unwrap().unwrap().status, 404);
+    let mut raw = rig.raw();
+    let body = ask("app");
+    let head = format!("host: a\r\nexpect: 100-continue\r\ncontent-length: {}", body.len());
+    raw.send(format!("POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n")).unwrap();
+    assert_eq!(raw.response().unwrap().unwrap().status, 100);
+    raw.send(body).unwrap();
+    assert_eq!(raw.response().unwrap().unwrap().status, 200);
+}
+
+#[test]
+fn unusual_but_legal_requests_are_answered() {
+    let (_own, rig) = rig();
+    let body = ask("app");
+    let length = body.len();
+    for (request, status) in [
+        // HTTP/1.0, without a host.
+        (
+            format!("POST /v1/chat/completions HTTP/1.0\r\ncontent-length: {length}\r\n\r\n{body}"),
+            200,
+        ),
+        // Chunked, in two pieces, with a chunk extension and a trailer.
+        (
+            format!(
+                "POST /chat/completions?api-version=1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+                 5;x=y\r\n{}\r\n{:x}\r\n{}\r\n0\r\nx-trailer: 1\r\n\r\n",
+                &body[..5],
+                length - 5,
+                &body[5..]
+            ),
+            200,
+        ),
+        // The absolute form that proxies use, and a blank line before the request.
+        (
+            format!(
+                "\r\nPOST http://a/v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{body}"
+            ),
+            200,
+        ),
+        ("HEAD /v1/models HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 200),
+        ("GET /health HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 200),
+        ("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 400),
+        ("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 404),
+    ] {
+        let mut raw = rig.raw();
+        raw.send(&request).unwrap();
+        let text = raw.read_until("\r\n\r\n").unwrap();
+        let expected = format!("HTTP/1.{} {status}", u8::from(!request.contains("HTTP/1.0")));
+        assert!(text.starts_with(&expected), "{request}: {text}");
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let (_own, rig) = rig();
+    let body = ask("app");
+    let head = format!("host: a\r\nx-unit: u\r\ncontent-length: {}", body.len());
+    let one = format!("POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n{body}");
+    let two = "GET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n";
+    let mut raw = rig.raw();
+    raw.send(format!("{one}{two}{one}")).unwrap();
+    for object in ["chat.completion", "list", "chat.completion"] {
+        assert_eq!(raw.response().unwrap().unwrap().json()["object"], object);
+    }
+}
+
+#[test]
+fn a_stream_to_an_old_client_ends_with_the_connection() {
+    let (_own, rig) = rig();
+    let body = ask_stream("app");
+    let mut raw = rig.raw();
+    raw.send(format!(
+        "POST /v1/chat/completions HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+    .unwrap();
+    let text = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
+    assert!(text.ends_with("data: [DONE]\n\n") && !text.contains("chunked"), "{text}");
+}
+
+#[test]
+fn a_quiet_connection_outlives_the_heads_deadline() {
+    let (_own, rig) = rig();
+    let mut raw = rig.raw();
+    let began = Instant::now();
+    for _ in 0..2 {
+        raw.request("GET /v1/models", &[], "").unwrap();
+        assert_eq!(raw.response().unwrap().expect("still open").status, 200);
+        until("thrice the deadline has passed", || began.elapsed() > Duration::from_millis(900));
     }
 }
