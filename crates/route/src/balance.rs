@@ -54,19 +54,21 @@ pub fn pick(
             !l.rests(now)
         }
     };
+    let longest_rested = || (0..count).filter(|&i| untried(i)).min_by_key(|&i| load(i).0.failed_at);
     let awake = (0..count).filter(|&i| open(i)).count();
     if awake == 0 {
-        return (0..count).filter(|&i| untried(i)).min_by_key(|&i| load(i).0.failed_at);
+        return longest_rested();
     }
+    // Other requests change the loads while we look: an instance counted as awake may rest now.
     let nth = |n: usize| (0..count).filter(|&i| open(i)).nth(n);
     let mixed = mix(seed);
-    let first = nth(below(mixed, awake))?;
+    let Some(first) = nth(below(mixed, awake)) else { return longest_rested() };
     if awake == 1 {
         return Some(first);
     }
     // The second is drawn from the others, so that two different instances are compared.
     let step = 1 + below(mixed >> 32, awake - 1);
-    let second = nth((below(mixed, awake) + step) % awake)?;
+    let Some(second) = nth((below(mixed, awake) + step) % awake) else { return Some(first) };
     let lighter = load(second).0.in_flight < load(first).0.in_flight;
     Some(if lighter { second } else { first })
 }
@@ -129,6 +131,23 @@ mod tests {
     fn the_only_instance_is_tried_even_when_it_rests() {
         let loads = loads(&[0], &[50]);
         assert_eq!(pick(1, 0, 7, &|i| (loads[i], Millis(1_001))), Some(0));
+    }
+
+    /// Loads are read from live counters: between two looks another request may rest an instance, and
+    /// whoever was drawing it must still get one.
+    #[test]
+    fn a_pick_succeeds_while_loads_change_under_it() {
+        for seed in 0..200 {
+            for stable_looks in 0..12 {
+                let looks = std::cell::Cell::new(0);
+                let load = |_: usize| {
+                    looks.set(looks.get() + 1);
+                    let failures = if looks.get() > stable_looks { FAILURES_MAX } else { 0 };
+                    (Load { in_flight: 0, failures, failed_at: Millis(1_000) }, Millis(1_001))
+                };
+                assert!(pick(3, 0, seed, &load).is_some_and(|i| i < 3));
+            }
+        }
     }
 
     proptest! {
