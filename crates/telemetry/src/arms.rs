@@ -149,10 +149,12 @@ impl ArmMetrics {
             None if ok => self.without_usage.inc(),
             None => {}
         }
+        // A refused request costs nothing and has no price to miss; one that was cut off may cost.
+        let may_cost =
+            matches!(finished.outcome, Outcome::Ok | Outcome::Interrupted | Outcome::ClientGone);
         match finished.cost {
             Some(cost) => self.cost.add(cost.0),
-            // A refused request costs nothing and has no price to miss.
-            None if ok => self.unpriced.inc(),
+            None if may_cost => self.unpriced.inc(),
             None => {}
         }
     }
