@@ -106,7 +106,14 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
     let Some(lane) = live.lane(leg.variant) else {
         return Err(Failure::client(unknown_model(&exchange.head.model)));
     };
-    let outgoing = adapt(&exchange.head, &exchange.body, &lane.target).map_err(Failure::refused)?;
+    let outgoing = match adapt(&exchange.head, &exchange.body, &lane.target) {
+        Ok(outgoing) => outgoing,
+        Err(fault) => {
+            let failure = Failure::refused(fault);
+            exchange.trail.failed = Some(failure.reason);
+            return Err(failure);
+        }
+    };
     exchange.trail.losses.clone_from(&outgoing.losses);
     let mut tried = 0u64;
     let mut last = None;

@@ -17,7 +17,7 @@ use cutover_wire::{Endpoint, Fault, Head};
 use http::{HeaderMap, HeaderValue, Request, Response, header, request};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{self, X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID};
@@ -126,8 +126,12 @@ impl Gateway {
         shutdown: impl Future<Output = ()>,
     ) {
         listener::serve(self.clone(), listener, doors, shutdown).await;
+    }
+
+    /// Awaits what goes on without a client. Nothing more may be begun then.
+    pub(crate) async fn background_ended(&self) {
         self.0.tasks.close();
-        let _ = timeout(doors.drain_timeout, self.0.tasks.wait()).await;
+        self.0.tasks.wait().await;
     }
 
     pub(crate) fn connection_opened(&self) -> InFlight {
@@ -189,9 +193,13 @@ impl Gateway {
                 // Boxed, so that the future hyper moves around for every request stays small.
                 Ok(Box::pin(infer(exchange)).await)
             }
-            Route::Models => Ok(models::list(&visit.live, &parts.headers, visit.started_at).await),
+            Route::Models => {
+                let list = models::list(&visit.live, &parts.headers, visit.started_at).await;
+                Ok(visit.sign(list))
+            }
             Route::Model(id) => models::one(&visit.live, (id, &parts.headers), visit.started_at)
                 .await
+                .map(|model| visit.sign(model))
                 .map_err(Refusal::of(None)),
             Route::Health => Ok(health()),
         }
@@ -203,7 +211,10 @@ impl Gateway {
         let id_text = visit.id.with_prefix("req_");
         let live = Arc::clone(&visit.live);
         let chosen = {
-            let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+            // Not `to_str`, which takes ASCII only: a unit's name may be anybody's.
+            let header = |name: &str| {
+                headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+            };
             let metadata = |name: &str| head.metadata(&body, name).map(Cow::Owned);
             let ask = Ask {
                 model: &head.model,
@@ -295,11 +306,7 @@ impl Gateway {
                 stream_chunks: 0,
             });
         }
-        let mut response = rescue::response(&failure, 0);
-        if let Ok(id) = HeaderValue::from_str(&id_text) {
-            response.headers_mut().insert(X_REQUEST_ID, id);
-        }
-        response
+        visit.sign(rescue::response(&failure, 0))
     }
 }
 
@@ -320,6 +327,16 @@ struct Visit {
     id: RequestId,
     live: Arc<Live>,
     peer: IpAddr,
+}
+
+impl Visit {
+    /// Adds the request's id.
+    fn sign(&self, mut response: Response<Out>) -> Response<Out> {
+        if let Ok(id) = HeaderValue::from_str(&self.id.with_prefix("req_")) {
+            response.headers_mut().insert(X_REQUEST_ID, id);
+        }
+        response
+    }
 }
 
 /// Why a request was refused before it was decided.

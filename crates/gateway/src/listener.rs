@@ -38,6 +38,17 @@ pub struct Doors {
     pub drain_timeout: Duration,
 }
 
+/// How far a shutdown has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Not begun.
+    Open,
+    /// Requests in flight may end.
+    Drain,
+    /// Their time is over.
+    Cut,
+}
+
 /// After a failed accept (out of file descriptors, say) the listener waits so long: trying again at
 /// once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -63,7 +74,7 @@ pub(crate) async fn serve(
     doors: Doors,
     shutdown: impl Future<Output = ()>,
 ) {
-    let (close, closing) = watch::channel(());
+    let (stage, stages) = watch::channel(Stage::Open);
     let tasks = TaskTracker::new();
     let places = Arc::new(Semaphore::new(doors.connections_max.min(Semaphore::MAX_PERMITS)));
     let mut shutdown = pin!(shutdown);
@@ -84,17 +95,24 @@ pub(crate) async fn serve(
             continue;
         };
         let open = gateway.connection_opened();
-        let connection = connection(gateway.clone(), (socket, peer.ip()), doors, closing.clone());
+        let connection = connection(gateway.clone(), (socket, peer.ip()), doors, stages.clone());
         tasks.spawn(async move {
             connection.await;
             drop((open, place));
         });
     }
     drop(listener);
-    drop(close);
+    let _ = stage.send(Stage::Drain);
     tasks.close();
-    if timeout(doors.drain_timeout, tasks.wait()).await.is_err() {
-        tracing::warn!(connections = tasks.len(), "drain timeout: connections were cut");
+    let ended = async {
+        tasks.wait().await;
+        gateway.background_ended().await;
+    };
+    if timeout(doors.drain_timeout, ended).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "drain timeout: connections are cut");
+        let _ = stage.send(Stage::Cut);
+        // At once: so that the requests on them are recorded.
+        tasks.wait().await;
     }
 }
 
@@ -102,7 +120,7 @@ async fn connection(
     gateway: Gateway,
     (socket, peer): (TcpStream, IpAddr),
     doors: Doors,
-    mut closing: watch::Receiver<()>,
+    mut stages: watch::Receiver<Stage>,
 ) {
     // Without it the kernel holds small writes back: 40 ms on each first chunk.
     if socket.set_nodelay(true).is_err() {
@@ -120,17 +138,16 @@ async fn connection(
         .serve_connection(TokioIo::new(Socket::new(socket, Arc::clone(&pulse))), service);
     let mut serving = pin!(serving);
     let mut look = pin!(sleep(patience.shortest()));
-    let mut draining = false;
     loop {
         tokio::select! {
             biased;
             // A connection that breaks is the client's business; its requests record themselves.
             _ = serving.as_mut() => return,
-            _ = closing.changed(), if !draining => {
-                if pulse.is_quiet() {
+            changed = stages.changed() => {
+                let drains = changed.is_ok() && *stages.borrow() == Stage::Drain;
+                if !drains || pulse.is_quiet() {
                     return;
                 }
-                draining = true;
                 serving.as_mut().graceful_shutdown();
             }
             () = look.as_mut() => match pulse.look(Instant::now(), &patience) {

@@ -92,7 +92,7 @@ async fn gather(live: &Live, headers: &HeaderMap, now: Millis) -> Vec<Model> {
 
 /// The names an upstream lists; None if it does not.
 async fn ask(upstream: &UpstreamLane, client: &HeaderMap) -> Option<Vec<String>> {
-    let instance = upstream.instances.first()?;
+    let instance = upstream.instances.iter().min_by_key(|i| i.health.failures())?;
     let mut headers = upstream.headers.for_client(client);
     headers.remove(header::CONTENT_TYPE);
     if upstream.pass_bearer

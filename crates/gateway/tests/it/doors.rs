@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use cutover_testkit::fake::{Fake, Persona};
+use cutover_testkit::fake::{Fake, Gate, Persona, Reply};
+
+use cutover_testkit::raw::Raw;
 
 use crate::harness::{Rig, ask, ask_stream, two_arms, until};
 
@@ -271,4 +273,34 @@ fn a_quiet_connection_outlives_the_heads_deadline() {
         assert_eq!(raw.response().unwrap().expect("still open").status, 200);
         until("thrice the deadline has passed", || began.elapsed() > Duration::from_millis(900));
     }
+}
+
+#[test]
+fn a_shutdown_lets_requests_end_and_closes_the_quiet_ones() {
+    let (own, mut rig) = rig();
+    let gate = Gate::new();
+    own.always(Reply::words(2).hold_headers(&gate));
+    let (mut quiet, mut busy) = (rig.raw(), rig.raw());
+    busy.request("POST /v1/chat/completions", &["x-unit: u"], ask("app")).unwrap();
+    until("the request is there", || own.inferences().len() == 1);
+    rig.stop();
+    assert!(quiet.read_to_close().is_empty());
+    until("nobody is let in", || Raw::connect(rig.address).is_err());
+    gate.open();
+    let response = busy.response().unwrap().unwrap();
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+}
+
+#[test]
+fn what_outlasts_the_drain_is_cut_and_counted() {
+    let (own, mut rig) = rig();
+    let gate = Gate::new();
+    own.always(Reply::words(2).hold_headers(&gate));
+    let mut raw = rig.raw();
+    raw.request("POST /v1/chat/completions", &["x-unit: u"], ask("app")).unwrap();
+    until("the request is there", || own.inferences().len() == 1);
+    rig.stop();
+    assert!(raw.read_to_close().is_empty());
+    until("it is counted", || rig.metrics().contains("outcome=\"client_gone\"} 1"));
+    until("the upstream is let go", || own.disconnects().len() == 1);
 }

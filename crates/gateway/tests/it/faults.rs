@@ -135,3 +135,21 @@ fn an_instance_that_answers_200_and_then_fails_is_rested() {
     let asked = bad.inferences().len();
     assert!((5..15).contains(&asked), "half of 60 were 30; it was asked {asked} times");
 }
+
+/// A candidate that cannot do what a request asks costs nobody an answer, and does not do so silently.
+#[test]
+fn a_candidate_without_tools_leaves_them_to_the_baseline_and_it_is_counted() {
+    let (cloud, own) = (cloud(), Fake::start(Persona::LlamaCpp));
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%")
+        .replace("[variants.small]", "[variants.small]\ntools = false");
+    let rig = Rig::start(&config);
+    let tool = r#"{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}"#;
+    let body = ask("app").replace("\"model\"", &format!("\"tools\":[{tool}],\"model\""));
+    let response = rig.chat(&["x-unit: u1"], &body);
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.header("x-cutover-arm"), Some("baseline"));
+    assert_eq!(response.header("x-cutover-assigned-arm"), Some("candidate"));
+    assert_eq!(own.bytes(), 0);
+    let metrics = rig.metrics();
+    assert!(metrics.contains("reason=\"unsupported\"} 1"), "{metrics}");
+}

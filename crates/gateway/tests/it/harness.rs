@@ -116,6 +116,11 @@ impl Rig {
         self.post("/v1/chat/completions", headers, body)
     }
 
+    /// Tells the gateway to end.
+    pub(crate) fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
     /// Client connections open now.
     pub(crate) fn connections(&self) -> u64 {
         let metrics = self.metrics();

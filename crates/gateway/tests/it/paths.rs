@@ -149,3 +149,17 @@ fn overhead_is_our_own_time_only() {
     until("the request is counted", || observed("+Inf"));
     assert!(observed("0.1"), "{}", rig.metrics());
 }
+
+#[test]
+fn a_unit_may_be_named_in_any_alphabet() {
+    let (cloud, own) = fakes();
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "50%"));
+    for unit in ["josé", "山田", "Ольга", "zoë"] {
+        let arm = || {
+            let response = rig.chat(&[&format!("x-unit: {unit}")], &ask("app"));
+            response.header("x-cutover-arm").map(str::to_owned)
+        };
+        let first = arm();
+        assert!((0..10).all(|_| arm() == first), "{unit}");
+    }
+}
