@@ -297,7 +297,7 @@ impl Host for Handle {
                 id: instance.id.to_string(),
                 address: address.to_owned(),
                 in_flight: figures.in_flight().into(),
-                failures: figures.consecutive_failures().into(),
+                failures: instance.health.failures().into(),
             });
         }
         known.into_values().collect()

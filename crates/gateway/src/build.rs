@@ -94,7 +94,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     lanes.push(Lane {
         variant: HeaderValue::from_static(DEFAULT_VARIANT),
         target: Target::untouched(provider(default)?),
-        price: Pricing::by_model(default),
+        price: Pricing::by_model(default, materials.now),
         upstream: default_lane,
     });
     let snapshot = snapshot(materials)?;
@@ -114,6 +114,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         keys: materials.keys.clone(),
         models: models(checked).into(),
         default_is_listed: !default.models.is_empty(),
+        default_models: known_models(default)?,
         config_digest: checked.digest(),
     })
 }
@@ -126,6 +127,13 @@ fn limits(checked: &Checked) -> Limits {
         slow: checked.log.slow,
         access_log: checked.log.access,
     }
+}
+
+/// The names that may go to the default upstream, where it would answer any name with the one model it
+/// has and the configuration says which models there are.
+fn known_models(default: &cutover_config::Upstream) -> Result<Option<Arc<[String]>>, BuildError> {
+    let ours_to_say = provider(default)?.quirks.ignores_model_name && !default.models.is_empty();
+    Ok(ours_to_say.then(|| default.models.clone().into()))
 }
 
 fn models(checked: &Checked) -> Vec<ModelEntry> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use cutover_route::{Ask, Caller, Priority, UseCase};
+use cutover_route::{Ask, Caller, Legs, Priority, UseCase};
 use cutover_store::{Key, RecordSink};
 use cutover_telemetry::{
     Finished, Gauge, Histogram, InFlight, NONE, Outcome, Registry, events, families,
@@ -242,7 +242,10 @@ impl Gateway {
                 assignment: decision.assignment,
                 bucket: decision.bucket,
                 unit_hash: cutover_route::sticky::unit_hash(&self.0.unit_key, &decision.unit),
-                legs: decision.legs,
+                legs: match decision.use_case {
+                    None if !live.default_takes(&head.model) => Legs::new(),
+                    _ => decision.legs,
+                },
             }
         };
         let in_flight = live.metrics(chosen.use_case, chosen.arm).in_flight.enter();

@@ -39,6 +39,8 @@ pub struct Live {
     pub models: Arc<[ModelEntry]>,
     /// Whether `models` holds the default upstream's models, so that it need not be asked.
     pub default_is_listed: bool,
+    /// The names that may go to the default upstream; None: any, it knows itself which exist.
+    pub default_models: Option<Arc<[String]>>,
     /// The digest of the configuration, for status and logs.
     pub config_digest: String,
 }
@@ -200,6 +202,11 @@ impl Live {
     /// A use case's lane.
     pub fn use_case(&self, at: UseCaseIx) -> Option<&UseCaseLane> {
         self.use_cases.get(usize::from(at.0))
+    }
+
+    /// Whether a model that no use case names may go to the default upstream.
+    pub(crate) fn default_takes(&self, model: &str) -> bool {
+        self.default_models.as_ref().is_none_or(|known| known.iter().any(|name| name == model))
     }
 
     /// The handles of an arm.

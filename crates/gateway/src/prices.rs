@@ -34,8 +34,11 @@ impl Pricing {
     }
 
     /// The price of whatever model a client asks an upstream for.
-    pub(crate) fn by_model(upstream: &Upstream) -> Self {
-        Self::ByModel(PriceSource::of(upstream), ArcSwapOption::empty())
+    pub(crate) fn by_model(upstream: &Upstream, now: Millis) -> Self {
+        let source = PriceSource::of(upstream);
+        // Decodes the catalogue now rather than while the first request waits.
+        let _ = source.look_up("", now);
+        Self::ByModel(source, ArcSwapOption::empty())
     }
 
     /// What a request cost. None: unpriced.
@@ -99,7 +102,7 @@ mod tests {
         let text = format!("default_upstream = \"u\"\n[upstreams.u]\n{upstream}\n");
         let checked = cutover_config::check(&text, "test.toml", &|_| Some("key".to_owned()));
         let checked = checked.expect("a good configuration");
-        let pricing = Pricing::by_model(checked.default_upstream());
+        let pricing = Pricing::by_model(checked.default_upstream(), Millis(0));
         let tokens = Tokens { prompt: 10, cached: 0, completion: 1 };
         pricing.cost(&"gpt-4o".into(), tokens, NOW).is_some()
     }

@@ -97,6 +97,9 @@ pub struct Quirks {
     pub new_limit_name: bool,
     /// Client faults come with status 500.
     pub client_faults_as_500: bool,
+    /// Any model name is answered, by the one model that is loaded: whether a name exists is ours to
+    /// say.
+    pub ignores_model_name: bool,
 }
 
 /// One provider kind.

@@ -99,7 +99,8 @@ pub(crate) static UPSTREAM: Section = Section {
             "models",
             List(&Text),
             "[]",
-            "Models to show in `/v1/models`. Empty asks the upstream.",
+            "Models to show in `/v1/models`. Empty asks the upstream. llama.cpp's server answers any \
+             name; with a list, other names are refused with 404.",
         ),
         words(
             "model",

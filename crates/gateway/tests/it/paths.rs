@@ -163,3 +163,20 @@ fn a_unit_may_be_named_in_any_alphabet() {
         assert!((0..10).all(|_| arm() == first), "{unit}");
     }
 }
+
+#[test]
+fn an_engine_that_answers_any_name_is_asked_only_for_the_models_it_has() {
+    let own = Fake::start(Persona::LlamaCpp);
+    let url = own.base_url();
+    let config = format!(
+        "[upstreams.own]\nprovider = \"llamacpp\"\nbase_url = \"{url}\"\nmodels = [\"fake-model\"]\n"
+    );
+    let rig = Rig::start(&config);
+    assert_eq!(rig.chat(&[], &ask("fake-model")).status, 200);
+    let refused = rig.chat(&[], &ask("gpt-9"));
+    assert_eq!(refused.status, 404);
+    assert_eq!(refused.json()["error"]["code"], "model_not_found");
+    assert_eq!(own.inferences().len(), 1);
+    let any = Rig::start(&config.replace("models", "# models"));
+    assert_eq!(any.chat(&[], &ask("gpt-9")).status, 200, "without a list the engine decides");
+}

@@ -18,6 +18,7 @@ pub(super) static OPENAI: Provider = Provider {
         completions_like_chat: false,
         new_limit_name: true,
         client_faults_as_500: false,
+        ignores_model_name: false,
     },
     rules: &[],
     doc: "OpenAI's own API. Requests are passed on byte for byte.",
@@ -38,6 +39,7 @@ pub(super) static COMPATIBLE: Provider = Provider {
         completions_like_chat: false,
         new_limit_name: false,
         client_faults_as_500: false,
+        ignores_model_name: false,
     },
     rules: &[],
     doc: "Any service with an OpenAI-style API (OpenRouter, LiteLLM, LM Studio ...). Requests are \

@@ -77,6 +77,7 @@ pub(super) static VLLM: Provider = Provider {
         completions_like_chat: false,
         new_limit_name: false,
         client_faults_as_500: false,
+        ignores_model_name: false,
     },
     rules: engine_rules![
         Rule::new(Key::GuidedJson, Act::Guided("json"), GUIDED),
@@ -108,6 +109,7 @@ pub(super) static LLAMACPP: Provider = Provider {
         completions_like_chat: true,
         new_limit_name: false,
         client_faults_as_500: true,
+        ignores_model_name: true,
     },
     rules: rules_without_guided![
         Rule::new(Key::Echo, Act::Refuse, IGNORED).at(COMPLETIONS).neutral(&["false"]),
@@ -151,6 +153,7 @@ pub(super) static OLLAMA: Provider = Provider {
         completions_like_chat: false,
         new_limit_name: false,
         client_faults_as_500: true,
+        ignores_model_name: true,
     },
     rules: rules_without_guided![
         carry(Key::Model),
@@ -219,6 +222,7 @@ pub(super) static EMBEDDED: Provider = Provider {
         completions_like_chat: false,
         new_limit_name: false,
         client_faults_as_500: false,
+        ignores_model_name: false,
     },
     rules: rules_without_guided![
         Rule::new(Key::Tools, Act::Refuse, SMALL).at(CHAT).neutral(&["[]"]),
