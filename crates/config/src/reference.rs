@@ -104,7 +104,10 @@ pub fn json_schema() -> String {
     schema.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
     schema.insert("title".into(), json!("cutover.toml"));
     schema.extend(object(&ROOT));
-    let mut text = serde_json::to_string_pretty(&Value::Object(schema)).unwrap_or_default();
+    let mut schema = Value::Object(schema);
+    // Whether serde_json keeps the order of insertion depends on what else is in the same build.
+    schema.sort_all_objects();
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     text
 }
