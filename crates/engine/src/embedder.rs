@@ -1,5 +1,6 @@
 //! The embedding model's handle: texts in, vectors out, computed on one thread.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -84,7 +85,9 @@ impl Embedder {
                 let mut model = Model { bert, tokenizer, workspace: Workspace::default() };
                 for request in receiver {
                     if !request.answer.is_closed() {
-                        let outcome = model.embed(&request);
+                        // The tokenizer is not ours; if it panics, the thread must live on.
+                        let outcome = catch_unwind(AssertUnwindSafe(|| model.embed(&request)));
+                        let outcome = outcome.unwrap_or(Err(RequestError::Failed));
                         drop(request.answer.send(outcome));
                     }
                 }

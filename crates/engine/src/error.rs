@@ -75,6 +75,9 @@ pub enum RequestError {
     /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,
+    /// The engine failed on this request; others are not affected.
+    #[error("the engine failed unexpectedly on this request")]
+    Failed,
 }
 
 impl RequestError {

@@ -9,7 +9,7 @@ use crate::kernels::Precision;
 pub enum WeightFormat {
     /// Full precision. Four times the memory of Q8_0 and slower; leaves no rounding to differ in.
     F32,
-    /// Half precision. Twice the memory of Q8_0.
+    /// Half precision, held in four bytes as well; inputs are rounded to half precision too.
     F16,
     /// 8 bits in blocks of 32: next to no loss.
     Q8_0,

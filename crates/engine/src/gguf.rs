@@ -8,9 +8,10 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
+use candle_core::{Device, Tensor};
+use half::f16;
 
 use crate::LoadError;
 use crate::format::WeightFormat;
@@ -55,8 +56,26 @@ impl Gguf {
 
     /// A tensor as it is stored, for conversions.
     pub(crate) fn tensor(&mut self, name: &str) -> Result<QTensor, LoadError> {
+        self.info(name)?;
         let read = self.content.tensor(&mut self.reader, name, &Device::Cpu);
         read.map_err(|e| self.malformed(first_line(&e.to_string())))
+    }
+
+    /// A tensor in another format, for conversions.
+    pub(crate) fn converted(&mut self, name: &str, to: GgmlDType) -> Result<QTensor, LoadError> {
+        let shape = self.info(name)?.shape.clone();
+        let mut values = Vec::with_capacity(shape.elem_count());
+        let cols = shape.dims().last().copied().unwrap_or(0);
+        self.for_each_chunk(name, cols, |chunk| values.extend_from_slice(chunk))?;
+        let quantised = Tensor::from_vec(values, shape, &Device::Cpu)
+            .and_then(|values| QTensor::quantize(&values, to));
+        quantised.map_err(|e| self.malformed(first_line(&e.to_string())))
+    }
+
+    /// The stored format of a tensor and the length of its rows.
+    pub(crate) fn format(&self, name: &str) -> Result<(GgmlDType, &[usize]), LoadError> {
+        let info = self.info(name)?;
+        Ok((info.ggml_dtype, info.shape.dims()))
     }
 
     /// A refusal that names this file.
@@ -200,13 +219,14 @@ impl Gguf {
         let step = (CHUNK_VALUES / cols).max(1) * cols;
         let read = |source| LoadError::Read { path: self.path.clone(), source };
         self.reader.seek(SeekFrom::Start(start)).map_err(read)?;
-        let mut raw = Vec::new();
+        let (mut raw, mut values) = (Vec::new(), Vec::with_capacity(step));
         let mut done = 0;
         while done < total {
             let count = step.min(total - done);
             raw.resize(count / block * size, 0);
             self.reader.read_exact(&mut raw).map_err(read)?;
-            let values = dequantise(dtype, &raw, count).map_err(|e| {
+            values.clear();
+            numbers(dtype, &raw, &mut values).map_err(|e| {
                 self.malformed(format!("tensor {name}: {}", first_line(&e.to_string())))
             })?;
             each(&values);
@@ -216,10 +236,45 @@ impl Gguf {
     }
 }
 
-fn dequantise(dtype: GgmlDType, raw: &[u8], count: usize) -> candle_core::Result<Vec<f32>> {
-    ggml_file::qtensor_from_ggml(dtype, raw, vec![count], &Device::Cpu)?
-        .dequantize(&Device::Cpu)?
-        .to_vec1::<f32>()
+/// Appends the numbers that stored blocks stand for. The usual formats are read here, the others by
+/// candle.
+fn numbers(dtype: GgmlDType, raw: &[u8], out: &mut Vec<f32>) -> candle_core::Result<()> {
+    let half = |at: &[u8]| f16::from_le_bytes([at[0], at[1]]).to_f32();
+    let nibbles = |packed: &[u8], out: &mut Vec<f32>, number: &dyn Fn(u8) -> f32| {
+        out.extend(packed.iter().map(|byte| number(byte & 0xf)));
+        out.extend(packed.iter().map(|byte| number(byte >> 4)));
+    };
+    match dtype {
+        GgmlDType::F32 => {
+            let number = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+            out.extend(raw.chunks_exact(4).map(number));
+        }
+        GgmlDType::F16 => out.extend(raw.chunks_exact(2).map(half)),
+        GgmlDType::Q8_0 => {
+            for block in raw.chunks_exact(2 + 32) {
+                let scale = half(block);
+                out.extend(block[2..].iter().map(|n| f32::from(n.cast_signed()) * scale));
+            }
+        }
+        GgmlDType::Q4_0 => {
+            for block in raw.chunks_exact(2 + 16) {
+                let scale = half(block);
+                nibbles(&block[2..], out, &|n| (f32::from(n) - 8.0) * scale);
+            }
+        }
+        GgmlDType::Q4_1 => {
+            for block in raw.chunks_exact(4 + 16) {
+                let (scale, least) = (half(block), half(&block[2..]));
+                nibbles(&block[4..], out, &|n| f32::from(n) * scale + least);
+            }
+        }
+        other => {
+            let count = raw.len() / other.type_size() * other.block_size();
+            let tensor = ggml_file::qtensor_from_ggml(other, raw, vec![count], &Device::Cpu)?;
+            out.extend(tensor.dequantize(&Device::Cpu)?.to_vec1::<f32>()?);
+        }
+    }
+    Ok(())
 }
 
 /// The precision a stored matrix is computed in. Formats without a fast kernel here become Q8_0,
@@ -251,4 +306,25 @@ fn integer(value: &Value) -> Option<usize> {
 /// candle appends a backtrace to some errors.
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_blocks_mean_what_candle_reads_in_them() {
+        // Values of both signs and sizes, in whole blocks.
+        let values: Vec<f32> = (0..256u16).map(|i| (f32::from(i) - 100.0) * 0.37).collect();
+        let all =
+            [GgmlDType::F32, GgmlDType::F16, GgmlDType::Q8_0, GgmlDType::Q4_0, GgmlDType::Q4_1];
+        for dtype in all {
+            let tensor = Tensor::from_vec(values.clone(), 256, &Device::Cpu).expect("a tensor");
+            let stored = QTensor::quantize(&tensor, dtype).expect("quantised");
+            let expected = stored.dequantize(&Device::Cpu).expect("read").to_vec1::<f32>();
+            let mut got = Vec::new();
+            numbers(dtype, &stored.data().expect("bytes"), &mut got).expect("read");
+            assert_eq!(got, expected.expect("numbers"), "{dtype:?}");
+        }
+    }
 }

@@ -54,10 +54,16 @@ impl Grammars {
         let factory = self.factory.get_or_init(|| build(&self.tokenizer));
         let factory = factory.as_ref().map_err(|e| refuse(e.clone()))?;
         let grammar = TopLevelGrammar::from_json_schema(Value::Object(schema));
-        let matcher = Matcher::new(factory.create_parser(grammar));
-        match matcher.get_error() {
-            Some(error) => Err(refuse(format!("the JSON schema cannot be used: {error}"))),
-            None => Ok(Some(Constraint { matcher })),
+        let mut matcher = Matcher::new(factory.create_parser(grammar));
+        // Some schemas are only found out when the first token is asked for: those that refer to
+        // themselves without end, or that nothing satisfies.
+        let first = matcher.compute_mask();
+        if let Some(error) = matcher.get_error() {
+            return Err(refuse(format!("the JSON schema cannot be used: {error}")));
+        }
+        match first {
+            Ok(mask) if !mask.is_zero() => Ok(Some(Constraint { matcher })),
+            _ => Err(refuse("no JSON value satisfies the schema".into())),
         }
     }
 }

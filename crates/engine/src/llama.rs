@@ -11,6 +11,9 @@ use crate::kernels::{self, Matrix, Scratch};
 /// Prompt tokens computed at a time: how long a cancelled request can go unnoticed.
 pub(crate) const PREFILL_CHUNK: usize = 16;
 
+/// Positions whose memory a cache keeps when a new request begins (46 MB in the default model).
+const IDLE_POSITIONS: usize = 1024;
+
 /// The sizes that shape a model.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
@@ -278,8 +281,13 @@ impl LayerCache {
     }
 
     fn truncate(&mut self, positions: usize) {
+        let keep = positions * self.head_dim;
         for rows in self.keys.iter_mut().chain(&mut self.values) {
-            rows.truncate(positions * self.head_dim);
+            rows.truncate(keep);
+            // One long conversation shall not hold its memory for ever.
+            if rows.capacity() > IDLE_POSITIONS * self.head_dim {
+                rows.shrink_to(keep.max(IDLE_POSITIONS * self.head_dim));
+            }
         }
     }
 

@@ -11,6 +11,10 @@ pub const STOPS_MAX: usize = 16;
 pub const TOP_LOGPROBS_MAX: usize = 20;
 
 /// What the model continues.
+///
+/// The model's own markers (`<|im_start|>` and the like) are read as such wherever they stand in a
+/// text, also where a user wrote them: llama.cpp's server does the same with a rendered template, and
+/// this engine promises the same tokens. Who must not let users forge turns filters them before.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Prompt {
     /// A conversation, rendered by the model's own chat template.

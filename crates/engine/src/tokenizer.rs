@@ -3,9 +3,7 @@
 //! Only byte-level BPE with the pre-tokenisers named in [`PRE_TOKENIZERS`] is accepted: a wrong
 //! split gives plausible but different tokens, so an unknown one is refused.
 //!
-//! Markers such as `<|im_start|>` are recognised anywhere in a prompt, also where a user wrote them:
-//! that is what llama.cpp's server does with a rendered template, and this engine promises the same
-//! tokens. Who must not let users forge turns filters them before the gateway.
+//! Markers are recognised anywhere in a prompt; see [`crate::Prompt`].
 
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;

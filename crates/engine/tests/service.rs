@@ -254,3 +254,47 @@ async fn json_mode_gives_json() {
     assert!(value["ok"].is_boolean());
     assert_eq!(body["choices"][0]["finish_reason"], "stop");
 }
+
+#[tokio::test]
+async fn no_body_makes_the_service_panic_or_hang() {
+    let service = service();
+    let schema = |schema: Value| {
+        let format = json!({"type": "json_schema", "json_schema": {"schema": schema}});
+        with(with(chat(), "response_format", format), "max_tokens", 2.into()).to_string()
+    };
+    let nested = (0..200).fold(
+        json!({"type": "null"}),
+        |inner, _| json!({"type": "object", "properties": {"a": inner}, "required": ["a"]}),
+    );
+    let deep = format!(r#"{{"model":"tiny","messages":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+    let bodies = [
+        String::new(),
+        "\u{0}".into(),
+        "[]".into(),
+        "null".into(),
+        r#"{"model":"tiny"}"#.into(),
+        r#"{"model":"tiny","prompt":"x","input":"x","messages":"x"}"#.into(),
+        deep,
+        with(chat(), "seed", (-1).into()).to_string(),
+        with(chat(), "max_tokens", u64::MAX.into()).to_string(),
+        with(chat(), "logit_bias", json!({"4294967295": 100, "0": -100})).to_string(),
+        with(chat(), "stop", json!(["", "\u{fffd}", "€"])).to_string(),
+        schema(json!(true)),
+        schema(json!({"$ref": "#"})),
+        schema(json!({"$ref": "https://example.com/schema.json"})),
+        schema(json!({"type": "array", "minItems": 1_000_000_000})),
+        schema(json!({"type": "string", "minLength": 1_000_000_000})),
+        schema(json!({"type": "string", "pattern": "((a{1,1000}){1,1000}){1,1000}"})),
+        schema(json!({"enum": []})),
+        schema(nested),
+    ];
+    for body in &bodies {
+        for path in ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"] {
+            let answer = service.call(path, Bytes::from(body.clone())).await;
+            assert_ne!(answer.status, 500, "{path} {body} {:?}", answer.body);
+        }
+    }
+    // The engine lives on.
+    let answer = service.call("/v1/chat/completions", Bytes::from(chat().to_string())).await;
+    assert_eq!(answer.status, 200);
+}

@@ -3,6 +3,7 @@
 //! It exists so that neither the caller's event loop nor a slot busy with an answer does this work:
 //! a prompt that is too long is refused at once, not after waiting for its turn.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc as sync_mpsc};
 
 use tokio::sync::{mpsc, oneshot};
@@ -48,7 +49,10 @@ fn admit(model: &Model, queue: &Queue, submission: Submission) {
     if accepted.is_closed() {
         return;
     }
-    match prepare(model, request) {
+    // Templates, tokenizers and schemas are other people's; one that panics must not take the thread
+    // and with it everybody's requests.
+    let prepared = catch_unwind(AssertUnwindSafe(|| prepare(model, request)));
+    match prepared.unwrap_or(Err(RequestError::Failed)) {
         Err(refusal) => drop(accepted.send(Err(refusal))),
         Ok(prepared) => {
             let prompt_tokens = prepared.prompt.len();

@@ -1,6 +1,5 @@
 //! Weight matrices in one of four precisions.
 
-use candle_core::quantized::k_quants::GgmlType;
 use half::f16;
 
 use super::blocks::{BLOCK, Blocks, Bytes, Nibbles};
@@ -37,7 +36,8 @@ pub(crate) struct Matrix {
 
 enum Weights {
     F32(Vec<f32>),
-    F16(Vec<f16>),
+    /// Numbers of half precision, held ready for use.
+    F16(Vec<f32>),
     Q8(Blocks<Bytes>),
     Q4(Blocks<Nibbles>),
 }
@@ -60,7 +60,7 @@ impl Matrix {
         self.rows += values.len() / self.cols;
         match &mut self.weights {
             Weights::F32(m) => m.extend_from_slice(values),
-            Weights::F16(m) => m.extend(values.iter().map(|x| f16::from_f32(*x))),
+            Weights::F16(m) => m.extend(values.iter().map(|x| f16::from_f32(*x).to_f32())),
             Weights::Q8(m) => super::vectorised(|| m.push(values)),
             Weights::Q4(m) => super::vectorised(|| m.push(values)),
         }
@@ -74,8 +74,7 @@ impl Matrix {
     /// Bytes the weights take.
     pub(crate) fn bytes(&self) -> usize {
         match &self.weights {
-            Weights::F32(m) => size_of_val(&m[..]),
-            Weights::F16(m) => size_of_val(&m[..]),
+            Weights::F32(m) | Weights::F16(m) => size_of_val(&m[..]),
             Weights::Q8(m) => m.bytes(),
             Weights::Q4(m) => m.bytes(),
         }
@@ -85,8 +84,7 @@ impl Matrix {
     pub(crate) fn row(&self, index: usize, out: &mut [f32]) {
         let at = index * self.cols;
         match &self.weights {
-            Weights::F32(m) => out.copy_from_slice(&m[at..at + self.cols]),
-            Weights::F16(m) => f16::to_float(&m[at..at + self.cols], out),
+            Weights::F32(m) | Weights::F16(m) => out.copy_from_slice(&m[at..at + self.cols]),
             Weights::Q8(m) => m.run(at / BLOCK, self.cols / BLOCK).numbers(out),
             Weights::Q4(m) => m.run(at / BLOCK, self.cols / BLOCK).numbers(out),
         }
@@ -99,11 +97,10 @@ impl Matrix {
         match &self.weights {
             Weights::F32(m) => self.multiply_f32(m, input, out),
             Weights::F16(m) => {
-                scratch.half.resize(input.len(), f16::ZERO);
-                f16::from_float(input, &mut scratch.half);
-                self.each(&scratch.half, out, |row, x| {
-                    f16::vec_dot(self.cols, &m[row * self.cols..(row + 1) * self.cols], x)
-                });
+                scratch.rounded.clear();
+                scratch.rounded.extend_from_slice(input);
+                super::round_to_half(&mut scratch.rounded);
+                self.multiply_f32(m, &scratch.rounded, out);
             }
             Weights::Q8(m) => self.multiply_blocks(m, scratch.quantise(input), out),
             Weights::Q4(m) => self.multiply_blocks(m, scratch.quantise(input), out),
@@ -115,7 +112,15 @@ impl Matrix {
         if let Some(simd) = super::avx2::available() {
             return super::avx2::multiply_f32(simd, m, input, (self.cols, out));
         }
-        self.each(input, out, |row, x| super::dot(&m[row * self.cols..(row + 1) * self.cols], x));
+        let tiles = input.chunks(ROW_TILE * self.cols).zip(out.chunks_mut(ROW_TILE * self.rows));
+        for (input, out) in tiles {
+            for (row, weights) in m.chunks_exact(self.cols).enumerate() {
+                let rows = input.chunks_exact(self.cols).zip(out.chunks_exact_mut(self.rows));
+                for (x, out) in rows {
+                    out[row] = super::dot(weights, x);
+                }
+            }
+        }
     }
 
     fn multiply_blocks(&self, m: &Blocks<impl Format>, input: &Blocks<Bytes>, out: &mut [f32]) {
@@ -130,26 +135,13 @@ impl Matrix {
             }
         }
     }
-
-    /// One output at a time, by a function of weight row and input row.
-    fn each<X>(&self, input: &[X], out: &mut [f32], dot: impl Fn(usize, &[X]) -> f32) {
-        let tiles = input.chunks(ROW_TILE * self.cols).zip(out.chunks_mut(ROW_TILE * self.rows));
-        for (input, out) in tiles {
-            for row in 0..self.rows {
-                let rows = input.chunks_exact(self.cols).zip(out.chunks_exact_mut(self.rows));
-                for (x, out) in rows {
-                    out[row] = dot(row, x);
-                }
-            }
-        }
-    }
 }
 
 /// Buffers for the quantised form of an input, reused from call to call.
 #[derive(Default)]
 pub(crate) struct Scratch {
     quantised: Blocks<Bytes>,
-    half: Vec<f16>,
+    rounded: Vec<f32>,
 }
 
 impl Scratch {
@@ -238,6 +230,31 @@ mod tests {
             for r in 0..4 {
                 second.row(r, &mut again);
                 assert_eq!(again, rows[r * 64..(r + 1) * 64]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_portable_path_gives_the_same_products() {
+        let (weights, input) = (values(8 * 96, 7), values(3 * 96, 9));
+        let mut inputs = Blocks::<Bytes>::default();
+        inputs.replace(&input);
+        let mut eight = Blocks::<Bytes>::default();
+        eight.push(&weights);
+        let mut four = Blocks::<Nibbles>::default();
+        four.push(&weights);
+        let mut out = Vec::new();
+        for precision in [Precision::Q8, Precision::Q4] {
+            matrix(precision, 8, 96).multiply(&input, &mut out, &mut Scratch::default());
+            for (t, out) in out.chunks(8).enumerate() {
+                for (row, fast) in out.iter().enumerate() {
+                    let x = inputs.run(t * 3, 3);
+                    let portable = match precision {
+                        Precision::Q8 => eight.run(row * 3, 3).dot(x),
+                        _ => four.run(row * 3, 3).dot(x),
+                    };
+                    assert!((fast - portable).abs() < 1e-4, "{precision:?}: {fast} {portable}");
+                }
             }
         }
     }

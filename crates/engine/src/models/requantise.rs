@@ -7,9 +7,8 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{self, Value};
-use candle_core::quantized::{GgmlDType, QTensor};
 
 use crate::gguf::Gguf;
 use crate::{LoadError, WeightFormat};
@@ -23,16 +22,14 @@ pub fn requantise(from: &Path, to: &Path, target: WeightFormat) -> Result<(), Lo
     names.sort_unstable();
     let mut tensors = Vec::with_capacity(names.len());
     for (_, name) in names {
-        let stored = file.tensor(&name)?;
-        let wanted = wanted(&name, &stored, target);
-        let tensor = if wanted == stored.dtype() {
-            stored
-        } else {
-            stored
-                .dequantize(&Device::Cpu)
-                .and_then(|values| QTensor::quantize(&values, wanted))
-                .map_err(|e| file.malformed(format!("tensor {name}: {e}")))?
+        let (stored, dims) = file.format(&name)?;
+        let format = target.of_tensor(&name);
+        let wanted = match *dims {
+            [_, cols] if format.fits(cols) => format.dtype(),
+            _ => stored,
         };
+        let tensor =
+            if wanted == stored { file.tensor(&name)? } else { file.converted(&name, wanted)? };
         tensors.push((name, tensor));
     }
     let file_type = Value::U32(target.file_type());
@@ -48,14 +45,6 @@ pub fn requantise(from: &Path, to: &Path, target: WeightFormat) -> Result<(), Lo
         gguf_file::write(out, &metadata, &tensors).map_err(|e| std::io::Error::other(e.to_string()))
     })
     .map_err(|source| LoadError::Write { path: to.to_owned(), source })
-}
-
-fn wanted(name: &str, stored: &QTensor, target: WeightFormat) -> GgmlDType {
-    let target = target.of_tensor(name);
-    match *stored.shape().dims() {
-        [_, cols] if target.fits(cols) => target.dtype(),
-        _ => stored.dtype(),
-    }
 }
 
 fn write_whole(

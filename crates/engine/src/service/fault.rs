@@ -25,6 +25,7 @@ pub(super) fn of(error: RequestError, endpoint: Endpoint) -> Fault {
             ),
         ),
         error @ RequestError::Overloaded { .. } => Fault::new(Code::Overloaded, error.to_string()),
+        error @ RequestError::Failed => Fault::new(Code::Internal, error.to_string()),
         error @ RequestError::Stopped => Fault::new(Code::ShuttingDown, error.to_string()),
     }
 }
