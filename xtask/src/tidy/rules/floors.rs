@@ -7,6 +7,7 @@ use crate::tidy::repo::Repo;
 /// A crate's place. A crate depends on smaller numbers only; below 20 it is pure.
 pub(crate) const FLOORS: &[(&str, u8)] = &[
     ("cutover-units", 0),
+    ("cutover-stats", 0),
     ("cutover-wire", 10),
     ("cutover-route", 10),
     ("cutover-ledger", 10),

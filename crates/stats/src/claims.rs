@@ -1,0 +1,171 @@
+//! What a gate may claim about a mean, and the number each observation contributes to it.
+//!
+//! A claim turns an observation into y with two properties: y never falls below `-floor`, and unless
+//! the claim holds E[y] <= 0. [`Betting`](crate::Betting) then grows only on claims that are true.
+//!
+//! * Paired (shadow) claims compare two scores of the same request, both in [0, 1].
+//!   `y = candidate - r * baseline` is "at least r times as good"; `y = margin - (candidate -
+//!   baseline)` is "an excess below the margin", for scores where more is worse.
+//! * Randomised (canary) claims see one arm only. With the candidate's share w of that moment,
+//!   `z = x / w` when the candidate served and `z = -x / (1 - w)` when the baseline did has
+//!   E[z] = candidate's mean - baseline's mean (inverse propensity weighting; Horvitz & Thompson
+//!   1952), whatever w was and however both arms drift. That is what a pooled comparison loses while
+//!   a weight ramps (Simpson's paradox).
+//!
+//! Fails when: scores leave [0, 1] (refused); the share used is not the share that was in force; the
+//! unit was not randomised (pilot users, forced headers, failover); a unit is counted twice.
+
+use serde::{Deserialize, Serialize};
+
+use crate::level::{Arm, Invalid, Share, check};
+
+/// Beyond this a retained share is a typing error, and the bets would be needlessly small.
+const RETAINED_MAX: f64 = 10.0;
+
+/// A claim about two scores of the same request.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairClaim {
+    /// The candidate is at least this many times as good: the non-inferiority proof.
+    Retains(f64),
+    /// The candidate is not even this many times as good: the proof of harm.
+    FallsShortOf(f64),
+    /// The candidate's mean exceeds the baseline's by less than this (scores where more is worse).
+    ExcessBelow(f64),
+    /// The candidate's mean exceeds the baseline's by more than this.
+    ExcessAbove(f64),
+}
+
+impl PairClaim {
+    /// The claim itself if its number makes sense: retained shares in (0, 10], margins in (-1, 1).
+    pub fn checked(self) -> Result<Self, Invalid> {
+        match self {
+            Self::Retains(r) | Self::FallsShortOf(r) => {
+                check("retained share", r, r > 0.0 && r <= RETAINED_MAX)?;
+            }
+            Self::ExcessBelow(margin) | Self::ExcessAbove(margin) => {
+                check("margin", margin, margin.abs() < 1.0)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// The most that one observation can speak against the claim.
+    pub fn floor(self) -> f64 {
+        match self {
+            Self::Retains(r) => r,
+            Self::FallsShortOf(_) => 1.0,
+            Self::ExcessBelow(margin) => 1.0 - margin,
+            Self::ExcessAbove(margin) => 1.0 + margin,
+        }
+    }
+
+    /// What one pair contributes. Scores outside [0, 1] are an error.
+    pub fn value(self, candidate: f64, baseline: f64) -> Result<f64, Invalid> {
+        check("candidate's score", candidate, (0.0..=1.0).contains(&candidate))?;
+        check("baseline's score", baseline, (0.0..=1.0).contains(&baseline))?;
+        Ok(self.contribution(candidate, baseline))
+    }
+
+    pub(crate) fn contribution(self, candidate: f64, baseline: f64) -> f64 {
+        match self {
+            Self::Retains(r) => candidate - r * baseline,
+            Self::FallsShortOf(r) => r * baseline - candidate,
+            Self::ExcessBelow(margin) => margin - (candidate - baseline),
+            Self::ExcessAbove(margin) => (candidate - baseline) - margin,
+        }
+    }
+}
+
+/// Which way a claim about a difference or a ratio goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// It is smaller than the number: the proof that passes a gate on errors.
+    Below,
+    /// It is larger than the number: the proof of harm.
+    Above,
+}
+
+/// The shares of traffic that a rollout may ever use, fixed before the first observation: the bets
+/// are sized by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "(Share, Share)", into = "(Share, Share)")]
+pub struct ShareRange {
+    low: Share,
+    high: Share,
+}
+
+impl ShareRange {
+    /// From the lowest to the highest share, ends included.
+    pub fn new(low: Share, high: Share) -> Result<Self, Invalid> {
+        check("highest share of traffic", high.fraction(), low <= high)?;
+        Ok(Self { low, high })
+    }
+
+    fn contains(self, share: Share) -> bool {
+        self.low <= share && share <= self.high
+    }
+}
+
+impl TryFrom<(Share, Share)> for ShareRange {
+    type Error = Invalid;
+
+    fn try_from((low, high): (Share, Share)) -> Result<Self, Invalid> {
+        Self::new(low, high)
+    }
+}
+
+impl From<ShareRange> for (Share, Share) {
+    fn from(range: ShareRange) -> Self {
+        (range.low, range.high)
+    }
+}
+
+/// A claim about candidate's mean minus baseline's mean under randomised traffic, for a quantity in
+/// [0, 1] where more is worse (an error, a timeout).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanaryClaim {
+    /// Whether the excess is claimed to be below or above the margin.
+    pub direction: Direction,
+    /// The excess that is accepted, as a fraction (0.005 = half a percentage point).
+    pub margin: f64,
+    /// The shares of traffic that may occur.
+    pub shares: ShareRange,
+}
+
+impl CanaryClaim {
+    /// The claim itself if its margin lies in (-1, 1).
+    pub fn checked(self) -> Result<Self, Invalid> {
+        check("margin", self.margin, self.margin.abs() < 1.0)?;
+        Ok(self)
+    }
+
+    /// The most that one observation can speak against the claim.
+    pub fn floor(self) -> f64 {
+        match self.direction {
+            Direction::Above => 1.0 / (1.0 - self.shares.high.fraction()) + self.margin,
+            Direction::Below => 1.0 / self.shares.low.fraction() - self.margin,
+        }
+    }
+
+    /// What one unit contributes: the arm that was drawn for it, the share then in force, and the
+    /// quantity. A share outside the declared range is an error.
+    pub fn value(self, arm: Arm, share: Share, x: f64) -> Result<f64, Invalid> {
+        check("share of traffic", share.fraction(), self.shares.contains(share))?;
+        check("observed quantity", x, (0.0..=1.0).contains(&x))?;
+        Ok(self.contribution(arm, share, x))
+    }
+
+    pub(crate) fn contribution(self, arm: Arm, share: Share, x: f64) -> f64 {
+        let w = share.fraction();
+        let difference = match arm {
+            Arm::Candidate => x / w,
+            Arm::Baseline => -x / (1.0 - w),
+        };
+        match self.direction {
+            Direction::Above => difference - self.margin,
+            Direction::Below => self.margin - difference,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+use super::*;
+use crate::betting::Betting;
+use crate::test_support::{count, near, share};
+
+const ALPHA: Alpha = Alpha::FIVE_PERCENT;
+
+fn pairs(cells: [u64; 4]) -> PairTally {
+    let mut tally = PairTally::default();
+    let (yes, no) = (Score::PASS, Score::FAIL);
+    for ((candidate, baseline), times) in
+        [(yes, yes), (yes, no), (no, yes), (no, no)].into_iter().zip(cells)
+    {
+        tally.add(Pair { candidate, baseline }, times);
+    }
+    tally
+}
+
+fn canary() -> CanaryTally {
+    let mut tally = CanaryTally::default();
+    tally.add(Arm::Candidate, share(500), count(40, 1_000));
+    tally.add(Arm::Baseline, share(500), count(150, 19_000));
+    tally.add(Arm::Candidate, share(5_000), count(90, 3_000));
+    tally.add(Arm::Baseline, share(5_000), count(30, 3_000));
+    tally
+}
+
+#[test]
+fn a_tally_has_the_evidence_of_its_process() {
+    let claim = PairClaim::Retains(0.97);
+    near(pairs([870, 50, 50, 30]).log_e(claim).unwrap().get(), 2.437_712, 1e-6);
+    let shares = ShareRange::new(share(500), share(5_000)).unwrap();
+    let claim = CanaryClaim { direction: Direction::Above, margin: 0.005, shares };
+    let mut process = Betting::for_canary(claim).unwrap();
+    for (share, counts) in canary().strata() {
+        for arm in [Arm::Candidate, Arm::Baseline] {
+            let seen = counts.of(arm);
+            process.observe_many(claim.value(arm, share, 1.0).unwrap(), seen.hits).unwrap();
+            process.observe_many(claim.value(arm, share, 0.0).unwrap(), seen.misses()).unwrap();
+        }
+    }
+    near(canary().excess_log_e(claim).unwrap().get(), process.log_e().get(), 1e-9);
+}
+
+#[test]
+fn intervals_hold_the_estimate_and_agree_with_the_verdict() {
+    let tally = pairs([870, 50, 50, 30]);
+    let ratio = tally.ratio_interval(ALPHA);
+    assert!(ratio.contains(1.0) && ratio.low > 0.9 && ratio.high < 1.1, "{ratio:?}");
+    let proved = |r| tally.log_e(PairClaim::Retains(r)).unwrap().proves_at(ALPHA);
+    assert!(proved(ratio.low - 1e-6) && !proved(ratio.low + 1e-6));
+    let difference = tally.difference_interval(ALPHA);
+    assert!(difference.contains(0.0) && difference.high < 0.1, "{difference:?}");
+
+    let shares = ShareRange::new(share(500), share(5_000)).unwrap();
+    let excess = canary().excess_interval(shares, ALPHA).unwrap();
+    assert!(excess.low > 0.0 && excess.contains(0.024), "{excess:?}");
+    let ratio = canary().ratio_interval(ALPHA);
+    assert!(ratio.low > 1.5 && ratio.contains(3.6), "{ratio:?}");
+}
+
+#[test]
+fn nothing_seen_bounds_nothing() {
+    assert_eq!(
+        PairTally::default().ratio_interval(ALPHA),
+        Interval { low: 0.0, high: f64::INFINITY }
+    );
+    near(PairTally::default().difference_interval(ALPHA).low, -1.0, 1e-9);
+    assert_eq!(PairTally::default().means(), None);
+    assert!(CanaryTally::default().ratio_interval(ALPHA).high.is_infinite());
+}
+
+#[test]
+fn a_share_outside_the_declared_range_is_refused() {
+    let shares = ShareRange::new(share(500), share(1_000)).unwrap();
+    assert!(canary().excess_interval(shares, ALPHA).is_err());
+    assert!(ShareRange::new(share(2), share(1)).is_err());
+}
+
+#[test]
+fn tallies_merge_and_restart() {
+    let mut merged = pairs([1, 2, 3, 4]);
+    merged.merge(&pairs([4, 3, 2, 1]));
+    assert_eq!(merged, pairs([5, 5, 5, 5]));
+    let text = serde_json::to_string(&merged).unwrap();
+    assert_eq!(serde_json::from_str::<PairTally>(&text).unwrap(), merged);
+    let text = serde_json::to_string(&canary()).unwrap();
+    assert_eq!(serde_json::from_str::<CanaryTally>(&text).unwrap(), canary());
+}
