@@ -1,7 +1,7 @@
 //! False proofs stay below alpha although every single observation is a look, and the harness notices
 //! a test for which that is not so.
 
-use crate::claims::{Direction, PairClaim};
+use crate::claims::{CanaryClaim, Direction, PairClaim, ShareRange};
 use crate::fixed::Draws;
 use crate::level::{Alpha, Arm, Count};
 use crate::special::normal_quantile;
@@ -89,4 +89,32 @@ fn a_candidate_that_is_as_good_is_proved_in_time() {
         })
     });
     assert!(proved > 0.85, "{proved}");
+}
+
+#[test]
+fn a_ramp_under_drift_breaks_no_canary_process_and_bursts_do() {
+    let shares = ShareRange::new(share(1_000), share(5_000)).unwrap();
+    let claim = CanaryClaim { direction: Direction::Above, margin: 0.0, shares };
+    let ramp = false_alarms(|uniform| {
+        let mut process = Betting::for_canary(claim).unwrap();
+        (0..600).any(|i| {
+            // The weight goes up while errors go from 5 % to 25 % in both arms alike.
+            let (share, rate) = if i < 300 { (share(1_000), 0.05) } else { (share(5_000), 0.25) };
+            let arm = if uniform() < share.fraction() { Arm::Candidate } else { Arm::Baseline };
+            let error = f64::from(u8::from(uniform() < rate));
+            process.observe(claim.value(arm, share, error).unwrap()).unwrap();
+            process.log_e().proves_at(Alpha::FIVE_PERCENT)
+        })
+    });
+    assert!(ramp <= limit(), "{ramp}");
+    // The documented failure: ten errors of one sticky user counted as ten events.
+    let bursts = false_alarms(|uniform| {
+        let mut process = RateRatio::new(RatioClaim::new(Direction::Above, 1.0).unwrap());
+        (0..40).any(|_| {
+            let arm = if uniform() < 0.1 { Arm::Candidate } else { Arm::Baseline };
+            process.observe_many(arm, share(1_000), 10);
+            process.log_e().proves_at(Alpha::FIVE_PERCENT)
+        })
+    });
+    assert!(bursts > 2.0 * limit(), "{bursts}");
 }
