@@ -5,7 +5,7 @@ use crate::tidy::graph::{Kind, Package};
 use crate::tidy::repo::Repo;
 
 /// A crate's place. A crate depends on smaller numbers only; below 20 it is pure.
-pub(crate) const FLOORS: &[(&str, u8)] = &[
+const FLOORS: &[(&str, u8)] = &[
     ("cutover-units", 0),
     ("cutover-stats", 0),
     ("cutover-wire", 10),
@@ -56,6 +56,11 @@ fn floor(name: &str) -> Option<u8> {
     FLOORS.iter().find(|(crate_name, _)| *crate_name == name).map(|(_, floor)| *floor)
 }
 
+/// Whether a crate stands on floor 0 or 1.
+pub(crate) fn is_pure(name: &str) -> bool {
+    floor(name).is_some_and(|floor| floor < PURE_BELOW)
+}
+
 fn manifest(package: &Package) -> &str {
     package.manifest.as_deref().unwrap_or_default()
 }
@@ -80,8 +85,7 @@ pub(crate) fn arrows_go_down(repo: &Repo, report: &mut Report) {
 }
 
 pub(crate) fn pure_floors_stay_pure(repo: &Repo, report: &mut Report) {
-    let pure = |p: &Package| floor(&p.name).is_some_and(|floor| floor < PURE_BELOW);
-    for (at, package) in repo.graph.ours().filter(|(_, p)| pure(p)) {
+    for (at, package) in repo.graph.ours().filter(|(_, p)| is_pure(&p.name)) {
         for found in repo.graph.closure(&[at], "") {
             let name = repo.graph.packages[found].name.as_str();
             if IMPURE_ANYWHERE.contains(&name) {

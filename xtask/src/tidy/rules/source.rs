@@ -1,5 +1,6 @@
 //! Words that belong to one place in the source, or to none.
 
+use super::floors::is_pure;
 use crate::tidy::Report;
 use crate::tidy::repo::{File, Repo};
 
@@ -23,9 +24,6 @@ struct Row {
     message: &'static str,
 }
 
-/// The crates of floors 0 and 1.
-const PURE: &[&str] = &["units", "wire", "route", "ledger", "config"];
-
 /// Words in pieces where they would find this file.
 const ROWS: &[Row] = &[
     Row {
@@ -41,7 +39,7 @@ const ROWS: &[Row] = &[
             "std::process",
         ],
         place: In::Product,
-        files: |f| f.crate_folder().is_some_and(|c| PURE.contains(&c)),
+        files: |f| f.crate_folder().is_some_and(|c| is_pure(&format!("cutover-{c}"))),
         message: "a pure crate takes time, chance and bytes as arguments",
     },
     Row {
