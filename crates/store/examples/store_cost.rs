@@ -1,5 +1,5 @@
 //! Measures what the store costs a request and how much it can take:
-//! `cargo run --release -p cutover-store --example measure`.
+//! `cargo run --release -p cutover-store --example store_cost`.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,

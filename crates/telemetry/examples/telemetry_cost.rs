@@ -1,5 +1,5 @@
 //! Measures what metrics cost a request and a scrape:
-//! `cargo run --release -p cutover-telemetry --example measure`.
+//! `cargo run --release -p cutover-telemetry --example telemetry_cost`.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
