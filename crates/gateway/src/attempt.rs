@@ -205,7 +205,9 @@ impl Asking<'_> {
         let reply = self.reply(exchange, response).await?;
         exchange.trail.usage = reply.usage;
         exchange.trail.finish = reply.finish;
-        exchange.trail.prompt_truncated = reply.prompt_truncated;
+        if reply.prompt_truncated {
+            exchange.note_truncated_prompt();
+        }
         Ok(Started::Whole { body: reply.body, headers })
     }
 
@@ -249,18 +251,10 @@ impl Asking<'_> {
         first_byte: Duration,
     ) -> Result<Response<Body>, Failure> {
         let upstream = self.upstream;
-        let mut headers = upstream.headers.for_client(&exchange.headers);
-        if upstream.pass_bearer
-            && let Some(bearer) = exchange.headers.get(header::AUTHORIZATION)
-        {
-            let mut bearer = bearer.clone();
-            bearer.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, bearer);
-        }
         let outbound = Outbound {
             method: Method::POST,
             path_and_query: PathAndQuery::from_static(self.outgoing.path),
-            headers,
+            headers: upstream.request_headers(&exchange.headers),
             body: self.outgoing.body.clone(),
         };
         let deadlines = Deadlines { connect: upstream.timeouts.connect, first_byte };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::socket::Pulse;
@@ -30,6 +31,14 @@ impl Out {
         let bytes = bytes.into();
         Self::Whole((!bytes.is_empty()).then_some(bytes))
     }
+}
+
+/// A JSON answer that is there as a whole; status 200 until said otherwise.
+pub(crate) fn json(bytes: impl Into<Bytes>) -> Response<Out> {
+    let mut response = Response::new(Out::whole(bytes));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
 }
 
 impl Body for Out {

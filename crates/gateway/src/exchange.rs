@@ -12,7 +12,7 @@ use cutover_route::{Assignment, Leg, Legs, UseCaseIx};
 use cutover_store::Record;
 use cutover_telemetry::{Finished, InFlight, NONE, Outcome, events};
 use cutover_units::{Arm, Code, Micros, Millis, Side};
-use cutover_wire::{Endpoint, Finish, Head, Loss, Mint, Usage};
+use cutover_wire::{Endpoint, Finish, Head, Loss, LossAction, Mint, Usage};
 use http::HeaderMap;
 use tokio::time::Instant;
 
@@ -49,8 +49,6 @@ pub(crate) struct Trail {
     pub(crate) failed: Option<&'static str>,
     /// Fields that could not be passed on.
     pub(crate) losses: Vec<Loss>,
-    /// Whether the upstream seems to have cut the prompt and answered all the same.
-    pub(crate) prompt_truncated: bool,
     /// Time spent waiting for others: for upstreams, and for the client to send its body.
     pub(crate) waited_us: u64,
     /// When the attempt under way began: a client may go in the middle of it.
@@ -111,6 +109,15 @@ impl Exchange {
         let tried = self.trail.tried?;
         let lane = self.live.lane(tried.leg.variant)?;
         Some((lane, lane.upstream.instances.get(tried.instance)?, tried.leg.arm))
+    }
+
+    /// The upstream seems to have cut the prompt and answered all the same: reported like any loss.
+    pub(crate) fn note_truncated_prompt(&mut self) {
+        self.trail.losses.push(Loss {
+            field: self.endpoint.prompt_field().to_owned(),
+            action: LossAction::Truncated,
+            why: "the upstream counted far fewer tokens than the prompt has",
+        });
     }
 
     /// Whether a client that goes away ends the request at its upstreams, too.

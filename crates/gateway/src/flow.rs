@@ -87,9 +87,11 @@ impl Flow {
         let trail = &mut exchange.trail;
         trail.usage = self.tap.usage();
         trail.finish = self.tap.finish_reason();
-        trail.prompt_truncated = self.tap.prompt_truncated();
         trail.chunks = self.tap.content_chunks();
         trail.waited_us += micros(self.began.elapsed()).0;
+        if self.tap.prompt_truncated() {
+            exchange.note_truncated_prompt();
+        }
     }
 
     /// Lets go of a stream that is complete, so that its connection can be used again.

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::{self, X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID};
 use crate::attempt::{self, Opened, Started};
-use crate::body::Out;
+use crate::body::{Out, json};
 use crate::exchange::{Chosen, Exchange, Trail, micros};
 use crate::ids::{Ids, RequestId};
 use crate::ingress::{self, Route};
@@ -407,10 +407,8 @@ fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Resp
         Ok(Started::Whole { body, headers }) => {
             exchange.trail.status = 200;
             exchange.trail.answered = true;
-            let mut response = Response::new(Out::whole(body));
-            *response.headers_mut() = headers;
-            let json = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            let mut response = json(body);
+            response.headers_mut().extend(headers);
             answer::sign(response.headers_mut(), &exchange);
             return response;
         }
@@ -436,8 +434,5 @@ fn event_stream(headers: &mut HeaderMap) {
 }
 
 fn health() -> Response<Out> {
-    let mut response = Response::new(Out::whole(&b"{\"status\":\"ok\"}"[..]));
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
+    json(&b"{\"status\":\"ok\"}"[..])
 }

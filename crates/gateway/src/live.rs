@@ -15,7 +15,7 @@ use cutover_telemetry::{ArmMetrics, InstanceMetrics};
 use cutover_units::{Arm, InstanceId, Millis, UpstreamName, WeightBp};
 use cutover_upstream::{Instance, RequestHeaders};
 use cutover_wire::Target;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, header};
 
 use crate::pacing::Pace;
 use crate::prices::Pricing;
@@ -186,6 +186,22 @@ pub struct Limits {
     pub slow: Duration,
     /// Whether every request gets a log line.
     pub access_log: bool,
+}
+
+impl UpstreamLane {
+    /// The headers of a request for this client: ours, what may pass of the client's, and the
+    /// client's own bearer where that is configured.
+    pub(crate) fn request_headers(&self, client: &HeaderMap) -> HeaderMap {
+        let mut headers = self.headers.for_client(client);
+        if self.pass_bearer
+            && let Some(bearer) = client.get(header::AUTHORIZATION)
+        {
+            let mut bearer = bearer.clone();
+            bearer.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, bearer);
+        }
+        headers
+    }
 }
 
 impl Live {

@@ -8,19 +8,18 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cutover_units::Millis;
 use cutover_upstream::{Deadlines, Outbound};
 use cutover_wire::Fault;
 use cutover_wire::openai::models::{List, Model, read_list};
 use cutover_wire::openai::write;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderMap, Method, Response, header};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::time::timeout;
 
 use crate::attempt::unknown_model;
-use crate::body::Out;
+use crate::body::{Out, json};
 use crate::live::{Live, UpstreamLane};
 
 /// How long the default upstream may take to list its models.
@@ -93,13 +92,8 @@ async fn gather(live: &Live, headers: &HeaderMap, now: Millis) -> Vec<Model> {
 /// The names an upstream lists; None if it does not.
 async fn ask(upstream: &UpstreamLane, client: &HeaderMap) -> Option<Vec<String>> {
     let instance = upstream.instances.iter().min_by_key(|i| i.health.failures())?;
-    let mut headers = upstream.headers.for_client(client);
+    let mut headers = upstream.request_headers(client);
     headers.remove(header::CONTENT_TYPE);
-    if upstream.pass_bearer
-        && let Some(bearer) = client.get(header::AUTHORIZATION)
-    {
-        headers.insert(header::AUTHORIZATION, bearer.clone());
-    }
     let outbound = Outbound {
         method: Method::GET,
         path_and_query: PathAndQuery::from_static("/v1/models"),
@@ -114,13 +108,6 @@ async fn ask(upstream: &UpstreamLane, client: &HeaderMap) -> Option<Vec<String>>
     let body = Limited::new(response.into_body(), LIST_BYTES_MAX).collect().await.ok()?;
     let listed = read_list(&body.to_bytes())?;
     Some(listed.into_iter().map(|model| model.id).collect())
-}
-
-fn json(text: impl Into<Bytes>) -> Response<Out> {
-    let mut response = Response::new(Out::whole(text));
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use cutover_wire::Fault;
 use cutover_wire::reply::{FaultClass, UpstreamFault};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-use crate::body::Out;
+use crate::body::{Out, json};
 
 /// Why an attempt or a request failed.
 #[derive(Debug, Clone)]
@@ -122,10 +122,9 @@ pub(crate) fn response(failure: &Failure, attempts: u32) -> Response<Out> {
     let row = failure.fault.code.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body: Bytes = cutover_wire::errors::body(&failure.fault);
-    let mut response = Response::new(Out::whole(body));
+    let mut response = json(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(ms) = failure.retry_after_ms {
         headers.insert(RETRY_AFTER_MS_HEADER, HeaderValue::from(ms));
         headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));

@@ -26,6 +26,8 @@ pub enum LossAction {
     Dropped,
     /// Something near it was sent.
     Approximated,
+    /// The upstream answered from a part of it only.
+    Truncated,
 }
 
 impl LossAction {
@@ -34,6 +36,7 @@ impl LossAction {
         match self {
             Self::Dropped => "dropped",
             Self::Approximated => "approximated",
+            Self::Truncated => "truncated",
         }
     }
 }

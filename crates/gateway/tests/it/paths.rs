@@ -180,3 +180,24 @@ fn an_engine_that_answers_any_name_is_asked_only_for_the_models_it_has() {
     let any = Rig::start(&config.replace("models", "# models"));
     assert_eq!(any.chat(&[], &ask("gpt-9")).status, 200, "without a list the engine decides");
 }
+
+/// Ollama cuts a prompt that does not fit and says 200: whoever opts in to that is told each time.
+#[test]
+fn a_prompt_that_the_upstream_cut_is_reported_as_a_loss() {
+    let mut setup = Setup::new(Persona::Ollama);
+    setup.context = 32;
+    let own = Fake::start_with(setup);
+    let cloud = Fake::start(Persona::OpenAi);
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%")
+        .replace("\"llamacpp\"", "\"ollama\"")
+        .replace("upstream = \"own\"", "upstream = \"own\"\nollama = { truncate = true }");
+    let rig = Rig::start(&config);
+    let long = ask("app").replace("hi", &"many words ".repeat(200));
+    let response = rig.chat(&["x-unit: u1"], &long);
+    assert_eq!(response.header("x-cutover-arm"), Some("candidate"), "{}", response.text());
+    assert_eq!(response.header("x-cutover-loss"), Some("messages=truncated"));
+    let whole = rig.chat(&["x-unit: u1"], &ask("app"));
+    assert_eq!(whole.header("x-cutover-loss"), None);
+    let counted = "cutover_losses_total{use_case=\"docs\",variant=\"small\",field=\"messages\",action=\"truncated\"} 1";
+    until("the loss is counted", || rig.metrics().contains(counted));
+}
