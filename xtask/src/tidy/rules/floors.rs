@@ -11,6 +11,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-wire", 10),
     ("cutover-route", 10),
     ("cutover-ledger", 10),
+    ("cutover-rollout", 10),
+    ("cutover-evals", 10),
     // Reads what the three above need, so it stands half a floor higher.
     ("cutover-config", 15),
     ("cutover-upstream", 20),

@@ -1,0 +1,109 @@
+//! What was seen: the raw material of all evidence. It is kept, so that every decision can be made
+//! again, also with another spec.
+
+use cutover_units::{Arm, Millis, NanoUsd, WeightBp};
+use serde::{Deserialize, Serialize};
+
+/// What one arm did with one request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// Whether it failed for another reason than the client's own.
+    pub failed: bool,
+    /// Whether the answer breaks its format; none: not checked.
+    pub invalid: Option<bool>,
+    /// Milliseconds to the last byte.
+    pub total_ms: u32,
+    /// Milliseconds to the first content of a stream.
+    pub first_token_ms: Option<u32>,
+    /// Tokens of the answer.
+    pub completion_tokens: Option<u32>,
+    /// What it cost, with retries and fallbacks; none: unpriced.
+    pub cost: Option<NanoUsd>,
+}
+
+/// One live request of a use case under rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposure {
+    /// When its head was read.
+    pub at: Millis,
+    /// Keyed hash of its unit.
+    pub unit: u64,
+    /// The unit's bucket, 0 to 9,999.
+    pub bucket: u16,
+    /// The arm it was assigned to: it counts there, whoever answered.
+    pub arm: Arm,
+    /// The candidate's share in force when it was assigned.
+    pub share: WeightBp,
+    /// Whether chance alone chose the arm. Otherwise it never counts.
+    pub random: bool,
+    /// Whether it ended by the client's own doing (refused, gone away): it says nothing of the arm.
+    pub client_ended: bool,
+    /// Whether the other arm had to answer.
+    pub fell_back: bool,
+    /// Whether an upstream saw it that may not.
+    pub leaked: bool,
+    /// What happened.
+    pub served: Served,
+}
+
+/// One arm's side of a shadow pair.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArmSide {
+    /// What happened.
+    pub served: Served,
+    /// The scorer's score in percent; none: not scored.
+    pub score: Option<u8>,
+}
+
+/// One request that both arms answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScoredPair {
+    /// When the request's head was read.
+    pub at: Millis,
+    /// Keyed hash of its unit.
+    pub unit: u64,
+    /// What the client saw.
+    pub baseline: ArmSide,
+    /// What the copy brought.
+    pub candidate: ArmSide,
+}
+
+/// What a user said of one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// When the rated request came.
+    pub at: Millis,
+    /// Keyed hash of its unit.
+    pub unit: u64,
+    /// The arm it was assigned to.
+    pub arm: Arm,
+    /// The share in force when it was assigned.
+    pub share: WeightBp,
+    /// Whether chance alone chose the arm.
+    pub random: bool,
+    /// The score in percent; thumbs are 0 and 100.
+    pub score: u8,
+}
+
+/// What was seen between two ticks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// The tick before.
+    pub from: Millis,
+    /// This tick.
+    pub to: Millis,
+    /// Live requests that ended.
+    pub exposures: Vec<Exposure>,
+    /// Pairs that were scored.
+    pub pairs: Vec<ScoredPair>,
+    /// What users said.
+    pub votes: Vec<Vote>,
+    /// Observations that were dropped because a queue was full. They are missing, not good.
+    pub lost: u64,
+    /// Pairs whose scorer failed, hung or gave no number. They are missing, not good.
+    pub unscored: u64,
+    /// What shadow copies and scorers cost.
+    pub shadow_cost: NanoUsd,
+    /// Whether the source of exposures was read at all; otherwise nothing is known of this window.
+    pub blind: bool,
+}

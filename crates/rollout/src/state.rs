@@ -1,0 +1,118 @@
+//! Where a rollout stands, and what may be done with it.
+
+use cutover_units::{Generation, Millis, WeightBp};
+use serde::{Deserialize, Serialize};
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Names this run of the rollout; a restart from the beginning gets another.
+    pub run: String,
+    /// The spec it follows.
+    pub spec_hash: String,
+    /// Counts its changes, from 1.
+    pub generation: Generation,
+    /// What it is doing.
+    pub phase: Phase,
+    /// The step it is in.
+    pub step: u16,
+    /// When the step began.
+    pub step_since: Millis,
+    /// When the rollout began.
+    pub started: Millis,
+    /// The latest time seen: a clock that steps back does not make it younger.
+    pub seen: Millis,
+    /// The candidate's share now.
+    pub weight: WeightBp,
+    /// The share of requests that are shadowed now.
+    pub shadow: WeightBp,
+    /// Who agreed to which step.
+    pub approvals: Vec<(u16, String)>,
+    /// Steps that were left without proof.
+    pub unproved: Vec<u16>,
+}
+
+/// What a rollout is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum Phase {
+    /// It collects evidence and moves.
+    Running,
+    /// It keeps its weight until the reason has gone.
+    Holding {
+        /// Why.
+        why: String,
+    },
+    /// Someone stopped it where it is.
+    Paused {
+        /// Who.
+        by: String,
+    },
+    /// The candidate has all the traffic. Terminal.
+    Promoted,
+    /// The baseline has all the traffic. Terminal.
+    RolledBack {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What happens to a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It begins.
+    Start,
+    /// It goes to the next step.
+    Advance,
+    /// It stays.
+    Hold,
+    /// It goes on after a hold or a pause.
+    Resume,
+    /// Someone stops it where it is.
+    Pause,
+    /// Someone agrees to a step.
+    Approve,
+    /// The candidate takes over for good.
+    Promote,
+    /// The baseline takes everything back.
+    RollBack,
+    /// Evidence starts again, because the spec is another.
+    Restart,
+    /// Harm was found after promotion.
+    Alarm,
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "actor")]
+pub enum Actor {
+    /// The planner.
+    Controller,
+    /// A person or a program with the admin token.
+    User {
+        /// As it calls itself.
+        name: String,
+    },
+}
+
+/// What a person may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "command")]
+pub enum Command {
+    /// Stop where it is.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Go to the next step without its proof.
+    Advance,
+    /// Agree to a step, by name; none: the next that waits.
+    Approve {
+        /// The step.
+        step: Option<String>,
+    },
+    /// Give the candidate everything without proof.
+    Promote,
+    /// Give the baseline everything.
+    RollBack,
+}
