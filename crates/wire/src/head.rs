@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::json;
+use crate::json::walk::{Stop, Walk};
 
 mod key;
 
@@ -69,15 +70,16 @@ const BYTES_PER_TOKEN: u64 = 4;
 impl Head {
     /// Reads the head and checks the body.
     pub fn read(endpoint: Endpoint, body: &Bytes) -> Result<Self, Fault> {
-        let text = std::str::from_utf8(body).map_err(|e| {
-            let at = e.valid_up_to();
-            Fault::new(Code::InvalidJson, format!("the body is not valid UTF-8 (byte {at})"))
-        })?;
-        if json::too_deep(body) {
-            let message = format!("the body nests deeper than {} levels", json::DEPTH_MAX);
-            return Err(Fault::new(Code::InvalidJson, message));
-        }
-        let members = scan(text)?;
+        let text = json::text(body).ok_or_else(|| not_utf8(body))?;
+        let members = match walk(text) {
+            Ok(members) => members,
+            // What is wrong, or so unusual that it takes the parser to read it.
+            Err(_) if json::too_deep(body) => {
+                let message = format!("the body nests deeper than {} levels", json::DEPTH_MAX);
+                return Err(Fault::new(Code::InvalidJson, message));
+            }
+            Err(_) => scan(text)?,
+        };
         let head = Self {
             endpoint,
             model: Arc::from(""),
@@ -207,6 +209,33 @@ impl Head {
         self.model = model;
         Ok(self)
     }
+}
+
+fn not_utf8(body: &[u8]) -> Fault {
+    let at = std::str::from_utf8(body).map_or_else(|e| e.valid_up_to(), str::len);
+    Fault::new(Code::InvalidJson, format!("the body is not valid UTF-8 (byte {at})"))
+}
+
+/// Lists the members of a body in which nothing is wrong: [`scan`] without its errors, in a fraction of
+/// its time.
+fn walk(text: &str) -> Result<Vec<Member>, Stop> {
+    let mut members = Vec::with_capacity(16);
+    let mut seen = 0_u128;
+    let mut walk = Walk::new(text);
+    walk.object(|walk, name| {
+        let key = Key::from_name(name);
+        if key != Key::Other {
+            let bit = 1_u128 << (key as u32);
+            if seen & bit != 0 {
+                return Err(Stop);
+            }
+            seen |= bit;
+        }
+        members.push(Member { key, value: json::range_in(text, walk.value()?) });
+        Ok(())
+    })?;
+    walk.end()?;
+    Ok(members)
 }
 
 /// Lists the members; checks syntax, and that no known one comes twice.

@@ -12,6 +12,13 @@ use serde_json::value::RawValue;
 
 use crate::errors::Fault;
 
+pub(crate) mod walk;
+
+/// The bytes as text, if they are UTF-8.
+pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
+    simdutf8::basic::from_utf8(bytes).ok()
+}
+
 /// The deepest nesting accepted in a request: what `serde_json` accepts in typed parses, so that a body
 /// that passes the door can also be converted.
 pub(crate) const DEPTH_MAX: usize = 127;

@@ -30,6 +30,7 @@ use crate::reply::{FaultClass, UpstreamFault};
 use crate::usage::{Finish, Usage};
 
 mod events;
+mod shape;
 mod sink;
 pub mod split;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -16,40 +16,67 @@ use crate::openai::chat::TokenLogprob;
 use crate::openai::completions::Logprobs;
 use crate::usage::{Finish, Usage};
 
-/// The members of an answer or a chunk that are acted on.
-#[derive(Deserialize)]
+mod walked;
+
+/// The members of an answer or a chunk that are acted on, as raw JSON; null counts as absent.
+#[derive(Default, Deserialize)]
 pub(crate) struct Answer<'a> {
-    #[serde(default, borrow)]
-    pub(crate) id: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    pub(crate) model: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    pub(crate) created: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    pub(crate) choices: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    error: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    pub(crate) id: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    pub(crate) model: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    pub(crate) created: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    choices: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    data: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    usage: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    error: Option<&'a str>,
+    /// The choices, where they were read on the way.
+    #[serde(skip)]
+    read: Option<Vec<Choice<'a>>>,
 }
 
-impl Answer<'_> {
+fn raw<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
+    Ok(Option::<&RawValue>::deserialize(deserializer)?.map(RawValue::get))
+}
+
+impl<'a> Answer<'a> {
+    /// Reads an answer: walked once if it has the usual form, parsed if not.
+    pub(crate) fn read(text: &'a str) -> serde_json::Result<Self> {
+        walked::answer(text).or_else(|_| serde_json::from_str(text))
+    }
+
+    fn has_choices(&self) -> bool {
+        self.read.is_some() || self.choices.is_some()
+    }
+
+    /// Takes the choices out; none if there is no such member.
+    pub(crate) fn take_choices(&mut self) -> serde_json::Result<Vec<Choice<'a>>> {
+        match (self.read.take(), self.choices) {
+            (Some(choices), _) => Ok(choices),
+            (None, Some(raw)) => serde_json::from_str(raw),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+
     /// The usage, if it is there in a readable form.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        self.usage.and_then(|raw| serde_json::from_str(raw.get()).ok())
+        self.usage.and_then(|raw| serde_json::from_str(raw).ok())
     }
 
     /// The error that stands where an answer should.
     pub(crate) fn error(&self, plan: &ReplyPlan) -> Option<UpstreamFault> {
-        let value: Value = serde_json::from_str(self.error?.get()).ok()?;
+        let value: Value = serde_json::from_str(self.error?).ok()?;
         (value.is_object() || value.is_string()).then(|| of_value(plan, &value))
     }
 }
 
 /// What is read of a choice.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Choice<'a> {
     #[serde(default)]
     pub(crate) finish_reason: Option<Finish>,
@@ -57,29 +84,29 @@ pub(crate) struct Choice<'a> {
     pub(crate) delta: Option<Said<'a>>,
     #[serde(default, borrow)]
     message: Option<Said<'a>>,
-    #[serde(default, borrow)]
-    pub(crate) text: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    logprobs: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    pub(crate) text: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    logprobs: Option<&'a str>,
 }
 
 /// What is read of a message or delta: whether it says anything.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Said<'a> {
-    #[serde(default, borrow)]
-    content: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    refusal: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    function_call: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    audio: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    content: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    refusal: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    reasoning: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    reasoning_content: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    tool_calls: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    function_call: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    audio: Option<&'a str>,
 }
 
 impl Said<'_> {
@@ -94,11 +121,11 @@ impl Said<'_> {
             self.function_call,
             self.audio,
         ];
-        parts.into_iter().flatten().any(|raw| !matches!(raw.get(), "null" | "\"\"" | "[]"))
+        parts.into_iter().flatten().any(|raw| !matches!(raw, "null" | "\"\"" | "[]"))
     }
 
     fn bytes(&self) -> usize {
-        self.content.map_or(0, |raw| raw.get().len())
+        self.content.map_or(0, str::len)
     }
 }
 
@@ -110,21 +137,22 @@ pub(crate) type Patches = Vec<Patch>;
 
 /// Reads an answer and replaces what must be.
 pub(super) fn read(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Result<Reply, UpstreamFault> {
-    let Ok(text) = std::str::from_utf8(&body) else {
+    let Some(text) = json::text(&body) else {
         return Err(UpstreamFault::unreadable("it is not UTF-8"));
     };
-    let answer: Answer<'_> = serde_json::from_str(text)
-        .map_err(|_| UpstreamFault::unreadable("it is not a JSON object"))?;
+    let mut answer =
+        Answer::read(text).map_err(|_| UpstreamFault::unreadable("it is not a JSON object"))?;
     if let Some(fault) = answer.error(plan) {
         return Err(fault);
     }
     let mut usage = answer.usage();
     let mut patches = Patches::new();
     let mut finish = None;
-    match (plan.endpoint, answer.choices, answer.data) {
-        (Endpoint::Embeddings, _, Some(_)) => {}
-        (Endpoint::ChatCompletions | Endpoint::Completions, Some(raw), _) => {
-            let choices: Vec<Choice<'_>> = serde_json::from_str(raw.get())
+    match plan.endpoint {
+        Endpoint::Embeddings if answer.data.is_some() => {}
+        Endpoint::ChatCompletions | Endpoint::Completions if answer.has_choices() => {
+            let choices = answer
+                .take_choices()
                 .map_err(|_| UpstreamFault::unreadable("its choices have another form"))?;
             finish = choices.first().and_then(|c| c.finish_reason);
             if choices.iter().any(|c| c.finish_reason == Some(Finish::Failed)) {
@@ -167,7 +195,7 @@ fn recount(plan: &ReplyPlan, choices: &[Choice<'_>], usage: &mut Option<Usage>) 
     }
     let bytes = |choice: &Choice<'_>| {
         let said = choice.message.as_ref().map_or(0, Said::bytes);
-        let text = choice.text.map_or(0, |raw| raw.get().len());
+        let text = choice.text.map_or(0, str::len);
         (said + text).saturating_sub(2) as u64
     };
     let first = choices.first().map_or(1, bytes).max(1);
@@ -187,9 +215,9 @@ fn recount(plan: &ReplyPlan, choices: &[Choice<'_>], usage: &mut Option<Usage>) 
 }
 
 /// Replaces the two counts that depend on the completion; details stay as they came.
-pub(crate) fn usage_patches(text: &str, raw: &RawValue, usage: &Usage) -> Patches {
+pub(crate) fn usage_patches(text: &str, raw: &str, usage: &Usage) -> Patches {
     let mut patches = Patches::new();
-    let _ = json::members(raw.get(), |key, value| {
+    let _ = json::members(raw, |key, value| {
         let number = match key {
             "completion_tokens" => usage.completion_tokens,
             "total_tokens" => usage.total_tokens,
@@ -207,14 +235,14 @@ pub(crate) fn chunk_usage_patches(text: &str, answer: &Answer<'_>, usage: &Usage
 
 /// Gives a chunk the time of the first one.
 pub(crate) fn created_patch(text: &str, answer: &Answer<'_>, first: &[u8]) -> Option<Patch> {
-    let raw = answer.created.filter(|raw| raw.get().as_bytes() != first)?;
+    let raw = answer.created.filter(|raw| raw.as_bytes() != first)?;
     let first = std::str::from_utf8(first).ok()?;
-    Some((json::range_in(text, raw.get()), first.to_owned()))
+    Some((json::range_in(text, raw), first.to_owned()))
 }
 
 /// Takes the usage out of a chunk that has choices.
 pub(crate) fn no_usage_patches(text: &str, answer: &Answer<'_>) -> Patches {
-    let null = |raw: &RawValue| (json::range_in(text, raw.get()), "null".to_owned());
+    let null = |raw: &str| (json::range_in(text, raw), "null".to_owned());
     answer.usage.map(null).into_iter().collect()
 }
 
@@ -226,8 +254,8 @@ pub(crate) fn mint_patches(
     answer: &Answer<'_>,
 ) -> Patches {
     let start = text.find('{').map_or(0, |at| at + 1);
-    let set = |name: &str, raw: Option<&RawValue>, value: &str| match raw {
-        Some(raw) => (json::range_in(text, raw.get()), json::string(value)),
+    let set = |name: &str, raw: Option<&str>, value: &str| match raw {
+        Some(raw) => (json::range_in(text, raw), json::string(value)),
         None => (start..start, format!("\"{name}\":{},", json::string(value))),
     };
     let mut patches = vec![set("model", answer.model, &mint.model)];
@@ -252,10 +280,10 @@ pub(crate) fn legacy_logprobs(
         return;
     }
     for raw in choices.iter().filter_map(|choice| choice.logprobs) {
-        if let Ok(form) = serde_json::from_str::<ChatForm>(raw.get()) {
+        if let Ok(form) = serde_json::from_str::<ChatForm>(raw) {
             let (legacy, _) = Logprobs::from_chat(&form.content, 0);
             let legacy = String::from_utf8(json::to_vec(&legacy)).unwrap_or_default();
-            patches.push((json::range_in(text, raw.get()), legacy));
+            patches.push((json::range_in(text, raw), legacy));
         }
     }
 }
@@ -264,13 +292,13 @@ pub(crate) fn legacy_logprobs(
 pub(crate) fn patch(text: &str, mut patches: Patches) -> Vec<u8> {
     patches.sort_by_key(|(range, _)| (range.start, range.end));
     let grown: usize = patches.iter().map(|(_, new)| new.len()).sum();
-    let mut out = BytesMut::with_capacity(text.len() + grown);
+    let mut out = Vec::with_capacity(text.len() + grown);
     let mut at = 0;
     for (range, new) in patches {
-        out.put_slice(text.get(at..range.start).unwrap_or_default().as_bytes());
-        out.put_slice(new.as_bytes());
+        out.extend_from_slice(text.get(at..range.start).unwrap_or_default().as_bytes());
+        out.extend_from_slice(new.as_bytes());
         at = range.end;
     }
-    out.put_slice(text.get(at..).unwrap_or_default().as_bytes());
-    out.to_vec()
+    out.extend_from_slice(text.get(at..).unwrap_or_default().as_bytes());
+    out
 }

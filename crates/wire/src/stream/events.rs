@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 
+use super::shape::{Places, Shape};
 use super::sink::Sink;
 use super::split::{Data, Event};
 use super::{Context, Seen, Step, broken_off};
@@ -34,6 +35,7 @@ pub(super) struct Events {
     // Boxed: two searchers are large, and other readers have none.
     names: Option<Box<Names>>,
     created: Option<Box<Created>>,
+    shape: Shape,
 }
 
 /// An event and where it lies in its frame.
@@ -102,6 +104,30 @@ impl Name {
     }
 }
 
+impl Names {
+    fn stand_in(&self, text: &str) -> bool {
+        self.id.find(text.as_bytes()).is_some() && self.model.find(text.as_bytes()).is_some()
+    }
+}
+
+/// Where an event has what is to be replaced, in order; none if the names are not both there.
+fn places<'a>(
+    names: Option<&'a Names>,
+    created: Option<&'a Created>,
+    framed: &Framed<'_>,
+) -> Option<Places<'a>> {
+    let (Some(names), Data::Line(line, at)) = (names, &framed.event.data) else { return None };
+    let moved = |place: Range<usize>| place.start + at..place.end + at;
+    let created = created.and_then(|c| Some((moved(c.find(line)?), &c.first[..])));
+    let mut places = [
+        Some((moved(names.id.find(line)?), &names.id.ours[..])),
+        Some((moved(names.model.find(line)?), &names.model.ours[..])),
+        created,
+    ];
+    places.sort_by_key(|place| place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
+    Some(places)
+}
+
 impl Events {
     /// Reads one event and puts what the client shall get.
     pub(super) fn event(
@@ -110,6 +136,10 @@ impl Events {
         range: Range<usize>,
         sink: &mut Sink<'_>,
     ) -> Result<Step, UpstreamFault> {
+        if self.shape.pass_on(&range, sink) {
+            context.seen.content_chunks += 1;
+            return Ok(Step::Open);
+        }
         let event = Event::read(sink.part(range.clone()));
         let data = event.data.bytes().trim_ascii();
         if data.is_empty() {
@@ -140,28 +170,25 @@ impl Events {
 
     /// Passes an event on unparsed, with the learned names replaced; false (and nothing put) if they
     /// are not both there.
-    fn pass_on(&self, mint: bool, framed: &Framed<'_>, sink: &mut Sink<'_>) -> bool {
+    fn pass_on(&mut self, mint: bool, framed: &Framed<'_>, sink: &mut Sink<'_>) -> bool {
         let range = framed.range.clone();
+        let event = sink.part(range.clone());
         if !mint {
             sink.keep(range);
+            self.shape.learn(event, None);
             return true;
         }
-        let (Some(names), Data::Line(line, at)) = (&self.names, &framed.event.data) else {
+        let Some(places) = places(self.names.as_deref(), self.created.as_deref(), framed) else {
             return false;
         };
-        let (Some(id), Some(model)) = (names.id.find(line), names.model.find(line)) else {
-            return false;
-        };
-        let created = self.created.as_ref().and_then(|c| Some((c.find(line)?, &c.first)));
-        let mut places = [Some((id, &names.id.ours)), Some((model, &names.model.ours)), created];
-        places.sort_by_key(|place| place.as_ref().map_or(usize::MAX, |(place, _)| place.start));
-        let (base, mut from) = (range.start + at, range.start);
-        for (place, ours) in places.into_iter().flatten() {
-            sink.keep(from..base + place.start);
+        let mut from = range.start;
+        for (place, ours) in places.iter().flatten() {
+            sink.keep(from..range.start + place.start);
             sink.write(ours);
-            from = base + place.end;
+            from = range.start + place.end;
         }
         sink.keep(from..range.end);
+        self.shape.learn(event, Some(&places));
         true
     }
 
@@ -174,7 +201,7 @@ impl Events {
         let Context { plan, mint, seen } = context;
         let malformed = || UpstreamFault::unreadable("an event is not valid JSON");
         let text = std::str::from_utf8(framed.event.data.bytes()).map_err(|_| malformed())?;
-        let answer: Answer<'_> = serde_json::from_str(text).map_err(|_| malformed())?;
+        let mut answer = Answer::read(text).map_err(|_| malformed())?;
         if let Some(fault) = answer.error(plan) {
             return Err(fault);
         }
@@ -182,11 +209,8 @@ impl Events {
             let value = serde_json::from_str(text).map_err(|_| malformed())?;
             return Err(of_value(plan, &value));
         }
-        let choices: Vec<Choice<'_>> = match answer.choices {
-            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| malformed())?,
-            None => Vec::new(),
-        };
-        if answer.model.is_some_and(|raw| raw.get() == "\"\"") && is_silent(&choices) {
+        let choices = answer.take_choices().map_err(|_| malformed())?;
+        if answer.model == Some("\"\"") && is_silent(&choices) {
             // Ollama's last chunk when its runner has died.
             return Err(broken_off());
         }
@@ -219,9 +243,11 @@ impl Events {
                 Some(created) => {
                     patches.extend(openai::created_patch(text, &answer, &created.first));
                 }
-                None => self.created = answer.created.and_then(|raw| Created::learn(raw.get())),
+                None => self.created = answer.created.and_then(Created::learn),
             }
-            self.names = learn(mint, text, &answer);
+            if !self.names.as_ref().is_some_and(|names| names.stand_in(text)) {
+                self.names = learn(mint, text, &answer);
+            }
         }
         put(framed, patches, sink);
         if let Some(event) = apart {
@@ -265,8 +291,8 @@ fn usage_event(plan: &ReplyPlan, mint: &Mint, text: &str, usage: &Usage) -> Vec<
 }
 
 fn learn(mint: &Mint, text: &str, answer: &Answer<'_>) -> Option<Box<Names>> {
-    let id = Name::learn(text, "id", answer.id?.get(), &mint.id)?;
-    let model = Name::learn(text, "model", answer.model?.get(), &mint.model)?;
+    let id = Name::learn(text, "id", answer.id?, &mint.id)?;
+    let model = Name::learn(text, "model", answer.model?, &mint.model)?;
     Some(Box::new(Names { id, model }))
 }
 
@@ -304,7 +330,7 @@ fn is_silent(choices: &[Choice<'_>]) -> bool {
 }
 
 fn note(choices: &[Choice<'_>], seen: &mut Seen) {
-    let text = |c: &Choice<'_>| c.text.is_some_and(|raw| !matches!(raw.get(), "\"\"" | "null"));
+    let text = |c: &Choice<'_>| c.text.is_some_and(|raw| !matches!(raw, "\"\"" | "null"));
     let said = |c: &Choice<'_>| c.delta.as_ref().is_some_and(openai::Said::anything);
     if choices.iter().any(|c| text(c) || said(c)) {
         seen.first_content = true;

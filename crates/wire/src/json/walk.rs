@@ -1,0 +1,496 @@
+//! A walk over JSON text that checks every byte of it and decodes none: the fast way to find where a
+//! few members lie.
+//!
+//! What a walk accepts, `serde_json` accepts too, with the same extents (a property test compares the
+//! two). The reverse does not hold: a walk stops at what is rare (nesting beyond [`DEPTH_MAX`], an
+//! escape in a member's name) as it stops at what is wrong. Callers then ask `serde_json`, which also
+//! knows what to say about the mistake. So a walk decides speed, never what is let in.
+
+use memchr::memchr2;
+
+use super::DEPTH_MAX;
+
+/// The text is not JSON, or is too unusual for a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stop;
+
+type Walked<T> = Result<T, Stop>;
+
+/// A place in a text.
+pub(crate) struct Walk<'a> {
+    text: &'a str,
+    at: usize,
+    /// How many containers [`Walk::object`] and [`Walk::array`] have open.
+    depth: usize,
+    /// Whether the text has control characters. Between values some are whitespace, inside a string
+    /// all are wrong: without any no string need be searched for them.
+    controls: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that begins at the text's first value.
+    pub(crate) fn new(text: &'a str) -> Self {
+        let mut walk = Self { text, at: 0, depth: 0, controls: has_controls(text.as_bytes()) };
+        walk.space();
+        walk
+    }
+
+    /// The walk must have come to the text's end.
+    pub(crate) fn end(mut self) -> Walked<()> {
+        self.space();
+        if self.at == self.text.len() { Ok(()) } else { Err(Stop) }
+    }
+
+    /// Walks an object: `each` gets every member's name, which has no escapes, and must walk its value.
+    pub(crate) fn object(
+        &mut self,
+        mut each: impl FnMut(&mut Self, &'a str) -> Walked<()>,
+    ) -> Walked<()> {
+        self.enter(b'{')?;
+        if self.closes(b'}') {
+            return Ok(());
+        }
+        loop {
+            let key = self.key()?;
+            each(self, key)?;
+            self.space();
+            match self.next()? {
+                b',' => self.space(),
+                b'}' => break,
+                _ => return Err(Stop),
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Walks an array: `each` must walk one element.
+    pub(crate) fn array(&mut self, mut each: impl FnMut(&mut Self) -> Walked<()>) -> Walked<()> {
+        self.enter(b'[')?;
+        if self.closes(b']') {
+            return Ok(());
+        }
+        loop {
+            each(self)?;
+            self.space();
+            match self.next()? {
+                b',' => self.space(),
+                b']' => break,
+                _ => return Err(Stop),
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Walks any value and gives its text.
+    pub(crate) fn value(&mut self) -> Walked<&'a str> {
+        let start = self.at;
+        match self.peek()? {
+            b'{' | b'[' => self.nested()?,
+            _ => self.scalar()?,
+        }
+        self.text.get(start..self.at).ok_or(Stop)
+    }
+
+    /// The first byte of what comes next.
+    pub(crate) fn peek(&self) -> Walked<u8> {
+        self.text.as_bytes().get(self.at).copied().ok_or(Stop)
+    }
+
+    fn next(&mut self) -> Walked<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn enter(&mut self, open: u8) -> Walked<()> {
+        if self.depth >= DEPTH_MAX || self.next()? != open {
+            return Err(Stop);
+        }
+        self.depth += 1;
+        self.space();
+        Ok(())
+    }
+
+    /// Whether the container that was just entered ends here.
+    fn closes(&mut self, close: u8) -> bool {
+        let empty = self.peek() == Ok(close);
+        if empty {
+            self.at += 1;
+            self.depth -= 1;
+        }
+        empty
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.text.as_bytes().get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    /// A member's name, and all up to its value.
+    fn key(&mut self) -> Walked<&'a str> {
+        let start = self.at + 1;
+        if self.next()? != b'"' || self.string()? {
+            return Err(Stop);
+        }
+        let key = self.text.get(start..self.at - 1).ok_or(Stop)?;
+        self.colon()?;
+        Ok(key)
+    }
+
+    fn colon(&mut self) -> Walked<()> {
+        self.space();
+        if self.next()? != b':' {
+            return Err(Stop);
+        }
+        self.space();
+        Ok(())
+    }
+
+    /// Walks containers of any depth without recursion: a bit of `kinds` for each, 1 = object.
+    fn nested(&mut self) -> Walked<()> {
+        let (mut kinds, mut open) = (0_u128, 0);
+        loop {
+            match self.peek()? {
+                bracket @ (b'{' | b'[') => {
+                    if self.depth + open >= DEPTH_MAX {
+                        return Err(Stop);
+                    }
+                    let object = bracket == b'{';
+                    self.at += 1;
+                    self.space();
+                    kinds = kinds << 1 | u128::from(object);
+                    open += 1;
+                    if self.peek()? != if object { b'}' } else { b']' } {
+                        if object {
+                            self.name()?;
+                        }
+                        continue;
+                    }
+                }
+                _ => self.scalar()?,
+            }
+            loop {
+                self.space();
+                let object = kinds & 1 == 1;
+                match (self.next()?, object) {
+                    (b',', true) => {
+                        self.space();
+                        self.name()?;
+                        break;
+                    }
+                    (b',', false) => {
+                        self.space();
+                        break;
+                    }
+                    (b'}', true) | (b']', false) => {
+                        kinds >>= 1;
+                        open -= 1;
+                        if open == 0 {
+                            return Ok(());
+                        }
+                    }
+                    _ => return Err(Stop),
+                }
+            }
+        }
+    }
+
+    /// A member's name of which nothing is wanted.
+    fn name(&mut self) -> Walked<()> {
+        if self.next()? != b'"' {
+            return Err(Stop);
+        }
+        self.string()?;
+        self.colon()
+    }
+
+    fn scalar(&mut self) -> Walked<()> {
+        match self.next()? {
+            b'"' => self.string().map(drop),
+            b't' => self.rest(b"rue"),
+            b'f' => self.rest(b"alse"),
+            b'n' => self.rest(b"ull"),
+            b'-' => {
+                let digit = self.next()?;
+                self.number(digit)
+            }
+            digit => self.number(digit),
+        }
+    }
+
+    fn rest(&mut self, word: &[u8]) -> Walked<()> {
+        let end = self.at + word.len();
+        if self.text.as_bytes().get(self.at..end) != Some(word) {
+            return Err(Stop);
+        }
+        self.at = end;
+        Ok(())
+    }
+
+    /// A number from behind its first digit.
+    fn number(&mut self, first: u8) -> Walked<()> {
+        match first {
+            b'0' => {}
+            b'1'..=b'9' => self.digits(),
+            _ => return Err(Stop),
+        }
+        if self.peek() == Ok(b'.') {
+            self.at += 1;
+            self.some_digits()?;
+        }
+        if let Ok(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Ok(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.some_digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) {
+        while let Ok(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn some_digits(&mut self) -> Walked<()> {
+        let start = self.at;
+        self.digits();
+        if self.at == start { Err(Stop) } else { Ok(()) }
+    }
+
+    /// How far the next quote or backslash of a string is, with no control character before it.
+    fn run(&self, rest: &[u8]) -> Walked<usize> {
+        // Names and most values are short: for them a call of `memchr` costs more than the search.
+        let (words, _) = rest.as_chunks::<8>();
+        for (at, word) in words.iter().take(SHORT_WORDS).enumerate() {
+            let marks = marks(u64::from_le_bytes(*word));
+            if marks != 0 {
+                return Ok(at * 8 + marks.trailing_zeros() as usize / 8);
+            }
+        }
+        let done = words.len().min(SHORT_WORDS) * 8;
+        let rest = rest.get(done..).ok_or(Stop)?;
+        let run = memchr2(b'"', b'\\', rest).ok_or(Stop)?;
+        if self.controls && has_controls(rest.get(..run).unwrap_or_default()) {
+            return Err(Stop);
+        }
+        Ok(done + run)
+    }
+
+    /// A string from behind its opening quote. Tells whether it has escapes.
+    fn string(&mut self) -> Walked<bool> {
+        let mut escapes = false;
+        loop {
+            let rest = self.text.as_bytes().get(self.at..).ok_or(Stop)?;
+            let run = self.run(rest)?;
+            self.at += run + 1;
+            match rest.get(run) {
+                Some(b'"') => return Ok(escapes),
+                Some(b'\\') => escapes = true,
+                _ => return Err(Stop),
+            }
+            match self.next()? {
+                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                b'u' => {
+                    let digits = self.text.as_bytes().get(self.at..self.at + 4).ok_or(Stop)?;
+                    if !digits.iter().all(u8::is_ascii_hexdigit) {
+                        return Err(Stop);
+                    }
+                    self.at += 4;
+                }
+                _ => return Err(Stop),
+            }
+        }
+    }
+}
+
+/// Where the string ends whose content begins at `at`: the place of its closing quote.
+pub(crate) fn string_end(text: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text.get(at) == Some(&b'"') {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+/// Whether the text can stand between a string's quotes: each quote in it is escaped, its last
+/// character escapes nothing, and it has no control characters. Escapes are not looked into.
+pub(crate) fn is_inside_string(text: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        match memchr2(b'"', b'\\', rest) {
+            None => break,
+            Some(found) if rest.get(found) == Some(&b'"') => return false,
+            Some(found) => at += found + 2,
+        }
+    }
+    at <= text.len() && !has_controls(text)
+}
+
+/// Words of eight bytes that are searched one by one at a string's beginning.
+const SHORT_WORDS: usize = 3;
+
+/// The lowest bit that is set lies in the first byte that is a quote, a backslash or a control
+/// character; 0: there is none. (Where a byte is less than n, taking n from it borrows into its high bit;
+/// a borrow can set bits of later bytes wrongly, never of earlier ones.)
+fn marks(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
+    let control = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+    (quote | backslash | control) & (ONES << 7)
+}
+
+/// Whether there is a control character. Whole blocks are folded, which the compiler turns into vector
+/// code.
+fn has_controls(text: &[u8]) -> bool {
+    const BLOCK: usize = 128;
+    let any = |block: &[u8]| block.iter().fold(0, |any, &byte| any | u8::from(byte < b' ')) != 0;
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
+    blocks.iter().any(|block| any(block)) || any(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn walked(text: &str) -> Option<&str> {
+        let mut walk = Walk::new(text);
+        let value = walk.value().ok()?;
+        walk.end().ok()?;
+        Some(value)
+    }
+
+    fn parsed(text: &str) -> Option<&str> {
+        serde_json::from_str::<&RawValue>(text).ok().map(RawValue::get)
+    }
+
+    /// The top-level members, walked one by one.
+    fn members(text: &str) -> Option<Vec<(&str, &str)>> {
+        let mut found = Vec::new();
+        let mut walk = Walk::new(text);
+        walk.object(|walk, key| {
+            found.push((key, walk.value()?));
+            Ok(())
+        })
+        .ok()?;
+        walk.end().ok()?;
+        Some(found)
+    }
+
+    #[test]
+    fn what_is_json_is_walked() {
+        for text in [
+            r#" {"a":[1,-0.5e+3,{"b":{}},[]],"c":"\u00e9\"\\x","d":null,"e":true,"f":false} "#,
+            "\n[\t]\r",
+            "0",
+            "\"\u{7f}é\"",
+            "-1E5",
+            "[[[[]]],{}]",
+        ] {
+            assert_eq!(walked(text), parsed(text), "{text}");
+            assert!(walked(text).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_not() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "[1",
+            "[1,]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "[1 2]",
+            "01",
+            "-",
+            "1.",
+            "1e",
+            "+1",
+            "nul",
+            "truex",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\n\"",
+            "{} {}",
+            "[}",
+            "{]",
+            "{\"a\":1]",
+            "'a'",
+            "\"\\",
+            ",",
+            "{\"a\" 1}",
+            "\u{b}1",
+        ] {
+            assert_eq!(walked(text), None, "{text}");
+            assert_eq!(parsed(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn members_are_given_with_their_values() {
+        let found = members(r#"{ "a" : [1, {"x":2}] , "b":"}", "":{} }"#).unwrap();
+        assert_eq!(found, [("a", r#"[1, {"x":2}]"#), ("b", r#""}""#), ("", "{}")]);
+        assert_eq!(members("{}"), Some(vec![]));
+        assert_eq!(members(r#"{"a\u0062":1}"#), None, "an escaped name is the parser's business");
+        assert_eq!(members(r#"{"a":1,}"#), None);
+        assert_eq!(members("[]"), None);
+    }
+
+    #[test]
+    fn what_nests_too_deeply_stops_the_walk() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(walked(&nested(DEPTH_MAX)).is_some());
+        assert!(walked(&nested(DEPTH_MAX + 1)).is_none());
+        let inside = |depth| format!("{{\"a\":{}}}", nested(depth));
+        assert!(members(&inside(DEPTH_MAX - 1)).is_some());
+        assert!(members(&inside(DEPTH_MAX)).is_none());
+    }
+
+    /// Text that is nearly JSON: its tokens in any order.
+    fn nearly() -> impl Strategy<Value = String> {
+        let token = prop::sample::select(vec![
+            "{", "}", "[", "]", ",", ":", "\"a\"", "\"\\n\"", "\"\\u00e", "1", "-", "0", ".5",
+            "e3", "true", "null", " ", "\n", "\"", "\\", "é", "\u{1}", "{\"a\":", "[1,",
+            "\"b\":[]", "{}",
+        ]);
+        prop::collection::vec(token, 0..14).prop_map(|tokens| tokens.concat())
+    }
+
+    /// JSON with one byte replaced.
+    fn damaged() -> impl Strategy<Value = String> {
+        let whole = r#"{"model":"m","n":1.5e-3,"a":[{"b":"c\"\u0041"},[],{},null,true],"z":-0}"#;
+        (0..whole.len(), prop::char::range(' ', '~')).prop_map(move |(at, with)| {
+            let mut text = whole.to_owned();
+            text.replace_range(at..=at, &with.to_string());
+            text
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn a_walk_accepts_what_the_parser_accepts(
+            text in prop_oneof![nearly(), damaged(), ".{0,40}"]
+        ) {
+            prop_assert_eq!(walked(&text), parsed(&text));
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Answers of the usual form, read in one walk. Whatever is unusual or wrong stops the walk; then the
+//! parser reads the answer and says what it is.
+
+use super::{Answer, Choice, Said};
+use crate::json::walk::{Stop, Walk};
+use crate::usage::Finish;
+
+type Walked<T> = Result<T, Stop>;
+
+/// Reads an answer and its choices.
+pub(super) fn answer(text: &str) -> Walked<Answer<'_>> {
+    let mut answer = Answer::default();
+    let mut choices = None;
+    let mut walk = Walk::new(text);
+    walk.object(|walk, name| match name {
+        "id" => once(&mut answer.id, walk),
+        "model" => once(&mut answer.model, walk),
+        "created" => once(&mut answer.created, walk),
+        "data" => once(&mut answer.data, walk),
+        "usage" => once(&mut answer.usage, walk),
+        "error" => once(&mut answer.error, walk),
+        "choices" if choices.is_none() => {
+            let mut list = Vec::with_capacity(1);
+            walk.array(|walk| {
+                list.push(choice(walk)?);
+                Ok(())
+            })?;
+            choices = Some(list);
+            Ok(())
+        }
+        "choices" => Err(Stop),
+        _ => walk.value().map(drop),
+    })?;
+    walk.end()?;
+    for slot in [
+        &mut answer.id,
+        &mut answer.model,
+        &mut answer.created,
+        &mut answer.data,
+        &mut answer.usage,
+        &mut answer.error,
+    ] {
+        present(slot);
+    }
+    answer.read = choices;
+    Ok(answer)
+}
+
+fn choice<'a>(walk: &mut Walk<'a>) -> Walked<Choice<'a>> {
+    let mut choice = Choice::default();
+    let mut finish = None;
+    walk.object(|walk, name| match name {
+        "finish_reason" => once(&mut finish, walk),
+        "delta" => said(&mut choice.delta, walk),
+        "message" => said(&mut choice.message, walk),
+        "text" => once(&mut choice.text, walk),
+        "logprobs" => once(&mut choice.logprobs, walk),
+        _ => walk.value().map(drop),
+    })?;
+    present(&mut finish);
+    present(&mut choice.text);
+    present(&mut choice.logprobs);
+    choice.finish_reason = finish.map(reason).transpose()?;
+    Ok(choice)
+}
+
+fn said<'a>(slot: &mut Option<Said<'a>>, walk: &mut Walk<'a>) -> Walked<()> {
+    if slot.is_some() {
+        return Err(Stop);
+    }
+    let mut said = Said::default();
+    walk.object(|walk, name| match name {
+        "content" => once(&mut said.content, walk),
+        "refusal" => once(&mut said.refusal, walk),
+        "reasoning" => once(&mut said.reasoning, walk),
+        "reasoning_content" => once(&mut said.reasoning_content, walk),
+        "tool_calls" => once(&mut said.tool_calls, walk),
+        "function_call" => once(&mut said.function_call, walk),
+        "audio" => once(&mut said.audio, walk),
+        _ => walk.value().map(drop),
+    })?;
+    // The others are only asked whether they say anything, and null says nothing.
+    present(&mut said.content);
+    *slot = Some(said);
+    Ok(())
+}
+
+fn reason(raw: &str) -> Walked<Finish> {
+    let word = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or(Stop)?;
+    if word.contains('\\') { Err(Stop) } else { Ok(Finish::from_word(word)) }
+}
+
+/// Takes a member's value. A member that comes twice is for the parser to refuse.
+fn once<'a>(slot: &mut Option<&'a str>, walk: &mut Walk<'a>) -> Walked<()> {
+    let value = walk.value()?;
+    if slot.replace(value).is_some() { Err(Stop) } else { Ok(()) }
+}
+
+/// Null counts as absent.
+fn present(slot: &mut Option<&str>) {
+    if *slot == Some("null") {
+        *slot = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All that is read, in a form that can be compared.
+    fn shown(answer: serde_json::Result<Answer<'_>>) -> Option<String> {
+        let mut answer = answer.ok()?;
+        let choices: Vec<_> = answer
+            .take_choices()
+            .ok()?
+            .iter()
+            .map(|c| {
+                let said = |s: &Option<Said<'_>>| s.as_ref().map(|s| (s.anything(), s.bytes()));
+                let (delta, message) = (said(&c.delta), said(&c.message));
+                format!("{:?}", (c.finish_reason, delta, message, c.text, c.logprobs))
+            })
+            .collect();
+        let Answer { id, model, created, data, usage, error, .. } = answer;
+        Some(format!("{:?} {choices:?}", (id, model, created, data, usage, error)))
+    }
+
+    fn usual() -> String {
+        concat!(
+            r#"{"id":"a","object":"x","created":17,"model":"m","choices":[{"index":0,"message":"#,
+            r#"{"role":"assistant","content":"Hi \"there\"","tool_calls":null},"logprobs":null,"#,
+            r#""finish_reason":"stop"},{"text":"t","delta":{"content":null},"finish_reason":null}],"#,
+            r#""usage":{"prompt_tokens":1},"error":null}"#
+        )
+        .to_owned()
+    }
+
+    #[test]
+    fn the_usual_answer_is_walked_and_read_as_the_parser_reads_it() {
+        let text = usual();
+        let walked = answer(&text).ok().unwrap();
+        assert!(walked.read.is_some());
+        assert_eq!(shown(Ok(walked)), shown(serde_json::from_str(&text)));
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_the_parser() {
+        for text in [
+            r#"{"choices":null}"#,
+            r#"{"choices":[{"delta":null}]}"#,
+            r#"{"choices":[{"finish_reason":7}]}"#,
+            r#"{"choices":[{"finish_reason":"st\u006fp"}]}"#,
+            r#"{"choices":[],"choices":[]}"#,
+            r#"{"id":null,"id":"a"}"#,
+            r#"{"\u0069d":"a"}"#,
+        ] {
+            assert!(answer(text).is_err(), "{text}");
+        }
+        let escaped = Answer::read(r#"{"\u0069d":"a","choices":[{"delta":null}]}"#).unwrap();
+        assert_eq!(escaped.id, Some("\"a\""));
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_read_as_the_parser_reads_it(at in 0_usize..250, with in " -~", cut in 0_usize..9) {
+            let mut text = usual();
+            let at = at.min(text.len() - 1);
+            text.replace_range(at..(at + cut).min(text.len()), &with);
+            if let Ok(walked) = answer(&text) {
+                prop_assert_eq!(shown(Ok(walked)), shown(serde_json::from_str(&text)));
+            }
+        }
+    }
+}
