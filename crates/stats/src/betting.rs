@@ -16,11 +16,19 @@
 //! Assumes: the bound B is fixed beforehand, and each observation has mean at most 0 given those
 //! before it. Fails when one unit contributes many times (a returning user's errors come in bursts:
 //! nominal 5 % becomes 50 %); count one value per unit and window. It is slow when B is large next to
-//! the spread, as for canary weights of a few percent.
+//! the spread.
+//!
+//! Nothing asks that B and the bets stay the same: each may follow from what was known before the
+//! observation, and the product stays a supermartingale. [`CanaryBetting`] is that: its bets follow the
+//! share of traffic in force.
+
+mod canary;
 
 use serde::{Deserialize, Serialize};
 
-use crate::claims::{CanaryClaim, PairClaim};
+pub use canary::CanaryBetting;
+
+use crate::claims::PairClaim;
 use crate::exact;
 use crate::level::{Invalid, LogE, Mismatch, check};
 use crate::special::ln_sum_exp;
@@ -56,10 +64,14 @@ struct Stored {
 
 /// The grid of bets for a floor.
 pub(crate) fn bets(floor: f64) -> [f64; BETS] {
-    let (least, most) = BET_SHARES;
+    grid(BET_SHARES).map(|share| share / floor)
+}
+
+/// A geometric grid from the first number to the second.
+fn grid((least, most): (f64, f64)) -> [f64; BETS] {
     let ratio: f64 = most / least;
     let last = (BETS - 1) as f64;
-    std::array::from_fn(|j| least * ratio.powf(j as f64 / last) / floor)
+    std::array::from_fn(|j| least * ratio.powf(j as f64 / last))
 }
 
 /// The mixture's logarithm from the logarithms of each bet's wealth.
@@ -76,11 +88,6 @@ impl Betting {
 
     /// A process for a claim about pairs.
     pub fn for_pairs(claim: PairClaim) -> Result<Self, Invalid> {
-        Self::new(claim.checked()?.floor())
-    }
-
-    /// A process for a claim about randomised traffic.
-    pub fn for_canary(claim: CanaryClaim) -> Result<Self, Invalid> {
         Self::new(claim.checked()?.floor())
     }
 

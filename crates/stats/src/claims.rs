@@ -64,16 +64,12 @@ impl PairClaim {
     pub fn value(self, candidate: f64, baseline: f64) -> Result<f64, Invalid> {
         check("candidate's score", candidate, (0.0..=1.0).contains(&candidate))?;
         check("baseline's score", baseline, (0.0..=1.0).contains(&baseline))?;
-        Ok(self.contribution(candidate, baseline))
-    }
-
-    pub(crate) fn contribution(self, candidate: f64, baseline: f64) -> f64 {
-        match self {
+        Ok(match self {
             Self::Retains(r) => candidate - r * baseline,
             Self::FallsShortOf(r) => r * baseline - candidate,
             Self::ExcessBelow(margin) => margin - (candidate - baseline),
             Self::ExcessAbove(margin) => (candidate - baseline) - margin,
-        }
+        })
     }
 }
 
@@ -87,51 +83,15 @@ pub enum Direction {
     Above,
 }
 
-/// The shares of traffic that a rollout may ever use, fixed before the first observation: the bets
-/// are sized by them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "(Share, Share)", into = "(Share, Share)")]
-pub struct ShareRange {
-    low: Share,
-    high: Share,
-}
-
-impl ShareRange {
-    /// From the lowest to the highest share, ends included.
-    pub fn new(low: Share, high: Share) -> Result<Self, Invalid> {
-        check("highest share of traffic", high.fraction(), low <= high)?;
-        Ok(Self { low, high })
-    }
-
-    fn contains(self, share: Share) -> bool {
-        self.low <= share && share <= self.high
-    }
-}
-
-impl TryFrom<(Share, Share)> for ShareRange {
-    type Error = Invalid;
-
-    fn try_from((low, high): (Share, Share)) -> Result<Self, Invalid> {
-        Self::new(low, high)
-    }
-}
-
-impl From<ShareRange> for (Share, Share) {
-    fn from(range: ShareRange) -> Self {
-        (range.low, range.high)
-    }
-}
-
 /// A claim about candidate's mean minus baseline's mean under randomised traffic, for a quantity in
-/// [0, 1] where more is worse (an error, a timeout).
+/// [0, 1] where more is worse (an error, a timeout). Each observation brings the share of traffic that
+/// was in force for it, so that a weight may ramp anyhow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CanaryClaim {
     /// Whether the excess is claimed to be below or above the margin.
     pub direction: Direction,
     /// The excess that is accepted, as a fraction (0.005 = half a percentage point).
     pub margin: f64,
-    /// The shares of traffic that may occur.
-    pub shares: ShareRange,
 }
 
 impl CanaryClaim {
@@ -141,31 +101,26 @@ impl CanaryClaim {
         Ok(self)
     }
 
-    /// The most that one observation can speak against the claim.
-    pub fn floor(self) -> f64 {
+    /// The most that one observation can speak against the claim under this share.
+    pub fn floor(self, share: Share) -> f64 {
         match self.direction {
-            Direction::Above => 1.0 / (1.0 - self.shares.high.fraction()) + self.margin,
-            Direction::Below => 1.0 / self.shares.low.fraction() - self.margin,
+            Direction::Above => 1.0 / (1.0 - share.fraction()) + self.margin,
+            Direction::Below => 1.0 / share.fraction() - self.margin,
         }
     }
 
     /// What one unit contributes: the arm that was drawn for it, the share then in force, and the
-    /// quantity. A share outside the declared range is an error.
+    /// quantity.
     pub fn value(self, arm: Arm, share: Share, x: f64) -> Result<f64, Invalid> {
-        check("share of traffic", share.fraction(), self.shares.contains(share))?;
         check("observed quantity", x, (0.0..=1.0).contains(&x))?;
-        Ok(self.contribution(arm, share, x))
-    }
-
-    pub(crate) fn contribution(self, arm: Arm, share: Share, x: f64) -> f64 {
         let w = share.fraction();
         let difference = match arm {
             Arm::Candidate => x / w,
             Arm::Baseline => -x / (1.0 - w),
         };
-        match self.direction {
+        Ok(match self.direction {
             Direction::Above => difference - self.margin,
             Direction::Below => self.margin - difference,
-        }
+        })
     }
 }

@@ -51,3 +51,16 @@ pub(crate) mod array {
         values.try_into().map_err(|_| D::Error::custom("not as many numbers as bets"))
     }
 }
+
+/// Any number of floats: `#[serde(with = "exact::list")]`.
+pub(crate) mod list {
+    use super::{Deserialize as _, Deserializer, Serializer, read};
+
+    pub(crate) fn serialize<S: Serializer>(values: &[f64], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(values.iter().map(f64::to_string))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+        Vec::<String>::deserialize(from)?.iter().map(|text| read(text)).collect()
+    }
+}

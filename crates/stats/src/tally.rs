@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::betting::{BETS, bets, mixture};
-use crate::claims::{CanaryClaim, Direction, PairClaim, ShareRange};
+use crate::betting::{Betting, CanaryBetting};
+use crate::claims::{CanaryClaim, Direction, PairClaim};
 use crate::level::{Alpha, Arm, Count, Interval, Invalid, LogE, Share, check};
 use crate::ratio::{RateRatio, RatioClaim};
 use crate::special::bisect;
@@ -106,19 +106,22 @@ impl PairTally {
 
     /// The evidence for a claim.
     pub fn log_e(&self, claim: PairClaim) -> Result<LogE, Invalid> {
-        Ok(self.evidence(claim.checked()?))
+        self.evidence(claim.checked()?)
     }
 
-    fn evidence(&self, claim: PairClaim) -> LogE {
-        let values = self.cells.iter().map(|(pair, times)| {
-            (claim.contribution(pair.candidate.fraction(), pair.baseline.fraction()), *times)
-        });
-        log_wealth(claim.floor(), values)
+    /// Without the check of the claim's number, which an interval searches far beyond what is claimed.
+    fn evidence(&self, claim: PairClaim) -> Result<LogE, Invalid> {
+        let mut process = Betting::new(claim.floor())?;
+        for (pair, times) in &self.cells {
+            let (candidate, baseline) = (pair.candidate.fraction(), pair.baseline.fraction());
+            process.observe_many(claim.value(candidate, baseline)?, *times)?;
+        }
+        Ok(process.log_e())
     }
 
     /// Confidence sequence for candidate's mean / baseline's mean, `alpha` on each side.
     pub fn ratio_interval(&self, alpha: Alpha) -> Interval {
-        let proved = |claim| self.evidence(claim).proves_at(alpha);
+        let proved = |claim| self.evidence(claim).is_ok_and(|log_e| log_e.proves_at(alpha));
         ratio_ends(
             |ratio| proved(PairClaim::Retains(ratio)),
             |ratio| proved(PairClaim::FallsShortOf(ratio)),
@@ -127,7 +130,7 @@ impl PairTally {
 
     /// Confidence sequence for candidate's mean - baseline's mean, `alpha` on each side.
     pub fn difference_interval(&self, alpha: Alpha) -> Interval {
-        let proved = |claim| self.evidence(claim).proves_at(alpha);
+        let proved = |claim| self.evidence(claim).is_ok_and(|log_e| log_e.proves_at(alpha));
         Interval {
             low: bisect(-1.0, 1.0, |margin| proved(PairClaim::ExcessAbove(margin))),
             high: bisect(-1.0, 1.0, |margin| !proved(PairClaim::ExcessBelow(margin))),
@@ -202,37 +205,28 @@ impl CanaryTally {
         self.by_share.iter().map(|(share, counts)| (*share, *counts))
     }
 
-    /// The evidence for a claim about the difference of the two event rates. A share outside the
-    /// claim's range is an error.
+    /// The evidence for a claim about the difference of the two event rates.
     pub fn excess_log_e(&self, claim: CanaryClaim) -> Result<LogE, Invalid> {
-        let claim = claim.checked()?;
-        for share in self.by_share.keys() {
-            claim.value(Arm::Candidate, *share, 0.0)?;
+        let mut process = CanaryBetting::new(claim)?;
+        for (share, counts) in &self.by_share {
+            for arm in [Arm::Candidate, Arm::Baseline] {
+                process.observe_count(arm, *share, counts.of(arm))?;
+            }
         }
-        Ok(self.excess_evidence(claim))
+        Ok(process.log_e())
     }
 
-    fn excess_evidence(&self, claim: CanaryClaim) -> LogE {
-        let values = self.by_share.iter().flat_map(|(share, counts)| {
-            [Arm::Candidate, Arm::Baseline].into_iter().flat_map(move |arm| {
-                let count = counts.of(arm);
-                let value = |x| claim.contribution(arm, *share, x);
-                [(value(1.0), count.hits), (value(0.0), count.misses())]
-            })
-        });
-        log_wealth(claim.floor(), values)
-    }
-
-    /// Confidence sequence for candidate's rate - baseline's rate, `alpha` on each side. The range must
-    /// be the one declared for the rollout, not the shares seen so far.
-    pub fn excess_interval(&self, shares: ShareRange, alpha: Alpha) -> Result<Interval, Invalid> {
-        let claim = |direction, margin| CanaryClaim { direction, margin, shares };
-        self.excess_log_e(claim(Direction::Above, 0.0))?;
-        let proved = |claim| self.excess_evidence(claim).proves_at(alpha);
-        Ok(Interval {
-            low: bisect(-1.0, 1.0, |margin| proved(claim(Direction::Above, margin))),
-            high: bisect(-1.0, 1.0, |margin| !proved(claim(Direction::Below, margin))),
-        })
+    /// Confidence sequence for candidate's rate - baseline's rate, `alpha` on each side.
+    pub fn excess_interval(&self, alpha: Alpha) -> Interval {
+        // Margins at the very ends of the range are refused; they are not proved either.
+        let proved = |direction, margin| {
+            self.excess_log_e(CanaryClaim { direction, margin })
+                .is_ok_and(|log_e| log_e.proves_at(alpha))
+        };
+        Interval {
+            low: bisect(-1.0, 1.0, |margin| proved(Direction::Above, margin)),
+            high: bisect(-1.0, 1.0, |margin| !proved(Direction::Below, margin)),
+        }
     }
 
     /// The evidence for a claim about the ratio of the two event rates.
@@ -270,17 +264,6 @@ impl From<CanaryTally> for Vec<(Share, ArmCounts)> {
     fn from(tally: CanaryTally) -> Self {
         tally.by_share.into_iter().collect()
     }
-}
-
-fn log_wealth(floor: f64, values: impl Iterator<Item = (f64, u64)>) -> LogE {
-    let bets = bets(floor);
-    let mut sums = [0.0; BETS];
-    for (y, times) in values.filter(|(_, times)| *times > 0) {
-        for (sum, bet) in sums.iter_mut().zip(bets) {
-            *sum += times as f64 * (bet * y).ln_1p();
-        }
-    }
-    mixture(&sums)
 }
 
 /// The ratios that are proved neither too low nor too high. `above` holds up to some ratio, `below`

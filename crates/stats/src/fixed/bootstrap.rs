@@ -12,6 +12,7 @@
 //! The seed is an argument, so that a report can be repeated. Assumes independent clusters; below about
 //! 30 of them, and for quantities with rare huge values, it is too narrow. One look only.
 
+use crate::draws::Draws;
 use crate::level::{Alpha, Interval, Invalid, check};
 use crate::special::{normal_cdf, normal_quantile};
 
@@ -38,26 +39,6 @@ const RESAMPLES_MIN: u32 = 200;
 /// More only cost time.
 const RESAMPLES_MAX: u32 = 1_000_000;
 
-/// SplitMix64 (Steele, Lea & Flood 2014): small, seedable, good enough to draw indices.
-#[derive(Clone, Debug)]
-pub(crate) struct Draws(pub(crate) u64);
-
-impl Draws {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// An index below `n`; the bias of the multiplication is below n / 2^64.
-    fn below(&mut self, n: usize) -> usize {
-        let wide = u128::from(self.next()) * n as u128;
-        usize::try_from(wide >> 64).unwrap_or(0)
-    }
-}
-
 /// Estimate and two-sided BCa interval for the ratio of the sums.
 pub fn ratio_bootstrap(
     clusters: &[Cluster],
@@ -76,11 +57,13 @@ pub fn ratio_bootstrap(
     }
     check("sum of denominators", total.denominator, total.denominator > 0.0)?;
     let estimate = total.numerator / total.denominator;
-    let mut draws = Draws(seed);
+    let mut draws = Draws::new(seed);
+    let n = clusters.len() as u64;
     let mut sample: Vec<f64> = (0..resamples)
         .map(|_| {
             let sum = (0..clusters.len()).fold(Cluster::default(), |sum, _| {
-                plus(sum, clusters[draws.below(clusters.len())], 1.0)
+                let drawn = usize::try_from(draws.below(n)).unwrap_or(0);
+                plus(sum, clusters[drawn], 1.0)
             });
             ratio(sum, estimate)
         })
@@ -158,11 +141,9 @@ mod tests {
     const RESAMPLING: Resampling = Resampling { resamples: 2_000, seed: 7 };
 
     fn coin(n: u64, share: f64) -> Vec<Cluster> {
-        let mut draws = Draws(3);
-        let hit = |draws: &mut Draws| (draws.next() >> 11) as f64 / 2f64.powi(53) < share;
-        (0..n)
-            .map(|_| Cluster { numerator: f64::from(u8::from(hit(&mut draws))), denominator: 1.0 })
-            .collect()
+        let mut draws = Draws::new(3);
+        let mut hit = || f64::from(u8::from(draws.chance(share)));
+        (0..n).map(|_| Cluster { numerator: hit(), denominator: 1.0 }).collect()
     }
 
     #[test]

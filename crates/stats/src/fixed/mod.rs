@@ -7,14 +7,14 @@ mod bootstrap;
 mod difference;
 mod paired;
 mod proportion;
+mod quantile;
 mod rank;
 mod size;
 
-#[cfg(test)]
-pub(crate) use bootstrap::Draws;
 pub use bootstrap::{Cluster, Resampling, ratio_bootstrap};
 pub use difference::{miettinen_nurminen, newcombe};
 pub use paired::{Discordance, holm, mcnemar_exact, tango_interval, tango_z};
 pub use proportion::{clopper_pearson, wilson};
+pub use quantile::{Clustered, clustered_quantile, dkw_quantile, dkw_radius};
 pub use rank::{RankComparison, mann_whitney_exact};
 pub use size::{Power, minimum_margin_paired, pairs_needed, units_per_arm, units_to_detect};
