@@ -55,13 +55,14 @@ pub fn certify(
     thresholds: &[f64],
     claim: CascadeClaim,
 ) -> Result<Certificate, Invalid> {
+    let quality = PairClaim::Retains(claim.retained).checked()?;
     let mut order = thresholds.to_vec();
     for threshold in thresholds {
         check("threshold", *threshold, true)?;
     }
     for item in items {
         check("confidence", item.confidence, true)?;
-        PairClaim::Retains(claim.retained).value(item.candidate, item.baseline)?;
+        quality.value(item.candidate, item.baseline)?;
     }
     order.sort_by(|a, b| b.total_cmp(a));
     let always_ask = Certificate {
@@ -90,11 +91,11 @@ fn evidence(
     claim: CascadeClaim,
 ) -> Result<LogE, Invalid> {
     let quality = PairClaim::Retains(claim.retained);
-    let mut process = Betting::for_pairs(quality)?;
+    let mut process = Betting::default();
     for item in items {
         let kept = item.confidence >= threshold;
         let served = if kept { item.candidate } else { item.baseline };
-        process.observe(quality.value(served, item.baseline)?)?;
+        process.observe(quality.stake(served, item.baseline)?)?;
     }
     Ok(process.log_e())
 }

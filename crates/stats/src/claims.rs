@@ -1,7 +1,8 @@
 //! What a gate may claim about a mean, and the number each observation contributes to it.
 //!
 //! A claim turns an observation into y with two properties: y never falls below `-floor`, and unless
-//! the claim holds E[y] <= 0. [`Betting`](crate::Betting) then grows only on claims that are true.
+//! the claim holds E[y] <= 0. Divided by its floor it is the stake that [`Betting`](crate::Betting)
+//! takes, which then grows only on claims that are true.
 //!
 //! * Paired (shadow) claims compare two scores of the same request, both in [0, 1].
 //!   `y = candidate - r * baseline` is "at least r times as good"; `y = margin - (candidate -
@@ -21,6 +22,10 @@ use crate::level::{Arm, Invalid, Share, check};
 
 /// Beyond this a retained share is a typing error, and the bets would be needlessly small.
 const RETAINED_MAX: f64 = 10.0;
+
+/// Harm is staked as if the candidate's rate were at most so many times the baseline's. With fewer, a
+/// candidate that fails at once takes longer to prove; with more, a mild harm at 1 % of traffic does.
+const HARM_RATIO_MAX: f64 = 20.0;
 
 /// A claim about two scores of the same request.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +63,11 @@ impl PairClaim {
             Self::ExcessBelow(margin) => 1.0 - margin,
             Self::ExcessAbove(margin) => 1.0 + margin,
         }
+    }
+
+    /// What one pair stakes. Scores outside [0, 1] are an error.
+    pub fn stake(self, candidate: f64, baseline: f64) -> Result<f64, Invalid> {
+        Ok(self.value(candidate, baseline)? / self.floor())
     }
 
     /// What one pair contributes. Scores outside [0, 1] are an error.
@@ -107,6 +117,17 @@ impl CanaryClaim {
             Direction::Above => 1.0 / (1.0 - share.fraction()) + self.margin,
             Direction::Below => 1.0 / share.fraction() - self.margin,
         }
+    }
+
+    /// What one unit stakes. For harm under a small share it is less than the value over the floor: the
+    /// candidate's events then come seldom, each worth 1/w, and the bet that grows fastest is about
+    /// w times (ratio of the rates - 1).
+    pub fn stake(self, arm: Arm, share: Share, x: f64) -> Result<f64, Invalid> {
+        let most = match self.direction {
+            Direction::Above => (HARM_RATIO_MAX * share.fraction()).min(1.0),
+            Direction::Below => 1.0,
+        };
+        Ok(most * self.value(arm, share, x)? / self.floor(share))
     }
 
     /// What one unit contributes: the arm that was drawn for it, the share then in force, and the

@@ -6,7 +6,7 @@
 //!
 //! | | tests | state |
 //! |---|---|---|
-//! | [`Betting`], [`CanaryBetting`], [`FractionClaim`] (E1) | a bounded mean: paired quality, canary error margin under any ramp, SLO fraction | 20 sums; counts |
+//! | [`Betting`], [`FractionClaim`] (E1) | a bounded mean: paired quality, canary error margin under any ramp, SLO fraction | 20 sums; counts |
 //! | [`RateRatio`] (E2) | the ratio of two event rates | 8 sums |
 //! | [`SampleRatio`] (E3) | the split of units itself | counts |
 //! | [`Quantile`] (E4) | a quantile, by ranks | the caller's histogram |
@@ -51,7 +51,7 @@ mod tally;
 mod test_support;
 
 pub use asymptotic::{Asymptotic, Moments, OBSERVATIONS_MIN};
-pub use betting::{Betting, CanaryBetting};
+pub use betting::Betting;
 pub use certify::{CalibrationItem, CascadeClaim, Certificate, certify};
 pub use claims::{CanaryClaim, Direction, PairClaim};
 pub use clusters::{BUCKETS, ClusterRate, ClusterSums};

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::betting::{Betting, CanaryBetting};
+use crate::betting::Betting;
 use crate::claims::{CanaryClaim, Direction, PairClaim};
 use crate::level::{Alpha, Arm, Count, Interval, Invalid, LogE, Share, check};
 use crate::ratio::{RateRatio, RatioClaim};
@@ -111,10 +111,10 @@ impl PairTally {
 
     /// Without the check of the claim's number, which an interval searches far beyond what is claimed.
     fn evidence(&self, claim: PairClaim) -> Result<LogE, Invalid> {
-        let mut process = Betting::new(claim.floor())?;
+        let mut process = Betting::default();
         for (pair, times) in &self.cells {
             let (candidate, baseline) = (pair.candidate.fraction(), pair.baseline.fraction());
-            process.observe_many(claim.value(candidate, baseline)?, *times)?;
+            process.observe_many(claim.stake(candidate, baseline)?, *times)?;
         }
         Ok(process.log_e())
     }
@@ -207,10 +207,13 @@ impl CanaryTally {
 
     /// The evidence for a claim about the difference of the two event rates.
     pub fn excess_log_e(&self, claim: CanaryClaim) -> Result<LogE, Invalid> {
-        let mut process = CanaryBetting::new(claim)?;
+        let claim = claim.checked()?;
+        let mut process = Betting::default();
         for (share, counts) in &self.by_share {
             for arm in [Arm::Candidate, Arm::Baseline] {
-                process.observe_count(arm, *share, counts.of(arm))?;
+                let count = counts.of(arm);
+                process.observe_many(claim.stake(arm, *share, 1.0)?, count.hits)?;
+                process.observe_many(claim.stake(arm, *share, 0.0)?, count.misses())?;
             }
         }
         Ok(process.log_e())

@@ -1,15 +1,18 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::test_support::near;
+use crate::claims::{CanaryClaim, Direction, PairClaim};
+use crate::draws::Draws;
+use crate::level::{Alpha, Arm, Share};
+use crate::test_support::{near, share};
 
 /// Cells: both right, candidate only, baseline only, neither.
 fn quality(retained: f64, cells: [u64; 4]) -> Betting {
     let claim = PairClaim::Retains(retained);
-    let mut process = Betting::for_pairs(claim).unwrap();
+    let mut process = Betting::default();
     let scores = [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)];
     for ((candidate, baseline), times) in scores.into_iter().zip(cells) {
-        process.observe_many(claim.value(candidate, baseline).unwrap(), times).unwrap();
+        process.observe_many(claim.stake(candidate, baseline).unwrap(), times).unwrap();
     }
     process
 }
@@ -23,25 +26,111 @@ fn pairs_prove_as_the_reference_says() {
 
 #[test]
 fn what_is_refused_changes_nothing() {
-    let mut process = Betting::new(0.5).unwrap();
+    let mut process = Betting::default();
+    process.observe(0.5).unwrap();
     let before = process.clone();
-    assert!(process.observe(-0.51).is_err());
+    assert!(process.observe(-1.01).is_err());
     assert!(process.observe(f64::NAN).is_err());
     assert!(process.observe(f64::INFINITY).is_err());
     assert_eq!(process, before);
-    assert!(process.merge(&Betting::new(0.6).unwrap()).is_err());
-    assert!(Betting::new(0.0).is_err());
 }
 
 #[test]
 fn a_stored_state_that_makes_no_sense_is_refused() {
-    let text = serde_json::to_string(&Betting::new(0.5).unwrap()).unwrap();
+    let text = serde_json::to_string(&Betting::default()).unwrap();
     assert!(serde_json::from_str::<Betting>(&text).is_ok());
-    for (from, to) in [("0.5", "0"), ("0.5", "x"), ("\"0\",", ""), ("[\"0\"", "[\"inf\"")] {
+    for (from, to) in [("[\"0\"", "[\"x\""), ("\"0\",", ""), ("[\"0\"", "[\"inf\"")] {
         let broken = text.replacen(from, to, 1);
         assert_ne!(broken, text);
         assert!(serde_json::from_str::<Betting>(&broken).is_err(), "{broken}");
     }
+}
+
+/// Under any share the expected factor of any bet is 1 on the boundary.
+#[test]
+fn no_bet_gains_on_the_boundary() {
+    for direction in [Direction::Above, Direction::Below] {
+        for bp in [1, 100, 500, 5_000, 9_900, 9_999] {
+            for (margin, base) in [(0.005, 0.01), (-0.02, 0.3), (0.3, 0.2)] {
+                let (share, claim) = (share(bp), CanaryClaim { direction, margin });
+                let w = share.fraction();
+                let factor = |arm, x| {
+                    let stake = claim.stake(arm, share, x).unwrap();
+                    Betting::log_factors(stake).unwrap().map(f64::exp)
+                };
+                let cells = [
+                    (factor(Arm::Candidate, 1.0), w * (base + margin)),
+                    (factor(Arm::Candidate, 0.0), w * (1.0 - base - margin)),
+                    (factor(Arm::Baseline, 1.0), (1.0 - w) * base),
+                    (factor(Arm::Baseline, 0.0), (1.0 - w) * (1.0 - base)),
+                ];
+                for j in 0..BETS {
+                    near(cells.iter().map(|(factors, p)| factors[j] * p).sum(), 1.0, 1e-9);
+                }
+            }
+        }
+    }
+}
+
+/// Runs of a ramp that end in proof, and the median number of units until then. `observe` returns the
+/// evidence after one more unit.
+fn ramp(
+    rates: (f64, f64),
+    start: impl Fn() -> Box<dyn FnMut(Arm, Share, f64) -> LogE>,
+) -> (f64, u64) {
+    let (runs, stretch) = (400, 4_000);
+    let mut draws = Draws::new(5);
+    let mut ends: Vec<u64> = (0..runs)
+        .filter_map(|_| {
+            let mut observe = start();
+            [100u16, 500, 2_500, 7_500]
+                .into_iter()
+                .flat_map(|bp| std::iter::repeat_n(share(bp), stretch))
+                .zip(1..)
+                .find_map(|(share, n)| {
+                    let arm =
+                        if draws.chance(share.fraction()) { Arm::Candidate } else { Arm::Baseline };
+                    let rate = if arm == Arm::Candidate { rates.0 } else { rates.1 };
+                    let log_e = observe(arm, share, f64::from(u8::from(draws.chance(rate))));
+                    log_e.proves_at(Alpha::FIVE_PERCENT).then_some(n)
+                })
+        })
+        .collect();
+    ends.sort_unstable();
+    let proved = ends.len() as f64 / f64::from(runs);
+    (proved, ends.get(ends.len() / 2).copied().unwrap_or(u64::MAX))
+}
+
+#[test]
+fn a_ramp_is_not_limited_by_its_smallest_share() {
+    let following = |claim: CanaryClaim| {
+        move || -> Box<dyn FnMut(Arm, Share, f64) -> LogE> {
+            let mut process = Betting::default();
+            Box::new(move |arm, share, x| {
+                process.observe(claim.stake(arm, share, x).unwrap()).unwrap();
+                process.log_e()
+            })
+        }
+    };
+    let fixed = |claim: CanaryClaim, extreme: u16| {
+        move || -> Box<dyn FnMut(Arm, Share, f64) -> LogE> {
+            let (mut process, floor) = (Betting::default(), claim.floor(share(extreme)));
+            Box::new(move |arm, share, x| {
+                process.observe(claim.value(arm, share, x).unwrap() / floor).unwrap();
+                process.log_e()
+            })
+        }
+    };
+    let pass = CanaryClaim { direction: Direction::Below, margin: 0.005 };
+    let (now, then) =
+        (ramp((0.003, 0.003), following(pass)), ramp((0.003, 0.003), fixed(pass, 100)));
+    println!("not 0.5 pp more at 0.3 %: following {now:?}, fixed {then:?}");
+    assert!(now.0 > 0.75 && then.0 < 0.05, "{now:?} {then:?}");
+    let harm = CanaryClaim { direction: Direction::Above, margin: 0.005 };
+    let (now, then) =
+        (ramp((0.03, 0.008), following(harm)), ramp((0.03, 0.008), fixed(harm, 7_500)));
+    println!("more than 0.5 pp at 3 % to 0.8 %: following {now:?}, fixed {then:?}");
+    assert!(now.0 > 0.75 && now.1 < then.1, "{now:?} {then:?}");
 }
 
 fn values() -> impl Strategy<Value = Vec<f64>> {
@@ -49,7 +138,7 @@ fn values() -> impl Strategy<Value = Vec<f64>> {
 }
 
 fn fed(ys: &[f64]) -> Betting {
-    let mut process = Betting::new(0.97).unwrap();
+    let mut process = Betting::default();
     for y in ys {
         process.observe(*y).unwrap();
     }
@@ -61,7 +150,7 @@ proptest! {
     fn merging_halves_is_taking_all(ys in values(), cut in 0usize..80) {
         let (left, right) = ys.split_at(cut.min(ys.len()));
         let mut merged = fed(left);
-        merged.merge(&fed(right)).unwrap();
+        merged.merge(&fed(right));
         prop_assert_eq!(merged.observations(), ys.len() as u64);
         prop_assert!((merged.log_e().get() - fed(&ys).log_e().get()).abs() < 1e-9);
     }

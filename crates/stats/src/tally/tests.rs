@@ -28,10 +28,12 @@ fn a_tally_has_the_evidence_of_its_process() {
     let claim = PairClaim::Retains(0.97);
     near(pairs([870, 50, 50, 30]).log_e(claim).unwrap().get(), 2.437_712, 1e-6);
     let claim = CanaryClaim { direction: Direction::Above, margin: 0.005 };
-    let mut process = CanaryBetting::new(claim).unwrap();
+    let mut process = Betting::default();
     for (share, counts) in canary().strata() {
         for arm in [Arm::Candidate, Arm::Baseline] {
-            process.observe_count(arm, share, counts.of(arm)).unwrap();
+            let seen = counts.of(arm);
+            process.observe_many(claim.stake(arm, share, 1.0).unwrap(), seen.hits).unwrap();
+            process.observe_many(claim.stake(arm, share, 0.0).unwrap(), seen.misses()).unwrap();
         }
     }
     near(canary().excess_log_e(claim).unwrap().get(), process.log_e().get(), 1e-9);

@@ -14,10 +14,10 @@ pub(crate) fn pairs(
     cells: Cells,
     horizon: u64,
 ) -> Option<u64> {
-    let mut process = Betting::for_pairs(claim).unwrap();
+    let mut process = Betting::default();
     (1..=horizon).find(|n| {
         let (candidate, baseline) = cells.draw(draws);
-        process.observe(claim.value(candidate, baseline).unwrap()).unwrap();
+        process.observe(claim.stake(candidate, baseline).unwrap()).unwrap();
         (*n < 200 || n % 10 == 0) && process.log_e().proves_at(ALPHA)
     })
 }

@@ -1,6 +1,6 @@
 //! Runs, looks, rates.
 
-use cutover_stats::{Alpha, Arm, CanaryBetting, CanaryClaim, Count, Draws, Share};
+use cutover_stats::{Alpha, Arm, Betting, CanaryClaim, Draws, Share};
 
 pub(crate) const ALPHA: Alpha = Alpha::FIVE_PERCENT;
 
@@ -131,10 +131,12 @@ pub(crate) fn walk_canary(
     ramp: &[Stretch],
     window: u64,
 ) -> Option<u64> {
-    let mut process = CanaryBetting::new(claim).unwrap();
+    let mut process = Betting::default();
     walk_ramp(draws, ramp, window, |seen| {
         for (arm, share, units, events) in *seen {
-            process.observe_count(arm, share, Count::new(events, units).unwrap()).unwrap();
+            for (x, times) in [(1.0, events), (0.0, units - events)] {
+                process.observe_many(claim.stake(arm, share, x).unwrap(), times).unwrap();
+            }
         }
         process.log_e().proves_at(ALPHA)
     })
