@@ -92,7 +92,13 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
             break;
         }
     }
-    Err(last.unwrap_or_else(|| Failure::client(unknown_model(&exchange.head.model))))
+    Err(last.unwrap_or_else(|| {
+        Failure::client(if exchange.chosen.local_only {
+            Fault::new(Code::NoLocalUpstream, "no local upstream may serve this request")
+        } else {
+            unknown_model(&exchange.head.model)
+        })
+    }))
 }
 
 /// No use case matches and there is no default upstream.
@@ -163,6 +169,7 @@ async fn attempt(
     };
     let sent_at = asking.sent_at;
     exchange.trail.asking_since = Some(sent_at);
+    exchange.trail.leaked |= exchange.chosen.local_only && !lane.upstream.local;
     let result = if exchange.head.stream {
         asking.open(exchange).await.map(|opened| Started::Stream(Box::new(opened)))
     } else {
@@ -321,7 +328,7 @@ fn too_large() -> Failure {
 }
 
 /// A 200 whose body is events or lines.
-fn is_stream(response: &Response<Body>) -> bool {
+pub(crate) fn is_stream(response: &Response<Body>) -> bool {
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let content_type = content_type.map_or(&b""[..], header::HeaderValue::as_bytes);
     let is = |kind: &[u8]| {
@@ -330,7 +337,7 @@ fn is_stream(response: &Response<Body>) -> bool {
     response.status().is_success() && (is(b"text/event-stream") || is(b"application/x-ndjson"))
 }
 
-async fn collect(
+pub(crate) async fn collect(
     mut body: Body,
     upstream: &UpstreamLane,
     ends_at: Instant,

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cutover_config::{
-    Checked, HeaderValue as ConfiguredValue, SecretRef, SystemPrompt, UpstreamKey,
+    Checked, HeaderValue as ConfiguredValue, Reach, SecretRef, SystemPrompt, UpstreamKey,
 };
-use cutover_route::{Draft, Matcher, Snapshot, UnitSource, UseCase, Variant, VariantIx};
+use cutover_route::{Draft, Matcher, Snapshot, Traffic, UnitSource, UseCase, Variant, VariantIx};
 use cutover_store::KeyRing;
-use cutover_telemetry::{ArmLabels, ArmMetrics, InstanceMetrics, NONE, Registry};
+use cutover_telemetry::{ArmLabels, ArmMetrics, InstanceMetrics, NONE, Registry, families};
 use cutover_units::{Arm, InstanceId, Millis, UseCaseName, VariantName, WeightBp};
 use cutover_upstream::{
     InProcess, Instance, InstanceAddress, InstanceLive, InstanceSettings, RequestHeaders,
@@ -24,11 +24,13 @@ use cutover_wire::providers::Auth;
 use cutover_wire::{Capabilities, OllamaSettings, Target, Think, Unsupported, VariantSettings};
 use http::{HeaderName, HeaderValue, header};
 
+use crate::feeds::Feed;
 use crate::live::{
     Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane,
 };
 use crate::pacing::Pace;
 use crate::prices::Pricing;
+use crate::shadow::{self, Copies};
 
 /// The name shown for the variant of requests that no use case matches.
 const DEFAULT_VARIANT: &str = "default";
@@ -43,6 +45,10 @@ pub trait Surroundings {
     fn embedded(&self, settings: &cutover_config::Embedded) -> Result<Arc<dyn InProcess>, String>;
     /// The weight in force for a use case.
     fn weight(&self, use_case: &UseCaseName, initial: WeightBp) -> WeightBp;
+    /// The weight and the share of copies in force for a use case.
+    fn traffic(&self, use_case: &UseCaseName, initial: WeightBp) -> Traffic {
+        Traffic { weight: self.weight(use_case, initial), shadow: WeightBp::NONE }
+    }
 }
 
 /// What a picture is built from.
@@ -191,6 +197,8 @@ fn upstream_lane(
     Ok(UpstreamLane {
         name: upstream.name.clone(),
         header: header_value(name)?,
+        local: upstream.local,
+        own: upstream.local || upstream.instances.iter().all(|url| url.reach() != Reach::Public),
         instances: instances(materials, upstream, carried)?,
         headers: RequestHeaders::new(rules, own),
         pass_bearer: upstream.key == UpstreamKey::Client,
@@ -389,19 +397,23 @@ fn ollama(configured: &cutover_config::OllamaSettings) -> OllamaSettings {
 
 fn snapshot(materials: &Materials<'_>) -> Result<Snapshot, BuildError> {
     let checked = materials.checked;
-    let upstream_name = |at: usize| checked.upstreams[at].name.clone();
+    let variant = |name: VariantName, upstream: &cutover_config::Upstream| Variant {
+        name,
+        upstream: upstream.name.clone(),
+        local: upstream.local,
+    };
     let mut variants: Vec<_> = checked
         .variants
         .iter()
-        .map(|v| Variant { name: v.name.clone(), upstream: upstream_name(v.upstream) })
+        .map(|v| variant(v.name.clone(), &checked.upstreams[v.upstream]))
         .collect();
     let name = VariantName::new(DEFAULT_VARIANT).map_err(|e| wrong("variants", e.to_string()))?;
-    variants.push(Variant { name, upstream: checked.default_upstream().name.clone() });
+    variants.push(variant(name, checked.default_upstream()));
     let default = Some(variant_ix(checked.variants.len())?);
     let mut use_cases = Vec::with_capacity(checked.use_cases.len());
     for use_case in &checked.use_cases {
-        let weight = materials.surroundings.weight(&use_case.name, use_case.weight);
-        use_cases.push(route_use_case(use_case, weight)?);
+        let traffic = materials.surroundings.traffic(&use_case.name, use_case.weight);
+        use_cases.push(route_use_case(use_case, traffic)?);
     }
     Ok(Snapshot::build(Draft { variants, use_cases, default }))
 }
@@ -412,7 +424,7 @@ fn variant_ix(at: usize) -> Result<VariantIx, BuildError> {
 
 fn route_use_case(
     use_case: &cutover_config::UseCase,
-    weight: WeightBp,
+    Traffic { weight, shadow }: Traffic,
 ) -> Result<UseCase, BuildError> {
     use cutover_config::Unit;
     let matches = &use_case.matches;
@@ -435,6 +447,8 @@ fn route_use_case(
         baseline: variant_ix(use_case.baseline)?,
         candidate: use_case.candidate.map(variant_ix).transpose()?,
         weight,
+        shadow,
+        local_only: false,
         pilot: use_case.pilot.clone(),
         excluded: use_case.excluded.clone(),
         failover: use_case.failover,
@@ -446,6 +460,7 @@ fn use_case_lanes(
     materials: &Materials<'_>,
     snapshot: &Snapshot,
 ) -> Result<Vec<UseCaseLane>, BuildError> {
+    let before = |name: &UseCaseName| materials.previous?.use_case_by_name(name);
     let metrics = |use_case: &UseCase, arm, at: VariantIx| {
         let variant = snapshot.variants().get(usize::from(at.0));
         let labels = ArmLabels {
@@ -459,8 +474,18 @@ fn use_case_lanes(
     let pairs = snapshot.use_cases().iter().zip(&materials.checked.use_cases);
     pairs
         .map(|(use_case, configured)| {
+            let name = &use_case.name;
+            let carried = before(name);
+            let feed = || {
+                let lost = families::EXPOSURES_LOST;
+                Arc::new(Feed::new(materials.registry.counter(lost, [name.as_str()])))
+            };
+            let copies = || Arc::new(Copies::new(materials.registry, name));
             Ok(UseCaseLane {
-                header: header_value(use_case.name.as_str())?,
+                header: header_value(name.as_str())?,
+                feed: carried.map_or_else(feed, |lane| Arc::clone(&lane.feed)),
+                copies: carried.map_or_else(copies, |lane| Arc::clone(&lane.copies)),
+                shadow: shadow::Settings::default(),
                 pace: configured
                     .smoothing
                     .map(|s| Pace { interval: s.interval, delay_max: s.delay_max }),

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_ledger::Tokens;
+use cutover_rollout::{Exposure, Served};
 use cutover_route::{Assignment, Leg, Legs, UseCaseIx};
 use cutover_store::Record;
 use cutover_telemetry::{Finished, InFlight, NONE, Outcome, events};
-use cutover_units::{Arm, Code, Micros, Millis, Side};
+use cutover_units::{Arm, Code, Micros, Millis, NanoUsd, Side, UseCaseName};
 use cutover_wire::{Endpoint, Finish, Head, Loss, LossAction, Mint, Usage};
 use http::HeaderMap;
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use crate::gateway::Shared;
 use crate::ids::RequestId;
 use crate::live::{InstanceLane, Lane, Live};
+use crate::shadow::{Dropped, Sample, Seen};
 
 /// What was decided about a request, owned.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Chosen {
     pub(crate) assignment: Assignment,
     pub(crate) bucket: Option<u16>,
     pub(crate) unit_hash: u64,
+    /// Whether local upstreams alone may see it.
+    pub(crate) local_only: bool,
     pub(crate) legs: Legs,
 }
 
@@ -61,6 +65,8 @@ pub(crate) struct Trail {
     pub(crate) finish: Option<Finish>,
     /// Content events sent.
     pub(crate) chunks: u64,
+    /// Whether an upstream saw it that may not: never, unless the router is wrong.
+    pub(crate) leaked: bool,
     /// The error the client saw.
     pub(crate) code: Option<Code>,
     /// Whether content had been sent when the stream broke off.
@@ -82,6 +88,8 @@ pub(crate) struct Exchange {
     pub(crate) body: Bytes,
     pub(crate) headers: HeaderMap,
     pub(crate) chosen: Chosen,
+    /// What is kept of it for a copy, if there shall be one.
+    pub(crate) sample: Option<Box<Sample>>,
     pub(crate) key_name: Option<Arc<str>>,
     pub(crate) started: Instant,
     pub(crate) started_at: Millis,
@@ -101,6 +109,13 @@ impl Exchange {
             id: self.id.with_prefix(self.endpoint.id_prefix()),
             model: Arc::clone(&self.head.model),
             created: self.started_at.0 / 1_000,
+        }
+    }
+
+    /// A piece of the answer passes.
+    pub(crate) fn keep(&mut self, piece: &Bytes) {
+        if let Some(sample) = &mut self.sample {
+            sample.keep(piece);
         }
     }
 
@@ -194,9 +209,71 @@ impl Exchange {
         let overhead = Micros(total.0.saturating_sub(self.trail.waited_us));
         self.shared.overhead(self.endpoint).observe(overhead);
         self.emit(outcome, total);
+        self.tell(outcome, total, cost.map(|c| c.amount));
         if let Some(records) = &self.shared.records {
             let record = self.record(outcome, (total, overhead), cost);
             records.try_push(record);
+        }
+    }
+
+    /// Tells the controller, and hands a sampled request over to be copied.
+    fn tell(&mut self, outcome: Outcome, total: Micros, cost: Option<NanoUsd>) {
+        let Some(at) = self.chosen.use_case else { return };
+        let sample = self.sample.take();
+        let live = Arc::clone(&self.live);
+        let (Some(use_case), Some(lane)) = (live.snapshot.use_case(at), live.use_case(at)) else {
+            return;
+        };
+        if sample.is_none() && !lane.feed.is_watched() {
+            return;
+        }
+        let client_ended = matches!(outcome, Outcome::ClientError | Outcome::ClientGone);
+        let completion = self.trail.usage.map(|usage| usage.completion_tokens);
+        let served = Served {
+            failed: outcome != Outcome::Ok && !client_ended,
+            invalid: None,
+            total_ms: millis(total),
+            first_token_ms: self.trail.first_token.map(millis),
+            completion_tokens: completion.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
+            cost,
+        };
+        lane.feed.push(Exposure {
+            at: self.started_at,
+            unit: self.chosen.unit_hash,
+            bucket: self.chosen.bucket.unwrap_or(0),
+            arm: self.chosen.arm,
+            share: use_case.weight,
+            random: self.chosen.assignment.is_random(),
+            client_ended,
+            fell_back: self.failed_over(),
+            leaked: self.trail.leaked,
+            served,
+        });
+        let Some(sample) = sample else { return };
+        match outcome {
+            Outcome::ClientGone => sample.copies().dropped(Dropped::ClientGone),
+            Outcome::ClientError => sample.copies().dropped(Dropped::ClientError),
+            _ => {
+                let seen = self.seen(served, use_case.name.clone());
+                sample.ended(seen, &self.shared);
+            }
+        }
+    }
+
+    fn seen(&mut self, served: Served, use_case: UseCaseName) -> Seen {
+        Seen {
+            live: Arc::clone(&self.live),
+            use_case,
+            local_only: self.chosen.local_only,
+            seed: self.id.seed(),
+            request_id: self.id_text.clone(),
+            unit: self.chosen.unit_hash,
+            at: self.started_at,
+            endpoint: self.endpoint,
+            stream: self.head.stream,
+            finish: self.trail.finish,
+            fault: self.trail.code.map(Code::name),
+            served,
         }
     }
 
@@ -262,6 +339,7 @@ impl Exchange {
             endpoint: self.endpoint.as_str(),
             stream: self.head.stream,
             assignment: self.chosen.assignment.as_str(),
+            share: None,
             bucket: self.chosen.bucket,
             unit_hash: self.chosen.unit_hash,
             outcome: outcome.as_str(),
@@ -290,6 +368,11 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// What observations are told in.
+fn millis(us: Micros) -> u32 {
+    u32::try_from(us.0 / 1_000).unwrap_or(u32::MAX)
 }
 
 /// A duration in whole microseconds.

@@ -26,7 +26,7 @@ use crate::rescue::Failure;
 /// How long the end of a body is awaited after its last event. Servers write the two apart, often
 /// within the same millisecond; whoever does not wait for it loses the connection, and the next
 /// request pays for a new one and its TLS handshake.
-const END_WITHIN: Duration = Duration::from_millis(500);
+pub(crate) const END_WITHIN: Duration = Duration::from_millis(500);
 
 /// A stream that flows from an upstream.
 pub(crate) struct Flow {

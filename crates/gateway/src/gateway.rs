@@ -5,9 +5,9 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
-use cutover_route::{Ask, Caller, Legs, Priority, UseCase};
+use cutover_route::{Ask, Caller, Legs, Priority, Traffic, UseCase};
 use cutover_store::{Key, RecordSink};
 use cutover_telemetry::{
     Finished, Gauge, Histogram, InFlight, NONE, Outcome, Registry, events, families,
@@ -24,11 +24,13 @@ use crate::answer::{self, X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID};
 use crate::attempt::{self, Opened, Started};
 use crate::body::{Out, json};
 use crate::exchange::{Chosen, Exchange, Trail, micros};
+use crate::feeds::Feed;
 use crate::ids::{Ids, RequestId};
 use crate::ingress::{self, Route};
 use crate::listener::{self, Doors};
 use crate::live::Live;
 use crate::rescue::{self, Failure};
+use crate::shadow::{self, Copies, Ending};
 use crate::stream::Relay;
 use crate::{caller, models};
 
@@ -62,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     overhead: [Histogram; Endpoint::ALL.len()],
     connections: Gauge,
+    /// How copies learn of the process's end.
+    pub(crate) ending: Ending,
 }
 
 impl std::fmt::Debug for Shared {
@@ -73,6 +77,11 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     pub(crate) fn now(&self) -> Millis {
         (self.clock)()
+    }
+
+    /// The picture that the next request reads.
+    pub(crate) fn live(&self) -> Guard<Arc<Live>> {
+        self.live.load()
     }
 
     pub(crate) fn overhead(&self, endpoint: Endpoint) -> &Histogram {
@@ -98,6 +107,7 @@ impl Gateway {
             overhead: Endpoint::ALL.map(overhead),
             connections: registry.gauge(families::OPEN_CONNECTIONS, ["client"]),
             tasks: TaskTracker::new(),
+            ending: Ending::default(),
             registry,
         };
         Self(Arc::new(shared))
@@ -115,7 +125,25 @@ impl Gateway {
 
     /// Swaps the weights and nothing else.
     pub fn set_weights(&self, weight_of: &dyn Fn(&UseCase) -> WeightBp) {
-        self.0.live.rcu(|live| Arc::new(live.with_weights(weight_of)));
+        self.set_traffic(&|use_case| Traffic {
+            weight: weight_of(use_case),
+            shadow: use_case.shadow,
+        });
+    }
+
+    /// Where a use case's requests are told of. It stays the same across reloads.
+    pub fn feed(&self, use_case: &UseCaseName) -> Option<Arc<Feed>> {
+        Some(Arc::clone(&self.0.live().use_case_by_name(use_case)?.feed))
+    }
+
+    /// The copies of a use case's requests. They stay the same across reloads.
+    pub fn copies(&self, use_case: &UseCaseName) -> Option<Arc<Copies>> {
+        Some(Arc::clone(&self.0.live().use_case_by_name(use_case)?.copies))
+    }
+
+    /// Swaps weights and shares of copies, and nothing else.
+    pub fn set_traffic(&self, traffic_of: &dyn Fn(&UseCase) -> Traffic) {
+        self.0.live.rcu(|live| Arc::new(live.with_traffic(traffic_of)));
     }
 
     /// Accepts until `shutdown` resolves, then lets requests in flight end.
@@ -132,6 +160,16 @@ impl Gateway {
     pub(crate) async fn background_ended(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
+    }
+
+    /// Copies that have not begun are dropped from here on.
+    pub(crate) fn drain_copies(&self) {
+        self.0.ending.drain();
+    }
+
+    /// Copies under way are dropped, too, at once.
+    pub(crate) fn cut_copies(&self) {
+        self.0.ending.cut();
     }
 
     pub(crate) fn connection_opened(&self) -> InFlight {
@@ -210,7 +248,7 @@ impl Gateway {
         let Asked { headers, head, body, read_us, caller } = asked;
         let id_text = visit.id.with_prefix("req_");
         let live = Arc::clone(&visit.live);
-        let chosen = {
+        let (chosen, shadow) = {
             // Not `to_str`, which takes ASCII only: a unit's name may be anybody's.
             let header = |name: &str| {
                 headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
@@ -236,18 +274,24 @@ impl Gateway {
                 request_id: &id_text,
             };
             let decision = live.snapshot.decide(&ask);
-            Chosen {
+            let shadow = decision.use_case.zip(decision.shadow);
+            let chosen = Chosen {
                 use_case: decision.use_case,
                 arm: decision.arm,
                 assignment: decision.assignment,
                 bucket: decision.bucket,
                 unit_hash: cutover_route::sticky::unit_hash(&self.0.unit_key, &decision.unit),
+                local_only: decision.local_only,
                 legs: match decision.use_case {
                     None if !live.default_takes(&head.model) => Legs::new(),
                     _ => decision.legs,
                 },
-            }
+            };
+            (chosen, shadow)
         };
+        let sample = shadow.and_then(|(at, candidate)| {
+            shadow::sample(&live, live.use_case(at)?, candidate, &body).map(Box::new)
+        });
         let in_flight = live.metrics(chosen.use_case, chosen.arm).in_flight.enter();
         Box::new(Exchange {
             shared: Arc::clone(&self.0),
@@ -259,6 +303,7 @@ impl Gateway {
             body,
             headers,
             chosen,
+            sample,
             key_name: caller.map(|c| Arc::clone(&c.name)),
             started: visit.started,
             started_at: visit.started_at,
@@ -407,6 +452,7 @@ fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Resp
         Ok(Started::Whole { body, headers }) => {
             exchange.trail.status = 200;
             exchange.trail.answered = true;
+            exchange.keep(&body);
             let mut response = json(body);
             response.headers_mut().extend(headers);
             answer::sign(response.headers_mut(), &exchange);

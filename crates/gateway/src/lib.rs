@@ -9,7 +9,8 @@
 //! - `attempt` asks upstreams until one answers; once content has reached the client nothing is
 //!   asked again.
 //! - `rescue` is the only module that makes error responses.
-//! - An `Exchange` counts and records its request when it is dropped, whatever ended it.
+//! - An `Exchange` counts and records its request when it is dropped, whatever ended it; it also tells
+//!   the use case's [`Feed`], and hands a sampled request to [`shadow`].
 //!
 //! Invariants: no lock is held across an await; nothing here waits for the store or the disk; prompt
 //! and completion text is in no log line, no metric and no record.
@@ -20,6 +21,7 @@ mod body;
 pub mod build;
 mod caller;
 mod exchange;
+mod feeds;
 mod flow;
 mod gateway;
 mod ids;
@@ -30,9 +32,11 @@ mod models;
 mod pacing;
 mod prices;
 mod rescue;
+pub mod shadow;
 mod socket;
 mod stream;
 
+pub use feeds::{FEED_MAX, Feed};
 pub use gateway::{Clock, Gateway, Parts};
 pub use listener::Doors;
 pub use live::{

@@ -103,6 +103,7 @@ pub(crate) async fn serve(
     }
     drop(listener);
     let _ = stage.send(Stage::Drain);
+    gateway.drain_copies();
     tasks.close();
     let ended = async {
         tasks.wait().await;
@@ -111,6 +112,7 @@ pub(crate) async fn serve(
     if timeout(doors.drain_timeout, ended).await.is_err() {
         tracing::warn!(connections = tasks.len(), "drain timeout: connections are cut");
         let _ = stage.send(Stage::Cut);
+        gateway.cut_copies();
         // At once: so that the requests on them are recorded.
         tasks.wait().await;
     }

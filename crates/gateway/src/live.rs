@@ -9,16 +9,18 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cutover_route::balance::Load;
-use cutover_route::{Snapshot, UseCase, UseCaseIx, VariantIx};
+use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmMetrics, InstanceMetrics};
-use cutover_units::{Arm, InstanceId, Millis, UpstreamName, WeightBp};
+use cutover_units::{Arm, InstanceId, Millis, UpstreamName, UseCaseName};
 use cutover_upstream::{Instance, RequestHeaders};
 use cutover_wire::Target;
 use http::{HeaderMap, HeaderValue, header};
 
+use crate::feeds::Feed;
 use crate::pacing::Pace;
 use crate::prices::Pricing;
+use crate::shadow::{self, Copies};
 
 /// What requests read. Cloning shares all but the snapshot.
 #[derive(Debug, Clone)]
@@ -74,6 +76,11 @@ pub struct UpstreamLane {
     pub name: UpstreamName,
     /// Its name, as a header.
     pub header: HeaderValue,
+    /// Whether it may see data that must stay local.
+    pub local: bool,
+    /// Whether it is one's own, so that what nobody has a price for costs nothing there: local,
+    /// embedded, or at private addresses only.
+    pub own: bool,
     /// Its addresses.
     pub instances: Vec<InstanceLane>,
     /// Prebuilt headers (our key among them), and which of the client's may join them.
@@ -165,6 +172,12 @@ impl InstanceLane {
 pub struct UseCaseLane {
     /// Its name, as a header.
     pub header: HeaderValue,
+    /// Where its requests are told of; carried over by name.
+    pub feed: Arc<Feed>,
+    /// Copies of its requests for the candidate; carried over by name.
+    pub copies: Arc<Copies>,
+    /// Their limits.
+    pub shadow: shadow::Settings,
     /// Even pace of its streams, if wanted.
     pub pace: Option<Pace>,
     /// Handles of the baseline arm.
@@ -205,9 +218,9 @@ impl UpstreamLane {
 }
 
 impl Live {
-    /// The same with other weights.
-    pub(crate) fn with_weights(&self, weight_of: &dyn Fn(&UseCase) -> WeightBp) -> Self {
-        Self { snapshot: self.snapshot.with_weights(weight_of), ..self.clone() }
+    /// The same with other shares.
+    pub(crate) fn with_traffic(&self, traffic_of: &dyn Fn(&UseCase) -> Traffic) -> Self {
+        Self { snapshot: self.snapshot.with_traffic(traffic_of), ..self.clone() }
     }
 
     /// A variant's lane. The snapshot's indices always lie inside `lanes`.
@@ -218,6 +231,12 @@ impl Live {
     /// A use case's lane.
     pub fn use_case(&self, at: UseCaseIx) -> Option<&UseCaseLane> {
         self.use_cases.get(usize::from(at.0))
+    }
+
+    /// A use case's lane, by its name.
+    pub fn use_case_by_name(&self, name: &UseCaseName) -> Option<&UseCaseLane> {
+        let at = self.snapshot.use_cases().iter().position(|use_case| use_case.name == *name)?;
+        self.use_cases.get(at)
     }
 
     /// Whether a model that no use case names may go to the default upstream.

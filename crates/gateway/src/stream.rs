@@ -164,6 +164,9 @@ impl Relay {
 
     /// What the tap let through goes to the client, paced if the use case wants it.
     fn take_scratch(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            self.scratch.iter().for_each(|piece| exchange.keep(piece));
+        }
         match &mut self.pacer {
             None => self.ready.extend(self.scratch.drain(..)),
             Some(pacer) => {

@@ -120,15 +120,20 @@ pub struct Decision<'a> {
     pub unit: Cow<'a, str>,
     /// The unit's bucket, where one was computed.
     pub bucket: Option<u16>,
-    /// What to try, in order. Empty: no use case matched and there is no default.
+    /// What to try, in order. Empty: no use case matched and there is no default, or (with
+    /// `local_only`) none of the arm's variants is local.
     pub legs: Legs,
+    /// Whether local upstreams alone may see the request.
+    pub local_only: bool,
+    /// The candidate that gets a copy of the request once the baseline has answered it.
+    pub shadow: Option<VariantIx>,
 }
 
 impl Snapshot {
     /// Decides where a request goes.
     pub fn decide<'a>(&self, ask: &Ask<'a>) -> Decision<'a> {
         match self.find_use_case(ask) {
-            Some((at, use_case)) => decide_arm(at, use_case, ask),
+            Some((at, use_case)) => self.decide_arm(at, use_case, ask),
             None => self.decide_default(ask),
         }
     }
@@ -156,30 +161,50 @@ impl Snapshot {
             unit: Cow::Borrowed(ask.request_id),
             bucket: None,
             legs: legs.into_iter().collect(),
+            local_only: false,
+            shadow: None,
         }
+    }
+
+    fn decide_arm<'a>(&self, at: UseCaseIx, use_case: &UseCase, ask: &Ask<'a>) -> Decision<'a> {
+        let may_see = |at: VariantIx| !use_case.local_only || self.is_local(at);
+        let (unit, sticky) = find_unit(&use_case.unit, ask);
+        let mut decision = Decision {
+            use_case: Some(at),
+            arm: Arm::Baseline,
+            assignment: Assignment::Fixed,
+            unit,
+            bucket: None,
+            legs: Legs::new(),
+            local_only: use_case.local_only,
+            shadow: None,
+        };
+        // A candidate that may not see the request is as good as none.
+        if let Some(candidate) = use_case.candidate.filter(|at| may_see(*at)) {
+            assign(use_case, ask.priority, sticky, &mut decision);
+            if decision.arm == Arm::Candidate {
+                decision.legs.push(Leg { variant: candidate, arm: Arm::Candidate });
+            } else if is_copied(use_case, &decision) {
+                decision.shadow = Some(candidate);
+            }
+        }
+        let wants_baseline = decision.legs.is_empty() || use_case.failover;
+        if wants_baseline && may_see(use_case.baseline) {
+            decision.legs.push(Leg { variant: use_case.baseline, arm: Arm::Baseline });
+        }
+        decision
     }
 }
 
-fn decide_arm<'a>(at: UseCaseIx, use_case: &UseCase, ask: &Ask<'a>) -> Decision<'a> {
-    let (unit, sticky) = find_unit(&use_case.unit, ask);
-    let mut decision = Decision {
-        use_case: Some(at),
-        arm: Arm::Baseline,
-        assignment: Assignment::Fixed,
-        unit,
-        bucket: None,
-        legs: Legs::new(),
-    };
-    if let Some(candidate) = use_case.candidate {
-        assign(use_case, ask.priority, sticky, &mut decision);
-        if decision.arm == Arm::Candidate {
-            decision.legs.push(Leg { variant: candidate, arm: Arm::Candidate });
-        }
-    }
-    if decision.legs.is_empty() || use_case.failover {
-        decision.legs.push(Leg { variant: use_case.baseline, arm: Arm::Baseline });
-    }
-    decision
+/// Whether a request of the baseline's is copied to the candidate, by a hash of its own. An excluded
+/// unit's is not: the candidate shall see nothing of it.
+fn is_copied(use_case: &UseCase, decision: &Decision<'_>) -> bool {
+    use_case.shadow != WeightBp::NONE
+        && decision.assignment != Assignment::Excluded
+        && sticky::candidate_owns(
+            sticky::bucket(Purpose::Shadow, &use_case.salt, &decision.unit),
+            use_case.shadow,
+        )
 }
 
 /// Excluded beats pilot beats hint beats chance; weight zero beats all of them.

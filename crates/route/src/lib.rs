@@ -9,7 +9,8 @@
 //! - a unit's arm depends on nothing but salt, use case, unit and weight;
 //! - growing a weight moves no unit from candidate to baseline (an arm owns a prefix of the buckets);
 //! - weight zero sends no one to the candidate, whatever a header, a pilot list or a hint says;
-//! - a leg never repeats, and the last leg of a use case is its baseline.
+//! - a leg never repeats, and the last leg of a use case is its baseline;
+//! - a request of a local-only use case has no leg and no copy at a variant that is not local.
 
 pub mod balance;
 mod decide;
@@ -19,4 +20,4 @@ pub mod sticky;
 
 pub use decide::{Ask, Assignment, Caller, Decision, Leg, Legs, Priority};
 pub use matching::Matcher;
-pub use snapshot::{Draft, Snapshot, UnitSource, UseCase, UseCaseIx, Variant, VariantIx};
+pub use snapshot::{Draft, Snapshot, Traffic, UnitSource, UseCase, UseCaseIx, Variant, VariantIx};

@@ -20,6 +20,8 @@ pub struct Variant {
     pub name: VariantName,
     /// Where it is served.
     pub upstream: UpstreamName,
+    /// Whether its upstream may see data that must stay local.
+    pub local: bool,
 }
 
 /// Where a request's unit comes from.
@@ -54,6 +56,10 @@ pub struct UseCase {
     pub candidate: Option<VariantIx>,
     /// The candidate's share.
     pub weight: WeightBp,
+    /// Of the units that the baseline serves, the share whose requests are copied to the candidate.
+    pub shadow: WeightBp,
+    /// Whether its requests may be seen by local upstreams only.
+    pub local_only: bool,
     /// Units that always get the candidate while the weight is above zero; sorted.
     pub pilot: Vec<String>,
     /// Units that never get the candidate; sorted.
@@ -62,6 +68,15 @@ pub struct UseCase {
     pub failover: bool,
     /// Whether `priority: cost|quality` is honoured.
     pub priority_hint: bool,
+}
+
+/// The two shares of a use case that change while it is served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// The candidate's share.
+    pub weight: WeightBp,
+    /// Of the units that the baseline serves, the share whose requests are copied to the candidate.
+    pub shadow: WeightBp,
 }
 
 /// What a [`Snapshot`] is made of.
@@ -109,16 +124,22 @@ impl Snapshot {
         self.draft.default
     }
 
+    /// Whether a variant may see data that must stay local.
+    pub(crate) fn is_local(&self, at: VariantIx) -> bool {
+        self.draft.variants.get(usize::from(at.0)).is_some_and(|variant| variant.local)
+    }
+
     /// One use case.
     pub fn use_case(&self, at: UseCaseIx) -> Option<&UseCase> {
         self.draft.use_cases.get(usize::from(at.0))
     }
 
-    /// The same snapshot with other weights: `weight_of` is asked for each use case.
-    pub fn with_weights(&self, weight_of: &dyn Fn(&UseCase) -> WeightBp) -> Self {
+    /// The same snapshot with other shares: `traffic_of` is asked for each use case.
+    pub fn with_traffic(&self, traffic_of: &dyn Fn(&UseCase) -> Traffic) -> Self {
         let mut next = self.clone();
         for use_case in &mut next.draft.use_cases {
-            use_case.weight = weight_of(use_case);
+            let Traffic { weight, shadow } = traffic_of(use_case);
+            (use_case.weight, use_case.shadow) = (weight, shadow);
         }
         next
     }

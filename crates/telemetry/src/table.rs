@@ -284,6 +284,21 @@ metrics! {
     WeightChanges WEIGHT_CHANGES = Counter, Count, "cutover_weight_changes_total",
         ["use_case", "action"],
         "Weight changes: set or rolled_back.";
+    ShadowRequests SHADOW_REQUESTS = Counter, Count, "cutover_shadow_requests_total",
+        ["use_case", "outcome"],
+        "Copies that the candidate was asked: ok or failed. In no metric of live requests.";
+    ShadowDropped SHADOW_DROPPED = Counter, Count, "cutover_shadow_dropped_total",
+        ["use_case", "reason"],
+        "Sampled requests that became no pair, by reason.";
+    ShadowCost SHADOW_COST = Counter, Usd, "cutover_shadow_cost_usd_total",
+        ["use_case"],
+        "What copies cost, by usage or else by estimate. Not part of any client's cost.";
+    ExposuresLost EXPOSURES_LOST = Counter, Count, "cutover_exposures_lost_total",
+        ["use_case"],
+        "Observations of live requests that the controller did not get: its queue was full.";
+    Feedback FEEDBACK = Counter, Count, "cutover_feedback_total",
+        ["result"],
+        "Users' verdicts by what became of them: accepted or queue_full.";
     ConfigReloads CONFIG_RELOADS = Counter, Count, "cutover_config_reloads_total",
         ["result"],
         "Reads of the config file after the first: loaded or refused.";

@@ -117,6 +117,9 @@ codes! {
     Overloaded = "server_is_overloaded", 503, "server_error", Upstream, true;
     /// cutover is shutting down; another replica, or this one after its restart, will answer.
     ShuttingDown = "shutting_down", 503, "server_error", Us, true;
+    /// The use case is `local-only` and none of the variants that may serve the request is at a local
+    /// upstream: it goes nowhere rather than elsewhere.
+    NoLocalUpstream = "residency_no_local_upstream", 503, "server_error", Us, false;
     /// The upstream did not answer within its deadline.
     UpstreamTimeout = "upstream_timeout", 504, "server_error", Upstream, true;
     /// The stream broke off after content had been sent: it cannot be retried invisibly.

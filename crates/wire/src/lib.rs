@@ -13,12 +13,13 @@
 pub mod adapt;
 mod endpoint;
 pub mod errors;
+pub mod extract;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod golden;
 pub mod head;
-mod json;
+pub mod json;
 mod mint;
 mod ollama;
 pub mod openai;

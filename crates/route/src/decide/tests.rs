@@ -6,7 +6,11 @@ use crate::matching::Matcher;
 use crate::snapshot::{Draft, Variant};
 
 fn variant(name: &str) -> Variant {
-    Variant { name: VariantName::new(name).unwrap(), upstream: UpstreamName::new("up").unwrap() }
+    Variant {
+        name: VariantName::new(name).unwrap(),
+        upstream: UpstreamName::new("up").unwrap(),
+        local: name == "own",
+    }
 }
 
 fn use_case(name: &str, weight: &str) -> UseCase {
@@ -21,6 +25,8 @@ fn use_case(name: &str, weight: &str) -> UseCase {
         baseline: VariantIx(0),
         candidate: Some(VariantIx(1)),
         weight: WeightBp::parse(weight).unwrap(),
+        shadow: WeightBp::NONE,
+        local_only: false,
         pilot: vec!["zoe".into(), "ann".into()],
         excluded: vec!["bob".into()],
         failover: true,
@@ -54,6 +60,13 @@ impl Request {
     }
 
     fn decide(&self, on: &Snapshot) -> (Option<u16>, Arm, Assignment, Vec<u16>) {
+        self.decided(on, |d| {
+            let legs = d.legs.iter().map(|l| l.variant.0).collect();
+            (d.use_case.map(|u| u.0), d.arm, d.assignment, legs)
+        })
+    }
+
+    fn decided<T>(&self, on: &Snapshot, read: impl FnOnce(&Decision<'_>) -> T) -> T {
         let find = |list: &'_ [(&'static str, String)], name: &str| {
             list.iter().position(|(n, _)| *n == name)
         };
@@ -71,9 +84,7 @@ impl Request {
             priority: self.priority,
             request_id: "req_1",
         };
-        let d = on.decide(&ask);
-        let legs = d.legs.iter().map(|l| l.variant.0).collect();
-        (d.use_case.map(|u| u.0), d.arm, d.assignment, legs)
+        read(&on.decide(&ask))
     }
 }
 
@@ -177,8 +188,47 @@ fn an_empty_matcher_swallows_nothing() {
 }
 
 #[test]
+fn copies_are_of_the_baselines_requests_and_never_of_an_excluded_unit() {
+    let copied = |weight, shadow, unit: &str| {
+        let shadow = WeightBp::parse(shadow).unwrap();
+        let on = snapshot(vec![UseCase { shadow, ..use_case("a", weight) }]);
+        Request::of("a", unit).decided(&on, |d| d.shadow.map(|at| at.0))
+    };
+    assert_eq!(copied("0%", "100%", "carl"), Some(1));
+    assert_eq!(copied("0%", "0%", "carl"), None);
+    assert_eq!(copied("100%", "100%", "carl"), None, "the candidate itself answers");
+    assert_eq!(copied("0%", "100%", "bob"), None);
+    let units = (0..2_000).map(|n| format!("u{n}"));
+    let half = units.filter(|unit| copied("0%", "50%", unit).is_some()).count();
+    assert!((900..1_100).contains(&half), "{half}");
+}
+
+#[test]
+fn a_local_only_use_case_ends_at_local_variants_or_nowhere() {
+    let own = |arm: u16| VariantIx(arm);
+    let legs = |weight, baseline, candidate| {
+        let on = snapshot(vec![UseCase {
+            local_only: true,
+            baseline,
+            candidate,
+            ..use_case("a", weight)
+        }]);
+        Request::of("a", "carl").decided(&on, |d| {
+            (d.arm, d.legs.iter().map(|leg| leg.variant.0).collect::<Vec<_>>(), d.local_only)
+        })
+    };
+    assert_eq!(legs("0%", own(1), Some(own(0))), (Arm::Baseline, vec![1], true));
+    assert_eq!(legs("100%", own(1), Some(own(0))), (Arm::Baseline, vec![1], true));
+    assert_eq!(legs("100%", own(0), Some(own(1))), (Arm::Candidate, vec![1], true));
+    assert_eq!(legs("0%", own(0), Some(own(1))), (Arm::Baseline, vec![], true));
+    assert_eq!(legs("0%", own(0), None), (Arm::Baseline, vec![], true));
+}
+
+#[test]
 fn deciding_allocates_nothing() {
-    let on = snapshot((0..50).map(|n| use_case(&format!("a{n}"), "50%")).collect());
+    let shadow = WeightBp::ALL;
+    let use_cases = (0..50).map(|n| UseCase { shadow, ..use_case(&format!("a{n}"), "50%") });
+    let on = snapshot(use_cases.collect());
     let header = |name: &str| match name {
         "x-use-case" => Some("a49"),
         "x-customer" => Some("carl"),
@@ -202,6 +252,29 @@ fn deciding_allocates_nothing() {
 }
 
 proptest! {
+    #[test]
+    fn local_only_requests_are_seen_by_local_variants_alone(
+        unit in "[a-z]{0,6}", weight in 0u16..=10_000, shadow in 0u16..=10_000, failover: bool,
+        baseline in 0u16..3, candidate in prop::option::of(0u16..3), hint: bool,
+    ) {
+        let on = snapshot(vec![UseCase {
+            weight: WeightBp::new(weight).unwrap(),
+            shadow: WeightBp::new(shadow).unwrap(),
+            baseline: VariantIx(baseline),
+            candidate: candidate.map(VariantIx),
+            local_only: true,
+            failover,
+            ..use_case("a", "0%")
+        }]);
+        let priority = hint.then_some(Priority::Cost);
+        let seen_by = Request { priority, ..Request::of("a", &unit) }.decided(&on, |d| {
+            d.legs.iter().map(|leg| leg.variant).chain(d.shadow).collect::<Vec<_>>()
+        });
+        for at in seen_by {
+            prop_assert!(on.variants()[usize::from(at.0)].local);
+        }
+    }
+
     #[test]
     fn legs_are_distinct_and_end_at_the_baseline(
         unit in "[a-z]{0,6}", weight in 0u16..=10_000, failover: bool,

@@ -1,0 +1,313 @@
+//! What an answer says: text, tool calls, finish reason, usage, out of the bytes that a client got.
+//!
+//! It reads answers in the client's dialect, whole or as a stream, after [`crate::read_reply`] or
+//! [`crate::Tap`] have brought them there. It is for comparing answers once they have been given, not
+//! for the way to the client: it is lenient (what it cannot read it leaves out) and it copies.
+//!
+//! Of several choices the first is read: an answer is compared with one other.
+//!
+//! Invariants: the same comes out however a stream's bytes are cut; no bytes make it panic; `Debug`
+//! shows sizes, never what was said.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::stream::split::{Event, Framing, Splitter};
+use crate::usage::{Finish, Usage};
+
+/// What an answer says.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Extract {
+    /// The text; a refusal's where there is no other; of embeddings the vectors as JSON.
+    pub text: String,
+    /// The tools it wants called, in order.
+    pub tool_calls: Vec<ToolCall>,
+    /// Why it ended.
+    pub finish: Option<Finish>,
+    /// The tokens used, if it tells.
+    pub usage: Option<Usage>,
+}
+
+/// A tool that an answer wants called.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ToolCall {
+    /// The function's name.
+    pub name: String,
+    /// Its arguments, the JSON text as the model wrote it.
+    pub arguments: String,
+}
+
+impl std::fmt::Debug for Extract {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Extract")
+            .field("text_bytes", &self.text.len())
+            .field("tool_calls", &self.tool_calls)
+            .field("finish", &self.finish)
+            .field("usage", &self.usage)
+            .finish()
+    }
+}
+
+impl std::fmt::Debug for ToolCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, arguments) = (self.name.len(), self.arguments.len());
+        write!(f, "ToolCall({name} + {arguments} bytes)")
+    }
+}
+
+impl Extract {
+    /// Reads an answer that is there as a whole.
+    pub fn of_json(body: &[u8]) -> Self {
+        let mut reader = Reader::default();
+        if let Ok(answer) = serde_json::from_slice::<Value>(body) {
+            reader.answer(&answer);
+        }
+        reader.end()
+    }
+
+    /// Reads an answer that came as a stream of events.
+    pub fn of_stream<'a>(pieces: impl IntoIterator<Item = &'a Bytes>) -> Self {
+        let mut stream = StreamExtractor::default();
+        for piece in pieces {
+            stream.push(piece.clone());
+        }
+        stream.finish()
+    }
+}
+
+/// Reads a stream as it comes. Its caller bounds how much that is.
+pub struct StreamExtractor {
+    splitter: Splitter,
+    reader: Reader,
+}
+
+impl std::fmt::Debug for StreamExtractor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StreamExtractor")
+    }
+}
+
+impl Default for StreamExtractor {
+    fn default() -> Self {
+        Self { splitter: Splitter::new(Framing::Events, usize::MAX), reader: Reader::default() }
+    }
+}
+
+impl StreamExtractor {
+    /// Reads the next bytes.
+    pub fn push(&mut self, piece: Bytes) {
+        let mut records = Vec::new();
+        let Ok(whole) = self.splitter.feed(piece, &mut records) else { return };
+        for range in records {
+            self.reader.event(whole.get(range).unwrap_or_default());
+        }
+    }
+
+    /// What has been said. An event that lacks its end mark counts.
+    pub fn finish(mut self) -> Extract {
+        let rest = self.splitter.rest();
+        self.reader.event(&[&rest[..], b"\n\n"].concat());
+        self.reader.end()
+    }
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Reader {
+    said: Extract,
+    refusal: String,
+    /// The `index` of each of the tool calls.
+    indices: Vec<u64>,
+}
+
+impl Reader {
+    fn event(&mut self, record: &[u8]) {
+        let event = Event::read(record);
+        let data = event.data.bytes().trim_ascii();
+        if event.is_error || data.is_empty() || data.starts_with(b"[DONE]") {
+            return;
+        }
+        if let Ok(chunk) = serde_json::from_slice::<Value>(data) {
+            self.answer(&chunk);
+        }
+    }
+
+    /// A whole answer, or a chunk of one.
+    fn answer(&mut self, answer: &Value) {
+        if let Some(usage) = answer.get("usage").filter(|usage| usage.is_object()) {
+            self.said.usage = serde_json::from_value(usage.clone()).ok().or(self.said.usage);
+        }
+        let first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
+        let choices = answer.get("choices").and_then(Value::as_array);
+        if let Some(choice) = choices.and_then(|all| all.iter().find(first)) {
+            self.choice(choice);
+        }
+        if let Some(vectors) = answer.get("data").and_then(Value::as_array) {
+            let vectors = vectors.iter().filter_map(|vector| vector.get("embedding"));
+            self.said.text = Value::Array(vectors.cloned().collect()).to_string();
+        }
+    }
+
+    fn choice(&mut self, choice: &Value) {
+        let reason = choice.get("finish_reason").filter(|reason| !reason.is_null());
+        if let Some(reason) = reason {
+            self.said.finish = Some(reason.as_str().map_or(Finish::Other, Finish::from_word));
+        }
+        append(&mut self.said.text, choice.get("text"));
+        for said in ["message", "delta"].iter().filter_map(|key| choice.get(key)) {
+            append(&mut self.said.text, said.get("content"));
+            append(&mut self.refusal, said.get("refusal"));
+            for call in said.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
+                self.call(call.get("index").and_then(Value::as_u64), call.get("function"));
+            }
+            // The form before tools, of which there is one at most.
+            if let Some(function) = said.get("function_call").filter(|call| call.is_object()) {
+                self.call(Some(0), Some(function));
+            }
+        }
+    }
+
+    /// A tool call, or a further piece of one: pieces share an `index`. Whole answers give none, and
+    /// neither do some engines' chunks, where a name begins the next call.
+    fn call(&mut self, index: Option<u64>, function: Option<&Value>) {
+        let name = function.and_then(|f| f.get("name")).and_then(Value::as_str);
+        let known = match index {
+            Some(index) => self.indices.iter().rposition(|known| *known == index),
+            None if name.is_some_and(|name| !name.is_empty()) => None,
+            None => self.indices.len().checked_sub(1),
+        };
+        let at = known.unwrap_or_else(|| {
+            let next = self.indices.iter().max().map_or(0, |last| last.saturating_add(1));
+            self.indices.push(index.unwrap_or(next));
+            self.said.tool_calls.push(ToolCall::default());
+            self.indices.len() - 1
+        });
+        let Some(call) = self.said.tool_calls.get_mut(at) else { return };
+        call.name.push_str(name.unwrap_or_default());
+        match function.and_then(|f| f.get("arguments")) {
+            // Some engines give the object itself.
+            Some(arguments @ Value::Object(_)) => call.arguments += &arguments.to_string(),
+            arguments => append(&mut call.arguments, arguments),
+        }
+    }
+
+    fn end(mut self) -> Extract {
+        if self.said.text.is_empty() {
+            self.said.text = self.refusal;
+        }
+        self.said
+    }
+}
+
+fn append(to: &mut String, text: Option<&Value>) {
+    to.push_str(text.and_then(Value::as_str).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STREAM: &str = concat!(
+        ": keep-alive\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
+        "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"other\"}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Grüß \"}}]}\r\n\r\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"dich\"}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",",
+        "\"function\":{\"name\":\"get\",\"arguments\":\"\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":1,\"id\":\"b\",",
+        "\"function\":{\"name\":\"put\",\"arguments\":\"{}\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,",
+        "\"function\":{\"arguments\":\"{\\\"x\\\":\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,",
+        "\"function\":{\"arguments\":\"1}\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,",
+        "\"total_tokens\":5}}\n\n",
+        "data: [DONE]\n\n",
+    );
+
+    fn call(name: &str, arguments: &str) -> ToolCall {
+        ToolCall { name: name.to_owned(), arguments: arguments.to_owned() }
+    }
+
+    fn expected() -> Extract {
+        Extract {
+            text: "Grüß dich".to_owned(),
+            tool_calls: vec![call("get", "{\"x\":1}"), call("put", "{}")],
+            finish: Some(Finish::ToolCalls),
+            usage: Some(Usage::new(3, 2)),
+        }
+    }
+
+    #[test]
+    fn a_stream_and_a_whole_answer_say_the_same() {
+        assert!(Extract::of_stream(&[Bytes::from_static(STREAM.as_bytes())]) == expected());
+        let whole = r#"{"choices":[{"index":0,"message":{"content":"Grüß dich","tool_calls":[
+            {"id":"a","type":"function","function":{"name":"get","arguments":"{\"x\":1}"}},
+            {"id":"b","type":"function","function":{"name":"put","arguments":"{}"}}]},
+            "finish_reason":"tool_calls"}],
+            "usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
+        assert!(Extract::of_json(whole.as_bytes()) == expected());
+    }
+
+    #[test]
+    fn completions_refusals_old_calls_and_embeddings_are_read() {
+        let text = |body: &str| Extract::of_json(body.as_bytes()).text;
+        assert_eq!(text(r#"{"choices":[{"text":"a b","finish_reason":"stop"}]}"#), "a b");
+        let refused = r#"{"choices":[{"message":{"content":null,"refusal":"no"}}]}"#;
+        assert_eq!(text(refused), "no");
+        let vectors = r#"{"data":[{"embedding":[0.5,1]},{"embedding":"AAAA"}]}"#;
+        assert_eq!(text(vectors), r#"[[0.5,1],"AAAA"]"#);
+        let old = r#"{"choices":[{"message":{"function_call":{"name":"f","arguments":"{}"}}}]}"#;
+        assert!(Extract::of_json(old.as_bytes()).tool_calls == [call("f", "{}")]);
+    }
+
+    #[test]
+    fn a_stream_that_broke_off_says_what_came_before() {
+        let cut =
+            "data: {\"choices\":[{\"delta\":{\"content\":\"so far\"}}]}\n\ndata: {\"error\":{}}";
+        let said = Extract::of_stream(&[Bytes::from(cut)]);
+        assert_eq!((said.text.as_str(), said.finish), ("so far", None));
+    }
+
+    #[test]
+    fn debug_output_holds_nothing_that_was_said() {
+        let shown = format!("{:?}", expected());
+        for word in ["Grüß", "get", "\"x\""] {
+            assert!(!shown.contains(word), "{shown}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_says_the_same(mut cuts in prop::collection::vec(0..STREAM.len(), 0..12)) {
+            cuts.sort_unstable();
+            let whole = Bytes::from_static(STREAM.as_bytes());
+            let ends = cuts.iter().copied().chain([STREAM.len()]);
+            let starts = [0].into_iter().chain(cuts.iter().copied());
+            let pieces: Vec<_> = starts.zip(ends).map(|(a, b)| whole.slice(a..b)).collect();
+            prop_assert!(Extract::of_stream(&pieces) == expected());
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Extract::of_json(&bytes);
+            let _ = Extract::of_stream(&[Bytes::from(bytes)]);
+        }
+
+        #[test]
+        fn no_shape_makes_it_panic(
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "{", "}", "[", "]", ":", ",", "null", "1", "-1", "\"a\"", "\"choices\"", "\"delta\"",
+                "\"tool_calls\"", "\"index\"", "\"function\"", "\"content\"", "\"usage\"", "\"data\"",
+            ]), 0..24),
+        ) {
+            let text = parts.concat();
+            let _ = Extract::of_json(text.as_bytes());
+            let _ = Extract::of_stream(&[Bytes::from(format!("data: {text}\n\n"))]);
+        }
+    }
+}
