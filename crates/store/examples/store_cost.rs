@@ -30,6 +30,7 @@ fn record() -> Record {
         endpoint: "chat",
         stream: true,
         assignment: "sticky",
+        share: None,
         bucket: Some(1_234),
         unit_hash: 0x0123_4567_89ab_cdef,
         outcome: "ok",

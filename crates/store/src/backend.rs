@@ -3,12 +3,20 @@
 //! Methods block and run on the store's own thread, one at a time. An implementation connects when
 //! it is first asked and again after it lost its database; no method panics.
 
-use cutover_units::Millis;
+use cutover_rollout::Spec;
+use cutover_units::{Generation, Millis, UseCaseName};
 
-use crate::audit::{AuditVerdict, Change};
+use crate::audit::Change;
+use crate::chain::AuditVerdict;
 use crate::error::StoreError;
+use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
+use crate::pairs::{NewPair, NewScore, PairQuery, StoredPair};
 use crate::record::Record;
+use crate::rollouts::{
+    CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
+    StoredWindow, TickCommitted, Whose,
+};
 use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
 use crate::summary::{Summary, Window};
 
@@ -45,4 +53,60 @@ pub(crate) trait Backend: Send {
 
     /// Sums a window's records up.
     fn summarize(&mut self, window: &Window) -> Result<Summary, StoreError>;
+
+    /// Begins a run unless its use case has one, durably.
+    fn start_rollout(&mut self, new: &NewRollout) -> Result<RolloutStarted, StartError>;
+
+    /// Commits all of a tick if it builds on the newest commit, or nothing. Durable if it holds a
+    /// decision or a weight.
+    fn commit_tick(&mut self, tick: &CommitTick) -> Result<TickCommitted, CommitError>;
+
+    /// The newest run of each use case.
+    fn rollouts(&mut self) -> Result<Vec<StoredRollout>, StoreError>;
+
+    /// One run.
+    fn rollout(&mut self, run: &str) -> Result<Option<StoredRollout>, StoreError>;
+
+    /// The specs of a run, oldest first.
+    fn specs(&mut self, run: &str) -> Result<Vec<(Generation, Spec)>, StoreError>;
+
+    /// At most `limit` windows of a run behind a place, oldest first.
+    fn windows(&mut self, run: &str, page: (u64, u32)) -> Result<Vec<StoredWindow>, StoreError>;
+
+    /// Deletes at most `limit` old windows of runs that have ended.
+    fn delete_windows(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError>;
+
+    /// The newest decisions, newest first.
+    fn decisions(&mut self, whose: &Whose, limit: u32) -> Result<Vec<StoredDecision>, StoreError>;
+
+    /// Follows the decisions from their beginning.
+    fn verify_decisions(&mut self) -> Result<AuditVerdict, StoreError>;
+
+    /// Writes all pairs whose request has none yet, or none at all on failure.
+    fn write_pairs(&mut self, pairs: &[NewPair]) -> Result<u64, StoreError>;
+
+    /// Writes the scores of pairs that are there.
+    fn write_scores(&mut self, scores: &[NewScore]) -> Result<u64, StoreError>;
+
+    /// Pairs with their scores, oldest first.
+    fn pairs(&mut self, query: &PairQuery) -> Result<Vec<StoredPair>, StoreError>;
+
+    /// Deletes at most `limit` old pairs, of one use case or all, and overwrites them in the file.
+    fn delete_pairs(
+        &mut self,
+        use_case: Option<&UseCaseName>,
+        old: (Millis, u32),
+    ) -> Result<u64, StoreError>;
+
+    /// Writes feedback that is new, and tells how much that was.
+    fn write_feedback(&mut self, batch: &[Feedback]) -> Result<u64, StoreError>;
+
+    /// Makes votes of feedback whose record is there. Tells how much was given up.
+    fn join_feedback(&mut self) -> Result<u64, StoreError>;
+
+    /// At most `limit` votes for a use case behind a place, oldest first.
+    fn votes(&mut self, of: &UseCaseName, page: (u64, u32)) -> Result<TakenVotes, StoreError>;
+
+    /// Deletes at most `limit` old pieces of feedback with their votes.
+    fn delete_feedback(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError>;
 }

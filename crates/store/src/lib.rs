@@ -1,5 +1,6 @@
-//! What outlives the process: rollout state, audit log, client keys, request records; and the
-//! overrides directory, which holds rollbacks when the database cannot.
+//! What outlives the process: weights and rollouts with their audit logs, client keys, request
+//! records, shadow pairs, feedback; and the overrides directory, which holds rollbacks when the
+//! database cannot.
 //!
 //! # Contract
 //! - A [`Store`] is a cheap handle to a thread of its own. Its methods are async and never hold a
@@ -11,6 +12,9 @@
 //!
 //! # Invariants
 //! - A weight changes only from the generation the caller read ([`SetWeight::expected`]).
+//! - A rollout changes only from the generation the caller read: state, evidence, window, decision
+//!   and weight in one transaction. Decisions are chained by hash like the audit log.
+//! - Texts of prompts and answers reach the disk only as their use case's [`Keep`] says.
 //! - Every change of a weight or a key adds one entry to the hash-chained audit log, in the same
 //!   transaction.
 //! - A client key is stored only as a salted hash.
@@ -19,11 +23,17 @@
 
 mod audit;
 mod backend;
+mod chain;
+mod codec;
 mod error;
+mod feedback;
 mod keys;
 pub mod overrides;
+mod pairs;
 mod queue;
 mod record;
+mod redact;
+mod rollouts;
 mod sqlite;
 mod state;
 mod store;
@@ -32,15 +42,25 @@ mod suite;
 mod summary;
 mod worker;
 
-pub use audit::{Action, AuditVerdict, Change};
+pub use audit::{Action, Change};
+pub use chain::AuditVerdict;
 pub use error::StoreError;
+pub use feedback::{COMMENT_BYTES_MAX, Feedback, FeedbackSink, FeedbackStats, TakenVotes};
 pub use keys::{
     AddKeyError, Key, KeyRing, Keys, NewKey, RevokeKey, RevokeKeyError, SECRET_BYTES_MAX,
     SECRET_BYTES_MIN, Secret, WeakSecret,
 };
 pub use overrides::{Override, Overrides};
+pub use pairs::{
+    Keep, KeptAnswer, KeptText, NewPair, NewScore, PAIR_TEXT_BYTES_MAX, PAIRS_MAX, PairAnswer,
+    PairQuery, PairText, StoredPair, StoredScore,
+};
 pub use queue::{RecordSink, Stats};
 pub use record::Record;
+pub use rollouts::{
+    CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
+    StoredWindow, TickCommitted, WeightChange, Whose,
+};
 pub use state::{Cause, SetWeight, SetWeightError, UseCaseState, WeightSet};
 pub use store::{DropReason, Options, Store, StoreEvent};
 pub use summary::{Row as SummaryRow, SUMMARY_RECORDS_MAX, Spread, Summary, Window};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cutover_units::{
-    Arm, InstanceId, Micros, Millis, NanoUsd, UpstreamName, UseCaseName, VariantName,
+    Arm, InstanceId, Micros, Millis, NanoUsd, UpstreamName, UseCaseName, VariantName, WeightBp,
 };
 
 /// One request as it ended. It holds no text of prompt or answer.
@@ -34,6 +34,8 @@ pub struct Record {
     pub stream: bool,
     /// How the arm was found, such as `sticky`.
     pub assignment: &'static str,
+    /// The candidate's share in force when the arm was assigned, for a use case under rollout.
+    pub share: Option<WeightBp>,
     /// The unit's bucket, where one was computed.
     pub bucket: Option<u16>,
     /// The unit's keyed hash.

@@ -9,8 +9,12 @@
 //!   machine loses power, nothing when the process is killed); weights and keys wait for it.
 
 mod audit;
+mod decisions;
+mod feedback;
 mod keys;
+mod pairs;
 mod records;
+mod rollouts;
 mod schema;
 mod states;
 
@@ -20,14 +24,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cutover_units::Millis;
+use cutover_rollout::Spec;
+use cutover_units::{Generation, Millis, UseCaseName};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::audit::{AuditVerdict, Change};
+use crate::audit::Change;
 use crate::backend::Backend;
+use crate::chain::AuditVerdict;
 use crate::error::StoreError;
+use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
+use crate::pairs::{Keep, NewPair, NewScore, PairQuery, StoredPair};
 use crate::record::Record;
+use crate::rollouts::{
+    CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
+    StoredWindow, TickCommitted, Whose,
+};
 use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
 use crate::store::Options;
 use crate::summary::{Summary, Window};
@@ -53,6 +65,7 @@ pub(crate) struct Sqlite {
     busy_timeout: Duration,
     max_bytes: Option<u64>,
     clock: Arc<dyn Fn() -> Millis + Send + Sync>,
+    comments: Keep,
     open: Option<(Connection, Identity)>,
     /// Whether this process has had the database open once: from then on it is never made anew.
     known: bool,
@@ -93,6 +106,7 @@ impl Sqlite {
             busy_timeout: options.busy_timeout,
             max_bytes: options.max_bytes,
             clock: Arc::clone(&options.clock),
+            comments: options.comments,
             open: None,
             known: false,
         }
@@ -314,6 +328,99 @@ impl Backend for Sqlite {
 
     fn summarize(&mut self, window: &Window) -> Result<Summary, StoreError> {
         self.with("sum up records", |connection| records::summarize(connection, window))
+    }
+
+    fn start_rollout(&mut self, new: &NewRollout) -> Result<RolloutStarted, StartError> {
+        self.write_durably("start a rollout", |transaction| rollouts::start(transaction, new))?
+    }
+
+    fn commit_tick(&mut self, tick: &CommitTick) -> Result<TickCommitted, CommitError> {
+        let operation = "commit a rollout's tick";
+        // A tick that decides nothing need not wait for the disk: should it be lost with the power,
+        // state, evidence and window are lost together.
+        let decides = tick.decision.is_some() || tick.weight.is_some() || tick.spec.is_some();
+        if decides {
+            self.write_durably(operation, |transaction| rollouts::commit(transaction, tick))?
+        } else {
+            self.write(operation, |transaction| rollouts::commit(transaction, tick))?
+        }
+    }
+
+    fn rollouts(&mut self) -> Result<Vec<StoredRollout>, StoreError> {
+        self.with("load rollouts", |connection| rollouts::newest(connection))
+    }
+
+    fn rollout(&mut self, run: &str) -> Result<Option<StoredRollout>, StoreError> {
+        self.with("load a rollout", |connection| rollouts::of_run(connection, run))
+    }
+
+    fn specs(&mut self, run: &str) -> Result<Vec<(Generation, Spec)>, StoreError> {
+        self.with("load a rollout's specs", |connection| rollouts::specs(connection, run))
+    }
+
+    fn windows(&mut self, run: &str, page: (u64, u32)) -> Result<Vec<StoredWindow>, StoreError> {
+        self.with("load windows", |connection| rollouts::windows(connection, run, page))
+    }
+
+    fn delete_windows(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError> {
+        self.write("delete old windows", |transaction| {
+            rollouts::delete_windows(transaction, before, limit)
+        })
+    }
+
+    fn decisions(&mut self, whose: &Whose, limit: u32) -> Result<Vec<StoredDecision>, StoreError> {
+        self.with("read decisions", |connection| decisions::newest(connection, whose, limit))
+    }
+
+    fn verify_decisions(&mut self) -> Result<AuditVerdict, StoreError> {
+        self.with("verify decisions", |connection| decisions::verify(connection))
+    }
+
+    fn write_pairs(&mut self, new: &[NewPair]) -> Result<u64, StoreError> {
+        self.write("write pairs", |transaction| pairs::write(transaction, new))
+    }
+
+    fn write_scores(&mut self, scores: &[NewScore]) -> Result<u64, StoreError> {
+        self.write("write scores", |transaction| pairs::write_scores(transaction, scores))
+    }
+
+    fn pairs(&mut self, query: &PairQuery) -> Result<Vec<StoredPair>, StoreError> {
+        self.with("load pairs", |connection| pairs::query(connection, query))
+    }
+
+    fn delete_pairs(
+        &mut self,
+        use_case: Option<&UseCaseName>,
+        old: (Millis, u32),
+    ) -> Result<u64, StoreError> {
+        self.with("delete old pairs", |connection| {
+            // People's texts are overwritten, not only forgotten.
+            connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+            let deleted =
+                in_transaction(connection, |transaction| pairs::delete(transaction, use_case, old));
+            connection.pragma_update_and_check(None, "secure_delete", false, |_| Ok(()))?;
+            deleted
+        })
+    }
+
+    fn write_feedback(&mut self, batch: &[Feedback]) -> Result<u64, StoreError> {
+        let comments = self.comments;
+        self.write("write feedback", |transaction| feedback::write(transaction, batch, comments))
+    }
+
+    fn join_feedback(&mut self) -> Result<u64, StoreError> {
+        let now = (self.clock)();
+        self.write("join feedback", |transaction| feedback::join(transaction, now))
+    }
+
+    fn votes(&mut self, of: &UseCaseName, page: (u64, u32)) -> Result<TakenVotes, StoreError> {
+        self.with("load votes", |connection| feedback::votes(connection, of, page))
+    }
+
+    fn delete_feedback(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError> {
+        self.write("delete old feedback", |transaction| {
+            feedback::delete(transaction, before, limit)
+        })
     }
 }
 

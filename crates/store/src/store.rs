@@ -9,10 +9,13 @@ use std::time::Duration;
 use cutover_units::Millis;
 use tokio::sync::oneshot;
 
-use crate::audit::{AuditVerdict, Change};
+use crate::audit::Change;
 use crate::backend::Backend;
+use crate::chain::AuditVerdict;
 use crate::error::StoreError;
+use crate::feedback::{self, FeedbackSink};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
+use crate::pairs::Keep;
 use crate::queue::{RecordSink, Shared, Stats};
 use crate::sqlite::Sqlite;
 use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
@@ -83,6 +86,8 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// How long records are kept; none keeps them for ever.
     pub retain: Option<Millis>,
+    /// What is kept of the comments in feedback.
+    pub comments: Keep,
     /// Largest size of the database, in bytes; none leaves it to the disk.
     pub max_bytes: Option<u64>,
     /// The time. Called on the store's thread.
@@ -102,6 +107,7 @@ impl Options {
             queue: QUEUE,
             busy_timeout: BUSY_TIMEOUT,
             retain: None,
+            comments: Keep::default(),
             max_bytes: None,
             clock: Arc::new(clock),
             observer: Arc::new(|_| {}),
@@ -128,6 +134,7 @@ impl fmt::Debug for Options {
 pub struct Store {
     jobs: mpsc::SyncSender<Job>,
     records: RecordSink,
+    feedback: FeedbackSink,
 }
 
 impl Store {
@@ -138,18 +145,25 @@ impl Store {
         let (jobs, job_receiver) = mpsc::sync_channel(JOBS);
         let (queue, queue_receiver) = tokio::sync::mpsc::channel(options.queue.max(1));
         let shared = Arc::new(Shared::default());
-        let worker = Worker::new(backend, (job_receiver, queue_receiver), &shared, options);
+        let (feedback, drain) = feedback::channel();
+        let receivers = (job_receiver, queue_receiver);
+        let worker = Worker::new(backend, receivers, (&shared, drain), options);
         let thread = std::thread::Builder::new()
             .name("cutover-store".to_owned())
             .spawn(move || worker.run())?
             .thread()
             .clone();
-        Ok(Self { jobs, records: RecordSink { queue, shared, thread } })
+        Ok(Self { jobs, records: RecordSink { queue, shared, thread }, feedback })
     }
 
     /// Where requests leave their records.
     pub fn records(&self) -> RecordSink {
         self.records.clone()
+    }
+
+    /// Where clients' feedback goes.
+    pub fn feedback(&self) -> FeedbackSink {
+        self.feedback.clone()
     }
 
     /// What has become of the records so far.
@@ -203,7 +217,7 @@ impl Store {
         self.call(move |backend| backend.summarize(&window)).await?
     }
 
-    /// Writes the records that wait.
+    /// Writes the records and the feedback that wait.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Flush(reply))?;
@@ -244,5 +258,6 @@ impl Store {
     }
 }
 
+mod rollouts;
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,19 @@ use cutover_units::{
     WeightBp,
 };
 
-use crate::audit::{Action, AuditVerdict};
+use crate::audit::Action;
 use crate::backend::Backend;
+use crate::chain::AuditVerdict;
 use crate::keys::{AddKeyError, KeyRing, NewKey, RevokeKey, RevokeKeyError, Secret};
 use crate::record::Record;
 use crate::state::{Cause, SetWeight, SetWeightError};
 use crate::summary::{Spread, Window};
+
+mod pairs;
+mod rollouts;
+
+pub(crate) use pairs::*;
+pub(crate) use rollouts::*;
 
 /// Runs every fact of the suite on the databases that `$fresh` makes: an expression of a value that
 /// holds whatever must outlive the test, and the backend.
@@ -32,6 +39,18 @@ macro_rules! suite {
             a_window_is_summed_up_per_use_case_arm_and_variant,
             old_records_are_deleted_in_small_steps,
             every_field_of_a_record_fits,
+            a_use_case_has_one_run_at_a_time,
+            a_tick_is_committed_whole_and_only_on_what_was_read,
+            a_lost_weight_loses_the_whole_tick,
+            a_rollback_takes_effect_whatever_the_weight_was,
+            decisions_are_chained_and_found_by_run_and_use_case,
+            numbers_that_are_none_do_not_make_a_decision_unreadable,
+            another_spec_is_kept_beside_the_first,
+            windows_come_back_as_they_were_and_old_ones_of_ended_runs_go,
+            a_pair_is_kept_as_its_setting_says,
+            scores_need_their_pair_and_go_with_it,
+            votes_are_feedback_whose_request_was_under_rollout,
+            the_first_feedback_of_a_key_counts,
         ]);
     };
 }
@@ -66,6 +85,7 @@ pub(crate) fn record(at: u64) -> Record {
         endpoint: "chat",
         stream: true,
         assignment: "sticky",
+        share: Some(WeightBp::new(2_500).unwrap()),
         bucket: Some(17),
         unit_hash: u64::MAX,
         outcome: "ok",
@@ -256,6 +276,7 @@ pub(crate) fn every_field_of_a_record_fits(store: &mut dyn Backend) {
         variant: None,
         upstream: None,
         instance: None,
+        share: None,
         bucket: None,
         code: Some("not_found"),
         first_token: None,

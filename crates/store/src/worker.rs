@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::Backend;
 use crate::error::StoreError;
+use crate::feedback::Drain;
 use crate::queue::{BATCH, Shared};
 use crate::record::Record;
 use crate::store::{DropReason, Options, StoreEvent};
@@ -54,6 +55,7 @@ pub(crate) struct Worker {
     jobs: Receiver<Job>,
     queue: mpsc::Receiver<Record>,
     shared: Arc<Shared>,
+    feedback: Drain,
     options: Options,
     /// Taken from the queue, not written yet.
     batch: Vec<Record>,
@@ -75,7 +77,7 @@ impl Worker {
     pub(crate) fn new(
         backend: Box<dyn Backend>,
         (jobs, queue): (Receiver<Job>, mpsc::Receiver<Record>),
-        shared: &Arc<Shared>,
+        (shared, feedback): (&Arc<Shared>, Drain),
         options: Options,
     ) -> Self {
         Self {
@@ -83,6 +85,7 @@ impl Worker {
             jobs,
             queue,
             shared: Arc::clone(shared),
+            feedback,
             options,
             batch: Vec::new(),
             writes_fail: false,
@@ -100,6 +103,7 @@ impl Worker {
             let next = self.run_jobs();
             // A failure has been told, and the batch is kept for the next look.
             let _ = self.write_queued();
+            let _ = self.feedback.write(&mut *self.backend);
             self.sweep();
             let now = (self.options.clock)();
             if now >= self.next_report {
@@ -119,7 +123,8 @@ impl Worker {
                 Ok(Job::Call(call)) => call(&mut *self.backend),
                 Ok(Job::Flush(reply)) => {
                     // The caller may have gone.
-                    let _ = reply.send(self.write_queued());
+                    let records = self.write_queued();
+                    let _ = reply.send(records.and(self.feedback.write(&mut *self.backend)));
                 }
                 Ok(Job::Stop(reply)) => return Next::Stop(Some(reply)),
                 Err(TryRecvError::Empty) => return Next::Look,
@@ -207,6 +212,7 @@ impl Worker {
                 _ => break,
             }
         }
+        self.feedback.finish(&mut *self.backend);
         let mut lost = self.batch.len() as u64;
         while self.queue.try_recv().is_ok() {
             lost += 1;

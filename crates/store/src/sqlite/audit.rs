@@ -4,7 +4,8 @@ use cutover_units::{Generation, Millis};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{SqlResult, Trouble, signed, unsigned};
-use crate::audit::{Action, AuditVerdict, Change, Follower, GENESIS, Hash, Link, hash};
+use crate::audit::{Action, CHAIN, Change};
+use crate::chain::{AuditVerdict, Follower, GENESIS, Hash, Link};
 use crate::state::clip;
 
 /// An entry before it has its place.
@@ -41,7 +42,7 @@ pub(super) fn append(transaction: &Transaction<'_>, draft: Draft<'_>) -> SqlResu
     let entry = serde_json::to_string(&change).map_err(|e| Trouble::Damaged(e.to_string()))?;
     transaction.execute(
         "INSERT INTO changes (seq, entry, previous, hash) VALUES (?1, ?2, ?3, ?4)",
-        params![signed(seq), entry, previous, hash(&previous, &entry)],
+        params![signed(seq), entry, previous, CHAIN.hash(&previous, &entry)],
     )?;
     Ok(())
 }
@@ -59,8 +60,17 @@ pub(super) fn newest(connection: &Connection, limit: u32) -> SqlResult<Vec<Chang
 }
 
 pub(super) fn verify(connection: &Connection) -> SqlResult<AuditVerdict> {
-    let mut statement =
-        connection.prepare("SELECT seq, entry, previous, hash FROM changes ORDER BY seq")?;
+    let sql = "SELECT seq, entry, previous, hash FROM changes ORDER BY seq";
+    follow(connection, sql, Follower::new(&CHAIN))
+}
+
+/// Follows the chain whose links the query gives in order.
+pub(super) fn follow(
+    connection: &Connection,
+    sql: &str,
+    mut follower: Follower,
+) -> SqlResult<AuditVerdict> {
+    let mut statement = connection.prepare(sql)?;
     let links = statement.query_map([], |row| {
         Ok(Link {
             seq: unsigned(row.get(0)?),
@@ -69,7 +79,6 @@ pub(super) fn verify(connection: &Connection) -> SqlResult<AuditVerdict> {
             hash: row.get(3)?,
         })
     })?;
-    let mut follower = Follower::new();
     for link in links {
         if let Err(broken) = follower.follow(&link?) {
             return Ok(broken);

@@ -112,7 +112,7 @@ fn read(row: &Row<'_>) -> SqlResult<Key> {
     })
 }
 
-fn salt(connection: &Connection) -> SqlResult<Salt> {
+pub(super) fn salt(connection: &Connection) -> SqlResult<Salt> {
     Ok(connection
         .query_row("SELECT value FROM meta WHERE name = 'key_salt'", [], |row| row.get(0))?)
 }

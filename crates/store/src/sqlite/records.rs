@@ -1,6 +1,6 @@
 //! The records' table.
 
-use cutover_units::{Arm, InstanceId, Millis, UpstreamName, UseCaseName, VariantName};
+use cutover_units::{Arm, InstanceId, Millis, UpstreamName, UseCaseName, VariantName, WeightBp};
 use rusqlite::{Connection, Row, Statement, Transaction, params};
 
 use super::{SqlResult, Trouble, signed, unsigned};
@@ -12,10 +12,10 @@ const INSERT: &str = "INSERT INTO records (
     endpoint, stream, assignment, bucket, unit_hash, outcome, status, code,
     first_token_us, total_us, overhead_us, prompt_tokens, completion_tokens, cached_tokens,
     usage_estimated, cost_nano_usd, price_source, finish_reason,
-    attempts, failed_over, losses, key_name, sdk_retry
+    attempts, failed_over, losses, key_name, sdk_retry, share_bp
 ) VALUES (
     ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-    ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31
+    ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32
 )";
 
 pub(super) fn write(transaction: &Transaction<'_>, records: &[Record]) -> SqlResult<()> {
@@ -64,6 +64,7 @@ fn insert(statement: &mut Statement<'_>, record: &Record) -> SqlResult<()> {
         losses,
         record.key_name.as_deref(),
         record.sdk_retry,
+        record.share.map(WeightBp::basis_points),
     ])?;
     Ok(())
 }

@@ -6,7 +6,10 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::{SqlResult, Trouble, signed};
 
 /// All migrations in order: name and SQL. A released one is never changed.
-const MIGRATIONS: &[(&str, &str)] = &[("first", include_str!("migrations/0001_first.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("first", include_str!("migrations/0001_first.sql")),
+    ("rollouts", include_str!("migrations/0002_rollouts.sql")),
+];
 
 pub(super) fn known() -> i64 {
     MIGRATIONS.iter().zip(1..).last().map_or(0, |(_, version)| version)

@@ -81,7 +81,7 @@ pub(super) fn set(
     Ok(Ok(WeightSet { generation, previous }))
 }
 
-fn current(
+pub(super) fn current(
     transaction: &Transaction<'_>,
     use_case: &UseCaseName,
 ) -> SqlResult<Option<UseCaseState>> {

@@ -10,7 +10,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::suite::{record, set};
 
-/// Set for the child of the kill test only; holds the data directory.
+mod rollouts;
+
+/// Set for the children of the kill tests only; holds the data directory.
 const CHILD_DIR: &str = "CUTOVER_STORE_TEST_CHILD_DIR";
 
 type Seen = Arc<Mutex<Vec<StoreEvent>>>;
