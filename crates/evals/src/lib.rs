@@ -21,6 +21,7 @@
 //! prompt or an answer prints sizes.
 
 pub mod agreement;
+mod assignment;
 pub mod correction;
 mod draws;
 pub mod external;

@@ -22,12 +22,15 @@ use cutover_units::Millis;
 use serde::{Deserialize, Serialize};
 
 use crate::refusal::Refusal;
+use crate::step::ScoreError;
+use crate::subject::PairScore;
 
 /// A unit's pairs are counted once per day unless the spec says otherwise.
 pub const WINDOW_DEFAULT: Millis = Millis(24 * 60 * 60 * 1_000);
 
-/// At eight bytes a unit this table takes some tens of megabytes at most.
-pub const UNITS_MAX: usize = 1_000_000;
+/// Units that can be counted in one window; beyond them a rollout has its evidence anyway. Stored as
+/// JSON the full table takes two megabytes.
+pub const UNITS_MAX: usize = 100_000;
 
 /// Missing scores beyond this share make those that are there a selection.
 pub const ERROR_SHARE_MAX: f64 = 0.05;
@@ -71,18 +74,50 @@ pub struct Pairing {
     /// Number of the current window since the epoch.
     current: u64,
     counted: BTreeSet<u64>,
+    left_out: LeftOut,
+}
+
+/// How many pairs did not count, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Their unit had its pair of the window.
+    pub already_counted: u64,
+    /// The baseline had failed.
+    pub baseline_failed: u64,
+    /// They came from before the current window. Many of these: a clock stepped forward and back.
+    pub too_old: u64,
+    /// The table was full.
+    pub table_full: u64,
 }
 
 impl Pairing {
     /// Nothing counted yet. A window of 0 is one millisecond.
     pub fn new(window: Millis, failed_baseline: FailedBaseline) -> Self {
         let window = Millis(window.0.max(1));
-        Self { window, failed_baseline, current: 0, counted: BTreeSet::new() }
+        Self {
+            window,
+            failed_baseline,
+            current: 0,
+            counted: BTreeSet::new(),
+            left_out: LeftOut::default(),
+        }
     }
 
     /// Asks for a pair at the time of its request: the unit by its hash, and whether the baseline
     /// failed. Units whose hashes collide share a pair, which costs data and no validity.
     pub fn offer(&mut self, unit: u64, at: Millis, baseline_failed: bool) -> Admission {
+        let admission = self.admit(unit, at, baseline_failed);
+        match admission {
+            Admission::Counts => {}
+            Admission::AlreadyCounted => self.left_out.already_counted += 1,
+            Admission::BaselineFailed => self.left_out.baseline_failed += 1,
+            Admission::TooOld => self.left_out.too_old += 1,
+            Admission::TableFull => self.left_out.table_full += 1,
+        }
+        admission
+    }
+
+    fn admit(&mut self, unit: u64, at: Millis, baseline_failed: bool) -> Admission {
         let window = at.0 / self.window.0;
         if window < self.current {
             return Admission::TooOld;
@@ -104,6 +139,11 @@ impl Pairing {
         Admission::Counts
     }
 
+    /// How many pairs did not count, since the beginning.
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
+    }
+
     /// How many units have their pair of the current window.
     pub fn units(&self) -> usize {
         self.counted.len()
@@ -120,6 +160,14 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// Counts what came of scoring a pair. A missing reference is an error like the others.
+    pub fn count(&mut self, result: &Result<PairScore, ScoreError>) {
+        match result {
+            Ok(_) => self.scored += 1,
+            Err(_) => self.errors += 1,
+        }
+    }
+
     /// Adds the counts of another window or gateway.
     pub fn merge(&mut self, other: Self) {
         self.scored += other.scored;
@@ -166,6 +214,9 @@ mod tests {
         // The clock steps back over midnight.
         assert_eq!(offer(9, 2 * DAY - 1, false), Admission::TooOld);
         assert_eq!(pairing.units(), 1);
+        let left_out =
+            LeftOut { already_counted: 1, baseline_failed: 1, too_old: 1, table_full: 0 };
+        assert_eq!(pairing.left_out(), left_out);
     }
 
     #[test]

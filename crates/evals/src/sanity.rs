@@ -23,6 +23,8 @@
 //! An alarm holds a rollout; it is no verdict on the candidate. Fails when most slices are broken alike:
 //! the median is then broken too, and only the floor is left.
 
+use cutover_stats::fixed::wilson;
+use cutover_stats::{Alpha, Count};
 use serde::{Deserialize, Serialize};
 
 use crate::subject::PairScore;
@@ -112,6 +114,16 @@ pub struct Floor {
     pub overall: f64,
     /// In each slice, 0 to 1; 0 = none. Slices differ in difficulty, so this is far below the other.
     pub slice: f64,
+}
+
+impl Floor {
+    /// The floor from a sample whose grades people checked: the lower end of Wilson's interval for the
+    /// baseline's mean, at this level on both sides. Wilson's variance is the largest that scores
+    /// between 0 and 1 can have, so the floor is rather too low than too high.
+    pub fn calibrated(sample: &SliceTally, alpha: Alpha) -> Self {
+        let count = Count { hits: sample.baseline / 100, trials: sample.pairs };
+        Self { overall: wilson(count, alpha).low, slice: 0.0 }
+    }
 }
 
 /// What is not right with the grader.
@@ -253,6 +265,14 @@ mod tests {
             })
             .collect();
         assert_eq!(names, ["high", "low"]);
+    }
+
+    #[test]
+    fn a_calibrated_floor_leaves_room_for_chance() {
+        let floor = Floor::calibrated(&slice("checked", [150, 30, 5, 15]), Alpha::FIVE_PERCENT);
+        assert!((0.84..0.90).contains(&floor.overall), "{floor:?}");
+        assert_eq!(check(&[slice("a", [80, 8, 2, 10])], floor), []);
+        assert_eq!(check(&[slice("a", [60, 8, 2, 30])], floor).len(), 1);
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl ScorerSpec {
         if subject.baseline.failed && subject.candidate.failed {
             return Ok(Step::Done(PairScore::new(ArmScore::FAILED, ArmScore::FAILED)));
         }
-        let step = self.scorer.begin(subject)?;
+        let step = self.scorer.begin(&subject.with_known_expected())?;
         debug_assert!(!matches!(&step, Step::Ask(asks) if asks.is_empty()), "asks for nothing");
         Ok(step)
     }
@@ -136,7 +136,7 @@ impl ScorerSpec {
         subject: &Subject<'_>,
         answers: &[AskAnswer],
     ) -> Result<PairScore, ScoreError> {
-        let mut score = self.scorer.resume(subject, answers)?;
+        let mut score = self.scorer.resume(&subject.with_known_expected(), answers)?;
         if subject.baseline.failed {
             score.baseline = ArmScore::FAILED;
         }

@@ -51,7 +51,13 @@ impl<'a> Subject<'a> {
     /// What a comparing scorer compares with: the right answer, else the baseline's, unless that
     /// failed.
     pub fn reference(&self) -> Option<&'a Answer> {
-        self.expected.or_else(|| (!self.baseline.failed).then_some(self.baseline))
+        let expected = self.with_known_expected().expected;
+        expected.or_else(|| (!self.baseline.failed).then_some(self.baseline))
+    }
+
+    /// The same without a right answer that failed: that is none.
+    pub(crate) fn with_known_expected(self) -> Self {
+        Self { expected: self.expected.filter(|answer| !answer.failed), ..self }
     }
 }
 

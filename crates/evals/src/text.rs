@@ -45,6 +45,8 @@ pub(crate) struct Fenced<'a> {
     /// The word behind the opening fence, lower case not assured.
     pub(crate) tag: &'a str,
     pub(crate) body: &'a str,
+    /// What follows the closing fence's line; empty when the block is never closed.
+    rest: &'a str,
 }
 
 /// The code blocks of a Markdown text, in order. A block that is never closed ends with the text.
@@ -62,14 +64,14 @@ pub(crate) fn fenced(text: &str) -> Vec<Fenced<'_>> {
                 open = Some((fence, tag, at));
             }
             (Some((fence, tag, from)), Some(closing)) if closes(fence, closing, trimmed) => {
-                blocks.push(Fenced { tag, body: &text[from..start] });
+                blocks.push(Fenced { tag, body: &text[from..start], rest: &text[at..] });
                 open = None;
             }
             _ => {}
         }
     }
     if let Some((_, tag, from)) = open {
-        blocks.push(Fenced { tag, body: &text[from..] });
+        blocks.push(Fenced { tag, body: &text[from..], rest: "" });
     }
     blocks
 }
@@ -93,15 +95,9 @@ fn closes(opening: &str, closing: &str, line: &str) -> bool {
 pub(crate) fn without_fence(text: &str) -> &str {
     let trimmed = text.trim();
     match (fence_of(trimmed.lines().next().unwrap_or("").trim()), fenced(trimmed).as_slice()) {
-        (Some(_), [only]) if is_last(trimmed, only.body) => only.body.trim(),
+        (Some(_), [only]) if only.rest.is_empty() => only.body.trim(),
         _ => trimmed,
     }
-}
-
-/// Whether nothing but a closing fence follows the body.
-fn is_last(text: &str, body: &str) -> bool {
-    let end = body.as_ptr() as usize - text.as_ptr() as usize + body.len();
-    text[end..].trim().chars().all(|c| c == '`' || c == '~')
 }
 
 /// How a text writes fractions.

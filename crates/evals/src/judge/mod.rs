@@ -9,10 +9,14 @@ mod family;
 mod health;
 mod prompt;
 
+use std::cmp::Ordering;
+
+use cutover_stats::Score;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::step::ScoreError;
+use crate::subject::{ArmScore, PairScore};
 use crate::text::{cut, without_fence};
 
 pub use family::{family, independent};
@@ -103,6 +107,27 @@ impl Outcome {
         }
     }
 
+    /// What a judge's scores said: the inverse of the mapping to points.
+    pub fn of_scores(score: &PairScore) -> Self {
+        match score.candidate.score.cmp(&score.baseline.score) {
+            Ordering::Greater => Self::Candidate,
+            Ordering::Less => Self::Baseline,
+            Ordering::Equal if score.candidate.score == Score::FAIL => Self::BothBad,
+            Ordering::Equal => Self::Tie,
+        }
+    }
+
+    /// The points of the baseline and of the candidate.
+    pub(crate) fn points(self) -> (ArmScore, ArmScore) {
+        let (baseline, candidate) = match self {
+            Self::Candidate => (false, true),
+            Self::Baseline => (true, false),
+            Self::Tie => (true, true),
+            Self::BothBad => (false, false),
+        };
+        (ArmScore::passed(baseline), ArmScore::passed(candidate))
+    }
+
     pub(crate) fn index(self) -> usize {
         match self {
             Self::Candidate => 0,
@@ -156,6 +181,15 @@ mod tests {
         // Whoever stands first wins: the judge looks at the position.
         let biased = Outcome::of(Winner::A, Winner::B);
         assert_eq!(combine(ab, biased), (Outcome::Tie, true));
+    }
+
+    #[test]
+    fn outcomes_are_read_back_from_scores() {
+        for outcome in Outcome::ALL {
+            let (baseline, candidate) = outcome.points();
+            assert_eq!(Outcome::of_scores(&PairScore::new(baseline, candidate)), outcome);
+            assert_eq!(Outcome::ALL[outcome.index()], outcome);
+        }
     }
 
     proptest! {

@@ -12,13 +12,14 @@
 //! recall; accuracy forgives extra fields. `exact` is 100 only where nothing is missing, wrong or extra.
 //!
 //! Paths are written with dots, `items.amount`; elements of arrays share their array's path. Arrays are
-//! compared by position, or as multisets: each element of the answer is then paired, best pair first,
-//! with an element of the reference. Best-first pairing is not always the best in total; it may give
-//! slightly too little and never too much.
+//! compared by position, or as multisets: elements of the answer and of the reference are then paired
+//! one to one so that the total is the largest possible. Pairing is cubic, so arrays of more than 128
+//! elements are compared by position after all.
 
 use serde_json::Value;
 
 use super::{Scorer, against_reference, build};
+use crate::assignment::best_total;
 use crate::json::{Fences, Schema, document, equal};
 use crate::options::{OptionProblem, OptionRow, OptionType, Options};
 use crate::spec::{Row, Standing};
@@ -26,8 +27,12 @@ use crate::step::{ScoreError, Step};
 use crate::subject::{Answer, ArmScore, Subject};
 use crate::text::Normal;
 
-/// Comparing multisets is quadratic in the leaves; this keeps a pair below some ten milliseconds.
+/// Comparing multisets is quadratic in the leaves; with the limit below, a pair takes well below a
+/// second.
 const LEAVES_MAX: usize = 2_000;
+
+/// Arrays of which every element is compared with every other one's.
+const PAIRED_MAX: usize = 128;
 
 pub(super) const ROW: Row = Row {
     kind: "json-fields",
@@ -67,7 +72,7 @@ pub(super) const ROW: Row = Row {
             "arrays",
             OptionType::Choice(&["ordered", "unordered"]),
             "\"ordered\"",
-            "Whether the order of elements counts.",
+            "Whether the order of elements counts; beyond 128 elements it does.",
         ),
         OptionRow::new(
             "texts",
@@ -215,28 +220,17 @@ impl Compare {
         }
     }
 
-    /// Pairs elements, the pair with most shared leaves first; ties by position, so that the result
-    /// does not depend on chance.
+    /// Pairs elements so that they share most leaves in total.
     fn multiset_hits(&self, list: &[Value], right: &[Value], path: &str) -> usize {
-        let mut pairs: Vec<(usize, usize, usize)> = Vec::new();
-        for (i, value) in list.iter().enumerate() {
-            for (j, other) in right.iter().enumerate() {
-                let hits = self.hits(value, other, path);
-                if hits > 0 {
-                    pairs.push((hits, i, j));
-                }
-            }
+        if list.len().max(right.len()) > PAIRED_MAX {
+            return list
+                .iter()
+                .zip(right)
+                .map(|(value, right)| self.hits(value, right, path))
+                .sum();
         }
-        pairs.sort_by_key(|(hits, i, j)| (std::cmp::Reverse(*hits), *i, *j));
-        let (mut used, mut used_right) = (vec![false; list.len()], vec![false; right.len()]);
-        let mut total = 0;
-        for (hits, i, j) in pairs {
-            if !used[i] && !used_right[j] {
-                (used[i], used_right[j]) = (true, true);
-                total += hits;
-            }
-        }
-        total
+        let row = |value| right.iter().map(|other| self.hits(value, other, path)).collect();
+        best_total(&list.iter().map(row).collect::<Vec<Vec<usize>>>())
     }
 
     fn same(&self, value: &Value, right: &Value, path: &str) -> bool {

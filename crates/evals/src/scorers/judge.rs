@@ -115,13 +115,8 @@ impl Scorer for Judge {
         let (first, second) = (said(baseline_first)?, said(candidate_first)?);
         let (outcome, flipped) =
             combine(Outcome::of(first.winner, Winner::A), Outcome::of(second.winner, Winner::B));
-        let (baseline, candidate) = match outcome {
-            Outcome::Candidate => (false, true),
-            Outcome::Baseline => (true, false),
-            Outcome::Tie => (true, true),
-            Outcome::BothBad => (false, false),
-        };
-        let score = PairScore::new(ArmScore::passed(baseline), ArmScore::passed(candidate));
+        let (baseline, candidate) = outcome.points();
+        let score = PairScore::new(baseline, candidate);
         Ok(PairScore { order_flipped: Some(flipped), note: first.reason, ..score })
     }
 }

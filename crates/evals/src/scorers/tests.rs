@@ -523,7 +523,7 @@ proptest! {
         known in any::<bool>(),
     ) {
         for scorer in &*EVERYTHING {
-            let expected = known.then_some(&expected).filter(|answer| !answer.failed);
+            let expected = known.then_some(&expected);
             let step = begin(scorer, [&baseline, &candidate], expected);
             if let Ok(Step::Done(score)) = &step {
                 for (answer, arm) in [(&baseline, score.baseline), (&candidate, score.candidate)] {
@@ -533,7 +533,7 @@ proptest! {
                 }
             }
             // With a right answer no arm is special. A judge is asked, not computed.
-            if expected.is_some() && !scorer.row().asks {
+            if expected.is_some_and(|answer| !answer.failed) && !scorer.row().asks {
                 let swapped = begin(scorer, [&candidate, &baseline], expected);
                 let mirrored = step.map(|step| match step {
                     Step::Done(s) => Step::Done(PairScore { baseline: s.candidate, candidate: s.baseline, ..s }),

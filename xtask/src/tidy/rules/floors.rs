@@ -47,6 +47,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("toktrie", &["cutover-engine"]),
     ("minijinja", &["cutover-engine"]),
     ("genai-prices", &["cutover-ledger"]),
+    ("jsonschema", &["cutover-evals"]),
     ("rustls", &["cutover-upstream"]),
     ("tokio-rustls", &["cutover-upstream"]),
     ("clap", &["cutover"]),
