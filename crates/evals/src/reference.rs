@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::external;
+use crate::judge::{FLIP_RATE_MAX, JUDGED_MIN, KAPPA_MIN, LABELS_MIN};
 use crate::options::{OptionRow, expected};
 use crate::scorers::SCORERS;
 use crate::spec::{Row, Standing};
+use crate::subject::{Answer, Subject, ToolCall};
 
 /// `docs/reference/scorers.md`.
 pub fn reference() -> String {
@@ -33,7 +36,52 @@ pub fn reference() -> String {
     for row in SCORERS {
         section(row, &mut out);
     }
+    outside(&mut out);
+    judges(&mut out);
     out
+}
+
+/// How `command` and `http` speak, shown on a real request.
+fn outside(out: &mut String) {
+    let answer = |text: &str| Answer { text: text.to_owned(), ..Answer::default() };
+    let baseline = Answer { finish_reason: Some("stop".to_owned()), ..answer("Paris") };
+    let call =
+        ToolCall { name: "capital".to_owned(), arguments: "{\"of\": \"France\"}".to_owned() };
+    let candidate = Answer { tool_calls: vec![call], ..answer("") };
+    let prompt = "What is the capital of France?";
+    let subject = Subject { prompt, baseline: &baseline, candidate: &candidate, expected: None };
+    let request: serde_json::Value = external::request(&subject)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
+    let _ = write!(
+        out,
+        "\n## A scorer of your own\n\n\
+         `command` writes one JSON object to the program's standard input, `http` posts it:\n\n\
+         ```json\n{request:#}\n```\n\n\
+         The reply is one JSON object and nothing else. Scores are shares from 0 to 1; `valid` and \
+         `note` may be absent:\n\n\
+         ```json\n{{\"baseline\": 0.8, \"candidate\": 1.0, \"valid\": {{\"baseline\": true, \
+         \"candidate\": true}}, \"note\": \"...\"}}\n```\n\n\
+         A program exits with 0, a server answers with 200. These are errors, and the pair gets no \
+         score: another exit code or status, no reply in time, a longer reply than allowed, prose, a \
+         missing or unknown field, NaN, an infinity, a score outside of 0 to 1.\n",
+    );
+}
+
+fn judges(out: &mut String) {
+    let _ = write!(
+        out,
+        "\n## When a judge may decide\n\n\
+         Each pair is judged in both orders, with the answers' origins hidden. Verdicts that disagree \
+         are a tie and count as flipped. A judge's scores may be a gate's source only while\n\n\
+         - at least {JUDGED_MIN} pairs were judged in both orders and at most {:.0} % flipped,\n\
+         - people labelled at least {LABELS_MIN} of its pairs, drawn at random, and Cohen's kappa \
+         between them and the judge is at least {KAPPA_MIN},\n\
+         - its model is of another family than the models of both arms.\n\n\
+         So a judge alone never promotes.\n",
+        FLIP_RATE_MAX * 100.0,
+    );
 }
 
 fn standing(standing: Standing) -> &'static str {

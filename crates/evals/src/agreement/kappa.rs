@@ -1,8 +1,18 @@
 //! Kappa: agreement beyond what chance gives, for nominal outcomes.
 //!
-//! `kappa = (po - pe) / (1 - pe)`. Cohen (1960): two raters, pe from each rater's own margins, standard
-//! error `sqrt(po (1 - po) / (n (1 - pe)^2))`. Fleiss (1971): the same number of raters per subject, pe
-//! from the pooled margins. Undefined where pe = 1: everybody always says the same.
+//! `kappa = (po - pe) / (1 - pe)`. Cohen (1960): two raters, pe from each rater's own margins r and c.
+//! Fleiss (1971): the same number of raters per subject, pe from the pooled margins. Undefined where
+//! pe = 1: everybody always says the same. Cohen's kappa has the large-sample variance of Fleiss, Cohen
+//! & Everitt (1969), with k for kappa:
+//!
+//! ```text
+//! n (1 - pe)^2 var = sum_i p_ii (1 - (r_i + c_i)(1 - k))^2
+//!                  + (1 - k)^2 sum_(i != j) p_ij (c_i + r_j)^2 - (k - pe (1 - k))^2
+//! ```
+
+use cutover_stats::{Alpha, Interval};
+
+use crate::normal::critical_value;
 
 /// A kappa and what it came from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,14 +28,17 @@ pub struct Kappa {
 }
 
 impl Kappa {
-    fn of(observed: f64, expected: f64, n: f64) -> Option<Self> {
-        let room = 1.0 - expected;
-        if room.is_nan() || room <= 1e-12 {
-            return None;
-        }
-        let standard_error = (observed * (1.0 - observed) / n).max(0.0).sqrt() / room;
-        Some(Self { value: (observed - expected) / room, standard_error, observed, expected })
+    /// The two-sided large-sample interval.
+    pub fn interval(&self, alpha: Alpha) -> Interval {
+        let half = critical_value(alpha) * self.standard_error;
+        Interval { low: (self.value - half).max(-1.0), high: (self.value + half).min(1.0) }
     }
+}
+
+/// Agreement beyond chance, where chance leaves room for it.
+fn beyond_chance(observed: f64, expected: f64) -> Option<f64> {
+    let room = 1.0 - expected;
+    (room > 1e-12).then(|| (observed - expected) / room)
 }
 
 /// Cohen's kappa from counts: row = the first rater's outcome, column = the second's. `None` for a
@@ -35,20 +48,29 @@ pub fn cohen<R: AsRef<[u64]>>(matrix: &[R]) -> Option<Kappa> {
     if matrix.iter().any(|row| row.as_ref().len() != size) {
         return None;
     }
-    let cell = |i: usize, j: usize| matrix[i].as_ref()[j] as f64;
     let sum = |f: &dyn Fn(usize) -> f64| (0..size).map(f).sum::<f64>();
-    let row = |i: usize| sum(&|j| cell(i, j));
-    let column = |j: usize| sum(&|i| cell(i, j));
-    let n = sum(&row);
+    let n = sum(&|i| matrix[i].as_ref().iter().map(|count| *count as f64).sum());
     if n < 1.0 {
         return None;
     }
-    Kappa::of(sum(&|i| cell(i, i)) / n, sum(&|i| row(i) * column(i)) / (n * n), n)
+    let cell = |i: usize, j: usize| matrix[i].as_ref()[j] as f64 / n;
+    let rows: Vec<f64> = (0..size).map(|i| sum(&|j| cell(i, j))).collect();
+    let columns: Vec<f64> = (0..size).map(|j| sum(&|i| cell(i, j))).collect();
+    let observed = sum(&|i| cell(i, i));
+    let expected = sum(&|i| rows[i] * columns[i]);
+    let value = beyond_chance(observed, expected)?;
+    let rest = 1.0 - value;
+    let diagonal = sum(&|i| cell(i, i) * (1.0 - (rows[i] + columns[i]) * rest).powi(2));
+    let beside =
+        sum(&|i| sum(&|j| if i == j { 0.0 } else { cell(i, j) * (columns[i] + rows[j]).powi(2) }));
+    let variance = diagonal + rest * rest * beside - (value - expected * rest).powi(2);
+    let standard_error = (variance.max(0.0) / n).sqrt() / (1.0 - expected);
+    Some(Kappa { value, standard_error, observed, expected })
 }
 
 /// Fleiss' kappa from counts: row = subject, column = how many raters chose this category. `None` when
 /// the rows differ in their number of raters, or there are fewer than two, or no room beyond chance.
-pub fn fleiss<R: AsRef<[u64]>>(subjects: &[R]) -> Option<Kappa> {
+pub fn fleiss<R: AsRef<[u64]>>(subjects: &[R]) -> Option<f64> {
     let raters: u64 = subjects.first()?.as_ref().iter().sum();
     let categories = subjects.first()?.as_ref().len();
     let uneven =
@@ -61,7 +83,7 @@ pub fn fleiss<R: AsRef<[u64]>>(subjects: &[R]) -> Option<Kappa> {
     let observed = subjects.iter().map(|row| (squares(row) - k) / (k * (k - 1.0))).sum::<f64>() / n;
     let share = |j: usize| subjects.iter().map(|row| row.as_ref()[j] as f64).sum::<f64>() / (n * k);
     let expected = (0..categories).map(|j| share(j).powi(2)).sum::<f64>();
-    Kappa::of(observed, expected, n)
+    beyond_chance(observed, expected)
 }
 
 #[cfg(test)]
@@ -72,6 +94,12 @@ mod tests {
     fn the_published_examples_are_met() {
         let kappa = cohen(&[[20, 5], [10, 15]]).unwrap();
         assert!((kappa.value - 0.4).abs() < 1e-12 && (kappa.observed - 0.7).abs() < 1e-12);
+        assert!((kappa.standard_error - 0.126_996_1).abs() < 1e-6);
+        // 4,000 bootstrap resamples of this table give a standard error of 0.0406.
+        let kappa = cohen(&[[80, 10, 6], [12, 60, 9], [5, 8, 40]]).unwrap();
+        assert!((kappa.value - 0.665_259_8).abs() < 1e-6);
+        assert!((kappa.standard_error - 0.041_695_5).abs() < 1e-6);
+        assert!(kappa.interval(Alpha::FIVE_PERCENT).contains(0.6));
         // Fleiss' worked example: 14 raters, 10 subjects, 5 categories.
         let subjects = [
             [0, 0, 0, 0, 14],
@@ -85,7 +113,7 @@ mod tests {
             [6, 5, 2, 1, 0],
             [0, 2, 2, 3, 7],
         ];
-        assert!((fleiss(&subjects).unwrap().value - 0.209_931).abs() < 1e-6);
+        assert!((fleiss(&subjects).unwrap() - 0.209_931).abs() < 1e-6);
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub struct JudgeHealth {
     flipped: u64,
     /// Pairs the judge gave no readable verdict on.
     errors: u64,
+    /// Pairs with a winner.
+    decided: u64,
+    /// Of them those whose winner was the longer answer.
+    longer_won: u64,
     /// Pairs that a person labelled too: `[person's outcome][judge's outcome]`.
     labels: [[u64; 4]; 4],
 }
@@ -43,6 +47,14 @@ impl JudgeHealth {
     pub fn judged(&mut self, flipped: bool) {
         self.judged += 1;
         self.flipped += u64::from(flipped);
+    }
+
+    /// Counts a pair with a winner, by the lengths of the answers; those of one length say nothing.
+    pub fn decided(&mut self, winner_bytes: usize, loser_bytes: usize) {
+        if winner_bytes != loser_bytes {
+            self.decided += 1;
+            self.longer_won += u64::from(winner_bytes > loser_bytes);
+        }
     }
 
     /// Counts a pair without a readable verdict.
@@ -61,6 +73,8 @@ impl JudgeHealth {
         self.judged += other.judged;
         self.flipped += other.flipped;
         self.errors += other.errors;
+        self.decided += other.decided;
+        self.longer_won += other.longer_won;
         for (row, more) in self.labels.iter_mut().flatten().zip(other.labels.iter().flatten()) {
             *row += more;
         }
@@ -74,6 +88,13 @@ impl JudgeHealth {
     /// The flip rate with its interval, or `None` before the first pair.
     pub fn flip_rate(&self, alpha: Alpha) -> Option<(f64, Interval)> {
         self.flips().share().map(|rate| (rate, wilson(self.flips(), alpha)))
+    }
+
+    /// How often the longer answer won. For the report: people prefer the longer of two answers in
+    /// about 64 of 100 pairs themselves (AlpacaEval's annotations); a judge far above that judges
+    /// length.
+    pub fn longer_won(&self) -> Count {
+        Count { hits: self.longer_won.min(self.decided), trials: self.decided }
     }
 
     /// How many pairs people labelled.
@@ -163,6 +184,10 @@ mod tests {
         assert_eq!((left.flips().hits, left.labels()), (30, 200));
         let text = serde_json::to_string(&left).unwrap();
         assert_eq!(serde_json::from_str::<JudgeHealth>(&text).unwrap(), left);
+        left.decided(10, 5);
+        left.decided(5, 10);
+        left.decided(5, 5);
+        assert_eq!(left.longer_won(), Count { hits: 1, trials: 2 });
         let (rate, interval) = left.flip_rate(Alpha::FIVE_PERCENT).unwrap();
         assert!(interval.contains(rate) && interval.high < 0.25);
     }

@@ -22,7 +22,7 @@ use crate::text::fenced;
 
 pub(super) const ROW: Row = Row {
     kind: "code-runs",
-    doc: "The answer's code block runs under the operator's command and exits with 0.",
+    doc: "The answer's code block runs under the operator's sandbox and exits with 0. Off unless allowed.",
     meaning: "100 or 0: correctness of each answer alone, by the checks; valid: there is a code block",
     source: "functional correctness of HumanEval (arXiv 2107.03374), one sample",
     standing: Standing::MayGate,
