@@ -98,12 +98,21 @@ pub struct Window {
     pub pairs: Vec<ScoredPair>,
     /// What users said.
     pub votes: Vec<Vote>,
-    /// Observations that were dropped because a queue was full. They are missing, not good.
+    /// Live observations that were dropped because a queue was full. They are missing, not good.
     pub lost: u64,
-    /// Pairs whose scorer failed, hung or gave no number. They are missing, not good.
+    /// Pairs that were dropped because a queue was full, or whose scorer failed, hung or gave no
+    /// number. They are missing, not good.
     pub unscored: u64,
     /// What shadow copies and scorers cost.
     pub shadow_cost: NanoUsd,
     /// Whether the source of exposures was read at all; otherwise nothing is known of this window.
     pub blind: bool,
+}
+
+impl Window {
+    /// An empty window that begins where the last one ended and ends now. Where the clock has stepped
+    /// back it ends a millisecond after its beginning, so that windows always follow each other.
+    pub fn since(last: Millis, now: Millis) -> Self {
+        Self { from: last, to: Millis(now.0.max(last.0 + 1)), ..Self::default() }
+    }
 }

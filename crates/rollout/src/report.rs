@@ -35,7 +35,8 @@ pub struct Evaluation {
     pub verdict: Verdict,
     /// What was measured: the quantity that the claim is about.
     pub estimate: Option<f64>,
-    /// Its confidence sequence.
+    /// Its confidence sequence; an end without a bound is infinite here and null in JSON.
+    #[serde(with = "crate::exact::bounds")]
     pub interval: Option<(f64, f64)>,
     /// What it is compared with.
     pub threshold: f64,
@@ -72,6 +73,9 @@ pub struct Report {
     pub spec_hash: String,
     /// The step's place and name.
     pub step: (u16, String),
+    /// All steps by name, in order.
+    #[serde(default)]
+    pub steps: Vec<String>,
     /// What the rollout is doing after this tick.
     pub phase: Phase,
     /// The candidate's share after this tick.

@@ -30,6 +30,17 @@ pub struct State {
     pub approvals: Vec<(u16, String)>,
     /// Steps that were left without proof.
     pub unproved: Vec<u16>,
+    /// How often it was said that something was seen: a resume after a hold, an alarm. The test of the
+    /// split and the detectors listen afresh from there.
+    #[serde(default)]
+    pub acknowledged: u32,
+}
+
+impl State {
+    /// Whether nothing will move it any more, but for harm after promotion and a person.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Promoted | Phase::RolledBack { .. })
+    }
 }
 
 /// What a rollout is doing.

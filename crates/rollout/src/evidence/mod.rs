@@ -1,0 +1,385 @@
+//! What has been learnt so far: the state of every gate, continued window by window.
+//!
+//! Contract: `absorb` takes each window once (a window that begins before the last one ended is
+//! refused, so that a late or repeated one never counts twice). Work is O(1) per observation and gate;
+//! memory is bounded. A checkpoint read back continues to the last bit.
+//!
+//! Which exposures count: those whose arm chance alone chose, that the client did not end, with the
+//! share that was in force. Pilots, hints and excluded units never do. A request stays its arm's,
+//! whoever answered (intention to treat).
+
+mod observations;
+mod units;
+
+use std::collections::BTreeMap;
+
+use cutover_stats::{Arm, split_log_e};
+use cutover_units::{Arm as AssignedArm, Millis};
+use serde::{Deserialize, Serialize};
+
+use crate::gates::{self, Data, Row};
+use crate::observe::{Exposure, ScoredPair, Vote, Window};
+use crate::process::{ALL, Bars, Bill, Context, LiveUnit, Paired, Process};
+use crate::spec::{Gate, Metric, Spec, UnitRule};
+use crate::state::{Phase, State};
+
+pub use observations::Observations;
+
+pub(crate) use observations::missing_max;
+
+use units::{OncePer, Sessions};
+
+/// Whether a window was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a window that was refused is missing"]
+pub enum Absorbed {
+    /// It counts.
+    Taken,
+    /// It begins before the last one ended, or ends before it begins.
+    Refused,
+    /// It belongs to another spec: evidence has to begin anew first.
+    OtherSpec,
+}
+
+/// Units of a step by share: what the test of the split and the minimum of units look at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Split {
+    candidate: u64,
+    baseline: u64,
+}
+
+/// Raw observations and what is missing of them, of the whole run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Missing {
+    live: u64,
+    pairs: u64,
+    lost: u64,
+    unscored: u64,
+}
+
+/// Everything that is known of a rollout's arms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    spec_hash: String,
+    run: String,
+    step: Option<u16>,
+    step_since: Millis,
+    acknowledged: u32,
+    /// End of the last window that was taken.
+    through: Millis,
+    /// When the source was last read, when a unit and when a pair was last seen.
+    last_read: Millis,
+    last_live: Millis,
+    last_pair: Millis,
+    processes: Vec<Option<Process>>,
+    units: OncePer,
+    sessions: Sessions,
+    pair_units: OncePer,
+    voters: OncePer,
+    split: BTreeMap<u16, Split>,
+    step_units: Split,
+    step_pairs: u64,
+    breaches: u64,
+    missing: Missing,
+}
+
+impl Evidence {
+    /// Nothing yet.
+    pub fn new(spec: &Spec) -> Self {
+        let open = |gate: &Gate| gates::row(gate).and_then(|row| (row.open)(gate).ok());
+        Self {
+            spec_hash: spec.hash(),
+            run: String::new(),
+            step: None,
+            step_since: Millis(0),
+            acknowledged: 0,
+            through: Millis(0),
+            last_read: Millis(0),
+            last_live: Millis(0),
+            last_pair: Millis(0),
+            processes: spec.gates.iter().map(open).collect(),
+            units: OncePer::default(),
+            sessions: Sessions::default(),
+            pair_units: OncePer::default(),
+            voters: OncePer::default(),
+            split: BTreeMap::new(),
+            step_units: Split::default(),
+            step_pairs: 0,
+            breaches: 0,
+            missing: Missing::default(),
+        }
+    }
+
+    /// The spec that this evidence belongs to.
+    pub fn spec_hash(&self) -> &str {
+        &self.spec_hash
+    }
+
+    /// End of the last window that was taken: the next one begins here.
+    pub fn through(&self) -> Millis {
+        self.through
+    }
+
+    /// Takes what was seen in a window, while the rollout stood as `state` says.
+    pub fn absorb(&mut self, spec: &Spec, state: &State, window: &Window) -> Absorbed {
+        if state.spec_hash != self.spec_hash || self.processes.len() != spec.gates.len() {
+            return Absorbed::OtherSpec;
+        }
+        if window.from < self.through || window.to <= window.from {
+            return Absorbed::Refused;
+        }
+        let bars = Bars::of(spec);
+        self.enter(spec, state, bars);
+        self.through = window.to;
+        if !window.blind {
+            self.last_read = window.to;
+        }
+        self.missing.lost += window.lost;
+        self.missing.unscored += window.unscored;
+        self.breaches += window.exposures.iter().filter(|seen| seen.leaked).count() as u64;
+        for exposure in &window.exposures {
+            self.exposure(spec, (state, window.to), exposure);
+        }
+        if spec.unit_rule == UnitRule::Mean {
+            for (at, mut unit) in self.sessions.close(window.to, spec.unit_window) {
+                unit.in_step = in_step(state, at, unit.share);
+                self.unit(spec, &unit);
+            }
+        }
+        for pair in &window.pairs {
+            self.pair(spec, (state, window.to), pair);
+        }
+        for vote in &window.votes {
+            self.vote(spec, state, vote);
+        }
+        for process in self.processes.iter_mut().flatten() {
+            if let Process::Budget(budget) = process {
+                budget.shadow(window.shadow_cost);
+            }
+        }
+        self.end(spec, state, bars);
+        Absorbed::Taken
+    }
+
+    /// Follows the state into a new step, and listens afresh where someone has seen an alarm.
+    fn enter(&mut self, spec: &Spec, state: &State, bars: Bars) {
+        if self.run.is_empty() {
+            self.run.clone_from(&state.run);
+            // A source is not stale before it could have said anything.
+            (self.last_read, self.last_live) = (state.step_since, state.step_since);
+        }
+        if self.step != Some(state.step) || self.step_since != state.step_since {
+            (self.step, self.step_since) = (Some(state.step), state.step_since);
+            (self.step_units, self.step_pairs) = (Split::default(), 0);
+            self.last_pair = self.last_pair.max(state.step_since);
+            self.split.clear();
+            for (process, context) in self.contexts(spec, state, bars) {
+                process.begin_step(&context);
+            }
+        }
+        if self.acknowledged != state.acknowledged {
+            self.acknowledged = state.acknowledged;
+            self.split.clear();
+            self.processes.iter_mut().flatten().for_each(Process::rearm);
+        }
+    }
+
+    fn end(&mut self, spec: &Spec, state: &State, bars: Bars) {
+        let promoted = state.phase == Phase::Promoted;
+        for (process, context) in self.contexts(spec, state, bars) {
+            process.end_window(promoted);
+            process.refresh(&context);
+        }
+    }
+
+    fn contexts<'a>(
+        &'a mut self,
+        spec: &'a Spec,
+        state: &'a State,
+        bars: Bars,
+    ) -> impl Iterator<Item = (&'a mut Process, Context<'a>)> {
+        let gates = self.processes.iter_mut().zip(&spec.gates);
+        gates.filter_map(move |(process, gate)| {
+            let process = process.as_mut()?;
+            Some((process, Context::of(spec, gate, (state, bars))?))
+        })
+    }
+
+    fn exposure(&mut self, spec: &Spec, (state, to): (&State, Millis), seen: &Exposure) {
+        for process in self.processes.iter_mut().flatten() {
+            if let Process::Never(never) = process {
+                never.observe(seen.leaked);
+            }
+        }
+        let arm = match seen.arm {
+            AssignedArm::Baseline => Arm::Baseline,
+            AssignedArm::Candidate => Arm::Candidate,
+            AssignedArm::Default => return,
+        };
+        self.last_live = self.last_live.max(to);
+        if !seen.random || seen.client_ended {
+            return;
+        }
+        self.missing.live += 1;
+        // A head that was read after the window's end is a clock's mistake.
+        let at = seen.at.min(to);
+        let share = seen.share.basis_points();
+        let in_step = in_step(state, at, share);
+        let bill = Bill {
+            candidate: arm == Arm::Candidate,
+            succeeded: !seen.served.failed,
+            cost: seen.served.cost,
+            in_step,
+        };
+        for process in self.processes.iter_mut().flatten() {
+            if let Process::Budget(budget) = process {
+                budget.bill(bill);
+            }
+        }
+        let unit = LiveUnit { in_step, ..live_unit(spec, arm, seen) };
+        match spec.unit_rule {
+            UnitRule::First => {
+                if self.units.admit(seen.unit, at, spec.unit_window) {
+                    self.unit(spec, &unit);
+                }
+            }
+            UnitRule::Mean => self.sessions.add((seen.unit, at), spec.unit_window, &unit),
+        }
+    }
+
+    /// One observation of one unit, for all gates and the test of the split.
+    fn unit(&mut self, spec: &Spec, unit: &LiveUnit) {
+        if unit.in_step {
+            let by_share = self.split.entry(unit.share).or_default();
+            for split in [&mut self.step_units, by_share] {
+                match unit.arm {
+                    Arm::Candidate => split.candidate += 1,
+                    Arm::Baseline => split.baseline += 1,
+                }
+            }
+        }
+        for (process, gate) in self.processes.iter_mut().zip(&spec.gates) {
+            if let (Some(process), Some(row)) = (process, gates::row(gate)) {
+                process.live(gate, row, unit);
+            }
+        }
+    }
+
+    fn pair(&mut self, spec: &Spec, (state, to): (&State, Millis), seen: &ScoredPair) {
+        self.last_pair = self.last_pair.max(to);
+        self.missing.pairs += 1;
+        let at = seen.at.min(to);
+        if !self.pair_units.admit(seen.unit, at, spec.pair_window) {
+            return;
+        }
+        let in_step = at >= state.step_since;
+        self.step_pairs += u64::from(in_step);
+        for (process, gate) in self.processes.iter_mut().zip(&spec.gates) {
+            let (Some(process), Some(row)) = (process, gates::row(gate)) else { continue };
+            if let Some((candidate, baseline)) = (row.pair)(seen) {
+                process.pair(gate, Paired { candidate, baseline, in_step });
+            }
+        }
+    }
+
+    fn vote(&mut self, spec: &Spec, state: &State, vote: &Vote) {
+        let arm = match vote.arm {
+            AssignedArm::Baseline => Arm::Baseline,
+            AssignedArm::Candidate => Arm::Candidate,
+            AssignedArm::Default => return,
+        };
+        let at = vote.at.min(self.through);
+        if !vote.random || !self.voters.admit(vote.unit, at, spec.pair_window) {
+            return;
+        }
+        let share = vote.share.basis_points();
+        let in_step = in_step(state, at, share);
+        let discontent = 1.0 - f64::from(vote.score.min(100)) / 100.0;
+        let unit = LiveUnit { in_step, matched: true, ..LiveUnit::silent(arm, share) };
+        for (process, gate) in self.processes.iter_mut().zip(&spec.gates) {
+            let on_votes = gates::row(gate).is_some_and(|row| row.data == Data::Votes);
+            if let (true, Some(Process::Margin(process))) = (on_votes, process) {
+                process.live(gate, &unit, discontent);
+            }
+        }
+    }
+
+    /// Evidence that this step's units are not split as they should.
+    fn srm(&self) -> f64 {
+        let stretches = self.split.iter().filter(|(share, _)| **share > 0 && **share < ALL);
+        stretches
+            .filter_map(|(share, split)| {
+                let w = f64::from(*share) / f64::from(ALL);
+                split_log_e(&[w, 1.0 - w], &[split.candidate, split.baseline]).ok()
+            })
+            .map(cutover_stats::LogE::get)
+            .sum()
+    }
+}
+
+impl<'a> Context<'a> {
+    fn of(spec: &'a Spec, gate: &'a Gate, (state, bars): (&State, Bars)) -> Option<Self> {
+        let row: &'static Row = gates::row(gate)?;
+        let share = state.weight.basis_points();
+        let promoted = state.phase == Phase::Promoted;
+        Some(Self { spec, gate, row, bars, share, promoted })
+    }
+}
+
+impl LiveUnit {
+    fn silent(arm: Arm, share: u16) -> Self {
+        Self {
+            arm,
+            share,
+            in_step: false,
+            matched: false,
+            failed: 0.0,
+            fell_back: 0.0,
+            invalid: None,
+            total_ms: None,
+            first_token_ms: None,
+            tokens_per_s: None,
+        }
+    }
+}
+
+/// Whether something seen at that time under that share belongs to the present step.
+fn in_step(state: &State, at: Millis, share: u16) -> bool {
+    at >= state.step_since && share == state.weight.basis_points()
+}
+
+/// Whether a baseline bucket belongs to the matched comparison: as many as the candidate has, and not
+/// next to them, so that nobody in it changes arms before half of the traffic has.
+fn is_matched(arm: Arm, bucket: u16, share: u16) -> bool {
+    const HALF: u16 = ALL / 2;
+    arm == Arm::Candidate || share >= HALF || (HALF..HALF + share).contains(&bucket)
+}
+
+fn live_unit(spec: &Spec, arm: Arm, seen: &Exposure) -> LiveUnit {
+    let served = &seen.served;
+    let share = seen.share.basis_points();
+    // Where a gate judges fallbacks they are judged there and only there.
+    let judged_apart = spec.gates.iter().any(|gate| gate.metric == Metric::Fallback);
+    let failed = served.failed || (seen.fell_back && !judged_apart);
+    let flag = |yes: bool| f64::from(u8::from(yes));
+    let total = f64::from(served.total_ms);
+    let first = served.first_token_ms.map(f64::from);
+    let speed = served.completion_tokens.filter(|tokens| *tokens >= 2).and_then(|tokens| {
+        let seconds = (total - first.unwrap_or(0.0)) / 1_000.0;
+        let counted = if first.is_some() { tokens - 1 } else { tokens };
+        (seconds > 0.0 && !served.failed).then(|| f64::from(counted) / seconds)
+    });
+    LiveUnit {
+        matched: is_matched(arm, seen.bucket, share),
+        failed: flag(failed),
+        fell_back: flag(seen.fell_back),
+        invalid: served.invalid.map(flag),
+        total_ms: Some(if served.failed { f64::INFINITY } else { total }),
+        first_token_ms: first.map(|first| if served.failed { f64::INFINITY } else { first }),
+        tokens_per_s: speed,
+        ..LiveUnit::silent(arm, share)
+    }
+}
+
+#[cfg(test)]
+mod tests;

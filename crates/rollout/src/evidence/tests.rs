@@ -1,0 +1,199 @@
+use cutover_units::WeightBp;
+
+use super::*;
+use crate::plan::start;
+use crate::spec::Spec;
+use crate::testing::{MINUTE, T0, exposure, pair, spec, window};
+
+fn ramp() -> Spec {
+    spec(&["ramp 50% for 0 s", "100% for 0 s"], &["errors <= baseline + 1 pp", "p95 <= 4 s"])
+}
+
+fn begun(spec: &Spec) -> (State, Evidence) {
+    (start(spec, "run-1".to_owned(), T0), Evidence::new(spec))
+}
+
+#[test]
+fn a_window_counts_once() {
+    let spec = ramp();
+    let (state, mut evidence) = begun(&spec);
+    let mut seen = window(T0, MINUTE);
+    seen.exposures = (0..50).map(|unit| exposure(unit, T0, state.weight)).collect();
+    assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+    let before = evidence.clone();
+    assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Refused);
+    let mut late = seen.clone();
+    late.from = Millis(T0.0 - 5);
+    assert_eq!(evidence.absorb(&spec, &state, &late), Absorbed::Refused);
+    assert_eq!(evidence, before);
+    let units = evidence.observations(&spec, &state, seen.to).units;
+    assert_eq!(units.0 + units.1, 50);
+}
+
+#[test]
+fn what_chance_did_not_assign_never_counts() {
+    let spec = ramp();
+    let (state, mut evidence) = begun(&spec);
+    let mut seen = window(T0, MINUTE);
+    let usual = exposure(1, T0, state.weight);
+    seen.exposures = vec![
+        Exposure { random: false, unit: 1, ..usual },
+        Exposure { client_ended: true, unit: 2, ..usual },
+        Exposure { arm: AssignedArm::Default, unit: 3, ..usual },
+    ];
+    assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+    let found = evidence.observations(&spec, &state, seen.to);
+    assert_eq!(found.units, (0, 0));
+    assert!(found.gates.iter().all(|gate| gate.n == 0 && gate.log_e_pass == 0.0));
+}
+
+#[test]
+fn a_unit_counts_once_a_window_and_again_in_the_next() {
+    let spec = ramp();
+    let (state, mut evidence) = begun(&spec);
+    let mut last = T0;
+    for tick in 0..4u64 {
+        let mut seen = window(last, 20 * MINUTE);
+        let at = Millis(T0.0 + tick * 20 * MINUTE);
+        seen.exposures = vec![exposure(7, at, state.weight); 5];
+        last = seen.to;
+        assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+    }
+    let units = evidence.observations(&spec, &state, last).units;
+    // 0, 20, 40 and 60 minutes lie in three windows of half an hour.
+    assert_eq!(units.0 + units.1, 3);
+}
+
+#[test]
+fn a_burst_of_one_unit_is_one_observation() {
+    let spec = spec(&["ramp 50% for 0 s", "100%"], &["errors <= 1.0 x baseline"]);
+    let (state, mut evidence) = begun(&spec);
+    let mut seen = window(T0, MINUTE);
+    let mut bad = exposure(3, T0, state.weight);
+    bad.served.failed = true;
+    bad.arm = AssignedArm::Candidate;
+    seen.exposures = vec![bad; 200];
+    assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+    let found = evidence.observations(&spec, &state, seen.to);
+    assert!(found.gates[0].log_e_fail < 2.0, "{:?}", found.gates[0]);
+}
+
+#[test]
+fn the_mean_of_a_session_counts_when_its_window_has_closed() {
+    let mut spec = ramp();
+    spec.unit_rule = UnitRule::Mean;
+    let (state, mut evidence) = begun(&spec);
+    let mut seen = window(T0, MINUTE);
+    let good = exposure(1, T0, state.weight);
+    let mut bad = good;
+    bad.served.failed = true;
+    seen.exposures = vec![good, good, good, bad];
+    assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+    assert_eq!(evidence.observations(&spec, &state, seen.to).units, (0, 0));
+    let later = window(seen.to, 90 * MINUTE);
+    assert_eq!(evidence.absorb(&spec, &state, &later), Absorbed::Taken);
+    let found = evidence.observations(&spec, &state, later.to);
+    assert_eq!(found.units.0 + found.units.1, 1);
+    let late = exposure(2, T0, state.weight);
+    let mut again = window(later.to, MINUTE);
+    again.exposures = vec![late];
+    assert_eq!(evidence.absorb(&spec, &state, &again), Absorbed::Taken);
+    let found = evidence.observations(&spec, &state, again.to);
+    assert_eq!(found.units.0 + found.units.1, 1);
+    assert!(found.lost_share > 0.0, "a late observation is missing, not good");
+}
+
+#[test]
+fn one_pair_a_unit_and_day() {
+    let spec = spec(&["shadow 50% for 0 s", "100%"], &["quality >= 0.9 x baseline"]);
+    let (state, mut evidence) = begun(&spec);
+    let mut seen = window(T0, MINUTE);
+    seen.pairs = vec![pair(1, T0, (100, 100)); 10];
+    seen.pairs.push(pair(2, T0, (100, 0)));
+    seen.unscored = 1;
+    assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+    let found = evidence.observations(&spec, &state, seen.to);
+    assert_eq!((found.pairs, found.gates[0].n), (2, 2));
+    assert_eq!(found.gates[0].estimate, Some(0.5));
+    assert!(found.unscored_share > 0.08, "{}", found.unscored_share);
+}
+
+#[test]
+fn a_fallback_is_a_failure_unless_a_gate_judges_fallbacks() {
+    let errors = "errors <= 50%";
+    for (gates, failures) in [(vec![errors], 100.0), (vec![errors, "fallback <= 15%"], 0.0)] {
+        let spec = spec(&["ramp 50% for 0 s", "100%"], &gates);
+        let (state, mut evidence) = begun(&spec);
+        let mut seen = window(T0, MINUTE);
+        let mut fell = exposure(1, T0, state.weight);
+        (fell.fell_back, fell.arm) = (true, AssignedArm::Candidate);
+        seen.exposures = vec![fell];
+        assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+        let found = evidence.observations(&spec, &state, seen.to);
+        assert_eq!(found.gates[0].estimate, Some(failures));
+        assert_eq!(found.units.0, 1, "the unit stays the candidate's");
+    }
+}
+
+#[test]
+fn a_checkpoint_continues_to_the_last_bit() {
+    let spec = spec(
+        &["shadow 50% for 0 s", "ramp 50% for 0 s", "100%"],
+        &[
+            "quality >= 0.9 x baseline",
+            "errors <= baseline + 1 pp",
+            "errors <= 1.0 x baseline",
+            "p95 <= 4 s",
+            "p95 <= 1.5 x baseline",
+            "cost <= 2 USD per 1000",
+            "privacy",
+        ],
+    );
+    let mut state = start(&spec, "run-1".to_owned(), T0);
+    (state.step, state.weight) = (1, WeightBp::new(5_000).unwrap());
+    let (mut straight, mut stopped) = (Evidence::new(&spec), Evidence::new(&spec));
+    let mut last = T0;
+    for tick in 0..40u64 {
+        let mut seen = window(last, MINUTE);
+        let unit = |i: u64| tick * 100 + i;
+        for i in 0..20 {
+            let mut one = exposure(unit(i), last, state.weight);
+            one.served.failed = i == 3;
+            one.served.total_ms = 300 + u32::try_from(crate::testing::mix(unit(i)) % 900).unwrap();
+            one.served.cost = Some(cutover_units::NanoUsd(1_234_567 + i));
+            seen.exposures.push(one);
+        }
+        let score = u8::try_from(crate::testing::mix(tick) % 101).unwrap();
+        seen.pairs.push(pair(unit(0), last, (90, score)));
+        last = seen.to;
+        assert_eq!(straight.absorb(&spec, &state, &seen), Absorbed::Taken);
+        let text = serde_json::to_string(&stopped).unwrap();
+        stopped = serde_json::from_str(&text).unwrap();
+        assert_eq!(stopped.absorb(&spec, &state, &seen), Absorbed::Taken);
+    }
+    assert_eq!(straight, stopped);
+    let found = straight.observations(&spec, &state, last);
+    assert_eq!(found, stopped.observations(&spec, &state, last));
+    let text = serde_json::to_string(&found).unwrap();
+    let again: Observations = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&again).unwrap(), text);
+}
+
+#[test]
+fn a_wrong_split_is_seen() {
+    let spec = ramp();
+    let (state, mut evidence) = begun(&spec);
+    let mut seen = window(T0, MINUTE);
+    seen.exposures = (0..3_000).map(|unit| exposure(unit, T0, state.weight)).collect();
+    assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+    let fair = evidence.observations(&spec, &state, seen.to).srm;
+    assert!(fair.0 < fair.1, "{fair:?}");
+    // Every retry of the candidate counted as another unit.
+    let mut twice = window(seen.to, MINUTE);
+    let candidate = |one: &Exposure| one.arm == AssignedArm::Candidate;
+    twice.exposures =
+        (10_000..13_000).map(|unit| exposure(unit, T0, state.weight)).filter(candidate).collect();
+    assert_eq!(evidence.absorb(&spec, &state, &twice), Absorbed::Taken);
+    let found = evidence.observations(&spec, &state, twice.to).srm;
+    assert!(found.0 > found.1, "{found:?}");
+}

@@ -1,0 +1,25 @@
+//! At most so many of the candidate's requests had to be answered by the baseline.
+
+use super::{BETTING, Data, KELLY, Row, no_pair};
+use crate::process::{Process, Share};
+use crate::spec::{Metric, Role, Test};
+
+pub(super) const ROW: Row = Row {
+    name: "Fallback",
+    grammar: "fallback <= N%",
+    example: "fallback <= 15%",
+    data: Data::Live,
+    needs_baseline: false,
+    default_role: Role::Required,
+    test: "Likelihood ratio of the candidate's units that the baseline had to answer (failover, \
+           overflow, escalation) against the limit, mixed over five alternatives.",
+    source: BETTING,
+    assumes: "one observation per unit and unit window.",
+    expected: KELLY,
+    suits: |gate| {
+        gate.metric == Metric::Fallback && matches!(gate.test, Test::FractionAtMost { .. })
+    },
+    open: |gate| Ok(Process::Share(Box::new(Share::new(gate)))),
+    live: |_, unit| Some(unit.fell_back),
+    pair: no_pair,
+};

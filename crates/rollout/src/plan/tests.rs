@@ -1,0 +1,428 @@
+use cutover_units::{Arm, Millis};
+
+use super::*;
+use crate::command::{Refusal, command, restart};
+use crate::evidence::Evidence;
+use crate::observe::Window;
+use crate::spec::{OnInconclusive, OnStale, Role};
+use crate::state::Command;
+use crate::testing::{MINUTE, T0, exposure, pair, spec, window};
+
+/// A rollout that is fed and ticked.
+struct Rig {
+    spec: Spec,
+    state: State,
+    evidence: Evidence,
+    now: Millis,
+    units: u64,
+    reports: Vec<Report>,
+}
+
+/// What a tick sees: units and how often each arm fails, pairs and how often each arm is right.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    units: u64,
+    /// One of so many of the candidate's fails; 0: none.
+    candidate_fails: u64,
+    baseline_fails: u64,
+    pairs: u64,
+    /// One of so many pairs is lost by the candidate.
+    pair_lost: u64,
+}
+
+impl Rig {
+    fn new(spec: Spec) -> Self {
+        let state = start(&spec, "run-1".to_owned(), T0);
+        let evidence = Evidence::new(&spec);
+        Self { spec, state, evidence, now: T0, units: 0, reports: Vec::new() }
+    }
+
+    fn window(&mut self, seen: Seen) -> Window {
+        let mut window = window(self.now, MINUTE);
+        for _ in 0..seen.units {
+            self.units += 1;
+            let mut one = exposure(self.units, self.now, self.state.weight);
+            let every =
+                if one.arm == Arm::Candidate { seen.candidate_fails } else { seen.baseline_fails };
+            one.served.failed =
+                every > 0 && crate::testing::mix(self.units + 7).is_multiple_of(every);
+            window.exposures.push(one);
+        }
+        for _ in 0..seen.pairs {
+            self.units += 1;
+            let lost = seen.pair_lost > 0 && self.units.is_multiple_of(seen.pair_lost);
+            window.pairs.push(pair(self.units, self.now, (100, if lost { 0 } else { 100 })));
+        }
+        window
+    }
+
+    fn absorb(&mut self, window: &Window) -> Plan {
+        assert_eq!(
+            self.evidence.absorb(&self.spec, &self.state, window),
+            crate::evidence::Absorbed::Taken
+        );
+        self.now = window.to;
+        let observations = self.evidence.observations(&self.spec, &self.state, self.now);
+        let made = plan(&self.spec, &self.state, &observations, self.now);
+        if let Some(next) = &made.next {
+            self.state.clone_from(next);
+        }
+        self.reports.push(made.report.clone());
+        made
+    }
+
+    fn tick(&mut self, seen: Seen) -> Plan {
+        let window = self.window(seen);
+        self.absorb(&window)
+    }
+
+    /// Ticks until something else than holding happens.
+    fn until_it_moves(&mut self, seen: Seen, ticks: u32) -> Plan {
+        for _ in 0..ticks {
+            let made = self.tick(seen);
+            if made.action != Action::Hold {
+                return made;
+            }
+        }
+        panic!("nothing moved: {}", self.reports.last().unwrap().reason);
+    }
+}
+
+const GOOD: Seen =
+    Seen { units: 60, candidate_fails: 0, baseline_fails: 200, pairs: 30, pair_lost: 0 };
+
+fn quick() -> Spec {
+    spec(
+        &[
+            "shadow 50% for 0 s",
+            "canary 5% for 0 s min 20 units",
+            "ramp 50% for 0 s",
+            "100% for 0 s",
+        ],
+        &[
+            "quality >= 0.95 x baseline",
+            "errors <= baseline + 2 pp",
+            "p95 <= 4 s",
+            "errors <= 1.0 x baseline",
+        ],
+    )
+}
+
+#[test]
+fn a_good_candidate_walks_all_the_way() {
+    let mut rig = Rig::new(quick());
+    for (step, action) in
+        [(1, Action::Advance), (2, Action::Advance), (3, Action::Advance), (3, Action::Promote)]
+    {
+        let made = rig.until_it_moves(GOOD, 400);
+        assert_eq!((made.action, rig.state.step), (action, step), "{}", made.report.reason);
+    }
+    assert_eq!(rig.state.phase, Phase::Promoted);
+    assert_eq!(rig.state.weight, WeightBp::ALL);
+    assert_eq!(rig.state.unproved, [0u16; 0]);
+    // Promoted is the end; it is only watched.
+    assert_eq!(rig.tick(GOOD).action, Action::Hold);
+}
+
+#[test]
+fn nothing_seen_advances_nothing() {
+    let mut rig = Rig::new(quick());
+    for _ in 0..100 {
+        let made = rig.tick(Seen::default());
+        assert_eq!(made.action, Action::Hold);
+    }
+    assert_eq!(rig.state.step, 0);
+    assert!(matches!(rig.state.phase, Phase::Holding { .. }));
+    // When something comes again it goes on by itself.
+    assert_eq!(rig.tick(GOOD).action, Action::Resume);
+}
+
+#[test]
+fn harm_takes_the_traffic_away_and_that_is_the_end() {
+    let mut rig = Rig::new(quick());
+    while rig.state.step < 2 {
+        let _ = rig.tick(GOOD);
+    }
+    let bad = Seen { candidate_fails: 4, ..GOOD };
+    let made = rig.until_it_moves(bad, 200);
+    assert_eq!(made.action, Action::RollBack, "{}", made.report.reason);
+    assert!(made.report.reason.contains("harm is proved"), "{}", made.report.reason);
+    assert!(made.report.reason.contains("arXiv") || made.report.reason.contains("NeurIPS"));
+    assert_eq!((rig.state.weight, rig.state.shadow), (WeightBp::NONE, WeightBp::NONE));
+    for _ in 0..20 {
+        assert_eq!(rig.tick(GOOD).next, None);
+    }
+}
+
+#[test]
+fn a_bad_candidate_is_refused_in_the_shadow() {
+    let mut rig = Rig::new(quick());
+    let bad = Seen { pair_lost: 4, ..GOOD };
+    let made = rig.until_it_moves(bad, 100);
+    assert_eq!((made.action, rig.state.step), (Action::RollBack, 0));
+    assert!(made.report.reason.contains("quality >= 0.95 x baseline"), "{}", made.report.reason);
+}
+
+#[test]
+fn one_breach_is_enough_and_comes_before_everything() {
+    let mut spec = quick();
+    spec.gates.push(crate::text::parse_gate("privacy").unwrap());
+    spec.on_stale = OnStale::Hold;
+    let mut rig = Rig::new(spec);
+    let mut window = rig.window(GOOD);
+    window.exposures[0].leaked = true;
+    window.exposures[0].random = false;
+    let made = rig.absorb(&window);
+    assert_eq!(made.action, Action::RollBack);
+    assert!(made.report.reason.contains("invariant"), "{}", made.report.reason);
+}
+
+#[test]
+fn a_blind_source_holds_or_rolls_back_as_the_spec_says() {
+    for (on_stale, action) in [(OnStale::Hold, Action::Hold), (OnStale::RollBack, Action::RollBack)]
+    {
+        let mut spec = quick();
+        spec.on_stale = on_stale;
+        let mut rig = Rig::new(spec);
+        while rig.state.step < 2 {
+            let _ = rig.tick(GOOD);
+        }
+        let mut moved = Action::Hold;
+        for _ in 0..16 {
+            let mut window = rig.window(Seen::default());
+            window.blind = true;
+            let made = rig.absorb(&window);
+            moved = if made.action == Action::Hold { moved } else { made.action };
+        }
+        assert_eq!((moved, rig.state.step), (action, 2));
+        assert_ne!(rig.state.phase, Phase::Running);
+    }
+}
+
+#[test]
+fn proved_harm_is_acted_upon_although_pairs_are_missing() {
+    let mut rig = Rig::new(spec(
+        &["ramp 50% with shadow 50% for 1 h", "100%"],
+        &["quality >= 0.95 x baseline", "errors <= 1.0 x baseline"],
+    ));
+    // Shadow copies stopped long ago: the rollout holds.
+    for _ in 0..20 {
+        let _ = rig.tick(Seen { units: 5, baseline_fails: 100, ..Seen::default() });
+    }
+    assert!(matches!(rig.state.phase, Phase::Holding { .. }), "{:?}", rig.state.phase);
+    let bad = Seen { units: 60, candidate_fails: 3, baseline_fails: 50, ..Seen::default() };
+    let made = rig.until_it_moves(bad, 100);
+    assert_eq!(made.action, Action::RollBack, "{}", made.report.reason);
+}
+
+#[test]
+fn inconclusive_does_what_the_spec_says() {
+    let say = |on: OnInconclusive| {
+        let mut spec = spec(
+            &["ramp 50% for 0 s until 30 min min 10 units", "100%"],
+            &["errors <= baseline + 0.01 pp"],
+        );
+        spec.on_inconclusive = on;
+        let mut rig = Rig::new(spec);
+        let mut made = rig.tick(Seen { units: 20, ..Seen::default() });
+        for _ in 0..40 {
+            if made.action != Action::Hold {
+                break;
+            }
+            made = rig.tick(Seen { units: 20, ..Seen::default() });
+        }
+        (made.action, rig.state.clone(), made.report.reason)
+    };
+    let (action, state, _) = say(OnInconclusive::Hold);
+    assert_eq!((action, state.step), (Action::Hold, 0));
+    assert!(matches!(state.phase, Phase::Holding { .. }));
+    let (action, ..) = say(OnInconclusive::RollBack);
+    assert_eq!(action, Action::RollBack);
+    let (action, state, reason) = say(OnInconclusive::Advance);
+    assert_eq!((action, state.step, state.unproved.as_slice()), (Action::Advance, 1, &[0u16][..]));
+    assert!(reason.starts_with("NOT PROVED"), "{reason}");
+}
+
+#[test]
+fn on_inconclusive_advance_does_not_advance_on_nothing() {
+    let mut spec =
+        spec(&["ramp 50% for 0 s until 30 min", "100%"], &["errors <= baseline + 0.01 pp"]);
+    spec.on_inconclusive = OnInconclusive::Advance;
+    let mut rig = Rig::new(spec);
+    for _ in 0..60 {
+        assert_eq!(rig.tick(Seen { units: 1, ..Seen::default() }).action, Action::Hold);
+    }
+}
+
+#[test]
+fn missing_observations_that_could_hide_the_margin_stop_the_advance() {
+    let mut rig = Rig::new(quick());
+    for _ in 0..40 {
+        let mut window = rig.window(GOOD);
+        window.unscored = 3;
+        let made = rig.absorb(&window);
+        assert_eq!(made.action, Action::Hold, "{}", made.report.reason);
+    }
+    assert!(rig.reports.last().unwrap().reason.contains("could hide the margin"));
+}
+
+#[test]
+fn a_clock_that_steps_back_changes_nothing() {
+    let mut rig = Rig::new(spec(&["ramp 50% for 1 h min 10 units", "100%"], &["errors <= 90%"]));
+    let _ = rig.tick(GOOD);
+    let observations = rig.evidence.observations(&rig.spec, &rig.state, rig.now);
+    let early = plan(&rig.spec, &rig.state, &observations, Millis(5));
+    assert_eq!(early.report.at, rig.now);
+    assert_eq!(early.action, Action::Hold);
+    assert!(early.report.reason.contains("59 min more"), "{}", early.report.reason);
+}
+
+#[test]
+fn a_step_waits_for_its_approval_and_its_times() {
+    let mut rig = Rig::new(spec(
+        &["ramp 25% for 0 s min 10 units", "ramp 50% for 0 s after approval by ana", "100%"],
+        &["errors <= 90%"],
+    ));
+    rig.spec.steps[0].requires.clear();
+    rig.state = start(&rig.spec, "run-1".to_owned(), T0);
+    rig.evidence = Evidence::new(&rig.spec);
+    for _ in 0..3 {
+        let made = rig.tick(GOOD);
+        assert_eq!(made.action, Action::Hold, "{}", made.report.reason);
+    }
+    assert!(rig.reports.last().unwrap().reason.contains("an approval by ana"));
+    let ask = Command::Approve { step: None };
+    let refused = command(&rig.spec, &rig.state, &ask, "ben", rig.now).unwrap_err();
+    assert!(matches!(refused, Refusal::NotAllowed { .. }), "{refused}");
+    let (next, decision) = command(&rig.spec, &rig.state, &ask, "ana", rig.now).unwrap();
+    assert_eq!(decision.action, Action::Approve);
+    rig.state = next;
+    assert_eq!(rig.tick(GOOD).action, Action::Advance);
+}
+
+#[test]
+fn times_of_day_are_utc_and_may_pass_midnight() {
+    let at = |text: &str, ms: u64| {
+        let step = crate::text::parse_step(&format!("ramp 5% on {text}")).unwrap();
+        rules::in_schedule(&step.schedule.unwrap(), Millis(ms))
+    };
+    let hour = 60 * MINUTE;
+    let day = 24 * hour;
+    // 1970-01-01 was a Thursday.
+    assert!(at("thu 09:00-17:00", 9 * hour) && !at("thu 09:00-17:00", 17 * hour));
+    assert!(!at("fri 09:00-17:00", 10 * hour) && at("fri", day + hour));
+    assert!(at("thu 22:00-06:00", 23 * hour) && at("thu 22:00-06:00", day + hour));
+    assert!(!at("thu 22:00-06:00", hour) && !at("fri 22:00-06:00", day + hour));
+}
+
+#[test]
+fn commands_are_followed_or_refused_with_a_reason() {
+    let spec = quick();
+    let state = start(&spec, "run-1".to_owned(), T0);
+    let ask = |state: &State, asked: Command| command(&spec, state, &asked, "ana", T0);
+    assert_eq!(ask(&state, Command::Resume).unwrap_err(), Refusal::NotPaused);
+    let (paused, _) = ask(&state, Command::Pause).unwrap();
+    assert!(matches!(ask(&paused, Command::Pause), Err(Refusal::AlreadyPaused { .. })));
+    assert!(matches!(ask(&paused, Command::Advance), Err(Refusal::Paused { .. })));
+    let (resumed, decision) = ask(&paused, Command::Resume).unwrap();
+    assert_eq!((resumed.phase.clone(), decision.action), (Phase::Running, Action::Resume));
+    let (advanced, decision) = ask(&resumed, Command::Advance).unwrap();
+    assert_eq!((advanced.step, advanced.unproved.clone()), (1, vec![0]));
+    assert!(decision.reason.starts_with("NOT PROVED"));
+    let unknown = Command::Approve { step: Some("nowhere".to_owned()) };
+    assert!(matches!(ask(&advanced, unknown), Err(Refusal::NoSuchStep { .. })));
+    let nothing = Command::Approve { step: None };
+    assert_eq!(ask(&advanced, nothing).unwrap_err(), Refusal::NothingToApprove);
+    let (promoted, _) = ask(&advanced, Command::Promote).unwrap();
+    assert_eq!((promoted.weight, promoted.phase.clone()), (WeightBp::ALL, Phase::Promoted));
+    assert!(matches!(ask(&promoted, Command::Promote), Err(Refusal::Over { .. })));
+    let (back, _) = ask(&promoted, Command::RollBack).unwrap();
+    assert_eq!(back.weight, WeightBp::NONE);
+    assert!(matches!(ask(&back, Command::RollBack), Err(Refusal::Over { .. })));
+    let last = State { step: 3, weight: WeightBp::ALL, ..state.clone() };
+    assert_eq!(ask(&last, Command::Advance).unwrap_err(), Refusal::LastStep);
+    let other = State { spec_hash: "other".to_owned(), ..state };
+    assert_eq!(ask(&other, Command::Pause).unwrap_err(), Refusal::OtherSpec);
+}
+
+#[test]
+fn a_pause_stops_the_way_forward_and_not_the_protection() {
+    let mut rig = Rig::new(quick());
+    while rig.state.step < 2 {
+        let _ = rig.tick(GOOD);
+    }
+    let (paused, _) = command(&rig.spec, &rig.state, &Command::Pause, "ana", rig.now).unwrap();
+    rig.state = paused;
+    for _ in 0..60 {
+        assert_eq!(rig.tick(GOOD).action, Action::Hold);
+    }
+    let made = rig.until_it_moves(Seen { candidate_fails: 2, ..GOOD }, 100);
+    assert_eq!(made.action, Action::RollBack);
+}
+
+#[test]
+fn another_spec_begins_anew_and_never_raises_the_share() {
+    let old = quick();
+    let mut state = start(&old, "run-1".to_owned(), T0);
+    (state.step, state.weight) = (2, WeightBp::new(5_000).unwrap());
+    let mut gates = old.clone();
+    gates.gates.pop();
+    let (kept, decision) = restart(&old, &gates, &state, T0).unwrap();
+    assert_eq!((kept.step, kept.weight, decision.action), (2, state.weight, Action::Restart));
+    assert!(decision.reason.contains("evidence begins anew"));
+    let mut way = old.clone();
+    way.steps[2].weight = WeightBp::new(8_000).unwrap();
+    let (back, _) = restart(&old, &way, &state, T0).unwrap();
+    assert_eq!((back.step, back.weight), (0, WeightBp::NONE));
+    let mut other = old.clone();
+    other.candidate.digest = "another model".to_owned();
+    let (back, decision) = restart(&old, &other, &state, T0).unwrap();
+    assert_eq!((back.step, back.weight), (0, WeightBp::NONE));
+    assert!(decision.reason.contains("another candidate"));
+    // Evidence of the old spec decides nothing any more.
+    let mut evidence = Evidence::new(&old);
+    let taken = evidence.absorb(&other, &back, &window(T0, MINUTE));
+    assert_eq!(taken, crate::evidence::Absorbed::OtherSpec);
+}
+
+#[test]
+fn harm_after_the_promotion_alarms_once_or_rolls_back() {
+    for (back, action) in [(false, Action::Alarm), (true, Action::RollBack)] {
+        let mut spec = quick();
+        spec.roll_back_after_promotion = back;
+        spec.alarm_run_length = 10_000;
+        let mut rig = Rig::new(spec);
+        while rig.state.phase != Phase::Promoted {
+            let made = rig.tick(GOOD);
+            assert_ne!(made.action, Action::RollBack, "{}", made.report.reason);
+        }
+        for _ in 0..100 {
+            assert_eq!(rig.tick(GOOD).action, Action::Hold);
+        }
+        let made = rig.until_it_moves(Seen { candidate_fails: 8, ..GOOD }, 60);
+        assert_eq!(made.action, action, "{}", made.report.reason);
+        assert_eq!(rig.state.weight == WeightBp::NONE, back);
+        if !back {
+            // Said once; the detector listens afresh.
+            assert_eq!(rig.tick(GOOD).action, Action::Hold);
+        }
+    }
+}
+
+#[test]
+fn a_signal_holds_and_a_dry_run_does_nothing() {
+    for (role, holds) in [(Role::Signal, true), (Role::DryRun, false)] {
+        let mut spec =
+            spec(&["ramp 50% for 0 s", "100%"], &["errors <= 90%", "errors <= 1.0 x baseline"]);
+        spec.gates[1].role = role;
+        let mut rig = Rig::new(spec);
+        rig.spec.steps[0].min_duration = Millis(10 * 60 * MINUTE);
+        rig.state = start(&rig.spec, "run-1".to_owned(), T0);
+        rig.evidence = Evidence::new(&rig.spec);
+        for _ in 0..40 {
+            let bad = Seen { units: 60, candidate_fails: 3, baseline_fails: 50, ..Seen::default() };
+            assert_eq!(rig.tick(bad).action, Action::Hold);
+        }
+        assert_eq!(matches!(rig.state.phase, Phase::Holding { .. }), holds, "{role:?}");
+    }
+}

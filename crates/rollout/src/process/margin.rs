@@ -1,0 +1,311 @@
+//! E1: the candidate is worse by less than a margin (live units by inverse propensity, and pairs), or
+//! retains a share of the baseline's quality (pairs). Live units and pairs multiply into one process:
+//! both are bets against the same claim.
+
+use cutover_stats::{
+    Arm, Betting, CanaryClaim, Direction, Invalid, Pair, PairClaim, PairTally, Score, Share,
+};
+use serde::{Deserialize, Serialize};
+
+use super::growth::{expected, smoothed};
+use super::strata::Strata;
+use super::watch::Watch;
+use super::{ALL, Context, Ends, LiveUnit, Paired, Reading};
+use crate::gates::Data;
+use crate::spec::{Comparison, Gate, Metric, StepKind, Test};
+
+/// From so many pairs or units on, sizes are computed from what was measured.
+const MEASURED_FROM: u64 = 30;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Margin {
+    pass: Betting,
+    harm: Betting,
+    strata: Strata,
+    pairs: PairTally,
+    step_units: u64,
+    step_pairs: u64,
+    ends: Ends,
+    pub(super) watch: Watch,
+}
+
+/// The claims of a gate about pairs: proof and harm.
+fn pair_claims(gate: &Gate) -> Option<(PairClaim, PairClaim)> {
+    match gate.test {
+        Test::RatioAtLeast { ratio } => {
+            Some((PairClaim::Retains(ratio), PairClaim::FallsShortOf(ratio)))
+        }
+        Test::WorseByLessThan { margin } => {
+            Some((PairClaim::ExcessBelow(margin), PairClaim::ExcessAbove(margin)))
+        }
+        _ => None,
+    }
+}
+
+/// What a unit contributes to a claim about the excess, divided by its floor at this share.
+fn unit_value(
+    direction: Direction,
+    margin: f64,
+    (arm, share): (Arm, Share),
+    x: f64,
+) -> Result<f64, Invalid> {
+    CanaryClaim { direction, margin }.checked()?.stake(arm, share, x)
+}
+
+fn pair_value(claim: PairClaim, pair: Paired) -> Result<f64, Invalid> {
+    claim.checked()?.stake(pair.candidate, pair.baseline)
+}
+
+fn percent(x: f64) -> Option<Score> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to 0..=100"
+    )]
+    let percent = (x.clamp(0.0, 1.0) * 100.0).round() as u8;
+    Score::from_percent(percent).ok()
+}
+
+impl Margin {
+    pub(crate) fn new() -> Self {
+        Self {
+            pass: Betting::default(),
+            harm: Betting::default(),
+            strata: Strata::default(),
+            pairs: PairTally::default(),
+            step_units: 0,
+            step_pairs: 0,
+            ends: Ends::default(),
+            watch: Watch::default(),
+        }
+    }
+
+    /// `x` is what is bad about the unit, 0 to 1.
+    pub(crate) fn live(&mut self, gate: &Gate, unit: &LiveUnit, x: f64) {
+        let Test::WorseByLessThan { margin } = gate.test else { return };
+        self.step_units += u64::from(unit.in_step && unit.arm == Arm::Candidate);
+        self.strata.add(unit, x);
+        if unit.share == ALL {
+            self.watch.observe(x);
+        }
+        let Ok(share) = Share::from_bp(unit.share) else { return };
+        let value = |direction| unit_value(direction, margin, (unit.arm, share), x);
+        let (Ok(for_it), Ok(against)) = (value(Direction::Below), value(Direction::Above)) else {
+            return;
+        };
+        let mut taken = self.pass.observe(for_it);
+        if unit.in_step {
+            taken = taken.and(self.harm.observe(against));
+        }
+        debug_assert!(taken.is_ok(), "a value over its floor is at least -1");
+    }
+
+    pub(crate) fn pair(&mut self, gate: &Gate, pair: Paired) {
+        let Some((proof, harm)) = pair_claims(gate) else { return };
+        let (Ok(for_it), Ok(against)) = (pair_value(proof, pair), pair_value(harm, pair)) else {
+            return;
+        };
+        let (Some(candidate), Some(baseline)) = (percent(pair.candidate), percent(pair.baseline))
+        else {
+            return;
+        };
+        let mut taken = self.pass.observe(for_it);
+        if pair.in_step {
+            taken = taken.and(self.harm.observe(against));
+            self.step_pairs += 1;
+        }
+        debug_assert!(taken.is_ok(), "a value over its floor is at least -1");
+        self.pairs.add(Pair { candidate, baseline }, 1);
+    }
+
+    pub(crate) fn begin_step(&mut self, context: &Context<'_>) {
+        self.harm = Betting::default();
+        (self.step_units, self.step_pairs) = (0, 0);
+        let limit = match context.gate.test {
+            Test::WorseByLessThan { margin } if context.share == ALL => {
+                self.strata.last_baseline().map(|rate| rate + margin)
+            }
+            _ => None,
+        };
+        self.watch.begin(limit);
+    }
+
+    fn live_n(&self) -> u64 {
+        let total = self.strata.total();
+        total.candidate.n + total.baseline.n
+    }
+
+    /// Whether the report speaks of live units: as soon as both arms have some.
+    fn speaks_of_units(&self) -> bool {
+        let total = self.strata.total();
+        total.candidate.n > 0 && total.baseline.n > 0
+    }
+
+    pub(crate) fn refresh(&mut self, context: &Context<'_>) {
+        let n = self.live_n() + self.pairs.pairs();
+        if !self.ends.due(n) {
+            return;
+        }
+        let alpha = context.bars.promote;
+        let interval = if self.speaks_of_units() {
+            self.strata.tally().map(|(tally, _)| tally.excess_interval(alpha))
+        } else if self.pairs.pairs() == 0 {
+            None
+        } else if matches!(context.gate.test, Test::RatioAtLeast { .. }) {
+            Some(self.pairs.ratio_interval(alpha))
+        } else {
+            Some(self.pairs.difference_interval(alpha))
+        };
+        self.ends = Ends { n, interval: interval.map(|ends| (ends.low, ends.high)) };
+    }
+
+    pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {
+        let (scale, threshold, unit) = match context.gate.test {
+            Test::RatioAtLeast { ratio } => (1.0, ratio, "ratio"),
+            Test::WorseByLessThan { margin } => (100.0, margin * 100.0, "pp"),
+            _ => return Reading::default(),
+        };
+        let total = self.strata.total();
+        let pairs = self.pairs.pairs();
+        let live = self.speaks_of_units();
+        let estimate = if live {
+            let comparison = context.spec.comparison;
+            let found = self.strata.difference(comparison);
+            found.or_else(|| self.strata.difference(Comparison::AllControl))
+        } else {
+            self.pairs.means().and_then(|(candidate, baseline)| match context.gate.test {
+                Test::RatioAtLeast { .. } => (baseline > 0.0).then(|| candidate / baseline),
+                _ => Some(candidate - baseline),
+            })
+        };
+        let guarded = context.share == ALL;
+        let log_e_fail = if guarded { self.watch.log_e() } else { self.harm.log_e().get() };
+        let alarm = self.watch.alarm().filter(|_| context.promoted);
+        Reading {
+            estimate: estimate.map(|value| value * scale),
+            interval: self.ends.interval.map(|(low, high)| (low * scale, high * scale)),
+            threshold,
+            unit,
+            n: total.candidate.n + pairs,
+            n_baseline: total.baseline.n + pairs,
+            n_step: self.step_units + self.step_pairs,
+            n_expected: self.n_expected(context),
+            log_e_pass: self.pass.log_e().get(),
+            log_e_fail,
+            decided: None,
+            alarm: alarm.is_some_and(|log| log >= context.bars.alarm_at),
+            note: self.note(context, (live, pairs)),
+        }
+    }
+
+    fn note(&self, context: &Context<'_>, (live, pairs): (bool, u64)) -> String {
+        let mut note = String::new();
+        if context.share == ALL {
+            note = match self.watch.limit() {
+                Some(limit) => format!(
+                    "no baseline to compare with: held against {:.2} %, the baseline's rate at the \
+                     last comparison and the margin",
+                    limit * 100.0
+                ),
+                None => "not watched while the candidate has all the traffic".to_owned(),
+            };
+        } else if live && pairs > 0 {
+            note = format!("live units; {pairs} shadow pairs count in the evidence too");
+        } else if !live && pairs > 0 {
+            "from shadow pairs".clone_into(&mut note);
+        }
+        if context.gate.metric == Metric::Quality
+            && let Some((candidate, baseline)) = self.pairs.means()
+        {
+            note = format!("mean score {candidate:.3} against {baseline:.3}");
+        }
+        note
+    }
+
+    /// Observations (pairs, or units of both arms) that the proof usually takes.
+    fn n_expected(&self, context: &Context<'_>) -> Option<u64> {
+        let (proof, _) = pair_claims(context.gate)?;
+        let total = self.strata.total();
+        let (candidate, baseline) = (total.candidate, total.baseline);
+        let on_pairs = !self.speaks_of_units()
+            && (self.pairs.pairs() > 0 || context.row.data == Data::Pairs || in_shadow(context));
+        if on_pairs {
+            let n = self.pairs.pairs();
+            let outcomes: Vec<(f64, f64)> = if n >= MEASURED_FROM {
+                let pairs: Vec<(Pair, u64)> = self.pairs.clone().into();
+                let value = |pair: &Pair| {
+                    let (c, b) = (pair.candidate.fraction(), pair.baseline.fraction());
+                    pair_value(proof, Paired { candidate: c, baseline: b, in_step: true })
+                };
+                pairs
+                    .iter()
+                    .filter_map(|(pair, k)| Some((*k as f64 / n as f64, value(pair).ok()?)))
+                    .collect()
+            } else {
+                assumed_pairs(context.gate, proof)
+            };
+            return expected(&outcomes, context.bars.pass_at);
+        }
+        let Test::WorseByLessThan { margin } = context.gate.test else { return None };
+        let share = Share::from_bp(compare_share(context)).ok()?;
+        let assumed = assumed_rate(context.gate.metric);
+        let enough = candidate.n >= MEASURED_FROM && baseline.n >= MEASURED_FROM;
+        let (of_candidate, of_baseline) = if enough {
+            (smoothed(candidate.sum(), candidate.n), smoothed(baseline.sum(), baseline.n))
+        } else {
+            (assumed, assumed)
+        };
+        let w = share.fraction();
+        let value = |arm, x| unit_value(Direction::Below, margin, (arm, share), x).ok();
+        let (c, b) = (value(Arm::Candidate, 1.0)?, value(Arm::Baseline, 1.0)?);
+        let (on_c, on_b) = (w * of_candidate, (1.0 - w) * of_baseline);
+        let outcomes = [(on_c, c), (on_b, b), (1.0 - on_c - on_b, value(Arm::Candidate, 0.0)?)];
+        let units = expected(&outcomes, context.bars.pass_at)?;
+        // Of those, the candidate's: that is what the report counts.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of a count"
+        )]
+        Some((units as f64 * w).ceil() as u64)
+    }
+}
+
+fn in_shadow(context: &Context<'_>) -> bool {
+    context.share == 0 && context.spec.steps.iter().any(|step| step.kind == StepKind::Shadow)
+}
+
+/// The share at which the comparison is made: the present one, or the largest to come below all.
+fn compare_share(context: &Context<'_>) -> u16 {
+    if context.share > 0 && context.share < ALL {
+        return context.share;
+    }
+    let shares = context.spec.steps.iter().map(|step| step.weight.basis_points());
+    shares.filter(|share| *share < ALL).max().unwrap_or(0)
+}
+
+/// Before anything was measured: an equally good candidate at the rates of an ordinary service.
+fn assumed_rate(metric: Metric) -> f64 {
+    match metric {
+        Metric::Feedback => 0.1,
+        Metric::Invalid => 0.01,
+        _ => 0.003,
+    }
+}
+
+/// An equally good candidate: 12 % of scores differ; of errors and invalid answers few do.
+fn assumed_pairs(gate: &Gate, proof: PairClaim) -> Vec<(f64, f64)> {
+    let (both, one) = match gate.metric {
+        Metric::Quality => (0.86, 0.06),
+        metric => (0.0, assumed_rate(metric)),
+    };
+    let value = |candidate, baseline| {
+        pair_value(proof, Paired { candidate, baseline, in_step: true }).unwrap_or(0.0)
+    };
+    vec![
+        (both, value(1.0, 1.0)),
+        (one, value(1.0, 0.0)),
+        (one, value(0.0, 1.0)),
+        (1.0 - both - 2.0 * one, value(0.0, 0.0)),
+    ]
+}

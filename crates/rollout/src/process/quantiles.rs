@@ -1,0 +1,160 @@
+//! E4: a quantile of the candidate is at most so many times the baseline's.
+//!
+//! Both arms' histograms are of the present step alone: pooled over a ramp, times would be compared and
+//! not arms. Promotion's level is therefore shared by the steps in which both arms serve.
+
+use cutover_stats::{Alpha, Arm, Interval, Quantile, Relation, relate};
+use serde::{Deserialize, Serialize};
+
+use super::histogram::Histogram;
+use super::watch::Watch;
+use super::{ALL, Context, Ends, LiveUnit, Reading};
+use crate::report::Verdict;
+use crate::spec::{Gate, Metric, Spec, Test};
+
+/// The sequences are tightest near this many units of an arm.
+const N_OPT: u64 = 500;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Quantiles {
+    candidate: Histogram,
+    baseline: Histogram,
+    /// What the last looks proved in this step.
+    within: bool,
+    beyond: bool,
+    ends: Ends,
+    /// The baseline's quantile times the factor, when the comparison ended.
+    #[serde(with = "crate::exact::option")]
+    frozen: Option<f64>,
+    pub(super) watch: Watch,
+}
+
+fn claim(gate: &Gate) -> Option<(f64, f64)> {
+    match gate.test {
+        Test::QuantileRatioAtMost { quantile, factor } => Some((quantile, factor)),
+        _ => None,
+    }
+}
+
+/// Steps in which both arms serve.
+fn compared_steps(spec: &Spec) -> u32 {
+    let shares = spec.steps.iter().map(|step| step.weight.basis_points());
+    u32::try_from(shares.filter(|share| *share > 0 && *share < ALL).count()).unwrap_or(1).max(1)
+}
+
+fn interval(histogram: &Histogram, quantile: f64, alpha: Alpha) -> Option<Interval> {
+    let ranks = Quantile::new(quantile, N_OPT).ok()?.ranks(histogram.n(), alpha).ok()?;
+    let low = ranks.low.and_then(|rank| histogram.at_rank(rank)).map_or(0.0, |(low, _)| low);
+    let high = ranks.high.and_then(|rank| histogram.at_rank(rank));
+    Some(Interval { low, high: high.map_or(f64::INFINITY, |(_, high)| high) })
+}
+
+/// Speed and time are each other's inverse: a claim about speed is one about 1/speed.
+fn inverted(ends: Interval) -> Interval {
+    let inverse = |value: f64| if value > 0.0 { 1.0 / value } else { f64::INFINITY };
+    Interval { low: inverse(ends.high), high: inverse(ends.low) }
+}
+
+impl Quantiles {
+    pub(crate) fn live(&mut self, unit: &LiveUnit, value: f64) {
+        if unit.share == ALL {
+            let slow = self.frozen.is_some_and(|limit| value > limit);
+            self.watch.observe(f64::from(u8::from(slow)));
+        }
+        if !unit.in_step {
+            return;
+        }
+        match unit.arm {
+            Arm::Candidate => self.candidate.add(value),
+            Arm::Baseline => self.baseline.add(value),
+        }
+    }
+
+    pub(crate) fn begin_step(&mut self, context: &Context<'_>) {
+        let Some((quantile, factor)) = claim(context.gate) else { return };
+        let slower = context.gate.metric != Metric::TokenRate;
+        let frozen = if context.share == ALL && slower {
+            self.baseline.quantile(quantile).map(|value| value * factor).or(self.frozen)
+        } else {
+            None
+        };
+        *self = Self { frozen, ..Self::default() };
+        self.watch.begin(frozen.map(|_| 1.0 - quantile));
+    }
+
+    pub(crate) fn refresh(&mut self, context: &Context<'_>) {
+        let Some((quantile, factor)) = claim(context.gate) else { return };
+        let n = self.candidate.n() + self.baseline.n();
+        if !self.ends.due(n) {
+            return;
+        }
+        let both = |alpha: Alpha| {
+            let alpha = alpha.shared_by(2);
+            let flip = context.gate.metric == Metric::TokenRate;
+            let of = |histogram| {
+                let ends = interval(histogram, quantile, alpha)?;
+                Some(if flip { inverted(ends) } else { ends })
+            };
+            Some((of(&self.candidate)?, of(&self.baseline)?))
+        };
+        let promote = context.bars.promote.shared_by(compared_steps(context.spec));
+        let (Some(pass), Some(harm)) = (both(promote), both(context.bars.harm)) else { return };
+        self.within |= relate(pass.0, pass.1, factor) == Relation::Within;
+        self.beyond |= relate(harm.0, harm.1, factor) == Relation::Beyond;
+        let over = |a: f64, b: f64| if b > 0.0 { a / b } else { f64::INFINITY };
+        let low = if pass.1.high.is_finite() { over(pass.0.low, pass.1.high) } else { 0.0 };
+        self.ends = Ends { n, interval: Some((low, over(pass.0.high, pass.1.low))) };
+    }
+
+    pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {
+        let Some((quantile, factor)) = claim(context.gate) else { return Reading::default() };
+        let flip = context.gate.metric == Metric::TokenRate;
+        let of = |histogram: &Histogram| histogram.quantile(quantile);
+        let (candidate, baseline) = (of(&self.candidate), of(&self.baseline));
+        let ratio = candidate.zip(baseline).filter(|(c, b)| *c > 0.0 && *b > 0.0);
+        let ratio = ratio.map(|(c, b)| if flip { b / c } else { c / b });
+        let guarded = context.share == ALL;
+        let proved = |yes: bool, at: f64| if yes { at } else { 0.0 };
+        let log_e_fail =
+            if guarded { self.watch.log_e() } else { proved(self.beyond, context.bars.fail_at) };
+        let alarm = self.watch.alarm().filter(|_| context.promoted);
+        let unit = if flip { "tokens/s" } else { "ms" };
+        let show = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
+        let note = match self.frozen {
+            Some(limit) if guarded => {
+                format!("no baseline to compare with: held against {limit:.0} ms, frozen before")
+            }
+            _ if guarded => "not watched while the candidate has all the traffic".to_owned(),
+            _ => {
+                format!("{} {unit} against {} {unit} in this step", show(candidate), show(baseline))
+            }
+        };
+        let n = self.candidate.n();
+        Reading {
+            estimate: ratio,
+            interval: self.ends.interval,
+            threshold: factor,
+            unit: "ratio",
+            n,
+            n_baseline: self.baseline.n(),
+            n_step: n,
+            n_expected: expected(ratio.filter(|_| n >= 100).unwrap_or(1.0), factor),
+            log_e_pass: proved(self.within, context.bars.pass_at),
+            log_e_fail,
+            decided: (guarded && n == 0 && self.frozen.is_none()).then_some(Verdict::NoData),
+            alarm: alarm.is_some_and(|log| log >= context.bars.alarm_at),
+            note,
+        }
+    }
+}
+
+/// Scaled from the measured median: 750 units of the candidate at equal quantiles and a factor of 1.25.
+fn expected(ratio: f64, factor: f64) -> Option<u64> {
+    let room = factor.ln() - ratio.ln();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive, and saturating"
+    )]
+    (room > 0.01).then(|| (750.0 * (1.25f64.ln() / room).powi(2)).ceil() as u64)
+}

@@ -1,0 +1,147 @@
+//! E2: events come at no more than so many times the baseline's rate. Made to see harm early: it needs
+//! events only, and daily patterns of both arms cancel.
+
+use cutover_stats::{Arm, Direction, Invalid, RateRatio, RatioClaim, Share};
+use serde::{Deserialize, Serialize};
+
+use super::growth::needed;
+use super::strata::Strata;
+use super::watch::Watch;
+use super::{ALL, Context, Ends, LiveUnit, Reading};
+use crate::report::Verdict;
+use crate::spec::{Comparison, Gate, Test};
+
+/// A ratio of 2 between two tiny rates harms nobody: harm also needs this much excess (0.1 pp).
+pub(crate) const EXCESS_MIN: f64 = 0.001;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ratio {
+    pass: RateRatio,
+    harm: RateRatio,
+    strata: Strata,
+    step_units: u64,
+    ends: Ends,
+    pub(super) watch: Watch,
+}
+
+fn claims(gate: &Gate) -> Result<(RatioClaim, RatioClaim), Invalid> {
+    let ratio = match gate.test {
+        Test::RateRatioAtMost { ratio } => ratio,
+        _ => 1.0,
+    };
+    Ok((RatioClaim::new(Direction::Below, ratio)?, RatioClaim::new(Direction::Above, ratio)?))
+}
+
+impl Ratio {
+    pub(crate) fn new(gate: &Gate) -> Result<Self, Invalid> {
+        let (below, above) = claims(gate)?;
+        Ok(Self {
+            pass: RateRatio::new(below),
+            harm: RateRatio::new(above),
+            strata: Strata::default(),
+            step_units: 0,
+            ends: Ends::default(),
+            watch: Watch::default(),
+        })
+    }
+
+    pub(crate) fn live(&mut self, _gate: &Gate, unit: &LiveUnit, x: f64) {
+        // A unit has the event or not: ten errors of one sticky user are one event.
+        let event = x > 0.0;
+        let x = f64::from(u8::from(event));
+        self.step_units += u64::from(unit.in_step && unit.arm == Arm::Candidate);
+        self.strata.add(unit, x);
+        if unit.share == ALL {
+            self.watch.observe(x);
+        }
+        let Ok(share) = Share::from_bp(unit.share) else { return };
+        if event {
+            self.pass.observe(unit.arm, share);
+            if unit.in_step {
+                self.harm.observe(unit.arm, share);
+            }
+        }
+    }
+
+    pub(crate) fn begin_step(&mut self, context: &Context<'_>) {
+        let claims = claims(context.gate);
+        if let Ok((_, above)) = claims {
+            self.harm = RateRatio::new(above);
+        }
+        self.step_units = 0;
+        let limit = match context.gate.test {
+            Test::RateRatioAtMost { ratio } if context.share == ALL => {
+                let rate = self.strata.last_baseline();
+                rate.map(|rate| (rate * ratio).max(rate + EXCESS_MIN))
+            }
+            _ => None,
+        };
+        self.watch.begin(limit);
+    }
+
+    pub(crate) fn refresh(&mut self, context: &Context<'_>) {
+        let events = self.pass.events(Arm::Candidate) + self.pass.events(Arm::Baseline);
+        if !self.ends.due(events) {
+            return;
+        }
+        let interval = self.strata.tally().map(|(tally, _)| {
+            let ends = tally.ratio_interval(context.bars.promote);
+            (ends.low, ends.high)
+        });
+        self.ends = Ends { n: events, interval };
+    }
+
+    pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {
+        let Test::RateRatioAtMost { ratio } = context.gate.test else { return Reading::default() };
+        let total = self.strata.total();
+        let excess = self.strata.difference(Comparison::AllControl);
+        let guarded = context.share == ALL;
+        let log_e_fail = if guarded { self.watch.log_e() } else { self.harm.log_e().get() };
+        let small = !guarded && excess.is_none_or(|excess| excess < EXCESS_MIN);
+        let harmful = log_e_fail >= context.bars.fail_at;
+        let alarm = self.watch.alarm().filter(|_| context.promoted);
+        let mut note = format!(
+            "{} events of the candidate, {} of the baseline",
+            self.pass.events(Arm::Candidate),
+            self.pass.events(Arm::Baseline)
+        );
+        if harmful && small {
+            note.push_str("; the rates differ by less than 0.1 pp, which is not acted upon");
+        }
+        Reading {
+            estimate: self.strata.ratio(),
+            interval: self.ends.interval,
+            threshold: ratio,
+            unit: "ratio",
+            n: total.candidate.n,
+            n_baseline: total.baseline.n,
+            n_step: self.step_units,
+            n_expected: self.n_expected(context),
+            log_e_pass: self.pass.log_e().get(),
+            log_e_fail,
+            decided: (harmful && small).then_some(Verdict::Hold),
+            alarm: alarm.is_some_and(|log| log >= context.bars.alarm_at),
+            note,
+        }
+    }
+
+    /// Units of the candidate until the ratio is proved to be below, at the measured rates.
+    fn n_expected(&self, context: &Context<'_>) -> Option<u64> {
+        let (below, _) = claims(context.gate).ok()?;
+        let total = self.strata.total();
+        let (of_candidate, of_baseline) = (total.candidate.mean()?, total.baseline.mean()?);
+        let share = Share::from_bp(context.share).ok()?;
+        let w = share.fraction();
+        let (on_c, on_b) = (w * of_candidate, (1.0 - w) * of_baseline);
+        let (c, b) =
+            (below.log_factors(Arm::Candidate, share), below.log_factors(Arm::Baseline, share));
+        let growth: Vec<f64> = c.iter().zip(b).map(|(c, b)| on_c * c + on_b * b).collect();
+        let units = needed(&growth, context.bars.pass_at)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of a count"
+        )]
+        Some((units as f64 * w).ceil() as u64)
+    }
+}

@@ -1,0 +1,59 @@
+//! Gates and steps in the words of the config file, and back.
+//!
+//! Contract: what is printed reads back as the same value. An error says what was expected and shows
+//! an example; a misspelt word is answered with the nearest known one.
+
+mod gate;
+mod quantity;
+mod step;
+
+use std::fmt;
+
+pub use gate::parse_gate;
+pub use quantity::{Span, parse_duration};
+pub use step::parse_step;
+
+pub(crate) use gate::quantile_word;
+pub(crate) use quantity::usd;
+
+/// Why a text is no gate, step or duration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextError {
+    /// The text, or the part of it that was not understood.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What would be right.
+    pub example: String,
+}
+
+impl TextError {
+    pub(crate) fn new(text: &str, problem: impl Into<String>, example: &str) -> Self {
+        Self { text: text.to_owned(), problem: problem.into(), example: example.to_owned() }
+    }
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}; for example `{}`", self.text, self.problem, self.example)
+    }
+}
+
+impl std::error::Error for TextError {}
+
+/// `, did you mean "..."?` if a known word is near.
+pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
+        .min_by_key(|(distance, _)| *distance);
+    match nearest {
+        Some((distance, candidate)) if distance <= 1 + word.len() / 4 => {
+            format!(", did you mean {candidate:?}?")
+        }
+        _ => format!("; known are {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
