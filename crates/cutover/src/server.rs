@@ -264,6 +264,7 @@ fn gateway_parts(
         live,
         clock: clock::shared(),
         records: checked.state.records.then(|| store.records()),
+        feedback: Some(store.feedback()),
         registry: registry.clone(),
         id_prefix: prefix,
         unit_key: unit_key(directory),

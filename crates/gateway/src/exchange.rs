@@ -12,7 +12,7 @@ use cutover_rollout::{Exposure, Served};
 use cutover_route::{Assignment, Leg, Legs, UseCaseIx};
 use cutover_store::Record;
 use cutover_telemetry::{Finished, InFlight, NONE, Outcome, events};
-use cutover_units::{Arm, Code, Micros, Millis, NanoUsd, Side, UseCaseName};
+use cutover_units::{Arm, Code, Micros, Millis, NanoUsd, Side, UseCaseName, WeightBp};
 use cutover_wire::{Endpoint, Finish, Head, Loss, LossAction, Mint, Usage};
 use http::HeaderMap;
 use tokio::time::Instant;
@@ -216,6 +216,13 @@ impl Exchange {
         }
     }
 
+    /// The candidate's share when the arm was assigned, where a rollout looks at it.
+    fn watched_share(&self) -> Option<WeightBp> {
+        let at = self.chosen.use_case?;
+        let watched = self.live.use_case(at)?.feed.is_watched();
+        watched.then_some(self.live.snapshot.use_case(at)?.weight)
+    }
+
     /// Tells the controller, and hands a sampled request over to be copied.
     fn tell(&mut self, outcome: Outcome, total: Micros, cost: Option<NanoUsd>) {
         let Some(at) = self.chosen.use_case else { return };
@@ -339,7 +346,7 @@ impl Exchange {
             endpoint: self.endpoint.as_str(),
             stream: self.head.stream,
             assignment: self.chosen.assignment.as_str(),
-            share: None,
+            share: self.watched_share(),
             bucket: self.chosen.bucket,
             unit_hash: self.chosen.unit_hash,
             outcome: outcome.as_str(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use cutover_route::{Ask, Caller, Legs, Priority, Traffic, UseCase};
-use cutover_store::{Key, RecordSink};
+use cutover_store::{FeedbackSink, Key, RecordSink};
 use cutover_telemetry::{
     Finished, Gauge, Histogram, InFlight, NONE, Outcome, Registry, events, families,
 };
@@ -20,8 +20,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::answer::{self, X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID};
-use crate::attempt::{self, Opened, Started};
+use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID};
 use crate::body::{Out, json};
 use crate::exchange::{Chosen, Exchange, Trail, micros};
 use crate::feeds::Feed;
@@ -31,8 +30,7 @@ use crate::listener::{self, Doors};
 use crate::live::Live;
 use crate::rescue::{self, Failure};
 use crate::shadow::{self, Copies, Ending};
-use crate::stream::Relay;
-use crate::{caller, models};
+use crate::{caller, feedback, infer, models};
 
 /// Tells the wall clock's time. The binary owns the only one.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -45,6 +43,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where records go; None: nowhere.
     pub records: Option<RecordSink>,
+    /// Where users' feedback goes; None: it is refused.
+    pub feedback: Option<FeedbackSink>,
     /// Where metrics are kept.
     pub registry: Registry,
     /// A random number of this process, for ids.
@@ -60,6 +60,7 @@ pub(crate) struct Shared {
     ids: Ids,
     unit_key: [u8; 16],
     pub(crate) records: Option<RecordSink>,
+    pub(crate) feedback: Option<FeedbackSink>,
     pub(crate) registry: Registry,
     pub(crate) tasks: TaskTracker,
     overhead: [Histogram; Endpoint::ALL.len()],
@@ -104,6 +105,7 @@ impl Gateway {
             ids: Ids::new(parts.id_prefix),
             unit_key: parts.unit_key,
             records: parts.records,
+            feedback: parts.feedback,
             overhead: Endpoint::ALL.map(overhead),
             connections: registry.gauge(families::OPEN_CONNECTIONS, ["client"]),
             tasks: TaskTracker::new(),
@@ -229,7 +231,7 @@ impl Gateway {
                 let asked = Asked { headers, head, body, read_us, caller };
                 let exchange = self.exchange(visit, asked);
                 // Boxed, so that the future hyper moves around for every request stays small.
-                Ok(Box::pin(infer(exchange)).await)
+                Ok(Box::pin(infer::infer(exchange)).await)
             }
             Route::Models => {
                 let list = models::list(&visit.live, &parts.headers, visit.started_at).await;
@@ -239,6 +241,14 @@ impl Gateway {
                 .await
                 .map(|model| visit.sign(model))
                 .map_err(Refusal::of(None)),
+            Route::Feedback => {
+                let limits = feedback::limits(&visit.live.limits);
+                let body = ingress::read_body(&parts.headers, body, &limits).await;
+                let key_name = caller.map(|key| Arc::clone(&key.name));
+                body.and_then(|body| feedback::take(&self.0, (visit.started_at, key_name), &body))
+                    .map(|answer| visit.sign(answer))
+                    .map_err(Refusal::of(None))
+            }
             Route::Health => Ok(health()),
         }
     }
@@ -397,86 +407,6 @@ impl Refusal {
     fn of(endpoint: Option<Endpoint>) -> impl Fn(Fault) -> Self {
         move |fault| Self { endpoint, fault }
     }
-}
-
-/// Asks upstreams and answers. A stream that takes long to begin gets its head, and comments, first.
-async fn infer(exchange: Box<Exchange>) -> Response<Out> {
-    if exchange.head.stream {
-        return stream(exchange).await;
-    }
-    if exchange.cancels_with_client() {
-        let (exchange, result) = attempt::ask(exchange).await;
-        return finish(exchange, result);
-    }
-    // The upstream must not be cut off when the client goes: a task of its own reads on.
-    let tasks = exchange.shared.tasks.clone();
-    match tasks.spawn(attempt::ask(exchange)).await {
-        Ok((exchange, result)) => finish(exchange, result),
-        Err(_) => {
-            let fault = Fault::new(Code::Internal, "the request's task failed");
-            rescue::response(&Failure::client(fault), 1)
-        }
-    }
-}
-
-async fn stream(exchange: Box<Exchange>) -> Response<Out> {
-    let id = HeaderValue::from_str(&exchange.id_text);
-    let mut relay = Box::new(Relay::new(exchange));
-    match relay.beginning().await {
-        Some((exchange, Ok(Started::Stream(opened)))) => flowing(exchange, *opened, relay),
-        Some((exchange, result)) => finish(exchange, result),
-        None => {
-            let mut response = Response::new(Out::Relay(relay));
-            event_stream(response.headers_mut());
-            if let Ok(id) = id {
-                response.headers_mut().insert(X_REQUEST_ID, id);
-            }
-            response
-        }
-    }
-}
-
-fn flowing(exchange: Box<Exchange>, mut opened: Opened, mut relay: Box<Relay>) -> Response<Out> {
-    let mut headers = std::mem::take(&mut opened.headers);
-    event_stream(&mut headers);
-    answer::sign(&mut headers, &exchange);
-    relay.begin(exchange, opened);
-    let mut response = Response::new(Out::Relay(relay));
-    *response.headers_mut() = headers;
-    response
-}
-
-/// Turns an answer that is there as a whole, or a failure, into a response.
-fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Response<Out> {
-    let failure = match result {
-        Ok(Started::Whole { body, headers }) => {
-            exchange.trail.status = 200;
-            exchange.trail.answered = true;
-            exchange.keep(&body);
-            let mut response = json(body);
-            response.headers_mut().extend(headers);
-            answer::sign(response.headers_mut(), &exchange);
-            return response;
-        }
-        Err(failure) => failure,
-        // A request that is no stream is answered whole: `attempt` sees to it.
-        Ok(Started::Stream(_)) => {
-            Failure::client(Fault::new(Code::Internal, "no stream was asked"))
-        }
-    };
-    let mut response = rescue::response(&failure, exchange.trail.attempts);
-    exchange.trail.status = response.status().as_u16();
-    exchange.trail.code = Some(failure.fault.code);
-    exchange.trail.answered = true;
-    answer::sign(response.headers_mut(), &exchange);
-    response
-}
-
-/// No proxy on the way may hold an event back.
-fn event_stream(headers: &mut HeaderMap) {
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
 }
 
 fn health() -> Response<Out> {

@@ -7,6 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cutover_route::balance::mix;
 
+/// What a request's own id begins with.
+pub(crate) const REQUEST_PREFIX: &str = "req_";
+
+/// Digits of an id, after its prefix.
+const DIGITS: usize = 32;
+
+/// Whether these can be the digits of an id of ours.
+pub(crate) fn are_digits(text: &str) -> bool {
+    let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == DIGITS && text.bytes().all(hexadecimal)
+}
+
 /// Makes ids.
 #[derive(Debug)]
 pub(crate) struct Ids {
@@ -42,14 +54,14 @@ impl RequestId {
 
     /// The id with a prefix: `req_` for the request, `chatcmpl-` for its answer.
     pub(crate) fn with_prefix(self, prefix: &str) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = String::with_capacity(prefix.len() + 32);
+        const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+        let mut text = String::with_capacity(prefix.len() + DIGITS);
         text.push_str(prefix);
         for word in [self.prefix, self.mixed] {
             for shift in (0..16u32).rev() {
                 let digit = (word >> (shift * 4)) & 0xf;
                 // A nibble is below 16.
-                text.push(char::from(DIGITS[usize::try_from(digit).unwrap_or(0)]));
+                text.push(char::from(HEXADECIMAL[usize::try_from(digit).unwrap_or(0)]));
             }
         }
         text

@@ -22,6 +22,8 @@ pub(crate) enum Route<'a> {
     Models,
     /// One model.
     Model(&'a str),
+    /// A user's verdict on an answer.
+    Feedback,
     /// Whether the process is up.
     Health,
 }
@@ -34,6 +36,7 @@ pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Fau
         let rest = path.strip_prefix("/v1").unwrap_or(path);
         match rest {
             "/models" => Some((Route::Models, Method::GET)),
+            "/feedback" => Some((Route::Feedback, Method::POST)),
             "" | "/" | "/health" => Some((Route::Health, Method::GET)),
             _ => rest
                 .strip_prefix("/models/")
@@ -156,6 +159,8 @@ mod tests {
         assert_eq!(ok(Method::POST, "/chat/completions"), Route::Infer(Endpoint::ChatCompletions));
         assert_eq!(ok(Method::GET, "/v1/models"), Route::Models);
         assert_eq!(ok(Method::GET, "/models/a/b:c"), Route::Model("a/b:c"));
+        assert_eq!(ok(Method::POST, "/v1/feedback"), Route::Feedback);
+        assert_eq!(ok(Method::POST, "/feedback"), Route::Feedback);
         assert_eq!(ok(Method::HEAD, "/"), Route::Health);
         assert_eq!(ok(Method::GET, "/health"), Route::Health);
     }

@@ -115,6 +115,8 @@ codes! {
     UpstreamUnavailable = "upstream_unavailable", 503, "server_error", Upstream, true;
     /// The upstream is busy or still loading its model.
     Overloaded = "server_is_overloaded", 503, "server_error", Upstream, true;
+    /// Too much feedback waits to be written.
+    FeedbackBusy = "feedback_queue_full", 503, "server_error", Us, true;
     /// cutover is shutting down; another replica, or this one after its restart, will answer.
     ShuttingDown = "shutting_down", 503, "server_error", Us, true;
     /// The use case is `local-only` and none of the variants that may serve the request is at a local

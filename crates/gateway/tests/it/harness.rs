@@ -7,8 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cutover_config::{Checked, Embedded, SecretRef};
 use cutover_gateway::build::{Materials, Surroundings, live};
-use cutover_gateway::{Doors, Gateway, Parts};
-use cutover_store::KeyRing;
+use cutover_gateway::shadow::{Copies, Settings, ShadowPair};
+use cutover_gateway::{Doors, Feed, Gateway, Live, Parts};
+use cutover_route::Traffic;
+use cutover_store::{KeyRing, Store};
 use cutover_telemetry::{Format, Registry};
 use cutover_testkit::raw::{Raw, Response};
 use cutover_units::{Millis, UseCaseName, WeightBp};
@@ -54,27 +56,41 @@ pub(crate) fn checked(config: &str) -> Checked {
     }
 }
 
+fn build(
+    checked: &Checked,
+    keys: Option<Arc<KeyRing>>,
+    (registry, previous): (&Registry, Option<&Live>),
+) -> Live {
+    let surroundings = &Here;
+    live(&Materials { checked, surroundings, keys, registry, previous, now: now() }).unwrap()
+}
+
+fn docs() -> UseCaseName {
+    UseCaseName::new("docs").unwrap()
+}
+
 impl Rig {
     pub(crate) fn start(config: &str) -> Self {
         Self::start_with(config, None)
     }
 
     pub(crate) fn start_with(config: &str, keys: Option<Arc<KeyRing>>) -> Self {
+        Self::start_storing(config, keys, None)
+    }
+
+    pub(crate) fn start_storing(
+        config: &str,
+        keys: Option<Arc<KeyRing>>,
+        store: Option<&Store>,
+    ) -> Self {
         let checked = checked(config);
         let registry = Registry::new();
-        let live = live(&Materials {
-            checked: &checked,
-            surroundings: &Here,
-            keys,
-            registry: &registry,
-            previous: None,
-            now: now(),
-        })
-        .unwrap();
+        let live = build(&checked, keys, (&registry, None));
         let gateway = Gateway::new(Parts {
             live,
             clock: Arc::new(now),
-            records: None,
+            records: store.map(Store::records),
+            feedback: store.map(Store::feedback),
             registry: registry.clone(),
             id_prefix: 1,
             unit_key: [0; 16],
@@ -100,6 +116,57 @@ impl Rig {
             serving.serve(listener, doors, async { drop(stopped.await) }).await;
         });
         Self { gateway, address, registry, stop: Some(stop), runtime: Some(runtime) }
+    }
+
+    /// A gateway that copies all of the baseline's requests, within these limits.
+    pub(crate) fn shadowing(config: &str, limit: impl FnOnce(&mut Settings)) -> Self {
+        let rig = Self::start(config);
+        let mut live = Live::clone(&rig.gateway.live());
+        // As after a reload whose configuration holds other limits.
+        live.use_cases = build(&checked(config), None, (&rig.registry, Some(&live))).use_cases;
+        let lanes = Arc::get_mut(&mut live.use_cases).unwrap();
+        limit(&mut lanes[0].shadow);
+        rig.gateway.publish(live);
+        rig.copy(WeightBp::ALL);
+        rig
+    }
+
+    /// Changes the share of copies.
+    pub(crate) fn copy(&self, shadow: WeightBp) {
+        self.gateway.set_traffic(&|use_case| Traffic { weight: use_case.weight, shadow });
+    }
+
+    /// Reads another configuration.
+    pub(crate) fn reload(&self, config: &str) {
+        let before = self.gateway.live();
+        self.gateway.publish(build(&checked(config), None, (&self.registry, Some(&before))));
+    }
+
+    pub(crate) fn copies(&self) -> Arc<Copies> {
+        self.gateway.copies(&docs()).unwrap()
+    }
+
+    pub(crate) fn feed(&self) -> Arc<Feed> {
+        self.gateway.feed(&docs()).unwrap()
+    }
+
+    /// Waits for so many pairs.
+    pub(crate) fn pairs(&self, count: usize) -> Vec<ShadowPair> {
+        let (copies, mut pairs) = (self.copies(), Vec::new());
+        until("the pairs are there", || {
+            copies.drain_pairs(&mut pairs);
+            pairs.len() >= count
+        });
+        assert_eq!(pairs.len(), count);
+        pairs
+    }
+
+    /// How many copies were dropped for a reason.
+    pub(crate) fn dropped(&self, reason: &str) -> u64 {
+        let of = format!("cutover_shadow_dropped_total{{use_case=\"docs\",reason=\"{reason}\"}} ");
+        let metrics = self.metrics();
+        let figure = metrics.lines().find_map(|line| line.strip_prefix(of.as_str()));
+        figure.map_or(0, |figure| figure.parse().unwrap())
     }
 
     pub(crate) fn raw(&self) -> Raw {

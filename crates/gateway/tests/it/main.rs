@@ -11,6 +11,9 @@
 
 mod doors;
 mod faults;
+mod feedback;
+mod feeds;
 mod harness;
 mod paths;
+mod shadow;
 mod streams;

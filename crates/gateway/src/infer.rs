@@ -1,0 +1,92 @@
+//! From a decided request to its response: whole, as a stream, or as an error.
+
+use cutover_units::Code;
+use cutover_wire::Fault;
+use http::{HeaderMap, HeaderValue, Response, header};
+
+use crate::answer::{self, X_REQUEST_ID};
+use crate::attempt::{self, Opened, Started};
+use crate::body::{Out, json};
+use crate::exchange::Exchange;
+use crate::rescue::{self, Failure};
+use crate::stream::Relay;
+
+/// Asks upstreams and answers. A stream that takes long to begin gets its head, and comments, first.
+pub(crate) async fn infer(exchange: Box<Exchange>) -> Response<Out> {
+    if exchange.head.stream {
+        return stream(exchange).await;
+    }
+    if exchange.cancels_with_client() {
+        let (exchange, result) = attempt::ask(exchange).await;
+        return finish(exchange, result);
+    }
+    // The upstream must not be cut off when the client goes: a task of its own reads on.
+    let tasks = exchange.shared.tasks.clone();
+    match tasks.spawn(attempt::ask(exchange)).await {
+        Ok((exchange, result)) => finish(exchange, result),
+        Err(_) => {
+            let fault = Fault::new(Code::Internal, "the request's task failed");
+            rescue::response(&Failure::client(fault), 1)
+        }
+    }
+}
+
+async fn stream(exchange: Box<Exchange>) -> Response<Out> {
+    let id = HeaderValue::from_str(&exchange.id_text);
+    let mut relay = Box::new(Relay::new(exchange));
+    match relay.beginning().await {
+        Some((exchange, Ok(Started::Stream(opened)))) => flowing(exchange, *opened, relay),
+        Some((exchange, result)) => finish(exchange, result),
+        None => {
+            let mut response = Response::new(Out::Relay(relay));
+            event_stream(response.headers_mut());
+            if let Ok(id) = id {
+                response.headers_mut().insert(X_REQUEST_ID, id);
+            }
+            response
+        }
+    }
+}
+
+fn flowing(exchange: Box<Exchange>, mut opened: Opened, mut relay: Box<Relay>) -> Response<Out> {
+    let mut headers = std::mem::take(&mut opened.headers);
+    event_stream(&mut headers);
+    answer::sign(&mut headers, &exchange);
+    relay.begin(exchange, opened);
+    let mut response = Response::new(Out::Relay(relay));
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Turns an answer that is there as a whole, or a failure, into a response.
+fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Response<Out> {
+    let failure = match result {
+        Ok(Started::Whole { body, headers }) => {
+            exchange.trail.status = 200;
+            exchange.trail.answered = true;
+            exchange.keep(&body);
+            let mut response = json(body);
+            response.headers_mut().extend(headers);
+            answer::sign(response.headers_mut(), &exchange);
+            return response;
+        }
+        Err(failure) => failure,
+        // A request that is no stream is answered whole: `attempt` sees to it.
+        Ok(Started::Stream(_)) => {
+            Failure::client(Fault::new(Code::Internal, "no stream was asked"))
+        }
+    };
+    let mut response = rescue::response(&failure, exchange.trail.attempts);
+    exchange.trail.status = response.status().as_u16();
+    exchange.trail.code = Some(failure.fault.code);
+    exchange.trail.answered = true;
+    answer::sign(response.headers_mut(), &exchange);
+    response
+}
+
+/// No proxy on the way may hold an event back.
+fn event_stream(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+}
