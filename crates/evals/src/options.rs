@@ -27,6 +27,26 @@ pub enum OptionType {
     Document,
 }
 
+impl OptionType {
+    /// The type in words.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Bool => "true or false".to_owned(),
+            Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
+            Self::Number(low, high) if high >= f64::MAX => format!("a number of at least {low}"),
+            Self::Number(low, high) => format!("a number from {low} to {high}"),
+            Self::Text => "a text".to_owned(),
+            Self::Choice(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+                quoted.join(" or ")
+            }
+            Self::Texts => "a list of texts".to_owned(),
+            Self::Numbers => "a table of numbers that are not negative".to_owned(),
+            Self::Document => "a JSON document".to_owned(),
+        }
+    }
+}
+
 /// One option of a scorer.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionRow {
@@ -126,14 +146,14 @@ impl Options {
             match written.get(row.name).filter(|value| !value.is_null()) {
                 Some(value) => {
                     check(row, value)?;
-                    values.insert(row.name.to_owned(), value.clone());
+                    values.insert(row.name.to_owned(), canonical(row.kind, value));
                 }
                 None if row.required => {
                     return Err(OptionProblem::new(row.name, "is required").suggest(row.doc));
                 }
                 None => {
                     if let Some(value) = row.default_value() {
-                        values.insert(row.name.to_owned(), value);
+                        values.insert(row.name.to_owned(), canonical(row.kind, &value));
                     }
                 }
             }
@@ -179,6 +199,25 @@ impl Options {
     }
 }
 
+/// One spelling for what means the same, so that a version does not hang on spelling: 1 and 1.0, the
+/// order of a table, the white space of a document.
+fn canonical(kind: OptionType, value: &Value) -> Value {
+    let float = |value: &Value| value.as_f64().map_or_else(|| value.clone(), Value::from);
+    match (kind, value) {
+        (OptionType::Number(..), number) => float(number),
+        (OptionType::Numbers, Value::Object(map)) => {
+            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| key.as_str());
+            entries.into_iter().map(|(key, value)| (key.clone(), float(value))).collect()
+        }
+        (OptionType::Document, Value::String(text)) => {
+            let document = serde_json::from_str::<Value>(text);
+            document.map_or_else(|_| value.clone(), |document| Value::from(document.to_string()))
+        }
+        _ => value.clone(),
+    }
+}
+
 fn check(row: &OptionRow, value: &Value) -> Result<(), OptionProblem> {
     let problem = |why: String| Err(OptionProblem::new(row.name, why));
     let good = match row.kind {
@@ -187,12 +226,12 @@ fn check(row: &OptionRow, value: &Value) -> Result<(), OptionProblem> {
         OptionType::Number(low, high) => value.as_f64().is_some_and(|n| low <= n && n <= high),
         OptionType::Text => value.as_str().is_some_and(|text| !text.trim().is_empty()),
         OptionType::Choice(words) => {
-            let Some(word) = value.as_str() else { return problem(expected(row.kind)) };
+            let Some(word) = value.as_str() else { return problem(row.kind.describe()) };
             if words.contains(&word) {
                 return Ok(());
             }
             let wrong =
-                OptionProblem::new(row.name, format!("{word:?} is not {}", expected(row.kind)));
+                OptionProblem::new(row.name, format!("{word:?} is not {}", row.kind.describe()));
             return Err(match nearest(word, words.iter().copied()) {
                 Some(near) => wrong.suggest(format!("did you mean {near:?}?")),
                 None => wrong,
@@ -205,32 +244,14 @@ fn check(row: &OptionRow, value: &Value) -> Result<(), OptionProblem> {
             .as_object()
             .is_some_and(|map| map.values().all(|v| v.as_f64().is_some_and(|n| n >= 0.0))),
         OptionType::Document => {
-            let Some(text) = value.as_str() else { return problem(expected(row.kind)) };
+            let Some(text) = value.as_str() else { return problem(row.kind.describe()) };
             return match serde_json::from_str::<Value>(text) {
                 Ok(_) => Ok(()),
                 Err(error) => problem(format!("is not JSON: {error}")),
             };
         }
     };
-    if good { Ok(()) } else { problem(format!("must be {}", expected(row.kind))) }
-}
-
-/// The type in words.
-pub(crate) fn expected(kind: OptionType) -> String {
-    match kind {
-        OptionType::Bool => "true or false".to_owned(),
-        OptionType::Integer(low, high) => format!("a whole number from {low} to {high}"),
-        OptionType::Number(low, high) if high >= f64::MAX => format!("a number of at least {low}"),
-        OptionType::Number(low, high) => format!("a number from {low} to {high}"),
-        OptionType::Text => "a text".to_owned(),
-        OptionType::Choice(words) => {
-            let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-            quoted.join(" or ")
-        }
-        OptionType::Texts => "a list of texts".to_owned(),
-        OptionType::Numbers => "a table of numbers that are not negative".to_owned(),
-        OptionType::Document => "a JSON document".to_owned(),
-    }
+    if good { Ok(()) } else { problem(format!("must be {}", row.kind.describe())) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::external;
 use crate::judge::{FLIP_RATE_MAX, JUDGED_MIN, KAPPA_MIN, LABELS_MIN};
-use crate::options::{OptionRow, expected};
+use crate::options::OptionRow;
 use crate::scorers::SCORERS;
 use crate::spec::{Row, Standing};
 use crate::subject::{Answer, Subject, ToolCall};
@@ -19,6 +19,10 @@ pub fn reference() -> String {
          the score means agreement with the baseline. An answer that failed scores 0 and is not \
          valid. A scorer that crashes, hangs or answers something else than a number gives an error, \
          never a score; a gate holds while more than 5 % of its pairs have none.\n\n\
+         Take the first kind that can tell right from wrong in your use case: a check of the answer \
+         (the kinds down to `numeric`, or a program of your own), then a judge that people have \
+         checked. Similarity is for reading only. A baseline that does not always answer alike \
+         disagrees with itself too; where scores mean agreement, that counts against the candidate.\n\n\
          A scorer's version covers its kind and all its options. Changing one begins the evidence \
          anew.\n\n\
          | kind | what it does | may gate | asks outside |\n|---|---|---|---|\n",
@@ -108,7 +112,7 @@ fn section(row: &Row, out: &mut String) {
             out,
             "| `{}` | {} | {} | {} |",
             option.name,
-            expected(option.kind),
+            option.kind.describe(),
             default(option),
             option.doc
         );

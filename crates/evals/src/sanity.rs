@@ -20,6 +20,9 @@
 //! deviation, Hampel 1974) raises it, and nothing below a factor of two does. Half a right answer is
 //! added to each sum, so that a slice without any is finite.
 //!
+//! Scores that mean agreement with the baseline give the baseline 100 by definition: a floor then says
+//! nothing, and the slices remain.
+//!
 //! An alarm holds a rollout; it is no verdict on the candidate. Fails when most slices are broken alike:
 //! the median is then broken too, and only the floor is left.
 

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Contract: the caller runs each ask under the limits it names, in any order or at once, and passes one
-//! answer per ask in the order of the asks. Whatever goes wrong out there is an answer too. An error is
+//! answer per ask in the order of the asks. It refuses ([`Failure::Refused`]) what would take a text out
+//! that must not leave, or a budget that is spent. Whatever goes wrong out there is an answer too. An error is
 //! never a score: the pair does not count, and the caller counts the error.
 
 use std::fmt;
@@ -163,6 +164,17 @@ pub enum ScoreError {
 }
 
 impl ScoreError {
+    /// All of them, for a metric's labels.
+    pub const ALL: [Self; 7] = [
+        Self::Crashed,
+        Self::TimedOut,
+        Self::UnreadableReply,
+        Self::NotANumber,
+        Self::OutOfRange,
+        Self::Refused,
+        Self::NoReference,
+    ];
+
     /// Its name in records and metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -47,6 +47,13 @@ impl Scorer for Http {
                 OptionProblem::new("url", "must begin with http:// or https:// and name a host");
             return Err(problem);
         }
+        let authority = host.and_then(|host| host.split(['/', '?', '#']).next()).unwrap_or("");
+        if authority.contains('@') {
+            return Err(OptionProblem::new(
+                "url",
+                "must not hold credentials: it is stored and shown",
+            ));
+        }
         Ok(Http { url: url.to_owned(), limits: limits(options) })
     }
 

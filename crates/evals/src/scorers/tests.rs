@@ -350,6 +350,12 @@ fn a_server_scores_a_pair() {
 }
 
 #[test]
+fn an_address_holds_no_secret() {
+    assert!(refused("http", json!({"url": "https://me:pw@score.example"})).contains("credentials"));
+    spec("http", json!({"url": "https://score.example/?mail=a@b"}));
+}
+
+#[test]
 fn code_runs_only_where_it_is_allowed() {
     let options = json!({"command": ["sandbox"], "allow": true, "language": "python", "checks": "assert f()"});
     let code = spec("code-runs", options);
@@ -469,6 +475,14 @@ fn the_digest_sees_meaning_and_survives_storage() {
     let other = spec("numeric", json!({"absolute": 0.5}));
     assert_eq!(plain.version_digest(), spelled.version_digest());
     assert_ne!(plain.version_digest(), other.version_digest());
+    // Versions outlive releases: when this changes, all evidence of this scorer begins anew.
+    insta::assert_snapshot!(plain.version_digest(), @"0c1bafb606bcf3fc27d61f81424e221680acfe7face05c5c1a669a1bb994f64e");
+    let fields = |schema: &str, tolerance: Value| {
+        spec("json-fields", json!({"schema": schema, "tolerance": tolerance})).version_digest()
+    };
+    let one = fields(r#"{"type": "object"}"#, json!({"a": 1, "b": 2}));
+    assert_eq!(one, fields("{\n\"type\":\"object\"}", json!({"b": 2.0, "a": 1.0})));
+    assert_ne!(one, fields(r#"{"type": "array"}"#, json!({"a": 1, "b": 2})));
     for scorer in &*EVERYTHING {
         let stored = serde_json::to_string(scorer).unwrap();
         let read: ScorerSpec = serde_json::from_str(&stored).unwrap();
