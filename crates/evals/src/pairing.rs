@@ -196,9 +196,13 @@ pub fn effective_n(cluster_sizes: &[u64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
     use std::collections::HashMap;
+
+    use cutover_stats::{Alpha, Pair, PairClaim, PairTally, Score};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::draws::Draws;
 
     const DAY: u64 = WINDOW_DEFAULT.0;
 
@@ -233,6 +237,40 @@ mod tests {
         let mut again: Pairing = serde_json::from_str(&text).unwrap();
         assert_eq!(again, pairing);
         assert_eq!(again.offer(u64::MAX, Millis(DAY + 1), false), Admission::AlreadyCounted);
+    }
+
+    /// How often harm is proved though both arms are equally good. A unit's ten requests in a row all
+    /// go one way.
+    fn false_harm(once_per_unit: bool) -> f64 {
+        const RUNS: u64 = 200;
+        let claim = PairClaim::FallsShortOf(1.0);
+        let mut draws = Draws::new(41);
+        let harmed = (0..RUNS).filter(|_| {
+            let mut pairing = Pairing::new(WINDOW_DEFAULT, FailedBaseline::Exclude);
+            let mut tally = PairTally::default();
+            (0..100).fold(false, |harmed, unit| {
+                let (candidate, baseline) = match draws.below(2) {
+                    0 => (Score::PASS, Score::FAIL),
+                    _ => (Score::FAIL, Score::PASS),
+                };
+                for request in 0..10 {
+                    let admission = pairing.offer(unit, Millis(DAY + request), false);
+                    if admission == Admission::Counts || !once_per_unit {
+                        tally.add(Pair { candidate, baseline }, 1);
+                    }
+                }
+                let log_e = tally.log_e(claim).expect("a claim");
+                harmed || log_e.proves_at(Alpha::FIVE_PERCENT)
+            })
+        });
+        harmed.count() as f64 / RUNS as f64
+    }
+
+    #[test]
+    fn one_pair_per_unit_keeps_the_level_that_bursts_break() {
+        let (requests, units) = (false_harm(false), false_harm(true));
+        assert!(units <= 0.05, "{units}");
+        assert!(requests > 0.3, "{requests}");
     }
 
     #[test]
