@@ -4,6 +4,8 @@
 //! `Bytes`. What the target cannot do is refused by name ([`Unsupported::Strict`]) or reported as a
 //! [`Loss`] ([`Unsupported::Lenient`]).
 
+use std::fmt;
+
 use bytes::Bytes;
 use cutover_units::Code;
 
@@ -78,8 +80,7 @@ pub struct ReplyPlan {
     pub encoding: Encoding,
 }
 
-/// A request ready to be sent.
-#[derive(Debug)]
+/// A request ready to be sent. Its `Debug` shows no body.
 pub struct Outgoing {
     /// The path at the upstream (see [`crate::providers::request_path`]).
     pub path: &'static str,
@@ -89,6 +90,17 @@ pub struct Outgoing {
     pub losses: Vec<Loss>,
     /// How to read the answer.
     pub reply: ReplyPlan,
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("path", &self.path)
+            .field("body_bytes", &self.body_len())
+            .field("losses", &self.losses)
+            .field("reply", &self.reply)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Outgoing {

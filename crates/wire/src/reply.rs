@@ -4,6 +4,8 @@
 //! are replaced by range and nothing else changes, except where an engine is known to be wrong
 //! ([`crate::providers::Quirks`]).
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::adapt::ReplyPlan;
@@ -18,8 +20,8 @@ pub(crate) mod openai;
 pub use fault::{FaultClass, UpstreamFault};
 pub(crate) use fault::{of_answer, of_value};
 
-/// An answer as it came.
-#[derive(Debug, Clone)]
+/// An answer as it came. Its `Debug` shows no body.
+#[derive(Clone)]
 pub struct Received<'a> {
     /// Its status.
     pub status: u16,
@@ -40,8 +42,8 @@ impl Received<'_> {
     }
 }
 
-/// A good answer, ready for the client.
-#[derive(Debug, Clone)]
+/// A good answer, ready for the client. Its `Debug` shows no body.
+#[derive(Clone)]
 pub struct Reply {
     /// The body in the client's dialect.
     pub body: Bytes,
@@ -52,6 +54,26 @@ pub struct Reply {
     /// The prompt seems to have been cut by the upstream: it counted far fewer tokens than the text
     /// has. To be logged and counted.
     pub prompt_truncated: bool,
+}
+
+impl fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("status", &self.status)
+            .field("content_type", &self.content_type)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("usage", &self.usage)
+            .field("finish", &self.finish)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads a whole answer.

@@ -3,6 +3,8 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::json::walk::{Stop, Walk};
+
 /// How many tokens a request took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Shape", into = "Shape")]
@@ -33,6 +35,67 @@ impl Usage {
             ..Self::default()
         }
     }
+}
+
+impl Usage {
+    /// Reads what services write: whole numbers, null, and the two objects of details. Anything else
+    /// is left to the parser.
+    pub(crate) fn walk(raw: &str) -> Result<Self, Stop> {
+        let mut walk = Walk::new(raw);
+        let (mut prompt, mut completion, mut total) = (None, None, None);
+        let (mut of_prompt, mut of_completion) = (None, None);
+        walk.object(|walk, name| match name {
+            "prompt_tokens" => walk.once(&mut prompt),
+            "completion_tokens" => walk.once(&mut completion),
+            "total_tokens" => walk.once(&mut total),
+            "prompt_tokens_details" if of_prompt.is_none() => {
+                let (mut cached, mut written) = (None, None);
+                details(walk, |walk, name| match name {
+                    "cached_tokens" => walk.once(&mut cached),
+                    "cache_write_tokens" => walk.once(&mut written),
+                    _ => walk.value().map(drop),
+                })?;
+                of_prompt = Some(PromptDetails {
+                    cached_tokens: number(cached)?,
+                    cache_write_tokens: number(written)?,
+                });
+                Ok(())
+            }
+            "completion_tokens_details" if of_completion.is_none() => {
+                let mut reasoning = None;
+                details(walk, |walk, name| match name {
+                    "reasoning_tokens" => walk.once(&mut reasoning),
+                    _ => walk.value().map(drop),
+                })?;
+                of_completion = Some(CompletionDetails { reasoning_tokens: number(reasoning)? });
+                Ok(())
+            }
+            "prompt_tokens_details" | "completion_tokens_details" => Err(Stop),
+            _ => walk.value().map(drop),
+        })?;
+        walk.end()?;
+        Ok(Self::from(Shape {
+            prompt_tokens: number(prompt)?.unwrap_or(0),
+            completion_tokens: number(completion)?.unwrap_or(0),
+            total_tokens: number(total)?.unwrap_or(0),
+            prompt_tokens_details: of_prompt,
+            completion_tokens_details: of_completion,
+        }))
+    }
+}
+
+fn number(raw: Option<&str>) -> Result<Option<u64>, Stop> {
+    raw.filter(|raw| *raw != "null").map(str::parse).transpose().map_err(|_| Stop)
+}
+
+fn details<'a>(
+    walk: &mut Walk<'a>,
+    each: impl FnMut(&mut Walk<'a>, &'a str) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    if walk.peek() == Ok(b'n') {
+        return walk.value().map(drop);
+    }
+    walk.object(each)
 }
 
 /// The JSON shape. Null and missing are the same; unknown members are skipped.
@@ -200,6 +263,30 @@ mod tests {
         assert_eq!(serde_json::from_str::<Usage>(vllm).unwrap(), Usage::new(36, 1));
         let embeddings = r#"{"prompt_tokens":5,"total_tokens":5}"#;
         assert_eq!(serde_json::from_str::<Usage>(embeddings).unwrap(), Usage::new(5, 0));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_walk_reads_what_the_parser_reads(at in 0_usize..140, with in "[ -~]{0,4}") {
+            let text = concat!(
+                r#"{"completion_tokens":4,"prompt_tokens":36,"total_tokens":0,"prompt_tokens_details":"#,
+                r#"{"cached_tokens":35,"audio":null},"completion_tokens_details":{"reasoning_tokens":2}}"#
+            );
+            let mut text = text.to_owned();
+            text.replace_range(at..=at, &with);
+            if let Ok(walked) = Usage::walk(&text) {
+                proptest::prop_assert_eq!(walked, serde_json::from_str::<Usage>(&text).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn usual_usage_is_walked_and_other_is_left_to_the_parser() {
+        let usual = r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":null}"#;
+        assert_eq!(Usage::walk(usual), Ok(Usage::new(3, 4)));
+        for other in [r#"{"prompt_tokens":1.0}"#, r#"{"total_tokens":1,"total_tokens":1}"#, "[]"] {
+            assert_eq!(Usage::walk(other), Err(Stop), "{other}");
+        }
     }
 
     #[test]

@@ -93,6 +93,12 @@ impl<'a> Walk<'a> {
         self.text.get(start..self.at).ok_or(Stop)
     }
 
+    /// Walks a value into its slot. A member that comes twice is for the parser to refuse.
+    pub(crate) fn once(&mut self, slot: &mut Option<&'a str>) -> Walked<()> {
+        let value = self.value()?;
+        if slot.replace(value).is_some() { Err(Stop) } else { Ok(()) }
+    }
+
     /// The first byte of what comes next.
     pub(crate) fn peek(&self) -> Walked<u8> {
         self.text.as_bytes().get(self.at).copied().ok_or(Stop)
@@ -264,16 +270,17 @@ impl<'a> Walk<'a> {
     }
 
     /// How far the next quote or backslash of a string is, with no control character before it.
-    fn run(&self, rest: &[u8]) -> Walked<usize> {
+    fn run(&self, rest: &[u8], short: bool) -> Walked<usize> {
         // Names and most values are short: for them a call of `memchr` costs more than the search.
         let (words, _) = rest.as_chunks::<8>();
-        for (at, word) in words.iter().take(SHORT_WORDS).enumerate() {
+        let words = words.get(..SHORT_WORDS).filter(|_| short).unwrap_or_default();
+        for (at, word) in words.iter().enumerate() {
             let marks = marks(u64::from_le_bytes(*word));
             if marks != 0 {
                 return Ok(at * 8 + marks.trailing_zeros() as usize / 8);
             }
         }
-        let done = words.len().min(SHORT_WORDS) * 8;
+        let done = words.len() * 8;
         let rest = rest.get(done..).ok_or(Stop)?;
         let run = memchr2(b'"', b'\\', rest).ok_or(Stop)?;
         if self.controls && has_controls(rest.get(..run).unwrap_or_default()) {
@@ -287,7 +294,8 @@ impl<'a> Walk<'a> {
         let mut escapes = false;
         loop {
             let rest = self.text.as_bytes().get(self.at..).ok_or(Stop)?;
-            let run = self.run(rest)?;
+            // What has an escape is prose, and that is long.
+            let run = self.run(rest, !escapes)?;
             self.at += run + 1;
             match rest.get(run) {
                 Some(b'"') => return Ok(escapes),
@@ -335,7 +343,7 @@ pub(crate) fn is_inside_string(text: &[u8]) -> bool {
 }
 
 /// Words of eight bytes that are searched one by one at a string's beginning.
-const SHORT_WORDS: usize = 3;
+const SHORT_WORDS: usize = 2;
 
 /// The lowest bit that is set lies in the first byte that is a quote, a backslash or a control
 /// character; 0: there is none. (Where a byte is less than n, taking n from it borrows into its high bit;

@@ -65,7 +65,8 @@ impl<'a> Answer<'a> {
 
     /// The usage, if it is there in a readable form.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        self.usage.and_then(|raw| serde_json::from_str(raw).ok())
+        let raw = self.usage?;
+        Usage::walk(raw).ok().or_else(|| serde_json::from_str(raw).ok())
     }
 
     /// The error that stands where an answer should.

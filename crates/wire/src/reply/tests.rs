@@ -42,6 +42,17 @@ fn a_minted_answer_differs_in_id_and_model_only() {
 }
 
 #[test]
+fn debug_shows_no_body() {
+    let body = Bytes::from_static(br#"{"choices":[{"message":{"content":"secret"}}]}"#);
+    let received = Received::new(200, body);
+    let shown = format!("{received:?}");
+    let plan = fixtures::plan("openai", Endpoint::ChatCompletions);
+    let reply = read_reply(&plan, &mint(), received).unwrap();
+    let shown = shown + &format!("{reply:?}");
+    assert!(shown.contains("body_bytes: 46") && !shown.contains("secret"), "{shown}");
+}
+
+#[test]
 fn a_missing_id_is_added() {
     let plan = ReplyPlan { mint: true, ..fixtures::plan("openai", Endpoint::ChatCompletions) };
     let body = Bytes::from_static(br#" {"choices":[]}"#);

@@ -13,12 +13,12 @@ pub(super) fn answer(text: &str) -> Walked<Answer<'_>> {
     let mut choices = None;
     let mut walk = Walk::new(text);
     walk.object(|walk, name| match name {
-        "id" => once(&mut answer.id, walk),
-        "model" => once(&mut answer.model, walk),
-        "created" => once(&mut answer.created, walk),
-        "data" => once(&mut answer.data, walk),
-        "usage" => once(&mut answer.usage, walk),
-        "error" => once(&mut answer.error, walk),
+        "id" => walk.once(&mut answer.id),
+        "model" => walk.once(&mut answer.model),
+        "created" => walk.once(&mut answer.created),
+        "data" => walk.once(&mut answer.data),
+        "usage" => walk.once(&mut answer.usage),
+        "error" => walk.once(&mut answer.error),
         "choices" if choices.is_none() => {
             let mut list = Vec::with_capacity(1);
             walk.array(|walk| {
@@ -50,11 +50,11 @@ fn choice<'a>(walk: &mut Walk<'a>) -> Walked<Choice<'a>> {
     let mut choice = Choice::default();
     let mut finish = None;
     walk.object(|walk, name| match name {
-        "finish_reason" => once(&mut finish, walk),
+        "finish_reason" => walk.once(&mut finish),
         "delta" => said(&mut choice.delta, walk),
         "message" => said(&mut choice.message, walk),
-        "text" => once(&mut choice.text, walk),
-        "logprobs" => once(&mut choice.logprobs, walk),
+        "text" => walk.once(&mut choice.text),
+        "logprobs" => walk.once(&mut choice.logprobs),
         _ => walk.value().map(drop),
     })?;
     present(&mut finish);
@@ -70,13 +70,13 @@ fn said<'a>(slot: &mut Option<Said<'a>>, walk: &mut Walk<'a>) -> Walked<()> {
     }
     let mut said = Said::default();
     walk.object(|walk, name| match name {
-        "content" => once(&mut said.content, walk),
-        "refusal" => once(&mut said.refusal, walk),
-        "reasoning" => once(&mut said.reasoning, walk),
-        "reasoning_content" => once(&mut said.reasoning_content, walk),
-        "tool_calls" => once(&mut said.tool_calls, walk),
-        "function_call" => once(&mut said.function_call, walk),
-        "audio" => once(&mut said.audio, walk),
+        "content" => walk.once(&mut said.content),
+        "refusal" => walk.once(&mut said.refusal),
+        "reasoning" => walk.once(&mut said.reasoning),
+        "reasoning_content" => walk.once(&mut said.reasoning_content),
+        "tool_calls" => walk.once(&mut said.tool_calls),
+        "function_call" => walk.once(&mut said.function_call),
+        "audio" => walk.once(&mut said.audio),
         _ => walk.value().map(drop),
     })?;
     // The others are only asked whether they say anything, and null says nothing.
@@ -88,12 +88,6 @@ fn said<'a>(slot: &mut Option<Said<'a>>, walk: &mut Walk<'a>) -> Walked<()> {
 fn reason(raw: &str) -> Walked<Finish> {
     let word = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or(Stop)?;
     if word.contains('\\') { Err(Stop) } else { Ok(Finish::from_word(word)) }
-}
-
-/// Takes a member's value. A member that comes twice is for the parser to refuse.
-fn once<'a>(slot: &mut Option<&'a str>, walk: &mut Walk<'a>) -> Walked<()> {
-    let value = walk.value()?;
-    if slot.replace(value).is_some() { Err(Stop) } else { Ok(()) }
 }
 
 /// Null counts as absent.
