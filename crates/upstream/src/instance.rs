@@ -1,6 +1,7 @@
 //! One instance: where requests are sent, and the rule by which one is sent twice.
 
 use std::error::Error;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -65,8 +66,8 @@ impl Default for InstanceSettings {
     }
 }
 
-/// A request on its way out.
-#[derive(Debug, Clone)]
+/// A request on its way out. Its `Debug` shows neither body nor the values of headers.
+#[derive(Clone)]
 pub struct Outbound {
     /// The method.
     pub method: Method,
@@ -77,6 +78,17 @@ pub struct Outbound {
     pub headers: HeaderMap,
     /// The body's pieces, sent one after the other.
     pub body: Vec<Bytes>,
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound")
+            .field("method", &self.method)
+            .field("path_and_query", &self.path_and_query)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("body_bytes", &self.body.iter().map(Bytes::len).sum::<usize>())
+            .finish_non_exhaustive()
+    }
 }
 
 /// How long a request may wait for what.
@@ -162,11 +174,25 @@ impl Instance {
         outbound: Outbound,
         deadlines: Deadlines,
     ) -> Result<Response<Body>, SendError> {
+        self.send_made(&|| outbound.clone(), deadlines).await
+    }
+
+    /// [`Instance::send`] for a request that is made when it is needed: once, and a second time only
+    /// if it must be sent twice. So none is kept in reserve for what happens once in a million times.
+    pub async fn send_made<F>(
+        &self,
+        make: &F,
+        deadlines: Deadlines,
+    ) -> Result<Response<Body>, SendError>
+    where
+        F: Fn() -> Outbound + Sync,
+    {
         let started = Instant::now();
         let in_flight = InFlight::enter(&self.live);
         let result = match &self.way {
-            Way::Http(pool) => exchange(pool, outbound, deadlines, started).await,
+            Way::Http(pool) => exchange(pool, make, deadlines, started).await,
             Way::InProcess { service, label } => {
+                let outbound = make();
                 let call = service.call(outbound.path_and_query.path(), outbound.body);
                 let late = |_| {
                     let detail = Detail::After(deadlines.first_byte);
@@ -203,15 +229,15 @@ impl Drop for Instance {
     }
 }
 
-impl std::fmt::Debug for Instance {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Instance({})", self.label())
     }
 }
 
-async fn exchange(
+async fn exchange<F: Fn() -> Outbound + Sync>(
     pool: &Arc<Pool>,
-    outbound: Outbound,
+    make: &F,
     deadlines: Deadlines,
     started: Instant,
 ) -> Result<Response<Body>, SendError> {
@@ -220,19 +246,19 @@ async fn exchange(
     let reused = lease.conn().reused;
     let sending = if reused { started } else { Instant::now() };
     let deadline = after(sending, deadlines.first_byte);
-    let spare = reused.then(|| outbound.clone());
-    let request = request(pool, outbound);
+    let request = request(pool, make());
 
     let broken = match attempt(lease, request, deadline, deadlines.first_byte).await {
         Ok(response) => return check(pool, response),
         Err(broken) => broken,
     };
-    let again = match (broken.unsent, spare) {
-        (Some(unsent), _) if reused => unsent,
-        (None, Some(spare)) if broken.idle_close && sending.elapsed() < IDLE_CLOSE_SHOWS_WITHIN => {
-            self::request(pool, spare)
+    let again = match broken.unsent {
+        _ if !reused => return Err(broken.error),
+        Some(unsent) => unsent,
+        None if broken.idle_close && sending.elapsed() < IDLE_CLOSE_SHOWS_WITHIN => {
+            self::request(pool, make())
         }
-        _ => return Err(broken.error),
+        None => return Err(broken.error),
     };
     pool.live.resent();
     let lease = pool.renew(broken.lease, deadlines.connect).await?;

@@ -18,7 +18,6 @@ pub struct InstanceLive {
     waiting: AtomicU32,
     open: AtomicU32,
     idle: AtomicU32,
-    consecutive_failures: AtomicU32,
     requests: AtomicU64,
     failures: AtomicU64,
     connects: AtomicU64,
@@ -38,8 +37,6 @@ pub struct LiveFigures {
     pub open: u32,
     /// Open connections that wait for a request.
     pub idle: u32,
-    /// Failures since the last success.
-    pub consecutive_failures: u32,
     /// Requests begun since the start.
     pub requests: u64,
     /// Requests that failed since the start.
@@ -60,11 +57,6 @@ impl InstanceLive {
         self.in_flight.load(Relaxed)
     }
 
-    /// Failures since the last success.
-    pub fn consecutive_failures(&self) -> u32 {
-        self.consecutive_failures.load(Relaxed)
-    }
-
     /// Moving average of the time to the response's head; 0 = nothing measured yet.
     pub fn latency_us(&self) -> u64 {
         self.latency_us.load(Relaxed)
@@ -77,7 +69,6 @@ impl InstanceLive {
             waiting: self.waiting.load(Relaxed),
             open: self.open.load(Relaxed),
             idle: self.idle.load(Relaxed),
-            consecutive_failures: self.consecutive_failures.load(Relaxed),
             requests: self.requests.load(Relaxed),
             failures: self.failures.load(Relaxed),
             connects: self.connects.load(Relaxed),
@@ -89,7 +80,6 @@ impl InstanceLive {
 
     /// Notes an answer whose head came after this time. `send` calls it for each answer below 500.
     pub fn succeeded(&self, latency_us: u64) {
-        self.consecutive_failures.store(0, Relaxed);
         let old = self.latency_us.load(Relaxed);
         // Two requests that end at once may lose one of the two updates: a moving average bears it.
         let new = match old {
@@ -103,7 +93,6 @@ impl InstanceLive {
     /// the caller for what it finds later: a stream that broke off, an answer that could not be read.
     pub fn failed(&self) {
         self.failures.fetch_add(1, Relaxed);
-        self.consecutive_failures.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn resent(&self) {
@@ -190,16 +179,5 @@ mod tests {
             live.succeeded(800);
         }
         assert!((790..=1_000).contains(&live.latency_us()), "{}", live.latency_us());
-    }
-
-    #[test]
-    fn a_success_ends_a_row_of_failures() {
-        let live = InstanceLive::default();
-        live.failed();
-        live.failed();
-        assert_eq!(live.consecutive_failures(), 2);
-        live.succeeded(10);
-        assert_eq!(live.consecutive_failures(), 0);
-        assert_eq!(live.figures().failures, 2);
     }
 }

@@ -9,7 +9,6 @@ use http_body::{Body, Frame, SizeHint};
 
 /// Pieces that are sent one after the other. Its length is known, so the request carries a
 /// `content-length` and never chunks (some engines cannot read chunked requests).
-#[derive(Debug)]
 pub(crate) struct Pieces {
     pieces: std::vec::IntoIter<Bytes>,
     left: u64,

@@ -152,5 +152,5 @@ async fn nobody_there_and_no_such_name_have_their_kinds() {
     assert_eq!(error.kind(), SendErrorKind::Dns);
     assert_eq!(error.to_string(), "no-such-host.invalid:1: the host's name could not be resolved");
     assert!(error.retry_safe());
-    assert_eq!(nameless.live().consecutive_failures(), 1);
+    assert_eq!(nameless.live().figures().failures, 1);
 }

@@ -200,7 +200,7 @@ async fn a_new_connection_that_breaks_is_no_reason_to_send_again() {
     assert!(error.anything_sent());
     assert_eq!(server.accepted(), 1);
     assert_eq!(instance.live().figures().resends, 0);
-    assert_eq!(instance.live().consecutive_failures(), 1);
+    assert_eq!(instance.live().figures().failures, 1);
 }
 
 #[tokio::test]
