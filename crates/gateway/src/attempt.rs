@@ -258,14 +258,14 @@ impl Asking<'_> {
         first_byte: Duration,
     ) -> Result<Response<Body>, Failure> {
         let upstream = self.upstream;
-        let outbound = Outbound {
+        let outbound = || Outbound {
             method: Method::POST,
             path_and_query: PathAndQuery::from_static(self.outgoing.path),
             headers: upstream.request_headers(&exchange.headers),
             body: self.outgoing.body.clone(),
         };
         let deadlines = Deadlines { connect: upstream.timeouts.connect, first_byte };
-        let sending = self.instance.instance.send(outbound, deadlines);
+        let sending = self.instance.instance.send_made(&outbound, deadlines);
         let response = sending.await.map_err(|e| Failure::send(&e))?;
         self.instance.metrics.first_byte.observe(micros(self.sent_at.elapsed()));
         Ok(response)

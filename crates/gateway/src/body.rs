@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::socket::Pulse;
@@ -36,6 +36,8 @@ impl Out {
 /// A JSON answer that is there as a whole; status 200 until said otherwise.
 pub(crate) fn json(bytes: impl Into<Bytes>) -> Response<Out> {
     let mut response = Response::new(Out::whole(bytes));
+    // Room for all that tells who answered.
+    *response.headers_mut() = HeaderMap::with_capacity(12);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response

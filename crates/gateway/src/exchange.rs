@@ -285,6 +285,12 @@ impl Exchange {
     }
 
     fn emit(&self, outcome: Outcome, total: Micros) {
+        let limits = &self.live.limits;
+        let slow = u128::from(total.0) > limits.slow.as_micros();
+        let usual = outcome == Outcome::Ok && self.trail.losses.is_empty();
+        if usual && !slow && !limits.access_log {
+            return;
+        }
         let (registry, at) = (&self.shared.registry, self.shared.now());
         for loss in &self.trail.losses {
             let (field, action) = (loss.field.as_str(), loss.action.as_str());
@@ -298,8 +304,7 @@ impl Exchange {
         if outcome == Outcome::ClientGone {
             events::ClientGone { served: self.served(), total }.emit();
         }
-        let limits = &self.live.limits;
-        if u128::from(total.0) > limits.slow.as_micros() {
+        if slow {
             let first_token = self.trail.first_token;
             let (served, limit) = (self.served(), micros(limits.slow));
             events::SlowRequest { served, total, first_token, limit, at }.emit(registry);

@@ -55,15 +55,16 @@ impl RequestId {
     /// The id with a prefix: `req_` for the request, `chatcmpl-` for its answer.
     pub(crate) fn with_prefix(self, prefix: &str) -> String {
         const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
-        let mut text = String::with_capacity(prefix.len() + DIGITS);
-        text.push_str(prefix);
-        for word in [self.prefix, self.mixed] {
-            for shift in (0..16u32).rev() {
-                let digit = (word >> (shift * 4)) & 0xf;
-                // A nibble is below 16.
-                text.push(char::from(HEXADECIMAL[usize::try_from(digit).unwrap_or(0)]));
-            }
+        let mut digits = [0; DIGITS];
+        let both = u128::from(self.prefix) << 64 | u128::from(self.mixed);
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(both.to_be_bytes()) {
+            pair[0] = HEXADECIMAL[usize::from(byte >> 4)];
+            pair[1] = HEXADECIMAL[usize::from(byte & 0xf)];
         }
+        let mut text = String::with_capacity(prefix.len() + digits.len());
+        text.push_str(prefix);
+        // Always ASCII.
+        text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
         text
     }
 }
@@ -82,6 +83,12 @@ mod tests {
         assert!(
             seen.iter().all(|id| id.len() == 36 && id[4..].bytes().all(|b| b.is_ascii_hexdigit()))
         );
+    }
+
+    #[test]
+    fn an_id_is_its_two_words() {
+        let id = RequestId { prefix: 0x0123_4567_89ab_cdef, mixed: 0xf0 };
+        assert_eq!(id.with_prefix("a-"), "a-0123456789abcdef00000000000000f0");
     }
 
     #[test]

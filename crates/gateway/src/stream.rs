@@ -158,8 +158,8 @@ impl Relay {
         if let Some(piece) = self.ready.pop_front() {
             return Some(piece);
         }
-        let now = self.began.elapsed();
-        self.pacer.as_mut()?.release(now)
+        let pacer = self.pacer.as_mut()?;
+        pacer.release(self.began.elapsed())
     }
 
     /// What the tap let through goes to the client, paced if the use case wants it.
