@@ -12,9 +12,12 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::record::Record;
 
-/// Rows of one transaction: large enough that the transaction's own cost does not count, small
-/// enough that a call waits for a few milliseconds only.
+/// So many records wake the thread: enough that a transaction's own cost does not count.
 pub(crate) const BATCH: usize = 500;
+
+/// Most rows of one transaction: more than a batch only where records came faster than they were
+/// written. A call waits for it, some milliseconds.
+pub(crate) const BATCH_MAX: usize = 2_000;
 
 /// What has become of the records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backend::Backend;
 use crate::error::StoreError;
 use crate::feedback::Drain;
-use crate::queue::{BATCH, Shared};
+use crate::queue::{BATCH_MAX, Shared};
 use crate::record::Record;
 use crate::store::{DropReason, Options, StoreEvent};
 
@@ -137,7 +137,9 @@ impl Worker {
     /// Writes all that waits, or stops at the first failure.
     fn write_queued(&mut self) -> Result<(), StoreError> {
         loop {
-            while self.batch.len() < BATCH {
+            // One that could not be written goes first, as it is.
+            let room = if self.batch.is_empty() { BATCH_MAX } else { 0 };
+            for _ in 0..room {
                 let Ok(record) = self.queue.try_recv() else { break };
                 self.batch.push(record);
             }

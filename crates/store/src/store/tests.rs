@@ -90,20 +90,20 @@ async fn a_locked_database_holds_records_back_and_costs_none_while_the_queue_has
     let busy = store.flush().await.unwrap_err();
     assert!(matches!(busy, StoreError::Busy { .. }), "{busy:?}");
     assert_eq!(store.load_states().await.unwrap().len(), 1);
-    // One batch is in the thread's hand, 500 records are in the queue.
-    let more = (0..5_000).filter(|at| records.try_push(record(*at))).count();
-    assert_eq!(more, 1_500);
-    assert_eq!(records.stats().dropped_full, 3_500);
+    // The thread was woken by the first batch and holds that or more; the rest is in the queue.
+    let more = (0..5_000).filter(|at| records.try_push(record(*at))).count() as u64;
+    assert!((1_500..=2_000).contains(&more), "{more}");
+    assert_eq!(records.stats().dropped_full, 5_000 - more);
     other.execute_batch("COMMIT").unwrap();
     drop(other);
     store.flush().await.unwrap();
-    assert_eq!(recorded(&store).await, 2_500);
+    assert_eq!(recorded(&store).await, 1_000 + more);
     store.close().await;
     let seen = seen.lock().unwrap();
     let waits = seen.iter().filter(|e| matches!(e, StoreEvent::RecordsWait(_))).count();
     let flows = seen.iter().filter(|e| matches!(e, StoreEvent::RecordsFlow)).count();
     assert_eq!((waits, flows), (1, 1), "{seen:?}");
-    let dropped = StoreEvent::RecordsDropped { count: 3_500, reason: DropReason::QueueFull };
+    let dropped = StoreEvent::RecordsDropped { count: 5_000 - more, reason: DropReason::QueueFull };
     assert!(seen.contains(&dropped), "{seen:?}");
 }
 
