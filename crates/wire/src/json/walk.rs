@@ -269,39 +269,39 @@ impl<'a> Walk<'a> {
         if self.at == start { Err(Stop) } else { Ok(()) }
     }
 
-    /// How far the next quote or backslash of a string is, with no control character before it.
-    fn run(&self, rest: &[u8], short: bool) -> Walked<usize> {
-        // Names and most values are short: for them a call of `memchr` costs more than the search.
-        let (words, _) = rest.as_chunks::<8>();
-        let words = words.get(..SHORT_WORDS).filter(|_| short).unwrap_or_default();
-        for (at, word) in words.iter().enumerate() {
-            let marks = marks(u64::from_le_bytes(*word));
-            if marks != 0 {
-                return Ok(at * 8 + marks.trailing_zeros() as usize / 8);
-            }
+    /// Walks a string that ends within two words, without a special character before. Names and most
+    /// values are as short: for them a call of `memchr` costs more than the search. Else none of it is
+    /// walked.
+    fn short_string(&mut self) -> bool {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let Some(bytes) = rest.first_chunk::<16>() else { return false };
+        let both = u128::from_le_bytes(*bytes);
+        let marks = marks(both);
+        let found = marks.trailing_zeros() as usize / 8;
+        let ends = bytes.get(found) == Some(&b'"');
+        if ends {
+            self.at += found + 1;
         }
-        let done = words.len() * 8;
-        let rest = rest.get(done..).ok_or(Stop)?;
-        let run = memchr2(b'"', b'\\', rest).ok_or(Stop)?;
-        if self.controls && has_controls(rest.get(..run).unwrap_or_default()) {
-            return Err(Stop);
-        }
-        Ok(done + run)
+        ends
     }
 
     /// A string from behind its opening quote. Tells whether it has escapes.
     fn string(&mut self) -> Walked<bool> {
+        if self.short_string() {
+            return Ok(false);
+        }
         let mut escapes = false;
         loop {
             let rest = self.text.as_bytes().get(self.at..).ok_or(Stop)?;
-            // What has an escape is prose, and that is long.
-            let run = self.run(rest, !escapes)?;
-            self.at += run + 1;
-            match rest.get(run) {
-                Some(b'"') => return Ok(escapes),
-                Some(b'\\') => escapes = true,
-                _ => return Err(Stop),
+            let run = memchr2(b'"', b'\\', rest).ok_or(Stop)?;
+            if self.controls && has_controls(rest.get(..run).unwrap_or_default()) {
+                return Err(Stop);
             }
+            self.at += run + 1;
+            if rest.get(run) == Some(&b'"') {
+                return Ok(escapes);
+            }
+            escapes = true;
             match self.next()? {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
                 b'u' => {
@@ -342,18 +342,15 @@ pub(crate) fn is_inside_string(text: &[u8]) -> bool {
     at <= text.len() && !has_controls(text)
 }
 
-/// Words of eight bytes that are searched one by one at a string's beginning.
-const SHORT_WORDS: usize = 2;
-
 /// The lowest bit that is set lies in the first byte that is a quote, a backslash or a control
 /// character; 0: there is none. (Where a byte is less than n, taking n from it borrows into its high bit;
 /// a borrow can set bits of later bytes wrongly, never of earlier ones.)
-fn marks(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = zero(word ^ (ONES * u64::from(b'"')));
-    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
-    let control = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+fn marks(word: u128) -> u128 {
+    const ONES: u128 = u128::MAX / 255;
+    let zero = |word: u128| word.wrapping_sub(ONES) & !word;
+    let quote = zero(word ^ (ONES * u128::from(b'"')));
+    let backslash = zero(word ^ (ONES * u128::from(b'\\')));
+    let control = word.wrapping_sub(ONES * u128::from(b' ')) & !word;
     (quote | backslash | control) & (ONES << 7)
 }
 
