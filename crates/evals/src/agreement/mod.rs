@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | [`cohen`] | two raters, nominal | no |
 //! | [`fleiss`] | a fixed number of raters, nominal | no |
-//! | [`krippendorff`] | any number, nominal to ratio: the default | yes |
-//! | [`bradley_terry`] | strengths from comparisons | - |
+//! | [`krippendorff()`] | any number, nominal to ratio: the default | yes |
+//! | [`bradley_terry()`] | strengths from comparisons | - |
 //!
 //! All are for one look at a finished sample. An agreement of 0.8 is good, from 0.667 on tentative
 //! conclusions are possible (Krippendorff 2004); below it, mend the instructions before the model.
