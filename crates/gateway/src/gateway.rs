@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID};
+use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID, sdk_retry};
 use crate::body::{Out, json};
 use crate::exchange::{Chosen, Exchange, Trail, micros};
 use crate::feeds::Feed;
@@ -28,6 +28,7 @@ use crate::ids::{Ids, RequestId};
 use crate::ingress::{self, Route};
 use crate::listener::{self, Doors};
 use crate::live::Live;
+use crate::refused::Refused;
 use crate::rescue::{self, Failure};
 use crate::shadow::{self, Copies, Ending};
 use crate::{caller, feedback, infer, models};
@@ -197,7 +198,7 @@ impl Gateway {
             Ok(response) => return response,
             Err(refusal) => refusal,
         };
-        let mut response = self.refuse(&visit, refusal);
+        let mut response = self.refuse(&visit, &head.headers, refusal);
         // What was not read of a refused body would be taken for the next request's head.
         if !ingress::discard(body, &head.headers).await {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -212,7 +213,7 @@ impl Gateway {
         body: &mut Incoming,
     ) -> Result<Response<Out>, Refusal> {
         let path = parts.uri.path();
-        let route = ingress::route(&parts.method, path).map_err(Refusal::of(None))?;
+        let route = ingress::route(&parts.method, path).map_err(Refusal::nowhere)?;
         if route == Route::Health {
             return Ok(health());
         }
@@ -220,13 +221,15 @@ impl Gateway {
             .map_err(|refused| self.unknown_caller(visit, refused))?;
         match route {
             Route::Infer(endpoint) => {
-                let refusal = Refusal::of(Some(endpoint));
+                let key_name = caller.as_ref().map(|key| Arc::clone(&key.name));
+                let refusal =
+                    |fault| Refusal { endpoint: Some(endpoint), key_name: key_name.clone(), fault };
                 let reading = Instant::now();
                 let body = ingress::read_body(&parts.headers, body, &visit.live.limits)
                     .await
-                    .map_err(&refusal)?;
+                    .map_err(refusal)?;
                 let read_us = micros(reading.elapsed()).0;
-                let head = Head::read(endpoint, &body).map_err(&refusal)?;
+                let head = Head::read(endpoint, &body).map_err(refusal)?;
                 let headers = std::mem::take(&mut parts.headers);
                 let asked = Asked { headers, head, body, read_us, caller };
                 let exchange = self.exchange(visit, asked);
@@ -240,14 +243,14 @@ impl Gateway {
             Route::Model(id) => models::one(&visit.live, (id, &parts.headers), visit.started_at)
                 .await
                 .map(|model| visit.sign(model))
-                .map_err(Refusal::of(None)),
+                .map_err(Refusal::nowhere),
             Route::Feedback => {
                 let limits = feedback::limits(&visit.live.limits);
                 let body = ingress::read_body(&parts.headers, body, &limits).await;
                 let key_name = caller.map(|key| Arc::clone(&key.name));
                 body.and_then(|body| feedback::take(&self.0, (visit.started_at, key_name), &body))
                     .map(|answer| visit.sign(answer))
-                    .map_err(Refusal::of(None))
+                    .map_err(Refusal::nowhere)
             }
             Route::Health => Ok(health()),
         }
@@ -330,11 +333,11 @@ impl Gateway {
             at: visit.started_at,
         }
         .emit(&self.0.registry);
-        Refusal { endpoint: None, fault: refused.fault }
+        Refusal::nowhere(refused.fault)
     }
 
     /// A request that was refused before it was decided.
-    fn refuse(&self, visit: &Visit, refusal: Refusal) -> Response<Out> {
+    fn refuse(&self, visit: &Visit, headers: &HeaderMap, refusal: Refusal) -> Response<Out> {
         let failure = Failure::client(refusal.fault);
         match failure.fault.code {
             Code::RequestTooLarge => self.limit_hit("server.body_limit"),
@@ -364,7 +367,21 @@ impl Gateway {
                 stream_chunks: 0,
             });
         }
-        visit.sign(rescue::response(&failure, 0))
+        let response = rescue::response(&failure, 0);
+        if let Some(records) = &self.0.records {
+            let refused = Refused {
+                request_id: id_text,
+                at: visit.started_at,
+                endpoint: refusal.endpoint,
+                code,
+                status: response.status().as_u16(),
+                total,
+                key_name: refusal.key_name,
+                sdk_retry: sdk_retry(headers),
+            };
+            records.try_push_spare(refused.record());
+        }
+        visit.sign(response)
     }
 }
 
@@ -400,12 +417,14 @@ impl Visit {
 /// Why a request was refused before it was decided.
 struct Refusal {
     endpoint: Option<Endpoint>,
+    key_name: Option<Arc<str>>,
     fault: Fault,
 }
 
 impl Refusal {
-    fn of(endpoint: Option<Endpoint>) -> impl Fn(Fault) -> Self {
-        move |fault| Self { endpoint, fault }
+    /// Before it came to an endpoint.
+    fn nowhere(fault: Fault) -> Self {
+        Self { endpoint: None, key_name: None, fault }
     }
 }
 

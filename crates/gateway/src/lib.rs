@@ -33,6 +33,7 @@ mod live;
 mod models;
 mod pacing;
 mod prices;
+mod refused;
 mod rescue;
 pub mod shadow;
 mod socket;

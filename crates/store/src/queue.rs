@@ -70,6 +70,16 @@ impl RecordSink {
         false
     }
 
+    /// [`RecordSink::try_push`] for a request that was refused at the door: only while half of the queue
+    /// is free. Whoever knocks without end must not crowd out the records of those who were let in.
+    pub fn try_push_spare(&self, record: Record) -> bool {
+        if self.queue.capacity() > self.queue.max_capacity() / 2 {
+            return self.try_push(record);
+        }
+        self.shared.dropped_full.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
     fn wake_for_a_batch(&self) {
         let queued = self.queue.max_capacity() - self.queue.capacity();
         if queued >= BATCH && !self.shared.woken.swap(true, Ordering::Relaxed) {

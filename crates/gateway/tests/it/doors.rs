@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use cutover_testkit::fake::{Fake, Gate, Persona, Reply};
 
+use cutover_store::{Options, Store, Window};
 use cutover_testkit::raw::Raw;
+use cutover_units::Millis;
 
-use crate::harness::{Rig, ask, ask_stream, two_arms, until};
+use crate::harness::{Rig, ask, ask_stream, now, two_arms, until};
 
 fn rig() -> (Fake, Rig) {
     let own = Fake::start(Persona::OpenAi);
@@ -303,4 +305,27 @@ fn what_outlasts_the_drain_is_cut_and_counted() {
     assert!(raw.read_to_close().is_empty());
     until("it is counted", || rig.metrics().contains("outcome=\"client_gone\"} 1"));
     until("the upstream is let go", || own.disconnects().len() == 1);
+}
+
+#[test]
+fn who_is_refused_at_the_door_leaves_a_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(dir.path(), now)).unwrap();
+    let own = Fake::start(Persona::OpenAi);
+    let config = two_arms(&own.base_url(), &own.base_url(), "0%");
+    let rig = Rig::start_storing(&config, None, Some(&store));
+    assert_eq!(rig.chat(&[], "{\"secret\"").status, 400);
+    assert_eq!(rig.post("/v1/moderations", &[], "{}").status, 404);
+    let summary =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
+            async {
+                store.flush().await.unwrap();
+                let (from, until) = (Millis(0), Millis(u64::MAX >> 1));
+                store.summarize(Window { from, until, use_case: None }).await.unwrap()
+            },
+        );
+    let [row] = &summary.rows[..] else { panic!("{summary:#?}") };
+    assert_eq!((row.use_case.as_ref(), &*row.arm, row.variant.as_ref()), (None, "default", None));
+    assert_eq!((row.requests, row.client_errors), (2, 2));
+    assert_eq!(own.bytes(), 0);
 }

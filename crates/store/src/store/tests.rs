@@ -108,6 +108,25 @@ async fn a_locked_database_holds_records_back_and_costs_none_while_the_queue_has
 }
 
 #[tokio::test]
+async fn refused_requests_fill_half_of_the_queue_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut options, _) = options(&dir);
+    options.queue = 100;
+    let store = Store::open(options).unwrap();
+    store.check().await.unwrap();
+    let other = Connection::open(dir.path().join(crate::sqlite::FILE)).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let records = store.records();
+    assert!(records.try_push(record(0)));
+    // From here on the thread holds a batch that cannot be written, and takes nothing more.
+    assert!(store.flush().await.is_err());
+    let spare = (0..100).filter(|at| records.try_push_spare(record(*at))).count();
+    let others = (0..100).filter(|at| records.try_push(record(*at))).count();
+    assert_eq!((spare, others), (50, 50));
+    assert_eq!(records.stats().dropped_full, 100);
+}
+
+#[tokio::test]
 async fn records_that_cannot_be_written_before_the_end_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
