@@ -52,6 +52,7 @@ pub(crate) fn state(run: &str, generation: u64, phase: Phase) -> State {
         weight: WeightBp::NONE,
         shadow: WeightBp::NONE,
         approvals: vec![],
+        acknowledged: 0,
         unproved: vec![],
     }
 }
@@ -268,6 +269,7 @@ fn report() -> Report {
         at: Millis(1),
         spec_hash: "h".into(),
         step: (0, "shadow".into()),
+        steps: vec![],
         phase: Phase::Running,
         weight: WeightBp::NONE,
         gates: vec![gate],
