@@ -27,6 +27,7 @@ mod process;
 mod render;
 mod replay;
 mod report;
+pub mod sim;
 mod spec;
 mod state;
 #[cfg(test)]

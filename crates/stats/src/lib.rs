@@ -62,6 +62,7 @@ pub use level::{Alpha, Arm, Count, Interval, Invalid, LogE, Mismatch, Share};
 pub use quantile::{Quantile, Ranks, Relation, relate};
 pub use quantile_pair::QuantilePair;
 pub use ratio::{RateRatio, RatioClaim};
+pub use special::{normal_cdf, normal_quantile};
 pub use srm::{SampleRatio, split_chi_square, split_log_e};
 pub use stratified::{StratifiedDifference, pooled_difference, stratified_difference};
 pub use tally::{ArmCounts, CanaryTally, Pair, PairTally, Score};

@@ -131,13 +131,13 @@ pub(crate) fn chi_square_tail(x: f64, freedom: f64) -> f64 {
 }
 
 /// P(Z <= z) of a standard normal Z.
-pub(crate) fn normal_cdf(z: f64) -> f64 {
+pub fn normal_cdf(z: f64) -> f64 {
     let tail = 0.5 * gamma_upper(0.5, (z / SQRT_2).powi(2));
     if z < 0.0 { tail } else { 1.0 - tail }
 }
 
 /// The z with P(Z <= z) = p, for 0 < p < 1.
-pub(crate) fn normal_quantile(p: f64) -> f64 {
+pub fn normal_quantile(p: f64) -> f64 {
     // The lower tail keeps its digits where 1 - p would lose them.
     if p > 0.5 {
         return -normal_quantile(1.0 - p);

@@ -1,0 +1,147 @@
+//! The runs that a spec's promises are about.
+
+use serde::{Deserialize, Serialize};
+
+use super::outcome::Outcome;
+use super::trial::{Trial, simulate};
+use super::truth::{ArmTruth, Truth};
+use crate::spec::{Gate, Metric, Role, Spec, Test};
+
+/// One truth that was simulated, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Case {
+    /// What it is, in words.
+    pub name: String,
+    /// How the arms were.
+    pub truth: Truth,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// A spec under the truth that was asked for, under equal arms and on each boundary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Study {
+    /// The truth that was asked for.
+    pub asked: Case,
+    /// Two equal arms: how often a candidate is rolled back that does no harm.
+    pub equal: Case,
+    /// Per required gate, a candidate that misses its claim by nothing: how often it is promoted.
+    pub boundaries: Vec<Case>,
+}
+
+impl Study {
+    /// All cases: what was asked, equal arms, boundaries.
+    pub fn cases(&self) -> impl Iterator<Item = &Case> {
+        [&self.asked, &self.equal].into_iter().chain(&self.boundaries)
+    }
+
+    /// The largest share of false promotions and of false roll-backs over all cases.
+    pub fn worst(&self) -> (f64, f64) {
+        let rate = |count: fn(&Outcome) -> u32| {
+            self.cases().map(|case| case.outcome.rate(count(&case.outcome)).0).fold(0.0, f64::max)
+        };
+        (rate(|outcome| outcome.false_promoted), rate(|outcome| outcome.false_rolled_back))
+    }
+
+    /// Adds other runs of the same study.
+    pub fn merge(&mut self, other: Self) {
+        self.asked.outcome.merge(other.asked.outcome);
+        self.equal.outcome.merge(other.equal.outcome);
+        for (own, more) in self.boundaries.iter_mut().zip(other.boundaries) {
+            own.outcome.merge(more.outcome);
+        }
+    }
+}
+
+/// Simulates what was asked, equal arms, and every required gate's boundary.
+pub fn study(spec: &Spec, trial: &Trial) -> Study {
+    let case = |name: String, truth: Truth| {
+        let outcome = simulate(spec, &Trial { truth, ..trial.clone() });
+        Case { name, truth, outcome }
+    };
+    let required = spec.gates.iter().filter(|gate| gate.role == Role::Required);
+    let boundaries = required.filter_map(|gate| {
+        let truth = trial.truth.on_boundary(gate)?;
+        Some(case(format!("exactly on the boundary of `{}`", gate.claim()), truth))
+    });
+    let boundaries = boundaries.collect();
+    Study {
+        asked: case("as asked".to_owned(), trial.truth),
+        equal: case("equal arms".to_owned(), trial.truth.equal()),
+        boundaries,
+    }
+}
+
+impl Truth {
+    /// The same world with a candidate like the baseline.
+    pub fn equal(&self) -> Self {
+        let cost = self.candidate.cost;
+        Self { candidate: ArmTruth { cost, ..self.baseline }, ..*self }
+    }
+
+    /// The same world with a candidate that is like the baseline but for one gate, whose claim it
+    /// misses by nothing. None where that cannot be: no such metric here, or no room for it.
+    pub fn on_boundary(&self, gate: &Gate) -> Option<Self> {
+        let mut truth = self.equal();
+        let b = truth.baseline;
+        let spread = truth.spread;
+        let c = &mut truth.candidate;
+        let latency: fn(&mut ArmTruth) -> &mut f64 = match gate.metric {
+            Metric::FirstToken => |arm: &mut ArmTruth| &mut arm.p95_first_token_ms,
+            _ => |arm: &mut ArmTruth| &mut arm.p95_ms,
+        };
+        match (gate.metric, gate.test) {
+            (Metric::Quality, Test::RatioAtLeast { ratio }) => c.quality = ratio * b.quality,
+            (Metric::Errors, Test::WorseByLessThan { margin }) => c.errors += margin,
+            (Metric::Invalid, Test::WorseByLessThan { margin }) => c.invalid += margin,
+            (Metric::Feedback, Test::WorseByLessThan { margin }) => c.feedback -= margin,
+            (Metric::Errors, Test::RateRatioAtMost { ratio }) => c.errors *= ratio,
+            (Metric::Errors, Test::FractionAtMost { limit }) => c.errors = limit,
+            (Metric::Fallback, Test::FractionAtMost { limit }) => c.fallback = limit,
+            (Metric::Duration | Metric::FirstToken, Test::QuantileWithin { quantile, limit }) => {
+                // The quantile among answers that end, so that failed ones are the rest.
+                let within = quantile / (1.0 - c.errors);
+                let z = (within < 1.0).then(|| cutover_stats::normal_quantile(within))?;
+                *latency(c) = limit / (spread * (z - super::truth::Z95)).exp();
+            }
+            (Metric::Duration | Metric::FirstToken, Test::QuantileRatioAtMost { factor, .. }) => {
+                *latency(c) *= factor;
+            }
+            _ => return None,
+        }
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        (share(c.quality) && share(c.errors) && share(c.invalid) && share(c.feedback))
+            .then_some(truth)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::testing::spec;
+    use cutover_units::Millis;
+
+    #[test]
+    fn a_boundary_is_neither_true_nor_false() {
+        let spec = spec(
+            &[
+                "quality >= 0.95 x baseline",
+                "errors <= baseline + 0.5 pp",
+                "p95 <= 4 s",
+                "p95 first token <= 1.25 x baseline",
+                "fallback <= 15%",
+                "invalid <= baseline + 1 pp",
+            ],
+            &["shadow 50%", "ramp 50%", "100%"],
+        );
+        for gate in &spec.gates {
+            let truth = Truth::default().on_boundary(gate).unwrap();
+            for standing in truth.standings(&spec, Millis(0)) {
+                let own = standing.gate == gate.id;
+                // A fallback counts where a gate judges it and nowhere else.
+                assert_eq!(standing.holds(), !own, "{} at {}", standing.gate, gate.id);
+                assert!(!standing.harms(), "{} at {}", standing.gate, gate.id);
+            }
+        }
+    }
+}
