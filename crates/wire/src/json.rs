@@ -21,7 +21,7 @@ pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
 
 /// The deepest nesting accepted in a request: what `serde_json` accepts in typed parses, so that a body
 /// that passes the door can also be converted.
-pub(crate) const DEPTH_MAX: usize = 127;
+pub const DEPTH_MAX: usize = 127;
 
 /// Serialises into bytes. Our own types cannot fail to serialise (string keys only, no custom errors);
 /// if one did, the answer would be `null` rather than a panic.
@@ -41,7 +41,7 @@ pub(crate) fn range_in(whole: &str, part: &str) -> Range<usize> {
 }
 
 /// Whether the text nests deeper than [`DEPTH_MAX`]. The text need not be valid JSON.
-pub(crate) fn too_deep(text: &[u8]) -> bool {
+pub fn too_deep(text: &[u8]) -> bool {
     // A body with few brackets cannot nest deeply: this count vectorises and settles nearly all.
     open_brackets(text) > DEPTH_MAX && depth_of(text) > DEPTH_MAX
 }

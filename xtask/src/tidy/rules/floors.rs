@@ -9,6 +9,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-units", 0),
     ("cutover-stats", 0),
     ("cutover-wire", 10),
+    // Converts to and from what wire knows, so it stands a little higher.
+    ("cutover-dialects", 11),
     ("cutover-route", 10),
     ("cutover-ledger", 10),
     ("cutover-rollout", 10),

@@ -45,9 +45,15 @@ const ROWS: &[Row] = &[
     Row {
         words: &["errors::body(", "error_event("],
         place: In::Product,
-        // The embedded engine answers as an upstream would; rescue decides what a client sees.
+        // A dialect shapes errors and the embedded engine answers as an upstream would; rescue decides
+        // what a client sees.
         files: |f| {
-            let own = ["crates/wire/", "crates/gateway/src/rescue", "crates/engine/"];
+            let own = [
+                "crates/wire/",
+                "crates/dialects/",
+                "crates/gateway/src/rescue",
+                "crates/engine/",
+            ];
             !own.iter().any(|p| f.path.starts_with(p))
         },
         message: "only gateway::rescue makes error answers",
@@ -135,6 +141,9 @@ const SQL: &[&str] = &[
 const PROVIDER_MEMBERS: &[&str] =
     &["choices", "tool_calls", "stream_options", "prompt_eval_count", "done_reason", "guided_json"];
 
+/// The crates that know provider JSON.
+const PROVIDER_JSON: &[&str] = &["wire", "dialects"];
+
 pub(crate) fn literals_stay_in_their_place(repo: &Repo, report: &mut Report) {
     for file in &repo.files {
         let (Some(rust), Some(folder)) = (file.product(), file.crate_folder()) else { continue };
@@ -144,8 +153,10 @@ pub(crate) fn literals_stay_in_their_place(repo: &Repo, report: &mut Report) {
                 report.add(&file.path, n, format!("{word:?}: only the store knows SQL"));
             }
             let holds = |word: &&&str| is_member(literal, word);
-            if let Some(word) = PROVIDER_MEMBERS.iter().find(holds).filter(|_| folder != "wire") {
-                report.add(&file.path, n, format!("{word:?}: only wire knows provider JSON"));
+            let knows = PROVIDER_JSON.contains(&folder);
+            if let Some(word) = PROVIDER_MEMBERS.iter().find(holds).filter(|_| !knows) {
+                let message = format!("{word:?}: only wire and dialects know provider JSON");
+                report.add(&file.path, n, message);
             }
         }
     }
@@ -245,6 +256,7 @@ mod tests {
         {
             assert_eq!(found(literals_stay_in_their_place, "crates/gateway/src/a.rs", json), [1]);
             assert_eq!(found(literals_stay_in_their_place, "crates/wire/src/a.rs", json), NONE);
+            assert_eq!(found(literals_stay_in_their_place, "crates/dialects/src/a.rs", json), NONE);
         }
         assert_eq!(
             found(literals_stay_in_their_place, "crates/gateway/src/a.rs", "f(\"choices are\");\n"),

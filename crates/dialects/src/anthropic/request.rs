@@ -1,0 +1,228 @@
+//! From a Messages request to chat completions.
+
+use bytes::Bytes;
+use cutover_wire::{Endpoint, Fault};
+
+use super::content::{self, Conversation};
+use super::fields::FIELDS;
+use crate::answer::Answer;
+use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
+use crate::losses::Losses;
+use crate::pivot::{self, Chat, Message, Tool};
+use crate::read::{self, At, Obj, Text};
+use crate::write;
+
+/// `POST /v1/messages`.
+pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
+    let text = read::body_text(body)?;
+    let root = Obj::read(text, At::Root)?;
+    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let stream = root.flag(At::Root, "stream")?.unwrap_or(false);
+    let at = At::Root;
+    root.need_text(at, "model")?;
+    match root.whole(at, "max_tokens")? {
+        None => return Err(at.key("max_tokens").missing()),
+        Some(limit) if limit < 1 => {
+            return Err(at.key("max_tokens").invalid("must be at least 1"));
+        }
+        Some(_) => {}
+    }
+    let (model, chat) = convert(&root, facts, &mut losses)?;
+    let kind = Back::Anthropic;
+    let way_back = WayBack {
+        kind,
+        model: model.decode().into_owned(),
+        id: facts.id.to_owned(),
+        created: facts.now,
+    };
+    Ok(Asked::Infer(Box::new(Inbound {
+        endpoint: Endpoint::ChatCompletions,
+        body: chat.write(&model, stream),
+        stream,
+        losses: losses.into_list(),
+        needs: StoreNeeds::default(),
+        way_back,
+    })))
+}
+
+/// Bytes of JSON per token: the usual figure for English text, and near it for code.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// `POST /v1/messages/count_tokens`: an estimate, because the model's tokenizer is not ours.
+pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
+    let text = read::body_text(body)?;
+    let root = Obj::read(text, At::Root)?;
+    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let (model, chat) = convert(&root, facts, &mut losses)?;
+    // What the model will read: the request without its name.
+    let bytes = chat.write(&Text::from(""), false).len();
+    drop(model);
+    let tokens = (bytes / BYTES_PER_TOKEN).max(1);
+    let mut answer = Answer::json(write::object(|j| j.put_number("input_tokens", tokens as u64)));
+    answer.headers.push(("x-cutover-estimated", "input_tokens".to_owned()));
+    Ok(Asked::Now(answer))
+}
+
+fn convert<'a>(
+    root: &Obj<'a>,
+    facts: &RequestFacts<'_>,
+    losses: &mut Losses,
+) -> Result<(Text<'a>, Chat<'a>), Fault> {
+    let at = At::Root;
+    let model = root.need_text(at, "model")?;
+    let mut chat = Chat::default();
+    if let Some(raw) = root.get("system") {
+        let parts = content::system(raw, at.key("system"), losses)?;
+        if !parts.is_empty() {
+            chat.messages.push(Message::Said { role: "system", parts });
+        }
+    }
+    let items = root.list(at, "messages")?.ok_or_else(|| at.key("messages").missing())?;
+    if items.is_empty() {
+        return Err(at.key("messages").invalid("must not be empty"));
+    }
+    let keep_reasoning = facts.keep_reasoning;
+    let mut conversation = Conversation { messages: chat.messages, keep_reasoning, losses };
+    conversation.read(&items, at.key("messages"))?;
+    chat.messages = conversation.messages;
+    tools(root, &mut chat, losses)?;
+    limits(root, &mut chat, losses)?;
+    thinking(root, &mut chat, losses)?;
+    root.flag(at, "stream")?;
+    losses.rest(root, "", at)?;
+    Ok((model, chat))
+}
+
+fn limits<'a>(root: &Obj<'a>, chat: &mut Chat<'a>, losses: &mut Losses) -> Result<(), Fault> {
+    let at = At::Root;
+    root.whole(at, "max_tokens")?;
+    chat.set_some("max_completion_tokens", root.get("max_tokens"));
+    chat.set_some("temperature", root.number(at, "temperature")?);
+    chat.set_some("top_p", root.number(at, "top_p")?);
+    if let Some(list) = root.list(at, "stop_sequences")? {
+        let here = at.key("stop_sequences");
+        for (index, raw) in list.iter().enumerate() {
+            Text::read(raw, here.item(index))?;
+        }
+        if !list.is_empty() {
+            chat.set_some("stop", root.get("stop_sequences"));
+            losses.note("stop_sequences");
+        }
+    }
+    if let Some(metadata) = root.object(at, "metadata")? {
+        let here = at.key("metadata");
+        if let Some(user) = metadata.text(here, "user_id")? {
+            let raw = write_text(&user);
+            chat.set("user", raw);
+        }
+        losses.rest(&metadata, "metadata.", here)?;
+    }
+    Ok(())
+}
+
+fn write_text(text: &Text<'_>) -> String {
+    let mut json = write::Json::new();
+    text.write(&mut json);
+    json.into_string()
+}
+
+fn tools<'a>(root: &Obj<'a>, chat: &mut Chat<'a>, losses: &mut Losses) -> Result<(), Fault> {
+    let at = At::Root;
+    let here = at.key("tools");
+    for (index, raw) in root.list(at, "tools")?.unwrap_or_default().into_iter().enumerate() {
+        let at = here.item(index);
+        let tool = Obj::read(raw, at)?;
+        let kind = tool.word(at, "type")?;
+        if !matches!(&*kind, "" | "custom") {
+            losses.refuse("tools[].type", at.key("type"))?;
+            continue;
+        }
+        let parameters = tool.raw_object(at, "input_schema")?;
+        chat.tools.push(Tool {
+            name: tool.need_text(at, "name")?,
+            description: tool.text(at, "description")?,
+            parameters: Some(parameters.ok_or_else(|| at.key("input_schema").missing())?.into()),
+            strict: tool.flag(at, "strict")?,
+        });
+        losses.rest(&tool, "tools[].", at)?;
+    }
+    let Some(choice) = root.object(at, "tool_choice")? else { return Ok(()) };
+    let here = at.key("tool_choice");
+    let kind = choice.word(here, "type")?;
+    let word = match &*kind {
+        "auto" => "\"auto\"".to_owned(),
+        "any" => "\"required\"".to_owned(),
+        "none" => "\"none\"".to_owned(),
+        "tool" => pivot::choose_function(&choice.need_text(here, "name")?),
+        _ => return Err(here.key("type").invalid("must be auto, any, tool or none")),
+    };
+    // Without tools the choice is an error in chat completions; here it is none.
+    if !chat.tools.is_empty() {
+        chat.set("tool_choice", word);
+        if choice.flag(here, "disable_parallel_tool_use")? == Some(true) {
+            chat.set("parallel_tool_calls", "false");
+        }
+    }
+    choice.get("disable_parallel_tool_use");
+    losses.rest(&choice, "tool_choice.", here)
+}
+
+/// Thinking and the two settings of `output_config`.
+fn thinking<'a>(root: &Obj<'a>, chat: &mut Chat<'a>, losses: &mut Losses) -> Result<(), Fault> {
+    let at = At::Root;
+    let mut effort = None;
+    if let Some(thinking) = root.object(at, "thinking")? {
+        let here = at.key("thinking");
+        let kind = thinking.word(here, "type")?;
+        let budget = thinking.whole(here, "budget_tokens")?;
+        match &*kind {
+            "enabled" => {
+                effort = Some(match budget {
+                    None => return Err(here.key("budget_tokens").missing()),
+                    Some(..=4_096) => "low",
+                    Some(..=16_384) => "medium",
+                    Some(_) => "high",
+                });
+            }
+            "disabled" | "adaptive" | "between_tools" => {}
+            _ => {
+                let words = "must be enabled, disabled, adaptive or between_tools";
+                return Err(here.key("type").invalid(words));
+            }
+        }
+        // How the thinking shall be shown is the SDK's `display`.
+        thinking.get("display");
+        losses.note("thinking");
+        losses.rest(&thinking, "thinking.", here)?;
+    }
+    let mut format = root.get("output_format").map(|raw| (raw, at.key("output_format")));
+    let config = root.object(at, "output_config")?;
+    let here = at.key("output_config");
+    if let Some(config) = &config {
+        let wish = config.word(here, "effort")?;
+        effort = match &*wish {
+            "" => effort,
+            "low" => Some("low"),
+            "medium" => Some("medium"),
+            "high" | "xhigh" | "max" => Some("high"),
+            _ => {
+                let words = "must be low, medium, high, xhigh or max";
+                return Err(here.key("effort").invalid(words));
+            }
+        };
+        format = config.get("format").map(|raw| (raw, here.key("format"))).or(format);
+        losses.rest(config, "output_config.", here)?;
+    }
+    if let Some(effort) = effort {
+        chat.set("reasoning_effort", format!("\"{effort}\""));
+    }
+    let Some((raw, here)) = format else { return Ok(()) };
+    let format = Obj::read(raw, here)?;
+    if format.word(here, "type")? != "json_schema" {
+        return Err(here.key("type").invalid("must be json_schema"));
+    }
+    let schema = format.raw_object(here, "schema")?;
+    let schema = schema.ok_or_else(|| here.key("schema").missing())?;
+    chat.set("response_format", pivot::schema_format(&Text::from("answer"), schema, Some(true)));
+    losses.rest(&format, "output_config.format.", here)
+}

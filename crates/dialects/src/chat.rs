@@ -1,0 +1,196 @@
+//! Reading answers of the OpenAI dialect: whole ones, chunks, and errors in a stream.
+
+use std::borrow::Cow;
+
+use cutover_units::{Code, codes};
+use cutover_wire::openai::chat::TokenLogprob;
+use cutover_wire::{Fault, Finish, Usage};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// An answer or a chunk of one; the members that the ingress dialects need.
+#[derive(Deserialize)]
+pub(crate) struct Answer<'a> {
+    #[serde(borrow, default)]
+    pub(crate) model: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub(crate) choices: Vec<Choice>,
+    #[serde(default)]
+    pub(crate) usage: Option<Usage>,
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Choice {
+    #[serde(default)]
+    pub(crate) index: u64,
+    #[serde(default, alias = "delta")]
+    pub(crate) message: Option<Said>,
+    /// `/v1/completions`.
+    #[serde(default)]
+    pub(crate) text: Option<String>,
+    #[serde(default)]
+    pub(crate) finish_reason: Option<Finish>,
+    /// vLLM: the stop sequence that was met (a text), or the token (a number).
+    #[serde(default)]
+    pub(crate) stop_reason: Option<Value>,
+    #[serde(default)]
+    logprobs: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct Said {
+    #[serde(default)]
+    pub(crate) content: Option<String>,
+    #[serde(default)]
+    pub(crate) refusal: Option<String>,
+    #[serde(default)]
+    pub(crate) reasoning_content: Option<String>,
+    // Not an alias: some engines send both names, and an alias would make that an error.
+    #[serde(default)]
+    pub(crate) reasoning: Option<String>,
+    #[serde(default)]
+    pub(crate) tool_calls: Option<Vec<Call>>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Call {
+    #[serde(default)]
+    pub(crate) index: Option<u64>,
+    #[serde(default)]
+    pub(crate) id: Option<String>,
+    #[serde(default)]
+    pub(crate) function: Called,
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct Called {
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    #[serde(default)]
+    pub(crate) arguments: Option<String>,
+}
+
+impl Choice {
+    pub(crate) fn logprobs(&self) -> Vec<TokenLogprob> {
+        let content = self.logprobs.as_ref().and_then(|l| l.get("content"));
+        let list = content.map(Vec::<TokenLogprob>::deserialize);
+        list.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// The stop sequence that was met, where the engine tells it.
+    pub(crate) fn stop_sequence(&self) -> Option<String> {
+        self.stop_reason.as_ref().and_then(Value::as_str).map(str::to_owned)
+    }
+}
+
+impl Said {
+    pub(crate) fn reasoning(&self) -> Option<&str> {
+        let filled = |text: &'_ &String| !text.is_empty();
+        let first = self.reasoning_content.as_ref().filter(filled);
+        first.or_else(|| self.reasoning.as_ref().filter(filled)).map(String::as_str)
+    }
+}
+
+pub(crate) fn unreadable() -> Fault {
+    Fault::new(Code::BadGateway, "the upstream's answer could not be read")
+}
+
+/// Reads an answer or chunk. An error object in it is an error.
+pub(crate) fn read(body: &[u8]) -> Result<Answer<'_>, Fault> {
+    let answer: Answer<'_> = serde_json::from_slice(body).map_err(|_| unreadable())?;
+    match &answer.error {
+        None | Some(Value::Null) => Ok(answer),
+        Some(error) => Err(fault_of(error)),
+    }
+}
+
+/// The fault that an error body or event of the OpenAI dialect tells.
+pub(crate) fn fault_of(error: &Value) -> Fault {
+    let text = |key: &str| error.get(key).and_then(Value::as_str);
+    let named = text("code").and_then(|name| codes::TABLE.iter().find(|row| row.name == name));
+    let message = text("message").unwrap_or("the upstream failed").to_owned();
+    Fault {
+        code: named.map_or(Code::BadGateway, |row| row.code),
+        message,
+        param: text("param").map(str::to_owned),
+    }
+}
+
+/// A whole answer in pieces, in the order in which dialects with blocks tell them.
+#[derive(Default)]
+pub(crate) struct Turn {
+    pub(crate) model: Option<String>,
+    pub(crate) reasoning: Option<String>,
+    pub(crate) text: Option<String>,
+    pub(crate) refusal: Option<String>,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) logprobs: Vec<TokenLogprob>,
+    pub(crate) end: End,
+}
+
+/// How an answer ended.
+#[derive(Clone)]
+pub(crate) struct End {
+    pub(crate) finish: Finish,
+    pub(crate) stop_sequence: Option<String>,
+    pub(crate) usage: Usage,
+    /// Whether a tool was called: some engines end such an answer with `stop`.
+    pub(crate) called: bool,
+}
+
+impl Default for End {
+    fn default() -> Self {
+        Self { finish: Finish::Stop, stop_sequence: None, usage: Usage::default(), called: false }
+    }
+}
+
+impl End {
+    /// Whether calls may be cut off in the middle.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.finish == Finish::Length
+    }
+}
+
+/// Reads a whole answer; the first choice counts, as no dialect here asks for more.
+pub(crate) fn turn(body: &[u8]) -> Result<Turn, Fault> {
+    let answer = read(body)?;
+    let usage = answer.usage.unwrap_or_default();
+    let model = answer.model.map(Cow::into_owned).filter(|m| !m.is_empty());
+    let choice = answer.choices.into_iter().next().ok_or_else(unreadable)?;
+    let filled = |text: Option<String>| text.filter(|t| !t.is_empty());
+    let end = End {
+        finish: choice.finish_reason.ok_or_else(unreadable)?,
+        stop_sequence: choice.stop_sequence(),
+        usage,
+        called: false,
+    };
+    let logprobs = choice.logprobs();
+    let said = choice.message.unwrap_or_default();
+    Ok(Turn {
+        model,
+        reasoning: said.reasoning().map(str::to_owned),
+        text: filled(said.content.or(choice.text)),
+        refusal: filled(said.refusal),
+        calls: said.tool_calls.unwrap_or_default(),
+        logprobs,
+        end,
+    })
+}
+
+/// A call's arguments as an object's text: empty ones are `{}`. `None` if they are no JSON object.
+pub(crate) fn arguments_object(arguments: &str) -> Option<&str> {
+    let text = arguments.trim();
+    if text.is_empty() {
+        return Some("{}");
+    }
+    let valid =
+        text.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    valid.then_some(text)
+}
+
+/// What is said of a call whose arguments are no JSON object.
+pub(crate) fn bad_arguments() -> Fault {
+    Fault::new(Code::BadGateway, "the model called a tool with arguments that are no JSON object")
+}

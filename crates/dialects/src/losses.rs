@@ -1,0 +1,97 @@
+//! The loss report of one request: each field once, with the reason its table row gives.
+
+use cutover_wire::{Fault, Loss, LossAction, Unsupported};
+
+use crate::read::{At, Obj};
+use crate::table::{Fate, Field};
+
+/// Why a field is dropped that no row names.
+const UNKNOWN: &str = "no field of the dialect that cutover knows";
+
+/// Most lines of a report. A request with more unknown fields is not ours to list.
+const LINES_MAX: usize = 64;
+
+/// Collects what is lost.
+pub(crate) struct Losses {
+    fields: &'static [Field],
+    /// Before the paths of rows that belong to one route.
+    scope: &'static str,
+    unsupported: Unsupported,
+    list: Vec<Loss>,
+}
+
+impl Losses {
+    pub(crate) fn new(fields: &'static [Field], unsupported: Unsupported) -> Self {
+        Self { fields, scope: "", unsupported, list: Vec::new() }
+    }
+
+    /// Rows that start with `/api/x: ` count for this route alone.
+    pub(crate) fn of_route(self, scope: &'static str) -> Self {
+        Self { scope, ..self }
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Loss> {
+        self.list
+    }
+
+    fn row(&self, path: &str) -> Option<&'static Field> {
+        let own = |f: &&Field| {
+            f.path.strip_prefix(self.scope).and_then(|rest| rest.strip_prefix(": ")) == Some(path)
+        };
+        let scoped = self.fields.iter().filter(|_| !self.scope.is_empty()).find(own);
+        scoped.or_else(|| self.fields.iter().find(|f| f.path == path))
+    }
+
+    fn add(&mut self, field: &str, action: LossAction, why: &'static str) {
+        let known = self.list.iter().any(|loss| loss.field == field);
+        if !known && self.list.len() < LINES_MAX {
+            self.list.push(Loss { field: field.to_owned(), action, why });
+        }
+    }
+
+    /// Reports a field by its row.
+    pub(crate) fn note(&mut self, path: &str) {
+        let row = self.row(path);
+        debug_assert!(row.is_some(), "{path} has no row");
+        let action = match row.map(|r| r.fate) {
+            Some(Fate::Approximated(_)) => LossAction::Approximated,
+            _ => LossAction::Dropped,
+        };
+        self.add(path, action, row.map_or(UNKNOWN, |r| r.why));
+    }
+
+    /// Refuses a field by its row, or drops and reports it where the caller is lenient and the row lets
+    /// it.
+    pub(crate) fn refuse(&mut self, path: &str, at: At<'_>) -> Result<(), Fault> {
+        let row = self.row(path);
+        debug_assert!(row.is_some(), "{path} has no row");
+        let why = row.map_or(UNKNOWN, |r| r.why);
+        let always = row.is_none_or(|r| r.fate == Fate::Refused);
+        if always || self.unsupported == Unsupported::Strict {
+            return Err(at.unsupported(why));
+        }
+        self.add(path, LossAction::Dropped, why);
+        Ok(())
+    }
+
+    /// Sees to what a conversion did not ask for: dropped and reported, or refused, by row. `prefix`
+    /// is where the object's fields stand in the table, such as `tools[].`.
+    pub(crate) fn rest(&mut self, obj: &Obj<'_>, prefix: &str, at: At<'_>) -> Result<(), Fault> {
+        for key in obj.rest() {
+            let path = format!("{prefix}{key}");
+            match self.row(&path).map(|r| r.fate) {
+                Some(Fate::Unsupported | Fate::Refused) => self.refuse(&path, at.key(key))?,
+                Some(_) => self.note(&path),
+                // A client's own word: shown in a header, so it is kept short and plain.
+                None => self.add(&plain(&path), LossAction::Dropped, UNKNOWN),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A path that is safe in a header.
+fn plain(path: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '[' | ']');
+    path.chars().map(|c| if safe(c) { c } else { '?' }).take(80).collect()
+}

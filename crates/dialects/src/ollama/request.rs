@@ -1,0 +1,283 @@
+//! From Ollama's requests to the OpenAI dialect.
+
+use bytes::Bytes;
+use cutover_wire::{Endpoint, Fault};
+
+use super::Shape;
+use super::answer::loaded;
+use super::fields::FIELDS;
+use super::messages::{Conversation, images};
+use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
+use crate::losses::Losses;
+use crate::pivot::{self, Chat, Message, Part, Tool, write_stream};
+use crate::read::{self, At, Obj, Text};
+use crate::write::{self, Json};
+
+const ROOT: At<'static> = At::Root;
+
+/// A request under conversion.
+struct Work<'a, 'f> {
+    root: Obj<'a>,
+    facts: &'f RequestFacts<'f>,
+    model: Text<'a>,
+    losses: Losses,
+    chat: Chat<'a>,
+}
+
+impl<'a, 'f> Work<'a, 'f> {
+    fn new(
+        body: &'a Bytes,
+        facts: &'f RequestFacts<'f>,
+        scope: &'static str,
+    ) -> Result<Self, Fault> {
+        let root = Obj::read(read::body_text(body)?, ROOT)?;
+        let model = root.need_text(ROOT, "model")?;
+        let losses = Losses::new(FIELDS, facts.unsupported).of_route(scope);
+        Ok(Self { root, facts, model, losses, chat: Chat::default() })
+    }
+
+    fn stream(&self) -> Result<bool, Fault> {
+        Ok(self.root.flag(ROOT, "stream")?.unwrap_or(true))
+    }
+
+    fn done(self, shape: Shape, endpoint: Endpoint, body: Bytes) -> Result<Asked, Fault> {
+        let stream = endpoint != Endpoint::Embeddings && self.stream()?;
+        let mut losses = self.losses;
+        losses.rest(&self.root, "", ROOT)?;
+        let way_back = WayBack {
+            kind: Back::Ollama(shape),
+            model: self.model.decode().into_owned(),
+            id: self.facts.id.to_owned(),
+            created: self.facts.now,
+        };
+        Ok(Asked::Infer(Box::new(Inbound {
+            endpoint,
+            body,
+            stream,
+            losses: losses.into_list(),
+            needs: StoreNeeds::default(),
+            way_back,
+        })))
+    }
+
+    /// What chat and generate share, but for the prompt.
+    fn generating(&mut self) -> Result<(), Fault> {
+        self.options("max_completion_tokens")?;
+        if let Some(raw) = self.root.get("format").filter(|raw| *raw != "\"\"") {
+            let format = match raw {
+                "\"json\"" => r#"{"type":"json_object"}"#.to_owned(),
+                schema if schema.starts_with('{') => {
+                    pivot::schema_format(&Text::from("answer"), schema, None)
+                }
+                _ => return Err(ROOT.key("format").invalid("must be json or a JSON schema")),
+            };
+            self.chat.set("response_format", format);
+        }
+        self.think()?;
+        self.root.flag(ROOT, "logprobs")?;
+        self.chat.set_some("logprobs", self.root.get("logprobs"));
+        self.root.whole(ROOT, "top_logprobs")?;
+        let top = self.root.get("top_logprobs").filter(|raw| *raw != "0");
+        self.chat.set_some("top_logprobs", top);
+        Ok(())
+    }
+
+    fn think(&mut self) -> Result<(), Fault> {
+        let effort = match self.root.get("think") {
+            None => return Ok(()),
+            Some("true") => "\"medium\"",
+            Some("false") => "\"none\"",
+            Some(raw @ ("\"low\"" | "\"medium\"" | "\"high\"")) => {
+                self.chat.set("reasoning_effort", raw);
+                return Ok(());
+            }
+            Some(_) => {
+                return Err(ROOT.key("think").invalid("must be a boolean, low, medium or high"));
+            }
+        };
+        self.losses.note("think");
+        self.chat.set("reasoning_effort", effort);
+        Ok(())
+    }
+
+    fn options(&mut self, limit: &'static str) -> Result<(), Fault> {
+        let Some(options) = self.root.object(ROOT, "options")? else { return Ok(()) };
+        let at = ROOT.key("options");
+        for name in ["temperature", "top_p", "frequency_penalty", "presence_penalty"] {
+            self.chat.set_some(name, options.number(at, name)?);
+        }
+        options.whole(at, "seed")?;
+        self.chat.set_some("seed", options.get("seed"));
+        // Below zero is "until the model ends" and "until the context is full": no limit of ours.
+        if options.whole(at, "num_predict")?.is_some_and(|limit| limit >= 0) {
+            self.chat.set_some(limit, options.get("num_predict"));
+        }
+        for (index, raw) in options.list(at, "stop")?.unwrap_or_default().into_iter().enumerate() {
+            Text::read(raw, at.key("stop").item(index))?;
+        }
+        self.chat.set_some("stop", options.get("stop").filter(|raw| *raw != "[]"));
+        self.losses.rest(&options, "options.", at)
+    }
+
+    fn tools(&mut self) -> Result<(), Fault> {
+        let here = ROOT.key("tools");
+        for (index, raw) in
+            self.root.list(ROOT, "tools")?.unwrap_or_default().into_iter().enumerate()
+        {
+            let at = here.item(index);
+            let tool = Obj::read(raw, at)?;
+            if !matches!(&*tool.word(at, "type")?, "" | "function") {
+                self.losses.refuse("tools[].type", at.key("type"))?;
+                continue;
+            }
+            let inner = at.key("function");
+            let function = tool.object(at, "function")?.ok_or_else(|| inner.missing())?;
+            self.chat.tools.push(Tool {
+                name: function.need_text(inner, "name")?,
+                description: function.text(inner, "description")?,
+                parameters: function.raw_object(inner, "parameters")?.map(Into::into),
+                strict: None,
+            });
+            self.losses.rest(&function, "tools[].function.", inner)?;
+            self.losses.rest(&tool, "tools[].", at)?;
+        }
+        Ok(())
+    }
+
+    /// A request with nothing to answer loads a model (or, with `keep_alive: 0`, unloads it): answered
+    /// at once, because what is loaded is the operator's.
+    fn load(&self, shape: Shape) -> Asked {
+        let unload = matches!(self.root.get("keep_alive"), Some("0" | "\"0\"" | "\"0s\""));
+        let reason = if unload { "unload" } else { "load" };
+        Asked::Now(loaded(shape, &self.model.decode(), self.facts.now, reason))
+    }
+}
+
+/// `POST /api/chat`.
+pub(super) fn chat(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
+    let mut work = Work::new(body, facts, "/api/chat")?;
+    let items = work.root.list(ROOT, "messages")?.unwrap_or_default();
+    if items.is_empty() {
+        return Ok(work.load(Shape::Chat));
+    }
+    let mut conversation = Conversation::new(&mut work.losses, facts.keep_reasoning);
+    conversation.read(&items, ROOT.key("messages"))?;
+    work.chat.messages = conversation.messages;
+    work.tools()?;
+    work.generating()?;
+    let body = work.chat.write(&work.model, work.stream()?);
+    work.done(Shape::Chat, Endpoint::ChatCompletions, body)
+}
+
+/// `POST /api/generate`.
+pub(super) fn generate(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
+    let mut work = Work::new(body, facts, "/api/generate")?;
+    let prompt = work.root.text(ROOT, "prompt")?.filter(|text| !text.is_empty());
+    let images = images(&work.root, ROOT)?;
+    let raw = work.root.flag(ROOT, "raw")?.unwrap_or(false);
+    let suffix = work.root.text(ROOT, "suffix")?.filter(|text| !text.is_empty());
+    if work.root.get("template").is_some_and(|raw| raw != "\"\"") {
+        work.losses.refuse("template", ROOT.key("template"))?;
+    }
+    if work.root.get("context").is_some_and(|raw| raw != "[]") {
+        work.losses.refuse("context", ROOT.key("context"))?;
+    }
+    if prompt.is_none() && images.is_empty() {
+        return Ok(work.load(Shape::Generate));
+    }
+    if raw || suffix.is_some() {
+        if !images.is_empty() {
+            work.losses.refuse("raw.images", ROOT.key("images"))?;
+        }
+        return raw_prompt(work, &prompt.unwrap_or_else(|| Text::from("")), suffix.as_ref());
+    }
+    if let Some(system) = work.root.text(ROOT, "system")?.filter(|text| !text.is_empty()) {
+        let parts = vec![Part::Text(system)];
+        work.chat.messages.push(Message::Said { role: "system", parts });
+    }
+    let parts = prompt.map(Part::Text).into_iter().chain(images).collect();
+    work.chat.messages.push(Message::Said { role: "user", parts });
+    work.generating()?;
+    let body = work.chat.write(&work.model, work.stream()?);
+    work.done(Shape::Generate, Endpoint::ChatCompletions, body)
+}
+
+/// A prompt that is continued as it stands.
+fn raw_prompt(
+    mut work: Work<'_, '_>,
+    prompt: &Text<'_>,
+    suffix: Option<&Text<'_>>,
+) -> Result<Asked, Fault> {
+    if work.root.text(ROOT, "system")?.is_some_and(|text| !text.is_empty()) {
+        work.losses.note("raw.system");
+    }
+    if work.root.get("think").is_some() {
+        work.losses.note("raw.think");
+    }
+    if work.root.get("format").is_some_and(|raw| raw != "\"\"") {
+        work.losses.refuse("raw.format", ROOT.key("format"))?;
+    }
+    work.options("max_tokens")?;
+    if work.root.flag(ROOT, "logprobs")? == Some(true) {
+        work.root.whole(ROOT, "top_logprobs")?;
+        work.chat.set("logprobs", work.root.get("top_logprobs").unwrap_or("0"));
+    }
+    work.root.get("top_logprobs");
+    let stream = work.stream()?;
+    let body = write::object(|j| {
+        work.model.write(j.key("model"));
+        prompt.write(j.key("prompt"));
+        if let Some(suffix) = suffix {
+            suffix.write(j.key("suffix"));
+        }
+        write_fields(j, &work.chat);
+        write_stream(j, stream);
+    });
+    work.done(Shape::Generate, Endpoint::Completions, Bytes::from(body))
+}
+
+fn write_fields(json: &mut Json, chat: &Chat<'_>) {
+    for (name, raw) in &chat.fields {
+        json.key(name).raw(raw);
+    }
+}
+
+/// `POST /api/embed`.
+pub(super) fn embed(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
+    let work = Work::new(body, facts, "/api/embed")?;
+    let at = ROOT.key("input");
+    let input = work.root.get("input").ok_or_else(|| at.missing())?;
+    if input.starts_with('[') {
+        for (index, raw) in read::list(input, at)?.into_iter().enumerate() {
+            Text::read(raw, at.item(index))?;
+        }
+    } else {
+        Text::read(input, at).map_err(|_| at.wrong_type("a string or an array of strings"))?;
+    }
+    embedding_request(work, Shape::Embed, input)
+}
+
+/// `POST /api/embeddings`, the older form.
+pub(super) fn embedding(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
+    let work = Work::new(body, facts, "/api/embeddings")?;
+    work.root.need_text(ROOT, "prompt")?;
+    let prompt = work.root.get("prompt").unwrap_or("\"\"");
+    embedding_request(work, Shape::Embedding, prompt)
+}
+
+fn embedding_request(mut work: Work<'_, '_>, shape: Shape, input: &str) -> Result<Asked, Fault> {
+    if let Some(options) = work.root.object(ROOT, "options")? {
+        work.losses.rest(&options, "options.", ROOT.key("options"))?;
+    }
+    work.root.whole(ROOT, "dimensions")?;
+    let dimensions = work.root.get("dimensions");
+    let body = write::object(|j| {
+        work.model.write(j.key("model"));
+        j.key("input").raw(input);
+        j.put("encoding_format", "float");
+        if let Some(raw) = dimensions {
+            j.key("dimensions").raw(raw);
+        }
+    });
+    work.done(shape, Endpoint::Embeddings, Bytes::from(body))
+}

@@ -1,0 +1,274 @@
+//! The pivot: a chat completions request, written from what the ingress dialects say.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::read::Text;
+use crate::write::{self, Json};
+
+/// One part of a message.
+#[derive(Clone)]
+pub(crate) enum Part<'a> {
+    Text(Text<'a>),
+    /// An address or a data URL, and the client's wish for its detail.
+    Image {
+        url: Text<'a>,
+        detail: Option<Text<'a>>,
+    },
+    /// A file with its content as a data URL.
+    File {
+        name: Text<'a>,
+        data: Text<'a>,
+    },
+}
+
+/// A call in the history.
+pub(crate) struct Call<'a> {
+    pub(crate) id: Text<'a>,
+    pub(crate) name: Text<'a>,
+    pub(crate) arguments: Text<'a>,
+}
+
+/// What the assistant said in one turn.
+#[derive(Default)]
+pub(crate) struct Assistant<'a> {
+    pub(crate) texts: Vec<Text<'a>>,
+    pub(crate) refusal: Option<Text<'a>>,
+    pub(crate) reasoning: Vec<Text<'a>>,
+    pub(crate) calls: Vec<Call<'a>>,
+}
+
+impl Assistant<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.refusal.is_none() && self.calls.is_empty()
+    }
+}
+
+/// One message.
+pub(crate) enum Message<'a> {
+    /// A system, developer or user message.
+    Said {
+        role: &'static str,
+        parts: Vec<Part<'a>>,
+    },
+    Assistant(Assistant<'a>),
+    Tool {
+        id: Text<'a>,
+        parts: Vec<Part<'a>>,
+    },
+}
+
+impl Message<'_> {
+    fn write(&self, json: &mut Json) {
+        json.object(|j| match self {
+            Self::Said { role, parts } => {
+                j.put("role", role);
+                write_content(j, parts);
+            }
+            Self::Assistant(said) => write_assistant(j, said),
+            Self::Tool { id, parts } => {
+                j.put("role", "tool");
+                id.write(j.key("tool_call_id"));
+                write_content(j, parts);
+            }
+        });
+    }
+}
+
+/// One text is a string, which every template knows; more are parts.
+fn write_content(json: &mut Json, parts: &[Part<'_>]) {
+    match parts {
+        [] => json.put("content", ""),
+        [Part::Text(text)] => text.write(json.key("content")),
+        many => json.put_array("content", |j| many.iter().for_each(|part| write_part(j, part))),
+    }
+}
+
+fn write_part(json: &mut Json, part: &Part<'_>) {
+    json.object(|j| match part {
+        Part::Text(text) => {
+            j.put("type", "text");
+            text.write(j.key("text"));
+        }
+        Part::Image { url, detail } => {
+            j.put("type", "image_url");
+            j.put_object("image_url", |j| {
+                url.write(j.key("url"));
+                if let Some(detail) = detail {
+                    detail.write(j.key("detail"));
+                }
+            });
+        }
+        Part::File { name, data } => {
+            j.put("type", "file");
+            j.put_object("file", |j| {
+                name.write(j.key("filename"));
+                data.write(j.key("file_data"));
+            });
+        }
+    });
+}
+
+fn write_assistant(json: &mut Json, said: &Assistant<'_>) {
+    json.put("role", "assistant");
+    match said.texts.as_slice() {
+        [] if said.calls.is_empty() && said.refusal.is_none() => json.put("content", ""),
+        [] => json.key("content").null(),
+        [text] => text.write(json.key("content")),
+        many => {
+            let parts: Vec<Part<'_>> = many.iter().cloned().map(Part::Text).collect();
+            write_content(json, &parts);
+        }
+    }
+    if let Some(refusal) = &said.refusal {
+        refusal.write(json.key("refusal"));
+    }
+    if !said.reasoning.is_empty() {
+        let texts: Vec<Cow<'_, str>> = said.reasoning.iter().map(Text::decode).collect();
+        json.put("reasoning_content", &texts.join("\n"));
+    }
+    if said.calls.is_empty() {
+        return;
+    }
+    json.put_array("tool_calls", |j| {
+        for call in &said.calls {
+            j.object(|j| {
+                call.id.write(j.key("id"));
+                j.put("type", "function");
+                j.put_object("function", |j| {
+                    call.name.write(j.key("name"));
+                    call.arguments.write(j.key("arguments"));
+                });
+            });
+        }
+    });
+}
+
+/// A function that the model may call.
+pub(crate) struct Tool<'a> {
+    pub(crate) name: Text<'a>,
+    pub(crate) description: Option<Text<'a>>,
+    /// A JSON schema.
+    pub(crate) parameters: Option<Cow<'a, str>>,
+    pub(crate) strict: Option<bool>,
+}
+
+/// A request under construction.
+#[derive(Default)]
+pub(crate) struct Chat<'a> {
+    pub(crate) messages: Vec<Message<'a>>,
+    pub(crate) tools: Vec<Tool<'a>>,
+    /// Other fields, as raw JSON.
+    pub(crate) fields: Vec<(&'static str, Cow<'a, str>)>,
+}
+
+impl<'a> Chat<'a> {
+    /// Sets a field to raw JSON.
+    pub(crate) fn set(&mut self, name: &'static str, raw: impl Into<Cow<'a, str>>) {
+        self.fields.push((name, raw.into()));
+    }
+
+    pub(crate) fn set_some(&mut self, name: &'static str, raw: Option<&'a str>) {
+        if let Some(raw) = raw {
+            self.set(name, raw);
+        }
+    }
+
+    pub(crate) fn write(&self, model: &Text<'_>, stream: bool) -> Bytes {
+        let text = write::object(|j| {
+            model.write(j.key("model"));
+            j.put_array("messages", |j| self.messages.iter().for_each(|m| m.write(j)));
+            if !self.tools.is_empty() {
+                j.put_array("tools", |j| self.tools.iter().for_each(|tool| write_tool(j, tool)));
+            }
+            for (name, raw) in &self.fields {
+                j.key(name).raw(raw);
+            }
+            write_stream(j, stream);
+        });
+        Bytes::from(text)
+    }
+}
+
+/// A stream must tell its usage: every dialect here has a place for it.
+pub(crate) fn write_stream(json: &mut Json, stream: bool) {
+    if stream {
+        json.put_flag("stream", true);
+        json.put_object("stream_options", |j| j.put_flag("include_usage", true));
+    }
+}
+
+fn write_tool(json: &mut Json, tool: &Tool<'_>) {
+    json.object(|j| {
+        j.put("type", "function");
+        j.put_object("function", |j| {
+            tool.name.write(j.key("name"));
+            if let Some(description) = &tool.description {
+                description.write(j.key("description"));
+            }
+            if let Some(parameters) = &tool.parameters {
+                j.key("parameters").raw(parameters);
+            }
+            if let Some(strict) = tool.strict {
+                j.put_flag("strict", strict);
+            }
+        });
+    });
+}
+
+/// `response_format` for a schema.
+pub(crate) fn schema_format(name: &Text<'_>, schema: &str, strict: Option<bool>) -> String {
+    write::object(|j| {
+        j.put("type", "json_schema");
+        j.put_object("json_schema", |j| {
+            name.write(j.key("name"));
+            j.key("schema").raw(schema);
+            if let Some(strict) = strict {
+                j.put_flag("strict", strict);
+            }
+        });
+    })
+}
+
+/// `tool_choice` for one function.
+pub(crate) fn choose_function(name: &Text<'_>) -> String {
+    write::object(|j| {
+        j.put("type", "function");
+        j.put_object("function", |j| name.write(j.key("name")));
+    })
+}
+
+/// Results of tools, gathered so that all of them follow the calls at once; chat takes text only
+/// there, so that other parts go into a user message behind them.
+#[derive(Default)]
+pub(crate) struct Results<'a> {
+    tools: Vec<Message<'a>>,
+    moved: Vec<Part<'a>>,
+}
+
+impl<'a> Results<'a> {
+    /// Adds a result; true if a part of it had to be moved.
+    pub(crate) fn push(&mut self, id: Text<'a>, parts: Vec<Part<'a>>) -> bool {
+        let (texts, others): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|part| matches!(part, Part::Text(_)));
+        let moves = !others.is_empty();
+        if moves {
+            let label = format!("Attached to the result of tool call {}:", id.decode());
+            self.moved.push(Part::Text(label.into()));
+            self.moved.extend(others);
+        }
+        self.tools.push(Message::Tool { id, parts: texts });
+        moves
+    }
+
+    /// Puts what was gathered; what the user said beside it comes last.
+    pub(crate) fn flush(&mut self, said: Vec<Part<'a>>, messages: &mut Vec<Message<'a>>) {
+        messages.append(&mut self.tools);
+        let mut parts = std::mem::take(&mut self.moved);
+        parts.extend(said);
+        if !parts.is_empty() {
+            messages.push(Message::Said { role: "user", parts });
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Reading JSON by its raw text: what is carried is copied as it stands, what is acted on is decoded,
+//! and what nobody asked for can be reported.
+//!
+//! Every error names the field by its path. A path is a chain of borrowed segments and costs nothing
+//! until an error is made of it.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+
+use cutover_units::Code;
+use cutover_wire::{Fault, json};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::write::Json;
+
+/// Where a value lies in the body.
+#[derive(Clone, Copy)]
+pub(crate) enum At<'p> {
+    /// The body itself.
+    Root,
+    /// A member of an object.
+    Key(&'p At<'p>, &'p str),
+    /// An element of an array.
+    Item(&'p At<'p>, usize),
+}
+
+impl<'p> At<'p> {
+    pub(crate) fn key(&'p self, name: &'p str) -> At<'p> {
+        At::Key(self, name)
+    }
+
+    pub(crate) fn item(&'p self, index: usize) -> At<'p> {
+        At::Item(self, index)
+    }
+
+    /// The path, such as `messages[3].content[0].type`.
+    pub(crate) fn path(&self) -> String {
+        match self {
+            Self::Root => String::new(),
+            Self::Key(Self::Root, name) => (*name).to_owned(),
+            Self::Key(parent, name) => format!("{}.{name}", parent.path()),
+            Self::Item(parent, index) => format!("{}[{index}]", parent.path()),
+        }
+    }
+
+    pub(crate) fn wrong_type(&self, expected: &str) -> Fault {
+        let path = self.path();
+        if path.is_empty() {
+            return Fault::new(Code::InvalidType, format!("the body must be {expected}"));
+        }
+        let message = format!("'{path}' must be {expected}");
+        Fault::of(Code::InvalidType, path, message)
+    }
+
+    pub(crate) fn missing(&self) -> Fault {
+        let path = self.path();
+        let message = format!("'{path}' is required");
+        Fault::of(Code::MissingField, path, message)
+    }
+
+    /// A value that is not allowed; `why` follows the field's name.
+    pub(crate) fn invalid(&self, why: &str) -> Fault {
+        let path = self.path();
+        let message = format!("'{path}' {why}");
+        Fault::of(Code::InvalidValue, path, message)
+    }
+
+    /// Something that cutover cannot carry.
+    pub(crate) fn unsupported(&self, why: &str) -> Fault {
+        let path = self.path();
+        let message = format!("'{path}' is not supported: {why}");
+        Fault::of(Code::UnsupportedParameter, path, message)
+    }
+}
+
+/// Checks a body as a whole: UTF-8 and nesting. Syntax is checked by the first [`Obj::read`].
+pub(crate) fn body_text(body: &[u8]) -> Result<&str, Fault> {
+    let text = std::str::from_utf8(body).map_err(|e| {
+        let at = e.valid_up_to();
+        Fault::new(Code::InvalidJson, format!("the body is not valid UTF-8 (byte {at})"))
+    })?;
+    if json::too_deep(body) {
+        let message = format!("the body nests deeper than {} levels", json::DEPTH_MAX);
+        return Err(Fault::new(Code::InvalidJson, message));
+    }
+    Ok(text)
+}
+
+/// A text: as the client wrote it, or made by us.
+#[derive(Clone)]
+pub(crate) enum Text<'a> {
+    /// A JSON string literal with its quotes, known to hold valid Unicode.
+    Literal(&'a str),
+    /// Decoded text.
+    Plain(Cow<'a, str>),
+}
+
+impl<'a> Text<'a> {
+    /// Reads a string value.
+    pub(crate) fn read(raw: &'a str, at: At<'_>) -> Result<Self, Fault> {
+        if !raw.starts_with('"') {
+            return Err(at.wrong_type("a string"));
+        }
+        // Only an escaped code unit can be half of a pair.
+        if raw.contains("\\u") && serde_json::from_str::<String>(raw).is_err() {
+            return Err(at.invalid("holds half of a surrogate pair, which is no text"));
+        }
+        Ok(Self::Literal(raw))
+    }
+
+    pub(crate) fn decode(&self) -> Cow<'_, str> {
+        match self {
+            Self::Plain(text) => Cow::Borrowed(text),
+            Self::Literal(raw) => {
+                let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+                if !inner.contains('\\') {
+                    return Cow::Borrowed(inner);
+                }
+                Cow::Owned(serde_json::from_str(raw).unwrap_or_default())
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Literal(raw) => raw.len() <= 2,
+            Self::Plain(text) => text.is_empty(),
+        }
+    }
+
+    pub(crate) fn write(&self, json: &mut Json) {
+        match self {
+            Self::Literal(raw) => json.raw(raw),
+            Self::Plain(text) => json.text(text),
+        }
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self::Plain(Cow::Owned(text))
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Plain(Cow::Borrowed(text))
+    }
+}
+
+struct Member<'a> {
+    key: Cow<'a, str>,
+    raw: &'a str,
+    taken: Cell<bool>,
+}
+
+/// An object's members. Remembers which were asked for.
+pub(crate) struct Obj<'a> {
+    members: Vec<Member<'a>>,
+}
+
+impl<'a> Obj<'a> {
+    /// Reads an object; a key that comes twice is refused, because readers differ in which one counts.
+    pub(crate) fn read(raw: &'a str, at: At<'_>) -> Result<Self, Fault> {
+        let obj: Self = serde_json::from_str(raw).map_err(|e| {
+            if e.is_data() {
+                return at.wrong_type("an object");
+            }
+            let (line, column) = (e.line(), e.column());
+            let message = format!("the body is not valid JSON (line {line}, column {column})");
+            Fault::new(Code::InvalidJson, message)
+        })?;
+        for (index, member) in obj.members.iter().enumerate() {
+            if obj.members.iter().take(index).any(|other| other.key == member.key) {
+                return Err(at.key(&member.key).invalid("is given more than once"));
+            }
+            // An object with many members is none of ours: their count makes this loop dear.
+            if index >= MEMBERS_MAX {
+                return Err(at.invalid("has too many members"));
+            }
+        }
+        Ok(obj)
+    }
+
+    /// A member's raw text, which then counts as asked for. Null is the same as absent.
+    pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
+        let member = self.members.iter().find(|m| m.key == key)?;
+        member.taken.set(true);
+        (member.raw != "null").then_some(member.raw)
+    }
+
+    pub(crate) fn text(&self, at: At<'_>, key: &str) -> Result<Option<Text<'a>>, Fault> {
+        self.get(key).map(|raw| Text::read(raw, at.key(key))).transpose()
+    }
+
+    pub(crate) fn need_text(&self, at: At<'_>, key: &str) -> Result<Text<'a>, Fault> {
+        self.text(at, key)?.ok_or_else(|| at.key(key).missing())
+    }
+
+    /// A short text that decides what to do, such as `type`; empty if absent.
+    pub(crate) fn word(&self, at: At<'_>, key: &str) -> Result<String, Fault> {
+        Ok(self.text(at, key)?.map(|text| text.decode().into_owned()).unwrap_or_default())
+    }
+
+    pub(crate) fn flag(&self, at: At<'_>, key: &str) -> Result<Option<bool>, Fault> {
+        match self.get(key) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(at.key(key).wrong_type("a boolean")),
+        }
+    }
+
+    /// A number as the client wrote it.
+    pub(crate) fn number(&self, at: At<'_>, key: &str) -> Result<Option<&'a str>, Fault> {
+        let Some(raw) = self.get(key) else { return Ok(None) };
+        match serde_json::from_str::<f64>(raw) {
+            Ok(_) => Ok(Some(raw)),
+            Err(e) if e.is_data() => Err(at.key(key).wrong_type("a number")),
+            Err(_) => Err(at.key(key).invalid("is out of range")),
+        }
+    }
+
+    pub(crate) fn whole(&self, at: At<'_>, key: &str) -> Result<Option<i64>, Fault> {
+        let read = |raw| serde_json::from_str::<i64>(raw);
+        let wrong = |_| at.key(key).wrong_type("an integer");
+        self.get(key).map(read).transpose().map_err(wrong)
+    }
+
+    /// An array's elements as raw texts.
+    pub(crate) fn list(&self, at: At<'_>, key: &str) -> Result<Option<Vec<&'a str>>, Fault> {
+        self.get(key).map(|raw| list(raw, at.key(key))).transpose()
+    }
+
+    pub(crate) fn object(&self, at: At<'_>, key: &str) -> Result<Option<Obj<'a>>, Fault> {
+        self.get(key).map(|raw| Obj::read(raw, at.key(key))).transpose()
+    }
+
+    /// A value that must be an object, as the client wrote it.
+    pub(crate) fn raw_object(&self, at: At<'_>, key: &str) -> Result<Option<&'a str>, Fault> {
+        match self.get(key) {
+            Some(raw) if !raw.starts_with('{') => Err(at.key(key).wrong_type("an object")),
+            found => Ok(found),
+        }
+    }
+
+    /// The keys that nobody asked for, null ones left out.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = &str> {
+        let left = self.members.iter().filter(|m| !m.taken.get() && m.raw != "null");
+        left.map(|m| &*m.key)
+    }
+
+    /// All members.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.members.iter().map(|m| (&*m.key, m.raw))
+    }
+}
+
+/// Most members of an object that cutover reads. Schemas and arguments are carried unread.
+const MEMBERS_MAX: usize = 256;
+
+/// An array's elements as raw texts.
+pub(crate) fn list<'a>(raw: &'a str, at: At<'_>) -> Result<Vec<&'a str>, Fault> {
+    let items: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| at.wrong_type("an array"))?;
+    Ok(items.into_iter().map(RawValue::get).collect())
+}
+
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Any)
+    }
+}
+
+impl<'de> Deserialize<'de> for Obj<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Obj<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Obj<'de>, A::Error> {
+                let mut members = Vec::with_capacity(8);
+                while let Some(Key(key)) = map.next_key()? {
+                    let raw = map.next_value::<&RawValue>()?.get();
+                    // What lies beyond the limit is only checked for syntax.
+                    if members.len() <= MEMBERS_MAX {
+                        members.push(Member { key, raw, taken: Cell::new(false) });
+                    }
+                }
+                Ok(Obj { members })
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn errors_name_the_field_by_its_path() {
+        let raw = r#"{"messages":[{"role":1}]}"#;
+        let root = At::Root;
+        let obj = Obj::read(raw, root).unwrap();
+        let at = root.key("messages");
+        let items = obj.list(root, "messages").unwrap().unwrap();
+        let at = at.item(0);
+        let inner = Obj::read(items[0], at).unwrap();
+        let fault = inner.need_text(at, "role").err().unwrap();
+        assert_eq!(fault.param.as_deref(), Some("messages[0].role"));
+        assert_eq!(inner.need_text(at, "content").err().unwrap().code, Code::MissingField);
+    }
+
+    #[test]
+    fn a_key_that_comes_twice_is_refused_also_when_one_is_escaped() {
+        let fault = Obj::read("{\"a\":1,\"\\u0061\":2}", At::Root).err().unwrap();
+        assert_eq!((fault.code, fault.param.as_deref()), (Code::InvalidValue, Some("a")));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_text_and_a_whole_one_is() {
+        let fault = Text::read(r#""\ud83d""#, At::Root.key("a")).err().unwrap();
+        assert_eq!(fault.param.as_deref(), Some("a"));
+        let text = Text::read(r#""\ud83d\ude00""#, At::Root).unwrap();
+        assert_eq!(text.decode(), "\u{1f600}");
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_told() {
+        let obj = Obj::read(r#"{"a":1,"b":null,"c":2}"#, At::Root).unwrap();
+        assert_eq!(obj.get("a"), Some("1"));
+        assert_eq!(obj.rest().collect::<Vec<_>>(), ["c"]);
+    }
+
+    #[test]
+    fn an_object_of_a_million_members_costs_no_more_than_the_limit() {
+        let members: Vec<String> = (0..100_000).map(|i| format!("\"k{i}\":0")).collect();
+        let body = format!("{{{}}}", members.join(","));
+        assert_eq!(Obj::read(&body, At::Root).err().unwrap().code, Code::InvalidValue);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_reading_panic(text in ".{0,80}") {
+            let _ = body_text(text.as_bytes());
+            let _ = Obj::read(&text, At::Root);
+            let _ = Text::read(&text, At::Root).map(|t| t.decode().len());
+            let _ = list(&text, At::Root);
+        }
+
+        #[test]
+        fn a_literal_decodes_to_what_was_written(text in any::<String>()) {
+            let literal = serde_json::to_string(&text).unwrap();
+            let read = Text::read(&literal, At::Root).unwrap();
+            prop_assert_eq!(read.decode().into_owned(), text);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Tools: functions are carried, custom tools become functions of one text, namespaces are flattened,
+//! and calls find their way back by name.
+
+use std::collections::BTreeMap;
+
+use cutover_wire::Fault;
+
+use crate::losses::Losses;
+use crate::pivot::{self, Chat, Tool};
+use crate::read::{At, Obj, Text, list};
+use crate::write;
+
+/// What a function of the pivot is for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) custom: bool,
+}
+
+/// The functions whose name or kind differs from what the client calls them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names(BTreeMap<String, Origin>);
+
+/// The longest name of a function that OpenAI's API takes.
+const NAME_CHARS_MAX: usize = 64;
+
+impl Names {
+    /// What the client calls a function.
+    pub(crate) fn origin(&self, name: &str) -> Origin {
+        let plain = || Origin { name: name.to_owned(), namespace: None, custom: false };
+        self.0.get(name).cloned().unwrap_or_else(plain)
+    }
+
+    /// The pivot's name for a tool.
+    pub(crate) fn chat_name(&self, name: &str, namespace: Option<&str>) -> String {
+        let known =
+            self.0.iter().find(|(_, o)| o.name == name && o.namespace.as_deref() == namespace);
+        match (known, namespace) {
+            (Some((chat, _)), _) => chat.clone(),
+            (None, Some(namespace)) => flat(namespace, name),
+            (None, None) => name.to_owned(),
+        }
+    }
+
+    fn add(&mut self, origin: Origin) -> String {
+        let mut chat = match &origin.namespace {
+            Some(namespace) => flat(namespace, &origin.name),
+            None => origin.name.clone(),
+        };
+        let base = chat.clone();
+        for count in 2_u32.. {
+            if self.0.get(&chat).is_none_or(|other| *other == origin) {
+                break;
+            }
+            let tail = format!("_{count}");
+            let keep = NAME_CHARS_MAX.saturating_sub(tail.len());
+            chat = base.chars().take(keep).chain(tail.chars()).collect();
+        }
+        self.0.insert(chat.clone(), origin);
+        chat
+    }
+}
+
+/// A namespaced name in the letters that functions may have.
+fn flat(namespace: &str, name: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let whole = format!("{namespace}__{name}");
+    whole.chars().map(|c| if safe(c) { c } else { '_' }).take(NAME_CHARS_MAX).collect()
+}
+
+/// A custom tool's only parameter.
+const INPUT_SCHEMA: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
+
+/// Reads `tools` and `tool_choice` into the request.
+pub(super) fn read<'a>(
+    root: &Obj<'a>,
+    chat: &mut Chat<'a>,
+    losses: &mut Losses,
+) -> Result<Names, Fault> {
+    let mut names = Names::default();
+    let here = At::Root.key("tools");
+    let tools = root.list(At::Root, "tools")?.unwrap_or_default();
+    // Plain functions keep their names; flattened ones give way to them.
+    for raw in &tools {
+        let Ok(tool) = Obj::read(raw, here) else { continue };
+        if tool.word(here, "type").is_ok_and(|kind| kind == "function") {
+            let name = tool.word(here, "name").unwrap_or_default();
+            names.0.insert(name.clone(), Origin { name, namespace: None, custom: false });
+        }
+    }
+    for (index, raw) in tools.into_iter().enumerate() {
+        let at = here.item(index);
+        one(raw, (at, None), (chat, &mut names), losses)?;
+    }
+    choice(root, chat, &names, losses)?;
+    Ok(names)
+}
+
+fn one<'a>(
+    raw: &'a str,
+    (at, namespace): (At<'_>, Option<&str>),
+    (chat, names): (&mut Chat<'a>, &mut Names),
+    losses: &mut Losses,
+) -> Result<(), Fault> {
+    let tool = Obj::read(raw, at)?;
+    let kind = tool.word(at, "type")?;
+    match &*kind {
+        "function" | "custom" => {
+            let name = tool.need_text(at, "name")?;
+            let custom = kind == "custom";
+            let origin = Origin {
+                name: name.decode().into_owned(),
+                namespace: namespace.map(str::to_owned),
+                custom,
+            };
+            let name = if custom || namespace.is_some() { names.add(origin).into() } else { name };
+            let description = tool.text(at, "description")?;
+            let made = if custom {
+                let description = with_grammar(&tool, at, description, losses)?;
+                Tool { name, description, parameters: Some(INPUT_SCHEMA.into()), strict: None }
+            } else {
+                let parameters = tool.raw_object(at, "parameters")?.map(Into::into);
+                Tool { name, description, parameters, strict: tool.flag(at, "strict")? }
+            };
+            chat.tools.push(made);
+            losses.rest(&tool, "tools[].", at)
+        }
+        "namespace" if namespace.is_none() => {
+            let space = tool.need_text(at, "name")?.decode().into_owned();
+            if tool.get("description").is_some() {
+                losses.note("tools[].namespace.description");
+            }
+            let inner = tool.list(at, "tools")?.unwrap_or_default();
+            let here = at.key("tools");
+            for (index, raw) in inner.into_iter().enumerate() {
+                one(raw, (here.item(index), Some(&space)), (&mut *chat, &mut *names), losses)?;
+            }
+            losses.rest(&tool, "tools[].", at)
+        }
+        "" => Err(at.key("type").missing()),
+        _ => losses.refuse("tools[].type", at.key("type")),
+    }
+}
+
+/// A custom tool's description, with its grammar for the model to read.
+fn with_grammar<'a>(
+    tool: &Obj<'a>,
+    at: At<'_>,
+    description: Option<Text<'a>>,
+    losses: &mut Losses,
+) -> Result<Option<Text<'a>>, Fault> {
+    let Some(format) = tool.object(at, "format")? else { return Ok(description) };
+    let here = at.key("format");
+    if format.word(here, "type")? != "grammar" {
+        return Ok(description);
+    }
+    losses.note("tools[].format");
+    let (syntax, definition) =
+        (format.word(here, "syntax")?, format.need_text(here, "definition")?);
+    let before = description.map(|text| text.decode().into_owned()).unwrap_or_default();
+    let text = format!(
+        "{before}\n\nThe input must follow this {syntax} grammar:\n{}",
+        definition.decode()
+    );
+    Ok(Some(Text::from(text.trim_start().to_owned())))
+}
+
+fn choice<'a>(
+    root: &Obj<'a>,
+    chat: &mut Chat<'a>,
+    names: &Names,
+    losses: &mut Losses,
+) -> Result<(), Fault> {
+    let at = At::Root.key("tool_choice");
+    let Some(raw) = root.get("tool_choice") else { return Ok(()) };
+    if raw.starts_with('"') {
+        if !matches!(raw, "\"auto\"" | "\"none\"" | "\"required\"") {
+            return Err(at.invalid("must be auto, none, required or an object"));
+        }
+        if !chat.tools.is_empty() {
+            chat.set("tool_choice", raw);
+        }
+        return Ok(());
+    }
+    let choice = Obj::read(raw, at)?;
+    let kind = choice.word(at, "type")?;
+    match &*kind {
+        "function" | "custom" => {
+            let name = chosen(&choice, at, names)?;
+            chat.set("tool_choice", pivot::choose_function(&name.into()));
+        }
+        "allowed_tools" => allowed(&choice, at, chat, names)?,
+        "" => return Err(at.key("type").missing()),
+        _ => losses.refuse("tool_choice.type", at.key("type"))?,
+    }
+    Ok(())
+}
+
+fn chosen(choice: &Obj<'_>, at: At<'_>, names: &Names) -> Result<String, Fault> {
+    let name = choice.need_text(at, "name")?;
+    let namespace = choice.text(at, "namespace")?;
+    let namespace = namespace.as_ref().map(Text::decode);
+    Ok(names.chat_name(&name.decode(), namespace.as_deref()))
+}
+
+/// The tools that are not allowed are not sent, which is the same to the model.
+fn allowed(choice: &Obj<'_>, at: At<'_>, chat: &mut Chat<'_>, names: &Names) -> Result<(), Fault> {
+    let here = at.key("tools");
+    let raw = choice.get("tools").ok_or_else(|| here.missing())?;
+    let mut keep = Vec::new();
+    for (index, raw) in list(raw, here)?.into_iter().enumerate() {
+        let at = here.item(index);
+        let entry = Obj::read(raw, at)?;
+        if matches!(&*entry.word(at, "type")?, "function" | "custom") {
+            keep.push(chosen(&entry, at, names)?);
+        }
+    }
+    chat.tools.retain(|tool| keep.iter().any(|name| *name == tool.name.decode()));
+    let mode = choice.word(at, "mode")?;
+    if !matches!(&*mode, "auto" | "required") {
+        return Err(at.key("mode").invalid("must be auto or required"));
+    }
+    if !chat.tools.is_empty() {
+        chat.set("tool_choice", format!("\"{mode}\""));
+    }
+    Ok(())
+}
+
+/// The arguments of a custom tool's call.
+pub(super) fn custom_arguments(input: &Text<'_>) -> String {
+    write::object(|j| input.write(j.key("input")))
+}
+
+/// A custom tool's input from its call's arguments: the text, or what the model wrote in its place.
+pub(super) fn custom_input(arguments: &str) -> String {
+    let Ok(obj) = Obj::read(arguments, At::Root) else { return arguments.to_owned() };
+    match obj.text(At::Root, "input") {
+        Ok(Some(text)) => text.decode().into_owned(),
+        _ => arguments.to_owned(),
+    }
+}

@@ -1,0 +1,242 @@
+//! Streams: from events of the OpenAI dialect to the client's, chunk by chunk.
+//!
+//! ```text
+//!           first event or comment       finish_reason, [DONE]
+//!   new ───────────────────────▶ begun ───────────────────────▶ ended
+//!                                  │ error event, unreadable event, end without [DONE]
+//!                                  ▼
+//!                                failed (the dialect's error; never an end that looks like success)
+//! ```
+//!
+//! What goes in is what cutover would send to a client of chat completions: its comments (which keep a
+//! silent connection alive) become the dialect's own sign of life, its error events the dialect's
+//! errors. Where the bytes are cut does not matter.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use cutover_units::Code;
+use cutover_wire::Fault;
+use cutover_wire::stream::split::{Data, Event, Framing, Splitter};
+
+use crate::answer::{EVENTS, LINES};
+use crate::chat::{self, End};
+use crate::inbound::{Back, Moment, WayBack};
+use crate::responses::Stored;
+use crate::sequence::{Parts, Sequence};
+use crate::{anthropic, ollama, responses};
+
+/// Writes a stream in a client's dialect.
+pub(crate) trait Writer: Send {
+    /// The stream begins; `model` is the one that answers.
+    fn begin(&mut self, model: &str, out: &mut String);
+    /// Where parts are written.
+    fn parts<'s>(&'s mut self, now: Moment, out: &'s mut String) -> Box<dyn Parts + 's>;
+    /// A sign of life.
+    fn ping(&mut self, now: Moment, out: &mut String);
+    /// The stream ends well.
+    fn end(&mut self, end: &End, now: Moment, out: &mut String);
+    /// The stream ends in an error.
+    fn fail(&mut self, fault: &Fault, now: Moment, out: &mut String);
+    /// What shall be stored of an answer that ended well.
+    fn stored(&mut self) -> Option<Stored> {
+        None
+    }
+}
+
+/// The longest event taken from the gateway: as long as it takes from an upstream.
+const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Begun,
+    Ended,
+    Failed,
+}
+
+/// Turns one stream. No `Debug`: it holds the answer.
+pub struct StreamOut {
+    writer: Box<dyn Writer>,
+    content_type: &'static str,
+    model: String,
+    splitter: Splitter,
+    records: Vec<Range<usize>>,
+    sequence: Sequence,
+    end: End,
+    finished: bool,
+    state: State,
+}
+
+impl StreamOut {
+    pub(crate) fn new(back: WayBack) -> Self {
+        let (model, id) = (back.model.clone(), back.id.clone());
+        let lines = matches!(back.kind, Back::Ollama(_));
+        let answer_id = back.answer_id();
+        let writer: Box<dyn Writer> = match back.kind {
+            Back::Anthropic => Box::new(anthropic::Events::new(answer_id)),
+            Back::Responses(echo) => {
+                Box::new(responses::Events::new(*echo, answer_id, (back.id, back.created)))
+            }
+            Back::Ollama(shape) => Box::new(ollama::Lines::new(shape, model.clone())),
+        };
+        Self {
+            writer,
+            content_type: if lines { LINES } else { EVENTS },
+            model,
+            splitter: Splitter::new(Framing::Events, EVENT_BYTES_MAX),
+            records: Vec::new(),
+            sequence: Sequence::new(id),
+            end: End::default(),
+            finished: false,
+            state: State::New,
+        }
+    }
+
+    /// The stream's content type.
+    pub fn content_type(&self) -> &'static str {
+        self.content_type
+    }
+
+    /// Takes bytes of the OpenAI dialect and appends what the client shall get.
+    pub fn push(&mut self, frame: Bytes, now: Moment, out: &mut Vec<Bytes>) {
+        if self.is_over() {
+            return;
+        }
+        let mut text = String::new();
+        let mut records = std::mem::take(&mut self.records);
+        match self.splitter.feed(frame, &mut records) {
+            Ok(whole) => {
+                for range in &records {
+                    self.record(whole.get(range.clone()).unwrap_or_default(), now, &mut text);
+                }
+            }
+            Err(_) => self.failed(&chat::unreadable(), now, &mut text),
+        }
+        self.records = records;
+        put(text, out);
+    }
+
+    /// The body ended. Without `[DONE]` before, the client gets an error: a clean end would tell it that
+    /// the answer is whole.
+    pub fn finish(&mut self, now: Moment, out: &mut Vec<Bytes>) {
+        let mut text = String::new();
+        if !self.is_over() {
+            let rest = self.splitter.rest();
+            self.record(&rest, now, &mut text);
+        }
+        if !self.is_over() {
+            let message = "the stream broke off before the answer was complete";
+            self.failed(&Fault::new(Code::StreamInterrupted, message), now, &mut text);
+        }
+        put(text, out);
+    }
+
+    /// Ends the stream with an error.
+    pub fn error(&mut self, fault: &Fault, now: Moment, out: &mut Vec<Bytes>) {
+        let mut text = String::new();
+        if !self.is_over() {
+            self.failed(fault, now, &mut text);
+        }
+        put(text, out);
+    }
+
+    /// Whether nothing more will come.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended | State::Failed)
+    }
+
+    /// What shall be stored, once the stream has ended well and if the client wants it stored.
+    pub fn take_stored(&mut self) -> Option<Stored> {
+        if self.state == State::Ended { self.writer.stored() } else { None }
+    }
+
+    fn record(&mut self, record: &[u8], now: Moment, out: &mut String) {
+        if self.is_over() {
+            return;
+        }
+        let event = Event::read(record);
+        let data = event.data.bytes().trim_ascii();
+        if data.is_empty() {
+            if event.data == Data::None && record.starts_with(b":") {
+                self.begin(out);
+                self.writer.ping(now, out);
+            }
+            return;
+        }
+        if let Err(fault) = self.event(data, now, out) {
+            self.failed(&fault, now, out);
+        }
+    }
+
+    fn begin(&mut self, out: &mut String) {
+        if self.state == State::New {
+            self.state = State::Begun;
+            let model = std::mem::take(&mut self.model);
+            self.writer.begin(&model, out);
+        }
+    }
+
+    fn event(&mut self, data: &[u8], now: Moment, out: &mut String) -> Result<(), Fault> {
+        if data.starts_with(b"[DONE]") {
+            if !self.finished {
+                let message = "the stream ended without a finish reason";
+                return Err(Fault::new(Code::StreamInterrupted, message));
+            }
+            return self.ended(now, out);
+        }
+        let chunk = chat::read(data)?;
+        if let Some(model) = chunk.model.filter(|m| !m.is_empty() && self.state == State::New) {
+            self.model = model.into_owned();
+        }
+        self.begin(out);
+        if let Some(usage) = chunk.usage {
+            self.end.usage = usage;
+        }
+        for mut choice in chunk.choices {
+            if choice.index != 0 {
+                continue;
+            }
+            if let Some(finish) = choice.finish_reason {
+                self.finished = true;
+                self.end.finish = finish;
+                self.end.stop_sequence = choice.stop_sequence();
+            }
+            let mut parts = self.writer.parts(now, out);
+            self.sequence.take(&mut choice, &mut *parts)?;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, now: Moment, out: &mut String) -> Result<(), Fault> {
+        {
+            let mut parts = self.writer.parts(now, out);
+            self.sequence.end(&self.end, &mut *parts)?;
+        }
+        self.end.called |= self.sequence.has_calls();
+        self.writer.end(&self.end, now, out);
+        self.state = State::Ended;
+        Ok(())
+    }
+
+    fn failed(&mut self, fault: &Fault, now: Moment, out: &mut String) {
+        self.begin(out);
+        self.writer.fail(fault, now, out);
+        self.state = State::Failed;
+    }
+}
+
+fn put(text: String, out: &mut Vec<Bytes>) {
+    if !text.is_empty() {
+        out.push(Bytes::from(text));
+    }
+}
+
+/// One server-sent event.
+pub(crate) fn event(out: &mut String, name: &str, data: &str) {
+    out.push_str("event: ");
+    out.push_str(name);
+    out.push_str("\ndata: ");
+    out.push_str(data);
+    out.push_str("\n\n");
+}

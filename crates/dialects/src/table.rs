@@ -1,0 +1,226 @@
+//! What a dialect is: its routes, and what becomes of each of its fields. The conversions look their
+//! rules up here, and the reference is printed from the same rows.
+
+use std::fmt::Write as _;
+
+use cutover_units::Code;
+use cutover_wire::Fault;
+
+use crate::answer::ErrorAnswer;
+use crate::inbound::{Asked, RequestFacts};
+
+/// What becomes of a field on its way to chat completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The field means the same there, and may have another name.
+    Carried(&'static str),
+    /// It is converted without loss.
+    Mapped(&'static str),
+    /// Something near it is sent, and the loss report says so.
+    Approximated(&'static str),
+    /// It is left out, and the loss report says so.
+    Dropped,
+    /// Refused with a 400 that names it; left out and reported where the caller is lenient.
+    Unsupported,
+    /// Refused always: an answer without it would deceive.
+    Refused,
+    /// cutover acts on it itself.
+    Ours,
+}
+
+impl Fate {
+    /// The fate's word in the reference.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Carried(_) => "carried",
+            Self::Mapped(_) => "mapped",
+            Self::Approximated(_) => "approximated, reported",
+            Self::Dropped => "dropped, reported",
+            Self::Unsupported => "refused (lenient: dropped, reported)",
+            Self::Refused => "refused",
+            Self::Ours => "by cutover",
+        }
+    }
+
+    /// The field of a chat completions request that it becomes.
+    pub fn becomes(self) -> Option<&'static str> {
+        match self {
+            Self::Carried(name) | Self::Mapped(name) | Self::Approximated(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// One field of a dialect's requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Its path, such as `messages[].content[].cache_control`; `/api/x: ` before it where it belongs to
+    /// one route only.
+    pub path: &'static str,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Why, or how.
+    pub why: &'static str,
+}
+
+impl Field {
+    pub(crate) const fn new(path: &'static str, fate: Fate, why: &'static str) -> Self {
+        Self { path, fate, why }
+    }
+}
+
+/// What a route is for. The inference routes are run like any chat request; the others are answered
+/// from what the caller knows.
+#[derive(Debug, Clone, Copy)]
+pub enum Ask {
+    /// Reads a body: an inference request, or one that is answered at once.
+    Read(fn(&bytes::Bytes, &RequestFacts<'_>) -> Result<Asked, Fault>),
+    /// The list of models, in the dialect's shape.
+    Models,
+    /// What is known of one model, named in the body.
+    ShowModel,
+    /// The models that are loaded.
+    RunningModels,
+    /// The version of the API.
+    Version,
+    /// A stored answer; the path names it.
+    GetStored,
+    /// Forget a stored answer; the path names it.
+    DeleteStored,
+    /// The input items of a stored answer; the path names it.
+    StoredInput,
+    /// Known, and refused with these words.
+    Refused(&'static str),
+}
+
+/// A path and method of a dialect.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// The method.
+    pub method: &'static str,
+    /// The path; `{id}` stands for one segment, a final `*` for the rest.
+    pub path: &'static str,
+    /// What it is for.
+    pub ask: Ask,
+}
+
+impl Route {
+    pub(crate) const fn new(method: &'static str, path: &'static str, ask: Ask) -> Self {
+        Self { method, path, ask }
+    }
+
+    /// Whether a path is this one: the segment that stands for `{id}`, empty without one.
+    fn matches<'p>(&self, path: &'p str) -> Option<&'p str> {
+        if let Some(start) = self.path.strip_suffix('*') {
+            return path.starts_with(start).then_some("");
+        }
+        let Some((start, end)) = self.path.split_once("{id}") else {
+            return (path == self.path).then_some("");
+        };
+        let id = path.strip_prefix(start)?.strip_suffix(end)?;
+        (!id.is_empty() && !id.contains('/')).then_some(id)
+    }
+}
+
+/// An ingress dialect.
+pub struct Dialect {
+    /// Its name in records, metrics and the reference.
+    pub name: &'static str,
+    /// Its routes. All start with `/v1` where clients may leave that out.
+    pub routes: &'static [Route],
+    /// What becomes of its fields.
+    pub fields: &'static [Field],
+    /// An error in its shape. The id is the request's.
+    pub error: fn(&Fault, &str) -> ErrorAnswer,
+    /// The header that tells the request's id, beside cutover's own.
+    pub request_id_header: &'static str,
+    /// For the reference.
+    pub doc: &'static str,
+}
+
+/// The ingress dialects besides chat completions, completions and embeddings themselves, which need no
+/// conversion.
+pub static DIALECTS: &[&Dialect] =
+    &[&crate::anthropic::ANTHROPIC, &crate::responses::RESPONSES, &crate::ollama::OLLAMA];
+
+/// What a method and path ask for.
+#[derive(Clone, Copy)]
+pub struct Found<'p> {
+    /// In which dialect.
+    pub dialect: &'static Dialect,
+    /// For what.
+    pub ask: Ask,
+    /// The id in the path, if the route has one.
+    pub id: Option<&'p str>,
+}
+
+/// Finds a route, with and without `/v1` before it. `None`: the path is in no dialect here. An error
+/// (a method that does not fit, a refused path) comes with its dialect, which shapes it.
+pub fn find<'p>(
+    method: &str,
+    path: &'p str,
+) -> Option<Result<Found<'p>, (&'static Dialect, Fault)>> {
+    let mut wants: Option<(&'static Dialect, &'static str)> = None;
+    for &dialect in DIALECTS {
+        for route in dialect.routes {
+            let short =
+                Route { path: route.path.strip_prefix("/v1").unwrap_or(route.path), ..*route };
+            let Some(id) = route.matches(path).or_else(|| short.matches(path)) else { continue };
+            if let Ask::Refused(why) = route.ask {
+                return Some(Err((dialect, Fault::new(Code::PermissionDenied, why))));
+            }
+            let head = method == "HEAD" && route.method == "GET";
+            if method == route.method || head {
+                let id = Some(id).filter(|id| !id.is_empty());
+                return Some(Ok(Found { dialect, ask: route.ask, id }));
+            }
+            wants = Some((dialect, route.method));
+        }
+    }
+    let (dialect, wants) = wants?;
+    let message = format!("this path takes {wants}, not {method}");
+    Some(Err((dialect, Fault::new(Code::MethodNotAllowed, message))))
+}
+
+/// The reference: what becomes of each field of each dialect, as the conversions do it.
+pub fn matrix() -> String {
+    let mut page = String::from("## Chat completions fields by dialect\n\n| chat completions |");
+    for dialect in DIALECTS {
+        let _infallible = write!(page, " {} |", dialect.name);
+    }
+    page.push_str("\n|---|");
+    page.push_str(&"---|".repeat(DIALECTS.len()));
+    page.push('\n');
+    let mut names: Vec<&str> = Vec::new();
+    for name in DIALECTS.iter().flat_map(|d| d.fields).filter_map(|f| f.fate.becomes()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    for name in names {
+        let _infallible = write!(page, "| `{name}` |");
+        for dialect in DIALECTS {
+            let own = dialect.fields.iter().filter(|f| f.fate.becomes() == Some(name));
+            let own: Vec<String> = own.map(|f| format!("`{}`", f.path)).collect();
+            let _infallible = write!(page, " {} |", own.join(", "));
+        }
+        page.push('\n');
+    }
+    for dialect in DIALECTS {
+        let _infallible = write!(page, "\n## {}\n\n{}\n\n", dialect.name, dialect.doc);
+        for route in dialect.routes {
+            let refused = if let Ask::Refused(_) = route.ask { " (refused)" } else { "" };
+            let _infallible = writeln!(page, "- `{} {}`{refused}", route.method, route.path);
+        }
+        page.push_str(
+            "\n| field | what becomes of it | chat completions | why |\n|---|---|---|---|\n",
+        );
+        for field in dialect.fields {
+            let becomes = field.fate.becomes().map(|b| format!("`{b}`")).unwrap_or_default();
+            let (path, word) = (field.path, field.fate.word());
+            let _infallible = writeln!(page, "| `{path}` | {word} | {becomes} | {} |", field.why);
+        }
+    }
+    page
+}

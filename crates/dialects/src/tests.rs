@@ -1,0 +1,10 @@
+//! Tests over whole dialects: through the public functions, from fixtures.
+
+mod bad_input;
+mod golden;
+mod properties;
+mod round_trip;
+mod routes;
+mod store;
+mod support;
+mod tables;

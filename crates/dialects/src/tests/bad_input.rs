@@ -1,0 +1,205 @@
+//! Input that is wrong, and input that is only large: a defined outcome each.
+
+use bytes::Bytes;
+use cutover_units::Code;
+use cutover_wire::{Endpoint, Head};
+
+use super::support::{facts, inbound, lenient, now, payloads, read, stream};
+use crate::{Asked, Inbound};
+
+fn fault(path: &str, body: &str) -> (Code, Option<String>) {
+    let body = Bytes::from(body.to_owned());
+    let fault = read(path, &body, &facts()).err().unwrap();
+    (fault.code, fault.param)
+}
+
+fn named(path: &str, body: &str) -> String {
+    fault(path, body).1.unwrap_or_default()
+}
+
+#[test]
+fn what_is_no_request_is_told_in_every_dialect() {
+    for path in ["/v1/messages", "/v1/responses", "/api/chat", "/api/generate", "/api/embed"] {
+        assert_eq!(fault(path, "").0, Code::InvalidJson);
+        assert_eq!(fault(path, "{").0, Code::InvalidJson);
+        assert_eq!(fault(path, "{} {}").0, Code::InvalidJson);
+        assert_eq!(fault(path, "[]").0, Code::InvalidType);
+        assert_eq!(fault(path, "null").0, Code::InvalidType);
+        assert_eq!(fault(path, "{}"), (Code::MissingField, Some("model".to_owned())));
+        assert_eq!(named(path, r#"{"model":1}"#), "model");
+        let deep = format!(r#"{{"model":"m","x":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        assert_eq!(fault(path, &deep).0, Code::InvalidJson);
+        let invalid = Bytes::from_static(b"{\"model\":\"\xff\"}");
+        assert_eq!(read(path, &invalid, &facts()).err().unwrap().code, Code::InvalidJson);
+    }
+}
+
+#[test]
+fn each_wrong_field_is_named() {
+    let messages = |inner: &str| {
+        named("/v1/messages", &format!(r#"{{"model":"m","max_tokens":1,"messages":{inner}}}"#))
+    };
+    assert_eq!(messages("[]"), "messages");
+    assert_eq!(messages("{}"), "messages");
+    assert_eq!(messages(r#"[{"role":"robot","content":"a"}]"#), "messages[0].role");
+    assert_eq!(messages(r#"[{"role":"user"}]"#), "messages[0].content");
+    assert_eq!(messages(r#"[{"role":"user","content":1}]"#), "messages[0].content");
+    assert_eq!(messages(r#"[{"role":"user","content":[1]}]"#), "messages[0].content[0]");
+    assert_eq!(
+        messages(r#"[{"role":"user","content":[{"type":"text"}]}]"#),
+        "messages[0].content[0].text"
+    );
+    assert_eq!(messages(r#"[{"role":"user","content":"a","role":"user"}]"#), "messages[0].role");
+    assert_eq!(
+        messages(r#"[{"role":"user","content":[{"type":"tool_result","content":"a"}]}]"#),
+        "messages[0].content[0].tool_use_id"
+    );
+    assert_eq!(
+        messages(
+            r#"[{"role":"assistant","content":[{"type":"image","source":{"type":"url","url":"a"}}]}]"#
+        ),
+        "messages[0].content[0].type"
+    );
+    let input =
+        |inner: &str| named("/v1/responses", &format!(r#"{{"model":"m","input":{inner}}}"#));
+    assert_eq!(input("[]"), "input");
+    assert_eq!(input("7"), "input");
+    assert_eq!(
+        input(r#"[{"type":"function_call","name":"f","arguments":"{}"}]"#),
+        "input[0].call_id"
+    );
+    assert_eq!(
+        input(r#"[{"type":"function_call","call_id":"a","name":"f","arguments":{}}]"#),
+        "input[0].arguments"
+    );
+    assert_eq!(input(r#"[{"role":"user","content":[{"type":"x"}]}]"#), "input[0].content[0].type");
+    assert_eq!(input(r#"[{"type":"item_reference","id":"foreign"}]"#), "input[0].id");
+    assert_eq!(named("/v1/responses", r#"{"model":"m"}"#), "input");
+    let chat = |inner: &str| named("/api/chat", &format!(r#"{{"model":"m",{inner}}}"#));
+    assert_eq!(chat(r#""messages":[{"role":"user"}],"format":"xml""#), "format");
+    assert_eq!(chat(r#""messages":[{"role":"user"}],"options":{"seed":"x"}"#), "options.seed");
+    assert_eq!(
+        chat(r#""messages":[{"role":"user"}],"options":{"temperature":1e999}"#),
+        "options.temperature"
+    );
+    assert_eq!(chat(r#""messages":[{"role":"user","images":[1]}]"#), "messages[0].images[0]");
+    assert_eq!(chat(r#""messages":[{"content":"a"}]"#), "messages[0].role");
+}
+
+#[test]
+fn a_thinking_block_without_signature_is_taken() {
+    let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"a"}]},{"role":"user","content":"b"}]}"#;
+    let kept = inbound("/v1/messages", &Bytes::from(body), &lenient());
+    assert!(std::str::from_utf8(&kept.body).unwrap().contains(r#""reasoning_content":"hm""#));
+    assert!(kept.losses.is_empty());
+    let dropped = inbound("/v1/messages", &Bytes::from(body), &facts());
+    assert!(!std::str::from_utf8(&dropped.body).unwrap().contains("hm"));
+    assert_eq!(dropped.losses[0].field, "messages[].content[].thinking");
+}
+
+#[test]
+fn ten_thousand_messages_and_a_thousand_tools_are_carried() {
+    let turns: Vec<String> = (0..10_000)
+        .map(|n| format!(r#"{{"role":"{}","content":"m{n}"}}"#, ["user", "assistant"][n % 2]))
+        .collect();
+    let tools: Vec<String> = (0..1_000)
+        .map(|n| format!(r#"{{"type":"function","name":"f{n}","parameters":{{"type":"object"}}}}"#))
+        .collect();
+    let anthropic: Vec<String> = tools
+        .iter()
+        .map(|t| t.replace(r#""type":"function","#, "").replace("parameters", "input_schema"))
+        .collect();
+    let (turns, tools, anthropic) = (turns.join(","), tools.join(","), anthropic.join(","));
+    for (path, body) in [
+        (
+            "/v1/messages",
+            format!(r#"{{"model":"m","max_tokens":1,"tools":[{anthropic}],"messages":[{turns}]}}"#),
+        ),
+        ("/v1/responses", format!(r#"{{"model":"m","tools":[{tools}],"input":[{turns}]}}"#)),
+        ("/api/chat", format!(r#"{{"model":"m","messages":[{turns}]}}"#)),
+    ] {
+        let inbound = inbound(path, &Bytes::from(body), &facts());
+        let value: serde_json::Value = serde_json::from_slice(&inbound.body).unwrap();
+        assert_eq!(value["messages"].as_array().unwrap().len(), 10_000);
+        if path != "/api/chat" {
+            assert_eq!(value["tools"].as_array().unwrap().len(), 1_000);
+        }
+        Head::read(Endpoint::ChatCompletions, &inbound.body).unwrap();
+    }
+}
+
+#[test]
+fn a_report_lists_a_bounded_number_of_unknown_fields_in_plain_letters() {
+    let fields: Vec<String> = (0..200).map(|n| format!("\"f\\r\\n{n}\u{e9}\":1")).collect();
+    let body = format!(r#"{{"model":"m","input":"a",{}}}"#, fields.join(","));
+    let inbound = inbound("/v1/responses", &Bytes::from(body), &facts());
+    assert_eq!(inbound.losses.len(), 64);
+    let plain = |c: char| c.is_ascii_graphic();
+    assert!(inbound.losses.iter().all(|loss| loss.field.chars().all(plain)));
+}
+
+fn asked(path: &str, body: &'static str) -> Inbound {
+    match read(path, &Bytes::from_static(body.as_bytes()), &facts()) {
+        Ok(Asked::Infer(inbound)) => *inbound,
+        _ => panic!("{path}"),
+    }
+}
+
+fn all() -> Vec<Inbound> {
+    vec![
+        asked(
+            "/v1/messages",
+            r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"a"}]}"#,
+        ),
+        asked("/v1/responses", r#"{"model":"m","input":"a"}"#),
+        asked("/api/chat", r#"{"model":"m","messages":[{"role":"user","content":"a"}]}"#),
+        asked("/api/generate", r#"{"model":"m","prompt":"a"}"#),
+    ]
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_the_upstreams_fault() {
+    for body in [
+        "",
+        "null",
+        "<html>",
+        r#"{"choices":[]}"#,
+        r#"{"choices":[{"message":{"content":"a"}}]}"#,
+        r#"{"choices":[{"message":{"content":[1]},"finish_reason":"stop"}]}"#,
+        r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"error":{"message":"x"}}"#,
+    ] {
+        for inbound in all() {
+            let fault = inbound.way_back.reply(body.as_bytes(), now()).err().unwrap();
+            assert_eq!(fault.code, Code::BadGateway, "{body}");
+        }
+    }
+}
+
+#[test]
+fn no_broken_stream_ends_like_a_whole_one() {
+    let start = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let finish = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let done = "data: [DONE]\n\n";
+    for (text, whole) in [
+        (format!("{start}{finish}{done}"), true),
+        (format!("{start}{finish}data: [DONE]"), true),
+        (String::new(), false),
+        (start.to_owned(), false),
+        (format!("{start}{done}"), false),
+        (format!("{start}{finish}"), false),
+        (format!("{start}data: {{oops\n\n{finish}{done}"), false),
+        (format!("{start}data: {{\"error\":null}}\n\n{finish}{done}"), true),
+        (format!("{start}data: {{\"error\":{{\"message\":\"m\"}}}}\n\n{finish}{done}"), false),
+    ] {
+        for inbound in all() {
+            let out = stream(inbound.way_back, &[text.as_bytes()]);
+            let ended = ["message_stop", "response.completed", "\"done\":true"];
+            assert_eq!(ended.iter().any(|word| out.contains(word)), whole, "{text}\n{out}");
+            let failed = ["event: error", "\n{\"error\":", "response.failed"];
+            let shows =
+                failed.iter().any(|word| out.contains(word)) || out.starts_with("{\"error\":");
+            assert_eq!(shows, !whole, "{text}\n{out}");
+            payloads(&out);
+        }
+    }
+}
