@@ -227,13 +227,13 @@ impl Exchange {
     fn tell(&mut self, outcome: Outcome, total: Micros, cost: Option<NanoUsd>) {
         let Some(at) = self.chosen.use_case else { return };
         let sample = self.sample.take();
+        if sample.is_none() && !self.live.use_case(at).is_some_and(|lane| lane.feed.is_watched()) {
+            return;
+        }
         let live = Arc::clone(&self.live);
         let (Some(use_case), Some(lane)) = (live.snapshot.use_case(at), live.use_case(at)) else {
             return;
         };
-        if sample.is_none() && !lane.feed.is_watched() {
-            return;
-        }
         let client_ended = matches!(outcome, Outcome::ClientError | Outcome::ClientGone);
         let completion = self.trail.usage.map(|usage| usage.completion_tokens);
         let served = Served {

@@ -107,6 +107,8 @@ pub(crate) async fn serve(
     tasks.close();
     let ended = async {
         tasks.wait().await;
+        // Nobody waits for a copy, nor shall a restart.
+        gateway.cut_copies();
         gateway.background_ended().await;
     };
     if timeout(doors.drain_timeout, ended).await.is_err() {

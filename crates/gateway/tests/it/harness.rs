@@ -56,7 +56,7 @@ pub(crate) fn checked(config: &str) -> Checked {
     }
 }
 
-fn build(
+pub(crate) fn build(
     checked: &Checked,
     keys: Option<Arc<KeyRing>>,
     (registry, previous): (&Registry, Option<&Live>),
