@@ -13,6 +13,7 @@ use cutover_units::{UpstreamName, UseCaseName, VariantName, WeightBp};
 
 use crate::address::BaseUrl;
 use crate::providers::Provider;
+use crate::rollouts::{Scorer, ShadowSettings, Webhook};
 use crate::secret::{HeaderValue, SecretRef, UpstreamKey};
 
 /// A whole checked file, every default filled in.
@@ -35,6 +36,8 @@ pub struct Checked {
     pub variants: Vec<Variant>,
     /// All use cases in order of precedence: the first whose conditions all hold is the request's.
     pub use_cases: Vec<UseCase>,
+    /// All webhooks, by name.
+    pub webhooks: Vec<Webhook>,
     /// What is allowed but looks like a mistake.
     pub warnings: Vec<crate::Problem>,
 }
@@ -340,7 +343,7 @@ pub struct Price {
 }
 
 /// `[use_cases.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UseCase {
     /// The name.
     pub name: UseCaseName,
@@ -366,6 +369,21 @@ pub struct UseCase {
     pub priority_hint: bool,
     /// Even pace of streamed tokens.
     pub smoothing: Option<Smoothing>,
+    /// Whether only local upstreams may see its requests.
+    pub local_only: bool,
+    /// How shadow pairs are scored.
+    pub scorer: Option<Scorer>,
+    /// Limits of shadow copies.
+    pub shadow: ShadowSettings,
+    /// How it moves, without the identities of its variants: see [`Checked::rollout_spec`].
+    pub(crate) rollout: Option<cutover_rollout::Spec>,
+}
+
+impl UseCase {
+    /// Whether it has a rollout.
+    pub fn has_rollout(&self) -> bool {
+        self.rollout.is_some()
+    }
 }
 
 /// Conditions of a use case; all that are given must hold, and at least one is given.

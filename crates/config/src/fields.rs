@@ -5,9 +5,11 @@
 //! from the others. A key is added by a row here and a line where its section is read.
 
 mod kinds;
+mod rollouts;
 mod routing;
 mod service;
 
+pub(crate) use rollouts::{EVENTS, GATE, SCORER, STEP};
 pub(crate) use routing::{PROMPT, SECRET, SHAPES, UNIT};
 pub(crate) use service::ROOT;
 
@@ -86,6 +88,16 @@ pub(crate) enum Kind {
     Prompt,
     Unit,
     KeepAlive,
+    /// US dollars.
+    Usd,
+    /// A URL with anything a URL may have.
+    WebUrl,
+    /// A gate of a rollout, short or full.
+    Gate,
+    /// A step of a rollout, short or full.
+    Step,
+    /// A scorer: `SCORER` and the options of its kind.
+    Scorer,
     Table(&'static Section),
     /// A table whose keys are names that the user chooses.
     Named(&'static Section),
@@ -112,6 +124,8 @@ impl Kind {
             Self::Name(table) => format!("a name from [{table}]"),
             Self::List(of) => match of {
                 Self::Url => "a list of URLs".to_owned(),
+                Self::Gate | Self::Step => "a list of texts or tables".to_owned(),
+                Self::Choice(words) => format!("a list of {}", quoted(words)),
                 _ => "a list of texts".to_owned(),
             },
             Self::TextMap => "a table of texts".to_owned(),
@@ -130,7 +144,11 @@ impl Kind {
                     .to_owned()
             }
             Self::KeepAlive => "a duration, such as \"10 min\", or \"forever\"".to_owned(),
-            Self::Table(_) => "a table".to_owned(),
+            Self::Usd => "US dollars, such as \"5.00\", or \"unlimited\"".to_owned(),
+            Self::WebUrl => "a URL, such as \"https://example.com/hook\"".to_owned(),
+            Self::Gate => "a gate, such as \"errors <= baseline + 0.5 pp\", or a table".to_owned(),
+            Self::Step => "a step, such as \"canary 5% for 1 h\", or a table".to_owned(),
+            Self::Table(_) | Self::Scorer => "a table".to_owned(),
             Self::Named(_) => "a table of tables, one per name".to_owned(),
         }
     }

@@ -94,7 +94,17 @@ pub(crate) fn parse_price(text: &str) -> Result<u64, String> {
     Ok(whole * 1_000_000_000 + part)
 }
 
-/// Prints a price so that it reads back equal.
+/// Reads US dollars (`"5.00"`) as billionths of one, exactly.
+pub(crate) fn parse_usd(text: &str) -> Result<u64, String> {
+    parse_price(text).map_err(|_| {
+        format!(
+            "write US dollars as a decimal number of at most {PRICE_USD_MAX}, such as \"5.00\", or \
+             \"unlimited\""
+        )
+    })
+}
+
+/// Prints a price, or an amount of dollars, so that it reads back equal.
 pub(crate) fn print_price(nano_usd_per_mtok: u64) -> String {
     let (whole, part) = (nano_usd_per_mtok / 1_000_000_000, nano_usd_per_mtok % 1_000_000_000);
     let part = format!("{part:09}");

@@ -3,6 +3,9 @@
 //! A reader never stops at a problem: it notes it and goes on with the key's default, so that one
 //! run shows all there is to mend. The values made on the way are thrown away if anything was noted.
 
+mod entries;
+mod other_names;
+
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -13,6 +16,9 @@ use toml::de::{DeTable, DeValue};
 use crate::fields::{Field, Kind, Preset, Section};
 use crate::problem::{Lines, Problem, did_you_mean};
 use crate::values::Wrong;
+use other_names::known_by_another_name;
+
+pub(crate) use entries::{Entry, Extra, Form};
 
 pub(crate) type Value<'a> = Spanned<DeValue<'a>>;
 
@@ -404,6 +410,7 @@ impl<'a> Table<'a> {
     fn section_of(&self, key: &'static str) -> &'static Section {
         match self.field(key).map(|f| f.kind) {
             Some(Kind::Table(section) | Kind::Named(section)) => section,
+            Some(Kind::Scorer) => &crate::fields::SCORER,
             _ => self.section,
         }
     }
@@ -459,37 +466,4 @@ pub(crate) fn quote(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// Words that other gateways use, by the section and key that mean the same here.
-const OTHER_NAMES: &[(&str, &str, &str)] = &[
-    ("upstreams.NAME", "url", "base_url"),
-    ("upstreams.NAME", "api_base", "base_url"),
-    ("upstreams.NAME", "endpoint", "base_url"),
-    ("upstreams.NAME", "address", "base_url"),
-    ("upstreams.NAME", "addresses", "instances"),
-    ("upstreams.NAME", "urls", "instances"),
-    ("upstreams.NAME", "api_key", "key"),
-    ("upstreams.NAME", "type", "provider"),
-    ("upstreams.NAME", "kind", "provider"),
-    ("upstreams.NAME", "timeout", "total_timeout"),
-    ("variants.NAME", "provider", "upstream"),
-    ("variants.NAME", "prompt", "system_prompt"),
-    ("variants.NAME", "system", "system_prompt"),
-    ("use_cases.NAME", "control", "baseline"),
-    ("use_cases.NAME", "treatment", "candidate"),
-    ("use_cases.NAME", "share", "weight"),
-    ("use_cases.NAME.match", "headers", "header"),
-    ("server", "bind", "listen"),
-    ("server", "address", "listen"),
-    ("server", "port", "listen"),
-    ("server", "host", "listen"),
-    ("server", "threads", "workers"),
-    ("admin", "bind", "listen"),
-    ("admin", "port", "listen"),
-];
-
-fn known_by_another_name(section: &Section, word: &str) -> Option<&'static str> {
-    let row = OTHER_NAMES.iter().find(|(path, other, _)| *path == section.path && *other == word);
-    row.map(|&(_, _, key)| key)
 }

@@ -1,10 +1,12 @@
 //! The reference and the JSON Schema of the file, printed from the table of fields.
 
+mod scorers;
+
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::fields::{Field, Kind, Preset, ROOT, SECRET, SHAPES, Section, UNIT};
+use crate::fields::{Field, GATE, Kind, Preset, ROOT, SCORER, SECRET, SHAPES, STEP, Section, UNIT};
 use crate::providers::PROVIDERS;
 use crate::quantity::{print_duration, print_size};
 
@@ -35,6 +37,9 @@ pub fn reference_markdown() -> String {
         if section.path == "upstreams.NAME" {
             providers(&mut out);
         }
+        if section.path == SCORER.path {
+            scorers::table(&mut out);
+        }
     }
     out.push_str("\n## Shapes inside values\n");
     for section in SHAPES {
@@ -50,6 +55,9 @@ fn collect(section: &'static Section, sections: &mut Vec<(String, &'static Secti
         if let Kind::Table(inner) | Kind::Named(inner) = field.kind {
             sections.push((format!("`[{}]`", inner.path), inner));
             collect(inner, sections);
+        }
+        if matches!(field.kind, Kind::Scorer) {
+            sections.push((format!("`[{}]`", SCORER.path), &SCORER));
         }
     }
 }
@@ -86,6 +94,7 @@ fn value_words(kind: &Kind) -> String {
         }
         Kind::Size { min, max } => format!("size, {} to {}", print_size(min), print_size(max)),
         Kind::Table(section) | Kind::Named(section) => format!("see `[{}]`", section.path),
+        Kind::Scorer => format!("see `[{}]`", SCORER.path),
         kind => kind.words(),
     }
 }
@@ -191,6 +200,14 @@ fn value_schema(kind: &Kind) -> Map<String, Value> {
             one_of(&UNIT, &["header", "metadata"]),
         ] }),
         Kind::KeepAlive => text(r"^(forever|\s*[0-9]+\s*(ms|s|min|h|d)\s*)$"),
+        Kind::Usd => json!({ "anyOf": [
+            { "type": "string", "pattern": r"^(unlimited|[0-9]+(\.[0-9]{1,9})?)$" },
+            { "type": "number", "minimum": 0 },
+        ] }),
+        Kind::WebUrl => text("^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$"),
+        Kind::Gate => json!({ "anyOf": [{ "type": "string" }, object(&GATE)] }),
+        Kind::Step => json!({ "anyOf": [{ "type": "string" }, object(&STEP)] }),
+        Kind::Scorer => scorers::schema(),
         Kind::Table(section) => Value::Object(object(section)),
         Kind::Named(section) => json!({
             "type": "object",

@@ -1,6 +1,8 @@
 //! The full form of a checked file: every default written out, one spelling for everything. What
 //! `cutover check` prints, and what the digest is taken over.
 
+mod rollouts;
+
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use crate::checked::{
 use crate::quantity::{print_duration, print_price, print_size};
 use crate::reader::{bare_or_quoted, quote};
 use crate::secret::{HeaderValue, SecretRef, UpstreamKey};
+
+pub use rollouts::render_rollout;
 
 impl Checked {
     /// The full form. Checking it gives this value again (warnings aside, which carry positions).
@@ -33,16 +37,15 @@ impl Checked {
         for use_case in &self.use_cases {
             self.use_case(&mut out, use_case);
         }
+        for webhook in &self.webhooks {
+            out.webhook(webhook);
+        }
         out.0
     }
 
     /// SHA-256 of the full form in hexadecimal: equal for files that mean the same.
     pub fn digest(&self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in Sha256::digest(self.to_toml().as_bytes()) {
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        hex(&Sha256::digest(self.to_toml().as_bytes()))
     }
 
     fn variant(&self, out: &mut Toml, variant: &Variant) {
@@ -110,7 +113,17 @@ impl Checked {
             );
             out.line("smoothing", inner);
         }
+        out.text("residency", if use_case.local_only { "local-only" } else { "any" });
+        out.migration(use_case);
     }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// TOML being written. Writing to a String cannot fail, so results of `write!` are dropped.
@@ -263,7 +276,7 @@ fn headers(headers: &[(String, HeaderValue)]) -> String {
     inline(&written)
 }
 
-fn ollama(settings: &OllamaSettings) -> String {
+pub(crate) fn ollama(settings: &OllamaSettings) -> String {
     let mut entries = Vec::new();
     if let Some(tokens) = settings.num_ctx {
         entries.push(("num_ctx".to_owned(), tokens.to_string()));

@@ -1,10 +1,14 @@
 //! One reader per section, and what must hold between sections.
 
+mod residency;
+mod rollouts;
+mod scorer;
 mod server;
 mod shapes;
 mod upstreams;
 mod use_cases;
 mod variants;
+pub(crate) mod webhooks;
 
 use std::collections::BTreeSet;
 
@@ -22,6 +26,7 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
     let upstream_tables = root.named("upstreams");
     let variant_tables = root.named("variants");
     let use_case_tables = root.named("use_cases");
+    let webhooks: Vec<_> = root.named("webhooks").iter().map(webhooks::read).collect();
     let keys = server.as_ref().map(|s| s.keys);
 
     let upstreams: Vec<_> =
@@ -37,6 +42,7 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
 
     let default_upstream = default_upstream(root, &upstream_names);
     use_cases::note_same_match(&use_case_tables, &use_cases);
+    residency::note_cloud_arms(&use_case_tables, &use_cases, (&variants, &upstreams));
     note_unused_variants(&variant_tables, &use_cases);
     note_unused_upstreams(&upstream_tables, &variants, default_upstream);
 
@@ -57,6 +63,7 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
         upstreams,
         variants: variants.into_iter().collect::<Option<Vec<Variant>>>()?,
         use_cases,
+        webhooks: webhooks.into_iter().collect::<Option<Vec<_>>>()?,
         warnings: Vec::new(),
     })
 }
@@ -72,22 +79,35 @@ impl<'a> Names<'a> {
         Self { table, names: entries.iter().map(|entry| entry.name).collect() }
     }
 
+    /// Whether a name is one of them.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.names.binary_search(&name).is_ok()
+    }
+
+    /// The name at a position.
+    pub(crate) fn at(&self, position: usize) -> Option<&'a str> {
+        self.names.get(position).copied()
+    }
+
+    /// What a wrong name most likely meant, or what there is.
+    pub(crate) fn nearest(&self, name: &str) -> Option<String> {
+        did_you_mean(name, self.names.iter().copied()).or_else(|| {
+            Some(match self.names.as_slice() {
+                [] => {
+                    format!("add a table [{}.{}]", self.table, crate::reader::bare_or_quoted(name))
+                }
+                names => format!("there are: {}", names.join(", ")),
+            })
+        })
+    }
+
     /// Reads a key that names one of them: its position.
     pub(crate) fn reference(&self, table: &Table<'_>, key: &'static str) -> Option<usize> {
         let name = table.read(key, crate::values::text)?;
         let position = self.names.binary_search(&name.as_str()).ok();
         if position.is_none() {
-            let hint = did_you_mean(&name, self.names.iter().copied()).or_else(|| {
-                Some(match self.names.as_slice() {
-                    [] => format!(
-                        "add a table [{}.{}]",
-                        self.table,
-                        crate::reader::bare_or_quoted(&name)
-                    ),
-                    names => format!("there are: {}", names.join(", ")),
-                })
-            });
-            table.conflict(key, format!("no {name:?} in [{}]", self.table), hint);
+            let message = format!("no {name:?} in [{}]", self.table);
+            table.conflict(key, message, self.nearest(&name));
         }
         position
     }
@@ -113,9 +133,10 @@ fn note_unused_variants(tables: &[NamedTable<'_>], use_cases: &[Option<UseCase>]
     }
     let arms = use_cases.iter().flatten();
     let used: BTreeSet<_> =
-        arms.flat_map(|u| std::iter::once(u.baseline).chain(u.candidate)).collect();
+        arms.clone().flat_map(|u| std::iter::once(u.baseline).chain(u.candidate)).collect();
+    let asked: BTreeSet<_> = arms.filter_map(|u| u.scorer.as_ref()?.variant()).collect();
     for (position, entry) in tables.iter().enumerate() {
-        if !used.contains(&position) {
+        if !used.contains(&position) && !asked.contains(entry.name) {
             entry.table.warn_self("no use case names this variant");
         }
     }

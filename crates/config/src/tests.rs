@@ -3,6 +3,7 @@
 mod bad_files;
 mod generated;
 mod no_drift;
+mod rollouts;
 mod schema;
 
 use std::path::PathBuf;

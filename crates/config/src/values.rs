@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cutover_units::WeightBp;
+use cutover_units::{NanoUsd, WeightBp};
 use toml::de::DeValue;
 
 use crate::fields::Kind;
 use crate::problem::did_you_mean;
-use crate::quantity::{parse_duration, parse_price, parse_size, print_duration, print_size};
+use crate::quantity::{
+    parse_duration, parse_price, parse_size, parse_usd, print_duration, print_size,
+};
 use crate::reader::{Value, found};
 
 /// Why a value is not what its key wants.
@@ -158,6 +160,35 @@ pub(crate) fn listen(value: &Value<'_>, kind: &Kind) -> Read<SocketAddr> {
             .map(|port| format!("for all addresses write \"0.0.0.0:{port}\""));
         wrong
     })
+}
+
+/// Reads an amount of money; none is no limit.
+pub(crate) fn budget(value: &Value<'_>, kind: &Kind) -> Read<Option<NanoUsd>> {
+    let text = match value.get_ref() {
+        DeValue::String(text) if text == "unlimited" => return Ok(None),
+        DeValue::String(text) => text.as_ref(),
+        DeValue::Integer(digits) if digits.radix() == 10 => digits.as_str(),
+        DeValue::Float(digits) => digits.as_str(),
+        _ => return Err(Wrong::kind(kind, value)),
+    };
+    parse_usd(text).map(|nano| Some(NanoUsd(nano))).map_err(Wrong::new)
+}
+
+/// Reads a URL that is only called, never taken apart. The message does not repeat it: the path of a
+/// webhook is often its secret.
+pub(crate) fn web_url(value: &Value<'_>, kind: &Kind) -> Read<String> {
+    let url = text(value, kind)?;
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", &url));
+    let is_web = scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http");
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_plain = rest.bytes().all(|b| b.is_ascii_graphic());
+    if !is_web || !is_plain || authority.is_empty() {
+        return Err(Wrong::new(format!("expected {}", kind.words())));
+    }
+    if authority.contains('@') {
+        return Err(Wrong::new("a URL carries no user or password here; use `secret`"));
+    }
+    Ok(url)
 }
 
 pub(crate) fn path(value: &Value<'_>, kind: &Kind) -> Read<PathBuf> {

@@ -7,6 +7,7 @@ use super::Kind::{
 use super::kinds::{
     COUNT_MAX, TOKENS_MAX, count, deadline, required, row, size, table, value, words,
 };
+use super::rollouts::{GATE, ROLLOUT, SCORER, SHADOW, STEP};
 use super::{Kind, Preset, Section};
 use crate::checked::{Quantization, Think, Unsupported};
 use crate::providers::PROVIDER_NAMES;
@@ -300,6 +301,20 @@ pub(crate) static USE_CASE: Section = Section {
             "Whether a request's hint `priority: cost` or `priority: quality` is followed.",
         ),
         words("smoothing", Kind::Table(&SMOOTHING), "off", "Even pace of streamed tokens."),
+        value(
+            "residency",
+            Choice(&["any", "local-only"]),
+            r#""any""#,
+            "Who may see its requests: anyone, or only upstreams that are `local`. With \"local-only\" both variants must be local, and so must a variant that its scorer asks.",
+        ),
+        words(
+            "rollout",
+            Kind::Table(&ROLLOUT),
+            "none: its share is set by hand",
+            "How it moves from baseline to candidate by itself.",
+        ),
+        words("scorer", Kind::Scorer, "none: no quality is measured", SCORER.doc),
+        table("shadow", &SHADOW),
     ],
 };
 
@@ -379,4 +394,4 @@ pub(crate) static UNIT: Section = Section {
 };
 
 /// The shapes that stand inside a value, for the reference.
-pub(crate) static SHAPES: &[&Section] = &[&SECRET, &PROMPT, &UNIT];
+pub(crate) static SHAPES: &[&Section] = &[&SECRET, &PROMPT, &UNIT, &GATE, &STEP];

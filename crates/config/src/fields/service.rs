@@ -2,6 +2,7 @@
 
 use super::Kind::{Bool, Choice, Listen, Name, Path, Secret};
 use super::kinds::{COUNT_MAX, count, deadline, named, size, table, value, words};
+use super::rollouts::WEBHOOK;
 use super::routing::{UPSTREAM, USE_CASE, VARIANT};
 use super::{Kind, Section};
 use crate::checked::{LogFormat, LogLevel};
@@ -24,6 +25,7 @@ pub(crate) static ROOT: Section = Section {
         named("upstreams", &UPSTREAM),
         named("variants", &VARIANT),
         named("use_cases", &USE_CASE),
+        named("webhooks", &WEBHOOK),
     ],
 };
 

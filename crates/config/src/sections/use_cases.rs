@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use cutover_units::{UseCaseName, WeightBp};
+use cutover_rollout::Spec;
+use cutover_units::{UseCaseName, VariantName, WeightBp};
 
 use crate::checked::{ClientKeys, Match, Smoothing, Unit, UseCase};
 use crate::reader::{NamedTable, Table, Weight};
+use crate::rollouts::{KeepTexts, Scorer, ShadowSettings};
 use crate::sections::shapes::{self, MapOf};
-use crate::sections::{Keys, Names};
+use crate::sections::{Keys, Names, rollouts, scorer};
 use crate::values::{self, Wrong};
 
 pub(crate) fn read(entry: &NamedTable<'_>, variants: &Names<'_>, keys: Keys) -> Option<UseCase> {
@@ -32,10 +34,19 @@ pub(crate) fn read(entry: &NamedTable<'_>, variants: &Names<'_>, keys: Keys) -> 
     let priority_hint = table.read("priority_hint", values::boolean);
     let smoothing = table.given_child("smoothing").map(|table| smoothing(&table));
 
+    let residency = table.read("residency", values::choice);
+    let scorer_given = table.given("scorer").is_some();
+    let scorer = if scorer_given { scorer::read(table, variants) } else { None };
+    let rollout = table.given_child("rollout").map(|t| rollouts::read(t, scorer_given));
+    let shadow = shadow(&table.child("shadow"));
+
     if unit == Some(Unit::Key) && keys == Some(ClientKeys::Off) {
         table.conflict("unit", NO_KEYS, Some(KEYS_HINT.to_owned()));
     }
-    let use_case = UseCase {
+    if scorer_given && scorer.is_none() {
+        return None;
+    }
+    let mut use_case = UseCase {
         name: name?,
         matches: matches?,
         unit: unit?,
@@ -51,9 +62,70 @@ pub(crate) fn read(entry: &NamedTable<'_>, variants: &Names<'_>, keys: Keys) -> 
             Some(smoothing) => Some(smoothing?),
             None => None,
         },
+        local_only: residency? == "local-only",
+        scorer,
+        shadow: shadow?,
+        rollout: None,
     };
     check_arms(table, &use_case, candidate_given);
+    if let Some(draft) = rollout {
+        use_case.rollout = Some(rollout_of(table, &use_case, (draft, variants))?);
+    }
     Some(use_case)
+}
+
+/// The rollout, judged together with the rest of the use case.
+fn rollout_of(
+    table: &Table<'_>,
+    use_case: &UseCase,
+    (draft, variants): (Option<rollouts::Draft<'_>>, &Names<'_>),
+) -> Option<Spec> {
+    let name = |at: usize| VariantName::new(variants.at(at)?).ok();
+    if table.given("candidate").is_none() {
+        let hint = "name the variant that shall take over: candidate = \"NAME\"";
+        table.conflict("rollout", "there is no candidate to move to", Some(hint.to_owned()));
+        return None;
+    }
+    if use_case.unit == Unit::Request {
+        let hint = "set `unit` to what should stay with its arm, such as a customer";
+        let message = "unit = \"request\": nothing is sticky, and users see both arms";
+        table.warn("rollout", message, Some(hint.to_owned()));
+    }
+    if use_case.weight != WeightBp::NONE {
+        let message = "the rollout sets the share from its start on";
+        table.warn("weight", message, Some("remove this line".to_owned()));
+    }
+    let facts = rollouts::Facts {
+        use_case: &use_case.name,
+        baseline: &name(use_case.baseline)?,
+        candidate: &name(use_case.candidate?)?,
+        local_only: use_case.local_only,
+        scorer: use_case.scorer.as_ref().map(|scorer: &Scorer| scorer.kind),
+    };
+    Some(draft?.finish(&facts))
+}
+
+fn shadow(table: &Table<'_>) -> Option<ShadowSettings> {
+    let concurrency = table.read("concurrency", values::count);
+    let queue = table.read("queue", values::count);
+    let capture_limit = table.read("capture_limit", values::size);
+    let timeout = table.read("timeout", values::duration);
+    let budget = table.read("budget_per_day", values::budget);
+    let unpriced = table.read("unpriced", values::boolean);
+    let live_limit = table.read("live_limit", values::count);
+    let keep = table.read("keep", values::choice);
+    let retention = table.read("retention", values::duration);
+    Some(ShadowSettings {
+        concurrency: concurrency?,
+        queue: queue?,
+        capture_limit_bytes: capture_limit?,
+        timeout: timeout?,
+        budget_per_day: budget?,
+        unpriced: unpriced?,
+        live_limit: live_limit?,
+        keep: KeepTexts::from_word(keep?)?,
+        retention: retention?,
+    })
 }
 
 const NO_KEYS: &str = "clients have no keys while server.keys = \"off\"";

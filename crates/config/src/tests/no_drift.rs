@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use toml::de::{DeTable, DeValue};
 
 use super::{EVERYTHING, docs, set};
-use crate::fields::{Field, Kind, Preset, ROOT, SHAPES, Section};
+use crate::fields::{Field, Kind, Preset, ROOT, SCORER, SHAPES, Section};
 use crate::reader::{Context, Table};
 use crate::{json_schema, reference_markdown, sections};
 
@@ -16,6 +16,9 @@ fn all_sections() -> Vec<&'static Section> {
         for field in section.fields {
             if let Kind::Table(inner) | Kind::Named(inner) = field.kind {
                 below(inner, into);
+            }
+            if matches!(field.kind, Kind::Scorer) {
+                into.push(&SCORER);
             }
         }
     }

@@ -1,0 +1,129 @@
+//! `[use_cases.NAME.scorer]`: any kind of scorer, by the table of scorers.
+
+use std::path::PathBuf;
+
+use cutover_evals::{OptionType, Row, SCORERS, ScorerSpec};
+use serde_json::{Map, Value as Json};
+use toml::de::DeValue;
+
+use crate::problem::did_you_mean;
+use crate::reader::{Extra, Place, Table, Value, Weight};
+use crate::rollouts::Scorer;
+use crate::sections::Names;
+use crate::values::{self, Wrong};
+
+/// Deepest nesting of an option: a table of numbers has one.
+const DEPTH_MAX: u32 = 8;
+
+/// What stands for a JSON document until its file is read: a schema that accepts everything.
+const ANY_DOCUMENT: &str = "{}";
+
+/// Reads a scorer. `None` after something was noted.
+pub(crate) fn read(use_case: &Table<'_>, variants: &Names<'_>) -> Option<Scorer> {
+    let (table, extras) = use_case.scorer("scorer")?;
+    let kind = table.read("kind", values::text);
+    let concurrency = table.read("concurrency", values::count);
+    let queue = table.read("queue", values::count);
+    let timeout = table.read("timeout", values::duration);
+    let budget_per_day = table.read("budget_per_day", values::budget);
+    let kind = kind?;
+    let Some(row) = Row::find(&kind) else {
+        let kinds = || SCORERS.iter().map(|row| row.kind);
+        let hint = did_you_mean(&kind, kinds())
+            .unwrap_or_else(|| format!("there are: {}", kinds().collect::<Vec<_>>().join(", ")));
+        table.wrong("kind", "there is no such scorer", Some(hint));
+        return None;
+    };
+    let (options, documents) = options(&table, row, &extras)?;
+    if let Some(variant) = options.get("variant").and_then(Json::as_str)
+        && !variants.contains(variant)
+    {
+        let wrong = Wrong {
+            message: format!("no {variant:?} in [variants]"),
+            hint: variants.nearest(variant),
+            at: None,
+        };
+        note(&table, (&extras, "variant"), Weight::Missing, wrong);
+        return None;
+    }
+    Some(Scorer {
+        kind: row.kind,
+        options,
+        documents,
+        concurrency: concurrency?,
+        queue: queue?,
+        timeout: timeout?,
+        budget_per_day: budget_per_day?,
+    })
+}
+
+type Options = (Map<String, Json>, Vec<(&'static str, PathBuf)>);
+
+fn options(table: &Table<'_>, row: &'static Row, extras: &[Extra<'_>]) -> Option<Options> {
+    let mut written = Map::new();
+    let mut documents = Vec::new();
+    for (name, at, value) in extras {
+        let option = row.options.iter().find(|option| option.name == *name);
+        let is_document = option.is_some_and(|option| option.kind == OptionType::Document);
+        let json = match option.filter(|_| is_document) {
+            Some(option) => values::path(value, &crate::fields::Kind::Path).map(|path| {
+                documents.push((option.name, path));
+                Json::from(ANY_DOCUMENT)
+            }),
+            None => json(value, 0),
+        };
+        match json {
+            Ok(json) => {
+                written.insert((*name).to_owned(), json);
+            }
+            Err(wrong) => {
+                let place = Place::new(*at, table.key_path(name));
+                table.context.note(place, Weight::Wrong, wrong);
+                return None;
+            }
+        }
+    }
+    let spec = ScorerSpec::from_options(row.kind, &written)
+        .map_err(|problem| {
+            // A pattern's error is drawn over several lines.
+            let message: Vec<_> = problem.why.split_whitespace().collect();
+            let wrong =
+                Wrong { message: message.join(" "), hint: problem.suggestion.clone(), at: None };
+            note(table, (extras, &problem.key), Weight::Wrong, wrong);
+        })
+        .ok()?;
+    let mut options = spec.options().clone();
+    for (name, _) in &documents {
+        options.remove(*name);
+    }
+    Some((options, documents))
+}
+
+/// Notes something at an option, if it is written.
+fn note(table: &Table<'_>, (extras, name): (&[Extra<'_>], &str), weight: Weight, wrong: Wrong) {
+    let at = extras.iter().find(|(key, ..)| *key == name).map_or(table.at(), |(_, at, _)| *at);
+    table.context.note(Place::new(at, table.key_path(name)), weight, wrong);
+}
+
+fn json(value: &Value<'_>, depth: u32) -> Result<Json, Wrong> {
+    if depth > DEPTH_MAX {
+        return Err(Wrong::new("nested too deeply"));
+    }
+    let number = |text: &str| text.parse::<serde_json::Number>().ok().map(Json::Number);
+    match value.get_ref() {
+        DeValue::String(text) => Ok(Json::from(text.as_ref())),
+        DeValue::Boolean(flag) => Ok(Json::from(*flag)),
+        DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
+            .map(Json::from)
+            .map_err(|_| Wrong::new("this number is too large")),
+        DeValue::Float(digits) => {
+            number(digits.as_str()).ok_or_else(|| Wrong::new("expected a finite decimal number"))
+        }
+        DeValue::Array(values) => values.iter().map(|value| json(value, depth + 1)).collect(),
+        DeValue::Table(entries) => entries
+            .iter()
+            .map(|(key, value)| Ok((key.get_ref().to_string(), json(value, depth + 1)?)))
+            .collect(),
+        DeValue::Datetime(_) => Err(Wrong::new("expected no date or time")),
+    }
+}
