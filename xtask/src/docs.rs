@@ -19,6 +19,7 @@ const PAGES: &[Page] = &[Page { path: "docs/reference/errors.md", text: errors }
 /// live where the tables are, so that this tool need not link half the product.
 const TESTS: &[&[&str]] = &[
     &["--package", "cutover-config", "no_drift"],
+    &["--package", "cutover-dialects", "the_reference"],
     &["--package", "xtask", "--test", "references"],
     &["--package", "cutover", "--lib", "reference"],
 ];

@@ -87,7 +87,9 @@ fn model_info(model: &Model) -> String {
         j.put("type", "model");
         j.put("id", &model.id);
         j.put("display_name", &model.id);
-        j.put("created_at", &time::rfc3339(cutover_units::Millis(model.created * 1_000)));
+        let created = cutover_units::Millis(model.created.saturating_mul(1_000));
+        j.put("created_at", &time::rfc3339(created));
+        j.put("lifecycle", "active");
     })
 }
 

@@ -53,7 +53,8 @@ pub static OLLAMA: Dialect = Dialect {
     request_id_header: "x-request-id",
     doc: "The API of Ollama's own clients. Streams are lines of JSON and the default. Token counts are \
           the engine's; durations are measured by cutover: what passed until the first content counts \
-          as reading the prompt, the rest as generating, and loading is not told apart.",
+          as reading the prompt, the rest (of an answer that is no stream: all) as generating, and \
+          loading is not told apart.",
 };
 
 const NO_CHANGES: &str =

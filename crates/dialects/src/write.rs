@@ -112,6 +112,13 @@ impl Json {
     }
 
     fn quoted(&mut self, text: &str) {
+        // Most texts need no escapes, and an image's may be long: checked at once, and copied once.
+        if !text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+            self.text.push('"');
+            self.text.push_str(text);
+            self.text.push('"');
+            return;
+        }
         // A string cannot fail to serialise.
         self.text.push_str(&serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned()));
     }

@@ -93,4 +93,8 @@ pub(super) fn write_usage(json: &mut Json, usage: &Usage) {
     json.put_number("cache_creation_input_tokens", written);
     json.put_number("cache_read_input_tokens", read);
     json.put_number("output_tokens", usage.completion_tokens);
+    if let Some(tokens) = usage.reasoning_tokens.filter(|tokens| *tokens <= usage.completion_tokens)
+    {
+        json.put_object("output_tokens_details", |j| j.put_number("thinking_tokens", tokens));
+    }
 }

@@ -56,6 +56,13 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("container", Unsupported, SERVER_TOOL),
     Field::new("mcp_servers", Unsupported, SERVER_TOOL),
     Field::new("fallbacks", Dropped, "failover is the operator's to configure"),
+    Field::new("billing_policy", Dropped, HINT),
+    Field::new("fallback_credit_token", Dropped, HINT),
+    Field::new("diagnostics", Dropped, HINT),
+    Field::new("compaction", Dropped, "cutover edits no conversations"),
+    Field::new("user_profile_id", Dropped, "a name that only Anthropic knows"),
+    Field::new("workspace_id", Dropped, "a name that only Anthropic knows"),
+    Field::new("thread", Unsupported, "cutover has no conversations; send all messages"),
     Field::new(
         "inference_geo",
         Unsupported,
@@ -95,6 +102,8 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("messages[].content[].redacted_thinking", Dropped, "only Anthropic can read it"),
     Field::new("messages[].content[].tool_use", Mapped("messages"), "input becomes arguments"),
     Field::new("messages[].content[].caller", Dropped, SERVER_TOOL),
+    Field::new("messages[].content[].toolset_name", Dropped, "a set of tools that Anthropic runs"),
+    Field::new("messages[].content[].transformations", Dropped, "images are sent as they are"),
     Field::new(
         "messages[].content[].tool_result",
         Mapped("messages"),

@@ -197,20 +197,25 @@ impl Items<'_> {
     }
 
     fn close_call(&mut self, part: &Closed<'_>) {
+        let arguments = object::call_arguments(part.text);
         if self.events.item.custom {
             // The text is known when the arguments are whole: one delta with all of it.
             let input = custom_input(part.text);
             self.about("response.custom_tool_call_input.delta", false, |j| j.put("delta", &input));
             self.about("response.custom_tool_call_input.done", false, |j| j.put("input", &input));
         } else {
+            if arguments != part.text {
+                let name = "response.function_call_arguments.delta";
+                self.about(name, false, |j| j.put("delta", arguments));
+            }
             let name = self.events.echo.names.origin(&self.events.item.chat_name).name;
             self.about("response.function_call_arguments.done", false, |j| {
                 j.put("name", &name);
-                j.put("arguments", part.text);
+                j.put("arguments", arguments);
             });
         }
         let status = if part.cut { "incomplete" } else { "completed" };
-        let item = self.call_item(part.text, status);
+        let item = self.call_item(arguments, status);
         self.item_event("response.output_item.done", &item);
         self.events.output.push(item);
     }

@@ -66,6 +66,10 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("context_management", Dropped, "cutover edits no conversations"),
     Field::new("moderation", Unsupported, "chat engines do no moderation"),
     Field::new("client_metadata", Dropped, HINT),
+    Field::new("access_programs", Dropped, HINT),
+    Field::new("image", Dropped, "images are sent as they are"),
+    Field::new("reasoning.context", Dropped, "engines have no such setting"),
+    Field::new("reasoning.mode", Dropped, "engines have no such setting"),
     Field::new("input[].message", Mapped("messages"), ""),
     Field::new("input[].phase", Dropped, "chat completions has no phases"),
     Field::new("input[].content[].input_text", Mapped("messages"), ""),
@@ -92,6 +96,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("input[].encrypted_content", Dropped, "only OpenAI can read it"),
     Field::new("input[].item_reference", Ours, "the stored item is put there"),
     Field::new("input[].caller", Dropped, BUILT_IN_STEP),
+    Field::new("input[].async", Dropped, "chat completions has no such calls"),
     Field::new("input[].built_in", Dropped, BUILT_IN_STEP),
     Field::new("input[].type", Unsupported, "an item of a tool that only OpenAI's models know"),
 ];

@@ -43,10 +43,11 @@ impl<'a> Items<'a, '_> {
     pub(super) fn item(&mut self, raw: &'a str, at: At<'_>) -> Result<(), Fault> {
         let item = Obj::read(raw, at)?;
         let kind = item.word(at, "type")?;
-        for ours in ["id", "status"] {
-            item.get(ours);
-        }
+        let own = item.get("id");
+        item.get("status");
         match &*kind {
+            // A bare id is a reference; a bare role is a message.
+            "" if item.get("role").is_none() && own.is_some() => return self.reference(&item, at),
             "message" | "" => self.message(&item, at)?,
             "function_call" => {
                 let arguments = item.need_text(at, "arguments")?;
@@ -84,7 +85,8 @@ impl<'a> Items<'a, '_> {
             | "apply_patch_call_output"
             | "computer_call"
             | "computer_call_output"
-            | "additional_tools" => {
+            | "additional_tools"
+            | "configuration_update" => {
                 return self.losses.refuse("input[].type", at.key("type"));
             }
             _ => {

@@ -246,6 +246,11 @@ pub(super) struct CallItem<'a> {
     pub(super) status: &'a str,
 }
 
+/// The arguments of a call: clients parse them, and an empty text is no JSON.
+pub(super) fn call_arguments(arguments: &str) -> &str {
+    if arguments.trim().is_empty() { "{}" } else { arguments }
+}
+
 impl CallItem<'_> {
     pub(super) fn write(&self, names: &Names) -> String {
         let origin = names.origin(self.chat_name);
@@ -287,7 +292,7 @@ fn output(turn: &Turn, id: &str, names: &Names) -> Vec<String> {
             id: &format!("{prefix}_{id}_{}", items.len()),
             call_id: &own.unwrap_or_else(|| format!("call_{id}_{index}")),
             chat_name,
-            arguments: call.function.arguments.as_deref().unwrap_or_default(),
+            arguments: call_arguments(call.function.arguments.as_deref().unwrap_or_default()),
             status,
         };
         items.push(item.write(names));

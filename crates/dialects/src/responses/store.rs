@@ -135,7 +135,8 @@ fn normal_item(raw: &str, id: &str, shelf: &Shelf<'_>) -> String {
     let Ok(item) = Obj::read(raw, At::Root) else { return "null".to_owned() };
     let word = |key| item.word(At::Root, key).unwrap_or_default();
     let kind = word("type");
-    if kind == "item_reference" {
+    let bare = kind.is_empty() && item.get("role").is_none();
+    if kind == "item_reference" || bare {
         return shelf.item(&word("id")).unwrap_or("null").to_owned();
     }
     let own = Some(word("id")).filter(|id| !id.is_empty());

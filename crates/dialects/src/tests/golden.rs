@@ -81,7 +81,8 @@ fn without_echo(text: &str, dialect: &str) -> String {
     let mut value: serde_json::Value =
         serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
     for at in ["", "/response"] {
-        if let Some(object) = value.pointer_mut(at).and_then(serde_json::Value::as_object_mut) {
+        let found = value.pointer_mut(at).filter(|found| found["object"] == "response");
+        if let Some(object) = found.and_then(serde_json::Value::as_object_mut) {
             for key in ["tools", "tool_choice", "text", "reasoning", "metadata", "instructions"] {
                 object.remove(key);
             }
@@ -147,5 +148,19 @@ fn what_each_embedding_becomes() {
 
 #[test]
 fn the_reference_is_printed_from_the_tables() {
-    insta::assert_snapshot!("matrix", crate::matrix());
+    let page = format!(
+        "# Dialects\n\n\
+         <!-- Generated from crates/dialects by `cargo xtask docs`. Do not edit. -->\n\n\
+         What clients may speak to cutover besides OpenAI's chat completions, completions and \
+         embeddings, which need no conversion. A request of another dialect becomes a chat completions \
+         request and its answer goes back the same way. What is lost on the way stands in the loss \
+         report of the request (`x-cutover-loss`, metrics, records).\n\n{}",
+        crate::matrix()
+    );
+    let path = format!("{}/../../docs/reference/dialects.md", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).expect("the reference can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == page, "docs/reference/dialects.md differs: run `cargo xtask docs`");
 }

@@ -80,7 +80,7 @@ fn a_stored_item_stands_for_itself() {
     let stored = first();
     let body = json!({
         "model": "m", "input": [
-            {"type": "item_reference", "id": "fc_aa_2"},
+            {"id": "fc_aa_2"},
             {"type": "function_call_output", "call_id": "call_a", "output": "18"},
         ],
     });
