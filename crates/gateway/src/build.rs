@@ -12,10 +12,10 @@ use std::sync::Arc;
 use cutover_config::{
     Checked, HeaderValue as ConfiguredValue, Reach, SecretRef, SystemPrompt, UpstreamKey,
 };
-use cutover_route::{Draft, Matcher, Snapshot, Traffic, UnitSource, UseCase, Variant, VariantIx};
+use cutover_route::Traffic;
 use cutover_store::KeyRing;
-use cutover_telemetry::{ArmLabels, ArmMetrics, InstanceMetrics, NONE, Registry, families};
-use cutover_units::{Arm, InstanceId, Millis, UseCaseName, VariantName, WeightBp};
+use cutover_telemetry::{ArmLabels, ArmMetrics, InstanceMetrics, NONE, Registry};
+use cutover_units::{Arm, InstanceId, Millis, UseCaseName, WeightBp};
 use cutover_upstream::{
     InProcess, Instance, InstanceAddress, InstanceLive, InstanceSettings, RequestHeaders,
     RequestRules, Tls, Vendor,
@@ -24,13 +24,10 @@ use cutover_wire::providers::Auth;
 use cutover_wire::{Capabilities, OllamaSettings, Target, Think, Unsupported, VariantSettings};
 use http::{HeaderName, HeaderValue, header};
 
-use crate::feeds::Feed;
-use crate::live::{
-    Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane,
-};
-use crate::pacing::Pace;
+use crate::live::{Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
 use crate::prices::Pricing;
-use crate::shadow::{self, Copies};
+
+mod use_cases;
 
 /// The name shown for the variant of requests that no use case matches.
 const DEFAULT_VARIANT: &str = "default";
@@ -103,8 +100,8 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         price: Pricing::by_model(default, materials.now),
         upstream: default_lane,
     });
-    let snapshot = snapshot(materials)?;
-    let use_cases = use_case_lanes(materials, &snapshot)?;
+    let snapshot = use_cases::snapshot(materials)?;
+    let use_cases = use_cases::lanes(materials, &snapshot)?;
     let labels = ArmLabels {
         use_case: NONE,
         arm: Arm::Default,
@@ -393,105 +390,4 @@ fn ollama(configured: &cutover_config::OllamaSettings) -> OllamaSettings {
         truncate: configured.truncate,
         completions_use_template: configured.completions_use_template,
     }
-}
-
-fn snapshot(materials: &Materials<'_>) -> Result<Snapshot, BuildError> {
-    let checked = materials.checked;
-    let variant = |name: VariantName, upstream: &cutover_config::Upstream| Variant {
-        name,
-        upstream: upstream.name.clone(),
-        local: upstream.local,
-    };
-    let mut variants: Vec<_> = checked
-        .variants
-        .iter()
-        .map(|v| variant(v.name.clone(), &checked.upstreams[v.upstream]))
-        .collect();
-    let name = VariantName::new(DEFAULT_VARIANT).map_err(|e| wrong("variants", e.to_string()))?;
-    variants.push(variant(name, checked.default_upstream()));
-    let default = Some(variant_ix(checked.variants.len())?);
-    let mut use_cases = Vec::with_capacity(checked.use_cases.len());
-    for use_case in &checked.use_cases {
-        let traffic = materials.surroundings.traffic(&use_case.name, use_case.weight);
-        use_cases.push(route_use_case(use_case, traffic)?);
-    }
-    Ok(Snapshot::build(Draft { variants, use_cases, default }))
-}
-
-fn variant_ix(at: usize) -> Result<VariantIx, BuildError> {
-    u16::try_from(at).map(VariantIx).map_err(|_| wrong("variants", "too many variants"))
-}
-
-fn route_use_case(
-    use_case: &cutover_config::UseCase,
-    Traffic { weight, shadow }: Traffic,
-) -> Result<UseCase, BuildError> {
-    use cutover_config::Unit;
-    let matches = &use_case.matches;
-    Ok(UseCase {
-        name: use_case.name.clone(),
-        matcher: Matcher {
-            headers: matches.headers.clone(),
-            key: matches.key.clone(),
-            model: matches.model.clone(),
-            metadata: matches.metadata.clone(),
-        },
-        unit: match &use_case.unit {
-            Unit::Header(name) => UnitSource::Header(name.clone()),
-            Unit::Metadata(name) => UnitSource::Metadata(name.clone()),
-            Unit::User => UnitSource::User,
-            Unit::Key => UnitSource::Key,
-            Unit::Request => UnitSource::Request,
-        },
-        salt: use_case.salt.clone(),
-        baseline: variant_ix(use_case.baseline)?,
-        candidate: use_case.candidate.map(variant_ix).transpose()?,
-        weight,
-        shadow,
-        local_only: false,
-        pilot: use_case.pilot.clone(),
-        excluded: use_case.excluded.clone(),
-        failover: use_case.failover,
-        priority_hint: use_case.priority_hint,
-    })
-}
-
-fn use_case_lanes(
-    materials: &Materials<'_>,
-    snapshot: &Snapshot,
-) -> Result<Vec<UseCaseLane>, BuildError> {
-    let before = |name: &UseCaseName| materials.previous?.use_case_by_name(name);
-    let metrics = |use_case: &UseCase, arm, at: VariantIx| {
-        let variant = snapshot.variants().get(usize::from(at.0));
-        let labels = ArmLabels {
-            use_case: use_case.name.as_str(),
-            arm,
-            variant: variant.map_or(NONE, |v| v.name.as_str()),
-            upstream: variant.map_or(NONE, |v| v.upstream.as_str()),
-        };
-        ArmMetrics::new(materials.registry, &labels)
-    };
-    let pairs = snapshot.use_cases().iter().zip(&materials.checked.use_cases);
-    pairs
-        .map(|(use_case, configured)| {
-            let name = &use_case.name;
-            let carried = before(name);
-            let feed = || {
-                let lost = families::EXPOSURES_LOST;
-                Arc::new(Feed::new(materials.registry.counter(lost, [name.as_str()])))
-            };
-            let copies = || Arc::new(Copies::new(materials.registry, name));
-            Ok(UseCaseLane {
-                header: header_value(name.as_str())?,
-                feed: carried.map_or_else(feed, |lane| Arc::clone(&lane.feed)),
-                copies: carried.map_or_else(copies, |lane| Arc::clone(&lane.copies)),
-                shadow: shadow::Settings::default(),
-                pace: configured
-                    .smoothing
-                    .map(|s| Pace { interval: s.interval, delay_max: s.delay_max }),
-                baseline: metrics(use_case, Arm::Baseline, use_case.baseline),
-                candidate: use_case.candidate.map(|at| metrics(use_case, Arm::Candidate, at)),
-            })
-        })
-        .collect()
 }

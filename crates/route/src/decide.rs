@@ -180,17 +180,17 @@ impl Snapshot {
             shadow: None,
         };
         // A candidate that may not see the request is as good as none.
-        if let Some(candidate) = use_case.candidate.filter(|at| may_see(*at)) {
+        let candidate = use_case.candidate.filter(|at| may_see(*at));
+        if let Some(variant) = candidate {
             assign(use_case, ask.priority, sticky, &mut decision);
             if decision.arm == Arm::Candidate {
-                decision.legs.push(Leg { variant: candidate, arm: Arm::Candidate });
-            } else if is_copied(use_case, &decision) {
-                decision.shadow = Some(candidate);
+                decision.legs.push(Leg { variant, arm: Arm::Candidate });
             }
         }
         let wants_baseline = decision.legs.is_empty() || use_case.failover;
         if wants_baseline && may_see(use_case.baseline) {
             decision.legs.push(Leg { variant: use_case.baseline, arm: Arm::Baseline });
+            decision.shadow = candidate.filter(|_| is_copied(use_case, &decision));
         }
         decision
     }
@@ -200,6 +200,7 @@ impl Snapshot {
 /// unit's is not: the candidate shall see nothing of it.
 fn is_copied(use_case: &UseCase, decision: &Decision<'_>) -> bool {
     use_case.shadow != WeightBp::NONE
+        && decision.arm == Arm::Baseline
         && decision.assignment != Assignment::Excluded
         && sticky::candidate_owns(
             sticky::bucket(Purpose::Shadow, &use_case.salt, &decision.unit),

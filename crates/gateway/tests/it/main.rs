@@ -15,5 +15,6 @@ mod feedback;
 mod feeds;
 mod harness;
 mod paths;
+mod residency;
 mod shadow;
 mod streams;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cutover_gateway::shadow::Settings;
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
 use cutover_units::{NanoUsd, WeightBp};
 use cutover_wire::{Endpoint, Finish};
@@ -376,4 +377,26 @@ fn completions_and_embeddings_are_copied_too() {
     let pair = rig.pairs(1).remove(0);
     assert_eq!(pair.endpoint, Endpoint::Embeddings);
     assert!(pair.baseline.text.starts_with("[[") && pair.candidate.text.starts_with("[["));
+}
+
+#[test]
+fn limits_are_the_configurations() {
+    let (cloud, own) = fakes();
+    let text = config(&cloud, &own);
+    let limits = |text: &str| Rig::start(text).gateway.live().use_cases[0].shadow;
+    assert_eq!(limits(&text), Settings::default());
+    let own = "[use_cases.docs.shadow]\nconcurrency = 7\nqueue = 9\ncapture_limit = \"1 MiB\"\n\
+               timeout = \"5 s\"\nbudget_per_day = \"0.25\"\nunpriced = true\nlive_limit = 3\n";
+    assert_eq!(
+        limits(&format!("{text}{own}")),
+        Settings {
+            concurrency: 7,
+            queue: 9,
+            capture_bytes_max: 1024 * 1024,
+            timeout: Duration::from_secs(5),
+            budget_per_day: Some(NanoUsd(250_000_000)),
+            unpriced: true,
+            live_max: 3,
+        }
+    );
 }
