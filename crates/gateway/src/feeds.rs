@@ -2,7 +2,9 @@
 //!
 //! A request pushes when it has ended, and never waits, locks or allocates for it. The controller
 //! drains. A full queue drops the newest observation and counts it: to the controller it is missing,
-//! which holds a rollout, never good.
+//! never good. A queue that was more than half full when it was drained has room for twice as many from
+//! then on, up to [`FEED_MAX`]: a hundred quiet rollouts shall not hold the memory of a hundred busy
+//! ones, and the request path shall not allocate.
 //!
 //! A feed belongs to its use case by name and is carried over when the configuration is read again.
 
@@ -13,15 +15,24 @@ use crossbeam_queue::ArrayQueue;
 use cutover_rollout::Exposure;
 use cutover_telemetry::Counter;
 
-/// Observations that wait at most: half a minute (a tick of the controller) at 2,000 requests a
-/// second, in about 5 MB that are taken when the use case is first watched.
-pub const FEED_MAX: usize = 65_536;
+/// Observations that wait at first: half a minute, a tick of the controller, at 500 requests a second,
+/// in 1.5 MB that are taken when the use case is first watched.
+pub const FEED_FIRST: usize = 16_384;
+
+/// Observations that wait at most: a tick at 4,000 requests a second.
+pub const FEED_MAX: usize = 131_072;
+
+/// Each but the first doubles the room.
+const RINGS: [usize; 4] = [FEED_FIRST, FEED_FIRST, FEED_FIRST * 2, FEED_FIRST * 4];
+
+const _: () = assert!(RINGS[0] + RINGS[1] + RINGS[2] + RINGS[3] == FEED_MAX);
 
 /// The observations of one use case.
 #[derive(Default)]
 pub struct Feed {
     watched: AtomicBool,
-    queue: OnceLock<ArrayQueue<Exposure>>,
+    /// Filled in this order; each is there before the next.
+    rings: [OnceLock<ArrayQueue<Exposure>>; RINGS.len()],
     lost: AtomicU64,
     lost_total: Counter,
 }
@@ -30,7 +41,7 @@ impl std::fmt::Debug for Feed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Feed")
             .field("watched", &self.is_watched())
-            .field("waiting", &self.queue.get().map_or(0, ArrayQueue::len))
+            .field("waiting", &self.rings().map(ArrayQueue::len).sum::<usize>())
             .finish_non_exhaustive()
     }
 }
@@ -43,9 +54,13 @@ impl Feed {
 
     /// Begins to keep observations. Those of an earlier rollout are forgotten.
     pub fn watch(&self) {
-        let queue = self.queue.get_or_init(|| ArrayQueue::new(FEED_MAX));
         if !self.is_watched() {
-            while queue.pop().is_some() {}
+            if self.rings().next().is_none() {
+                self.grow();
+            }
+            for ring in self.rings() {
+                while ring.pop().is_some() {}
+            }
             self.lost.store(0, Ordering::Relaxed);
             self.watched.store(true, Ordering::Release);
         }
@@ -66,8 +81,7 @@ impl Feed {
         if !self.is_watched() {
             return;
         }
-        let Some(queue) = self.queue.get() else { return };
-        if queue.push(exposure).is_err() {
+        if self.rings().all(|ring| ring.push(exposure).is_err()) {
             self.lost.fetch_add(1, Ordering::Relaxed);
             self.lost_total.inc();
         }
@@ -76,10 +90,26 @@ impl Feed {
     /// Moves what waits to the end of `into`, and tells how many observations were dropped since the
     /// last time. Ends even while requests keep pushing.
     pub fn drain(&self, into: &mut Vec<Exposure>) -> u64 {
-        if let Some(queue) = self.queue.get() {
-            into.extend((0..queue.len()).map_while(|_| queue.pop()));
+        let (before, mut room) = (into.len(), 0);
+        for ring in self.rings() {
+            room += ring.capacity();
+            into.extend((0..ring.len()).map_while(|_| ring.pop()));
+        }
+        if into.len() - before > room / 2 {
+            self.grow();
         }
         self.lost.swap(0, Ordering::Relaxed)
+    }
+
+    fn rings(&self) -> impl Iterator<Item = &ArrayQueue<Exposure>> {
+        self.rings.iter().map_while(OnceLock::get)
+    }
+
+    fn grow(&self) {
+        let next = self.rings.iter().zip(RINGS).find(|(ring, _)| ring.get().is_none());
+        if let Some((ring, size)) = next {
+            ring.get_or_init(|| ArrayQueue::new(size));
+        }
     }
 }
 
@@ -126,15 +156,20 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_drops_and_counts() {
+    fn a_full_queue_drops_and_counts_and_has_more_room_from_then_on() {
         let feed = Feed::default();
         feed.watch();
-        for unit in 0..FEED_MAX as u64 + 3 {
-            feed.push(exposure(unit));
+        let mut lost_total = 0;
+        for room in [FEED_FIRST, FEED_FIRST * 2, FEED_FIRST * 4, FEED_MAX, FEED_MAX] {
+            for unit in 0..room as u64 + 3 {
+                feed.push(exposure(unit));
+            }
+            let (kept, lost) = drained(&feed);
+            assert_eq!((kept.len(), lost), (room, 3));
+            assert!(kept.is_sorted(), "in the order in which requests ended");
+            lost_total += 3;
+            assert_eq!(feed.lost_total.get(), lost_total);
+            assert_eq!(drained(&feed), (vec![], 0));
         }
-        let (kept, lost) = drained(&feed);
-        assert_eq!((kept.len(), lost), (FEED_MAX, 3));
-        assert_eq!(feed.lost_total.get(), 3);
-        assert_eq!(drained(&feed), (vec![], 0));
     }
 }

@@ -39,7 +39,7 @@ pub mod shadow;
 mod socket;
 mod stream;
 
-pub use feeds::{FEED_MAX, Feed};
+pub use feeds::{FEED_FIRST, FEED_MAX, Feed};
 pub use gateway::{Clock, Gateway, Parts};
 pub use listener::Doors;
 pub use live::{

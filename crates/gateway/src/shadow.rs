@@ -158,7 +158,7 @@ impl std::fmt::Debug for Captured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Captured")
             .field("text_bytes", &self.text.len())
-            .field("tool_calls", &self.tool_calls.len())
+            .field("calls", &self.tool_calls.len())
             .field("finish", &self.finish)
             .field("fault", &self.fault)
             .field("served", &self.served)

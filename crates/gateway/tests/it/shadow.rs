@@ -400,3 +400,47 @@ fn limits_are_the_configurations() {
         }
     );
 }
+
+#[test]
+fn what_was_refused_costs_nothing_and_what_broke_off_may_be_on_the_bill() {
+    let (cloud, own) = fakes();
+    let price = "price = { input_usd_per_mtok = 1.0, output_usd_per_mtok = 10.0 }";
+    let config =
+        config(&cloud, &own).replace("upstream = \"own\"", &format!("upstream = \"own\"\n{price}"));
+    let rig = Rig::shadowing(&config, |_| {});
+    let spent_after = |reply: Reply| {
+        own.always(reply);
+        rig.chat(&["x-unit: u1"], &ask("app"));
+        assert!(rig.pairs(1)[0].candidate.served.failed);
+        rig.copies().spent_today(crate::harness::now())
+    };
+    assert_eq!(spent_after(Reply::fault(Fault::status(500))), NanoUsd(0));
+    assert!(spent_after(Reply::fault(Fault::Half)) > NanoUsd(0));
+}
+
+/// The candidate is asked in its own dialect, and its answer is read out of it.
+#[test]
+fn a_candidate_of_another_dialect_is_copied_to_in_its_own() {
+    let (cloud, _) = fakes();
+    let own = Fake::start(Persona::Ollama);
+    own.always(Reply::tokens(&["from ", "home"]));
+    let rig = Rig::shadowing(&config(&cloud, &own).replace("llamacpp", "ollama"), |_| {});
+    for body in [ask("app"), ask_stream("app")] {
+        rig.chat(&["x-unit: u1"], &body);
+        let pair = rig.pairs(1).remove(0);
+        assert_eq!((pair.candidate.text.as_str(), pair.candidate.fault), ("from home", None));
+        assert_eq!(pair.candidate.finish, Some(Finish::Stop));
+    }
+    assert_eq!(own.inferences()[1].path(), "/api/chat");
+}
+
+#[test]
+fn a_candidate_that_is_asked_with_the_clients_key_gets_no_copy() {
+    let (cloud, own) = fakes();
+    let config = config(&cloud, &own)
+        .replace("provider = \"llamacpp\"", "provider = \"llamacpp\"\nkey = \"client\"");
+    let rig = Rig::shadowing(&format!("{config}[server]\nkeys = \"off\"\n"), |_| {});
+    rig.chat(&["x-unit: u1"], &ask("app"));
+    until("the drop is counted", || rig.dropped("client_key") == 1);
+    assert_eq!(own.bytes(), 0);
+}
