@@ -9,6 +9,7 @@
 //!   how often falsely, given the truth; how long it takes and what it does to users.
 //! - [`study`] adds the runs that a promise is about: equal arms, and a candidate exactly on the
 //!   boundary of each required gate.
+//! - [`peers`] are other controllers' rules on the same traffic.
 //! - [`warn`] says which specs cannot pass, or cannot fail.
 //!
 //! Contract: pure and single-threaded; a run is decided by seed and number alone, so that a caller may
@@ -16,8 +17,10 @@
 //! second and cached answers are not modelled. Ticks at which nothing can change are left out; a test
 //! shows that the outcome is the same with them.
 
+pub mod example;
 mod items;
 mod outcome;
+pub mod peers;
 mod render;
 mod study;
 mod traffic;
@@ -33,5 +36,7 @@ pub use trial::{HORIZON, Trial, simulate};
 pub use truth::{ArmTruth, Heavy, Standing, Truth};
 pub use warn::{Warning, warn};
 
+#[cfg(test)]
+mod scenarios;
 #[cfg(test)]
 mod testing;

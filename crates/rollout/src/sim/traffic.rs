@@ -94,6 +94,8 @@ pub(super) struct Arrival {
     /// Shared by a session: below an arm's error rate, the request fails.
     pub luck: f64,
     pub heavy: bool,
+    /// Decides everything else about the request, whoever serves it.
+    pub seed: u64,
 }
 
 /// Requests in order of time.
@@ -139,24 +141,24 @@ impl Arrivals {
     }
 
     /// Hands everything that arrives before a time to `take`, in no particular order within it.
-    pub(super) fn until(&mut self, to_ms: f64, mut take: impl FnMut(Arrival, &mut Draws)) {
+    pub(super) fn until(&mut self, to_ms: f64, mut take: impl FnMut(Arrival)) {
         while self.next_ms < to_ms {
             let at_ms = self.next_ms;
             self.next_ms = self.after(at_ms);
             let first = self.begin(at_ms);
-            take(first, &mut self.draws);
+            take(first);
             let more = 1.0 - 1.0 / self.traffic.session;
             let mut last = at_ms;
             while more > 0.0 && self.draws.chance(more) {
                 last += SESSION_GAP_MS * self.draws.exponential();
-                self.pending.push(Arrival { at_ms: last, ..first });
+                self.pending.push(Arrival { at_ms: last, seed: self.draws.word(), ..first });
             }
         }
         let mut k = 0;
         while k < self.pending.len() {
             if self.pending[k].at_ms < to_ms {
                 let arrival = self.pending.swap_remove(k);
-                take(arrival, &mut self.draws);
+                take(arrival);
             } else {
                 k += 1;
             }
@@ -194,7 +196,8 @@ impl Arrivals {
                 self.ladder.partition_point(|weight| *weight <= u) as u64
             }
         };
-        Arrival { at_ms, unit: mixed(self.salt, number), luck: self.draws.uniform(), heavy }
+        let (unit, luck) = (mixed(self.salt, number), self.draws.uniform());
+        Arrival { at_ms, unit, luck, heavy, seed: self.draws.word() }
     }
 }
 
@@ -206,7 +209,7 @@ mod tests {
         let mut source = Arrivals::new(traffic, 0.0, 0.0, Draws::new(4));
         let mut all = Vec::new();
         for minute in 1..=minutes {
-            source.until(f64::from(minute) * 60_000.0, |arrival, _| all.push(arrival));
+            source.until(f64::from(minute) * 60_000.0, |arrival| all.push(arrival));
         }
         all
     }

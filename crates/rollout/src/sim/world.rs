@@ -67,8 +67,11 @@ impl World {
         let Self { truth, streams, began, arrivals, damage } = self;
         let scene = Scene { truth, streams: *streams, began: *began, setting };
         window.blind = scene.is_out(window.from) && scene.is_out(Millis(window.to.0 - 1));
-        arrivals.until(window.to.0 as f64, |arrival, draws| {
-            scene.request(&arrival, draws, (window, damage));
+        // Each request has draws of its own, so that the same request meets the same fate whatever the
+        // controller did before it: policies are compared on the same traces.
+        arrivals.until(window.to.0 as f64, |arrival| {
+            let mut draws = Draws::new(arrival.seed);
+            scene.request(&arrival, &mut draws, (window, damage));
         });
     }
 }
