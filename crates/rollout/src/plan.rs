@@ -189,4 +189,6 @@ pub(crate) fn rolled_back(state: &State, why: String) -> State {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use cutover_units::Millis;
+
 use crate::report::{Decision, Evaluation, Report, Verdict};
 use crate::spec::Role;
 use crate::state::{Action, Actor, Phase};
@@ -114,8 +116,7 @@ fn gate_lines(
     line(out, (5, width), &figures(gate));
     let mut more = String::new();
     if let Some(at) = gate.expected_at {
-        let wait =
-            cutover_units::Millis(at.0.saturating_sub(report.at.0).div_ceil(60_000) * 60_000);
+        let wait = Millis(at.0.saturating_sub(report.at.0).div_ceil(60_000) * 60_000);
         let _ = write!(more, "expected in {}", crate::text::Span(wait));
     }
     if !gate.note.is_empty() {
@@ -184,6 +185,21 @@ fn action_word(action: Action) -> &'static str {
     }
 }
 
+/// `2026-11-21 14:03:05 UTC`. Days to a date after Howard Hinnant, "chrono-compatible low-level date
+/// algorithms": years begin in March, so that the leap day is the last.
+fn moment(at: Millis) -> String {
+    let seconds = at.0 / 1_000;
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let march = (5 * day + 2) / 153;
+    let (month, day) = ((march + 2) % 12 + 1, day - (153 * march + 2) / 5 + 1);
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
 /// A decision in words: what was done, by whom, why, and every gate's numbers with the formula's
 /// source.
 pub fn explain(decision: &Decision) -> String {
@@ -200,7 +216,7 @@ pub fn explain(decision: &Decision) -> String {
     let head = format!(
         "{} by {by} at {}, {moved}, the candidate's share is {}",
         action_word(decision.action),
-        decision.at,
+        moment(decision.at),
         decision.weight
     );
     line(&mut out, (0, 100), &head);

@@ -185,9 +185,8 @@ impl Evidence {
     }
 
     fn end(&mut self, spec: &Spec, state: &State, bars: Bars) {
-        let promoted = state.phase == Phase::Promoted;
         for (process, context) in self.contexts(spec, state, bars) {
-            process.end_window(promoted);
+            process.end_window(&context);
             process.refresh(&context);
         }
     }
@@ -327,7 +326,7 @@ impl<'a> Context<'a> {
 }
 
 impl LiveUnit {
-    fn silent(arm: Arm, share: u16) -> Self {
+    pub(crate) fn silent(arm: Arm, share: u16) -> Self {
         Self {
             arm,
             share,

@@ -15,7 +15,7 @@ pub(super) const ROW: Row = Row {
            for the baseline, w the share in force; a pair bets the difference of its two sides. Passes \
            on proof that the excess is below the margin, fails on proof that it is above. Live units \
            and pairs multiply into one process. Where the candidate has everything, its rate is held \
-           against the baseline's last one and the margin.",
+           against three times the most that the baseline's may have been, and the margin.",
     source: "E1 betting e-process with inverse propensity weights: Waudby-Smith & Ramdas, arXiv \
              2010.09686; Horvitz & Thompson 1952",
     assumes: "units assigned by chance, once per unit window, with the share that was in force. A \

@@ -135,7 +135,8 @@ fn breach(case: &Case<'_>) -> Option<Move> {
     let watched = case.spec.gates.iter().find(|gate| gate.metric == Metric::Privacy);
     let asked = case.spec.local_only || watched.is_some_and(|gate| gate.role != Role::DryRun);
     let breaches = case.observations.breaches;
-    (asked && breaches > 0).then(|| Move::Back {
+    let judged = failing(case).any(|(gate, _)| gate.metric == Metric::Privacy);
+    (asked && (breaches > 0 || judged)).then(|| Move::Back {
         why: "a request reached an upstream that may not see it",
         reason: format!(
             "{breaches} requests reached an upstream that may not see them (`privacy`, an invariant: \

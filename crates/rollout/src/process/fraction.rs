@@ -19,23 +19,17 @@ pub(crate) struct Fraction {
 /// By how much each bet's log wealth changes; none where the limit is no fraction.
 pub(crate) fn log_factors(direction: Direction, limit: f64, x: f64) -> Option<[f64; BETS]> {
     let claim = FractionClaim::new(direction, limit).ok()?;
+    if x >= 1.0 || x <= 0.0 {
+        return Some(claim.log_factors(x >= 1.0));
+    }
     let (hit, miss) = (claim.log_factors(true), claim.log_factors(false));
-    let x = x.clamp(0.0, 1.0);
-    Some(std::array::from_fn(|j| {
-        if x >= 1.0 {
-            hit[j]
-        } else if x <= 0.0 {
-            miss[j]
-        } else {
-            (x * hit[j].exp() + (1.0 - x) * miss[j].exp()).ln()
-        }
-    }))
+    Some(std::array::from_fn(|j| (x * hit[j].exp() + (1.0 - x) * miss[j].exp()).ln()))
 }
 
 impl Fraction {
-    pub(crate) fn add(&mut self, factors: [f64; BETS]) {
+    pub(crate) fn add(&mut self, factors: [f64; BETS], times: u64) {
         for (sum, factor) in self.log_wealth.iter_mut().zip(factors) {
-            *sum += factor;
+            *sum += times as f64 * factor;
         }
     }
 
@@ -61,7 +55,7 @@ mod tests {
         let mut process = Fraction::default();
         for i in 0..400 {
             let x = f64::from(u8::from(i % 80 == 0));
-            process.add(log_factors(Direction::Below, 0.05, x).unwrap());
+            process.add(log_factors(Direction::Below, 0.05, x).unwrap(), 1);
         }
         let claim = FractionClaim::new(Direction::Below, 0.05).unwrap();
         let counts = claim.log_e(Count::new(5, 400).unwrap()).get();

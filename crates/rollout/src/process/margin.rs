@@ -8,6 +8,8 @@ use cutover_stats::{
 use serde::{Deserialize, Serialize};
 
 use super::growth::{expected, smoothed};
+use super::pairs::pair_interval;
+use super::run::Run;
 use super::strata::Strata;
 use super::watch::Watch;
 use super::{ALL, Context, Ends, LiveUnit, Paired, Reading};
@@ -25,7 +27,13 @@ pub(crate) struct Margin {
     pairs: PairTally,
     step_units: u64,
     step_pairs: u64,
+    /// Pairs, and the sums of their scores in percent: the tally's, without walking through it.
+    sums: (u64, u64, u64),
     ends: Ends,
+    #[serde(skip)]
+    pass_run: Run,
+    #[serde(skip)]
+    harm_run: Run,
     pub(super) watch: Watch,
 }
 
@@ -66,6 +74,11 @@ fn percent(x: f64) -> Option<Score> {
     Score::from_percent(percent).ok()
 }
 
+fn take(process: &mut Betting, (stake, times): (f64, u64)) {
+    let taken = process.observe_many(stake, times);
+    debug_assert!(taken.is_ok(), "a value over its floor is at least -1");
+}
+
 impl Margin {
     pub(crate) fn new() -> Self {
         Self {
@@ -75,7 +88,10 @@ impl Margin {
             pairs: PairTally::default(),
             step_units: 0,
             step_pairs: 0,
+            sums: (0, 0, 0),
             ends: Ends::default(),
+            pass_run: Run::default(),
+            harm_run: Run::default(),
             watch: Watch::default(),
         }
     }
@@ -93,11 +109,33 @@ impl Margin {
         let (Ok(for_it), Ok(against)) = (value(Direction::Below), value(Direction::Above)) else {
             return;
         };
-        let mut taken = self.pass.observe(for_it);
-        if unit.in_step {
-            taken = taken.and(self.harm.observe(against));
+        self.stake(for_it, unit.in_step.then_some(against));
+    }
+
+    fn stake(&mut self, for_it: f64, against: Option<f64>) {
+        if let Some(run) = self.pass_run.push(for_it) {
+            take(&mut self.pass, run);
         }
-        debug_assert!(taken.is_ok(), "a value over its floor is at least -1");
+        if let Some(run) = against.and_then(|against| self.harm_run.push(against)) {
+            take(&mut self.harm, run);
+        }
+    }
+
+    pub(crate) fn end_window(&mut self, promoted: bool) {
+        if let Some(run) = self.pass_run.end() {
+            take(&mut self.pass, run);
+        }
+        if let Some(run) = self.harm_run.end() {
+            take(&mut self.harm, run);
+        }
+        self.watch.end_window(promoted);
+    }
+
+    /// Mean scores of candidate and baseline.
+    fn means(&self) -> Option<(f64, f64)> {
+        let (n, candidate, baseline) = self.sums;
+        let mean = |sum: u64| sum as f64 / n as f64 / 100.0;
+        (n > 0).then(|| (mean(candidate), mean(baseline)))
     }
 
     pub(crate) fn pair(&mut self, gate: &Gate, pair: Paired) {
@@ -109,12 +147,11 @@ impl Margin {
         else {
             return;
         };
-        let mut taken = self.pass.observe(for_it);
-        if pair.in_step {
-            taken = taken.and(self.harm.observe(against));
-            self.step_pairs += 1;
-        }
-        debug_assert!(taken.is_ok(), "a value over its floor is at least -1");
+        self.stake(for_it, pair.in_step.then_some(against));
+        self.step_pairs += u64::from(pair.in_step);
+        self.sums.0 += 1;
+        self.sums.1 += u64::from(u8::from(candidate));
+        self.sums.2 += u64::from(u8::from(baseline));
         self.pairs.add(Pair { candidate, baseline }, 1);
     }
 
@@ -123,7 +160,7 @@ impl Margin {
         (self.step_units, self.step_pairs) = (0, 0);
         let limit = match context.gate.test {
             Test::WorseByLessThan { margin } if context.share == ALL => {
-                self.strata.last_baseline().map(|rate| rate + margin)
+                self.strata.remembered_baseline().map(|rate| rate + margin)
             }
             _ => None,
         };
@@ -142,21 +179,22 @@ impl Margin {
     }
 
     pub(crate) fn refresh(&mut self, context: &Context<'_>) {
-        let n = self.live_n() + self.pairs.pairs();
-        if !self.ends.due(n) {
+        let n = self.live_n() + self.sums.0;
+        let (proof, harm) = (self.pass.log_e().get(), self.harm.log_e().get());
+        let proved = context.bars.reached(proof, harm);
+        if !self.ends.due(n, proved) {
             return;
         }
         let alpha = context.bars.promote;
         let interval = if self.speaks_of_units() {
             self.strata.tally().map(|(tally, _)| tally.excess_interval(alpha))
-        } else if self.pairs.pairs() == 0 {
+        } else if self.sums.0 == 0 {
             None
-        } else if matches!(context.gate.test, Test::RatioAtLeast { .. }) {
-            Some(self.pairs.ratio_interval(alpha))
         } else {
-            Some(self.pairs.difference_interval(alpha))
+            pair_interval(&self.pairs, context)
         };
-        self.ends = Ends { n, interval: interval.map(|ends| (ends.low, ends.high)) };
+        let interval = interval.map(|ends| (ends.low, ends.high));
+        self.ends = Ends { n, proved, interval, expected: self.n_expected(context) };
     }
 
     pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {
@@ -166,14 +204,14 @@ impl Margin {
             _ => return Reading::default(),
         };
         let total = self.strata.total();
-        let pairs = self.pairs.pairs();
+        let pairs = self.sums.0;
         let live = self.speaks_of_units();
         let estimate = if live {
             let comparison = context.spec.comparison;
             let found = self.strata.difference(comparison);
             found.or_else(|| self.strata.difference(Comparison::AllControl))
         } else {
-            self.pairs.means().and_then(|(candidate, baseline)| match context.gate.test {
+            self.means().and_then(|(candidate, baseline)| match context.gate.test {
                 Test::RatioAtLeast { .. } => (baseline > 0.0).then(|| candidate / baseline),
                 _ => Some(candidate - baseline),
             })
@@ -189,7 +227,7 @@ impl Margin {
             n: total.candidate.n + pairs,
             n_baseline: total.baseline.n + pairs,
             n_step: self.step_units + self.step_pairs,
-            n_expected: self.n_expected(context),
+            n_expected: if self.ends.n > 0 { self.ends.expected } else { self.n_expected(context) },
             log_e_pass: self.pass.log_e().get(),
             log_e_fail,
             decided: None,
@@ -203,8 +241,8 @@ impl Margin {
         if context.share == ALL {
             note = match self.watch.limit() {
                 Some(limit) => format!(
-                    "no baseline to compare with: held against {:.2} %, the baseline's rate at the \
-                     last comparison and the margin",
+                    "no baseline to compare with: held against {:.2} %, three times what the \
+                     baseline had at most, and the margin",
                     limit * 100.0
                 ),
                 None => "not watched while the candidate has all the traffic".to_owned(),
@@ -215,7 +253,7 @@ impl Margin {
             "from shadow pairs".clone_into(&mut note);
         }
         if context.gate.metric == Metric::Quality
-            && let Some((candidate, baseline)) = self.pairs.means()
+            && let Some((candidate, baseline)) = self.means()
         {
             note = format!("mean score {candidate:.3} against {baseline:.3}");
         }
@@ -228,9 +266,9 @@ impl Margin {
         let total = self.strata.total();
         let (candidate, baseline) = (total.candidate, total.baseline);
         let on_pairs = !self.speaks_of_units()
-            && (self.pairs.pairs() > 0 || context.row.data == Data::Pairs || in_shadow(context));
+            && (self.sums.0 > 0 || context.row.data == Data::Pairs || in_shadow(context));
         if on_pairs {
-            let n = self.pairs.pairs();
+            let n = self.sums.0;
             let outcomes: Vec<(f64, f64)> = if n >= MEASURED_FROM {
                 let pairs: Vec<(Pair, u64)> = self.pairs.clone().into();
                 let value = |pair: &Pair| {

@@ -2,8 +2,9 @@
 //!
 //! Contract: `live`, `pair` and `vote` take one observation each; `end_window` closes a tick;
 //! `begin_step` forgets what belongs to a step alone (harm), never what belongs to the rollout (proof).
-//! `refresh` recomputes the costly ends of intervals when the sample has grown by a sixteenth; a
-//! confidence sequence holds at all looks at once, so an end from an earlier look is still right.
+//! `refresh` recomputes the costly ends of intervals when the sample has grown by a quarter or the
+//! verdict has changed; a confidence sequence holds at all looks at once, so an end from an earlier look
+//! is still right.
 //!
 //! Every bet is a share of the largest that cannot go broke *at the share of traffic then in force*:
 //! observations enter divided by their own floor. Bets are chosen before their observation, so the
@@ -15,8 +16,10 @@ mod growth;
 mod histogram;
 mod margin;
 mod never;
+mod pairs;
 mod quantiles;
 mod ratio;
+mod run;
 mod share;
 mod strata;
 mod watch;
@@ -78,6 +81,11 @@ pub(crate) struct Bars {
 }
 
 impl Bars {
+    /// Whether proof and harm are there.
+    fn reached(&self, log_e_pass: f64, log_e_fail: f64) -> (bool, bool) {
+        (log_e_pass >= self.pass_at, log_e_fail >= self.fail_at)
+    }
+
     pub(crate) fn of(spec: &Spec) -> Self {
         let alpha = |level: f64| Alpha::new(level).unwrap_or(Alpha::FIVE_PERCENT);
         let gates = spec.gates.iter().filter(|gate| may_roll_back(gate)).count().max(1);
@@ -138,14 +146,18 @@ pub(crate) struct Reading {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ends {
     n: u64,
+    /// Whether proof and harm were there at that look.
+    proved: (bool, bool),
     #[serde(with = "crate::exact::pair")]
     interval: Option<(f64, f64)>,
+    /// How many observations the proof usually takes, as it looked then.
+    expected: Option<u64>,
 }
 
 impl Ends {
-    /// Whether so many observations are enough news to look again.
-    fn due(&self, n: u64) -> bool {
-        n > self.n && n >= self.n + self.n / 16
+    /// Whether so many observations, or another verdict, are enough news to look again.
+    fn due(&self, n: u64, proved: (bool, bool)) -> bool {
+        n > self.n && (n >= self.n + self.n / 4 || proved != self.proved)
     }
 }
 
@@ -179,10 +191,11 @@ impl Process {
         }
     }
 
-    pub(crate) fn end_window(&mut self, promoted: bool) {
+    pub(crate) fn end_window(&mut self, context: &Context<'_>) {
+        let promoted = context.promoted;
         match self {
-            Self::Margin(process) => process.watch.end_window(promoted),
-            Self::Share(process) => process.watch.end_window(promoted),
+            Self::Margin(process) => process.end_window(promoted),
+            Self::Share(process) => process.end_window(context.gate, promoted),
             Self::Ratio(process) => process.watch.end_window(promoted),
             Self::Quantiles(process) => process.watch.end_window(promoted),
             Self::Budget(_) | Self::Never(_) => {}

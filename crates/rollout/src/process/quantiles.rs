@@ -85,7 +85,7 @@ impl Quantiles {
     pub(crate) fn refresh(&mut self, context: &Context<'_>) {
         let Some((quantile, factor)) = claim(context.gate) else { return };
         let n = self.candidate.n() + self.baseline.n();
-        if !self.ends.due(n) {
+        if !self.ends.due(n, self.ends.proved) {
             return;
         }
         let both = |alpha: Alpha| {
@@ -103,7 +103,8 @@ impl Quantiles {
         self.beyond |= relate(harm.0, harm.1, factor) == Relation::Beyond;
         let over = |a: f64, b: f64| if b > 0.0 { a / b } else { f64::INFINITY };
         let low = if pass.1.high.is_finite() { over(pass.0.low, pass.1.high) } else { 0.0 };
-        self.ends = Ends { n, interval: Some((low, over(pass.0.high, pass.1.low))) };
+        let interval = Some((low, over(pass.0.high, pass.1.low)));
+        self.ends = Ends { n, interval, ..self.ends };
     }
 
     pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {

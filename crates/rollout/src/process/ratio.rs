@@ -71,7 +71,7 @@ impl Ratio {
         self.step_units = 0;
         let limit = match context.gate.test {
             Test::RateRatioAtMost { ratio } if context.share == ALL => {
-                let rate = self.strata.last_baseline();
+                let rate = self.strata.remembered_baseline();
                 rate.map(|rate| (rate * ratio).max(rate + EXCESS_MIN))
             }
             _ => None,
@@ -81,14 +81,16 @@ impl Ratio {
 
     pub(crate) fn refresh(&mut self, context: &Context<'_>) {
         let events = self.pass.events(Arm::Candidate) + self.pass.events(Arm::Baseline);
-        if !self.ends.due(events) {
+        let (proof, harm) = (self.pass.log_e().get(), self.harm.log_e().get());
+        let proved = context.bars.reached(proof, harm);
+        if !self.ends.due(events, proved) {
             return;
         }
         let interval = self.strata.tally().map(|(tally, _)| {
             let ends = tally.ratio_interval(context.bars.promote);
             (ends.low, ends.high)
         });
-        self.ends = Ends { n: events, interval };
+        self.ends = Ends { n: events, proved, interval, expected: None };
     }
 
     pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::fraction::{Fraction, log_factors};
 use super::growth::{needed, smoothed};
 use super::histogram::Histogram;
+use super::run::Run;
 use super::strata::Cell;
 use super::watch::Watch;
 use super::{Context, Ends, LiveUnit, Reading};
@@ -25,6 +26,8 @@ pub(crate) struct Share {
     /// The values themselves where the claim is about a quantile: the report shows it.
     values: Option<Histogram>,
     ends: Ends,
+    #[serde(skip)]
+    run: Run,
     pub(super) watch: Watch,
 }
 
@@ -63,10 +66,9 @@ impl Share {
             self.baseline.add(x);
             return;
         }
-        let Some(factors) = limit(gate).and_then(|p| log_factors(Direction::Below, p, x)) else {
-            return;
-        };
-        self.pass.add(factors);
+        if let Some(run) = self.run.push(x) {
+            self.take(gate, run);
+        }
         self.cell.add(x);
         if let Some(values) = &mut self.values {
             values.add(value);
@@ -77,13 +79,28 @@ impl Share {
         }
     }
 
+    fn take(&mut self, gate: &Gate, (x, times): (f64, u64)) {
+        let factors = limit(gate).and_then(|p| log_factors(Direction::Below, p, x));
+        if let Some(factors) = factors {
+            self.pass.add(factors, times);
+        }
+    }
+
+    pub(crate) fn end_window(&mut self, gate: &Gate, promoted: bool) {
+        if let Some(run) = self.run.end() {
+            self.take(gate, run);
+        }
+        self.watch.end_window(promoted);
+    }
+
     pub(crate) fn begin_step(&mut self, context: &Context<'_>) {
         self.watch.begin(limit(context.gate));
         self.step_units = 0;
     }
 
     pub(crate) fn refresh(&mut self, context: &Context<'_>) {
-        if !self.ends.due(self.cell.n) {
+        let proved = context.bars.reached(self.pass.log_e(), self.watch.log_e());
+        if !self.ends.due(self.cell.n, proved) {
             return;
         }
         #[expect(
@@ -93,7 +110,8 @@ impl Share {
         )]
         let count = Count { hits: self.cell.sum().round() as u64, trials: self.cell.n };
         let ends = fraction_interval(count, context.bars.promote);
-        self.ends = Ends { n: self.cell.n, interval: Some((ends.low, ends.high)) };
+        self.ends =
+            Ends { n: self.cell.n, proved, interval: Some((ends.low, ends.high)), expected: None };
     }
 
     pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {
@@ -124,16 +142,15 @@ impl Share {
             });
         };
         let seen = self.values.as_ref().and_then(|values| values.quantile(quantile));
-        let (what, side, unit) = match gate.metric {
-            Metric::TokenRate => ("slower", "below", "tokens/s"),
-            _ => ("slower", "above", "ms"),
+        let (side, unit) = match gate.metric {
+            Metric::TokenRate => ("slower than", "tokens/s"),
+            _ => ("that take longer than", "ms"),
         };
         let word = crate::text::quantile_word(quantile);
         match seen {
-            Some(seen) => format!(
-                "share of units {side} {limit} {unit}, {what} than claimed; measured {word} is \
-                 {seen:.0} {unit}"
-            ),
+            Some(seen) => {
+                format!("share of units {side} {limit} {unit}; measured {word} is {seen:.0} {unit}")
+            }
             None => format!("share of units {side} {limit} {unit}"),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use cutover_stats::{Alpha, Arm, ArmCounts, CanaryTally, Count, Share, stratified_difference};
+use cutover_stats::{Arm, CanaryTally, Count, Share};
 use serde::{Deserialize, Serialize};
 
 use super::{ALL, LiveUnit};
@@ -40,11 +40,6 @@ impl Cell {
 
     fn plus(self, other: Self) -> Self {
         Self { n: self.n + other.n, sum: self.sum + other.sum }
-    }
-
-    /// Trials of a ten-thousandth each: a difference of rates does not see the scale.
-    fn scaled(self) -> Count {
-        Count { hits: self.sum, trials: self.n * ONE }
     }
 
     fn count(self) -> Count {
@@ -96,21 +91,40 @@ impl Strata {
         shares.filter(|(share, _)| *share > 0 && *share < ALL)
     }
 
-    /// The baseline's mean under the largest share that still had one: the freshest.
-    pub(crate) fn last_baseline(&self) -> Option<f64> {
-        self.compared().filter_map(|(_, stratum)| stratum.baseline.mean()).last()
+    /// The most that the baseline's mean may be while nothing of it is seen: three times the highest
+    /// that it may have been under any share so far (mean and three standard errors). A remembered rate
+    /// knows neither its own error nor the time of day: held against the last mean itself, half of all
+    /// equal candidates were rolled back where errors swung over the day.
+    pub(crate) fn remembered_baseline(&self) -> Option<f64> {
+        const UNITS_MIN: u64 = 100;
+        const SWING: f64 = 3.0;
+        let highest = |cell: Cell| {
+            let mean = cell.mean()?;
+            let n = cell.n as f64;
+            // One imagined event keeps the error of a rate of nothing from being nothing.
+            let error = ((mean + 1.0 / n) / n).sqrt();
+            (cell.n >= UNITS_MIN).then_some(mean + 3.0 * error)
+        };
+        let seen = self.by_share.values().filter_map(|stratum| highest(stratum.baseline));
+        seen.reduce(f64::max).map(|rate| SWING * rate)
     }
 
-    /// Candidate's mean - baseline's mean within strata (Mantel-Haenszel).
+    /// Candidate's mean - baseline's mean within strata: `stats::stratified_difference` without its
+    /// fixed-n interval, which nobody asks for at every tick, and for graded values too.
     pub(crate) fn difference(&self, comparison: Comparison) -> Option<f64> {
-        let counts = self.compared().map(|(_, stratum)| {
-            let baseline = match comparison {
+        let (mut total, mut weighted) = (0.0, 0.0);
+        for (_, stratum) in self.compared() {
+            let other = match comparison {
                 Comparison::Matched => stratum.matched,
                 Comparison::AllControl => stratum.baseline,
             };
-            ArmCounts { candidate: stratum.candidate.scaled(), baseline: baseline.scaled() }
-        });
-        stratified_difference(counts, Alpha::FIVE_PERCENT).map(|found| found.difference)
+            let (Some(p), Some(q)) = (stratum.candidate.mean(), other.mean()) else { continue };
+            let (n, m) = (stratum.candidate.n as f64, other.n as f64);
+            let weight = n * m / (n + m);
+            total += weight;
+            weighted += weight * (p - q);
+        }
+        (total > 0.0).then(|| weighted / total)
     }
 
     /// Candidate's rate / baseline's rate: Mantel-Haenszel risk ratio over the strata.
@@ -140,5 +154,32 @@ impl Strata {
             range = Some((range.map_or(share, |(low, _)| low.min(share)), share));
         }
         Some((tally, range?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cutover_stats::{Alpha, ArmCounts, stratified_difference};
+
+    #[test]
+    fn the_difference_is_the_stratified_one() {
+        let mut strata = Strata::default();
+        for i in 0..2_000u64 {
+            let seed = crate::testing::mix(i);
+            let share = if i < 1_500 { 1_000 } else { 5_000 };
+            let arm = if seed % 10_000 < u64::from(share) { Arm::Candidate } else { Arm::Baseline };
+            let unit = LiveUnit { matched: true, ..LiveUnit::silent(arm, share) };
+            strata.add(&unit, f64::from(u8::from(seed.is_multiple_of(20))));
+        }
+        let counts = strata.compared().map(|(_, stratum)| ArmCounts {
+            candidate: stratum.candidate.count(),
+            baseline: stratum.baseline.count(),
+        });
+        let reference = stratified_difference(counts, Alpha::FIVE_PERCENT).unwrap().difference;
+        for comparison in [Comparison::Matched, Comparison::AllControl] {
+            let own = strata.difference(comparison).unwrap();
+            assert!((own - reference).abs() < 1e-12, "{own} {reference}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use cutover_stats::{Detector, Direction};
 use serde::{Deserialize, Serialize};
 
 use super::fraction::{BETS, Fraction, log_factors};
+use super::run::Run;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Watch {
@@ -18,6 +19,8 @@ pub(crate) struct Watch {
     limit: Option<f64>,
     harm: Fraction,
     tick: Fraction,
+    #[serde(skip)]
+    run: Run,
     detector: Detector<BETS>,
 }
 
@@ -29,14 +32,23 @@ impl Watch {
     }
 
     pub(crate) fn observe(&mut self, x: f64) {
+        if let Some((x, times)) = self.run.push(x) {
+            self.take(x, times);
+        }
+    }
+
+    fn take(&mut self, x: f64, times: u64) {
         let factors = self.limit.and_then(|limit| log_factors(Direction::Above, limit, x));
         if let Some(factors) = factors {
-            self.harm.add(factors);
-            self.tick.add(factors);
+            self.harm.add(factors, times);
+            self.tick.add(factors, times);
         }
     }
 
     pub(crate) fn end_window(&mut self, promoted: bool) {
+        if let Some((x, times)) = self.run.end() {
+            self.take(x, times);
+        }
         let tick = std::mem::take(&mut self.tick);
         if promoted && self.limit.is_some() {
             // Sums of logarithms of positive factors are finite, so this cannot be refused.

@@ -1,0 +1,145 @@
+//! The interval shown beside a gate on pairs.
+//!
+//! Ends are found by bisection to a fraction of a thousandth, each step over all different pairs of scores. Where
+//! there are more than [`CELLS_MAX`] of those, scores are rounded to 5 percent first: a figure for
+//! readers, found in a millisecond. Verdicts come from the process, which sees every score as it is.
+
+use cutover_stats::{Alpha, Pair, PairClaim, PairTally, Score};
+
+use super::Context;
+use crate::spec::Test;
+
+const CELLS_MAX: usize = 96;
+const COARSE: u8 = 5;
+/// Halvings of a range of at most 4: to less than three ten-thousandths.
+const HALVINGS: u32 = 14;
+/// Beyond this a ratio counts as without bound.
+const RATIO_MAX: f64 = 4.0;
+
+/// The numbers that neither proof nor harm refutes; none without a pair or a baseline above 0.
+pub(super) fn pair_interval(
+    pairs: &PairTally,
+    context: &Context<'_>,
+) -> Option<cutover_stats::Interval> {
+    let (candidate, baseline) = pairs.means()?;
+    let coarse = coarse(pairs);
+    let pairs = coarse.as_ref().unwrap_or(pairs);
+    let alpha = context.bars.promote;
+    let proved = |claim| proves(pairs, claim, alpha);
+    let (low, high) = if matches!(context.gate.test, Test::RatioAtLeast { .. }) {
+        let estimate = (baseline > 0.0).then(|| candidate / baseline)?.clamp(1e-3, RATIO_MAX);
+        let low = last(0.0, estimate, |ratio| proved(PairClaim::Retains(ratio)));
+        let high = first(estimate, RATIO_MAX, |ratio| proved(PairClaim::FallsShortOf(ratio)));
+        (low.unwrap_or(0.0), high.unwrap_or(f64::INFINITY))
+    } else {
+        let estimate = candidate - baseline;
+        let low = last(-1.0, estimate, |margin| proved(PairClaim::ExcessAbove(margin)));
+        let high = first(estimate, 1.0, |margin| proved(PairClaim::ExcessBelow(margin)));
+        (low.unwrap_or(-1.0), high.unwrap_or(1.0))
+    };
+    Some(cutover_stats::Interval { low, high })
+}
+
+fn proves(pairs: &PairTally, claim: PairClaim, alpha: Alpha) -> bool {
+    pairs.log_e(claim).is_ok_and(|evidence| evidence.proves_at(alpha))
+}
+
+/// The last point that holds, going up from `low`, where it holds if anywhere.
+fn last(low: f64, high: f64, holds: impl Fn(f64) -> bool) -> Option<f64> {
+    let (mut below, mut above, mut found) = (low, high, None);
+    for _ in 0..HALVINGS {
+        let middle = f64::midpoint(below, above);
+        if holds(middle) {
+            (below, found) = (middle, Some(middle));
+        } else {
+            above = middle;
+        }
+    }
+    found
+}
+
+/// The first point that holds, going up to `high`, where it holds if anywhere.
+fn first(low: f64, high: f64, holds: impl Fn(f64) -> bool) -> Option<f64> {
+    last(-high, -low, |point| holds(-point)).map(|point| -point)
+}
+
+fn coarse(pairs: &PairTally) -> Option<PairTally> {
+    let cells: Vec<(Pair, u64)> = pairs.clone().into();
+    if cells.len() <= CELLS_MAX {
+        return None;
+    }
+    let round = |score: Score| {
+        let percent = u8::from(score) + COARSE / 2;
+        Score::from_percent((percent - percent % COARSE).min(100)).unwrap_or(score)
+    };
+    let mut tally = PairTally::default();
+    for (pair, times) in cells {
+        let pair = Pair { candidate: round(pair.candidate), baseline: round(pair.baseline) };
+        tally.add(pair, times);
+    }
+    Some(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gates;
+    use crate::process::Bars;
+    use crate::testing::{mix, spec};
+
+    fn interval(text: &str, pairs: &PairTally) -> (f64, f64) {
+        let spec = spec(&["shadow 50%", "100%"], &[text]);
+        let gate = &spec.gates[0];
+        let context = Context {
+            spec: &spec,
+            gate,
+            row: gates::row(gate).unwrap(),
+            bars: Bars::of(&spec),
+            share: 0,
+            promoted: false,
+        };
+        let ends = pair_interval(pairs, &context).unwrap();
+        (ends.low, ends.high)
+    }
+
+    fn tally(n: u64, scores: impl Fn(u64) -> (u8, u8)) -> PairTally {
+        let mut tally = PairTally::default();
+        for i in 0..n {
+            let (candidate, baseline) = scores(i);
+            let score = |percent| Score::from_percent(percent).unwrap();
+            tally.add(Pair { candidate: score(candidate), baseline: score(baseline) }, 1);
+        }
+        tally
+    }
+
+    #[test]
+    fn few_cells_give_the_ends_of_the_exact_sequence() {
+        let pairs = tally(400, |i| {
+            let yes = |every: u64| if i.is_multiple_of(every) { 0 } else { 100 };
+            (yes(9), yes(11))
+        });
+        let (low, high) = interval("quality >= 0.95 x baseline", &pairs);
+        let exact = pairs.ratio_interval(Alpha::FIVE_PERCENT);
+        assert!((low - exact.low).abs() < 1e-3 && (high - exact.high).abs() < 1e-3);
+        let (low, high) = interval("errors <= baseline + 1 pp", &pairs);
+        let exact = pairs.difference_interval(Alpha::FIVE_PERCENT);
+        assert!((low - exact.low).abs() < 1e-3 && (high - exact.high).abs() < 1e-3);
+    }
+
+    #[test]
+    fn rounding_moves_the_ends_by_little() {
+        let percent = |seed: u64| u8::try_from(60 + mix(seed) % 41).unwrap();
+        let pairs = tally(1_000, |i| (percent(2 * i), percent(2 * i + 1)));
+        assert!(coarse(&pairs).is_some());
+        let (low, high) = interval("quality >= 0.95 x baseline", &pairs);
+        let exact = pairs.ratio_interval(Alpha::FIVE_PERCENT);
+        assert!((low - exact.low).abs() < 0.005 && (high - exact.high).abs() < 0.005);
+    }
+
+    #[test]
+    fn one_pair_says_next_to_nothing() {
+        let pairs = tally(1, |_| (100, 100));
+        let (low, high) = interval("quality >= 0.95 x baseline", &pairs);
+        assert!(low < 0.2 && high > 3.0, "{low} {high}");
+    }
+}
