@@ -52,6 +52,9 @@ pub(crate) struct Said {
     pub(crate) reasoning: Option<String>,
     #[serde(default)]
     pub(crate) tool_calls: Option<Vec<Call>>,
+    /// Reasoning with what its maker needs to take it back: Anthropic's signatures.
+    #[serde(default)]
+    reasoning_details: Option<Vec<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +89,26 @@ impl Choice {
 }
 
 impl Said {
+    /// The signature of the reasoning, if its maker signs.
+    pub(crate) fn signature(&self) -> Option<String> {
+        let mut details = self.reasoning_details.as_ref()?.iter().rev();
+        details.find_map(|detail| detail.get("signature")?.as_str()).map(str::to_owned)
+    }
+
+    /// Reasoning as its maker takes it back; empty if it has no signatures.
+    fn signed(&self) -> Vec<Signed> {
+        let text = |detail: &Value, key: &str| detail.get(key)?.as_str().map(str::to_owned);
+        let details = self.reasoning_details.iter().flatten();
+        let signed = details.filter_map(|detail| match text(detail, "data") {
+            Some(data) => Some(Signed::Hidden(data)),
+            None => Some(Signed::Open(
+                text(detail, "text").unwrap_or_default(),
+                text(detail, "signature")?,
+            )),
+        });
+        signed.collect()
+    }
+
     pub(crate) fn reasoning(&self) -> Option<&str> {
         let filled = |text: &'_ &String| !text.is_empty();
         let first = self.reasoning_content.as_ref().filter(filled);
@@ -118,11 +141,20 @@ pub(crate) fn fault_of(error: &Value) -> Fault {
     }
 }
 
+/// A part of reasoning that its maker signed.
+pub(crate) enum Signed {
+    /// Its text and signature.
+    Open(String, String),
+    /// Text that only its maker can read.
+    Hidden(String),
+}
+
 /// A whole answer in pieces, in the order in which dialects with blocks tell them.
 #[derive(Default)]
 pub(crate) struct Turn {
     pub(crate) model: Option<String>,
     pub(crate) reasoning: Option<String>,
+    pub(crate) signed: Vec<Signed>,
     pub(crate) text: Option<String>,
     pub(crate) refusal: Option<String>,
     pub(crate) calls: Vec<Call>,
@@ -171,6 +203,7 @@ pub(crate) fn turn(body: &[u8]) -> Result<Turn, Fault> {
     Ok(Turn {
         model,
         reasoning: said.reasoning().map(str::to_owned),
+        signed: said.signed(),
         text: filled(said.content.or(choice.text)),
         refusal: filled(said.refusal),
         calls: said.tool_calls.unwrap_or_default(),

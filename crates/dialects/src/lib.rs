@@ -23,6 +23,7 @@
 mod answer;
 pub mod anthropic;
 mod chat;
+pub mod egress;
 mod inbound;
 mod losses;
 pub mod ollama;

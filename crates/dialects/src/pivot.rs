@@ -36,6 +36,8 @@ pub(crate) struct Assistant<'a> {
     pub(crate) texts: Vec<Text<'a>>,
     pub(crate) refusal: Option<Text<'a>>,
     pub(crate) reasoning: Vec<Text<'a>>,
+    /// Reasoning as its maker takes it back, as JSON.
+    pub(crate) details: Vec<String>,
     pub(crate) calls: Vec<Call<'a>>,
 }
 
@@ -127,6 +129,9 @@ fn write_assistant(json: &mut Json, said: &Assistant<'_>) {
     if !said.reasoning.is_empty() {
         let texts: Vec<Cow<'_, str>> = said.reasoning.iter().map(Text::decode).collect();
         json.put("reasoning_content", &texts.join("\n"));
+    }
+    if !said.details.is_empty() {
+        json.put_array("reasoning_details", |j| said.details.iter().for_each(|raw| j.raw(raw)));
     }
     if said.calls.is_empty() {
         return;

@@ -43,6 +43,8 @@ pub(crate) struct Closed<'a> {
     /// Everything it got.
     pub(crate) text: &'a str,
     pub(crate) logprobs: &'a [TokenLogprob],
+    /// Of reasoning: its maker's signature.
+    pub(crate) signature: Option<&'a str>,
     /// Whether the answer was cut by its limit in this part.
     pub(crate) cut: bool,
 }
@@ -83,6 +85,7 @@ pub(crate) struct Sequence {
     held: Vec<Piece>,
     closed: BTreeSet<u64>,
     last_call: Option<u64>,
+    signature: Option<String>,
     bytes: usize,
     /// For ids of calls that come without one.
     id: String,
@@ -105,6 +108,15 @@ impl Sequence {
         let reasoning = said.reasoning().map(str::to_owned);
         let text = said.content.take().or(choice.text.take());
         self.text(Kind::Reasoning, (reasoning, Vec::new()), to)?;
+        if let Some(signature) = said.signature() {
+            // A signature ends its part of the reasoning, which may have no text that we can see.
+            if !self.is_busy() {
+                let (kind, text, logprobs) = (Kind::Reasoning, String::new(), Vec::new());
+                self.place(Piece { kind, id: None, name: None, text, logprobs }, to)?;
+                self.signature = Some(signature);
+                self.close(false, to)?;
+            }
+        }
         self.text(Kind::Text, (text, logprobs), to)?;
         self.text(Kind::Refusal, (said.refusal.take(), Vec::new()), to)?;
         self.calls(said, to)
@@ -228,7 +240,12 @@ impl Sequence {
             self.closed.insert(index);
         }
         let Open { kind, text, logprobs, .. } = open;
-        to.close(&Closed { kind: &kind, text: &text, logprobs: &logprobs, cut })
+        let signature = match kind {
+            Kind::Reasoning => self.signature.take(),
+            _ => None,
+        };
+        let signature = signature.as_deref();
+        to.close(&Closed { kind: &kind, text: &text, logprobs: &logprobs, signature, cut })
     }
 
     /// The stream ended well: closes what is open and lets go what is held.

@@ -217,10 +217,19 @@ pub fn matrix() -> String {
             "\n| field | what becomes of it | chat completions | why |\n|---|---|---|---|\n",
         );
         for field in dialect.fields {
-            let becomes = field.fate.becomes().map(|b| format!("`{b}`")).unwrap_or_default();
-            let (path, word) = (field.path, field.fate.word());
-            let _infallible = writeln!(page, "| `{path}` | {word} | {becomes} | {} |", field.why);
+            page.push_str(&row(field));
         }
     }
+    page.push_str("\n## Upstreams that speak Anthropic's Messages API\n\n");
+    page.push_str("What becomes of a chat completions request, whatever dialect it came in.\n\n");
+    page.push_str("| field | what becomes of it | Messages | why |\n|---|---|---|---|\n");
+    for field in crate::egress::FIELDS {
+        page.push_str(&row(field));
+    }
     page
+}
+
+fn row(field: &Field) -> String {
+    let becomes = field.fate.becomes().map(|b| format!("`{b}`")).unwrap_or_default();
+    format!("| `{}` | {} | {becomes} | {} |\n", field.path, field.fate.word(), field.why)
 }

@@ -1,6 +1,7 @@
 //! Tests over whole dialects: through the public functions, from fixtures.
 
 mod bad_input;
+mod egress;
 mod golden;
 mod properties;
 mod round_trip;

@@ -4,7 +4,7 @@ use cutover_wire::{Fault, Finish, Usage};
 
 use super::events::SIGNATURE;
 use crate::answer::Answer;
-use crate::chat::{self, End, Turn};
+use crate::chat::{self, End, Signed, Turn};
 use crate::inbound::WayBack;
 use crate::write::{self, Json};
 
@@ -31,13 +31,24 @@ pub(crate) fn reply(back: &WayBack, body: &[u8]) -> Result<Answer, Fault> {
 
 fn blocks(turn: &Turn, back: &WayBack) -> Result<Vec<String>, Fault> {
     let mut blocks = Vec::new();
-    if let Some(reasoning) = &turn.reasoning {
-        blocks.push(write::object(|j| {
+    let thinking = |text: &str, signature: &str| {
+        write::object(|j| {
             j.put("type", "thinking");
-            j.put("thinking", reasoning);
-            j.put("signature", SIGNATURE);
-        }));
+            j.put("thinking", text);
+            j.put("signature", signature);
+        })
+    };
+    for signed in &turn.signed {
+        blocks.push(match signed {
+            Signed::Open(text, signature) => thinking(text, signature),
+            Signed::Hidden(data) => write::object(|j| {
+                j.put("type", "redacted_thinking");
+                j.put("data", data);
+            }),
+        });
     }
+    let unsigned = turn.reasoning.as_ref().filter(|_| turn.signed.is_empty());
+    blocks.extend(unsigned.map(|text| thinking(text, SIGNATURE)));
     for text in [&turn.text, &turn.refusal].into_iter().flatten() {
         blocks.push(write::object(|j| {
             j.put("type", "text");

@@ -2,9 +2,11 @@
 
 use cutover_wire::Fault;
 
+use super::events::SIGNATURE;
 use crate::losses::Losses;
 use crate::pivot::{Assistant, Call, Message, Part, Results};
 use crate::read::{At, Obj, Text, list};
+use crate::write;
 
 /// `system`: a string or text blocks.
 pub(super) fn system<'a>(
@@ -234,10 +236,7 @@ impl<'a> Conversation<'a, '_> {
             match &*kind {
                 "text" => said.texts.push(block.need_text(at, "text")?),
                 "thinking" => self.thinking(&block, at, &mut said)?,
-                "redacted_thinking" => {
-                    self.losses.note("messages[].content[].redacted_thinking");
-                    skip(&block);
-                }
+                "redacted_thinking" => self.redacted(&block, at, &mut said)?,
                 "tool_use" => said.calls.push(call(&block, at)?),
                 _ => {
                     let mut parts = Vec::new();
@@ -258,6 +257,24 @@ impl<'a> Conversation<'a, '_> {
         Ok(())
     }
 
+    fn redacted(
+        &mut self,
+        block: &Obj<'a>,
+        at: At<'_>,
+        said: &mut Assistant<'a>,
+    ) -> Result<(), Fault> {
+        let data = block.need_text(at, "data")?;
+        if !self.keep_reasoning {
+            self.losses.note("messages[].content[].redacted_thinking");
+            return Ok(());
+        }
+        said.details.push(write::object(|j| {
+            j.put("type", "reasoning.encrypted");
+            data.write(j.key("data"));
+        }));
+        Ok(())
+    }
+
     fn thinking(
         &mut self,
         block: &Obj<'a>,
@@ -265,17 +282,23 @@ impl<'a> Conversation<'a, '_> {
         said: &mut Assistant<'a>,
     ) -> Result<(), Fault> {
         let text = block.need_text(at, "thinking")?;
-        if let Some(signature) = block.text(at, "signature")?
-            && !signature.is_empty()
-            && signature.decode() != super::events::SIGNATURE
-        {
-            self.losses.note("messages[].content[].signature");
-        }
-        if self.keep_reasoning {
-            said.reasoning.push(text);
-        } else {
+        let signature = block.text(at, "signature")?;
+        let signature = signature.filter(|s| !s.is_empty() && s.decode() != SIGNATURE);
+        if !self.keep_reasoning {
             self.losses.note("messages[].content[].thinking");
+            if signature.is_some() {
+                self.losses.note("messages[].content[].signature");
+            }
+            return Ok(());
         }
+        if let Some(signature) = signature {
+            said.details.push(write::object(|j| {
+                j.put("type", "reasoning.text");
+                text.write(j.key("text"));
+                signature.write(j.key("signature"));
+            }));
+        }
+        said.reasoning.push(text);
         Ok(())
     }
 }

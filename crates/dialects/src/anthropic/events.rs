@@ -135,7 +135,10 @@ impl Parts for Blocks<'_> {
 
     fn close(&mut self, part: &Closed<'_>) -> Result<(), Fault> {
         match part.kind {
-            Kind::Reasoning => self.piece("signature_delta", "signature", SIGNATURE),
+            Kind::Reasoning => {
+                let signature = part.signature.unwrap_or(SIGNATURE);
+                self.piece("signature_delta", "signature", signature);
+            }
             Kind::Refusal => self.events.refused = true,
             Kind::Call(_) if !part.cut && chat::arguments_object(part.text).is_none() => {
                 return Err(chat::bad_arguments());

@@ -97,9 +97,9 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new(
         "messages[].content[].signature",
         Dropped,
-        "signatures are Anthropic's own; chat completions has no place for them",
+        "with keep_reasoning it travels in reasoning_details, which only Anthropic takes",
     ),
-    Field::new("messages[].content[].redacted_thinking", Dropped, "only Anthropic can read it"),
+    Field::new("messages[].content[].redacted_thinking", Dropped, "as signature"),
     Field::new("messages[].content[].tool_use", Mapped("messages"), "input becomes arguments"),
     Field::new("messages[].content[].caller", Dropped, SERVER_TOOL),
     Field::new("messages[].content[].toolset_name", Dropped, "a set of tools that Anthropic runs"),

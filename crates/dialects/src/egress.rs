@@ -1,0 +1,37 @@
+//! The other way round: from the OpenAI dialect to an upstream that speaks Anthropic's Messages API,
+//! and its answers, errors and streams back.
+//!
+//! It stands between the relay path and the upstream: what goes in is a chat completions request as
+//! `wire::adapt` made it for a target, what comes out is read by `wire` like any answer of the OpenAI
+//! dialect.
+
+mod answer;
+mod events;
+mod fields;
+mod request;
+
+use bytes::Bytes;
+use cutover_wire::Loss;
+
+use crate::table::Field;
+
+pub use answer::{answer, error};
+pub use events::EventsIn;
+pub use request::request;
+
+/// The path of the Messages API.
+pub const PATH: &str = "/v1/messages";
+
+/// The version header that the API requires, with the version that is spoken here.
+pub const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
+
+/// What becomes of each field of a chat completions request.
+pub static FIELDS: &[Field] = fields::FIELDS;
+
+/// A request for the Messages API. No `Debug`: it holds the prompt.
+pub struct Sent {
+    /// The body.
+    pub body: Bytes,
+    /// What could not be sent as it was.
+    pub losses: Vec<Loss>,
+}

@@ -1,0 +1,174 @@
+//! From a message or an error of Anthropic's to the OpenAI dialect.
+
+use bytes::Bytes;
+use cutover_units::{Code, Millis};
+use cutover_wire::{Fault, Usage, errors};
+use serde_json::Value;
+
+use crate::chat;
+use crate::read::{At, Obj};
+use crate::write::{self, Json};
+
+/// Turns a whole message (status 200) into a chat completion.
+pub fn answer(body: &[u8], created: Millis) -> Result<Bytes, Fault> {
+    convert(body, created).map(Bytes::from).map_err(|_| chat::unreadable())
+}
+
+fn convert(body: &[u8], created: Millis) -> Result<String, Fault> {
+    let at = At::Root;
+    let text = std::str::from_utf8(body).map_err(|_| chat::unreadable())?;
+    let root = Obj::read(text, at)?;
+    let mut said = Said::default();
+    for raw in root.list(at, "content")?.ok_or_else(chat::unreadable)? {
+        said.block(&Obj::read(raw, at)?)?;
+    }
+    let stop = root.word(at, "stop_reason")?;
+    let sequence = root.text(at, "stop_sequence")?;
+    let usage = root.get("usage").map(usage_of).unwrap_or_default();
+    let (id, model) = (root.need_text(at, "id")?, root.need_text(at, "model")?);
+    Ok(write::object(|j| {
+        id.write(j.key("id"));
+        j.put("object", "chat.completion");
+        j.put_number("created", created.0 / 1_000);
+        model.write(j.key("model"));
+        j.put_array("choices", |j| {
+            j.object(|j| {
+                j.put_number("index", 0);
+                j.put_object("message", |j| said.write(j));
+                j.key("logprobs").null();
+                j.put("finish_reason", finish(&stop));
+                if let Some(text) = &sequence {
+                    text.write(j.key("stop_reason"));
+                }
+            });
+        });
+        j.put_raw("usage", serde_json::to_string(&usage).ok().as_deref());
+    }))
+}
+
+#[derive(Default)]
+struct Said {
+    text: Option<String>,
+    reasoning: String,
+    details: Vec<String>,
+    calls: Vec<String>,
+}
+
+impl Said {
+    fn block(&mut self, block: &Obj<'_>) -> Result<(), Fault> {
+        let at = At::Root;
+        match &*block.word(at, "type")? {
+            "text" => {
+                let text = block.need_text(at, "text")?;
+                self.text.get_or_insert_default().push_str(&text.decode());
+            }
+            "thinking" => {
+                let text = block.need_text(at, "thinking")?;
+                self.reasoning.push_str(&text.decode());
+                let signature = block.text(at, "signature")?;
+                self.details.push(write::object(|j| {
+                    j.put("type", "reasoning.text");
+                    text.write(j.key("text"));
+                    if let Some(signature) = &signature {
+                        signature.write(j.key("signature"));
+                    }
+                }));
+            }
+            "redacted_thinking" => {
+                let data = block.need_text(at, "data")?;
+                self.details.push(write::object(|j| {
+                    j.put("type", "reasoning.encrypted");
+                    data.write(j.key("data"));
+                }));
+            }
+            "tool_use" => {
+                let (id, name) = (block.need_text(at, "id")?, block.need_text(at, "name")?);
+                let input = block.raw_object(at, "input")?.unwrap_or("{}");
+                self.calls.push(write::object(|j| {
+                    id.write(j.key("id"));
+                    j.put("type", "function");
+                    j.put_object("function", |j| {
+                        name.write(j.key("name"));
+                        j.put("arguments", input);
+                    });
+                }));
+            }
+            // Steps of Anthropic's own tools: what the model says of them is text.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn write(&self, json: &mut Json) {
+        json.put("role", "assistant");
+        match &self.text {
+            Some(text) => json.put("content", text),
+            None => json.key("content").null(),
+        }
+        json.key("refusal").null();
+        if !self.reasoning.is_empty() {
+            json.put("reasoning_content", &self.reasoning);
+        }
+        for (key, list) in [("reasoning_details", &self.details), ("tool_calls", &self.calls)] {
+            if !list.is_empty() {
+                json.put_array(key, |j| list.iter().for_each(|raw| j.raw(raw)));
+            }
+        }
+    }
+}
+
+/// `stop_reason` as a finish reason.
+pub(super) fn finish(stop: &str) -> &'static str {
+    match stop {
+        "max_tokens" | "model_context_window_exceeded" => "length",
+        "tool_use" => "tool_calls",
+        "refusal" => "content_filter",
+        _ => "stop",
+    }
+}
+
+/// Tokens read from or written to a cache are outside Anthropic's count of the input and inside
+/// OpenAI's.
+pub(super) fn usage_of(raw: &str) -> Usage {
+    let value: Value = serde_json::from_str(raw).unwrap_or_default();
+    let count = |at: &str| value.pointer(at).and_then(Value::as_u64);
+    let read = count("/cache_read_input_tokens");
+    let written = count("/cache_creation_input_tokens");
+    let input = count("/input_tokens").unwrap_or(0);
+    let prompt = input.saturating_add(read.unwrap_or(0)).saturating_add(written.unwrap_or(0));
+    Usage {
+        cached_tokens: read,
+        cache_write_tokens: written,
+        reasoning_tokens: count("/output_tokens_details/thinking_tokens"),
+        ..Usage::new(prompt, count("/output_tokens").unwrap_or(0))
+    }
+}
+
+/// Turns an error answer into the OpenAI dialect's; the status of an overload becomes the usual one.
+pub fn error(status: u16, body: &[u8]) -> (u16, Bytes) {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let status = if status == 529 { 503 } else { status };
+    (status, errors::body(&fault_of(&value, status)))
+}
+
+/// The fault that an error envelope tells.
+pub(super) fn fault_of(envelope: &Value, status: u16) -> Fault {
+    let text = |at: &str| envelope.pointer(at).and_then(Value::as_str);
+    let message = text("/error/message").unwrap_or("the upstream failed").to_owned();
+    let long = message.contains("prompt is too long") || message.contains("context window");
+    let code = match (text("/error/type").unwrap_or_default(), status) {
+        ("invalid_request_error", _) if long => Code::ContextLengthExceeded,
+        ("invalid_request_error", _) => Code::InvalidRequest,
+        ("authentication_error", _) => Code::InvalidApiKey,
+        ("permission_error", _) => Code::PermissionDenied,
+        ("billing_error", _) => Code::InsufficientQuota,
+        ("not_found_error", _) => Code::ModelNotFound,
+        ("request_too_large", _) => Code::RequestTooLarge,
+        ("rate_limit_error", _) => Code::RateLimitExceeded,
+        ("overloaded_error", _) | (_, 503) => Code::Overloaded,
+        ("timeout_error", _) => Code::UpstreamTimeout,
+        (_, 400..=499) => Code::InvalidRequest,
+        _ => Code::BadGateway,
+    };
+    Fault::new(code, message)
+}

@@ -1,0 +1,82 @@
+//! What becomes of each field of a chat completions request on its way to Anthropic.
+
+use crate::table::{Fate, Field};
+
+use Fate::{Approximated, Carried, Dropped, Mapped, Refused, Unsupported};
+
+const NONE: &str = "the Messages API has no such setting";
+const HINT: &str = "a hint about service, not about the answer";
+const NO_SOUND: &str = "the Messages API takes and gives no sound";
+
+pub(super) const FIELDS: &[Field] = &[
+    Field::new("model", Carried("model"), ""),
+    Field::new("stream", Carried("stream"), ""),
+    Field::new("stream_options", Mapped("stream"), "the usage always comes"),
+    Field::new("messages", Mapped("messages"), "roles alternate: turns in a row become one"),
+    Field::new("messages[].system", Mapped("system"), "system and developer messages at the start"),
+    Field::new(
+        "messages[].system.later",
+        Approximated("system"),
+        "one system prompt only: later ones are joined to it",
+    ),
+    Field::new("messages[].name", Dropped, "the Messages API has no names of participants"),
+    Field::new("messages[].content[].image_url", Mapped("messages"), "data URLs become base64"),
+    Field::new("messages[].content[].detail", Dropped, NONE),
+    Field::new(
+        "messages[].content[].file",
+        Mapped("messages"),
+        "a PDF as data URL becomes a document",
+    ),
+    Field::new("messages[].content[].file_id", Refused, "send the file's data"),
+    Field::new("messages[].content[].input_audio", Refused, NO_SOUND),
+    Field::new("messages[].function_call", Refused, "the deprecated form; use tools"),
+    Field::new("messages[].tool_calls", Mapped("messages"), "arguments must be a JSON object"),
+    Field::new("messages[].tool", Mapped("messages"), "the results of one turn are one user turn"),
+    Field::new("messages[].reasoning_details", Mapped("messages"), "thinking with its signature"),
+    Field::new(
+        "messages[].reasoning_content",
+        Dropped,
+        "thinking without Anthropic's signature is refused there",
+    ),
+    Field::new("max_completion_tokens", Carried("max_tokens"), ""),
+    Field::new("max_tokens", Carried("max_tokens"), "if max_completion_tokens is not there"),
+    Field::new("max_tokens.default", Approximated("max_tokens"), "a limit is required: 8192"),
+    Field::new("temperature", Carried("temperature"), ""),
+    Field::new("temperature.range", Approximated("temperature"), "1 is the most"),
+    Field::new("top_p", Carried("top_p"), ""),
+    Field::new("stop", Mapped("stop_sequences"), ""),
+    Field::new("tools", Mapped("tools"), ""),
+    Field::new("tools[].type", Unsupported, "only functions can be sent"),
+    Field::new("tool_choice", Mapped("tool_choice"), "required becomes any"),
+    Field::new("tool_choice.type", Unsupported, "only a function can be chosen"),
+    Field::new("parallel_tool_calls", Mapped("tool_choice.disable_parallel_tool_use"), ""),
+    Field::new("response_format", Mapped("output_config.format"), "a schema"),
+    Field::new("response_format.type", Unsupported, "JSON without a schema cannot be asked for"),
+    Field::new(
+        "reasoning_effort",
+        Approximated("output_config.effort"),
+        "with adaptive thinking; none turns it off, minimal is low, xhigh and max are as they are",
+    ),
+    Field::new("safety_identifier", Carried("metadata.user_id"), ""),
+    Field::new("user", Carried("metadata.user_id"), "if safety_identifier is not there"),
+    Field::new("n", Unsupported, "one answer per request"),
+    Field::new("seed", Unsupported, NONE),
+    Field::new("logprobs", Unsupported, NONE),
+    Field::new("top_logprobs", Unsupported, NONE),
+    Field::new("logit_bias", Unsupported, NONE),
+    Field::new("frequency_penalty", Unsupported, NONE),
+    Field::new("presence_penalty", Unsupported, NONE),
+    Field::new("audio", Unsupported, NO_SOUND),
+    Field::new("modalities", Unsupported, NO_SOUND),
+    Field::new("web_search_options", Unsupported, NONE),
+    Field::new("moderation", Unsupported, NONE),
+    Field::new("functions", Unsupported, "the deprecated form; use tools"),
+    Field::new("function_call", Unsupported, "the deprecated form; use tools"),
+    Field::new("verbosity", Dropped, NONE),
+    Field::new("prediction", Dropped, HINT),
+    Field::new("store", Dropped, "Anthropic stores nothing for later requests"),
+    Field::new("metadata", Dropped, HINT),
+    Field::new("service_tier", Dropped, "Anthropic's tiers are others"),
+    Field::new("prompt_cache_key", Dropped, HINT),
+    Field::new("prompt_cache_retention", Dropped, HINT),
+];

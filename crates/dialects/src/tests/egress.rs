@@ -1,0 +1,261 @@
+//! To Anthropic's API and back: alone, in front of `wire`, and behind each ingress dialect.
+
+use bytes::Bytes;
+use cutover_units::{Code, Millis};
+use cutover_wire::stream::Limits;
+use cutover_wire::{
+    Endpoint, Finish, Head, Mint, Provider, ReplyPlan, Tap, Target, Unsupported, adapt, read_reply,
+};
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::support::{
+    facts, fixture, inbound, lenient, names, now, path_of, payloads, read, stream,
+};
+use crate::{Asked, egress};
+
+fn sent(body: &[u8], unsupported: Unsupported) -> (Value, Vec<String>) {
+    let sent = match egress::request(body, unsupported) {
+        Ok(sent) => sent,
+        Err(fault) => panic!("{fault} {:?}", fault.param),
+    };
+    let losses = sent.losses.into_iter().map(|loss| loss.field).collect();
+    (serde_json::from_slice(&sent.body).unwrap(), losses)
+}
+
+#[test]
+fn each_ingress_dialect_reaches_anthropic() {
+    for folder in ["anthropic", "responses", "ollama"] {
+        let wanted = |name: &String| !name.ends_with(".bad.json") && !name.starts_with("agent");
+        for name in names(folder, ".json").into_iter().filter(wanted) {
+            let file = format!("{folder}/{name}");
+            let Ok(Asked::Infer(inbound)) = read(path_of(&file), &fixture(&file), &lenient())
+            else {
+                continue;
+            };
+            if inbound.endpoint != Endpoint::ChatCompletions
+                || name == "full.json" && folder == "responses"
+            {
+                continue;
+            }
+            let (body, losses) = sent(&inbound.body, Unsupported::Lenient);
+            let text = serde_json::to_string_pretty(&body).unwrap();
+            let name = name.trim_end_matches(".json");
+            insta::assert_snapshot!(
+                format!("egress_{folder}_{name}"),
+                format!("{text}\n{}", losses.join("\n"))
+            );
+        }
+    }
+}
+
+#[test]
+fn anthropics_own_turn_is_the_same_after_both_conversions() {
+    let body = fixture("messages/answer.json");
+    let answer = egress::answer(&body, Millis(0)).unwrap();
+    let there: Value = serde_json::from_slice(&body).unwrap();
+    let asked = inbound("/v1/messages", &fixture("anthropic/minimal.json"), &lenient());
+    let back = asked.way_back.reply(&answer, now()).ok().unwrap();
+    let back: Value = serde_json::from_slice(&back.body).unwrap();
+    let kinds = |value: &Value| -> Vec<Value> {
+        value["content"].as_array().unwrap().iter().map(|b| b["type"].clone()).collect()
+    };
+    // Two texts in a row become one.
+    assert_eq!(kinds(&back), ["thinking", "redacted_thinking", "text", "tool_use", "tool_use"]);
+    for (was, is) in [(0, 0), (1, 1), (4, 3), (5, 4)] {
+        assert_eq!(there["content"][was], back["content"][is]);
+    }
+    for key in ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"] {
+        assert_eq!(there["usage"][key], back["usage"][key]);
+    }
+    assert_eq!(back["stop_reason"], "tool_use");
+    // And the next request takes the signed thinking back, verbatim.
+    let next = serde_json::json!({
+        "model": "m", "max_tokens": 9,
+        "messages": [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": back["content"]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "x"}]},
+        ],
+    });
+    let next = inbound("/v1/messages", &Bytes::from(next.to_string()), &lenient());
+    assert!(next.losses.is_empty());
+    let (again, losses) = sent(&next.body, Unsupported::Strict);
+    assert!(losses.is_empty(), "{losses:?}");
+    assert_eq!(again["messages"][1]["content"][0], there["content"][0]);
+    assert_eq!(again["messages"][1]["content"][1], there["content"][1]);
+    assert_eq!(again["messages"][1]["content"][3], there["content"][4]);
+}
+
+/// Anthropic's events as the relay path sees them.
+fn chunks(frames: &[&[u8]]) -> String {
+    let (mut events, mut out) = (egress::EventsIn::new(Millis(7_000)), Vec::new());
+    for frame in frames {
+        events.push(Bytes::copy_from_slice(frame), &mut out);
+    }
+    events.finish(&mut out);
+    String::from_utf8(out.concat()).unwrap()
+}
+
+fn plan(stream: bool) -> ReplyPlan {
+    let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
+    let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+    let target = Target::untouched(Provider::by_name("openai-compatible").unwrap());
+    let plan = adapt::adapt(&head, &body, &target).unwrap().reply;
+    ReplyPlan { stream, include_usage: true, ..plan }
+}
+
+fn mint() -> Mint {
+    Mint { id: "chatcmpl-1".into(), model: "m".into(), created: 1 }
+}
+
+#[test]
+fn wire_reads_what_comes_back() {
+    let answer = egress::answer(&fixture("messages/answer.json"), Millis(0)).unwrap();
+    let reply = read_reply(
+        &plan(false),
+        &mint(),
+        cutover_wire::Received {
+            status: 200,
+            content_type: Some("application/json"),
+            retry_after: None,
+            retry_after_ms: None,
+            body: answer,
+        },
+    );
+    let reply = reply.ok().unwrap();
+    let usage = reply.usage.unwrap();
+    assert_eq!((usage.prompt_tokens, usage.cached_tokens), (115, Some(100)));
+    assert_eq!((usage.completion_tokens, usage.reasoning_tokens), (40, Some(7)));
+    assert_eq!(reply.finish, Some(Finish::ToolCalls));
+    for (name, well) in [("stream", true), ("error", false)] {
+        let mut tap = Tap::new(plan(true), mint(), Limits::default());
+        let (mut out, text) = (Vec::new(), chunks(&[&fixture(&format!("messages/{name}.sse"))]));
+        let end = tap.push(Bytes::from(text), &mut out).and_then(|()| tap.finish(&mut out));
+        assert_eq!(end.is_ok(), well, "{name}");
+        if well {
+            assert_eq!(tap.usage().unwrap().prompt_tokens, 115);
+            assert_eq!(tap.usage().unwrap().completion_tokens, 40);
+        }
+    }
+}
+
+#[test]
+fn streams_come_back_the_same_wherever_they_are_cut() {
+    let text = fixture("messages/stream.sse");
+    let whole = chunks(&[&text]);
+    insta::assert_snapshot!("egress_stream", whole);
+    assert_eq!(chunks(&text.chunks(1).collect::<Vec<_>>()), whole);
+    for at in (0..text.len()).step_by(3) {
+        let (start, end) = text.split_at(at);
+        assert_eq!(chunks(&[start, end]), whole);
+        // Broken off: never an end that looks like success.
+        if !chunks(&[start]).contains("[DONE]") {
+            continue;
+        }
+        assert!(at + 4 > text.len());
+    }
+    insta::assert_snapshot!("egress_stream_error", chunks(&[&fixture("messages/error.sse")]));
+}
+
+#[test]
+fn signed_thinking_streams_through_both_conversions() {
+    let asked = inbound("/v1/messages", &fixture("anthropic/minimal.json"), &lenient());
+    let text = stream(asked.way_back, &[chunks(&[&fixture("messages/stream.sse")]).as_bytes()]);
+    let events = payloads(&text);
+    let signatures: Vec<&Value> =
+        events.iter().filter_map(|event| event["delta"].get("signature")).collect();
+    assert_eq!(signatures, ["EqQB1", "EqQB2"]);
+    let opened: Vec<&Value> = events
+        .iter()
+        .filter_map(|event| event.get("content_block").map(|block| &block["type"]))
+        .collect();
+    assert_eq!(opened, ["thinking", "thinking", "text", "tool_use"]);
+}
+
+#[test]
+fn thinking_that_is_not_shown_keeps_its_signature() {
+    let asked = inbound("/v1/messages", &fixture("anthropic/minimal.json"), &lenient());
+    let text = "data: {\"choices\":[{\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"signature\":\"S\"}]}}]}\n\n";
+    let out = stream(asked.way_back, &[text.as_bytes()]);
+    let events = payloads(&out);
+    assert_eq!(events[2]["content_block"]["type"], "thinking");
+    assert_eq!(events[3]["delta"]["signature"], "S");
+    assert_eq!(events[4]["type"], "content_block_stop");
+}
+
+#[test]
+fn errors_are_told_by_their_type() {
+    for (status, kind, message, expected, code) in [
+        (429, "rate_limit_error", "slow", 429, "rate_limit_exceeded"),
+        (529, "overloaded_error", "busy", 503, "server_is_overloaded"),
+        (401, "authentication_error", "key", 401, "invalid_api_key"),
+        (404, "not_found_error", "model", 404, "model_not_found"),
+        (400, "invalid_request_error", "prompt is too long: 9 > 8", 400, "context_length_exceeded"),
+        (400, "invalid_request_error", "messages: roles", 400, "invalid_request"),
+        (500, "api_error", "oops", 500, "bad_gateway"),
+    ] {
+        let body =
+            format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"{message}"}}}}"#);
+        let (status, body) = egress::error(status, body.as_bytes());
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((status, &body["error"]["code"]), (expected, &Value::from(code)));
+        assert_eq!(body["error"]["message"], message);
+    }
+    assert_eq!(egress::error(502, b"<html>").0, 502);
+    assert_eq!(egress::answer(b"{}", Millis(0)).unwrap_err().code, Code::BadGateway);
+}
+
+#[test]
+fn what_anthropic_cannot_do_is_refused_or_reported() {
+    let body = br#"{"model":"m","messages":[{"role":"user","content":"a"}],"n":1,"seed":7,"logprobs":false}"#;
+    let fault = egress::request(body, Unsupported::Strict).err().unwrap();
+    assert_eq!(fault.param.as_deref(), Some("seed"));
+    let (_, losses) = sent(body, Unsupported::Lenient);
+    assert_eq!(losses, ["max_tokens.default", "seed"]);
+    for (param, body) in [
+        (
+            "messages[0].tool_calls[0].function.arguments",
+            r#"{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"[1]"}}]}]}"#,
+        ),
+        (
+            "messages[0].content[0].type",
+            r#"{"model":"m","messages":[{"role":"user","content":[{"type":"input_audio"}]}]}"#,
+        ),
+        ("messages[0].role", r#"{"model":"m","messages":[{"role":"function","content":"a"}]}"#),
+        (
+            "response_format.type",
+            r#"{"model":"m","messages":[],"response_format":{"type":"json_object"}}"#,
+        ),
+    ] {
+        let fault = egress::request(body.as_bytes(), Unsupported::Strict).err().unwrap();
+        assert_eq!(fault.param.as_deref(), Some(param));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_egress_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        at in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let _ = egress::request(&bytes, Unsupported::Lenient);
+        let _ = egress::answer(&bytes, Millis(0));
+        let _ = egress::error(500, &bytes);
+        payloads(&chunks(&[&bytes]).replace("data: [DONE]", ""));
+        let mut text = fixture("messages/stream.sse").to_vec();
+        let place = at.index(text.len());
+        text[place] = byte;
+        payloads(&chunks(&[&text]).replace("data: [DONE]", ""));
+        let mut body = inbound("/v1/messages", &fixture("anthropic/full.json"), &facts_of()).body.to_vec();
+        let place = at.index(body.len());
+        body[place] = byte;
+        if let Ok(sent) = egress::request(&body, Unsupported::Lenient) {
+            prop_assert!(serde_json::from_slice::<Value>(&sent.body).is_ok());
+        }
+    }
+}
+
+fn facts_of() -> crate::RequestFacts<'static> {
+    crate::RequestFacts { keep_reasoning: true, unsupported: Unsupported::Lenient, ..facts() }
+}
