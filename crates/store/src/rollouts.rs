@@ -4,7 +4,7 @@
 //! the audit log change together, or nothing does. It names the generation that was read, and loses
 //! if another commit came first; the loser gets the state as it is.
 
-use cutover_rollout::{Actor, Decision, Phase, Report, Spec, State, Window};
+use cutover_rollout::{Actor, Decision, Report, Spec, State, Window};
 use cutover_units::{Generation, UseCaseName, WeightBp};
 use serde::{Deserialize, Serialize};
 
@@ -215,14 +215,6 @@ impl WeightChange {
             reason: format!("rollout {}: {reason}", state.run),
             now: decision.map_or(state.seen, |decision| decision.at),
         }
-    }
-}
-
-/// Whether a run has come to its end.
-pub(crate) fn has_ended(phase: &Phase) -> bool {
-    match phase {
-        Phase::Promoted | Phase::RolledBack { .. } => true,
-        Phase::Running | Phase::Holding { .. } | Phase::Paused { .. } => false,
     }
 }
 

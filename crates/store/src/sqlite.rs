@@ -399,6 +399,10 @@ impl Backend for Sqlite {
             let deleted =
                 in_transaction(connection, |transaction| pairs::delete(transaction, use_case, old));
             connection.pragma_update_and_check(None, "secure_delete", false, |_| Ok(()))?;
+            if deleted.as_ref().is_ok_and(|deleted| *deleted > 0) {
+                // The log still holds them. Where someone else reads, it does until the next time.
+                let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            }
             deleted
         })
     }

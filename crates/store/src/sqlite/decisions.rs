@@ -72,7 +72,24 @@ pub(super) fn newest(
     Ok(decisions)
 }
 
+/// Follows the chain, then compares the columns that decisions are found by with the texts.
 pub(super) fn verify(connection: &Connection) -> SqlResult<AuditVerdict> {
     let sql = "SELECT seq, entry, previous, hash FROM decisions ORDER BY seq";
-    audit::follow(connection, sql, Follower::new(&CHAIN))
+    let verdict = audit::follow(connection, sql, Follower::new(&CHAIN))?;
+    if matches!(verdict, AuditVerdict::Broken { .. }) {
+        return Ok(verdict);
+    }
+    let mut statement =
+        connection.prepare("SELECT seq, entry, run, use_case FROM decisions ORDER BY seq")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let entry: Option<Entry> = parse(&row.get::<_, String>(1)?).ok();
+        let (run, use_case): (String, String) = (row.get(2)?, row.get(3)?);
+        let same = |e: &Entry| e.decision.run == run && e.use_case.as_str() == use_case;
+        if !entry.as_ref().is_some_and(same) {
+            let why = "it stands under another run or use case than its text says".to_owned();
+            return Ok(AuditVerdict::Broken { seq: unsigned(row.get(0)?), why });
+        }
+    }
+    Ok(verdict)
 }

@@ -10,7 +10,7 @@ use super::{SqlResult, Trouble, decisions, signed, states, unsigned};
 use crate::codec;
 use crate::rollouts::{
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredRollout, StoredWindow,
-    TickCommitted, has_ended,
+    TickCommitted,
 };
 use crate::state::{SetWeight, SetWeightError, WeightSet};
 
@@ -41,7 +41,7 @@ pub(super) fn start(
     };
     let mut state = new.state.clone();
     state.generation = Generation(state.generation.0.max(1));
-    let ended = has_ended(&state.phase).then_some(state.seen);
+    let ended = state.is_over().then_some(state.seen);
     transaction.execute(
         "INSERT INTO rollouts
              (run, use_case, state, generation, evidence, started_ms, ended_ms)
@@ -92,7 +92,7 @@ pub(super) fn commit(
         return Ok(Err(conflict(transaction, &tick.use_case)?));
     };
     let state = State { generation: tick.expected.next(), ..tick.next.clone() };
-    let ended = has_ended(&state.phase).then_some(signed(state.seen.0));
+    let ended = state.is_over().then_some(signed(state.seen.0));
     transaction.execute(
         "UPDATE rollouts SET state = ?2, generation = ?3, evidence = ?4,
              ended_ms = coalesce(ended_ms, ?5)

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::suite::{new_key, record, set, suite};
+use crate::suite::{new_key, new_rollout, pair, record, set, suite, tick};
 
 fn at(dir: &Path) -> Sqlite {
     let mut options = Options::new(dir, || Millis(1));
@@ -193,6 +193,104 @@ fn a_torn_audit_log_is_noticed_wherever_it_is_torn() {
             "{sql}: {verdict:?}"
         );
     }
+}
+
+#[test]
+fn torn_decisions_are_noticed_wherever_they_are_torn() {
+    let tears = [
+        ("UPDATE decisions SET entry = replace(entry, 'tick', 'tock') WHERE seq = 2", 2),
+        ("DELETE FROM decisions WHERE seq = 2", 2),
+        ("UPDATE decisions SET hash = zeroblob(32) WHERE seq = 3", 3),
+        ("UPDATE decisions SET run = 'a-2' WHERE seq = 3", 3),
+        ("UPDATE decisions SET use_case = 'b' WHERE seq = 4", 4),
+    ];
+    for (sql, at_seq) in tears {
+        let (dir, mut sqlite) = fresh();
+        sqlite.start_rollout(&new_rollout("a", "a-1")).unwrap();
+        for generation in 1..4 {
+            sqlite.commit_tick(&tick("a-1", generation, None)).unwrap();
+        }
+        let other = other(&dir);
+        other.execute_batch(sql).unwrap_err();
+        other
+            .execute_batch(
+                "DROP TRIGGER decisions_are_not_altered; DROP TRIGGER decisions_are_not_removed",
+            )
+            .unwrap();
+        other.execute_batch(sql).unwrap();
+        let verdict = sqlite.verify_decisions().unwrap();
+        assert!(
+            matches!(verdict, AuditVerdict::Broken { seq, .. } if seq == at_seq),
+            "{sql}: {verdict:?}"
+        );
+    }
+}
+
+#[test]
+fn texts_of_deleted_pairs_are_in_no_file() {
+    let (dir, mut sqlite) = fresh();
+    let pairs: Vec<NewPair> = (0..50).map(|n| pair(&format!("r{n}"), Keep::Text)).collect();
+    sqlite.write_pairs(&pairs).unwrap();
+    let found = || {
+        fs::read_dir(dir.path()).unwrap().any(|file| {
+            let bytes = fs::read(file.unwrap().path()).unwrap();
+            bytes.windows(12).any(|part| part == b"jane@doe.org")
+        })
+    };
+    assert!(found());
+    assert_eq!(sqlite.delete_pairs(None, (Millis(u64::MAX), 100)).unwrap(), 50);
+    assert!(!found());
+}
+
+#[test]
+fn a_database_of_the_first_version_keeps_all_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let old = Connection::open(dir.path().join(FILE)).unwrap();
+        old.execute_batch(include_str!("migrations/0001_first.sql")).unwrap();
+        old.execute_batch(
+            "CREATE TABLE migrations (
+                 version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_ms INTEGER NOT NULL
+             ) STRICT;
+             INSERT INTO migrations VALUES (1, 'first', 1);
+             INSERT INTO meta VALUES ('key_salt', zeroblob(32));
+             INSERT INTO use_case_state VALUES ('a', 500, 7, 1, 'someone', '', 0);
+             INSERT INTO records (request_id, at_ms, use_case, arm, endpoint, stream, assignment,
+                 unit_hash, outcome, status, total_us, overhead_us, usage_estimated, attempts,
+                 failed_over, sdk_retry)
+             VALUES ('r', 5, 'a', 'baseline', 'chat', 0, 'sticky', 1, 'ok', 200, 1, 1, 0, 1, 0, 0);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    }
+    let mut sqlite = at(dir.path());
+    assert_eq!(sqlite.load_states().unwrap()[0].generation, Generation(7));
+    let window = Window { from: Millis(0), until: Millis(u64::MAX), use_case: None };
+    assert_eq!(sqlite.summarize(&window).unwrap().rows[0].requests, 1);
+    sqlite.start_rollout(&new_rollout("a", "a-1")).unwrap();
+    let versions: i64 = other(&dir)
+        .query_row("SELECT count(*) FROM migrations WHERE version IN (1, 2)", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(versions, 2);
+}
+
+#[test]
+fn feedback_is_joined_by_index_however_many_records_there_are() {
+    let (dir, mut sqlite) = fresh();
+    sqlite.check().unwrap();
+    let other = other(&dir);
+    let mut plan = other
+        .prepare(
+            "EXPLAIN QUERY PLAN SELECT f.seq FROM feedback f
+             JOIN records r ON r.request_id = f.request_id
+             WHERE f.matched = 0 AND r.share_bp IS NOT NULL ORDER BY f.seq",
+        )
+        .unwrap();
+    let steps: Vec<String> =
+        plan.query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+    let steps = steps.join("; ");
+    assert!(steps.contains("feedback_waiting"), "{steps}");
+    assert!(steps.contains("records_under_rollout"), "{steps}");
 }
 
 #[test]

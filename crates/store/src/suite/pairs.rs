@@ -9,7 +9,7 @@ use crate::pairs::{
 };
 use crate::record::Record;
 
-fn pair(request: &str, keep: Keep) -> NewPair {
+pub(crate) fn pair(request: &str, keep: Keep) -> NewPair {
     let answer = |text: &str| PairAnswer {
         text: PairText(text.into()),
         tool_calls: Some(PairText(r#"[{"to":"a@b.org"}]"#.into())),

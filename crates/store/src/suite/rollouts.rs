@@ -251,7 +251,7 @@ fn report() -> Report {
         required_now: true,
         verdict: Verdict::Hold,
         estimate: Some(f64::NAN),
-        interval: Some((-0.5, 0.1 + 0.2)),
+        interval: Some((f64::NEG_INFINITY, 0.1 + 0.2)),
         threshold: 0.1,
         unit: "pp".into(),
         n: 1,
@@ -288,7 +288,7 @@ pub(crate) fn numbers_that_are_none_do_not_make_a_decision_unreadable(store: &mu
     store.start_rollout(&new).unwrap();
     let read = store.decisions(&Whose::All, 1).unwrap().remove(0).decision.report.unwrap();
     let gate = &read.gates[0];
-    assert_eq!((gate.estimate, gate.interval), (None, Some((-0.5, 0.1 + 0.2))));
+    assert_eq!((gate.estimate, gate.interval), (None, Some((f64::NEG_INFINITY, 0.1 + 0.2))));
     assert_eq!((gate.log_e_pass, gate.pass_at), (f64::MIN, 1.0 / 3.0));
     assert_eq!((gate.log_e_fail, gate.fail_at, read.srm.0), (f64::MIN, f64::MAX, f64::MIN));
     assert!(matches!(store.verify_decisions(), Ok(AuditVerdict::Whole { entries: 1, .. })));
