@@ -196,12 +196,13 @@ impl Snapshot {
     }
 }
 
-/// Whether a request of the baseline's is copied to the candidate, by a hash of its own. An excluded
-/// unit's is not: the candidate shall see nothing of it.
+/// Whether a request of the baseline's is copied to the candidate, by a hash of its own. Only what
+/// chance gave to the baseline is: an excluded unit is none of the candidate's business, and a pilot's
+/// or a hinted request is not like those that the candidate would get.
 fn is_copied(use_case: &UseCase, decision: &Decision<'_>) -> bool {
     use_case.shadow != WeightBp::NONE
         && decision.arm == Arm::Baseline
-        && decision.assignment != Assignment::Excluded
+        && decision.assignment.is_random()
         && sticky::candidate_owns(
             sticky::bucket(Purpose::Shadow, &use_case.salt, &decision.unit),
             use_case.shadow,

@@ -188,7 +188,7 @@ fn an_empty_matcher_swallows_nothing() {
 }
 
 #[test]
-fn copies_are_of_the_baselines_requests_and_never_of_an_excluded_unit() {
+fn copies_are_of_what_chance_gave_to_the_baseline() {
     let copied = |weight, shadow, unit: &str| {
         let shadow = WeightBp::parse(shadow).unwrap();
         let on = snapshot(vec![UseCase { shadow, ..use_case("a", weight) }]);
@@ -197,7 +197,8 @@ fn copies_are_of_the_baselines_requests_and_never_of_an_excluded_unit() {
     assert_eq!(copied("0%", "100%", "carl"), Some(1));
     assert_eq!(copied("0%", "0%", "carl"), None);
     assert_eq!(copied("100%", "100%", "carl"), None, "the candidate itself answers");
-    assert_eq!(copied("0%", "100%", "bob"), None);
+    assert_eq!(copied("0%", "100%", "bob"), None, "excluded");
+    assert_eq!(copied("0%", "100%", "ann"), None, "a pilot");
     let units = (0..2_000).map(|n| format!("u{n}"));
     let half = units.filter(|unit| copied("0%", "50%", unit).is_some()).count();
     assert!((900..1_100).contains(&half), "{half}");
