@@ -98,7 +98,7 @@ pub enum OnStale {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnInconclusive {
-    /// Nothing moves until someone decides.
+    /// Nothing moves until someone decides, or the proof comes after all.
     Hold,
     /// The candidate loses its traffic.
     RollBack,

@@ -197,3 +197,38 @@ fn a_wrong_split_is_seen() {
     let found = evidence.observations(&spec, &state, twice.to).srm;
     assert!(found.0 > found.1, "{found:?}");
 }
+
+#[test]
+fn absorbing_allocates_little_and_the_same_every_time() {
+    const UNITS: u64 = 1_000;
+    let spec = spec(
+        &["ramp 50% with shadow 10% for 300 d", "100%"],
+        &[
+            "quality >= 0.9 x baseline",
+            "errors <= baseline + 1 pp",
+            "errors <= 1.0 x baseline",
+            "p95 <= 4 s",
+            "p95 <= 1.5 x baseline",
+            "cost <= 2 USD per 1000",
+            "privacy",
+        ],
+    );
+    let (state, mut evidence) = begun(&spec);
+    let mut last = T0;
+    let mut most = 0;
+    for tick in 0..40u64 {
+        let mut seen = window(last, MINUTE);
+        seen.exposures =
+            (0..UNITS).map(|i| exposure(tick * UNITS + i, last, state.weight)).collect();
+        seen.pairs = (0..20).map(|i| pair(tick * UNITS + i, last, (100, 90))).collect();
+        last = seen.to;
+        let used = allocation_counter::measure(|| {
+            assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+        });
+        if tick > 10 {
+            most = most.max(used.count_total);
+        }
+    }
+    // Nodes of the tables of units, and a look at intervals; nothing per observation and gate.
+    assert!(most < UNITS / 4, "{most} allocations for {UNITS} units");
+}
