@@ -444,3 +444,28 @@ fn a_candidate_that_is_asked_with_the_clients_key_gets_no_copy() {
     until("the drop is counted", || rig.dropped("client_key") == 1);
     assert_eq!(own.bytes(), 0);
 }
+
+/// Nothing is sent to the address: the copy ends before.
+#[test]
+fn a_service_of_others_without_a_price_is_asked_only_if_that_is_allowed() {
+    let (cloud, _) = fakes();
+    let config = two_arms(&cloud.base_url(), "http://192.88.99.1:9", "0%");
+    let rig = Rig::shadowing(&config, |_| {});
+    rig.chat(&["x-unit: u1"], &ask("app"));
+    until("the drop is counted", || rig.dropped("unpriced") == 1);
+    assert_eq!(rig.copies().waiting(), (0, 0));
+}
+
+#[test]
+fn an_answer_without_usage_is_booked_by_estimate_and_has_no_cost_of_its_own() {
+    let (cloud, own) = fakes();
+    own.always(Reply::words(5).without_usage());
+    let price = "price = { input_usd_per_mtok = 1.0, output_usd_per_mtok = 10.0 }";
+    let config =
+        config(&cloud, &own).replace("upstream = \"own\"", &format!("upstream = \"own\"\n{price}"));
+    let rig = Rig::shadowing(&config, |_| {});
+    rig.chat(&["x-unit: u1"], &ask("app"));
+    let pair = rig.pairs(1).remove(0);
+    assert_eq!((pair.candidate.served.failed, pair.candidate.served.cost), (false, None));
+    assert!(rig.copies().spent_today(crate::harness::now()) > NanoUsd(0));
+}
