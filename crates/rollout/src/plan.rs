@@ -189,6 +189,4 @@ pub(crate) fn rolled_back(state: &State, why: String) -> State {
 }
 
 #[cfg(test)]
-mod properties;
-#[cfg(test)]
 mod tests;

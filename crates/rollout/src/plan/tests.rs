@@ -1,3 +1,5 @@
+mod properties;
+
 use cutover_units::{Arm, Millis};
 
 use super::*;
@@ -16,6 +18,7 @@ struct Rig {
     now: Millis,
     units: u64,
     reports: Vec<Report>,
+    windows: Vec<Window>,
 }
 
 /// What a tick sees: units and how often each arm fails, pairs and how often each arm is right.
@@ -34,7 +37,7 @@ impl Rig {
     fn new(spec: Spec) -> Self {
         let state = start(&spec, "run-1".to_owned(), T0);
         let evidence = Evidence::new(&spec);
-        Self { spec, state, evidence, now: T0, units: 0, reports: Vec::new() }
+        Self { spec, state, evidence, now: T0, units: 0, reports: Vec::new(), windows: Vec::new() }
     }
 
     fn window(&mut self, seen: Seen) -> Window {
@@ -68,6 +71,7 @@ impl Rig {
             self.state.clone_from(next);
         }
         self.reports.push(made.report.clone());
+        self.windows.push(window.clone());
         made
     }
 
@@ -425,4 +429,25 @@ fn a_signal_holds_and_a_dry_run_does_nothing() {
         }
         assert_eq!(matches!(rig.state.phase, Phase::Holding { .. }), holds, "{role:?}");
     }
+}
+
+#[test]
+fn a_replay_of_stored_windows_makes_the_same_decisions_to_the_last_bit() {
+    let mut rig = Rig::new(quick());
+    while rig.state.phase != Phase::Promoted {
+        let _ = rig.tick(GOOD);
+    }
+    let text = serde_json::to_string(&rig.windows).unwrap();
+    let stored: Vec<Window> = serde_json::from_str(&text).unwrap();
+    let again = crate::replay::replay(&rig.spec, &stored);
+    let reports: Vec<&Report> = again.iter().map(|(_, _, report)| report).collect();
+    let lines = |reports: &[&Report]| serde_json::to_string(reports).unwrap();
+    assert_eq!(lines(&reports), lines(&rig.reports.iter().collect::<Vec<_>>()));
+
+    // What a stricter gate would have said to the same windows.
+    let mut strict = quick();
+    strict.gates[0] = crate::text::parse_gate("quality >= 0.999 x baseline").unwrap();
+    let otherwise = crate::replay::replay(&strict, &stored);
+    let (_, action, report) = otherwise.last().unwrap();
+    assert_eq!((*action, report.step.0), (Action::Hold, 0), "{}", report.reason);
 }

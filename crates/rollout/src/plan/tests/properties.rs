@@ -3,7 +3,7 @@
 use cutover_units::{Millis, WeightBp};
 use proptest::prelude::*;
 
-use super::*;
+use super::super::*;
 use crate::command::command;
 use crate::evidence::{Absorbed, Evidence};
 use crate::observe::Window;
