@@ -141,6 +141,24 @@ pub(crate) fn fault_of(error: &Value) -> Fault {
     }
 }
 
+/// Reads an error answer of the OpenAI dialect, for a caller that has the answer and not the fault. A
+/// code that is not ours is told by the status.
+pub fn read_error(status: u16, body: &[u8]) -> Fault {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let error = value.get("error").unwrap_or(&Value::Null);
+    let fault = fault_of(error);
+    if fault.code.status() == status {
+        return fault;
+    }
+    let code = match codes::TABLE.iter().find(|row| row.status == status) {
+        // The first row of 400 is about syntax, which says too much.
+        Some(row) if status != 400 => row.code,
+        _ if status < 500 => Code::InvalidRequest,
+        _ => Code::BadGateway,
+    };
+    Fault { code, ..fault }
+}
+
 /// A part of reasoning that its maker signed.
 pub(crate) enum Signed {
     /// Its text and signature.

@@ -31,6 +31,7 @@ mod pivot;
 mod read;
 pub mod responses;
 mod sequence;
+mod split;
 mod stream;
 mod table;
 #[cfg(test)]
@@ -39,6 +40,7 @@ mod time;
 mod write;
 
 pub use answer::{Answer, ErrorAnswer};
+pub use chat::read_error;
 pub use inbound::{Asked, Inbound, Moment, RequestFacts, StoreNeeds, WayBack};
 pub use stream::StreamOut;
 pub use table::{Ask, DIALECTS, Dialect, Fate, Field, Found, Route, find, matrix};

@@ -6,13 +6,12 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::fmt;
 
 use cutover_units::Code;
 use cutover_wire::{Fault, json};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
+use crate::split;
 use crate::write::Json;
 
 /// Where a value lies in the body.
@@ -75,7 +74,7 @@ impl<'p> At<'p> {
     }
 }
 
-/// Checks a body as a whole: UTF-8 and nesting. Syntax is checked by the first [`Obj::read`].
+/// Checks a body as a whole: UTF-8 and nesting. Syntax is checked by [`Obj::parse`].
 pub(crate) fn body_text(body: &[u8]) -> Result<&str, Fault> {
     let text = std::str::from_utf8(body).map_err(|e| {
         let at = e.valid_up_to();
@@ -93,6 +92,8 @@ pub(crate) fn body_text(body: &[u8]) -> Result<&str, Fault> {
 pub(crate) enum Text<'a> {
     /// A JSON string literal with its quotes, known to hold valid Unicode.
     Literal(&'a str),
+    /// The same, made by us.
+    Quoted(String),
     /// Decoded text.
     Plain(Cow<'a, str>),
 }
@@ -104,7 +105,10 @@ impl<'a> Text<'a> {
             return Err(at.wrong_type("a string"));
         }
         // Only an escaped code unit can be half of a pair.
-        if raw.contains("\\u") && serde_json::from_str::<String>(raw).is_err() {
+        if split::has_escape(raw)
+            && raw.contains("\\u")
+            && serde_json::from_str::<String>(raw).is_err()
+        {
             return Err(at.invalid("holds half of a surrogate pair, which is no text"));
         }
         Ok(Self::Literal(raw))
@@ -113,19 +117,26 @@ impl<'a> Text<'a> {
     pub(crate) fn decode(&self) -> Cow<'_, str> {
         match self {
             Self::Plain(text) => Cow::Borrowed(text),
+            Self::Literal(raw) => decoded(raw),
+            Self::Quoted(raw) => decoded(raw),
+        }
+    }
+
+    /// This text behind another, which holds nothing to escape. A long literal is copied once.
+    pub(crate) fn after(&self, before: &str) -> Text<'static> {
+        match self {
             Self::Literal(raw) => {
-                let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
-                if !inner.contains('\\') {
-                    return Cow::Borrowed(inner);
-                }
-                Cow::Owned(serde_json::from_str(raw).unwrap_or_default())
+                let inner = raw.get(1..).unwrap_or("\"");
+                Text::Quoted(["\"", before, inner].concat())
             }
+            _ => Text::Plain(Cow::Owned([before, &self.decode()].concat())),
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Literal(raw) => raw.len() <= 2,
+            Self::Quoted(raw) => raw.len() <= 2,
             Self::Plain(text) => text.is_empty(),
         }
     }
@@ -133,9 +144,19 @@ impl<'a> Text<'a> {
     pub(crate) fn write(&self, json: &mut Json) {
         match self {
             Self::Literal(raw) => json.raw(raw),
+            Self::Quoted(raw) => json.raw(raw),
             Self::Plain(text) => json.text(text),
         }
     }
+}
+
+/// A literal's text.
+fn decoded(literal: &str) -> Cow<'_, str> {
+    let inner = literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default();
+    if split::has_escape(inner) {
+        return Cow::Owned(serde_json::from_str(literal).unwrap_or_default());
+    }
+    Cow::Borrowed(inner)
 }
 
 impl From<String> for Text<'_> {
@@ -162,26 +183,33 @@ pub(crate) struct Obj<'a> {
 }
 
 impl<'a> Obj<'a> {
-    /// Reads an object; a key that comes twice is refused, because readers differ in which one counts.
-    pub(crate) fn read(raw: &'a str, at: At<'_>) -> Result<Self, Fault> {
-        let obj: Self = serde_json::from_str(raw).map_err(|e| {
-            if e.is_data() {
-                return at.wrong_type("an object");
-            }
+    /// Checks a text and reads the object that it is.
+    pub(crate) fn parse(text: &'a str, at: At<'_>) -> Result<Self, Fault> {
+        serde_json::from_str::<IgnoredAny>(text).map_err(|e| {
             let (line, column) = (e.line(), e.column());
             let message = format!("the body is not valid JSON (line {line}, column {column})");
             Fault::new(Code::InvalidJson, message)
         })?;
-        for (index, member) in obj.members.iter().enumerate() {
-            if obj.members.iter().take(index).any(|other| other.key == member.key) {
-                return Err(at.key(&member.key).invalid("is given more than once"));
+        Self::read(text.trim_ascii(), at)
+    }
+
+    /// Reads an object out of a text that was checked. A key that comes twice is refused, because
+    /// readers differ in which one counts.
+    pub(crate) fn read(raw: &'a str, at: At<'_>) -> Result<Self, Fault> {
+        let cut = split::members(raw).ok_or_else(|| at.wrong_type("an object"))?;
+        let mut members: Vec<Member<'a>> = Vec::with_capacity(8);
+        for (literal, raw) in cut {
+            let key = key_of(literal);
+            if members.iter().any(|other| other.key == key) {
+                return Err(at.key(&key).invalid("is given more than once"));
             }
             // An object with many members is none of ours: their count makes this loop dear.
-            if index >= MEMBERS_MAX {
+            if members.len() >= MEMBERS_MAX {
                 return Err(at.invalid("has too many members"));
             }
+            members.push(Member { key, raw, taken: Cell::new(false) });
         }
-        Ok(obj)
+        Ok(Self { members })
     }
 
     /// A member's raw text, which then counts as asked for. Null is the same as absent.
@@ -261,55 +289,19 @@ impl<'a> Obj<'a> {
 /// Most members of an object that cutover reads. Schemas and arguments are carried unread.
 const MEMBERS_MAX: usize = 256;
 
-/// An array's elements as raw texts.
+/// An array's elements as raw texts, out of a text that was checked.
 pub(crate) fn list<'a>(raw: &'a str, at: At<'_>) -> Result<Vec<&'a str>, Fault> {
-    let items: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| at.wrong_type("an array"))?;
-    Ok(items.into_iter().map(RawValue::get).collect())
+    Ok(split::elements(raw).ok_or_else(|| at.wrong_type("an array"))?.collect())
 }
 
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Key<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Any)
+/// A key from its literal. One that is no text (half of a surrogate pair) is no key that anybody
+/// knows: it stands for itself.
+fn key_of(literal: &str) -> Cow<'_, str> {
+    let inner = literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default();
+    if split::has_escape(inner) {
+        return serde_json::from_str(literal).map_or(Cow::Borrowed(inner), Cow::Owned);
     }
-}
-
-impl<'de> Deserialize<'de> for Obj<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Obj<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Obj<'de>, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some(Key(key)) = map.next_key()? {
-                    let raw = map.next_value::<&RawValue>()?.get();
-                    // What lies beyond the limit is only checked for syntax.
-                    if members.len() <= MEMBERS_MAX {
-                        members.push(Member { key, raw, taken: Cell::new(false) });
-                    }
-                }
-                Ok(Obj { members })
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
+    Cow::Borrowed(inner)
 }
 
 #[cfg(test)]
@@ -321,7 +313,7 @@ mod tests {
     fn errors_name_the_field_by_its_path() {
         let raw = r#"{"messages":[{"role":1}]}"#;
         let root = At::Root;
-        let obj = Obj::read(raw, root).unwrap();
+        let obj = Obj::parse(raw, root).unwrap();
         let at = root.key("messages");
         let items = obj.list(root, "messages").unwrap().unwrap();
         let at = at.item(0);
@@ -333,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_key_that_comes_twice_is_refused_also_when_one_is_escaped() {
-        let fault = Obj::read("{\"a\":1,\"\\u0061\":2}", At::Root).err().unwrap();
+        let fault = Obj::parse("{\"a\":1,\"\\u0061\":2}", At::Root).err().unwrap();
         assert_eq!((fault.code, fault.param.as_deref()), (Code::InvalidValue, Some("a")));
     }
 
@@ -347,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_nobody_asked_for_is_told() {
-        let obj = Obj::read(r#"{"a":1,"b":null,"c":2}"#, At::Root).unwrap();
+        let obj = Obj::parse(r#"{"a":1,"b":null,"c":2}"#, At::Root).unwrap();
         assert_eq!(obj.get("a"), Some("1"));
         assert_eq!(obj.rest().collect::<Vec<_>>(), ["c"]);
     }
@@ -356,7 +348,7 @@ mod tests {
     fn an_object_of_a_million_members_costs_no_more_than_the_limit() {
         let members: Vec<String> = (0..100_000).map(|i| format!("\"k{i}\":0")).collect();
         let body = format!("{{{}}}", members.join(","));
-        assert_eq!(Obj::read(&body, At::Root).err().unwrap().code, Code::InvalidValue);
+        assert_eq!(Obj::parse(&body, At::Root).err().unwrap().code, Code::InvalidValue);
     }
 
     proptest! {
@@ -364,6 +356,7 @@ mod tests {
         fn no_text_makes_reading_panic(text in ".{0,80}") {
             let _ = body_text(text.as_bytes());
             let _ = Obj::read(&text, At::Root);
+            let _ = Obj::parse(&text, At::Root);
             let _ = Text::read(&text, At::Root).map(|t| t.decode().len());
             let _ = list(&text, At::Root);
         }

@@ -9,3 +9,4 @@ mod routes;
 mod store;
 mod support;
 mod tables;
+mod through;

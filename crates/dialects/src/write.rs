@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use memchr::memchr2;
+
 /// A JSON text under construction. Commas are set by what stands before.
 #[derive(Default)]
 pub(crate) struct Json {
@@ -57,7 +59,7 @@ impl Json {
     /// because events and lines end there.
     pub(crate) fn raw(&mut self, raw: &str) {
         self.comma();
-        if raw.contains(['\n', '\r']) {
+        if memchr2(b'\n', b'\r', raw.as_bytes()).is_some() {
             self.text.extend(raw.chars().map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }));
         } else {
             self.text.push_str(raw);

@@ -364,5 +364,10 @@ fn unknown_source(kind: &str, here: At<'_>, losses: &mut Losses) -> Result<(), F
 fn data_url<'a>(source: &Obj<'a>, here: At<'_>) -> Result<Text<'a>, Fault> {
     let kind = source.need_text(here, "media_type")?;
     let data = source.need_text(here, "data")?;
-    Ok(Text::from(format!("data:{};base64,{}", kind.decode(), data.decode())))
+    let kind = kind.decode();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '+' | '-' | '.' | '_');
+    if !kind.chars().all(plain) {
+        return Err(here.key("media_type").invalid("is no media type"));
+    }
+    Ok(data.after(&format!("data:{kind};base64,")))
 }

@@ -15,7 +15,7 @@ use crate::write;
 /// `POST /v1/messages`.
 pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     let text = read::body_text(body)?;
-    let root = Obj::read(text, At::Root)?;
+    let root = Obj::parse(text, At::Root)?;
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let stream = root.flag(At::Root, "stream")?.unwrap_or(false);
     let at = At::Root;
@@ -51,7 +51,7 @@ const BYTES_PER_TOKEN: usize = 4;
 /// `POST /v1/messages/count_tokens`: an estimate, because the model's tokenizer is not ours.
 pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     let text = read::body_text(body)?;
-    let root = Obj::read(text, At::Root)?;
+    let root = Obj::parse(text, At::Root)?;
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let (model, chat) = convert(&root, facts, &mut losses)?;
     // What the model will read: the request without its name.

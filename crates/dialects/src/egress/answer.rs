@@ -17,7 +17,7 @@ pub fn answer(body: &[u8], created: Millis) -> Result<Bytes, Fault> {
 fn convert(body: &[u8], created: Millis) -> Result<String, Fault> {
     let at = At::Root;
     let text = std::str::from_utf8(body).map_err(|_| chat::unreadable())?;
-    let root = Obj::read(text, at)?;
+    let root = Obj::parse(text, at)?;
     let mut said = Said::default();
     for raw in root.list(at, "content")?.ok_or_else(chat::unreadable)? {
         said.block(&Obj::read(raw, at)?)?;

@@ -19,7 +19,7 @@ const ROOT: At<'static> = At::Root;
 /// Converts a request. `body` is a chat completions request.
 pub fn request(body: &[u8], unsupported: Unsupported) -> Result<Sent, Fault> {
     let text = read::body_text(body)?;
-    let root = Obj::read(text, ROOT)?;
+    let root = Obj::parse(text, ROOT)?;
     let mut losses = Losses::new(FIELDS, unsupported);
     let mut talk = Talk { system: Vec::new(), turns: Vec::new(), losses: &mut losses };
     for (index, raw) in root.list(ROOT, "messages")?.unwrap_or_default().into_iter().enumerate() {

@@ -101,7 +101,7 @@ pub fn version() -> Answer {
 
 /// The model that a `POST /api/show` asks for.
 pub fn show_name(body: &Bytes) -> Result<String, Fault> {
-    let root = Obj::read(read::body_text(body)?, At::Root)?;
+    let root = Obj::parse(read::body_text(body)?, At::Root)?;
     let name = match root.text(At::Root, "model")? {
         Some(name) => name,
         None => root.text(At::Root, "name")?.ok_or_else(|| At::Root.key("model").missing())?,

@@ -145,11 +145,11 @@ pub(super) fn images<'a>(from: &Obj<'a>, at: At<'_>) -> Result<Vec<Part<'a>>, Fa
     for (index, raw) in list(raw, here)?.into_iter().enumerate() {
         let at = here.item(index);
         let data = Text::read(raw, at)?;
-        let data = data.decode();
-        let kind = KINDS.iter().find(|(start, _)| data.starts_with(start));
+        // JSON may write the slash of base64 with an escape.
+        let kind = KINDS.iter().find(|(start, _)| data.decode().starts_with(start));
         let (_, kind) =
             kind.ok_or_else(|| at.invalid("is no base64 of a PNG, JPEG, GIF or WebP"))?;
-        let url = Text::from(format!("data:image/{kind};base64,{data}"));
+        let url = data.after(&format!("data:image/{kind};base64,"));
         parts.push(Part::Image { url, detail: None });
     }
     Ok(parts)

@@ -30,7 +30,7 @@ impl<'a, 'f> Work<'a, 'f> {
         facts: &'f RequestFacts<'f>,
         scope: &'static str,
     ) -> Result<Self, Fault> {
-        let root = Obj::read(read::body_text(body)?, ROOT)?;
+        let root = Obj::parse(read::body_text(body)?, ROOT)?;
         let model = root.need_text(ROOT, "model")?;
         let losses = Losses::new(FIELDS, facts.unsupported).of_route(scope);
         Ok(Self { root, facts, model, losses, chat: Chat::default() })

@@ -40,7 +40,7 @@ fn convert(
 ) -> Result<Asked, Fault> {
     let text = read::body_text(body)?;
     let at = At::Root;
-    let root = Obj::read(text, at)?;
+    let root = Obj::parse(text, at)?;
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let model = root.need_text(at, "model")?;
     let stream = root.flag(at, "stream")?.unwrap_or(false);

@@ -38,7 +38,7 @@ impl Stored {
 
     /// Reads what [`Stored::to_json`] wrote. `None`: it is something else.
     pub fn from_json(text: &str) -> Option<Self> {
-        let obj = Obj::read(text, At::Root).ok()?;
+        let obj = Obj::parse(text, At::Root).ok()?;
         let word = |key| obj.text(At::Root, key).ok().flatten().map(|t| t.decode().into_owned());
         let input = obj.get("input").filter(|raw| raw.starts_with('['))?.to_owned();
         let response = obj.get("response").filter(|raw| raw.starts_with('{'))?.to_owned();

@@ -234,7 +234,7 @@ pub(super) fn custom_arguments(input: &Text<'_>) -> String {
 
 /// A custom tool's input from its call's arguments: the text, or what the model wrote in its place.
 pub(super) fn custom_input(arguments: &str) -> String {
-    let Ok(obj) = Obj::read(arguments, At::Root) else { return arguments.to_owned() };
+    let Ok(obj) = Obj::parse(arguments, At::Root) else { return arguments.to_owned() };
     match obj.text(At::Root, "input") {
         Ok(Some(text)) => text.decode().into_owned(),
         _ => arguments.to_owned(),

@@ -70,6 +70,24 @@ fn each_code_is_an_error_in_each_dialect() {
 }
 
 #[test]
+fn an_error_answer_is_read_back() {
+    for row in TABLE {
+        let fault = Fault::of(row.code, "a", "why");
+        assert_eq!(crate::read_error(row.status, &cutover_wire::errors::body(&fault)), fault);
+    }
+    for (status, code) in [
+        (400, Code::InvalidRequest),
+        (418, Code::InvalidRequest),
+        (404, Code::NotFound),
+        (429, Code::RateLimitExceeded),
+        (500, Code::Internal),
+        (599, Code::BadGateway),
+    ] {
+        assert_eq!(crate::read_error(status, b"<html>").code, code);
+    }
+}
+
+#[test]
 fn models_are_listed_in_each_dialects_shape() {
     let models = [Model::new("a/b", 1_795_250_530, "cutover"), Model::new("c\"", 0, "x")];
     let facts = [
