@@ -17,6 +17,19 @@ fn the_metrics_reference_is_what_the_table_says() {
     compare("metrics.md", &page);
 }
 
+#[test]
+fn the_gates_reference_is_what_the_table_says() {
+    let page = cutover_rollout::gates::reference();
+    let (title, rest) = page.split_once("\n\n").expect("a title and a text");
+    let note = "<!-- Generated from the table GATES in crates/rollout by `cargo xtask docs`. Do not edit. -->";
+    compare("gates.md", &format!("{title}\n\n{note}\n\n{rest}"));
+}
+
+#[test]
+fn the_scorers_reference_is_what_the_table_says() {
+    compare("scorers.md", &cutover_evals::reference());
+}
+
 fn compare(name: &str, page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference").join(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
