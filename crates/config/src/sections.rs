@@ -43,6 +43,7 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
     let default_upstream = default_upstream(root, &upstream_names);
     use_cases::note_same_match(&use_case_tables, &use_cases);
     residency::note_cloud_arms(&use_case_tables, &use_cases, (&variants, &upstreams));
+    scorer::note_judges(&use_case_tables, &use_cases, &variants);
     note_unused_variants(&variant_tables, &use_cases);
     note_unused_upstreams(&upstream_tables, &variants, default_upstream);
 

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use cutover_evals::judge::independent;
 use cutover_evals::{OptionType, Row, SCORERS, ScorerSpec};
+use cutover_rollout::{Gate, Metric, Role};
 use serde_json::{Map, Value as Json};
 use toml::de::DeValue;
 
+use crate::checked::{UseCase, Variant};
 use crate::problem::did_you_mean;
-use crate::reader::{Extra, Place, Table, Value, Weight};
+use crate::reader::{Extra, NamedTable, Place, Table, Value, Weight};
 use crate::rollouts::Scorer;
 use crate::sections::Names;
 use crate::values::{self, Wrong};
@@ -97,6 +100,40 @@ fn options(table: &Table<'_>, row: &'static Row, extras: &[Extra<'_>]) -> Option
         options.remove(*name);
     }
     Some((options, documents))
+}
+
+/// Notes judges of an arm's own model family: they favour it, so they must not decide.
+pub(crate) fn note_judges(
+    tables: &[NamedTable<'_>],
+    use_cases: &[Option<UseCase>],
+    variants: &[Option<Variant>],
+) {
+    let model = |at: usize| Some(variants.get(at)?.as_ref()?.model.as_ref());
+    for (entry, use_case) in tables.iter().zip(use_cases) {
+        let Some(use_case) = use_case else { continue };
+        let Some(scorer) = use_case.scorer.as_ref().filter(|scorer| scorer.kind == "judge") else {
+            continue;
+        };
+        let named = |v: &Variant| Some(v.name.as_str()) == scorer.variant();
+        let judge = variants.iter().flatten().find(|variant| named(variant));
+        let arms: Vec<&str> = [Some(use_case.baseline), use_case.candidate]
+            .into_iter()
+            .flatten()
+            .filter_map(model)
+            .collect();
+        let Some(judge) = judge else { continue };
+        let Err(refusal) = independent(&judge.model, &arms) else { continue };
+        let (message, hint) = (refusal.to_string(), Some("let another model judge".to_owned()));
+        let gates = use_case.rollout.iter().flat_map(|rollout| &rollout.gates);
+        let decides = |gate: &Gate| {
+            gate.metric == Metric::Quality && matches!(gate.role, Role::Required | Role::Rollback)
+        };
+        if gates.into_iter().any(decides) {
+            entry.table.conflict("scorer", message, hint);
+        } else {
+            entry.table.warn("scorer", message, hint);
+        }
+    }
 }
 
 /// Notes something at an option, if it is written.

@@ -233,6 +233,8 @@ fn rollouts_that_do_not_fit_their_use_case() {
     };
     let both_local = GROUND.replace("[upstreams.cloud]", "[upstreams.cloud]\nlocal = true");
     let judge = "[use_cases.u.scorer]\nkind = \"judge\"\nvariant = \"today\"";
+    let family = "[use_cases.u.scorer]\nkind = \"judge\"\nvariant = \"later\"\n";
+    let quality = "[use_cases.u.rollout]\ngates = [\"quality >= 0.9 x baseline\"]\n";
     let http = "[use_cases.u.scorer]\nkind = \"http\"\nurl = \"https://example.com/score?x=1\"";
     let texts = [
         format!("{no_candidate}{rollout}"),
@@ -250,6 +252,8 @@ fn rollouts_that_do_not_fit_their_use_case() {
                     .replace("candidate = \"later\"\n", "")
             )
         ),
+        format!("{GROUND}{family}"),
+        format!("{GROUND}{family}{quality}"),
         format!("{}{http}", local(&both_local)),
         local(GROUND).replace("local-only", "local"),
     ];
