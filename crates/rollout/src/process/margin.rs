@@ -8,7 +8,7 @@ use cutover_stats::{
 use serde::{Deserialize, Serialize};
 
 use super::growth::{expected, smoothed};
-use super::pairs::pair_interval;
+use super::interval::{excess_interval, pair_interval};
 use super::run::Run;
 use super::strata::Strata;
 use super::watch::Watch;
@@ -187,7 +187,7 @@ impl Margin {
         }
         let alpha = context.bars.promote;
         let interval = if self.speaks_of_units() {
-            self.strata.tally().map(|(tally, _)| tally.excess_interval(alpha))
+            self.strata.tally().map(|(tally, _)| excess_interval(&tally, alpha))
         } else if self.sums.0 == 0 {
             None
         } else {

@@ -1,10 +1,12 @@
-//! The interval shown beside a gate on pairs.
+//! The interval shown beside a gate with a margin.
 //!
 //! Ends are found by bisection to a fraction of a thousandth, each step over all different pairs of scores. Where
 //! there are more than [`CELLS_MAX`] of those, scores are rounded to 5 percent first: a figure for
 //! readers, found in a millisecond. Verdicts come from the process, which sees every score as it is.
 
-use cutover_stats::{Alpha, Pair, PairClaim, PairTally, Score};
+use cutover_stats::{
+    Alpha, CanaryClaim, CanaryTally, Direction, Pair, PairClaim, PairTally, Score,
+};
 
 use super::Context;
 use crate::spec::Test;
@@ -13,6 +15,8 @@ const CELLS_MAX: usize = 96;
 const COARSE: u8 = 5;
 /// Halvings of a range of at most 4: to less than three ten-thousandths.
 const HALVINGS: u32 = 14;
+/// Of an excess in live errors: to two millionths, since margins are as small as a tenth of a point.
+const FINE: u32 = 20;
 /// Beyond this a ratio counts as without bound.
 const RATIO_MAX: f64 = 4.0;
 
@@ -28,13 +32,15 @@ pub(super) fn pair_interval(
     let proved = |claim| proves(pairs, claim, alpha);
     let (low, high) = if matches!(context.gate.test, Test::RatioAtLeast { .. }) {
         let estimate = (baseline > 0.0).then(|| candidate / baseline)?.clamp(1e-3, RATIO_MAX);
-        let low = last(0.0, estimate, |ratio| proved(PairClaim::Retains(ratio)));
-        let high = first(estimate, RATIO_MAX, |ratio| proved(PairClaim::FallsShortOf(ratio)));
+        let low = last((0.0, estimate), HALVINGS, |ratio| proved(PairClaim::Retains(ratio)));
+        let high =
+            first((estimate, RATIO_MAX), HALVINGS, |ratio| proved(PairClaim::FallsShortOf(ratio)));
         (low.unwrap_or(0.0), high.unwrap_or(f64::INFINITY))
     } else {
         let estimate = candidate - baseline;
-        let low = last(-1.0, estimate, |margin| proved(PairClaim::ExcessAbove(margin)));
-        let high = first(estimate, 1.0, |margin| proved(PairClaim::ExcessBelow(margin)));
+        let low = last((-1.0, estimate), HALVINGS, |margin| proved(PairClaim::ExcessAbove(margin)));
+        let high =
+            first((estimate, 1.0), HALVINGS, |margin| proved(PairClaim::ExcessBelow(margin)));
         (low.unwrap_or(-1.0), high.unwrap_or(1.0))
     };
     Some(cutover_stats::Interval { low, high })
@@ -44,10 +50,21 @@ fn proves(pairs: &PairTally, claim: PairClaim, alpha: Alpha) -> bool {
     pairs.log_e(claim).is_ok_and(|evidence| evidence.proves_at(alpha))
 }
 
+/// The excesses that neither proof nor harm refutes, from live units.
+pub(super) fn excess_interval(tally: &CanaryTally, alpha: Alpha) -> cutover_stats::Interval {
+    let proved = |direction, margin| {
+        let claim = CanaryClaim { direction, margin };
+        tally.excess_log_e(claim).is_ok_and(|evidence| evidence.proves_at(alpha))
+    };
+    let low = last((-1.0, 1.0), FINE, |margin| proved(Direction::Above, margin));
+    let high = first((-1.0, 1.0), FINE, |margin| proved(Direction::Below, margin));
+    cutover_stats::Interval { low: low.unwrap_or(-1.0), high: high.unwrap_or(1.0) }
+}
+
 /// The last point that holds, going up from `low`, where it holds if anywhere.
-fn last(low: f64, high: f64, holds: impl Fn(f64) -> bool) -> Option<f64> {
+fn last((low, high): (f64, f64), halvings: u32, holds: impl Fn(f64) -> bool) -> Option<f64> {
     let (mut below, mut above, mut found) = (low, high, None);
-    for _ in 0..HALVINGS {
+    for _ in 0..halvings {
         let middle = f64::midpoint(below, above);
         if holds(middle) {
             (below, found) = (middle, Some(middle));
@@ -59,8 +76,8 @@ fn last(low: f64, high: f64, holds: impl Fn(f64) -> bool) -> Option<f64> {
 }
 
 /// The first point that holds, going up to `high`, where it holds if anywhere.
-fn first(low: f64, high: f64, holds: impl Fn(f64) -> bool) -> Option<f64> {
-    last(-high, -low, |point| holds(-point)).map(|point| -point)
+fn first((low, high): (f64, f64), halvings: u32, holds: impl Fn(f64) -> bool) -> Option<f64> {
+    last((-high, -low), halvings, |point| holds(-point)).map(|point| -point)
 }
 
 fn coarse(pairs: &PairTally) -> Option<PairTally> {
@@ -124,6 +141,22 @@ mod tests {
         let (low, high) = interval("errors <= baseline + 1 pp", &pairs);
         let exact = pairs.difference_interval(Alpha::FIVE_PERCENT);
         assert!((low - exact.low).abs() < 1e-3 && (high - exact.high).abs() < 1e-3);
+    }
+
+    #[test]
+    fn live_ends_are_those_of_the_exact_sequence() {
+        let mut tally = CanaryTally::default();
+        let share = cutover_stats::Share::from_bp(2_500).unwrap();
+        for (arm, hits, trials) in
+            [(cutover_stats::Arm::Candidate, 9, 1_000), (cutover_stats::Arm::Baseline, 12, 3_000)]
+        {
+            tally.add(arm, share, cutover_stats::Count::new(hits, trials).unwrap());
+        }
+        let (own, exact) = (
+            excess_interval(&tally, Alpha::FIVE_PERCENT),
+            tally.excess_interval(Alpha::FIVE_PERCENT),
+        );
+        assert!((own.low - exact.low).abs() < 1e-5 && (own.high - exact.high).abs() < 1e-5);
     }
 
     #[test]
