@@ -6,6 +6,7 @@
 mod limits;
 mod operations;
 mod requests;
+mod rollouts;
 
 pub(crate) use limits::LogLimits;
 pub use operations::{
@@ -16,6 +17,8 @@ pub use requests::{
     AttemptFailed, ClientGone, FailedOver, LossReported, RequestFailed, Served, SlowRequest,
     StreamInterrupted,
 };
+
+pub use rollouts::{PairUnscored, RolloutDecided, RolloutUnsaved, WebhookFailed};
 
 #[cfg(test)]
 mod tests;

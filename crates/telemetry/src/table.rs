@@ -49,6 +49,8 @@ pub enum Unit {
     Usd,
     /// Hundredths of a percent.
     BasisPoints,
+    /// Natural logarithms of evidence, stored as thousandths.
+    Nats,
 }
 
 impl Unit {
@@ -59,6 +61,7 @@ impl Unit {
             Self::Seconds | Self::Timestamp => Some("seconds"),
             Self::Usd => Some("usd"),
             Self::BasisPoints => Some("basis_points"),
+            Self::Nats => Some("nats"),
         }
     }
 
@@ -66,7 +69,7 @@ impl Unit {
     pub fn decimals(self) -> u32 {
         match self {
             Self::Count | Self::BasisPoints => 0,
-            Self::Timestamp => 3,
+            Self::Timestamp | Self::Nats => 3,
             Self::Seconds => 6,
             Self::Usd => 9,
         }
@@ -284,6 +287,48 @@ metrics! {
     WeightChanges WEIGHT_CHANGES = Counter, Count, "cutover_weight_changes_total",
         ["use_case", "action"],
         "Weight changes: set or rolled_back.";
+    ShadowWeight SHADOW_WEIGHT = Gauge, BasisPoints, "cutover_shadow_basis_points",
+        ["use_case"],
+        "Share of requests that the candidate is shown a copy of.";
+    RolloutStep ROLLOUT_STEP = Gauge, Count, "cutover_rollout_step",
+        ["use_case"],
+        "Place of the step that the rollout is in, from 0.";
+    RolloutPhase ROLLOUT_PHASE = Gauge, Count, "cutover_rollout_phase",
+        ["use_case", "phase"],
+        "1 for what the rollout is doing: running, holding, paused, promoted or rolled_back.";
+    GateVerdict GATE_VERDICT = Gauge, Count, "cutover_gate_verdict",
+        ["use_case", "gate", "verdict"],
+        "1 for what the gate says: pass, fail, hold or no_data.";
+    GateEvidencePass GATE_EVIDENCE_PASS = Gauge, Nats, "cutover_gate_evidence_pass_nats",
+        ["use_case", "gate"],
+        "Evidence for the gate's claim as a natural logarithm; it passes at ln(1/alpha).";
+    GateEvidenceFail GATE_EVIDENCE_FAIL = Gauge, Nats, "cutover_gate_evidence_fail_nats",
+        ["use_case", "gate"],
+        "Evidence for harm as a natural logarithm.";
+    RolloutTicks ROLLOUT_TICKS = Counter, Count, "cutover_rollout_ticks_total",
+        ["use_case", "result"],
+        "Looks at a rollout's evidence, by result: committed, conflict, or unsaved when the database did not take it.";
+    RolloutTickDuration ROLLOUT_TICK_DURATION = Histogram LATENCY, Seconds, "cutover_rollout_tick_duration_seconds",
+        [],
+        "Time of one look at one rollout, with its commit.";
+    RolloutDecisions ROLLOUT_DECISIONS = Counter, Count, "cutover_rollout_decisions_total",
+        ["use_case", "action"],
+        "Decisions of rollouts, by what was done.";
+    ObservationsLost OBSERVATIONS_LOST = Counter, Count, "cutover_rollout_observations_lost_total",
+        ["use_case"],
+        "Observations that no rollout saw because a queue was full. They are missing, not good.";
+    Pairs PAIRS = Counter, Count, "cutover_shadow_pairs_total",
+        ["use_case", "outcome"],
+        "Shadow pairs by what became of them: scored, unscored, repeated (the unit had one), or not_asked_for.";
+    Unscored UNSCORED = Counter, Count, "cutover_unscored_pairs_total",
+        ["use_case", "reason"],
+        "Shadow pairs that got no score, by reason.";
+    ScorerCost SCORER_COST = Counter, Usd, "cutover_scorer_cost_usd_total",
+        ["use_case"],
+        "What judges and embeddings of scorers cost, as far as it is known.";
+    WebhookDeliveries WEBHOOK_DELIVERIES = Counter, Count, "cutover_webhook_deliveries_total",
+        ["webhook", "result"],
+        "Decisions told to webhooks, by result: delivered, retried, failed or dropped.";
     ShadowRequests SHADOW_REQUESTS = Counter, Count, "cutover_shadow_requests_total",
         ["use_case", "outcome"],
         "Copies that the candidate was asked: ok or failed. In no metric of live requests.";
