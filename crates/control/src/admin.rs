@@ -10,6 +10,7 @@
 mod auth;
 mod handlers;
 mod listener;
+mod rollouts;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::api::{
     ConfigStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready, Reloaded,
 };
 use crate::controller::Controller;
+use crate::rollouts::Rollouts;
 use routes::Found;
 
 /// The largest body: an explained request may be as large as a real one.
@@ -68,6 +70,7 @@ struct Parts {
     doors: Doors,
     controller: Controller,
     host: Arc<dyn Host>,
+    rollouts: Rollouts,
     registry: Registry,
 }
 
@@ -79,13 +82,9 @@ impl std::fmt::Debug for Admin {
 
 impl Admin {
     /// Puts the API together.
-    pub fn new(
-        doors: Doors,
-        controller: Controller,
-        host: Arc<dyn Host>,
-        registry: Registry,
-    ) -> Self {
-        Self(Arc::new(Parts { doors, controller, host, registry }))
+    pub fn new(doors: Doors, host: Arc<dyn Host>, rollouts: Rollouts) -> Self {
+        let (controller, registry) = (rollouts.controller().clone(), rollouts.registry().clone());
+        Self(Arc::new(Parts { doors, controller, host, rollouts, registry }))
     }
 
     /// Serves until `shutdown` is done and open exchanges have ended.

@@ -4,6 +4,8 @@
 //! Answers may grow new members; readers ignore what they do not know. Requests refuse unknown
 //! members, so that a misspelt `after_rolback` is an error and not a surprise.
 
+pub mod rollouts;
+
 use std::collections::BTreeMap;
 
 use cutover_units::{Generation, Millis, UseCaseName, VariantName, WeightBp};

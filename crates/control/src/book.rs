@@ -9,17 +9,29 @@
 //!   sources say; one that was rolled back in the database has weight zero;
 //! - while the database or the overrides cannot be read, every candidate has weight zero: the last
 //!   change may have been a rollback, and the baseline is what served before cutover came;
-//! - a use case without candidate has weight zero.
+//! - a use case without candidate has weight zero;
+//! - a candidate that may not serve is not shown copies either;
+//! - a use case that a rollout moves takes no weight from anybody else, but always a rollback.
 
 use std::collections::BTreeMap;
 
+use cutover_route::Traffic;
 use cutover_store::{Override, Overrides, UseCaseState};
 use cutover_units::{Generation, UseCaseName, VariantName, WeightBp};
 
 use crate::api::{Origin, SetWeight, UseCaseStatus};
 
-/// The weights to publish.
-pub type Weights = BTreeMap<UseCaseName, WeightBp>;
+/// The traffic to publish.
+pub type Weights = BTreeMap<UseCaseName, Traffic>;
+
+/// A use case that a rollout moves: nobody else does meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The share of requests that is shadowed now.
+    pub shadow: WeightBp,
+    /// What the rollout is doing, in a word.
+    pub phase: &'static str,
+}
 
 /// A use case as the config file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +70,14 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// A rollout moves it.
+    #[error("use case {name} is moved by its rollout, which is {phase}")]
+    UnderRollout {
+        /// The use case.
+        name: UseCaseName,
+        /// What the rollout is doing.
+        phase: &'static str,
+    },
     /// Another change came first.
     #[error("use case {name} has generation {found}, not {expected}: another change came first")]
     Conflict {
@@ -89,6 +109,8 @@ pub struct Book {
     overrides: BTreeMap<UseCaseName, Override>,
     /// The overrides could not be listed: any use case may be rolled back.
     all_held: bool,
+    /// Use cases that a rollout moves.
+    claims: BTreeMap<UseCaseName, Claim>,
 }
 
 impl Book {
@@ -99,6 +121,7 @@ impl Book {
             states: None,
             overrides: BTreeMap::new(),
             all_held: false,
+            claims: BTreeMap::new(),
         };
         book.set_specs(specs);
         book
@@ -159,6 +182,14 @@ impl Book {
         self.overrides.get(name)
     }
 
+    /// A rollout takes a use case, goes on with it, or (with none) lets go of it.
+    pub fn claim(&mut self, name: &UseCaseName, claim: Option<Claim>) {
+        match claim {
+            Some(claim) => self.claims.insert(name.clone(), claim),
+            None => self.claims.remove(name),
+        };
+    }
+
     /// The use case of a name.
     pub fn find(&self, name: &str) -> Result<&Spec, Refusal> {
         self.specs.get(name).ok_or_else(|| Refusal::UnknownUseCase {
@@ -179,6 +210,9 @@ impl Book {
         if spec.candidate.is_none() {
             return Err(Refusal::NoCandidate(name));
         }
+        if let Some(claim) = self.claims.get(&name) {
+            return Err(Refusal::UnderRollout { name, phase: claim.phase });
+        }
         if self.states.is_none() {
             return Err(Refusal::Database("the weights could not be read".to_owned()));
         }
@@ -198,7 +232,15 @@ impl Book {
 
     /// The weights to publish.
     pub fn weights(&self) -> Weights {
-        self.specs.values().map(|spec| (spec.name.clone(), self.weight(spec).0)).collect()
+        self.specs.values().map(|spec| (spec.name.clone(), self.traffic(spec))).collect()
+    }
+
+    fn traffic(&self, spec: &Spec) -> Traffic {
+        let (weight, origin) = self.weight(spec);
+        let may_be_seen =
+            spec.candidate.is_some() && matches!(origin, Origin::Config | Origin::Operator);
+        let claim = self.claims.get(&spec.name).filter(|_| may_be_seen);
+        Traffic { weight, shadow: claim.map(|claim| claim.shadow).unwrap_or_default() }
     }
 
     /// All use cases as the status shows them.
@@ -234,12 +276,17 @@ impl Book {
     }
 
     /// Who rolled a use case back and why, if it stands rolled back.
-    fn rollback(&self, name: &UseCaseName) -> Option<(String, String)> {
+    pub fn rollback(&self, name: &UseCaseName) -> Option<(String, String)> {
         if let Some(held) = self.overrides.get(name) {
             return Some((held.actor.clone(), held.reason.clone()));
         }
         let state = self.state(name).filter(|state| state.rolled_back)?;
         Some((state.actor.clone(), state.reason.clone()))
+    }
+
+    /// Whether the database says that a use case stands rolled back.
+    pub fn is_rolled_back(&self, name: &UseCaseName) -> bool {
+        self.state(name).is_some_and(|state| state.rolled_back)
     }
 
     fn weight(&self, spec: &Spec) -> (WeightBp, Origin) {
@@ -321,7 +368,7 @@ mod tests {
 
     fn shown(book: &Book) -> (String, Origin) {
         let status = book.statuses().remove(0);
-        assert_eq!(book.weights()[&name()], status.weight);
+        assert_eq!(book.weights()[&name()].weight, status.weight);
         (status.weight.to_string(), status.origin)
     }
 
@@ -378,7 +425,21 @@ mod tests {
         let mut book = Book::new(vec![lonely]);
         book.set_states(vec![]);
         assert!(matches!(book.admit("statements", &ask("5%")), Err(Refusal::NoCandidate(_))));
-        assert_eq!(book.weights()[&name()], WeightBp::NONE);
+        assert_eq!(book.weights()[&name()], Traffic::default());
+    }
+
+    #[test]
+    fn a_use_case_that_a_rollout_moves_takes_no_weight_from_others() {
+        let mut book = book(Some(state(2_500, false)), false);
+        book.claim(&name(), Some(Claim { shadow: WeightBp::NONE, phase: "paused" }));
+        for weight in ["0%", "5%"] {
+            assert!(matches!(
+                book.admit("statements", &ask(weight)),
+                Err(Refusal::UnderRollout { phase: "paused", .. })
+            ));
+        }
+        book.claim(&name(), None);
+        assert!(book.admit("statements", &ask("5%")).is_ok());
     }
 
     #[test]
@@ -412,10 +473,12 @@ mod tests {
             if overridden {
                 book.override_with(&name(), rollback());
             }
-            let weight = book.weights()[&name()];
+            book.claim(&name(), Some(Claim { shadow: WeightBp::ALL, phase: "running" }));
+            let traffic = book.weights()[&name()];
             let rolled_back = overridden || readable && stored.is_some_and(|(_, back)| back);
-            prop_assert!(!rolled_back || weight == WeightBp::NONE);
-            prop_assert!(readable || weight == WeightBp::NONE);
+            prop_assert!(!rolled_back || traffic == Traffic::default());
+            prop_assert!(readable || traffic == Traffic::default());
+            prop_assert!(rolled_back || !readable || traffic.shadow == WeightBp::ALL);
         }
     }
 }

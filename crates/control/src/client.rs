@@ -14,6 +14,10 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::api::rollouts::{
+    CommandRollout, DecisionStatus, ExplainedDecision, ReplayRollout, Replayed, RolloutStatus,
+    StartRollout, Verified,
+};
 use crate::api::{
     AddKey, ExplainRequest, Explanation, Failure, KeyStatus, NewKey, Reloaded, RollBack,
     RolledBack, SetWeight, Status, UseCaseStatus,
@@ -28,6 +32,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// A rollback is answered within [`crate::OVERRIDES_DEADLINE`] and [`crate::COMMIT_DEADLINE`]. Who
 /// gets no answer by then writes the override itself.
 pub const ROLLBACK_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// A long run has a hundred thousand windows.
+pub const REPLAY_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Why an exchange failed.
 #[derive(Debug, thiserror::Error)]
@@ -268,6 +275,59 @@ impl Admin {
     /// `DELETE /admin/keys/{name}`.
     pub async fn revoke_key(&self, name: &str, by: &RollBack) -> Result<KeyStatus, CallError> {
         self.call("DELETE", &format!("/admin/keys/{name}"), Some(by)).await
+    }
+
+    /// `GET /admin/rollouts`.
+    pub async fn rollouts(&self) -> Result<Vec<RolloutStatus>, CallError> {
+        self.call("GET", "/admin/rollouts", None::<&()>).await
+    }
+
+    /// `GET /admin/rollouts/{name}`.
+    pub async fn rollout(&self, name: &str) -> Result<RolloutStatus, CallError> {
+        self.call("GET", &format!("/admin/rollouts/{name}"), None::<&()>).await
+    }
+
+    /// `POST /admin/rollouts/{name}/start`.
+    pub async fn start_rollout(
+        &self,
+        name: &str,
+        request: &StartRollout,
+    ) -> Result<RolloutStatus, CallError> {
+        self.call("POST", &format!("/admin/rollouts/{name}/start"), Some(request)).await
+    }
+
+    /// `POST /admin/rollouts/{name}/command`.
+    pub async fn command_rollout(
+        &self,
+        name: &str,
+        request: &CommandRollout,
+    ) -> Result<RolloutStatus, CallError> {
+        self.call("POST", &format!("/admin/rollouts/{name}/command"), Some(request)).await
+    }
+
+    /// `GET /admin/rollouts/{name}/history`.
+    pub async fn rollout_history(&self, name: &str) -> Result<Vec<DecisionStatus>, CallError> {
+        self.call("GET", &format!("/admin/rollouts/{name}/history"), None::<&()>).await
+    }
+
+    /// `POST /admin/rollouts/{name}/replay`.
+    pub async fn replay_rollout(
+        &self,
+        name: &str,
+        request: &ReplayRollout,
+    ) -> Result<Replayed, CallError> {
+        let path = format!("/admin/rollouts/{name}/replay");
+        self.call_within(REPLAY_TIMEOUT, ("POST", &path), Some(request)).await
+    }
+
+    /// `GET /admin/decisions/{seq}`.
+    pub async fn explain_decision(&self, seq: u64) -> Result<ExplainedDecision, CallError> {
+        self.call("GET", &format!("/admin/decisions/{seq}"), None::<&()>).await
+    }
+
+    /// `GET /admin/decisions`.
+    pub async fn verify_decisions(&self) -> Result<Verified, CallError> {
+        self.call_within(REPLAY_TIMEOUT, ("GET", "/admin/decisions"), None::<&()>).await
     }
 
     async fn call<B: Serialize, A: DeserializeOwned>(

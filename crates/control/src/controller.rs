@@ -25,6 +25,7 @@ use cutover_store::{
 };
 use cutover_telemetry::{Registry, events, families};
 use cutover_units::{Generation, Millis, UseCaseName, WeightBp};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{Origin, RollBack, RolledBack, SetWeight, UseCaseStatus};
@@ -73,6 +74,8 @@ struct Shared {
     /// Held while overrides are written or read.
     disk: Mutex<()>,
     tasks: TaskTracker,
+    /// Told when a use case was rolled back by somebody.
+    rolled_back: Notify,
 }
 
 impl fmt::Debug for Controller {
@@ -100,6 +103,7 @@ impl Controller {
             committing: tokio::sync::Mutex::default(),
             disk: Mutex::default(),
             tasks: TaskTracker::new(),
+            rolled_back: Notify::new(),
         }));
         controller.take_overrides();
         if let Err(error) = controller.take_states().await {
@@ -276,6 +280,27 @@ impl Controller {
     /// Sends all of a use case's traffic to its baseline. Works without database and without disk;
     /// the report says what it could not reach.
     pub async fn roll_back(&self, name: &str, by: &RollBack) -> Result<RolledBack, Refusal> {
+        let (name, in_override, mut warnings) = self.hold_back(name, by).await?;
+        let in_database = self.keep_commit(&name, &mut warnings).await;
+        events::RolledBack {
+            use_case: name.as_str(),
+            actor: &by.actor,
+            reason: &by.reason,
+            held: in_override || in_database,
+        }
+        .emit(&self.0.parts.registry);
+        self.0.rolled_back.notify_waiters();
+        let book = lock(&self.0.book);
+        let use_case = book.find(name.as_str()).map(|spec| book.status(spec))?;
+        Ok(RolledBack { use_case, in_override, in_database, warnings })
+    }
+
+    /// The part of a rollback that needs no database: it is in force, then it is on disk.
+    pub(crate) async fn hold_back(
+        &self,
+        name: &str,
+        by: &RollBack,
+    ) -> Result<(UseCaseName, bool, Vec<String>), Refusal> {
         let held = Override {
             weight: WeightBp::NONE,
             actor: by.actor.clone(),
@@ -293,19 +318,10 @@ impl Controller {
             self.put_into_force(&book);
             name
         };
+        lock(&self.0.pending).insert(name.clone());
         let mut warnings = Vec::new();
         let in_override = self.keep_override(&name, &held, &mut warnings).await;
-        let in_database = self.keep_commit(&name, &mut warnings).await;
-        events::RolledBack {
-            use_case: name.as_str(),
-            actor: &by.actor,
-            reason: &by.reason,
-            held: in_override || in_database,
-        }
-        .emit(&self.0.parts.registry);
-        let book = lock(&self.0.book);
-        let use_case = book.find(name.as_str()).map(|spec| book.status(spec))?;
-        Ok(RolledBack { use_case, in_override, in_database, warnings })
+        Ok((name, in_override, warnings))
     }
 
     /// Writes the override. The write goes on after the deadline.
@@ -332,7 +348,6 @@ impl Controller {
     /// Commits a rollback. The commit goes on after the deadline, and is tried again by
     /// [`Controller::tend`] if it fails.
     async fn keep_commit(&self, name: &UseCaseName, warnings: &mut Vec<String>) -> bool {
-        lock(&self.0.pending).insert(name.clone());
         let (controller, name) = (self.clone(), name.clone());
         let committing = self.0.tasks.spawn(async move { controller.commit_rollback(&name).await });
         match tokio::time::timeout(COMMIT_DEADLINE, committing).await {
@@ -369,6 +384,7 @@ impl Controller {
         let new = self.take_overrides();
         if !new.is_empty() {
             self.put_into_force(&lock(&self.0.book));
+            self.0.rolled_back.notify_waiters();
         }
     }
 
@@ -430,12 +446,18 @@ impl Controller {
     }
 
     fn show(&self, weights: &Weights) {
-        for (name, weight) in weights {
+        for (name, traffic) in weights {
             let gauge = self.0.parts.registry.gauge(families::WEIGHT, [name.as_str()]);
-            gauge.set(weight.basis_points().into());
+            gauge.set(traffic.weight.basis_points().into());
+            let gauge = self.0.parts.registry.gauge(families::SHADOW_WEIGHT, [name.as_str()]);
+            gauge.set(traffic.shadow.basis_points().into());
         }
     }
 }
+
+mod moves;
+
+pub(crate) use moves::{Because, word};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //!
 //! - [`Controller`] owns every use case's weight and puts it into force through a [`Publisher`].
 //! - [`book`] is the pure part: which weight follows from config file, database and overrides.
+//! - [`rollouts`] looks at the evidence and moves the weights of use cases under a rollout.
 //! - [`Admin`] is the operator-facing API, [`client`] its client, [`api`] the types both use.
 //! - [`watch`] notices changed files; [`token`] keeps the admin token's file.
 //!
@@ -17,7 +18,12 @@ pub mod book;
 pub mod client;
 mod controller;
 pub mod keys;
+mod outgoing;
+pub mod rollouts;
+mod sign;
 mod state;
+#[cfg(test)]
+mod testing;
 pub mod token;
 pub mod watch;
 
@@ -27,4 +33,6 @@ pub use admin::{
 };
 pub use book::{Refusal, Spec, Weights};
 pub use controller::{COMMIT_DEADLINE, Controller, OVERRIDES_DEADLINE, Parts, Publisher};
+pub use cutover_route::Traffic;
+pub use outgoing::{Outgoing, Url};
 pub use state::State;

@@ -8,16 +8,18 @@ use cutover_config::{Checked, ClientKeys};
 use cutover_control::api::{
     ConfigStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready, Refused, Reloaded,
 };
-use cutover_control::{Controller, Host, Publisher, Spec, Weights};
+use cutover_control::rollouts::{Plan, Rollouts, Webhook};
+use cutover_control::{Controller, Host, Publisher, Spec, Traffic, Weights};
 use cutover_gateway::build::{self, Materials};
 use cutover_gateway::{Gateway, Live};
 use cutover_store::{KeyRing, Keys};
 use cutover_telemetry::{Outcome, Registry, events, families};
-use cutover_units::{Arm, UseCaseName};
+use cutover_units::{Arm, UseCaseName, WeightBp};
 
 use crate::embedded::Engines;
 use crate::explain;
 use crate::files::Source;
+use crate::plans;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::{clock, env};
 
@@ -54,6 +56,7 @@ pub(crate) struct Process {
     registry: Registry,
     gateway: OnceLock<Gateway>,
     controller: OnceLock<Controller>,
+    rollouts: OnceLock<Rollouts>,
     /// The config the process was started with: settings that need a restart are compared with it.
     started_with: Checked,
     /// None: they could not be read yet.
@@ -84,6 +87,12 @@ pub(crate) fn specs(checked: &Checked) -> Vec<Spec> {
     specs.collect()
 }
 
+/// Rollouts and webhooks of a config file, or the first thing that is wrong with them.
+fn moves(checked: &Checked, outside: &Outside) -> Result<(Vec<Plan>, Vec<Webhook>), String> {
+    let plans = plans::plans(checked, outside).map_err(|problem| problem.to_string())?;
+    Ok((plans, plans::webhooks(checked, outside)?))
+}
+
 /// What a process is made of.
 pub(crate) struct Parts {
     pub(crate) source: Source,
@@ -104,6 +113,7 @@ impl Process {
             registry: parts.registry,
             gateway: OnceLock::new(),
             controller: OnceLock::new(),
+            rollouts: OnceLock::new(),
             started_with: parts.checked,
             ring: Mutex::new(parts.keys.map(Ring::new)),
             status: Mutex::default(),
@@ -121,9 +131,24 @@ impl Process {
         let _ = self.controller.set(controller);
     }
 
+    /// From now on rollouts follow what reloads bring. Once.
+    pub(crate) fn set_rollouts(&self, rollouts: Rollouts) {
+        let _ = self.rollouts.set(rollouts);
+    }
+
+    /// The gateway, once there is one.
+    pub(crate) fn gateway(&self) -> Option<&Gateway> {
+        self.gateway.get()
+    }
+
     /// From now on `/ready` says no.
     pub(crate) fn drain(&self) {
         self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Where the config comes from.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// The embedded engines.
@@ -177,6 +202,20 @@ impl Process {
         };
     }
 
+    /// Takes what the first config says of rollouts and webhooks.
+    pub(crate) fn take_plans(&self, checked: &Checked) -> Result<(), String> {
+        let (plans, webhooks) = moves(checked, &self.outside())?;
+        self.put_plans(plans, webhooks);
+        Ok(())
+    }
+
+    fn put_plans(&self, plans: Vec<Plan>, webhooks: Vec<Webhook>) {
+        if let Some(rollouts) = self.rollouts.get() {
+            rollouts.take_webhooks(webhooks);
+            rollouts.take_plans(plans);
+        }
+    }
+
     /// Reads the file and puts it into force, or says everything that is wrong with it.
     fn take_file(&self) -> Result<Vec<String>, Vec<String>> {
         let (Some(gateway), Some(controller)) = (self.gateway.get(), self.controller.get()) else {
@@ -189,6 +228,7 @@ impl Process {
         self.overruled.apply(&mut checked);
         let outside = self.outside();
         let wrong = |error: build::BuildError| vec![self.source.locate(&text, &error)];
+        let moves = moves(&checked, &outside).map_err(|why| vec![why])?;
         // Twice: the first time for all that takes long, the second time with the weights that are
         // in force then, while nobody can change them.
         let draft = self.build(&checked, &outside, Some(&gateway.live())).map_err(wrong)?;
@@ -200,6 +240,7 @@ impl Process {
             self.note_loaded(&digest);
             Ok::<_, Vec<String>>(())
         })?;
+        self.put_plans(moves.0, moves.1);
         self.forget(&checked);
         let mut warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(self.needs_restart(&checked));
@@ -263,8 +304,9 @@ pub(crate) struct Handle(pub(crate) Arc<Process>);
 impl Publisher for Handle {
     fn publish(&self, weights: &Weights) {
         let Some(gateway) = self.0.gateway.get() else { return };
-        gateway.set_weights(&|use_case| {
-            weights.get(&use_case.name).copied().unwrap_or(use_case.weight)
+        gateway.set_traffic(&|use_case| {
+            let unknown = Traffic { weight: use_case.weight, shadow: WeightBp::NONE };
+            weights.get(&use_case.name).copied().unwrap_or(unknown)
         });
     }
 }

@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cutover_config::{Checked, ClientKeys, SecretRef};
+use cutover_control::rollouts::{RolloutParts, Rollouts, Webhooks};
 use cutover_control::{
-    Admin, Controller, Doors, Parts as ControllerParts, State, TokenHash, token,
+    Admin, Controller, Doors, Outgoing, Parts as ControllerParts, State, TokenHash, token,
 };
 use cutover_gateway::build::{BuildError, Surroundings};
 use cutover_gateway::{Doors as ClientDoors, Gateway, Live, Parts as GatewayParts};
 use cutover_store::{Keys, Options, Store, StoreError, StoreEvent};
 use cutover_telemetry::{Registry, events, families};
 use cutover_units::Millis;
+use cutover_upstream::Tls;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +27,11 @@ use crate::embedded::Engines;
 use crate::exit::{Exit, Failed};
 use crate::files::{self, Source};
 use crate::models::Watcher;
+use crate::observed::Observed;
 use crate::operator::ADDRESS_FILE;
+use crate::plans;
 use crate::process::{Handle, Overruled, Parts, Process, specs};
+use crate::questions::Questions;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::term::Term;
 
@@ -55,6 +60,7 @@ pub(crate) struct Server {
     pub(crate) host: Handle,
     pub(crate) gateway: Gateway,
     pub(crate) store: Store,
+    pub(crate) rollouts: Rollouts,
     admin: Admin,
     listener: TcpListener,
     admin_listener: TcpListener,
@@ -94,7 +100,11 @@ impl Server {
         let gateway = gateway.map_err(|error| unbuilt(&error, &source))?;
         process.set_controller(controller.clone());
         let doors = Doors { listen: admin_address, token: TokenHash::of(&token) };
-        let admin = Admin::new(doors, controller.clone(), Arc::new(host.clone()), registry.clone());
+        let rollouts = rollouts(&process, &controller, &registry);
+        process.set_rollouts(rollouts.clone());
+        process.take_plans(&checked).map_err(|why| Failed::new(Exit::Config, why))?;
+        rollouts.begin().await;
+        let admin = Admin::new(doors, Arc::new(host.clone()), rollouts.clone());
         note_address(&directory, admin_address, term);
         events::Started { version: env!("CARGO_PKG_VERSION"), at: clock::now() }.emit(&registry);
         Ok(Self {
@@ -107,6 +117,7 @@ impl Server {
             host,
             gateway,
             store,
+            rollouts,
             admin,
             listener,
             admin_listener,
@@ -121,7 +132,7 @@ impl Server {
 
 /// Serves until `stop`, lets requests in flight end, and writes what waits.
 pub(crate) async fn run(server: Server, stop: CancellationToken) {
-    let Server { checked, host, gateway, admin, controller, store, .. } = server;
+    let Server { checked, host, gateway, admin, controller, store, rollouts, .. } = server;
     let draining = async {
         stop.cancelled().await;
         host.0.drain();
@@ -134,6 +145,7 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
     };
     let operators = admin.serve(server.admin_listener, drained.cancelled());
     tokio::join!(operators, clients, draining);
+    rollouts.close().await;
     controller.close().await;
     let stats = store.close().await;
     let lost = stats.dropped_full + stats.dropped_failed + stats.dropped_closed;
@@ -246,6 +258,23 @@ async fn control(
         registry: registry.clone(),
     };
     Controller::start(parts, specs(checked)).await
+}
+
+/// Rollouts, with nothing under way yet.
+fn rollouts(process: &Arc<Process>, controller: &Controller, registry: &Registry) -> Rollouts {
+    // Without TLS only `https` addresses of webhooks and scorers fail, each with its reason.
+    let tls = Tls::new(&[]).inspect_err(|error| tracing::error!(%error, "no TLS")).ok();
+    let outgoing = Outgoing::new(tls);
+    let webhooks = Webhooks::new(outgoing.clone(), registry.clone(), clock::shared());
+    Rollouts::new(RolloutParts {
+        controller: controller.clone(),
+        source: Arc::new(Observed(process.clone())),
+        caller: Arc::new(Questions(process.clone())),
+        outgoing,
+        webhooks,
+        registry: registry.clone(),
+        read_spec: plans::spec_reader(&process.source().base),
+    })
 }
 
 fn gateway_parts(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cutover_config::{Embedded, SecretRef};
+use cutover_control::{Traffic, Weights};
 use cutover_gateway::build::Surroundings;
 use cutover_units::{UseCaseName, WeightBp};
 use cutover_upstream::InProcess;
@@ -30,7 +31,7 @@ pub(crate) struct Outside {
     engines: EngineChoice,
     /// Whether a secret that is missing is made up: for a check on a machine that has none.
     lenient: bool,
-    weights: BTreeMap<UseCaseName, WeightBp>,
+    weights: Weights,
     /// What was read once is not read again: a picture may be built while a lock is held.
     files: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
 }
@@ -41,7 +42,7 @@ impl Outside {
             base: base.to_owned(),
             engines,
             lenient: false,
-            weights: BTreeMap::new(),
+            weights: Weights::new(),
             files: Mutex::default(),
         }
     }
@@ -50,7 +51,7 @@ impl Outside {
         Self { lenient: true, ..self }
     }
 
-    pub(crate) fn with_weights(self, weights: BTreeMap<UseCaseName, WeightBp>) -> Self {
+    pub(crate) fn with_weights(self, weights: Weights) -> Self {
         Self { weights, ..self }
     }
 
@@ -112,7 +113,12 @@ impl Surroundings for Outside {
     }
 
     fn weight(&self, use_case: &UseCaseName, initial: WeightBp) -> WeightBp {
-        self.weights.get(use_case).copied().unwrap_or(initial)
+        self.weights.get(use_case).map_or(initial, |traffic| traffic.weight)
+    }
+
+    fn traffic(&self, use_case: &UseCaseName, initial: WeightBp) -> Traffic {
+        let unknown = Traffic { weight: initial, shadow: WeightBp::NONE };
+        self.weights.get(use_case).copied().unwrap_or(unknown)
     }
 }
 

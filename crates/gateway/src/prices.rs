@@ -42,7 +42,7 @@ impl Pricing {
     }
 
     /// What a request cost. None: unpriced.
-    pub(crate) fn cost(&self, model: &Arc<str>, tokens: Tokens, at: Millis) -> Option<Cost> {
+    pub fn cost(&self, model: &Arc<str>, tokens: Tokens, at: Millis) -> Option<Cost> {
         let (source, last) = match self {
             Self::Fixed(price) => return price.cost(tokens, at),
             Self::ByModel(source, last) => (source, last),

@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::routes::Action;
-use super::{Parts, Rejection};
+use super::{Parts, Rejection, rollouts};
 use crate::api::{AddKey, ExplainRequest, KeyStatus, NewKey, RollBack, SetWeight, Status};
 use crate::book::Refusal;
 use crate::keys;
@@ -44,6 +44,14 @@ pub(super) async fn run(
         Action::ListKeys => list_keys(parts).await,
         Action::AddKey => add_key(parts, &input.body).await,
         Action::RevokeKey => revoke_key(parts, name, &input.body).await,
+        Action::ListRollouts
+        | Action::ShowRollout
+        | Action::StartRollout
+        | Action::CommandRollout
+        | Action::RolloutHistory
+        | Action::ReplayRollout
+        | Action::ExplainDecision
+        | Action::VerifyDecisions => rollouts::run(parts, action, input).await,
     }
 }
 
@@ -107,7 +115,7 @@ async fn explain(parts: &Parts, body: &Bytes) -> Result<Response, Rejection> {
     Ok(Json(explanation).into_response())
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
+pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
     serde_json::from_slice(body).map_err(|e| {
         let message = format!("the body is not what this route takes: {e}");
         Rejection::new(StatusCode::BAD_REQUEST, "invalid_body", message)
@@ -188,7 +196,7 @@ fn unavailable(error: &cutover_store::StoreError) -> Rejection {
 }
 
 /// A refused change as an answer.
-fn refuse(refusal: Refusal) -> Rejection {
+pub(super) fn refuse(refusal: Refusal) -> Rejection {
     let message = refusal.to_string();
     match refusal {
         Refusal::UnknownUseCase { known, .. } => {
@@ -204,6 +212,12 @@ fn refuse(refusal: Refusal) -> Rejection {
             let hint =
                 format!("if the cause is gone: cutover weight {name} WEIGHT --after-rollback");
             Rejection::new(StatusCode::CONFLICT, "rolled_back", message).with_hint(hint)
+        }
+        Refusal::UnderRollout { name, .. } => {
+            let hint = format!(
+                "a rollout sets the weight: cutover rollout advance {name}, or cutover rollback {name}"
+            );
+            Rejection::new(StatusCode::CONFLICT, "under_rollout", message).with_hint(hint)
         }
         Refusal::Conflict { .. } => Rejection::new(StatusCode::CONFLICT, "conflict", message)
             .with_hint("look at the status and decide again"),

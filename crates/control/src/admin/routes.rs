@@ -31,6 +31,22 @@ pub enum Action {
     AddKey,
     /// Revokes a client key.
     RevokeKey,
+    /// Lists rollouts.
+    ListRollouts,
+    /// Shows one rollout.
+    ShowRollout,
+    /// Begins a rollout.
+    StartRollout,
+    /// Pauses, resumes, advances, approves, promotes or rolls back.
+    CommandRollout,
+    /// Lists a rollout's decisions.
+    RolloutHistory,
+    /// Decides again what was decided.
+    ReplayRollout,
+    /// Explains one decision.
+    ExplainDecision,
+    /// Follows the chain of decisions.
+    VerifyDecisions,
 }
 
 /// One route.
@@ -128,6 +144,65 @@ pub const ROUTES: &[Route] = &[
         auth: Auth::Token,
         action: Action::RevokeKey,
         doc: "Revokes a client key: `{\"actor\": \"ann\", \"reason\": \"..\"}`.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/rollouts",
+        auth: Auth::Token,
+        action: Action::ListRollouts,
+        doc: "All use cases' newest rollouts: steps, gates with their numbers, what each waits for.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/rollouts/{name}",
+        auth: Auth::Token,
+        action: Action::ShowRollout,
+        doc: "One use case's newest rollout.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/rollouts/{name}/start",
+        auth: Auth::Token,
+        action: Action::StartRollout,
+        doc: "Begins the rollout of the config file: `{\"actor\": \"ann\", \"reason\": \"..\"}`. \
+              A use case that was rolled back needs `\"after_rollback\": true`.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/rollouts/{name}/command",
+        auth: Auth::Token,
+        action: Action::CommandRollout,
+        doc: "`{\"command\": \"pause\", \"actor\": \"ann\", \"reason\": \"..\"}`; or `resume`, `advance`, `approve` (with \
+              `\"step\"`), `promote`, `roll_back`.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/rollouts/{name}/history",
+        auth: Auth::Token,
+        action: Action::RolloutHistory,
+        doc: "A use case's decisions, newest first, with their hashes.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/rollouts/{name}/replay",
+        auth: Auth::Token,
+        action: Action::ReplayRollout,
+        doc: "Decides again from the stored windows and compares: `{}`; with `{\"config\": \"..\"}` (a config \
+              file's text) it tells what would have happened.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/decisions/{name}",
+        auth: Auth::Token,
+        action: Action::ExplainDecision,
+        doc: "Explains the decision of this number.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/decisions",
+        auth: Auth::Token,
+        action: Action::VerifyDecisions,
+        doc: "Follows the hash chain of all decisions.",
     },
 ];
 

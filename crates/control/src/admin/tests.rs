@@ -74,7 +74,8 @@ async fn rig() -> Rig {
     };
     let controller = Controller::start(parts, vec![spec]).await;
     let doors = Doors { listen: "127.0.0.1:8081".parse().unwrap(), token: TokenHash::of(TOKEN) };
-    let admin = Admin::new(doors, controller, host.clone(), registry);
+    let rollouts = crate::rollouts::tests::without(controller);
+    let admin = Admin::new(doors, host.clone(), rollouts);
     Rig { admin, host, _folder: folder }
 }
 

@@ -20,7 +20,7 @@ impl Publisher for Published {
 impl Published {
     fn last(&self) -> String {
         let all = lock(&self.0);
-        all.last().map_or_else(String::new, |weights| weights[&name()].to_string())
+        all.last().map_or_else(String::new, |weights| weights[&name()].weight.to_string())
     }
 }
 

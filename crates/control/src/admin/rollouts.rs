@@ -1,0 +1,87 @@
+//! The admin API's rollout routes.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+use super::handlers::{Input, read, refuse};
+use super::routes::Action;
+use super::{Parts, Rejection};
+use crate::api::rollouts::{CommandRollout, ReplayRollout, StartRollout};
+use crate::rollouts::RolloutRefusal;
+
+/// Decisions of one answer. Older ones are found by their number.
+const HISTORY: u32 = 500;
+
+pub(super) async fn run(
+    parts: &Parts,
+    action: Action,
+    input: Input<'_>,
+) -> Result<Response, Rejection> {
+    let (rollouts, name) = (&parts.rollouts, input.name);
+    match action {
+        Action::ListRollouts => Ok(Json(rollouts.statuses()).into_response()),
+        Action::ShowRollout => {
+            let known = parts.controller.name_of(name).map_err(refuse)?;
+            let missing = || refused(RolloutRefusal::NotRunning(known));
+            Ok(Json(rollouts.status(name).ok_or_else(missing)?).into_response())
+        }
+        Action::StartRollout => {
+            let request: StartRollout = read(&input.body)?;
+            let status = rollouts.start(name, &request).await.map_err(refused)?;
+            Ok((StatusCode::CREATED, Json(status)).into_response())
+        }
+        Action::CommandRollout => {
+            let request: CommandRollout = read(&input.body)?;
+            Ok(Json(rollouts.command(name, &request).await.map_err(refused)?).into_response())
+        }
+        Action::RolloutHistory => {
+            Ok(Json(rollouts.history(name, HISTORY).await.map_err(refused)?).into_response())
+        }
+        Action::ReplayRollout => {
+            let request: ReplayRollout = read(&input.body)?;
+            Ok(Json(rollouts.replay(name, &request).await.map_err(refused)?).into_response())
+        }
+        Action::ExplainDecision => {
+            let unknown = || RolloutRefusal::Unknown(format!("decision {name:?}"));
+            let seq = name.parse().map_err(|_| refused(unknown()))?;
+            Ok(Json(rollouts.explain(seq).await.map_err(refused)?).into_response())
+        }
+        _ => Ok(Json(rollouts.verify().await.map_err(refused)?).into_response()),
+    }
+}
+
+/// A refusal as an answer.
+fn refused(refusal: RolloutRefusal) -> Rejection {
+    let message = refusal.to_string();
+    let conflict = |code| Rejection::new(StatusCode::CONFLICT, code, &message);
+    match refusal {
+        RolloutRefusal::UseCase(refusal) => refuse(refusal),
+        RolloutRefusal::NoPlan(name) => {
+            let hint = format!("add [use_cases.{name}.rollout] to the config file");
+            conflict("no_rollout_configured").with_hint(hint)
+        }
+        RolloutRefusal::Spec { .. } => {
+            Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_spec", message)
+                .with_hint("cutover check shows where in the file")
+        }
+        RolloutRefusal::AlreadyRunning { use_case, .. } => conflict("already_running")
+            .with_hint(format!("end it first: cutover rollback {use_case}")),
+        RolloutRefusal::NotRunning(name) => {
+            Rejection::new(StatusCode::NOT_FOUND, "no_rollout", message)
+                .with_hint(format!("begin one: cutover rollout start {name}"))
+        }
+        RolloutRefusal::Refused(_) => conflict("refused"),
+        RolloutRefusal::Conflict(_) => {
+            conflict("conflict").with_hint("look at the status and decide again")
+        }
+        RolloutRefusal::Database(_) => {
+            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "state_unavailable", message)
+                .with_hint("the rollout stays where it is; a rollback still works")
+        }
+        RolloutRefusal::Unknown(_) => Rejection::new(StatusCode::NOT_FOUND, "not_found", message),
+        RolloutRefusal::Unreadable(_) => {
+            Rejection::new(StatusCode::BAD_REQUEST, "invalid_config", message)
+        }
+    }
+}

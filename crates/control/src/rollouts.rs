@@ -1,0 +1,315 @@
+//! Rollouts under way: what was seen becomes evidence, evidence becomes decisions, decisions become
+//! weights.
+//!
+//! ```text
+//!  every interval, per use case:
+//!  drain feed, pairs, votes > Window > absorb > plan > commit (compare-and-set) > publish
+//!                                               |        |
+//!                                               |        +-- another was faster: read again, anew
+//!                                               |        +-- no database: keep the window, hold
+//!                                               +-- roll back: in force first, then committed
+//! ```
+//!
+//! Invariants:
+//! - a step is left only by a committed decision. While the database does not take one, nothing
+//!   advances, and what was seen waits in memory up to a bound; a rollback takes effect all the same;
+//! - evidence goes on where the last commit left it, bit for bit; the time in which the process was
+//!   away is a blind window: missing, not good;
+//! - evidence belongs to one spec: another one in the config file begins it anew, which is said in a
+//!   decision, an event and the report;
+//! - a tick that is late makes one longer window, never two ticks in a row;
+//! - whoever rolls a use case back by hand ends its rollout;
+//! - one run per use case; while it runs, nobody else sets the weight.
+
+mod commands;
+mod edges;
+mod past;
+mod scoring;
+mod seat;
+mod status;
+mod tell;
+mod tick;
+mod webhooks;
+mod words;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cutover_rollout::Spec;
+use cutover_store::{Store, StoreError};
+use cutover_telemetry::Registry;
+use cutover_units::{Millis, UseCaseName};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use commands::RolloutRefusal;
+pub use edges::{CallFailed, Called, Caller, Calling, Chat, Drained, Embed, Pair, Side, Source};
+pub use past::replay_stored;
+pub use scoring::{Scoring, ScoringStatus};
+pub use webhooks::{Webhook, WebhookStatus, Webhooks};
+
+use crate::controller::Controller;
+use crate::outgoing::Outgoing;
+use scoring::Desk;
+use seat::{Seat, View};
+
+/// Shadow pairs are fetched so often: a copy's answer holds its texts in memory until then.
+const PAIRS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Old pairs are deleted so often.
+const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
+
+/// Rollouts that could not be read at the start are tried again after so long.
+const LOAD_PAUSE: Duration = Duration::from_secs(5);
+
+/// What the config file says of a use case's rollout.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Steps and gates, every default filled in.
+    pub spec: Spec,
+    /// How shadow pairs are scored.
+    pub scoring: Scoring,
+}
+
+/// What rollouts are made of.
+pub struct RolloutParts {
+    /// Sets weights.
+    pub controller: Controller,
+    /// What was seen.
+    pub source: Arc<dyn Source>,
+    /// Who can be asked.
+    pub caller: Arc<dyn Caller>,
+    /// For scorers' servers.
+    pub outgoing: Outgoing,
+    /// Who is told.
+    pub webhooks: Webhooks,
+    /// Metrics and events.
+    pub registry: Registry,
+    /// Reads a use case's spec from a config file's text.
+    pub read_spec: ReadSpec,
+}
+
+/// Reads a use case's spec from a config file's text, or tells everything that is wrong with it.
+pub type ReadSpec = Arc<dyn Fn(&str, &UseCaseName) -> Result<Spec, Vec<String>> + Send + Sync>;
+
+/// All rollouts: a cheap handle.
+#[derive(Clone)]
+pub struct Rollouts(Arc<Shared>);
+
+struct Shared {
+    parts: RolloutParts,
+    plans: Mutex<BTreeMap<UseCaseName, Arc<Plan>>>,
+    runs: Mutex<BTreeMap<UseCaseName, Arc<Run>>>,
+    /// Why the stored rollouts could not be read; none once they were.
+    unread: Mutex<Option<String>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// One use case's run, in this process.
+pub(crate) struct Run {
+    pub(crate) use_case: UseCaseName,
+    /// Held through a tick or a command.
+    pub(crate) seat: tokio::sync::Mutex<Seat>,
+    /// What the status shows; never held across a wait.
+    pub(crate) view: Mutex<Arc<View>>,
+    pub(crate) desk: Desk,
+    wake: Notify,
+    /// The run's task ends with it.
+    over: CancellationToken,
+}
+
+impl fmt::Debug for Rollouts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rollouts")
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Rollouts {
+    /// No rollouts yet: see [`Rollouts::begin`].
+    pub fn new(parts: RolloutParts) -> Self {
+        Self(Arc::new(Shared {
+            parts,
+            plans: Mutex::default(),
+            runs: Mutex::default(),
+            unread: Mutex::new(Some("the rollouts were not read yet".to_owned())),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// Takes what the config file says. Runs see it at their next tick, which comes at once.
+    pub fn take_plans(&self, plans: Vec<Plan>) {
+        let plans = plans.into_iter().map(|plan| (plan.spec.use_case.clone(), Arc::new(plan)));
+        *lock(&self.0.plans) = plans.collect();
+        for run in lock(&self.0.runs).values() {
+            run.wake.notify_one();
+        }
+    }
+
+    /// From now on these and no others are told of decisions.
+    pub fn take_webhooks(&self, webhooks: Vec<Webhook>) {
+        self.0.parts.webhooks.set(webhooks);
+    }
+
+    /// Takes up the stored rollouts. A database that cannot be read is tried again; until then no
+    /// candidate has a weight anyway.
+    pub async fn begin(&self) {
+        if self.load().await.is_err() {
+            let rollouts = self.clone();
+            self.0.tasks.spawn(async move {
+                loop {
+                    tokio::select! {
+                        () = tokio::time::sleep(LOAD_PAUSE) => {}
+                        () = rollouts.0.stop.cancelled() => return,
+                    }
+                    if rollouts.load().await.is_ok() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    async fn load(&self) -> Result<(), StoreError> {
+        let stored = self.store().rollouts().await;
+        *lock(&self.0.unread) = stored.as_ref().err().map(ToString::to_string);
+        for stored in stored? {
+            if lock(&self.0.runs).contains_key(&stored.use_case) {
+                continue;
+            }
+            self.put(Seat::resumed(stored, self.now()));
+        }
+        Ok(())
+    }
+
+    /// Ends the ticks. What was seen since the last one is lost; it will be a blind window.
+    pub async fn close(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        self.0.parts.webhooks.close().await;
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.0.parts.controller.state().store()
+    }
+
+    pub(crate) fn controller(&self) -> &Controller {
+        &self.0.parts.controller
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.parts.registry
+    }
+
+    pub(crate) fn source(&self) -> &dyn Source {
+        &*self.0.parts.source
+    }
+
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.0.parts.webhooks
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.0.parts.controller.now()
+    }
+
+    pub(crate) fn plan_of(&self, use_case: &UseCaseName) -> Option<Arc<Plan>> {
+        lock(&self.0.plans).get(use_case).cloned()
+    }
+
+    pub(crate) fn run_of(&self, use_case: &str) -> Option<Arc<Run>> {
+        lock(&self.0.runs).get(use_case).cloned()
+    }
+
+    pub(crate) fn runs(&self) -> Vec<Arc<Run>> {
+        lock(&self.0.runs).values().cloned().collect()
+    }
+
+    /// Why the stored rollouts could not be read; none once they were.
+    pub(crate) fn unread(&self) -> Option<String> {
+        lock(&self.0.unread).clone()
+    }
+
+    /// Seats a run, in the place of the use case's last one, and lets it tick.
+    pub(crate) fn put(&self, seat: Seat) -> Arc<Run> {
+        let use_case = seat.spec.use_case.clone();
+        let desk = Desk::new(scoring::DeskParts {
+            use_case: use_case.clone(),
+            caller: self.0.parts.caller.clone(),
+            outgoing: self.0.parts.outgoing.clone(),
+            store: self.store().clone(),
+            registry: self.registry().clone(),
+            clock: self.controller().clock(),
+            tasks: self.0.tasks.clone(),
+        });
+        let view = Mutex::new(Arc::new(seat.view()));
+        let run = Arc::new(Run {
+            use_case: use_case.clone(),
+            view,
+            desk,
+            wake: Notify::new(),
+            over: self.0.stop.child_token(),
+            seat: tokio::sync::Mutex::new(seat),
+        });
+        let before = lock(&self.0.runs).insert(use_case, run.clone());
+        if let Some(before) = before {
+            before.over.cancel();
+        }
+        self.0.tasks.spawn(self.clone().watch_over(run.clone()));
+        run
+    }
+
+    /// Ticks until the run or the process is over. The first tick comes at once.
+    async fn watch_over(self, run: Arc<Run>) {
+        self.take_up(&run).await;
+        let mut next_tick = Instant::now();
+        let mut next_pairs = next_tick + PAIRS_INTERVAL;
+        let mut next_sweep = next_tick;
+        loop {
+            let rolled_back = self.controller().rolled_back();
+            tokio::select! {
+                () = run.over.cancelled() => return run.desk.flush().await,
+                () = rolled_back => next_tick = Instant::now(),
+                () = run.wake.notified() => next_tick = Instant::now(),
+                () = sleep_until(next_tick) => {}
+                () = sleep_until(next_pairs) => {}
+            }
+            let now = Instant::now();
+            if now >= next_pairs {
+                next_pairs = now + PAIRS_INTERVAL;
+                self.fetch_pairs(&run);
+                run.desk.flush().await;
+            }
+            if now >= next_sweep {
+                next_sweep = now + SWEEP_INTERVAL;
+                run.desk.sweep().await;
+            }
+            if now >= next_tick {
+                let pause = self.tick(&run).await;
+                // Counted from the tick's end: a slow one is not followed by another at once.
+                next_tick = Instant::now() + pause;
+            }
+        }
+    }
+
+    fn fetch_pairs(&self, run: &Run) {
+        let mut pairs = Vec::new();
+        self.source().drain_pairs(&run.use_case, &mut pairs);
+        for pair in pairs {
+            run.desk.offer(pair);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,198 @@
+//! What people ask of rollouts.
+
+use std::sync::Arc;
+
+use cutover_rollout::{Action, Actor, Command, Decision, Evidence, Phase};
+use cutover_store::{Cause, NewRollout, StartError, WeightChange, Whose};
+use cutover_units::UseCaseName;
+
+use super::seat::Seat;
+use super::{Plan, Rollouts, Run};
+use crate::api::RollBack;
+use crate::api::rollouts::{CommandRollout, RolloutStatus, StartRollout, Verb};
+use crate::book::Refusal;
+use crate::controller::Because;
+
+/// Why a rollout does not do what it is asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RolloutRefusal {
+    /// The use case, its weight or its rollback stand against it.
+    #[error(transparent)]
+    UseCase(#[from] Refusal),
+    /// The config file has no rollout for it.
+    #[error("use case {0} has no rollout in the config file")]
+    NoPlan(UseCaseName),
+    /// The spec has mistakes.
+    #[error("the spec of {use_case} cannot be followed: {}", problems.join("; "))]
+    Spec {
+        /// The use case.
+        use_case: UseCaseName,
+        /// What is wrong, with where and how to mend it.
+        problems: Vec<String>,
+    },
+    /// It has one that has not ended.
+    #[error("use case {use_case} already has the rollout {run}, which is {phase}")]
+    AlreadyRunning {
+        /// The use case.
+        use_case: UseCaseName,
+        /// The run.
+        run: String,
+        /// What it is doing.
+        phase: &'static str,
+    },
+    /// It has none.
+    #[error("use case {0} has no rollout")]
+    NotRunning(UseCaseName),
+    /// The state does not allow it.
+    #[error(transparent)]
+    Refused(#[from] cutover_rollout::Refusal),
+    /// Another change came first.
+    #[error("the rollout of {0} was changed by someone else at the same time")]
+    Conflict(UseCaseName),
+    /// The database cannot be used.
+    #[error("the state database cannot be used: {0}")]
+    Database(String),
+    /// No such run or decision.
+    #[error("there is no {0}")]
+    Unknown(String),
+    /// A text that was sent cannot be read.
+    #[error("the spec cannot be read: {}", .0.join("; "))]
+    Unreadable(Vec<String>),
+}
+
+impl Rollouts {
+    /// Begins a use case's rollout with the spec of the config file.
+    pub async fn start(
+        &self,
+        name: &str,
+        request: &StartRollout,
+    ) -> Result<RolloutStatus, RolloutRefusal> {
+        if let Some(problem) = self.unread() {
+            return Err(RolloutRefusal::Database(problem));
+        }
+        let use_case = self.controller().name_of(name)?;
+        if let Some(run) = self.run_of(name) {
+            let phase = run.view().state.phase.clone();
+            if !matches!(phase, Phase::Promoted | Phase::RolledBack { .. }) {
+                return Err(already(&run));
+            }
+        }
+        let plan =
+            self.plan_of(&use_case).ok_or_else(|| RolloutRefusal::NoPlan(use_case.clone()))?;
+        check(&plan)?;
+        let (_, expected, lift) = self.controller().admit_rollout(name, request.after_rollback)?;
+        let now = self.now();
+        let run_name = format!("{use_case}-{}", now.0);
+        let state = cutover_rollout::start(&plan.spec, run_name, now);
+        let reason = match request.reason.as_str() {
+            "" => "the rollout begins".to_owned(),
+            reason => format!("the rollout begins: {reason}"),
+        };
+        let decision = Decision {
+            at: now,
+            run: state.run.clone(),
+            action: Action::Start,
+            actor: Actor::User { name: request.actor.clone() },
+            from_step: state.step,
+            to_step: state.step,
+            weight: state.weight,
+            reason: reason.clone(),
+            report: None,
+        };
+        let new = NewRollout {
+            weight: Some(WeightChange {
+                to: state.weight,
+                expected: Some(expected),
+                cause: Cause::Set,
+            }),
+            evidence: Seat::first_checkpoint(&plan.spec).map_err(RolloutRefusal::Database)?,
+            spec: plan.spec.clone(),
+            state,
+            decision: decision.clone(),
+        };
+        // Before the first request that it is about.
+        self.source().watch(&use_case, true);
+        let because = Because { actor: &request.actor, reason: &reason, at: now };
+        let started = self.controller().start_rollout(new, lift, because).await;
+        let stored = match started {
+            Ok(stored) => stored,
+            Err(StartError::AlreadyRunning { current }) => {
+                return Err(already(&self.put(Seat::resumed(*current, now))));
+            }
+            Err(StartError::Conflict { .. }) => return Err(RolloutRefusal::Conflict(use_case)),
+            Err(StartError::Store(error)) => {
+                return Err(RolloutRefusal::Database(error.to_string()));
+            }
+        };
+        let whose = Whose::Run(stored.run.clone());
+        let run = self.put(Seat::started(stored, Evidence::new(&plan.spec)));
+        let first =
+            self.store().decisions(whose, 1).await.ok().and_then(|all| all.into_iter().next());
+        let seat = run.seat.lock().await;
+        self.announce(&run, &seat, (first.map_or(0, |first| first.seq), &decision));
+        drop(seat);
+        Ok(self.status_of(&run))
+    }
+
+    /// Does what a person asks for.
+    pub async fn command(
+        &self,
+        name: &str,
+        request: &CommandRollout,
+    ) -> Result<RolloutStatus, RolloutRefusal> {
+        let use_case = self.controller().name_of(name)?;
+        if request.command == Verb::RollBack {
+            // In force before anything is asked of rollout or database.
+            let by = RollBack { actor: request.actor.clone(), reason: request.reason.clone() };
+            let _told_by_status = self.controller().roll_back(name, &by).await?;
+        }
+        let run = self.run_of(name).ok_or_else(|| RolloutRefusal::NotRunning(use_case.clone()))?;
+        let mut seat = run.seat.lock().await;
+        let goes_on = matches!(request.command, Verb::Resume | Verb::Advance | Verb::Promote);
+        if goes_on && self.plan_of(&use_case).is_none() {
+            return Err(RolloutRefusal::NoPlan(use_case));
+        }
+        if goes_on && let Some((actor, reason)) = self.controller().rollback_of(&use_case) {
+            let refusal = Refusal::RolledBack { name: use_case, actor, reason };
+            return Err(refusal.into());
+        }
+        let command = match request.command {
+            Verb::Pause => Command::Pause,
+            Verb::Resume => Command::Resume,
+            Verb::Advance => Command::Advance,
+            Verb::Approve => Command::Approve { step: request.step.clone() },
+            Verb::Promote => Command::Promote,
+            Verb::RollBack => Command::RollBack,
+        };
+        let ended = matches!(seat.state.phase, Phase::RolledBack { .. });
+        if !(ended && request.command == Verb::RollBack) {
+            let asked = (&command, request.actor.as_str(), request.reason.as_str());
+            self.order(&run, &mut seat, asked).await?;
+        }
+        self.show(&run, &seat);
+        drop(seat);
+        Ok(self.status_of(&run))
+    }
+}
+
+fn already(run: &Run) -> RolloutRefusal {
+    let view = run.view();
+    RolloutRefusal::AlreadyRunning {
+        use_case: run.use_case.clone(),
+        run: view.state.run.clone(),
+        phase: crate::controller::word(&view.state.phase),
+    }
+}
+
+/// Whether a spec can be followed at all.
+fn check(plan: &Arc<Plan>) -> Result<(), RolloutRefusal> {
+    let problems: Vec<String> = cutover_rollout::lint(&plan.spec)
+        .into_iter()
+        .filter(|problem| problem.severity == cutover_rollout::Severity::Error)
+        .map(|problem| format!("{}: {} ({})", problem.path, problem.why, problem.fix))
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(RolloutRefusal::Spec { use_case: plan.spec.use_case.clone(), problems })
+}

@@ -1,0 +1,488 @@
+//! Where the pairs of one use case are scored.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cutover_evals::judge::JudgeHealth;
+use cutover_evals::pairing::{Admission, FailedBaseline, Pairing};
+use cutover_evals::{PairScore, ScoreError, ScorerSpec, Step, Subject};
+use cutover_rollout::{ArmSide, Metric, Role, ScoredPair, Served, Spec};
+use cutover_store::{NewPair, NewScore, PairAnswer, PairText, Store, StoredScore};
+use cutover_telemetry::{Registry, events, families};
+use cutover_units::{Millis, NanoUsd, UseCaseName};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::{Asker, Bill, Scoring, ScoringStatus, Spent};
+use crate::outgoing::Outgoing;
+use crate::rollouts::edges::{Caller, Pair, Side};
+
+/// Scored pairs that wait for a tick at most: a tick takes them every half minute.
+const SCORED_MAX: usize = 20_000;
+
+/// Pairs that wait for the database at most: they hold whole texts.
+const UNWRITTEN_MAX: usize = 1_000;
+
+/// What a tick takes.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) pairs: Vec<ScoredPair>,
+    pub(crate) unscored: u64,
+    pub(crate) lost: u64,
+    pub(crate) cost: NanoUsd,
+}
+
+/// What a desk is made of.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) use_case: UseCaseName,
+    pub(crate) caller: Arc<dyn Caller>,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    pub(crate) clock: Arc<dyn Fn() -> Millis + Send + Sync>,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// Scores the pairs of one use case: a cheap handle.
+#[derive(Clone)]
+pub(crate) struct Desk(Arc<Shared>);
+
+struct Shared {
+    parts: Parts,
+    room: Mutex<Room>,
+}
+
+struct Room {
+    scoring: Arc<Scoring>,
+    /// `kind@digest` of the scorer.
+    version: Option<String>,
+    seats: Arc<Semaphore>,
+    pair_window: Millis,
+    run: Option<String>,
+    pairing: Pairing,
+    taken: Taken,
+    /// Pairs that are not in the database yet.
+    unwritten: Vec<(NewPair, Option<NewScore>)>,
+    status: ScoringStatus,
+    spent: Spent,
+    health: JudgeHealth,
+    /// Whether a gate that moves something counts the scores.
+    gating: bool,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Desk({})", self.0.parts.use_case)
+    }
+}
+
+/// What a score costs and says.
+struct Outcome {
+    score: Result<Option<PairScore>, ScoreError>,
+    bill: Bill,
+}
+
+impl Desk {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let room = Room {
+            scoring: Arc::new(Scoring::default()),
+            version: None,
+            seats: Arc::new(Semaphore::new(1)),
+            pair_window: Millis(0),
+            run: None,
+            pairing: Pairing::new(Millis(0), FailedBaseline::Exclude),
+            taken: Taken::default(),
+            unwritten: Vec::new(),
+            status: ScoringStatus::default(),
+            spent: Spent::default(),
+            health: JudgeHealth::default(),
+            gating: false,
+        };
+        Self(Arc::new(Shared { parts, room: Mutex::new(room) }))
+    }
+
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.0.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on pairs are scored like this, for this run. Another scorer begins a new record.
+    pub(crate) fn open(&self, scoring: &Arc<Scoring>, spec: &Spec, run: &str) {
+        let mut room = self.room();
+        let version = scoring.scorer.as_ref().map(version);
+        if room.version != version || room.pair_window != spec.pair_window {
+            room.health = JudgeHealth::default();
+            room.pairing = Pairing::new(spec.pair_window, FailedBaseline::Exclude);
+        }
+        if room.scoring.concurrency != scoring.concurrency || room.run.is_none() {
+            room.seats = Arc::new(Semaphore::new(scoring.concurrency.max(1)));
+        }
+        room.status.scorer.clone_from(&version);
+        room.version = version;
+        room.scoring = scoring.clone();
+        room.run = Some(run.to_owned());
+        room.pair_window = spec.pair_window;
+        room.gating = spec.gates.iter().any(|gate| {
+            gate.metric == Metric::Quality && matches!(gate.role, Role::Required | Role::Rollback)
+        });
+        room.look_at_record();
+    }
+
+    /// What was known of the judge and spent this day, before a restart.
+    pub(crate) fn restore(&self, spent: Spent, health: Option<(String, JudgeHealth)>) {
+        let mut room = self.room();
+        if spent.day > room.spent.day {
+            room.spent = spent;
+        } else if spent.day == room.spent.day {
+            room.spent.money = room.spent.money.max(spent.money);
+        }
+        if let Some((version, health)) = health.filter(|(v, _)| Some(v) == room.version.as_ref()) {
+            tracing::debug!(version, "a judge's record goes on");
+            room.health = health;
+        }
+        room.look_at_record();
+    }
+
+    /// What must outlive the process.
+    pub(crate) fn record(&self) -> (Spent, Option<(String, JudgeHealth)>) {
+        let room = self.room();
+        (room.spent, room.version.clone().map(|version| (version, room.health.clone())))
+    }
+
+    /// What a person says of a pair that the judge has judged.
+    #[cfg(test)]
+    pub(crate) fn labelled(
+        &self,
+        person: cutover_evals::judge::Outcome,
+        judge: cutover_evals::judge::Outcome,
+    ) {
+        let mut room = self.room();
+        room.health.labelled(person, judge);
+        room.look_at_record();
+    }
+
+    /// What has been scored since the last time.
+    pub(crate) fn take(&self) -> Taken {
+        std::mem::take(&mut self.room().taken)
+    }
+
+    pub(crate) fn status(&self) -> ScoringStatus {
+        let mut room = self.room();
+        let now = (self.0.parts.clock)();
+        room.spent.turn(now);
+        ScoringStatus {
+            spent_today: room.spent.money,
+            budget_per_day: room.scoring.budget_per_day,
+            ..room.status.clone()
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        let labels = [self.0.parts.use_case.as_str(), outcome];
+        self.0.parts.registry.counter(families::PAIRS, labels).inc();
+    }
+
+    /// Takes a pair. Never waits.
+    pub(crate) fn offer(&self, pair: Pair) {
+        let admitted = self.room().admit_if_open(&pair);
+        let (seats, scoring) = match admitted {
+            Ok(admitted) => admitted,
+            Err(outcome) => return self.count(outcome),
+        };
+        let desk = self.clone();
+        self.0.parts.tasks.spawn(async move {
+            // The semaphore is never closed.
+            let _seat = seats.acquire_owned().await;
+            let outcome = desk.score(&pair, &scoring).await;
+            desk.file(&pair, &scoring, outcome);
+        });
+    }
+
+    async fn score(&self, pair: &Pair, scoring: &Scoring) -> Outcome {
+        let mut bill = Bill::default();
+        let Some(scorer) = &scoring.scorer else { return Outcome { score: Ok(None), bill } };
+        let subject = Subject {
+            prompt: &pair.conversation,
+            baseline: &pair.baseline.answer,
+            candidate: &pair.candidate.answer,
+            expected: None,
+        };
+        let asks = match scorer.begin(&subject) {
+            Ok(Step::Done(score)) => return Outcome { score: Ok(Some(score)), bill },
+            Ok(Step::Ask(asks)) => asks,
+            Err(error) => return Outcome { score: Err(error), bill },
+        };
+        if !self.may_spend(scoring) {
+            bill.detail = Some("the day's budget is spent".to_owned());
+            return Outcome { score: Err(ScoreError::Refused), bill };
+        }
+        let parts = &self.0.parts;
+        let asker = Asker { scoring, caller: &*parts.caller, outgoing: &parts.outgoing };
+        let mut answers = Vec::with_capacity(asks.len());
+        for ask in &asks {
+            answers.push(asker.answer(ask, &mut bill).await);
+        }
+        Outcome { score: scorer.resume(&subject, &answers).map(Some), bill }
+    }
+
+    fn may_spend(&self, scoring: &Scoring) -> bool {
+        let mut room = self.room();
+        room.spent.turn((self.0.parts.clock)());
+        scoring.budget_per_day.is_none_or(|budget| room.spent.money < budget)
+    }
+
+    /// Notes what came of a pair, and keeps both.
+    fn file(&self, pair: &Pair, scoring: &Scoring, outcome: Outcome) {
+        let now = (self.0.parts.clock)();
+        let Outcome { score, bill } = outcome;
+        let (refused, run) = {
+            let mut room = self.room();
+            room.status.pending = room.status.pending.saturating_sub(1);
+            room.pay(&bill, now);
+            let refused = room.judge(&score);
+            room.enter(pair, score.as_ref().ok().and_then(Option::as_ref), refused.is_some());
+            if let Err(error) = &score {
+                room.fail(error.name());
+            } else if refused.is_some() {
+                room.fail("refused_judge");
+            } else if matches!(&score, Ok(Some(_))) {
+                room.status.scored += 1;
+            }
+            (refused, room.run.clone())
+        };
+        self.tell(&score, refused.as_deref().or(bill.detail.as_deref()), now);
+        let cost =
+            self.0.parts.registry.counter(families::SCORER_COST, [self.0.parts.use_case.as_str()]);
+        cost.add(bill.cost.0);
+        self.keep(pair, scoring, &Filed { score: &score, refused, bill: &bill, run, now });
+    }
+
+    fn tell(
+        &self,
+        score: &Result<Option<PairScore>, ScoreError>,
+        detail: Option<&str>,
+        at: Millis,
+    ) {
+        let use_case = self.0.parts.use_case.as_str();
+        match score {
+            Err(error) => {
+                self.count("unscored");
+                let text = error.to_string();
+                let detail = detail.unwrap_or(&text);
+                events::PairUnscored { use_case, reason: error.name(), detail, at }
+                    .emit(&self.0.parts.registry);
+            }
+            Ok(Some(_)) => self.count("scored"),
+            Ok(None) => self.count("unasked"),
+        }
+    }
+
+    /// Lets a pair wait for the next [`Desk::flush`].
+    fn keep(&self, pair: &Pair, scoring: &Scoring, filed: &Filed<'_>) {
+        let stored = stored(pair, scoring, &self.0.parts.use_case, filed.run.clone());
+        let score = score_row(pair, scoring, filed);
+        let mut room = self.room();
+        if room.unwritten.len() >= UNWRITTEN_MAX {
+            room.status.unkept += 1;
+            return;
+        }
+        room.unwritten.push((stored, score));
+    }
+
+    /// Writes the pairs that wait, in one go: a transaction of its own for each would keep the disk
+    /// busy. What cannot be written is tried once more with the next ones.
+    pub(crate) async fn flush(&self) {
+        let waiting = std::mem::take(&mut self.room().unwritten);
+        if waiting.is_empty() {
+            return;
+        }
+        let (pairs, scores): (Vec<_>, Vec<_>) = waiting.iter().cloned().unzip();
+        let scores: Vec<_> = scores.into_iter().flatten().collect();
+        let store = &self.0.parts.store;
+        let mut written = store.write_pairs(pairs).await.map(|_| ());
+        if written.is_ok() && !scores.is_empty() {
+            written = store.write_scores(scores).await.map(|_| ());
+        }
+        let Err(error) = written else { return };
+        let (reason, at) = (error.word(), (self.0.parts.clock)());
+        events::StoreFailed { operation: "write_pairs", reason, at }.emit(&self.0.parts.registry);
+        let mut room = self.room();
+        let free = UNWRITTEN_MAX.saturating_sub(room.unwritten.len());
+        room.status.unkept += waiting.len().saturating_sub(free) as u64;
+        room.unwritten.extend(waiting.into_iter().take(free));
+    }
+}
+
+impl Desk {
+    /// Deletes pairs that are older than they may get.
+    pub(crate) async fn sweep(&self) {
+        let Some(retention) = self.room().scoring.retention else { return };
+        let parts = &self.0.parts;
+        let at = (parts.clock)();
+        let before = Millis(at.0.saturating_sub(retention.0));
+        let swept = parts.store.delete_pairs(Some(parts.use_case.clone()), before).await;
+        if let Err(error) = swept {
+            events::StoreFailed { operation: "delete_pairs", reason: error.word(), at }
+                .emit(&parts.registry);
+        }
+    }
+}
+
+/// What is kept beside a pair.
+struct Filed<'a> {
+    score: &'a Result<Option<PairScore>, ScoreError>,
+    refused: Option<String>,
+    bill: &'a Bill,
+    run: Option<String>,
+    now: Millis,
+}
+
+/// `kind@digest`.
+pub(crate) fn version(scorer: &ScorerSpec) -> String {
+    format!("{}@{}", scorer.kind(), scorer.version_digest())
+}
+
+fn stored(pair: &Pair, scoring: &Scoring, use_case: &UseCaseName, run: Option<String>) -> NewPair {
+    let answer = |side: &Side| PairAnswer {
+        text: PairText(side.answer.text.clone()),
+        tool_calls: (!side.answer.tool_calls.is_empty())
+            .then(|| serde_json::to_string(&side.answer.tool_calls).ok().map(PairText))
+            .flatten(),
+        finish: side.answer.finish_reason.clone(),
+        served: side.served,
+    };
+    NewPair {
+        request_id: pair.request_id.clone(),
+        use_case: use_case.clone(),
+        run,
+        at: pair.at,
+        unit: pair.unit,
+        endpoint: pair.endpoint,
+        keep: scoring.keep,
+        prompt: PairText(pair.body.clone()),
+        baseline: answer(&pair.baseline),
+        candidate: answer(&pair.candidate),
+    }
+}
+
+fn score_row(pair: &Pair, scoring: &Scoring, filed: &Filed<'_>) -> Option<NewScore> {
+    let scorer = version(scoring.scorer.as_ref()?);
+    let score = filed.score.as_ref().ok().and_then(Option::as_ref);
+    let why = match filed.score {
+        Err(error) => Some(error.name().to_owned()),
+        Ok(_) => filed.refused.clone(),
+    };
+    Some(NewScore {
+        request_id: pair.request_id.clone(),
+        score: StoredScore {
+            scorer,
+            at: filed.now,
+            baseline: score.map(|score| score.baseline.score.into()),
+            candidate: score.map(|score| score.candidate.score.into()),
+            why,
+            detail: score.and_then(|score| score.note.clone()).map(PairText),
+            cost: (filed.bill.unpriced == 0).then_some(filed.bill.cost),
+        },
+    })
+}
+
+impl Room {
+    /// A seat for a pair and how to score it, or the word for what becomes of it instead.
+    fn admit_if_open(
+        &mut self,
+        pair: &Pair,
+    ) -> Result<(Arc<Semaphore>, Arc<Scoring>), &'static str> {
+        if self.run.is_none() {
+            return Err("not_asked_for");
+        }
+        if self.status.pending >= self.scoring.queue as u64 {
+            self.status.lost += 1;
+            self.taken.lost += 1;
+            return Err("lost");
+        }
+        let scoring = match self.admit(pair) {
+            Admission::Counts => self.scoring.clone(),
+            // It tells of errors and times; a score could only speak for the candidate.
+            Admission::BaselineFailed => {
+                Arc::new(Scoring { scorer: None, ..Scoring::clone(&self.scoring) })
+            }
+            Admission::AlreadyCounted | Admission::TooOld | Admission::TableFull => {
+                self.status.repeated += 1;
+                return Err("repeated");
+            }
+        };
+        self.status.pending += 1;
+        Ok((self.seats.clone(), scoring))
+    }
+
+    /// Whether this pair is its unit's pair of this window. That is settled before anything is known
+    /// of the answers, and a pair whose scoring fails stays it. Without a scorer nothing is spent,
+    /// and the evidence itself counts a unit once.
+    fn admit(&mut self, pair: &Pair) -> Admission {
+        if self.scoring.scorer.is_none() {
+            return Admission::Counts;
+        }
+        let failed = pair.baseline.served.failed || pair.baseline.answer.failed;
+        self.pairing.offer(pair.unit, pair.at, failed)
+    }
+
+    fn pay(&mut self, bill: &Bill, now: Millis) {
+        self.spent.turn(now);
+        self.spent.add(bill.cost);
+        self.taken.cost = NanoUsd(self.taken.cost.0.saturating_add(bill.cost.0));
+        self.status.unpriced += bill.unpriced;
+    }
+
+    /// Adds to the judge's record, and says why its score does not count, if so.
+    fn judge(&mut self, score: &Result<Option<PairScore>, ScoreError>) -> Option<String> {
+        match score {
+            Ok(Some(PairScore { order_flipped: Some(flipped), .. })) => {
+                self.health.judged(*flipped);
+            }
+            Err(ScoreError::UnreadableReply) => self.health.erred(),
+            _ => {}
+        }
+        self.look_at_record();
+        self.status.refused.clone().filter(|_| matches!(score, Ok(Some(_))))
+    }
+
+    fn look_at_record(&mut self) {
+        let scorer = self.scoring.scorer.as_ref().filter(|_| self.gating);
+        let refused = scorer.and_then(|scorer| {
+            scorer.may_gate(Some(&self.health)).err().map(|refusal| refusal.to_string())
+        });
+        self.status.refused = refused;
+    }
+
+    fn fail(&mut self, reason: &str) {
+        self.taken.unscored += 1;
+        *self.status.unscored.entry(reason.to_owned()).or_default() += 1;
+    }
+
+    /// Hands the pair to the next tick; without a score it still tells of errors and times.
+    fn enter(&mut self, pair: &Pair, score: Option<&PairScore>, refused: bool) {
+        if self.taken.pairs.len() >= SCORED_MAX {
+            self.taken.lost += 1;
+            self.status.lost += 1;
+            return;
+        }
+        let counted = score.filter(|_| !refused);
+        let side = |side: &Side, arm: Option<cutover_evals::ArmScore>| ArmSide {
+            served: Served {
+                failed: side.served.failed || side.answer.failed,
+                invalid: arm.and_then(|arm| arm.valid).map(|valid| !valid).or(side.served.invalid),
+                ..side.served
+            },
+            score: arm.filter(|_| counted.is_some()).map(|arm| arm.score.into()),
+        };
+        self.taken.pairs.push(ScoredPair {
+            at: pair.at,
+            unit: pair.unit,
+            baseline: side(&pair.baseline, score.map(|score| score.baseline)),
+            candidate: side(&pair.candidate, score.map(|score| score.candidate)),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cutover_evals::Answer;
+use cutover_evals::judge::Outcome as Said;
+use cutover_rollout::{VariantIdentity, parse_gate};
+use cutover_store::{Options, PairQuery};
+use cutover_units::VariantName;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::rollouts::edges::{CallFailed, Called, Calling, Chat, Embed};
+use crate::testing::{Answer as Reply, Server};
+
+const DAY: u64 = 24 * 60 * 60 * 1_000;
+
+/// A judge that says what it is told to, for a price.
+struct Judge {
+    says: fn(u64) -> Option<&'static str>,
+    asked: AtomicU64,
+}
+
+impl Caller for Judge {
+    fn chat(&self, ask: Chat) -> Calling<String> {
+        let said = (self.says)(self.asked.fetch_add(1, Ordering::Relaxed));
+        Box::pin(async move {
+            if ask.local_only {
+                return Err(CallFailed::NotLocal(ask.variant));
+            }
+            match said {
+                Some(said) => Ok(Called { answer: said.to_owned(), cost: Some(NanoUsd(1_000)) }),
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn embed(&self, ask: Embed) -> Calling<Vec<Vec<f32>>> {
+        Box::pin(async move { Err(CallFailed::Unknown(ask.variant)) })
+    }
+}
+
+struct Rig {
+    desk: Desk,
+    judge: Arc<Judge>,
+    store: Store,
+    tasks: TaskTracker,
+    _folder: TempDir,
+}
+
+fn use_case() -> UseCaseName {
+    UseCaseName::new("docs").unwrap()
+}
+
+fn spec() -> Spec {
+    let variant = |name: &str| VariantIdentity {
+        name: VariantName::new(name).unwrap(),
+        digest: String::new(),
+    };
+    let mut spec = Spec::draft(use_case(), variant("cloud"), variant("local"));
+    spec.gates = vec![parse_gate("quality >= 0.95 x baseline").unwrap()];
+    spec
+}
+
+fn new_rig(says: fn(u64) -> Option<&'static str>, scoring: Scoring) -> Rig {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(folder.path(), || Millis(DAY))).unwrap();
+    let (judge, tasks) = (Arc::new(Judge { says, asked: AtomicU64::new(0) }), TaskTracker::new());
+    let desk = Desk::new(Parts {
+        use_case: use_case(),
+        caller: judge.clone(),
+        outgoing: Outgoing::new(None),
+        store: store.clone(),
+        registry: Registry::new(),
+        clock: Arc::new(|| Millis(DAY)),
+        tasks: tasks.clone(),
+    });
+    desk.open(&Arc::new(scoring), &spec(), "run");
+    Rig { desk, judge, store, tasks, _folder: folder }
+}
+
+fn scoring(kind: &str, options: &Value) -> Scoring {
+    let options = options.as_object().unwrap();
+    let scorer = ScorerSpec::from_options(kind, options).unwrap();
+    let programs = vec!["sh".to_owned()];
+    Scoring { scorer: Some(scorer), programs, ..Scoring::default() }
+}
+
+fn pair(n: u64) -> Pair {
+    let side = |text: &str| Side {
+        answer: Answer { text: text.to_owned(), ..Answer::default() },
+        served: Served { total_ms: 10, ..Served::default() },
+    };
+    Pair {
+        request_id: format!("req-{n}"),
+        unit: n,
+        at: Millis(DAY + n),
+        endpoint: "chat",
+        body: "the secret prompt".to_owned(),
+        conversation: "user: the secret prompt".to_owned(),
+        baseline: side("four"),
+        candidate: side("4"),
+    }
+}
+
+impl Rig {
+    /// Scores these pairs to the end.
+    async fn score(&self, pairs: impl IntoIterator<Item = Pair>) -> Taken {
+        for pair in pairs {
+            self.desk.offer(pair);
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+        self.desk.take()
+    }
+
+    fn unscored(&self) -> Vec<(String, u64)> {
+        self.desk.status().unscored.into_iter().collect()
+    }
+}
+
+fn no_judge(_: u64) -> Option<&'static str> {
+    None
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_program_that_crashes_hangs_or_talks_gives_no_score() {
+    for (script, reason) in [
+        ("exit 3", "crashed"),
+        ("kill -9 $$", "crashed"),
+        ("sleep 1000", "timed_out"),
+        ("echo It looks fine to me.", "unreadable_reply"),
+        (r#"echo '{"baseline": NaN, "candidate": 1}'"#, "not_a_number"),
+        (r#"echo '{"baseline": 1, "candidate": 97}'"#, "out_of_range"),
+        ("yes", "unreadable_reply"),
+    ] {
+        let options = json!({"command": ["sh", "-c", script], "timeout_ms": 300});
+        let rig = new_rig(no_judge, scoring("command", &options));
+        let taken = rig.score([pair(1)]).await;
+        assert_eq!(rig.unscored(), [(reason.to_owned(), 1)], "{script}");
+        assert_eq!((taken.unscored, taken.pairs[0].candidate.score), (1, None), "{script}");
+        // Trying until a score comes would let the easy requests in.
+        rig.score([Pair { request_id: "again".into(), ..pair(1) }]).await;
+        assert_eq!(rig.desk.status().repeated, 1);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_program_scores_and_both_are_kept() {
+    let script = r#"cat > /dev/null; echo '{"baseline": 1, "candidate": 0.5}'"#;
+    let rig = new_rig(no_judge, scoring("command", &json!({"command": ["sh", "-c", script]})));
+    let taken = rig.score([pair(1), pair(2), pair(2)]).await;
+    let scores: Vec<_> =
+        taken.pairs.iter().map(|p| (p.baseline.score, p.candidate.score)).collect();
+    assert_eq!(scores, [(Some(100), Some(50)); 2]);
+    rig.desk.flush().await;
+    let query = PairQuery {
+        use_case: use_case(),
+        run: Some("run".into()),
+        from: Millis(0),
+        until: Millis(u64::MAX >> 1),
+        after: 0,
+        limit: 10,
+    };
+    let kept = rig.store.pairs(query).await.unwrap();
+    assert_eq!((kept.len(), kept[0].scores[0].candidate), (2, Some(50)));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_program_that_the_config_file_does_not_name_is_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("ran");
+    let command = ["touch", mark.to_str().unwrap()];
+    let rig = new_rig(no_judge, scoring("command", &json!({"command": command})));
+    rig.score([pair(1)]).await;
+    assert_eq!(rig.unscored(), [("refused".to_owned(), 1)]);
+    assert!(!mark.exists());
+}
+
+#[tokio::test]
+async fn a_server_scores_or_fails() {
+    let replies = [
+        Reply::new(200, r#"{"baseline": 1, "candidate": 1}"#),
+        Reply::new(500, "no"),
+        Reply::new(200, "prose"),
+    ];
+    let server = Server::start(move |n| replies[n].clone()).await;
+    let url = format!("http://{}/score", server.address());
+    let rig = new_rig(no_judge, scoring("http", &json!({"url": url})));
+    let mut scores = Vec::new();
+    for n in 0..3 {
+        scores.push(rig.score([pair(n)]).await.pairs[0].candidate.score);
+    }
+    assert_eq!(scores, [Some(100), None, None]);
+    let failed: u64 = rig.unscored().iter().map(|(_, n)| n).sum();
+    assert_eq!(failed, 2);
+    let local = Scoring { local_only: true, ..scoring("http", &json!({"url": url})) };
+    rig.desk.open(&Arc::new(local), &spec(), "run");
+    rig.score([pair(9)]).await;
+    assert!(rig.unscored().contains(&("refused".to_owned(), 1)));
+    assert_eq!(server.seen().len(), 3, "the texts did not leave");
+}
+
+fn judge() -> Scoring {
+    scoring("judge", &json!({"variant": "judge"}))
+}
+
+/// Both orders agree that the answers are equal.
+#[expect(clippy::unnecessary_wraps, reason = "a judge may also hang")]
+fn tie(_: u64) -> Option<&'static str> {
+    Some(r#"{"reason": "same", "winner": "tie"}"#)
+}
+
+#[tokio::test]
+async fn a_judge_counts_only_while_its_record_is_good() {
+    let rig = new_rig(tie, judge());
+    let taken = rig.score((0..60).map(pair)).await;
+    assert_eq!((taken.unscored, taken.pairs.len()), (60, 60));
+    assert!(taken.pairs.iter().all(|pair| pair.candidate.score.is_none()));
+    assert_eq!(rig.unscored(), [("refused_judge".to_owned(), 60)]);
+    let why = rig.desk.status().refused.unwrap();
+    assert!(why.contains("people labelled 0"), "{why}");
+    for n in 0..60 {
+        let said = if n % 2 == 0 { Said::Tie } else { Said::Candidate };
+        rig.desk.labelled(said, said);
+    }
+    let taken = rig.score((60..65).map(pair)).await;
+    assert_eq!((taken.unscored, rig.desk.status().refused), (0, None));
+    assert!(taken.pairs.iter().all(|pair| pair.candidate.score.is_some()));
+    // The record survives a restart, for the same scorer.
+    let (spent, record) = rig.desk.record();
+    let next = new_rig(tie, judge());
+    next.desk.restore(spent, record);
+    assert_eq!((next.desk.status().refused, next.desk.status().spent_today), (None, spent.money));
+}
+
+#[tokio::test]
+async fn money_is_asked_for_before_it_is_spent() {
+    let budget = Some(NanoUsd(3_000));
+    let rig = new_rig(tie, Scoring { budget_per_day: budget, concurrency: 1, ..judge() });
+    let taken = rig.score((0..10).map(pair)).await;
+    // Two questions per pair: the second pair reaches the budget.
+    assert_eq!(rig.judge.asked.load(Ordering::Relaxed), 4);
+    assert_eq!(taken.cost, NanoUsd(4_000));
+    assert!(rig.unscored().contains(&("refused".to_owned(), 8)));
+}
+
+#[tokio::test]
+async fn what_must_stay_local_is_shown_to_no_other_judge() {
+    let rig = new_rig(tie, Scoring { local_only: true, ..judge() });
+    rig.score([pair(1)]).await;
+    assert_eq!(rig.unscored(), [("refused".to_owned(), 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_judge_that_hangs_or_talks_gives_no_score() {
+    let hanging = new_rig(no_judge, judge());
+    hanging.score([pair(1)]).await;
+    assert_eq!(hanging.unscored(), [("timed_out".to_owned(), 1)]);
+    let talking = new_rig(|_| Some("Answer A is better, I think."), judge());
+    talking.score([pair(1)]).await;
+    assert_eq!(talking.unscored(), [("unreadable_reply".to_owned(), 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_finds_no_room_is_lost_and_counted() {
+    let rig = new_rig(no_judge, Scoring { queue: 3, timeout: Duration::from_secs(9), ..judge() });
+    let taken = rig.score((0..10).map(pair)).await;
+    assert_eq!((taken.lost, rig.desk.status().lost), (7, 7));
+    let failed = Pair { baseline: Side::default(), ..pair(20) };
+    let failed = Pair {
+        baseline: Side { answer: Answer { failed: true, ..Answer::default() }, ..failed.baseline },
+        ..failed
+    };
+    let taken = rig.score([failed]).await;
+    assert_eq!((taken.pairs.len(), taken.unscored), (1, 0), "the baseline failed: nobody is asked");
+    assert!(taken.pairs[0].baseline.served.failed);
+}

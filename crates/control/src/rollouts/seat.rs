@@ -1,0 +1,253 @@
+//! One rollout in memory: its state, its evidence, and what is not committed yet.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use cutover_evals::judge::JudgeHealth;
+use cutover_rollout::{Evidence, Report, Spec, State, Window};
+use cutover_store::StoredRollout;
+use cutover_units::{Millis, NanoUsd};
+use serde::{Deserialize, Serialize};
+
+use super::scoring::Spent;
+
+/// The checkpoint's form. Another one cannot be read: evidence then begins anew.
+const CHECKPOINT: u32 = 1;
+
+/// Observations that wait for the database at most: an hour at 50 a second, in about 15 MB.
+pub(super) const PENDING_MAX: usize = 200_000;
+
+/// What outlives the process beside the state.
+#[derive(Serialize)]
+struct CheckpointOut<'a> {
+    form: u32,
+    kept: &'a Kept,
+    evidence: &'a Evidence,
+}
+
+#[derive(Deserialize)]
+struct CheckpointIn {
+    form: u32,
+    kept: Kept,
+    evidence: Evidence,
+}
+
+/// What goes with the evidence.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// The last vote that was counted.
+    pub(super) votes: u64,
+    /// What copies and scorers of this run have cost.
+    pub(super) spent: NanoUsd,
+    /// What scorers have cost in the UTC day.
+    pub(super) scorer: Spent,
+    /// What copies have cost in the UTC day.
+    pub(super) shadow: Spent,
+    /// The judge's record.
+    pub(super) judge: Option<(String, JudgeHealth)>,
+}
+
+/// One rollout.
+pub(crate) struct Seat {
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) state: State,
+    /// The evidence as of the last commit, and possibly more: see `clean`.
+    pub(super) evidence: Evidence,
+    /// Whether `evidence` is exactly the committed one.
+    pub(super) clean: bool,
+    /// The checkpoint as it is stored.
+    pub(super) saved: Vec<u8>,
+    pub(super) kept: Kept,
+    /// What was seen and is not committed, in order.
+    pub(super) pending: VecDeque<Window>,
+    /// The last vote that was read.
+    pub(super) votes_read: u64,
+    /// Up to when the feed was read.
+    pub(super) seen_to: Millis,
+    /// Harm was found and the candidate has lost its traffic; only the commit is missing.
+    pub(super) harmed: bool,
+    pub(super) report: Option<Report>,
+    pub(super) problem: Option<String>,
+    pub(super) lost: u64,
+    /// Evidence could not be read and has to begin anew.
+    pub(super) unreadable: bool,
+    /// When the next tick is due.
+    pub(super) next_tick: Option<Millis>,
+}
+
+/// What the status shows of a seat.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) state: State,
+    pub(crate) report: Option<Report>,
+    pub(crate) problem: Option<String>,
+    pub(crate) unsaved: u64,
+    pub(crate) lost: u64,
+    pub(crate) spent: NanoUsd,
+    pub(crate) next_tick: Option<Millis>,
+}
+
+pub(super) fn size(window: &Window) -> usize {
+    window.exposures.len() + window.pairs.len() + window.votes.len()
+}
+
+impl Seat {
+    /// The checkpoint of a run that has seen nothing.
+    pub(super) fn first_checkpoint(spec: &Spec) -> Result<Vec<u8>, String> {
+        let (kept, evidence) = (&Kept::default(), &Evidence::new(spec));
+        let checkpoint = CheckpointOut { form: CHECKPOINT, kept, evidence };
+        serde_json::to_vec(&checkpoint).map_err(|error| error.to_string())
+    }
+
+    /// A run that begins now.
+    pub(super) fn started(stored: StoredRollout, evidence: Evidence) -> Self {
+        let seen_to = stored.state.seen;
+        Self {
+            spec: Arc::new(stored.spec),
+            state: stored.state,
+            evidence,
+            clean: true,
+            saved: stored.evidence,
+            kept: Kept::default(),
+            pending: VecDeque::new(),
+            votes_read: 0,
+            seen_to,
+            harmed: false,
+            report: None,
+            problem: None,
+            lost: 0,
+            unreadable: false,
+            next_tick: None,
+        }
+    }
+
+    /// A run that an earlier process left. The time since its last tick is a blind window.
+    pub(super) fn resumed(stored: StoredRollout, now: Millis) -> Self {
+        let read = serde_json::from_slice::<CheckpointIn>(&stored.evidence).ok();
+        let read = read.filter(|read| read.form == CHECKPOINT);
+        let unreadable = read.is_none();
+        let (evidence, kept) = match read {
+            Some(read) => (read.evidence, read.kept),
+            None => (Evidence::new(&stored.spec), Kept::default()),
+        };
+        let from = stored.state.seen;
+        let to = now.max(after(from));
+        let away = Window { from, to, blind: true, ..Window::default() };
+        let mut seat = Self::started(stored, evidence);
+        seat.votes_read = kept.votes;
+        seat.kept = kept;
+        seat.unreadable = unreadable;
+        seat.pending.push_back(away);
+        seat.seen_to = to;
+        seat
+    }
+
+    /// Takes the state that another process has committed. What this one has seen itself stays.
+    pub(super) fn overtaken(&mut self, stored: StoredRollout) {
+        match serde_json::from_slice::<CheckpointIn>(&stored.evidence) {
+            Ok(read) => {
+                self.evidence = read.evidence;
+                self.kept = read.kept;
+            }
+            Err(_) => self.unreadable = true,
+        }
+        self.clean = true;
+        self.saved = stored.evidence;
+        self.spec = Arc::new(stored.spec);
+        self.state = stored.state;
+        // Votes are in the database for all; the other one may have counted them.
+        self.pending.iter_mut().for_each(|window| window.votes.clear());
+        self.votes_read = self.kept.votes;
+        self.follow(self.evidence.through());
+    }
+
+    /// Lets what waits begin where the evidence ends: the time is known to it already, what was seen
+    /// in it is not. A blind stretch that somebody else watched is none.
+    fn follow(&mut self, through: Millis) {
+        self.pending.retain(|window| !window.blind || window.to > through);
+        let mut from = through;
+        for window in &mut self.pending {
+            window.from = window.from.max(from);
+            window.to = window.to.max(after(window.from));
+            from = window.to;
+        }
+        self.seen_to = self.seen_to.max(from);
+    }
+
+    /// The evidence of the last commit, whatever was absorbed since.
+    pub(super) fn rewind(&mut self) {
+        if self.clean {
+            return;
+        }
+        match serde_json::from_slice::<CheckpointIn>(&self.saved) {
+            Ok(read) => self.evidence = read.evidence,
+            // It was written by this process; beginning anew is the safe answer all the same.
+            Err(_) => self.unreadable = true,
+        }
+        self.clean = true;
+    }
+
+    /// The checkpoint of the evidence as it is.
+    pub(super) fn checkpoint(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let Self { kept, evidence, .. } = self;
+        serde_json::to_vec(&CheckpointOut { form: CHECKPOINT, kept, evidence })
+    }
+
+    /// Keeps a window until it is committed. Windows of one kind become one longer one; beyond the
+    /// bound observations are counted as lost.
+    pub(super) fn keep(&mut self, mut window: Window) {
+        self.seen_to = window.to;
+        self.lost += window.lost;
+        let waiting: usize = self.pending.iter().map(size).sum();
+        let mut room = PENDING_MAX.saturating_sub(waiting);
+        let before = size(&window);
+        for_room(&mut window.exposures, &mut room);
+        for_room(&mut window.pairs, &mut room);
+        for_room(&mut window.votes, &mut room);
+        let dropped = (before - size(&window)) as u64;
+        window.lost += dropped;
+        self.lost += dropped;
+        match self.pending.back_mut() {
+            Some(last) if last.blind == window.blind => {
+                last.to = window.to;
+                last.exposures.append(&mut window.exposures);
+                last.pairs.append(&mut window.pairs);
+                last.votes.append(&mut window.votes);
+                last.lost += window.lost;
+                last.unscored += window.unscored;
+                last.shadow_cost = NanoUsd(last.shadow_cost.0.saturating_add(window.shadow_cost.0));
+            }
+            _ => self.pending.push_back(window),
+        }
+    }
+
+    /// Observations that are not committed.
+    pub(super) fn unsaved(&self) -> u64 {
+        self.pending.iter().map(size).sum::<usize>() as u64
+    }
+
+    pub(crate) fn view(&self) -> View {
+        View {
+            spec: self.spec.clone(),
+            state: self.state.clone(),
+            report: self.report.clone(),
+            problem: self.problem.clone(),
+            unsaved: self.unsaved(),
+            lost: self.lost,
+            spent: self.kept.spent,
+            next_tick: self.next_tick,
+        }
+    }
+}
+
+/// A window has a length, also under a clock that stands or steps back: then time hardly goes on, so
+/// that nothing ripens by mistake.
+pub(super) fn after(from: Millis) -> Millis {
+    Millis(from.0.saturating_add(1))
+}
+
+fn for_room<T>(rows: &mut Vec<T>, room: &mut usize) {
+    rows.truncate(*room);
+    *room -= rows.len();
+}

@@ -1,0 +1,79 @@
+//! What the status shows of rollouts.
+
+use std::sync::Arc;
+
+use super::seat::View;
+use super::{Rollouts, Run, lock};
+use crate::api::rollouts::{Place, RolloutStatus, SpendStatus, StepStatus, draw};
+
+impl Run {
+    pub(super) fn view(&self) -> Arc<View> {
+        lock(&self.view).clone()
+    }
+}
+
+impl Rollouts {
+    /// All use cases' newest rollouts. Waits for nothing.
+    pub fn statuses(&self) -> Vec<RolloutStatus> {
+        self.runs().iter().map(|run| self.status_of(run)).collect()
+    }
+
+    /// One use case's newest rollout.
+    pub fn status(&self, use_case: &str) -> Option<RolloutStatus> {
+        self.run_of(use_case).map(|run| self.status_of(&run))
+    }
+
+    pub(super) fn status_of(&self, run: &Run) -> RolloutStatus {
+        let view = run.view();
+        let (spec, state, now) = (&view.spec, &view.state, self.now());
+        let scoring = run.desk.status();
+        let steps = steps(&view);
+        RolloutStatus {
+            use_case: run.use_case.clone(),
+            run: state.run.clone(),
+            baseline: spec.baseline.name.clone(),
+            candidate: spec.candidate.name.clone(),
+            state: state.clone(),
+            drawn: draw(&steps),
+            steps,
+            levels: spec.levels,
+            interval: spec.interval,
+            report: view.report.clone(),
+            next_tick: view.next_tick,
+            now,
+            problem: view.problem.clone(),
+            unsaved: view.unsaved,
+            lost: view.lost,
+            spend: SpendStatus {
+                run: view.spent,
+                shadow_today: self.source().shadow_spent(&run.use_case, now),
+                scorer_today: scoring.spent_today,
+            },
+            scoring,
+            webhooks: self.webhooks().statuses(),
+        }
+    }
+}
+
+fn steps(view: &View) -> Vec<StepStatus> {
+    let at = usize::from(view.state.step);
+    let over = matches!(view.state.phase, cutover_rollout::Phase::Promoted);
+    let rows = view.spec.steps.iter().enumerate().map(|(place, step)| StepStatus {
+        name: step.name.clone(),
+        kind: step.kind,
+        weight: step.weight,
+        shadow: step.shadow,
+        place: match place.cmp(&at) {
+            std::cmp::Ordering::Less => Place::Done,
+            std::cmp::Ordering::Equal if over => Place::Done,
+            std::cmp::Ordering::Equal => Place::Now,
+            std::cmp::Ordering::Greater => Place::Ahead,
+        },
+        unproved: view.state.unproved.iter().any(|left| usize::from(*left) == place),
+        requires: step.requires.clone(),
+        min_duration: step.min_duration,
+        max_duration: step.max_duration,
+        min_units: step.min_units,
+    });
+    rows.collect()
+}

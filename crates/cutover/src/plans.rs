@@ -1,0 +1,99 @@
+//! What a config file says of rollouts and webhooks, as the controller takes it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cutover_config::{Checked, FileProblem, KeepTexts, UseCase};
+use cutover_control::Url;
+use cutover_control::rollouts::{Plan, ReadSpec, Scoring, Webhook};
+use cutover_gateway::build::Surroundings;
+use cutover_rollout::Spec;
+use cutover_store::Keep;
+use cutover_units::Millis;
+
+use crate::env;
+use crate::surroundings::{EngineChoice, Outside};
+
+/// The rollouts of a config file. The files that it names are read.
+pub(crate) fn plans(checked: &Checked, outside: &Outside) -> Result<Vec<Plan>, FileProblem> {
+    let read = |path: &Path| {
+        let bytes = outside.file(path)?;
+        String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+    };
+    let mut plans = Vec::new();
+    for (at, use_case) in checked.use_cases.iter().enumerate() {
+        let Some(spec) = checked.rollout_spec(at, &read)? else { continue };
+        let scorer = checked.scorer_spec(at, &read)?;
+        plans.push(Plan { spec, scoring: Scoring { scorer, ..scoring(use_case) } });
+    }
+    Ok(plans)
+}
+
+/// How pairs are scored, but for the scorer itself.
+fn scoring(use_case: &UseCase) -> Scoring {
+    let usual = Scoring {
+        local_only: use_case.local_only,
+        keep: match use_case.shadow.keep {
+            KeepTexts::Text => Keep::Text,
+            KeepTexts::Redacted => Keep::Redacted,
+            KeepTexts::None => Keep::None,
+        },
+        retention: Some(millis(use_case.shadow.retention)),
+        ..Scoring::default()
+    };
+    let Some(scorer) = &use_case.scorer else { return usual };
+    // A program is allowed because the operator's own file names it; nothing else can.
+    let command = scorer.options.get("command").and_then(|command| command.get(0));
+    Scoring {
+        concurrency: usize::try_from(scorer.concurrency).unwrap_or(usize::MAX),
+        queue: usize::try_from(scorer.queue).unwrap_or(usize::MAX),
+        timeout: scorer.timeout,
+        budget_per_day: scorer.budget_per_day,
+        programs: command
+            .and_then(|program| program.as_str())
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
+        ..usual
+    }
+}
+
+fn millis(span: std::time::Duration) -> Millis {
+    Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The webhooks of a config file, with their secrets.
+pub(crate) fn webhooks(checked: &Checked, outside: &Outside) -> Result<Vec<Webhook>, String> {
+    let webhooks = checked.webhooks.iter().map(|webhook| {
+        let wrong = |key: &str, why: String| format!("webhooks.{}.{key}: {why}", webhook.name);
+        let secret = webhook.secret.as_ref().map(|reference| outside.secret(reference));
+        let events = webhook.events.iter().map(|event| {
+            // Serialised as the word in the file.
+            let word = serde_json::to_value(event).ok();
+            word.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+        });
+        Ok(Webhook {
+            name: webhook.name.clone(),
+            url: Url::parse(&webhook.url).map_err(|why| wrong("url", why))?,
+            secret: secret.transpose().map_err(|why| wrong("secret", why))?.flatten(),
+            timeout: webhook.timeout,
+            events: events.collect(),
+        })
+    });
+    webhooks.collect()
+}
+
+/// Reads specs from texts that are sent to be tried out.
+pub(crate) fn spec_reader(base: &Path) -> ReadSpec {
+    let base = base.to_owned();
+    Arc::new(move |text, use_case| -> Result<Spec, Vec<String>> {
+        let checked = cutover_config::check(text, "the sent config", &|name| env::any(name));
+        let checked = checked
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let outside = Outside::new(&base, EngineChoice::Name);
+        let plans = plans(&checked, &outside).map_err(|problem| vec![problem.to_string()])?;
+        let plan = plans.into_iter().find(|plan| plan.spec.use_case == *use_case);
+        plan.map(|plan| plan.spec)
+            .ok_or_else(|| vec![format!("the sent config has no rollout for {use_case}")])
+    })
+}
