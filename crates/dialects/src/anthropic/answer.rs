@@ -53,7 +53,6 @@ fn blocks(turn: &Turn, back: &WayBack) -> Result<Vec<String>, Fault> {
         blocks.push(write::object(|j| {
             j.put("type", "text");
             j.put("text", text);
-            j.key("citations").null();
         }));
     }
     for (index, call) in turn.calls.iter().enumerate() {

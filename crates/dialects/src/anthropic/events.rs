@@ -112,7 +112,6 @@ impl Parts for Blocks<'_> {
                 Kind::Text | Kind::Refusal => {
                     j.put("type", "text");
                     j.put("text", "");
-                    j.key("citations").null();
                 }
                 Kind::Call(_) => {
                     j.put("type", "tool_use");

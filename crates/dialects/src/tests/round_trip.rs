@@ -43,7 +43,7 @@ proptest! {
     ) {
         let mut blocks = vec![
             json!({"type": "thinking", "thinking": thinking, "signature": "cutover"}),
-            json!({"type": "text", "text": text, "citations": null}),
+            json!({"type": "text", "text": text}),
         ];
         for (n, (name, input)) in calls.iter().enumerate() {
             blocks.push(json!({"type": "tool_use", "id": format!("t{n}"), "name": name, "input": input}));

@@ -102,6 +102,24 @@ fn a_stored_item_stands_for_itself() {
 }
 
 #[test]
+fn the_ai_sdks_second_turn_finds_its_first_one() {
+    let body = fixture("stored/ai-sdk-second-turn.json");
+    let before = infer(read("/v1/responses", &body, &storing("bb")));
+    assert_eq!(before.needs.items, ["resp_aa"]);
+    let items = [first()];
+    let loaded = Loaded { earlier: &[], items: &items };
+    let pivot = infer(read_after(&body, &storing("bb"), loaded)).body;
+    let pivot: Value = serde_json::from_slice(&pivot).unwrap();
+    let roles: Vec<&str> =
+        pivot["messages"].as_array().unwrap().iter().filter_map(|m| m["role"].as_str()).collect();
+    assert_eq!(roles, ["system", "user", "assistant", "tool"]);
+    let said = &pivot["messages"][2];
+    assert_eq!(said["content"], "Let me look.");
+    assert_eq!(said["reasoning_content"], "Both cities.");
+    assert_eq!(said["tool_calls"][0]["id"], "call_a");
+}
+
+#[test]
 fn nothing_is_kept_if_the_client_or_the_operator_does_not_want_it() {
     for (store, storage) in [("false", true), ("true", false)] {
         let body = format!(r#"{{"model":"m","input":"a","store":{store}}}"#);
