@@ -96,7 +96,7 @@ impl Said {
     }
 
     /// Reasoning as its maker takes it back; empty if it has no signatures.
-    fn signed(&self) -> Vec<Signed> {
+    pub(crate) fn signed(&self) -> Vec<Signed> {
         let text = |detail: &Value, key: &str| detail.get(key)?.as_str().map(str::to_owned);
         let details = self.reasoning_details.iter().flatten();
         let signed = details.filter_map(|detail| match text(detail, "data") {

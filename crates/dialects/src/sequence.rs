@@ -18,12 +18,14 @@ use cutover_units::Code;
 use cutover_wire::Fault;
 use cutover_wire::openai::chat::TokenLogprob;
 
-use crate::chat::{Choice, End, Said};
+use crate::chat::{Choice, End, Said, Signed};
 
 /// What a part is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Reasoning,
+    /// Reasoning that only its maker can read: whole when it opens, its text in place of a name.
+    Hidden,
     Text,
     Refusal,
     /// A tool call, with its index in the chat stream.
@@ -108,6 +110,7 @@ impl Sequence {
         let reasoning = said.reasoning().map(str::to_owned);
         let text = said.content.take().or(choice.text.take());
         self.text(Kind::Reasoning, (reasoning, Vec::new()), to)?;
+        self.hidden(&said, to)?;
         if let Some(signature) = said.signature() {
             // A signature ends its part of the reasoning, which may have no text that we can see.
             if !self.is_busy() {
@@ -120,6 +123,19 @@ impl Sequence {
         self.text(Kind::Text, (text, logprobs), to)?;
         self.text(Kind::Refusal, (said.refusal.take(), Vec::new()), to)?;
         self.calls(said, to)
+    }
+
+    fn hidden(&mut self, said: &Said, to: &mut dyn Parts) -> Result<(), Fault> {
+        for signed in said.signed() {
+            let Signed::Hidden(data) = signed else { continue };
+            if !self.is_busy() {
+                self.close(false, to)?;
+                let (kind, text, logprobs) = (Kind::Hidden, String::new(), Vec::new());
+                self.place(Piece { kind, id: None, name: Some(data), text, logprobs }, to)?;
+                self.close(false, to)?;
+            }
+        }
+        Ok(())
     }
 
     fn text(

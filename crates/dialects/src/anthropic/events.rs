@@ -109,6 +109,10 @@ impl Parts for Blocks<'_> {
                     j.put("thinking", "");
                     j.put("signature", "");
                 }
+                Kind::Hidden => {
+                    j.put("type", "redacted_thinking");
+                    j.put("data", part.name);
+                }
                 Kind::Text | Kind::Refusal => {
                     j.put("type", "text");
                     j.put("text", "");
@@ -129,6 +133,7 @@ impl Parts for Blocks<'_> {
             Kind::Reasoning => self.piece("thinking_delta", "thinking", text),
             Kind::Text | Kind::Refusal => self.piece("text_delta", "text", text),
             Kind::Call(_) => self.piece("input_json_delta", "partial_json", text),
+            Kind::Hidden => {}
         }
     }
 

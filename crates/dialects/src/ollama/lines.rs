@@ -84,7 +84,7 @@ impl Parts for Pieces<'_> {
         match kind {
             Kind::Reasoning => text.clone_into(&mut said.thinking),
             Kind::Text | Kind::Refusal => text.clone_into(&mut said.text),
-            Kind::Call(_) => return,
+            Kind::Call(_) | Kind::Hidden => return,
         }
         said.logprobs = logprobs.to_vec();
         self.lines.line(&said, self.now, self.out);

@@ -235,6 +235,8 @@ impl Parts for Items<'_> {
         let index = self.index();
         let custom = self.events.echo.names.origin(part.name).custom;
         let prefix = match part.kind {
+            // Nobody who speaks this dialect could send it back to its maker.
+            Kind::Hidden => return Ok(()),
             Kind::Reasoning => "rs",
             Kind::Call(_) if custom => "ctc",
             Kind::Call(_) => "fc",
@@ -269,6 +271,7 @@ impl Parts for Items<'_> {
                 write_logprobs(j.key("logprobs"), logprobs);
             }),
             Kind::Call(_) if self.events.item.custom => {}
+            Kind::Hidden => {}
             Kind::Call(_) => {
                 self.about("response.function_call_arguments.delta", false, |j| {
                     j.put("delta", text);
@@ -278,11 +281,14 @@ impl Parts for Items<'_> {
     }
 
     fn close(&mut self, part: &Closed<'_>) -> Result<(), Fault> {
-        if let Kind::Call(_) = part.kind {
-            self.close_call(part);
-            return Ok(());
+        match part.kind {
+            Kind::Hidden => return Ok(()),
+            Kind::Call(_) => {
+                self.close_call(part);
+                return Ok(());
+            }
+            _ => self.done_text(part),
         }
-        self.done_text(part);
         let whole = part_of(part.kind, part.text, part.logprobs);
         self.about("response.content_part.done", true, |j| j.key("part").raw(&whole));
         let status = if part.cut && *part.kind == Kind::Text { "incomplete" } else { "completed" };

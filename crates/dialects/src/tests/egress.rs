@@ -176,12 +176,22 @@ fn signed_thinking_streams_through_both_conversions() {
 #[test]
 fn thinking_that_is_not_shown_keeps_its_signature() {
     let asked = inbound("/v1/messages", &fixture("anthropic/minimal.json"), &lenient());
-    let text = "data: {\"choices\":[{\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"signature\":\"S\"}]}}]}\n\n";
+    let text = "data: {\"choices\":[{\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"signature\":\"S\"}]}}]}\n\n\
+                data: {\"choices\":[{\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.encrypted\",\"data\":\"D\"}]}}]}\n\n";
     let out = stream(asked.way_back, &[text.as_bytes()]);
     let events = payloads(&out);
     assert_eq!(events[2]["content_block"]["type"], "thinking");
     assert_eq!(events[3]["delta"]["signature"], "S");
     assert_eq!(events[4]["type"], "content_block_stop");
+    assert_eq!(events[5]["content_block"]["data"], "D");
+    assert_eq!(
+        (&events[5]["index"], &events[6]["type"]),
+        (&1.into(), &"content_block_stop".into())
+    );
+    for request in ["responses/minimal.json", "ollama/chat-plain.json"] {
+        let asked = inbound(path_of(request), &fixture(request), &lenient());
+        assert!(!stream(asked.way_back, &[text.as_bytes()]).contains("\"D\""));
+    }
 }
 
 #[test]
