@@ -11,8 +11,8 @@ use cutover_rollout::Spec;
 use cutover_rollout::sim::{self, Study, Traffic, Trial, Truth, peers};
 use cutover_units::Millis;
 
-/// Four days: a rollout on a boundary would wait for ever.
-const HORIZON: Millis = Millis(4 * 86_400_000);
+/// Three days: a rollout on a boundary would wait for ever.
+const HORIZON: Millis = Millis(3 * 86_400_000);
 
 fn main() -> ExitCode {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u32>());
@@ -22,12 +22,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let rows: Vec<_> = thread::scope(|scope| {
-        let each = |truth| {
-            let (spec, traffic) = (&spec, &traffic);
-            scope.spawn(move || peers::compare(spec, traffic, truth, runs))
-        };
-        let started: Vec<_> = peers::COMPARED.into_iter().map(each).collect();
-        started.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+        let spec = &spec;
+        let each = |faced| scope.spawn(move || peers::compare(spec, faced, runs));
+        let started: Vec<_> = peers::COMPARED.iter().map(each).collect();
+        let done = started.into_iter().filter_map(|thread| thread.join().ok()?.ok());
+        done.flatten().collect()
     });
     println!("{}", peers::table(&rows));
     match study(&spec, &traffic, study_runs) {

@@ -66,6 +66,9 @@ pub struct Outcome {
     pub candidate_requests: Vec<u64>,
     /// Bad answers more than the baseline would have given, of all runs, sorted.
     pub excess_bad: Vec<f64>,
+    /// Bad answers more than the baseline's that promoted candidates would have given from their
+    /// promotion to the horizon, over all runs.
+    pub lasting_bad: f64,
     /// Per step: its name, and how long runs that left it were in it, sorted.
     pub steps: Vec<(String, Vec<u64>)>,
     /// In which step runs were held.
@@ -92,6 +95,7 @@ impl Outcome {
             requests: Vec::new(),
             candidate_requests: Vec::new(),
             excess_bad: Vec::new(),
+            lasting_bad: 0.0,
             steps: spec.steps.iter().map(|step| (step.name.clone(), Vec::new())).collect(),
             held_in: BTreeMap::new(),
             causes: BTreeMap::new(),
@@ -106,6 +110,9 @@ impl Outcome {
             End::Promoted => {
                 self.promoted += 1;
                 self.unproved += u32::from(run.unproved);
+                let left = trial.horizon.0.saturating_sub(run.took.0) as f64 / 60_000.0;
+                let each = trial.truth.excess_bad();
+                self.lasting_bad += left * trial.traffic.requests_per_minute * each;
                 self.false_promoted += u32::from(!deserves(spec, &standings));
             }
             End::RolledBack => {
@@ -153,6 +160,7 @@ impl Outcome {
         for ((_, into), (_, from)) in self.steps.iter_mut().zip(other.steps) {
             add(into, from);
         }
+        self.lasting_bad += other.lasting_bad;
         self.excess_bad.extend(other.excess_bad);
         self.excess_bad.sort_by(f64::total_cmp);
         for (step, n) in other.held_in {

@@ -91,6 +91,18 @@ fn harm_that_begins_late_is_rolled_back() {
     assert!(middle(&outcome.excess_bad) < 40.0, "{}", middle(&outcome.excess_bad));
 }
 
+/// A remembered baseline knows no time of day: held against the last one that was seen, half of all
+/// equal candidates were rolled back in the last step.
+#[test]
+fn a_swing_of_both_arms_is_nobodys_fault() {
+    let spec = example();
+    let outcome = run(&spec, "20/min", "baseline_errors=0.8%,drift=90%", 40);
+    keeps_its_promises("drift", &spec, &outcome);
+    at_least("drift", outcome.promoted, outcome.runs, 0.8);
+    let outcome = run(&spec, "20/min", "baseline_errors=3%", 20);
+    keeps_its_promises("many errors in both arms", &spec, &outcome);
+}
+
 #[test]
 fn a_silent_source_never_advances() {
     let spec = quick();

@@ -65,11 +65,14 @@ pub fn study(spec: &Spec, trial: &Trial) -> Study {
         Some(case(format!("exactly on the boundary of `{}`", gate.claim()), truth))
     });
     let boundaries = boundaries.collect();
-    Study {
-        asked: case("as asked".to_owned(), trial.truth),
-        equal: case("equal arms".to_owned(), trial.truth.equal()),
-        boundaries,
-    }
+    let asked = case("as asked".to_owned(), trial.truth);
+    // Equal arms were asked for: the same runs need not be made twice.
+    let equal = if trial.truth == trial.truth.equal() {
+        Case { name: "equal arms".to_owned(), ..asked.clone() }
+    } else {
+        case("equal arms".to_owned(), trial.truth.equal())
+    };
+    Study { asked, equal, boundaries }
 }
 
 impl Truth {

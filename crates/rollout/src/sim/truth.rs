@@ -35,6 +35,13 @@ pub struct ArmTruth {
     pub cost: f64,
 }
 
+impl ArmTruth {
+    /// The share of answers that failed or are wrong.
+    pub(super) fn bad(&self) -> f64 {
+        1.0 - (1.0 - self.errors) * self.quality
+    }
+}
+
 /// A unit that makes a large share of the requests and fails in its own way, whoever serves it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Heavy {
@@ -197,6 +204,12 @@ impl Truth {
     /// The candidate at a time after the rollout's begin.
     pub(super) fn candidate_at(&self, since: Millis) -> ArmTruth {
         if since < self.onset { self.baseline } else { self.candidate }
+    }
+
+    /// How many more of the candidate's answers are bad (failed, or wrong) than of the baseline's, once
+    /// it is what it is.
+    pub(super) fn excess_bad(&self) -> f64 {
+        self.candidate.bad() - self.baseline.bad()
     }
 
     /// What each gate's claim is worth, with the candidate as it is at that time.

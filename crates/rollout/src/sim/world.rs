@@ -119,7 +119,7 @@ impl Scene<'_> {
         damage.requests += 1;
         if to_candidate {
             damage.candidate += 1;
-            damage.excess_bad += bad(&candidate) - bad(&baseline);
+            damage.excess_bad += candidate.bad() - baseline.bad();
         }
         let blind = self.is_out(at);
         let arm = if to_candidate { Arm::Candidate } else { Arm::Baseline };
@@ -230,11 +230,6 @@ impl Scene<'_> {
         let share = self.setting.shadow.basis_points();
         share > 0 && bucket(mixed(SHADOW_SALT, unit)) < share
     }
-}
-
-/// Failed, or answered wrongly.
-fn bad(arm: &ArmTruth) -> f64 {
-    1.0 - (1.0 - arm.errors) * arm.quality
 }
 
 /// 0 to 9,999, evenly.

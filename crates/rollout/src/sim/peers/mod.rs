@@ -19,7 +19,7 @@ use super::world::{Setting, World};
 use crate::observe::{Exposure, Window};
 use crate::spec::Spec;
 
-pub use compare::{COMPARED, Compared, compare, table};
+pub use compare::{COMPARED, Compared, Faced, compare, table};
 
 /// A comparison policy.
 #[derive(Debug)]
