@@ -288,11 +288,14 @@ impl Rollouts {
             if now >= next_pairs {
                 next_pairs = now + PAIRS_INTERVAL;
                 self.fetch_pairs(&run);
-                run.desk.flush().await;
+                // Not awaited: a database that hangs must not keep ticks from looking for harm.
+                let desk = run.desk.clone();
+                self.0.tasks.spawn(async move { desk.flush().await });
             }
             if now >= next_sweep {
                 next_sweep = now + SWEEP_INTERVAL;
-                run.desk.sweep().await;
+                let desk = run.desk.clone();
+                self.0.tasks.spawn(async move { desk.sweep().await });
             }
             if now >= next_tick {
                 let pause = self.tick(&run).await;

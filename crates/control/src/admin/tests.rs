@@ -261,3 +261,35 @@ async fn the_listener_ends_with_an_idle_connection_open() {
     serving.await.unwrap();
     drop(idle);
 }
+
+#[tokio::test]
+async fn rollouts_answer_over_the_api_and_name_what_is_missing() {
+    let rig = rig().await;
+    let by = json!({"actor": "ann"});
+    let (status, list) = rig.call(Method::GET, "/admin/rollouts", Value::Null).await;
+    assert_eq!((status, list), (200, json!([])));
+    let start = "/admin/rollouts/statements/start";
+    let (status, body) = rig.call(Method::POST, start, by.clone()).await;
+    // What was stored is read before anything may begin.
+    assert_eq!((status, &body["code"]), (503, &json!("state_unavailable")));
+    let (status, body) = rig.call(Method::GET, "/admin/rollouts/statements", Value::Null).await;
+    assert_eq!((status, &body["code"]), (404, &json!("no_rollout")));
+    assert!(body["hint"].as_str().unwrap().contains("cutover rollout start statements"));
+    let command = json!({"command": "pause", "actor": "ann"});
+    let path = "/admin/rollouts/statements/command";
+    assert_eq!(rig.call(Method::POST, path, command).await.0, 404);
+    let wrong = json!({"command": "stop", "actor": "ann"});
+    assert_eq!(rig.call(Method::POST, path, wrong).await.1["code"], "invalid_body");
+    let (status, _) = rig.call(Method::GET, "/admin/rollouts/nobody/history", Value::Null).await;
+    assert_eq!(status, 404);
+    let history = "/admin/rollouts/statements/history";
+    assert_eq!(rig.call(Method::GET, history, Value::Null).await, (200, json!([])));
+    for seq in ["7", "x"] {
+        let path = format!("/admin/decisions/{seq}");
+        assert_eq!(rig.call(Method::GET, &path, Value::Null).await.0, 404);
+    }
+    let (status, verified) = rig.call(Method::GET, "/admin/decisions", Value::Null).await;
+    assert_eq!((status, &verified["intact"]), (200, &json!(true)));
+    let replay = "/admin/rollouts/statements/replay";
+    assert_eq!(rig.call(Method::POST, replay, json!({})).await.0, 404);
+}

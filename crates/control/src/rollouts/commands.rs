@@ -105,7 +105,7 @@ impl Rollouts {
                 expected: Some(expected),
                 cause: Cause::Set,
             }),
-            evidence: Seat::first_checkpoint(&plan.spec).map_err(RolloutRefusal::Database)?,
+            evidence: Seat::first_checkpoint(&plan.spec, now).map_err(RolloutRefusal::Database)?,
             spec: plan.spec.clone(),
             state,
             decision: decision.clone(),
@@ -119,8 +119,12 @@ impl Rollouts {
             Err(StartError::AlreadyRunning { current }) => {
                 return Err(already(&self.put(Seat::resumed(*current, now))));
             }
-            Err(StartError::Conflict { .. }) => return Err(RolloutRefusal::Conflict(use_case)),
+            Err(StartError::Conflict { .. }) => {
+                self.source().watch(&use_case, false);
+                return Err(RolloutRefusal::Conflict(use_case));
+            }
             Err(StartError::Store(error)) => {
+                self.source().watch(&use_case, false);
                 return Err(RolloutRefusal::Database(error.to_string()));
             }
         };

@@ -35,6 +35,8 @@ struct CheckpointIn {
 /// What goes with the evidence.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Kept {
+    /// When this evidence began. What was seen of requests before was seen under another spec.
+    pub(super) began: Millis,
     /// The last vote that was counted.
     pub(super) votes: u64,
     /// What copies and scorers of this run have cost.
@@ -60,6 +62,9 @@ pub(crate) struct Seat {
     pub(super) kept: Kept,
     /// What was seen and is not committed, in order.
     pub(super) pending: VecDeque<Window>,
+    /// Whether the first window was offered to the database, and nobody knows whether it was taken:
+    /// nothing may be added to it. With it, the checkpoint that was offered.
+    pub(super) offered: Option<Vec<u8>>,
     /// The last vote that was read.
     pub(super) votes_read: u64,
     /// Up to when the feed was read.
@@ -94,8 +99,8 @@ pub(super) fn size(window: &Window) -> usize {
 
 impl Seat {
     /// The checkpoint of a run that has seen nothing.
-    pub(super) fn first_checkpoint(spec: &Spec) -> Result<Vec<u8>, String> {
-        let (kept, evidence) = (&Kept::default(), &Evidence::new(spec));
+    pub(super) fn first_checkpoint(spec: &Spec, began: Millis) -> Result<Vec<u8>, String> {
+        let (kept, evidence) = (&Kept { began, ..Kept::default() }, &Evidence::new(spec));
         let checkpoint = CheckpointOut { form: CHECKPOINT, kept, evidence };
         serde_json::to_vec(&checkpoint).map_err(|error| error.to_string())
     }
@@ -109,8 +114,9 @@ impl Seat {
             evidence,
             clean: true,
             saved: stored.evidence,
-            kept: Kept::default(),
+            kept: Kept { began: seen_to, ..Kept::default() },
             pending: VecDeque::new(),
+            offered: None,
             votes_read: 0,
             seen_to,
             harmed: false,
@@ -145,6 +151,10 @@ impl Seat {
 
     /// Takes the state that another process has committed. What this one has seen itself stays.
     pub(super) fn overtaken(&mut self, stored: StoredRollout) {
+        // It was this process after all: the answer had not come in time.
+        if self.offered.take().is_some_and(|offered| offered == stored.evidence) {
+            self.pending.pop_front();
+        }
         match serde_json::from_slice::<CheckpointIn>(&stored.evidence) {
             Ok(read) => {
                 self.evidence = read.evidence;
@@ -208,8 +218,9 @@ impl Seat {
         let dropped = (before - size(&window)) as u64;
         window.lost += dropped;
         self.lost += dropped;
+        let sealed = self.offered.is_some() && self.pending.len() == 1;
         match self.pending.back_mut() {
-            Some(last) if last.blind == window.blind => {
+            Some(last) if last.blind == window.blind && !sealed => {
                 last.to = window.to;
                 last.exposures.append(&mut window.exposures);
                 last.pairs.append(&mut window.pairs);
@@ -220,6 +231,14 @@ impl Seat {
             }
             _ => self.pending.push_back(window),
         }
+    }
+
+    /// Leaves out what was seen of requests from before the evidence began.
+    pub(super) fn leave_out_older(&self, window: &mut Window) {
+        let began = self.kept.began;
+        window.exposures.retain(|seen| seen.at > began);
+        window.pairs.retain(|seen| seen.at > began);
+        window.votes.retain(|seen| seen.at > began);
     }
 
     /// Observations that are not committed.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use cutover_rollout::Report;
+
 use super::seat::View;
 use super::{Rollouts, Run, lock};
 use crate::api::rollouts::{Place, RolloutStatus, SpendStatus, StepStatus, draw};
@@ -38,7 +40,7 @@ impl Rollouts {
             steps,
             levels: spec.levels,
             interval: spec.interval,
-            report: view.report.clone(),
+            report: view.report.clone().map(finite),
             next_tick: view.next_tick,
             now,
             problem: view.problem.clone(),
@@ -53,6 +55,21 @@ impl Rollouts {
             webhooks: self.webhooks().statuses(),
         }
     }
+}
+
+/// JSON knows neither infinities nor what is not a number: they would be read back as a mistake.
+fn finite(mut report: Report) -> Report {
+    let clamp = |value: f64| if value.is_nan() { 0.0 } else { value.clamp(f64::MIN, f64::MAX) };
+    for gate in &mut report.gates {
+        gate.estimate = gate.estimate.filter(|value| value.is_finite());
+        gate.log_e_pass = clamp(gate.log_e_pass);
+        gate.log_e_fail = clamp(gate.log_e_fail);
+        gate.pass_at = clamp(gate.pass_at);
+        gate.fail_at = clamp(gate.fail_at);
+        gate.threshold = clamp(gate.threshold);
+    }
+    report.srm = (clamp(report.srm.0), clamp(report.srm.1));
+    report
 }
 
 fn steps(view: &View) -> Vec<StepStatus> {

@@ -26,6 +26,9 @@ const CONFLICTS_MAX: usize = 4;
 /// Votes read in one tick at most; the others are read in the next one.
 const VOTES_MAX: u32 = 10_000;
 
+/// A database that does not answer for so long must not keep a tick from looking for harm.
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The shortest pause between two ticks, whatever the spec says.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 
@@ -153,8 +156,9 @@ impl Rollouts {
         }
         let evidence = Evidence::new(&plan.spec);
         let before = std::mem::replace(&mut seat.evidence, evidence);
+        let began = std::mem::replace(&mut seat.kept.began, now);
         let Ok(checkpoint) = seat.checkpoint() else { return false };
-        seat.evidence = before;
+        (seat.evidence, seat.kept.began) = (before, began);
         let tick = CommitTick {
             use_case: run.use_case.clone(),
             run: seat.state.run.clone(),
@@ -170,6 +174,7 @@ impl Rollouts {
             Ok(committed) => {
                 seat.spec = Arc::new(plan.spec.clone());
                 seat.evidence = Evidence::new(&plan.spec);
+                seat.kept.began = now;
                 // What was seen before was seen under another spec.
                 seat.pending.clear();
                 seat.report = None;
@@ -210,12 +215,13 @@ impl Rollouts {
         seat.kept.shadow.set(to, self.source().shadow_spent(&run.use_case, to));
         // Votes that cannot be read now are read later.
         let votes = self.store().take_votes(run.use_case.clone(), seat.votes_read, VOTES_MAX);
-        if let Ok(taken) = votes.await {
+        if let Ok(Ok(taken)) = tokio::time::timeout(STORE_TIMEOUT, votes).await {
             seat.votes_read = taken.votes.last().map_or(seat.votes_read, |(seq, _)| *seq);
             window.votes = taken.votes.into_iter().map(|(_, vote)| vote).collect();
         }
         let lost = window.lost;
         self.registry().counter(families::OBSERVATIONS_LOST, [run.use_case.as_str()]).add(lost);
+        seat.leave_out_older(&mut window);
         seat.keep(window);
     }
 
@@ -294,6 +300,7 @@ impl Rollouts {
             evidence: checkpoint.clone(),
             decision: decision.clone(),
         };
+        seat.offered = None;
         let committed = self.commit(run, seat, tick).await?;
         seat.pending.pop_front();
         self.settled(run, seat, (checkpoint, committed, decision));
@@ -335,10 +342,20 @@ impl Rollouts {
             reason: decision.as_ref().map_or("", |decision| decision.reason.as_str()),
             at: tick.next.seen,
         };
-        match self.controller().commit_rollout(tick, because).await {
-            Ok(committed) => Ok(committed),
-            Err(CommitError::Store(error)) => Err(Stopped::Unsaved(error)),
-            Err(CommitError::Conflict { rollout, .. }) => Err(self.overtaken(run, seat, rollout)),
+        let offered = tick.window.is_some().then(|| tick.evidence.clone());
+        let committing = self.controller().commit_rollout(tick, because);
+        match tokio::time::timeout(STORE_TIMEOUT, committing).await {
+            Ok(Ok(committed)) => Ok(committed),
+            Ok(Err(CommitError::Store(error))) => Err(Stopped::Unsaved(error)),
+            Ok(Err(CommitError::Conflict { rollout, .. })) => {
+                Err(self.overtaken(run, seat, rollout))
+            }
+            Err(_) => {
+                seat.offered = offered;
+                let detail = "the database did not answer in time".to_owned();
+                let operation = "commit_tick";
+                Err(Stopped::Unsaved(StoreError::Failed { operation, detail }))
+            }
         }
     }
 

@@ -51,6 +51,8 @@ pub(crate) struct Desk(Arc<Shared>);
 struct Shared {
     parts: Parts,
     room: Mutex<Room>,
+    /// Held while the database is written.
+    writing: tokio::sync::Mutex<()>,
 }
 
 struct Room {
@@ -99,7 +101,11 @@ impl Desk {
             health: JudgeHealth::default(),
             gating: false,
         };
-        Self(Arc::new(Shared { parts, room: Mutex::new(room) }))
+        Self(Arc::new(Shared {
+            parts,
+            room: Mutex::new(room),
+            writing: tokio::sync::Mutex::default(),
+        }))
     }
 
     fn room(&self) -> MutexGuard<'_, Room> {
@@ -292,6 +298,7 @@ impl Desk {
     /// Writes the pairs that wait, in one go: a transaction of its own for each would keep the disk
     /// busy. What cannot be written is tried once more with the next ones.
     pub(crate) async fn flush(&self) {
+        let Ok(_alone) = self.0.writing.try_lock() else { return };
         let waiting = std::mem::take(&mut self.room().unwritten);
         if waiting.is_empty() {
             return;
@@ -317,6 +324,7 @@ impl Desk {
     /// Deletes pairs that are older than they may get.
     pub(crate) async fn sweep(&self) {
         let Some(retention) = self.room().scoring.retention else { return };
+        let _alone = self.0.writing.lock().await;
         let parts = &self.0.parts;
         let at = (parts.clock)();
         let before = Millis(at.0.saturating_sub(retention.0));
