@@ -60,7 +60,7 @@ fn a_worse_candidate_is_refused_before_a_user_sees_it() {
         assert!(middle(&outcome.excess_bad) < 1.0, "{truth}: {}", middle(&outcome.excess_bad));
     }
     // Two points are within the margin: it deserves to be promoted, sooner or later.
-    let outcome = short(&spec, "60/min", "quality=-2pp", 40);
+    let outcome = short(&spec, "60/min", "quality=-2pp", 12);
     keeps_its_promises("quality 2 pp lower", &spec, &outcome);
     at_least("quality 2 pp lower", outcome.promoted, outcome.runs, 0.5);
 }

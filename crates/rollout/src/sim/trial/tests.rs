@@ -45,6 +45,6 @@ fn runs_repeat_and_parts_make_the_whole() {
 
 #[test]
 fn an_outcome_reads_well() {
-    let outcome = run(&example(), "60/min", "quality=0.97x,errors=+0.3pp,p95=1.3x", 40);
+    let outcome = run(&example(), "20/min", "quality=0.97x,errors=+0.3pp,p95=1.3x", 16);
     insta::assert_snapshot!(outcome.render());
 }
