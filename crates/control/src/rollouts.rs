@@ -251,6 +251,7 @@ impl Rollouts {
             registry: self.registry().clone(),
             clock: self.controller().clock(),
             tasks: self.0.tasks.clone(),
+            stop: self.0.stop.clone(),
         });
         let view = Mutex::new(Arc::new(seat.view()));
         let run = Arc::new(Run {

@@ -73,6 +73,8 @@ pub(crate) struct Seat {
     pub(super) harmed: bool,
     pub(super) report: Option<Report>,
     pub(super) problem: Option<String>,
+    /// What stands between it and the config file.
+    pub(super) estranged: Option<String>,
     pub(super) lost: u64,
     /// Evidence could not be read and has to begin anew.
     pub(super) unreadable: bool,
@@ -122,6 +124,7 @@ impl Seat {
             harmed: false,
             report: None,
             problem: None,
+            estranged: None,
             lost: 0,
             unreadable: false,
             next_tick: None,
@@ -251,7 +254,7 @@ impl Seat {
             spec: self.spec.clone(),
             state: self.state.clone(),
             report: self.report.clone(),
-            problem: self.problem.clone(),
+            problem: self.problem.clone().or_else(|| self.estranged.clone()),
             unsaved: self.unsaved(),
             lost: self.lost,
             spent: self.kept.spent,

@@ -220,6 +220,8 @@ async fn a_rollout_that_left_the_config_file_is_paused_and_still_protected() {
     let refused = rig.rollouts.command("docs", &command(Verb::Resume)).await.unwrap_err();
     assert!(matches!(refused, RolloutRefusal::NoPlan(_)), "{refused}");
     rig.traffic_is(|world| world.candidate_fails = 60);
+    let watched = rig.tick().await.problem.unwrap();
+    assert!(watched.contains("only watches for harm"), "{watched}");
     for _ in 0..50 {
         rig.tick().await;
     }

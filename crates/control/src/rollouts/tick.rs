@@ -126,9 +126,10 @@ impl Rollouts {
                 seat.problem = paused.err().map(|error| error.to_string());
                 return false;
             }
-            seat.problem = Some(format!("{what}: it only watches for harm"));
+            seat.estranged = Some(format!("{what}: it only watches for harm"));
             return true;
         };
+        seat.estranged = None;
         if seat.unreadable {
             return self.restart(run, seat, (&plan, "its stored evidence cannot be read")).await;
         }
@@ -147,7 +148,7 @@ impl Rollouts {
             Ok(restarted) => restarted,
             // A run that is over keeps the spec it ended with.
             Err(refusal) => {
-                seat.problem = Some(format!("{why}: {refusal}"));
+                seat.estranged = Some(format!("{why}: {refusal}"));
                 return !seat.unreadable;
             }
         };

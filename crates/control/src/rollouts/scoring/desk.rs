@@ -11,6 +11,7 @@ use cutover_store::{NewPair, NewScore, PairAnswer, PairText, Store, StoredScore}
 use cutover_telemetry::{Registry, events, families};
 use cutover_units::{Millis, NanoUsd, UseCaseName};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Asker, Bill, Scoring, ScoringStatus, Spent};
@@ -42,6 +43,8 @@ pub(crate) struct Parts {
     pub(crate) registry: Registry,
     pub(crate) clock: Arc<dyn Fn() -> Millis + Send + Sync>,
     pub(crate) tasks: TaskTracker,
+    /// What is being scored then is given up.
+    pub(crate) stop: CancellationToken,
 }
 
 /// Scores the pairs of one use case: a cheap handle.
@@ -199,8 +202,11 @@ impl Desk {
         self.0.parts.tasks.spawn(async move {
             // The semaphore is never closed.
             let _seat = seats.acquire_owned().await;
-            let outcome = desk.score(&pair, &scoring).await;
-            desk.file(&pair, &scoring, outcome);
+            let stop = desk.0.parts.stop.clone();
+            tokio::select! {
+                outcome = desk.score(&pair, &scoring) => desk.file(&pair, &scoring, outcome),
+                () = stop.cancelled() => {}
+            }
         });
     }
 

@@ -74,6 +74,7 @@ fn new_rig(says: fn(u64) -> Option<&'static str>, scoring: Scoring) -> Rig {
         registry: Registry::new(),
         clock: Arc::new(|| Millis(DAY)),
         tasks: tasks.clone(),
+        stop: CancellationToken::new(),
     });
     desk.open(&Arc::new(scoring), &spec(), "run");
     Rig { desk, judge, store, tasks, _folder: folder }
@@ -279,4 +280,14 @@ async fn what_finds_no_room_is_lost_and_counted() {
     let taken = rig.score([failed]).await;
     assert_eq!((taken.pairs.len(), taken.unscored), (1, 0), "the baseline failed: nobody is asked");
     assert!(taken.pairs[0].baseline.served.failed);
+}
+
+#[tokio::test]
+async fn a_scorer_that_hangs_does_not_hold_up_the_end_of_the_process() {
+    let rig = new_rig(no_judge, judge());
+    rig.desk.offer(pair(1));
+    rig.desk.0.parts.stop.cancel();
+    rig.tasks.close();
+    rig.tasks.wait().await;
+    assert!(rig.desk.take().pairs.is_empty());
 }
