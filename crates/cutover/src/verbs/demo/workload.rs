@@ -1,21 +1,19 @@
 //! The demo's clients: real texts, sent over HTTP as an application would.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use cutover_control::client::Call;
-use serde_json::json;
-
-/// Answers are short, so that the demo is.
-const MAX_TOKENS: u32 = 16;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 /// A request of the demo takes a second or two; a machine under load may need many more.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// What the users of `extraction` send.
-const STATEMENTS: [&str; 8] = [
+const STATEMENTS: &[&str] = &[
     "On 3 March 2026 we debited 48.20 EUR from your account for electricity.",
     "Your salary of 2,913.77 EUR was credited on 27 February 2026.",
     "Card payment 12.90 EUR, bakery Hofmann, booked on 1 April 2026.",
@@ -27,7 +25,7 @@ const STATEMENTS: [&str; 8] = [
 ];
 
 /// What the users of `summaries` send.
-const CHANGES: [&str; 8] = [
+const CHANGES: &[&str] = &[
     "The cache no longer grows without bound: entries that were not read for a day are removed.",
     "Uploads of more than 2 GB failed on 32-bit systems because the size overflowed; it is 64 bits now.",
     "The login page works without JavaScript again.",
@@ -38,94 +36,118 @@ const CHANGES: [&str; 8] = [
     "The command-line tool prints an error instead of a stack trace when the server is away.",
 ];
 
-/// The users of one use case, and who answered each of them last.
+/// What the users of `triage` send.
+const MAILS: &[&str] = &[
+    "The boiler leaks and water runs into the cellar.",
+    "Please send me last year's invoice once more.",
+    "Nobody can log in since this morning.",
+    "The lift is stuck with two people inside.",
+    "I would like to change my postal address.",
+    "When does the canteen open on Friday?",
+    "Our card terminal refuses every payment.",
+    "Thank you for the quick help yesterday.",
+];
+
+/// The schema of an answer of `extraction`: asked of the model, and judged by the scorer.
+pub(super) const STATEMENT_SCHEMA: &str = include_str!("statement.json");
+
+/// The users of one use case. Each asks once, so that each is an observation.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    use_case: &'static str,
+    pub(super) use_case: &'static str,
     texts: &'static [&'static str],
-    users: usize,
-    sent: usize,
-    arms: BTreeMap<String, String>,
-    /// Users that a growing weight moved from candidate to baseline.
-    pub(super) moved_back: usize,
-}
-
-/// What one step's requests came to.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tally {
-    /// Answered by the baseline.
-    pub(super) baseline: usize,
-    /// Answered by the candidate.
-    pub(super) candidate: usize,
+    max_tokens: u32,
+    /// What the answer has to look like, if it is JSON.
+    format: Option<Value>,
+    sent: AtomicU32,
+    by_candidate: AtomicU32,
+    failed: AtomicU32,
 }
 
 impl Crowd {
     /// The users of `extraction`.
-    pub(super) fn extraction(users: usize) -> Self {
-        Self::new("extraction", &STATEMENTS, users)
+    pub(super) fn extraction() -> anyhow::Result<Self> {
+        let schema: Value = serde_json::from_str(STATEMENT_SCHEMA)?;
+        let format = json!({
+            "type": "json_schema",
+            "json_schema": {"name": "statement", "strict": true, "schema": schema},
+        });
+        Ok(Self { format: Some(format), ..Self::new("extraction", STATEMENTS, 40) })
     }
 
     /// The users of `summaries`.
-    pub(super) fn summaries(users: usize) -> Self {
-        Self::new("summaries", &CHANGES, users)
+    pub(super) fn summaries() -> Self {
+        Self::new("summaries", CHANGES, 12)
     }
 
-    fn new(use_case: &'static str, texts: &'static [&'static str], users: usize) -> Self {
-        Self { use_case, texts, users, sent: 0, arms: BTreeMap::new(), moved_back: 0 }
+    /// The users of `triage`.
+    pub(super) fn triage() -> Self {
+        Self::new("triage", MAILS, 4)
     }
 
-    /// How many users have asked so far.
-    pub(super) fn seen(&self) -> usize {
-        self.arms.len()
+    fn new(use_case: &'static str, texts: &'static [&'static str], max_tokens: u32) -> Self {
+        let zero = AtomicU32::default;
+        let (sent, by_candidate, failed) = (zero(), zero(), zero());
+        Self { use_case, texts, max_tokens, format: None, sent, by_candidate, failed }
     }
 
-    /// Sends so many requests, one after the other. `growing` says that no user may move back.
-    pub(super) async fn send(
-        &mut self,
-        address: SocketAddr,
-        (requests, growing): (usize, bool),
-        done: &(dyn Fn() + Sync),
-    ) -> anyhow::Result<Tally> {
-        let mut tally = Tally::default();
-        for _ in 0..requests {
-            let user = format!("{}-user-{}", self.use_case, self.sent % self.users);
-            let text = self.texts[self.sent % self.texts.len()];
-            self.sent += 1;
-            let arm = ask(address, self.use_case, &user, text).await?;
-            match arm.as_str() {
-                "candidate" => tally.candidate += 1,
-                _ => tally.baseline += 1,
+    /// Requests so far.
+    pub(super) fn sent(&self) -> u32 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Requests that the candidate answered.
+    pub(super) fn by_candidate(&self) -> u32 {
+        self.by_candidate.load(Ordering::Relaxed)
+    }
+
+    /// Requests that failed for their client.
+    pub(super) fn failed(&self) -> u32 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Sends one request after the other until `stop`.
+    pub(super) async fn send(&self, address: SocketAddr, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let at = self.sent.fetch_add(1, Ordering::Relaxed);
+            match self.ask(address, at).await {
+                Ok(arm) if arm == "candidate" => {
+                    self.by_candidate.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(use_case = self.use_case, "a request failed: {error:#}");
+                    self.failed.fetch_add(1, Ordering::Relaxed);
+                }
             }
-            let before = self.arms.insert(user, arm.clone());
-            if growing && before.as_deref() == Some("candidate") && arm == "baseline" {
-                self.moved_back += 1;
-            }
-            done();
         }
-        Ok(tally)
     }
-}
 
-/// One request as a stream, read to its end. Returns the arm that answered.
-async fn ask(address: SocketAddr, model: &str, user: &str, text: &str) -> anyhow::Result<String> {
-    let body = json!({
-        "model": model,
-        "user": user,
-        "stream": true,
-        "max_tokens": MAX_TOKENS,
-        "messages": [{"role": "user", "content": text}],
-    });
-    let call = Call {
-        address,
-        method: "POST",
-        path: "/v1/chat/completions",
-        token: None,
-        body: Some(body.to_string().into_bytes()),
-        timeout: TIMEOUT,
-    };
-    let answer = call.send().await?;
-    ensure!(answer.status == 200, "a request was answered with status {}", answer.status);
-    ensure!(answer.body.ends_with(b"data: [DONE]\n\n"), "a stream did not end well");
-    let arm = answer.header("x-cutover-arm").context("an answer does not tell its arm")?;
-    Ok(arm.to_owned())
+    /// One request as a stream, read to its end. Returns the arm that answered.
+    async fn ask(&self, address: SocketAddr, at: u32) -> anyhow::Result<String> {
+        let text = self.texts[at as usize % self.texts.len()];
+        let mut body = json!({
+            "model": self.use_case,
+            "user": format!("{}-user-{at}", self.use_case),
+            "stream": true,
+            "max_tokens": self.max_tokens,
+            "messages": [{"role": "user", "content": text}],
+        });
+        if let Some(format) = &self.format {
+            body["response_format"] = format.clone();
+        }
+        let call = Call {
+            address,
+            method: "POST",
+            path: "/v1/chat/completions",
+            token: None,
+            body: Some(body.to_string().into_bytes()),
+            timeout: TIMEOUT,
+        };
+        let answer = call.send().await?;
+        anyhow::ensure!(answer.status == 200, "answered with status {}", answer.status);
+        anyhow::ensure!(answer.body.ends_with(b"data: [DONE]\n\n"), "a stream did not end well");
+        let arm = answer.header("x-cutover-arm").context("an answer does not tell its arm")?;
+        Ok(arm.to_owned())
+    }
 }
