@@ -1,8 +1,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cutover_evals::Answer;
 use cutover_evals::judge::Outcome as Said;
+use cutover_evals::{Answer, ScorerSpec};
 use cutover_rollout::{VariantIdentity, parse_gate};
 use cutover_store::{Options, PairQuery};
 use cutover_units::VariantName;
