@@ -30,6 +30,7 @@ pub(crate) enum Verb {
     Status(verbs::status::Args),
     Weight(verbs::weight::Args),
     Rollback(verbs::rollback::Args),
+    Rollout(verbs::rollout::Args),
     Key(verbs::key::Args),
 }
 
@@ -57,6 +58,7 @@ fn run(cli: Cli, term: &mut Term) -> Result<Exit, Failed> {
         Verb::Status(args) => verbs::status::run(&args, config, term),
         Verb::Weight(args) => verbs::weight::run(&args, config, term),
         Verb::Rollback(args) => verbs::rollback::run(&args, config, term),
+        Verb::Rollout(args) => verbs::rollout::run(&args, config, term),
         Verb::Key(args) => verbs::key::run(&args, config, term),
     }
 }

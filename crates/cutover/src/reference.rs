@@ -45,8 +45,11 @@ fn verb(out: &mut String, command: &Command, level: usize) {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").trim();
     let _ = writeln!(out, "```text\n{usage}\n```");
+    // A flag of a whole family stands at its head only.
     let own = |arg: &&Arg| {
-        !arg.is_hide_set() && !["help", "config", "version"].contains(&arg.get_id().as_str())
+        let everywhere = ["help", "config", "version"].contains(&arg.get_id().as_str());
+        let of_the_family = level > 2 && arg.is_global_set();
+        !arg.is_hide_set() && !everywhere && !of_the_family
     };
     let mut args = command.get_arguments().filter(own).peekable();
     if args.peek().is_some() {

@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod rollback;
+pub(crate) mod rollout;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod weight;
@@ -29,5 +30,6 @@ pub(crate) const VERBS: &[Row] = &[
     Row { name: "status", exits: &[Exit::Unreachable, Exit::Refused] },
     Row { name: "weight", exits: &[Exit::Unreachable, Exit::Refused] },
     Row { name: "rollback", exits: &[Exit::Refused, Exit::Partly] },
+    Row { name: "rollout", exits: &[Exit::Config, Exit::Unreachable, Exit::Refused, Exit::Partly] },
     Row { name: "key", exits: &[Exit::Refused] },
 ];

@@ -20,7 +20,8 @@ use crate::{clock, explain};
 
 /// Check a config file, show it in full, or explain what would happen to a request.
 ///
-/// Nothing is started and nothing is sent. All problems are shown at once.
+/// Nothing is started and nothing is sent. All problems are shown at once. Rollouts are shown in their
+/// full form: what gates and steps mean that were written in a few words.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The config file. Default: as for serve
@@ -64,6 +65,12 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     }
     let Some(request) = &args.explain else {
         term.say(summary(&source, &checked))?;
+        for at in 0..checked.use_cases.len() {
+            let full = cutover_config::render_rollout(&checked, at);
+            if !full.is_empty() {
+                term.say(full.trim_end())?;
+            }
+        }
         return Ok(Exit::Done);
     };
     let request = ExplainRequest {

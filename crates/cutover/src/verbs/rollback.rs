@@ -21,15 +21,15 @@ use crate::term::Term;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The use case
-    use_case: String,
+    pub(crate) use_case: String,
     /// Why, for status and audit log
     #[arg(long, value_name = "TEXT", default_value = "")]
-    reason: String,
+    pub(crate) reason: String,
     /// Who asks. Default: $USER
     #[arg(long, value_name = "NAME")]
-    actor: Option<String>,
+    pub(crate) actor: Option<String>,
     #[command(flatten)]
-    remote: Remote,
+    pub(crate) remote: Remote,
 }
 
 pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use cutover_control::api::rollouts::RolloutStatus;
 use cutover_control::api::{Origin, Status, UseCaseStatus};
 
 use crate::clock;
@@ -11,6 +12,7 @@ use crate::exit::{Exit, Failed};
 use crate::operator::{self, Operator, Remote};
 use crate::table::Table;
 use crate::term::Term;
+use crate::verbs::rollout;
 
 /// Show what runs: config, use cases with their weights, instances.
 #[derive(Debug, clap::Args)]
@@ -38,7 +40,9 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
                 term.say(serde_json::to_string_pretty(&status)?)?;
                 return Ok(Exit::Done);
             }
-            let text = show(&status);
+            // Another version may not have the route; the rest is worth showing all the same.
+            let rollouts = client.rollouts().await.unwrap_or_default();
+            let text = show(&status, &rollouts);
             if !args.watch {
                 term.say(text)?;
                 return Ok(Exit::Done);
@@ -51,7 +55,7 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     })?
 }
 
-fn show(status: &Status) -> String {
+fn show(status: &Status, rollouts: &[RolloutStatus]) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail, here and below.
     let _ = writeln!(out, "cutover {}, up since {}", status.version, clock::show(status.started));
@@ -72,24 +76,35 @@ fn show(status: &Status) -> String {
     }
     if !status.use_cases.is_empty() {
         out.push('\n');
-        out.push_str(&use_cases(status));
+        out.push_str(&use_cases(status, rollouts));
     }
     out.push('\n');
     out.push_str(&instances(status));
     out.trim_end().to_owned()
 }
 
-fn use_cases(status: &Status) -> String {
-    let mut table =
-        Table::new(&["use case", "weight", "baseline", "candidate", "served", "by", "when", "why"]);
+fn use_cases(status: &Status, rollouts: &[RolloutStatus]) -> String {
+    let mut table = Table::new(&[
+        "use case",
+        "weight",
+        "baseline",
+        "candidate",
+        "rollout",
+        "served",
+        "by",
+        "when",
+        "why",
+    ]);
     for use_case in &status.use_cases {
         let served = |arm: &str| use_case.served.get(arm).copied().unwrap_or(0);
+        let rollout = rollouts.iter().find(|one| one.use_case == use_case.name);
         let candidate = use_case.candidate.as_ref().map_or("-", |name| name.as_str());
         table.row([
             use_case.name.to_string(),
             use_case.weight.to_string(),
             use_case.baseline.to_string(),
             candidate.to_owned(),
+            rollout.map_or_else(|| "-".to_owned(), rollout::short),
             format!("{} + {}", served("baseline"), served("candidate")),
             use_case.actor.clone().unwrap_or_default(),
             use_case.updated.map(|at| clock::ago(at, status.now)).unwrap_or_default(),
@@ -154,7 +169,7 @@ mod tests {
             "instances": [{"id": "gpus/0", "address": "http://gpu-1", "in_flight": 2, "failures": 5}]
         }))
         .unwrap();
-        let text = show(&status);
+        let text = show(&status, &[]);
         let expected = "\
 cutover 0.1.0, up since 1970-01-01 00:00:00 UTC
 config  cutover.toml, loaded 60 s ago
@@ -162,9 +177,9 @@ config  cutover.toml, loaded 60 s ago
         cutover.toml:3:1: wrong
 waits   embedded model
 
-use case    weight  baseline  candidate  served  by   when      why
-statements  25%     gpt       qwen       3 + 1   ann  30 s ago  the config file's 5% is only the start
-summaries   0%      gpt       qwen       0 + 0   bob  60 s ago  ROLLED BACK: errors
+use case    weight  baseline  candidate  rollout  served  by   when      why
+statements  25%     gpt       qwen       -        3 + 1   ann  30 s ago  the config file's 5% is only the start
+summaries   0%      gpt       qwen       -        0 + 0   bob  60 s ago  ROLLED BACK: errors
 
 instance  address       in flight  failing
 gpus/0    http://gpu-1  2          5 in a row";

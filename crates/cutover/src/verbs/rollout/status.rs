@@ -1,0 +1,304 @@
+//! `cutover rollout status`: where a rollout is, what is proved, and what it waits for.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use cutover_control::api::rollouts::{Place, RolloutStatus, StepStatus};
+use cutover_control::client::{Admin, CallError};
+use cutover_rollout::{Evaluation, StepKind};
+use cutover_units::Millis;
+
+use super::{Context, words};
+use crate::clock;
+use crate::exit::{Exit, Failed};
+use crate::operator;
+use crate::term::Term;
+
+/// Show where rollouts are: steps, gates with their numbers, and what each waits for.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The use case. Default: all that have a rollout
+    use_case: Option<String>,
+    /// Show it anew every second
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
+    /// Print the admin API's JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Time between two looks of `--watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) fn run(args: &Args, context: &Context<'_>, term: &mut Term) -> Result<Exit, Failed> {
+    let client = context.operator.client()?;
+    operator::block_on(async {
+        loop {
+            let found = read(args.use_case.as_deref(), &client).await;
+            let found = found.map_err(operator::failed)?;
+            if args.json {
+                let json = match (&args.use_case, found.as_slice()) {
+                    (Some(_), [one]) => serde_json::to_string_pretty(one)?,
+                    _ => serde_json::to_string_pretty(&found)?,
+                };
+                term.say(json)?;
+                return Ok(Exit::Done);
+            }
+            let text = show_all(&found);
+            if !args.watch {
+                term.say(text)?;
+                return Ok(Exit::Done);
+            }
+            // On a screen each picture takes the place of the one before.
+            let clear = if term.screen { "\x1b[H\x1b[2J" } else { "" };
+            term.say(format_args!("{clear}{text}"))?;
+            tokio::time::sleep(WATCH_INTERVAL).await;
+        }
+    })?
+}
+
+async fn read(use_case: Option<&str>, client: &Admin) -> Result<Vec<RolloutStatus>, CallError> {
+    match use_case {
+        Some(name) => Ok(vec![client.rollout(name).await?]),
+        None => client.rollouts().await,
+    }
+}
+
+fn show_all(found: &[RolloutStatus]) -> String {
+    if found.is_empty() {
+        return "no rollout was begun yet: cutover rollout start USE_CASE".to_owned();
+    }
+    let shown: Vec<_> = found.iter().map(|status| show(status).trim_end().to_owned()).collect();
+    shown.join("\n\n")
+}
+
+/// One rollout.
+pub(super) fn show(status: &RolloutStatus) -> String {
+    let mut out = String::new();
+    let state = &status.state;
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(
+        out,
+        "{}: from {} to {}, {}",
+        status.use_case,
+        status.baseline,
+        status.candidate,
+        words::phase(&state.phase)
+    );
+    let _ = writeln!(
+        out,
+        "  run {}, begun {}; {} serves {} of the units",
+        status.run,
+        clock::ago(state.started, status.now),
+        status.candidate,
+        state.weight
+    );
+    out.push('\n');
+    steps(&mut out, status);
+    gates(&mut out, status);
+    out.push('\n');
+    for (label, text) in facts(status) {
+        let _ = writeln!(out, "  {label:<11}{text}");
+    }
+    out
+}
+
+fn steps(out: &mut String, status: &RolloutStatus) {
+    let widest = status.steps.iter().map(|step| step.name.chars().count()).max().unwrap_or(0);
+    for step in &status.steps {
+        let mark = match step.place {
+            Place::Done if step.unproved => "?",
+            Place::Done => "✓",
+            Place::Now => "▶",
+            Place::Ahead => " ",
+        };
+        let text = match step.place {
+            Place::Done if step.unproved => "left without proof".to_owned(),
+            Place::Done => String::new(),
+            Place::Now => progress(status, step),
+            Place::Ahead => needs(step),
+        };
+        let line = format!("  {mark} {:<widest$}  {text}", step.name);
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+/// What the step asks for before the next one begins.
+fn needs(step: &StepStatus) -> String {
+    let mut parts = Vec::new();
+    if step.min_duration.0 > 0 {
+        parts.push(format!("at least {}", words::span(step.min_duration)));
+    }
+    if let Some(max) = step.max_duration {
+        parts.push(format!("at most {}", words::span(max)));
+    }
+    if step.min_units > 0 {
+        let what = if step.kind == StepKind::Shadow { "pairs" } else { "units of each arm" };
+        parts.push(format!("{} {what}", step.min_units));
+    }
+    if !step.requires.is_empty() {
+        parts.push(format!("proof of {}", step.requires.join(", ")));
+    }
+    parts.join(", ")
+}
+
+/// How far the current step is: time, units, proof. The slowest of them decides.
+fn progress(status: &RolloutStatus, step: &StepStatus) -> String {
+    if status.state.is_over() {
+        return String::new();
+    }
+    let since = Millis(status.now.0.saturating_sub(status.state.step_since.0));
+    let mut slowest = share(since.0 as f64, step.min_duration.0 as f64);
+    let mut parts = vec![match step.min_duration {
+        Millis(0) => format!("for {}", words::span(since)),
+        least => format!("for {} of at least {}", words::span(since), words::span(least)),
+    }];
+    if let Some(report) = &status.report {
+        let (seen, what) = if step.kind == StepKind::Shadow {
+            (report.pairs, "pairs")
+        } else {
+            (report.units.0.min(report.units.1), "units of each arm")
+        };
+        if step.min_units > 0 {
+            slowest = slowest.min(share(seen as f64, f64::from(step.min_units)));
+            parts.push(format!("{seen} of {} {what}", step.min_units));
+        }
+        let required: Vec<_> = report.gates.iter().filter(|gate| gate.required_now).collect();
+        for gate in &required {
+            slowest = slowest.min(proof(gate));
+        }
+        if !required.is_empty() {
+            let passed = required.iter().filter(|gate| proof(gate) >= 1.0).count();
+            parts.push(format!("{passed} of {} gates proved", required.len()));
+        }
+    }
+    format!("{} {}", words::bar(slowest), parts.join(", "))
+}
+
+/// A share of what is asked for; nothing asked for is all of it.
+fn share(have: f64, asked: f64) -> f64 {
+    if asked > 0.0 { have / asked } else { 1.0 }
+}
+
+/// How far a gate's proof is: 1 when it passes.
+fn proof(gate: &Evaluation) -> f64 {
+    match gate.verdict {
+        cutover_rollout::Verdict::Pass => 1.0,
+        // Evidence of the moment may be above the threshold while something else is missing.
+        _ => share(gate.log_e_pass, gate.pass_at).min(0.99),
+    }
+}
+
+fn gates(out: &mut String, status: &RolloutStatus) {
+    let Some(report) = &status.report else { return };
+    out.push('\n');
+    for gate in &report.gates {
+        let verdict = words::verdict(gate.verdict);
+        let _ = writeln!(out, "  {verdict:<8} {} ({})", gate.claim, words::role(gate));
+        let _ = writeln!(out, "           {}", words::measured(gate));
+        if gate.log_e_pass != 0.0 || gate.log_e_fail != 0.0 {
+            let _ = writeln!(
+                out,
+                "           proof {} {:.2} of {:.2}   harm {} {:.2} of {:.2}",
+                words::bar(share(gate.log_e_pass, gate.pass_at)),
+                gate.log_e_pass,
+                gate.pass_at,
+                words::bar(share(gate.log_e_fail, gate.fail_at)),
+                gate.log_e_fail,
+                gate.fail_at
+            );
+        }
+        let mut more = Vec::new();
+        if let Some(at) = gate.expected_at {
+            let wait = Millis(at.0.saturating_sub(report.at.0));
+            more.push(format!("decided in about {}", words::span(wait)));
+        }
+        if !gate.note.is_empty() {
+            more.push(gate.note.clone());
+        }
+        if !more.is_empty() {
+            let _ = writeln!(out, "           {}", more.join("; "));
+        }
+    }
+}
+
+/// Labelled lines below the gates.
+fn facts(status: &RolloutStatus) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(problem) = &status.problem {
+        facts.push(("PROBLEM", problem.clone()));
+    }
+    if let Some(report) = &status.report {
+        let waits = if status.state.is_over() { &[][..] } else { &report.waits_for[..] };
+        for (place, wait) in waits.iter().enumerate() {
+            facts.push((if place == 0 { "waits for" } else { "" }, wait.clone()));
+        }
+        let (log_e, at) = report.srm;
+        facts.push((
+            "seen",
+            format!(
+                "in this step {} units of {}, {} of {}, {} pairs; split of units {log_e:.2} of {at:.2}",
+                report.units.0, status.candidate, report.units.1, status.baseline, report.pairs
+            ),
+        ));
+    }
+    facts.push(("missing", missing(status)));
+    if let Some(refused) = &status.scoring.refused {
+        facts.push(("SCORER", refused.clone()));
+    }
+    facts.push(("spent", spent(status)));
+    let next = status.next_tick.map_or_else(String::new, |at| {
+        format!(", next in {}", words::span(Millis(at.0.saturating_sub(status.now.0))))
+    });
+    let looked = status.report.as_ref().map(|report| clock::ago(report.at, status.now));
+    let looked = looked.unwrap_or_else(|| "not yet".to_owned());
+    facts.push(("last look", format!("{looked}{next}")));
+    for hook in &status.webhooks {
+        let lost = hook.failed + hook.dropped;
+        if lost > 0 || hook.last_failure.is_some() {
+            let why = hook.last_failure.as_deref().unwrap_or("its queue was full");
+            facts.push(("WEBHOOK", format!("{}: {lost} lost; {why}", hook.name)));
+        }
+    }
+    facts
+}
+
+/// Observations that no evidence contains.
+fn missing(status: &RolloutStatus) -> String {
+    let scoring = &status.scoring;
+    let unscored: u64 = scoring.unscored.values().sum();
+    let mut text = format!("{} lost, {unscored} pairs without a score", status.lost);
+    if unscored > 0 {
+        let reasons: Vec<_> =
+            scoring.unscored.iter().map(|(why, n)| format!("{why} {n}")).collect();
+        let _ = write!(text, " ({})", reasons.join(", "));
+    }
+    for (count, what) in
+        [(scoring.pending, "being scored"), (status.unsaved, "not in the database yet")]
+    {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    text
+}
+
+fn spent(status: &RolloutStatus) -> String {
+    let (spend, scoring) = (&status.spend, &status.scoring);
+    let mut text = format!(
+        "{} in this run; today copies {}, scorer {}",
+        words::money(spend.run),
+        words::money(spend.shadow_today),
+        words::money(spend.scorer_today)
+    );
+    if let Some(budget) = scoring.budget_per_day {
+        let _ = write!(text, " of {}", words::money(budget));
+    }
+    if scoring.unpriced > 0 {
+        let _ = write!(text, "; {} questions at a price that nobody knows", scoring.unpriced);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! How figures of rollouts are written: durations, money, estimates, phases.
+
+use cutover_control::api::rollouts::RolloutStatus;
+use cutover_rollout::{Action, Actor, Evaluation, Phase, Role, Verdict};
+use cutover_units::{Millis, NanoUsd};
+
+/// What a rollout is doing, in a few words.
+pub(super) fn phase(phase: &Phase) -> String {
+    match phase {
+        Phase::Running => "running".to_owned(),
+        Phase::Holding { why } => format!("HOLDING: {why}"),
+        Phase::Paused { by } => format!("PAUSED by {by}"),
+        Phase::Promoted => "promoted".to_owned(),
+        Phase::RolledBack { why } => format!("ROLLED BACK: {why}"),
+    }
+}
+
+/// A phase as a cell of a table.
+pub(crate) fn short(status: &RolloutStatus) -> String {
+    let at = usize::from(status.state.step);
+    let step = status.steps.get(at).map_or("", |step| step.name.as_str());
+    let place = format!("{step} ({} of {})", at + 1, status.steps.len());
+    match &status.state.phase {
+        Phase::Running => place,
+        Phase::Holding { .. } => format!("{place} HOLDING"),
+        Phase::Paused { .. } => format!("{place} PAUSED"),
+        Phase::Promoted => "promoted".to_owned(),
+        Phase::RolledBack { .. } => "rolled back".to_owned(),
+    }
+}
+
+pub(super) fn action(action: Action) -> &'static str {
+    match action {
+        Action::Start => "start",
+        Action::Advance => "advance",
+        Action::Hold => "hold",
+        Action::Resume => "resume",
+        Action::Pause => "pause",
+        Action::Approve => "approve",
+        Action::Promote => "promote",
+        Action::RollBack => "roll back",
+        Action::Restart => "restart",
+        Action::Alarm => "ALARM",
+    }
+}
+
+pub(super) fn actor(actor: &Actor) -> &str {
+    match actor {
+        Actor::Controller => "controller",
+        Actor::User { name } => name,
+    }
+}
+
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "FAIL",
+        Verdict::Hold => "open",
+        Verdict::NoData => "no data",
+    }
+}
+
+/// What a gate's verdict does here and now.
+pub(super) fn role(gate: &Evaluation) -> &'static str {
+    match (gate.role, gate.required_now) {
+        (Role::Required, true) => "required here",
+        (Role::Required, false) => "watched",
+        (Role::Rollback, _) => "rollback",
+        (Role::Signal, _) => "signal",
+        (Role::DryRun, _) => "dry run",
+    }
+}
+
+/// `0.987 [0.961, 1.010] against 0.950 ratio, n 414 of about 406 (baseline 640)`.
+pub(super) fn measured(gate: &Evaluation) -> String {
+    let Some(estimate) = gate.estimate else {
+        return format!("not measured, n {}; asked for is {}", gate.n, limit(gate));
+    };
+    let estimate = number(estimate);
+    let interval = gate
+        .interval
+        .map_or_else(String::new, |(low, high)| format!(" [{}, {}]", number(low), number(high)));
+    let expected = gate.n_expected.map_or_else(String::new, |n| format!(" of about {n}"));
+    let baseline = match gate.n_baseline {
+        0 => String::new(),
+        n => format!(" (baseline {n})"),
+    };
+    format!("{estimate}{interval} against {}, n {}{expected}{baseline}", limit(gate), gate.n)
+}
+
+fn limit(gate: &Evaluation) -> String {
+    format!("{} {}", number(gate.threshold), gate.unit)
+}
+
+/// A number with as many digits as anyone reads.
+pub(super) fn number(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "inf".to_owned() } else { "-inf".to_owned() };
+    }
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 0.1 || size == 0.0 => format!("{value:.3}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+/// A duration in the two largest units that matter: `2 h 5 min`.
+pub(super) fn span(duration: Millis) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let seconds = duration.0 / 1_000;
+    if seconds == 0 && duration.0 > 0 {
+        return format!("{} ms", duration.0);
+    }
+    let largest = UNITS.iter().position(|(size, _)| seconds >= *size).unwrap_or(UNITS.len() - 1);
+    let (size, name) = UNITS[largest];
+    let whole = format!("{} {name}", seconds / size);
+    match UNITS.get(largest + 1) {
+        Some((small, name)) if seconds % size / small > 0 => {
+            format!("{whole} {} {name}", seconds % size / small)
+        }
+        _ => whole,
+    }
+}
+
+/// Money to a hundredth of a cent.
+pub(super) fn money(amount: NanoUsd) -> String {
+    let tenths_of_mills = amount.0.div_ceil(100_000);
+    format!("${}.{:04}", tenths_of_mills / 10_000, tenths_of_mills % 10_000)
+}
+
+/// A bar for a share between 0 and 1.
+pub(super) fn bar(share: f64) -> String {
+    const MARKS: usize = 10;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share between 0 and 1 times 10"
+    )]
+    let filled = (share.clamp(0.0, 1.0) * MARKS as f64) as usize;
+    format!("[{}{}]", "#".repeat(filled), ".".repeat(MARKS - filled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_money_and_bars_read_well() {
+        let spans = [(0, "0 s"), (250, "250 ms"), (59_999, "59 s"), (7_500_000, "2 h 5 min")];
+        for (ms, text) in spans {
+            assert_eq!(span(Millis(ms)), text);
+        }
+        assert_eq!(span(Millis(86_400_000)), "1 d");
+        assert_eq!(money(NanoUsd(123_400_000)), "$0.1234");
+        assert_eq!(money(NanoUsd(1)), "$0.0001");
+        assert_eq!(bar(0.55), "[#####.....]");
+        assert_eq!(bar(f64::NAN), "[..........]");
+        assert_eq!(bar(-3.0), "[..........]");
+    }
+}
