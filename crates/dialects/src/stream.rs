@@ -66,6 +66,7 @@ pub struct StreamOut {
     end: End,
     finished: bool,
     state: State,
+    failure: Option<Code>,
 }
 
 impl StreamOut {
@@ -90,6 +91,7 @@ impl StreamOut {
             end: End::default(),
             finished: false,
             state: State::New,
+            failure: None,
         }
     }
 
@@ -144,6 +146,11 @@ impl StreamOut {
     /// Whether nothing more will come.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Ended | State::Failed)
+    }
+
+    /// Why the stream ended in an error, if it did.
+    pub fn failure(&self) -> Option<Code> {
+        self.failure
     }
 
     /// What shall be stored, once the stream has ended well and if the client wants it stored.
@@ -223,6 +230,7 @@ impl StreamOut {
         self.begin(out);
         self.writer.fail(fault, now, out);
         self.state = State::Failed;
+        self.failure = Some(fault.code);
     }
 }
 

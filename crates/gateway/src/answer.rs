@@ -35,11 +35,20 @@ names! {
     X_STAINLESS_RETRY_COUNT = "x-stainless-retry-count";
 }
 
-/// Adds who answered.
-pub(crate) fn sign(headers: &mut HeaderMap, exchange: &Exchange) {
+/// Adds the request's id.
+pub(crate) fn sign_id(headers: &mut HeaderMap, exchange: &Exchange) {
     if let Ok(id) = HeaderValue::from_str(&exchange.id_text) {
+        if let Some(foreign) = &exchange.foreign {
+            let own = HeaderName::from_static(foreign.dialect.request_id_header);
+            headers.insert(own, id.clone());
+        }
         headers.insert(X_REQUEST_ID, id);
     }
+}
+
+/// Adds who answered.
+pub(crate) fn sign(headers: &mut HeaderMap, exchange: &Exchange) {
+    sign_id(headers, exchange);
     if let Some(lane) = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at)) {
         headers.insert(X_CUTOVER_USE_CASE, lane.header.clone());
     }

@@ -112,7 +112,7 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
     let Some(lane) = live.lane(leg.variant) else {
         return Err(Failure::client(unknown_model(&exchange.head.model)));
     };
-    let outgoing = match adapt(&exchange.head, &exchange.body, &lane.target) {
+    let outgoing = match adapted(exchange, lane) {
         Ok(outgoing) => outgoing,
         Err(fault) => {
             let failure = Failure::refused(fault);
@@ -120,7 +120,11 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
             return Err(failure);
         }
     };
-    exchange.trail.losses.clone_from(&outgoing.losses);
+    let lost = outgoing.losses.iter();
+    match exchange.lost_before(lane) {
+        None => exchange.trail.losses.clone_from(&outgoing.losses),
+        Some(before) => exchange.trail.losses = before.iter().chain(lost).cloned().collect(),
+    }
     let mut tried = 0u64;
     let mut last = None;
     for _ in 0..INSTANCES_PER_LEG_MAX {
@@ -152,6 +156,20 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
     Err(last.unwrap_or_else(|| {
         Failure::client(Fault::new(Code::Internal, "no instance could be tried"))
     }))
+}
+
+/// The request as a lane's upstream is sent it.
+fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
+    let Some(foreign) = &exchange.foreign else {
+        return adapt(&exchange.head, &exchange.body, &lane.target);
+    };
+    if let Some(fault) = foreign.refused_by(&lane.target) {
+        return Err(fault.clone());
+    }
+    match foreign.form_for(&lane.target) {
+        Some(form) => adapt(&form.head, &form.body, &lane.target),
+        None => adapt(&exchange.head, &exchange.body, &lane.target),
+    }
 }
 
 async fn attempt(

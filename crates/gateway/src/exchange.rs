@@ -17,9 +17,11 @@ use cutover_wire::{Endpoint, Finish, Head, Loss, LossAction, Mint, Usage};
 use http::HeaderMap;
 use tokio::time::Instant;
 
+use crate::foreign::Foreign;
 use crate::gateway::Shared;
 use crate::ids::RequestId;
 use crate::live::{InstanceLane, Lane, Live};
+use crate::rescue::Words;
 use crate::shadow::{Dropped, Sample, Seen};
 
 /// What was decided about a request, owned.
@@ -87,6 +89,8 @@ pub(crate) struct Exchange {
     pub(crate) head: Head,
     pub(crate) body: Bytes,
     pub(crate) headers: HeaderMap,
+    /// What else there is if the client speaks another dialect; None: OpenAI's.
+    pub(crate) foreign: Option<Box<Foreign>>,
     pub(crate) chosen: Chosen,
     /// What is kept of it for a copy, if there shall be one.
     pub(crate) sample: Option<Box<Sample>>,
@@ -110,6 +114,22 @@ impl Exchange {
             model: Arc::clone(&self.head.model),
             created: self.started_at.0 / 1_000,
         }
+    }
+
+    /// The client's own words for an error, if its dialect is another than OpenAI's.
+    pub(crate) fn words(&self) -> Words<'_> {
+        self.foreign.as_ref().map(|foreign| (foreign.dialect, &*self.id_text))
+    }
+
+    /// What was lost of the request before it was adapted to a lane's target. None: nothing could be.
+    pub(crate) fn lost_before(&self, lane: &Lane) -> Option<&[Loss]> {
+        let foreign = self.foreign.as_ref()?;
+        Some(foreign.form_for(&lane.target).map_or(&foreign.losses, |form| &form.losses))
+    }
+
+    /// The client's endpoint, as records and the log name it.
+    fn endpoint_name(&self) -> &'static str {
+        self.foreign.as_ref().map_or(self.endpoint.as_str(), |foreign| foreign.dialect.name)
     }
 
     /// A piece of the answer passes.
@@ -313,7 +333,7 @@ impl Exchange {
             let served = self.served();
             tracing::info!(
                 request_id = served.request_id,
-                endpoint = self.endpoint.as_str(),
+                endpoint = self.endpoint_name(),
                 use_case = served.use_case,
                 arm = served.arm.as_str(),
                 variant = served.variant,
@@ -348,7 +368,7 @@ impl Exchange {
             variant: variant.map(|v| v.name.clone()),
             upstream: lane.map(|(l, _, _)| l.upstream.name.clone()),
             instance: lane.map(|(_, i, _)| i.id.clone()),
-            endpoint: self.endpoint.as_str(),
+            endpoint: self.endpoint_name(),
             stream: self.head.stream,
             assignment: self.chosen.assignment.as_str(),
             share: self.watched_share(),

@@ -174,7 +174,7 @@ fn text(name: &str, value: Value) -> Result<String, Fault> {
 fn request_id(text: &str) -> Result<String, Fault> {
     let prefixes = Endpoint::ALL.iter().map(|endpoint| endpoint.id_prefix());
     prefixes
-        .chain([ids::REQUEST_PREFIX])
+        .chain([ids::REQUEST_PREFIX, "msg_", "resp_"])
         .find_map(|prefix| text.strip_prefix(prefix).filter(|digits| ids::are_digits(digits)))
         .map(|digits| [ids::REQUEST_PREFIX, digits].concat())
         .ok_or_else(|| {
@@ -243,7 +243,7 @@ mod tests {
     fn an_answers_id_names_its_request() {
         let id =
             |text: &str| read(&format!("\"request_id\":\"{text}\",\"score\":1")).map(|said| said.0);
-        for prefix in ["req_", "chatcmpl-", "cmpl-", "embd-"] {
+        for prefix in ["req_", "chatcmpl-", "cmpl-", "embd-", "msg_", "resp_"] {
             assert_eq!(id(&format!("{prefix}{DIGITS}")), Ok(format!("req_{DIGITS}")));
         }
         let refused = Err((Code::InvalidValue, Some("request_id".to_owned())));

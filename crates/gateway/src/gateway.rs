@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
+use cutover_dialects::Dialect;
 use cutover_route::{Ask, Caller, Legs, Priority, Traffic, UseCase};
 use cutover_store::{FeedbackSink, Key, RecordSink};
 use cutover_telemetry::{
@@ -24,6 +25,7 @@ use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID, sdk_re
 use crate::body::{Out, json};
 use crate::exchange::{Chosen, Exchange, Trail, micros};
 use crate::feeds::Feed;
+use crate::foreign::Foreign;
 use crate::ids::{Ids, RequestId};
 use crate::ingress::{self, Route};
 use crate::listener::{self, Doors};
@@ -31,7 +33,7 @@ use crate::live::Live;
 use crate::refused::Refused;
 use crate::rescue::{self, Failure};
 use crate::shadow::{self, Copies, Ending};
-use crate::{caller, feedback, infer, models};
+use crate::{caller, dialects, feedback, infer, models};
 
 /// Tells the wall clock's time. The binary owns the only one.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -213,17 +215,24 @@ impl Gateway {
         body: &mut Incoming,
     ) -> Result<Response<Out>, Refusal> {
         let path = parts.uri.path();
-        let route = ingress::route(&parts.method, path).map_err(Refusal::nowhere)?;
-        if route == Route::Health {
+        let route = ingress::route(&parts.method, path).map_err(|lost| Refusal {
+            dialect: lost.dialect.or_else(|| dialects::asked_for(&parts.headers)),
+            ..Refusal::nowhere(lost.fault)
+        })?;
+        if matches!(route, Route::Health) {
             return Ok(health());
         }
         let caller = caller::authenticate(&parts.headers, visit.live.keys.as_deref())
-            .map_err(|refused| self.unknown_caller(visit, refused))?;
+            .map_err(|refused| self.unknown_caller(visit, refused))
+            .map_err(|refusal| refusal.in_words(dialects::dialect_of(route, &parts.headers)))?;
         match route {
             Route::Infer(endpoint) => {
                 let key_name = caller.as_ref().map(|key| Arc::clone(&key.name));
-                let refusal =
-                    |fault| Refusal { endpoint: Some(endpoint), key_name: key_name.clone(), fault };
+                let refusal = |fault| Refusal {
+                    endpoint: Some(endpoint),
+                    key_name: key_name.clone(),
+                    ..Refusal::nowhere(fault)
+                };
                 let reading = Instant::now();
                 let body = ingress::read_body(&parts.headers, body, &visit.live.limits)
                     .await
@@ -231,10 +240,18 @@ impl Gateway {
                 let read_us = micros(reading.elapsed()).0;
                 let head = Head::read(endpoint, &body).map_err(refusal)?;
                 let headers = std::mem::take(&mut parts.headers);
-                let asked = Asked { headers, head, body, read_us, caller };
+                let asked = Asked { headers, head, body, foreign: None, read_us, caller };
                 let exchange = self.exchange(visit, asked);
                 // Boxed, so that the future hyper moves around for every request stays small.
                 Ok(Box::pin(infer::infer(exchange)).await)
+            }
+            Route::Foreign(found) => {
+                let knock = dialects::Knock { found, caller };
+                let headers = &mut parts.headers;
+                Box::pin(dialects::open(self, visit, (headers, body), knock)).await
+            }
+            Route::Models | Route::Model(_) if dialects::asked_for(&parts.headers).is_some() => {
+                Box::pin(dialects::anthropic_models(visit, route, &parts.headers)).await
             }
             Route::Models => {
                 let list = models::list(&visit.live, &parts.headers, visit.started_at).await;
@@ -257,8 +274,8 @@ impl Gateway {
     }
 
     /// Decides, and gathers what the rest of the way needs.
-    fn exchange(&self, visit: &Visit, asked: Asked) -> Box<Exchange> {
-        let Asked { headers, head, body, read_us, caller } = asked;
+    pub(crate) fn exchange(&self, visit: &Visit, asked: Asked) -> Box<Exchange> {
+        let Asked { headers, head, body, foreign, read_us, caller } = asked;
         let id_text = visit.id.with_prefix("req_");
         let live = Arc::clone(&visit.live);
         let (chosen, shadow) = {
@@ -303,7 +320,9 @@ impl Gateway {
             (chosen, shadow)
         };
         let sample = shadow.and_then(|(at, candidate)| {
-            shadow::sample(&live, live.use_case(at)?, candidate, &body).map(Box::new)
+            let form = foreign.as_ref().and_then(|f| f.form_for(&live.lane(candidate)?.target));
+            let prompt = form.map_or(&body, |form| &form.body);
+            shadow::sample(&live, live.use_case(at)?, candidate, prompt).map(Box::new)
         });
         let in_flight = live.metrics(chosen.use_case, chosen.arm).in_flight.enter();
         Box::new(Exchange {
@@ -315,6 +334,7 @@ impl Gateway {
             head,
             body,
             headers,
+            foreign,
             chosen,
             sample,
             key_name: caller.map(|c| Arc::clone(&c.name)),
@@ -338,6 +358,7 @@ impl Gateway {
 
     /// A request that was refused before it was decided.
     fn refuse(&self, visit: &Visit, headers: &HeaderMap, refusal: Refusal) -> Response<Out> {
+        let endpoint = refusal.endpoint_name();
         let failure = Failure::client(refusal.fault);
         match failure.fault.code {
             Code::RequestTooLarge => self.limit_hit("server.body_limit"),
@@ -357,7 +378,7 @@ impl Gateway {
         let code = failure.fault.code;
         events::RequestFailed { served, code, attempts: 0, total, at: visit.started_at }
             .emit(&self.0.registry);
-        if refusal.endpoint.is_some() {
+        if endpoint.is_some() {
             visit.live.default_metrics.finish(&Finished {
                 outcome: Outcome::ClientError,
                 total,
@@ -367,12 +388,13 @@ impl Gateway {
                 stream_chunks: 0,
             });
         }
-        let response = rescue::response(&failure, 0);
+        let words = refusal.dialect.map(|dialect| (dialect, &*id_text));
+        let response = rescue::response(&failure, 0, words);
         if let Some(records) = &self.0.records {
             let refused = Refused {
-                request_id: id_text,
                 at: visit.started_at,
-                endpoint: refusal.endpoint,
+                endpoint,
+                request_id: id_text,
                 code,
                 status: response.status().as_u16(),
                 total,
@@ -386,27 +408,29 @@ impl Gateway {
 }
 
 /// A request that has been read.
-struct Asked {
-    headers: HeaderMap,
-    head: Head,
-    body: Bytes,
+pub(crate) struct Asked {
+    pub(crate) headers: HeaderMap,
+    pub(crate) head: Head,
+    pub(crate) body: Bytes,
+    /// What else there is of a request in another dialect.
+    pub(crate) foreign: Option<Box<Foreign>>,
     /// How long the body took to arrive.
-    read_us: u64,
-    caller: Option<Arc<Key>>,
+    pub(crate) read_us: u64,
+    pub(crate) caller: Option<Arc<Key>>,
 }
 
 /// One request, before anything is known of it.
-struct Visit {
+pub(crate) struct Visit {
     started: Instant,
-    started_at: Millis,
-    id: RequestId,
-    live: Arc<Live>,
+    pub(crate) started_at: Millis,
+    pub(crate) id: RequestId,
+    pub(crate) live: Arc<Live>,
     peer: IpAddr,
 }
 
 impl Visit {
     /// Adds the request's id.
-    fn sign(&self, mut response: Response<Out>) -> Response<Out> {
+    pub(crate) fn sign(&self, mut response: Response<Out>) -> Response<Out> {
         if let Ok(id) = HeaderValue::from_str(&self.id.with_prefix("req_")) {
             response.headers_mut().insert(X_REQUEST_ID, id);
         }
@@ -415,16 +439,29 @@ impl Visit {
 }
 
 /// Why a request was refused before it was decided.
-struct Refusal {
-    endpoint: Option<Endpoint>,
-    key_name: Option<Arc<str>>,
-    fault: Fault,
+pub(crate) struct Refusal {
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) key_name: Option<Arc<str>>,
+    pub(crate) fault: Fault,
+    /// Whose words it is said in; None: OpenAI's.
+    pub(crate) dialect: Option<&'static Dialect>,
 }
 
 impl Refusal {
     /// Before it came to an endpoint.
-    fn nowhere(fault: Fault) -> Self {
-        Self { endpoint: None, key_name: None, fault }
+    pub(crate) fn nowhere(fault: Fault) -> Self {
+        Self { endpoint: None, key_name: None, fault, dialect: None }
+    }
+
+    /// The same, said in a dialect's words.
+    pub(crate) fn in_words(self, dialect: Option<&'static Dialect>) -> Self {
+        Self { dialect, ..self }
+    }
+
+    /// The endpoint as records name it.
+    fn endpoint_name(&self) -> Option<&'static str> {
+        let endpoint = self.endpoint?;
+        Some(self.dialect.map_or(endpoint.as_str(), |dialect| dialect.name))
     }
 }
 

@@ -1,13 +1,15 @@
 //! From a decided request to its response: whole, as a stream, or as an error.
 
+use bytes::Bytes;
 use cutover_units::Code;
 use cutover_wire::Fault;
 use http::{HeaderMap, HeaderValue, Response, header};
 
-use crate::answer::{self, X_REQUEST_ID};
+use crate::answer;
 use crate::attempt::{self, Opened, Started};
 use crate::body::{Out, json};
 use crate::exchange::Exchange;
+use crate::foreign;
 use crate::rescue::{self, Failure};
 use crate::stream::Relay;
 
@@ -26,23 +28,22 @@ pub(crate) async fn infer(exchange: Box<Exchange>) -> Response<Out> {
         Ok((exchange, result)) => finish(exchange, result),
         Err(_) => {
             let fault = Fault::new(Code::Internal, "the request's task failed");
-            rescue::response(&Failure::client(fault), 1)
+            rescue::response(&Failure::client(fault), 1, None)
         }
     }
 }
 
 async fn stream(exchange: Box<Exchange>) -> Response<Out> {
-    let id = HeaderValue::from_str(&exchange.id_text);
+    let mut signed = HeaderMap::new();
+    answer::sign_id(&mut signed, &exchange);
     let mut relay = Box::new(Relay::new(exchange));
     match relay.beginning().await {
         Some((exchange, Ok(Started::Stream(opened)))) => flowing(exchange, *opened, relay),
         Some((exchange, result)) => finish(exchange, result),
         None => {
+            event_stream(&mut signed, relay.content_type());
             let mut response = Response::new(Out::Relay(relay));
-            event_stream(response.headers_mut());
-            if let Ok(id) = id {
-                response.headers_mut().insert(X_REQUEST_ID, id);
-            }
+            *response.headers_mut() = signed;
             response
         }
     }
@@ -50,7 +51,7 @@ async fn stream(exchange: Box<Exchange>) -> Response<Out> {
 
 fn flowing(exchange: Box<Exchange>, mut opened: Opened, mut relay: Box<Relay>) -> Response<Out> {
     let mut headers = std::mem::take(&mut opened.headers);
-    event_stream(&mut headers);
+    event_stream(&mut headers, relay.content_type());
     answer::sign(&mut headers, &exchange);
     relay.begin(exchange, opened);
     let mut response = Response::new(Out::Relay(relay));
@@ -62,13 +63,17 @@ fn flowing(exchange: Box<Exchange>, mut opened: Opened, mut relay: Box<Relay>) -
 fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Response<Out> {
     let failure = match result {
         Ok(Started::Whole { body, headers }) => {
-            exchange.trail.status = 200;
-            exchange.trail.answered = true;
             exchange.keep(&body);
-            let mut response = json(body);
-            response.headers_mut().extend(headers);
-            answer::sign(response.headers_mut(), &exchange);
-            return response;
+            match turned(&exchange, body) {
+                Ok(mut response) => {
+                    exchange.trail.status = 200;
+                    exchange.trail.answered = true;
+                    response.headers_mut().extend(headers);
+                    answer::sign(response.headers_mut(), &exchange);
+                    return response;
+                }
+                Err(fault) => Failure::client(fault),
+            }
         }
         Err(failure) => failure,
         // A request that is no stream is answered whole: `attempt` sees to it.
@@ -76,7 +81,7 @@ fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Resp
             Failure::client(Fault::new(Code::Internal, "no stream was asked"))
         }
     };
-    let mut response = rescue::response(&failure, exchange.trail.attempts);
+    let mut response = rescue::response(&failure, exchange.trail.attempts, exchange.words());
     exchange.trail.status = response.status().as_u16();
     exchange.trail.code = Some(failure.fault.code);
     exchange.trail.answered = true;
@@ -84,9 +89,20 @@ fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Resp
     response
 }
 
+/// A whole answer in the client's dialect.
+fn turned(exchange: &Exchange, body: Bytes) -> Result<Response<Out>, Fault> {
+    match &exchange.foreign {
+        None => Ok(json(body)),
+        Some(foreign) => {
+            let now = foreign::moment(exchange.started_at, exchange.elapsed());
+            foreign.reply(&body, now)
+        }
+    }
+}
+
 /// No proxy on the way may hold an event back.
-fn event_stream(headers: &mut HeaderMap) {
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+fn event_stream(headers: &mut HeaderMap, content_type: &'static str) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
 }

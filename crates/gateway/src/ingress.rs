@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use cutover_dialects::{Dialect, Found};
 use cutover_units::Code;
 use cutover_wire::{Endpoint, Fault};
 use http::{HeaderMap, Method, header};
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 use crate::live::Limits;
 
 /// What a path and method ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Route<'a> {
     /// Inference.
     Infer(Endpoint),
@@ -26,10 +27,25 @@ pub(crate) enum Route<'a> {
     Feedback,
     /// Whether the process is up.
     Health,
+    /// A route of another dialect.
+    Foreign(Found<'a>),
+}
+
+/// Why there is no route, and in whose words that is said.
+pub(crate) struct Lost {
+    /// None: the OpenAI dialect's.
+    pub(crate) dialect: Option<&'static Dialect>,
+    pub(crate) fault: Fault,
+}
+
+impl From<Fault> for Lost {
+    fn from(fault: Fault) -> Self {
+        Self { dialect: None, fault }
+    }
 }
 
 /// Finds the route, with and without `/v1`.
-pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Fault> {
+pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Lost> {
     let found = if let Some(endpoint) = Endpoint::from_path(path) {
         Some((Route::Infer(endpoint), Method::POST))
     } else {
@@ -45,13 +61,19 @@ pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Fau
         }
     };
     let Some((route, wants)) = found else {
-        let message = format!("no such path: {method} {}", shorten(path));
-        return Err(Fault::new(Code::NotFound, message));
+        return match cutover_dialects::find(method.as_str(), path) {
+            Some(Ok(found)) => Ok(Route::Foreign(found)),
+            Some(Err((dialect, fault))) => Err(Lost { dialect: Some(dialect), fault }),
+            None => {
+                let message = format!("no such path: {method} {}", shorten(path));
+                Err(Fault::new(Code::NotFound, message).into())
+            }
+        };
     };
     let fits = *method == wants || (wants == Method::GET && *method == Method::HEAD);
     if !fits {
         let message = format!("{} takes {wants}, not {method}", shorten(path));
-        return Err(Fault::new(Code::MethodNotAllowed, message));
+        return Err(Fault::new(Code::MethodNotAllowed, message).into());
     }
     Ok(route)
 }
@@ -154,25 +176,36 @@ mod tests {
 
     #[test]
     fn paths_are_known_with_and_without_v1() {
-        let ok = |method, path: &'static str| route(&method, path).unwrap();
-        assert_eq!(ok(Method::POST, "/v1/embeddings"), Route::Infer(Endpoint::Embeddings));
-        assert_eq!(ok(Method::POST, "/chat/completions"), Route::Infer(Endpoint::ChatCompletions));
-        assert_eq!(ok(Method::GET, "/v1/models"), Route::Models);
-        assert_eq!(ok(Method::GET, "/models/a/b:c"), Route::Model("a/b:c"));
-        assert_eq!(ok(Method::POST, "/v1/feedback"), Route::Feedback);
-        assert_eq!(ok(Method::POST, "/feedback"), Route::Feedback);
-        assert_eq!(ok(Method::HEAD, "/"), Route::Health);
-        assert_eq!(ok(Method::GET, "/health"), Route::Health);
+        let ok = |method, path: &'static str| route(&method, path).ok().unwrap();
+        let (get, post) = (Method::GET, Method::POST);
+        assert!(matches!(ok(post.clone(), "/v1/embeddings"), Route::Infer(Endpoint::Embeddings)));
+        assert!(matches!(
+            ok(post.clone(), "/chat/completions"),
+            Route::Infer(Endpoint::ChatCompletions)
+        ));
+        assert!(matches!(ok(get.clone(), "/v1/models"), Route::Models));
+        assert!(matches!(ok(get.clone(), "/models/a/b:c"), Route::Model("a/b:c")));
+        assert!(matches!(ok(post.clone(), "/v1/feedback"), Route::Feedback));
+        assert!(matches!(ok(post.clone(), "/feedback"), Route::Feedback));
+        assert!(matches!(ok(Method::HEAD, "/"), Route::Health));
+        assert!(matches!(ok(get, "/health"), Route::Health));
+        let of = |path| match ok(Method::POST, path) {
+            Route::Foreign(found) => found.dialect.name,
+            _ => "none",
+        };
+        assert_eq!(of("/v1/messages"), "anthropic");
+        assert_eq!(of("/responses"), "responses");
+        assert_eq!(of("/api/chat"), "ollama");
     }
 
     #[test]
     fn what_is_not_there_is_404_and_a_wrong_method_405() {
-        let code = |method, path: &str| route(&method, path).unwrap_err().code;
+        let code = |method, path: &str| route(&method, path).err().unwrap().fault.code;
         assert_eq!(code(Method::GET, "/v1/chat/completions"), Code::MethodNotAllowed);
         assert_eq!(code(Method::POST, "/v1/models"), Code::MethodNotAllowed);
         assert_eq!(code(Method::POST, "/v1/organization/keys"), Code::NotFound);
         assert_eq!(code(Method::GET, "/v1/models/"), Code::NotFound);
-        let long = route(&Method::GET, &format!("/{}", "a".repeat(10_000))).unwrap_err();
-        assert!(long.message.len() < 200);
+        let long = route(&Method::GET, &format!("/{}", "a".repeat(10_000))).err().unwrap();
+        assert!(long.fault.message.len() < 200);
     }
 }

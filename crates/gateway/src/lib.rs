@@ -12,6 +12,9 @@
 //! - An `Exchange` counts and records its request when it is dropped, whatever ended it; it also tells
 //!   the use case's [`Feed`], and hands a sampled request to [`shadow`].
 //!
+//! - `foreign` turns requests of other dialects (Anthropic, Responses, Ollama) into OpenAI's at the edge,
+//!   and their answers back; nothing between knows of them.
+//!
 //! Invariants: no lock is held across an await; nothing here waits for the store or the disk; prompt
 //! and completion text is in no log line, no metric and no record.
 
@@ -20,10 +23,12 @@ mod attempt;
 mod body;
 pub mod build;
 mod caller;
+mod dialects;
 mod exchange;
 mod feedback;
 mod feeds;
 mod flow;
+mod foreign;
 mod gateway;
 mod ids;
 mod infer;

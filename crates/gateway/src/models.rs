@@ -39,20 +39,25 @@ pub(crate) async fn one(
     (id, headers): (&str, &HeaderMap),
     now: Millis,
 ) -> Result<Response<Out>, Fault> {
-    let id = &*unescaped(id);
+    find(live, (&unescaped(id), headers), now).await.map(|model| json(write(&model)))
+}
+
+/// What is known of one model.
+pub(crate) async fn find(
+    live: &Live,
+    (id, headers): (&str, &HeaderMap),
+    now: Millis,
+) -> Result<Model, Fault> {
     if let Some(entry) = live.models.iter().find(|entry| entry.id == id) {
-        return Ok(json(write(&Model::new(&entry.id, now.0 / 1_000, &entry.owned_by))));
+        return Ok(Model::new(&entry.id, now.0 / 1_000, &entry.owned_by));
     }
     let models = gather(live, headers, now).await;
-    match models.into_iter().find(|model| model.id == id) {
-        Some(model) => Ok(json(write(&model))),
-        None => Err(unknown_model(id)),
-    }
+    models.into_iter().find(|model| model.id == id).ok_or_else(|| unknown_model(id))
 }
 
 /// A path's text without its percent escapes: SDKs write the slash of `org/model` as `%2F`. What is
 /// no escape, or not UTF-8 without them, is taken as it stands.
-fn unescaped(text: &str) -> Cow<'_, str> {
+pub(crate) fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }
@@ -69,7 +74,8 @@ fn unescaped(text: &str) -> Cow<'_, str> {
     String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-async fn gather(live: &Live, headers: &HeaderMap, now: Millis) -> Vec<Model> {
+/// All models that are known.
+pub(crate) async fn gather(live: &Live, headers: &HeaderMap, now: Millis) -> Vec<Model> {
     let created = now.0 / 1_000;
     let named = live.models.iter();
     let mut models: Vec<_> =

@@ -77,15 +77,20 @@ impl Pacer {
     }
 }
 
-/// The events of a piece, each with its blank line. The tap hands out whole events only.
-pub(crate) fn events(mut piece: Bytes) -> impl Iterator<Item = Bytes> {
+/// The events (or lines) of a piece, each with its end. Only whole ones are handed out before.
+pub(crate) fn split(mut piece: Bytes, lines: bool) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || {
         if piece.is_empty() {
             return None;
         }
-        let end = end_of_event(&piece).unwrap_or(piece.len());
+        let end = if lines { end_of_line(&piece) } else { end_of_event(&piece) };
+        let end = end.unwrap_or(piece.len());
         Some(piece.split_to(end))
     })
+}
+
+fn end_of_line(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr(b'\n', bytes).map(|at| at + 1)
 }
 
 /// Just behind the first blank line, whichever line ends the upstream uses.
@@ -149,7 +154,7 @@ mod tests {
     #[test]
     fn a_piece_of_several_events_is_paced_event_by_event() {
         let text = "data: a\n\ndata: b\ndata: c\r\n\r\n: x\n\ndata: d\n\n";
-        let all: Vec<_> = events(Bytes::from(text)).collect();
+        let all: Vec<_> = split(Bytes::from(text), false).collect();
         assert_eq!(all, ["data: a\n\n", "data: b\ndata: c\r\n\r\n", ": x\n\n", "data: d\n\n"]);
     }
 

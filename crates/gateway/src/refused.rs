@@ -6,7 +6,6 @@ use std::sync::Arc;
 use cutover_store::Record;
 use cutover_telemetry::Outcome;
 use cutover_units::{Arm, Code, Micros, Millis};
-use cutover_wire::Endpoint;
 
 /// The word for an endpoint, and an assignment, that there was none of.
 const NONE: &str = "none";
@@ -16,7 +15,7 @@ pub(crate) struct Refused {
     pub(crate) request_id: String,
     pub(crate) at: Millis,
     /// None: its path or its caller was refused first.
-    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) endpoint: Option<&'static str>,
     pub(crate) code: Code,
     pub(crate) status: u16,
     pub(crate) total: Micros,
@@ -36,7 +35,7 @@ impl Refused {
             variant: None,
             upstream: None,
             instance: None,
-            endpoint: self.endpoint.map_or(NONE, Endpoint::as_str),
+            endpoint: self.endpoint.unwrap_or(NONE),
             stream: false,
             assignment: NONE,
             share: None,

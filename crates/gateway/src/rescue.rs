@@ -6,6 +6,7 @@
 //! `retry-after` where waiting helps.
 
 use bytes::Bytes;
+use cutover_dialects::Dialect;
 use cutover_units::Code;
 use cutover_upstream::{SendError, SendErrorKind};
 use cutover_wire::Fault;
@@ -13,6 +14,7 @@ use cutover_wire::reply::{FaultClass, UpstreamFault};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::body::{Out, json};
+use crate::foreign::Edge;
 
 /// Why an attempt or a request failed.
 #[derive(Debug, Clone)]
@@ -117,14 +119,28 @@ impl Failure {
     }
 }
 
+/// Whose words an error is said in: another dialect than OpenAI's, with the request's id.
+pub(crate) type Words<'a> = Option<(&'static Dialect, &'a str)>;
+
 /// The response for a failure. `attempts` is how often we asked an upstream.
-pub(crate) fn response(failure: &Failure, attempts: u32) -> Response<Out> {
+pub(crate) fn response(failure: &Failure, attempts: u32, words: Words<'_>) -> Response<Out> {
     let row = failure.fault.code.row();
-    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body: Bytes = cutover_wire::errors::body(&failure.fault);
+    let (status, own_headers, body) = match words {
+        None => (row.status, Vec::new(), cutover_wire::errors::body(&failure.fault)),
+        Some((dialect, request_id)) => {
+            let said = (dialect.error)(&failure.fault, request_id);
+            (said.status, said.headers, said.body)
+        }
+    };
     let mut response = json(body);
-    *response.status_mut() = status;
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
+    for (name, value) in own_headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
     if let Some(ms) = failure.retry_after_ms {
         headers.insert(RETRY_AFTER_MS_HEADER, HeaderValue::from(ms));
         headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
@@ -150,9 +166,12 @@ fn stops_retries(failure: &Failure, attempts: u32) -> bool {
     row.status >= 429
 }
 
-/// The event for a failure in a stream whose head has been sent.
-pub(crate) fn event(failure: &Failure) -> Bytes {
-    cutover_wire::stream::error_event(&failure.fault)
+/// The event for a failure in a stream whose head has been sent. None: the stream has ended already.
+pub(crate) fn event(failure: &Failure, edge: Option<&mut Edge>) -> Option<Bytes> {
+    match edge {
+        None => Some(cutover_wire::stream::error_event(&failure.fault)),
+        Some(edge) => edge.error(&failure.fault),
+    }
 }
 
 #[cfg(test)]
@@ -166,31 +185,35 @@ mod tests {
     #[test]
     fn what_was_already_retried_is_not_to_be_retried() {
         let failure = Failure::late("first_token", "the upstream did not answer in time");
-        assert_eq!(header(&response(&failure, 1), "x-should-retry"), None);
-        assert_eq!(header(&response(&failure, 2), "x-should-retry"), Some("false"));
+        assert_eq!(header(&response(&failure, 1, None), "x-should-retry"), None);
+        assert_eq!(header(&response(&failure, 2, None), "x-should-retry"), Some("false"));
     }
 
     #[test]
     fn who_is_asked_to_wait_may_come_back() {
         let fault = Fault::new(Code::RateLimitExceeded, "slow down");
         let failure = Failure { fault, retry_after_ms: Some(500), ..Failure::late("x", "y") };
-        assert_eq!(header(&response(&failure, 2), "x-should-retry"), None);
+        assert_eq!(header(&response(&failure, 2, None), "x-should-retry"), None);
     }
 
     #[test]
     fn what_no_retry_can_mend_is_not_to_be_retried_whoever_is_to_blame() {
         for code in [Code::NotSupported, Code::InsufficientQuota, Code::UpstreamAuth] {
             let failure = Failure::client(Fault::new(code, ""));
-            assert_eq!(header(&response(&failure, 1), "x-should-retry"), Some("false"), "{code:?}");
+            assert_eq!(
+                header(&response(&failure, 1, None), "x-should-retry"),
+                Some("false"),
+                "{code:?}"
+            );
         }
         let slow = Failure::client(Fault::new(Code::RequestTimeout, ""));
-        assert_eq!(header(&response(&slow, 0), "x-should-retry"), None);
+        assert_eq!(header(&response(&slow, 0, None), "x-should-retry"), None);
     }
 
     #[test]
     fn a_wait_is_given_in_both_units() {
         let failure = Failure { retry_after_ms: Some(1_250), ..Failure::late("x", "y") };
-        let response = response(&failure, 1);
+        let response = response(&failure, 1, None);
         assert_eq!(header(&response, "retry-after-ms"), Some("1250"));
         assert_eq!(header(&response, "retry-after"), Some("2"));
     }
@@ -201,7 +224,7 @@ mod tests {
             fault: Fault::new(Code::UpstreamAuth, "the upstream refused our key"),
             ..Failure::late("auth", "")
         };
-        let response = response(&failure, 1);
+        let response = response(&failure, 1, None);
         assert_eq!(response.status(), 502);
         assert_eq!(header(&response, "x-should-retry"), Some("false"));
     }

@@ -30,6 +30,7 @@ use crate::attempt::{self, Opened, Started};
 use crate::body::Aborted;
 use crate::exchange::Exchange;
 use crate::flow::{self, Flow};
+use crate::foreign::{EVENT_STREAM, Edge};
 use crate::pacing::{self, Pacer};
 use crate::rescue::{self, Failure};
 
@@ -48,6 +49,8 @@ pub(crate) struct Relay {
     exchange: Option<Box<Exchange>>,
     ready: VecDeque<Bytes>,
     scratch: Vec<Bytes>,
+    /// Where the answer is turned into the client's dialect; None: it is OpenAI's.
+    edge: Option<Box<Edge>>,
     pacer: Option<Pacer>,
     began: Instant,
     sent_at: Instant,
@@ -66,7 +69,10 @@ enum Phase {
 
 impl Relay {
     /// Begins to ask for an answer.
-    pub(crate) fn new(exchange: Box<Exchange>) -> Self {
+    pub(crate) fn new(mut exchange: Box<Exchange>) -> Self {
+        let (started, started_at) = (exchange.started, exchange.started_at);
+        let foreign = exchange.foreign.as_mut();
+        let edge = foreign.and_then(|foreign| foreign.edge(started, started_at)).map(Box::new);
         let ping_interval = exchange.live.limits.ping_interval;
         let outlives = !exchange.cancels_with_client();
         let refuge = outlives.then(|| exchange.shared.tasks.clone());
@@ -76,6 +82,7 @@ impl Relay {
             exchange: None,
             ready: VecDeque::new(),
             scratch: Vec::new(),
+            edge,
             pacer: None,
             began: now,
             sent_at: now,
@@ -83,6 +90,11 @@ impl Relay {
             timer: Box::pin(tokio::time::sleep(ping_interval)),
             refuge,
         }
+    }
+
+    /// The stream's content type.
+    pub(crate) fn content_type(&self) -> &'static str {
+        self.edge.as_ref().map_or(EVENT_STREAM, |edge| edge.content_type())
     }
 
     /// Awaits the answer's beginning for one ping interval. None: it takes longer, so the head must be
@@ -95,7 +107,7 @@ impl Relay {
                 return Poll::Ready(Some(beginning));
             }
             ready!(self.timer.as_mut().poll(context));
-            self.ready.push_back(KEEP_ALIVE);
+            self.keep_alive();
             Poll::Ready(None)
         })
         .await
@@ -105,6 +117,9 @@ impl Relay {
     pub(crate) fn begin(&mut self, mut exchange: Box<Exchange>, opened: Opened) {
         // Nothing is asked again from here on, and a stream may last: a large prompt need not.
         exchange.body = Bytes::new();
+        if let Some(foreign) = &mut exchange.foreign {
+            foreign.plain = None;
+        }
         exchange.trail.status = 200;
         let pace = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at)?.pace);
         self.pacer = pace.map(Pacer::new);
@@ -115,6 +130,17 @@ impl Relay {
         }
         self.exchange = Some(exchange);
         self.take_scratch();
+        self.stop_if_unturned();
+    }
+
+    /// A sign of life. Nothing, where the client's dialect has none.
+    fn keep_alive(&mut self) {
+        let mut pieces = vec![KEEP_ALIVE];
+        if let Some(edge) = &mut self.edge {
+            edge.turn(&mut pieces);
+        }
+        self.sent_at = Instant::now();
+        self.ready.extend(pieces);
     }
 
     /// Hands out the next piece; None at the end.
@@ -167,12 +193,20 @@ impl Relay {
         if let Some(exchange) = &mut self.exchange {
             self.scratch.iter().for_each(|piece| exchange.keep(piece));
         }
+        if let Some(edge) = &mut self.edge {
+            edge.turn(&mut self.scratch);
+        }
+        self.pass_scratch();
+    }
+
+    fn pass_scratch(&mut self) {
+        let lines = self.edge.as_ref().is_some_and(|edge| edge.is_lines());
         match &mut self.pacer {
             None => self.ready.extend(self.scratch.drain(..)),
             Some(pacer) => {
                 let now = self.began.elapsed();
                 for piece in self.scratch.drain(..) {
-                    pacing::events(piece).for_each(|event| pacer.hold(now, event));
+                    pacing::split(piece, lines).for_each(|event| pacer.hold(now, event));
                 }
             }
         }
@@ -195,8 +229,13 @@ impl Relay {
     fn stepped(&mut self, step: Result<bool, Failure>) {
         self.take_scratch();
         match step {
-            Ok(false) => {}
+            Ok(false) => self.stop_if_unturned(),
             Ok(true) => {
+                if let Some(edge) = &mut self.edge {
+                    edge.finish(&mut self.scratch);
+                    self.pass_scratch();
+                }
+                self.stop_if_unturned();
                 if let Some((flow, exchange)) = self.settle() {
                     flow.let_go(&exchange.shared.tasks);
                     if let Some((_, instance, _)) = exchange.lane() {
@@ -216,6 +255,16 @@ impl Relay {
         self.note_if_last();
     }
 
+    /// An answer that the client's dialect has no form for ends here: the client has its error.
+    fn stop_if_unturned(&mut self) {
+        let Some(code) = self.edge.as_ref().and_then(|edge| edge.failure()) else { return };
+        let began = self.settle().is_some_and(|(flow, _)| flow.tap.first_content_seen());
+        if let Some(exchange) = &mut self.exchange {
+            exchange.trail.code = Some(code);
+            exchange.trail.interrupted = began;
+        }
+    }
+
     /// Takes what the tap knows into the record, and gives the upstream's half out.
     fn settle(&mut self) -> Option<(Flow, &mut Exchange)> {
         let Phase::Flowing(flow) = std::mem::replace(&mut self.phase, Phase::Done) else {
@@ -227,7 +276,7 @@ impl Relay {
     }
 
     fn fail(&mut self, failure: &Failure, interrupted: bool) {
-        self.ready.push_back(rescue::event(failure));
+        self.ready.extend(rescue::event(failure, self.edge.as_deref_mut()));
         let Some(exchange) = &mut self.exchange else { return };
         exchange.trail.code = Some(failure.fault.code);
         exchange.trail.interrupted = interrupted;
@@ -285,7 +334,7 @@ impl Relay {
                 return true;
             }
             if now >= self.sent_at + self.ping_interval {
-                self.ready.push_back(KEEP_ALIVE);
+                self.keep_alive();
                 return true;
             }
         }

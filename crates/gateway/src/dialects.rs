@@ -1,0 +1,206 @@
+//! The routes of other dialects: which dialect's words a client is to be answered in, its bodies, and
+//! the lists that are answered from what the gateway knows.
+
+use std::sync::Arc;
+
+use cutover_dialects::anthropic::{self, ANTHROPIC};
+use cutover_dialects::ollama::{self, ModelFacts};
+use cutover_dialects::{Answer, Ask, Dialect, Found, RequestFacts, responses};
+use cutover_store::Key;
+use cutover_units::{Code, Millis};
+use cutover_wire::openai::models::Model;
+use cutover_wire::{Endpoint, Fault};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::body::Out;
+use crate::exchange::micros;
+use crate::foreign::{self, ReadBody, Reading};
+use crate::gateway::{Asked, Gateway, Refusal, Visit};
+use crate::ingress::{self, Route};
+use crate::live::{Lane, Live};
+use crate::{infer, models};
+
+/// What Anthropic's clients send with everything.
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// How long a model is said to stay in memory: what Ollama says by default.
+const LOADED_MS: u64 = 5 * 60 * 1_000;
+
+/// What the owner of a use case's model is called, before its name.
+const USE_CASE: &str = "use-case ";
+
+/// What the embedded engine is called in the table of providers.
+const EMBEDDED: &str = "embedded";
+
+/// The dialect that headers alone tell of, for paths that two dialects share.
+pub(crate) fn asked_for(headers: &HeaderMap) -> Option<&'static Dialect> {
+    headers.contains_key(&ANTHROPIC_VERSION).then_some(&ANTHROPIC)
+}
+
+/// The dialect of a route; None: OpenAI's.
+pub(crate) fn dialect_of(route: Route<'_>, headers: &HeaderMap) -> Option<&'static Dialect> {
+    match route {
+        Route::Foreign(found) => Some(found.dialect),
+        Route::Models | Route::Model(_) => asked_for(headers),
+        _ => None,
+    }
+}
+
+/// Who asks for what at a dialect's door.
+pub(crate) struct Knock<'a> {
+    pub(crate) found: Found<'a>,
+    pub(crate) caller: Option<Arc<Key>>,
+}
+
+/// Answers a request at a dialect's door.
+pub(crate) async fn open(
+    gateway: &Gateway,
+    visit: &Visit,
+    (headers, body): (&mut HeaderMap, &mut Incoming),
+    knock: Knock<'_>,
+) -> Result<Response<Out>, Refusal> {
+    let dialect = knock.found.dialect;
+    let key_name = knock.caller.as_ref().map(|key| Arc::clone(&key.name));
+    let refusal = |fault| Refusal {
+        key_name: key_name.clone(),
+        dialect: Some(dialect),
+        ..Refusal::nowhere(fault)
+    };
+    if let Ask::Read(read) = knock.found.ask {
+        // A refusal here counts as one of an inference endpoint, as everywhere.
+        let refusal =
+            |fault| Refusal { endpoint: Some(Endpoint::ChatCompletions), ..refusal(fault) };
+        return infer(gateway, visit, (headers, body), (knock, read)).await.map_err(refusal);
+    }
+    let limits = &visit.live.limits;
+    let answer = match knock.found.ask {
+        Ask::ShowModel => {
+            let body = ingress::read_body(headers, body, limits).await.map_err(refusal)?;
+            let name = ollama::show_name(&body).map_err(refusal)?;
+            let found = models::find(&visit.live, (&name, headers), visit.started_at).await;
+            found.map(|model| ollama::show(&facts(&visit.live, &model)))
+        }
+        ask => list(visit, headers, (ask, &knock)).await,
+    };
+    answer.map(|answer| signed(visit, dialect, answer)).map_err(refusal)
+}
+
+/// An inference request.
+async fn infer(
+    gateway: &Gateway,
+    visit: &Visit,
+    (headers, body): (&mut HeaderMap, &mut Incoming),
+    (knock, read): (Knock<'_>, ReadBody),
+) -> Result<Response<Out>, Fault> {
+    let dialect = knock.found.dialect;
+    let reading = Instant::now();
+    let body = ingress::read_body(headers, body, &visit.live.limits).await?;
+    let read_us = micros(reading.elapsed()).0;
+    let id = visit.id.with_prefix("");
+    let facts = RequestFacts::new(&id, visit.started_at);
+    match foreign::read(dialect, read, &body, facts)? {
+        Reading::Now(answer) => Ok(signed(visit, dialect, answer)),
+        Reading::Infer(form, foreign) => {
+            let asked = Asked {
+                headers: std::mem::take(headers),
+                head: form.head,
+                body: form.body,
+                foreign: Some(foreign),
+                read_us,
+                caller: knock.caller,
+            };
+            Ok(infer::infer(gateway.exchange(visit, asked)).await)
+        }
+    }
+}
+
+/// What is answered from what the gateway knows.
+async fn list(
+    visit: &Visit,
+    headers: &HeaderMap,
+    (ask, knock): (Ask, &Knock<'_>),
+) -> Result<Answer, Fault> {
+    let (live, now) = (&visit.live, visit.started_at);
+    match ask {
+        Ask::Models => {
+            let models = models::gather(live, headers, now).await;
+            let known: Vec<_> = models.iter().map(|model| facts(live, model)).collect();
+            Ok(ollama::tags(&known))
+        }
+        Ask::RunningModels => {
+            let loaded: Vec<_> = live
+                .models
+                .iter()
+                .filter(|entry| {
+                    let lane = lane_of(live, (&entry.id, &entry.owned_by));
+                    lane.is_some_and(|lane| lane.target.provider.name == EMBEDDED)
+                })
+                .map(|entry| ModelFacts { name: entry.id.clone(), ..ModelFacts::default() })
+                .collect();
+            Ok(ollama::running(&loaded, Millis(now.0.saturating_add(LOADED_MS))))
+        }
+        Ask::Version => Ok(ollama::version()),
+        Ask::GetStored | Ask::DeleteStored | Ask::StoredInput => {
+            Err(responses::not_stored(knock.found.id.unwrap_or_default(), None))
+        }
+        Ask::Refused(why) => Err(Fault::new(Code::PermissionDenied, why)),
+        // Answered before.
+        Ask::Read(_) | Ask::ShowModel => Err(Fault::new(Code::Internal, "no such list")),
+    }
+}
+
+/// `GET /v1/models` and one of them, for Anthropic's clients.
+pub(crate) async fn anthropic_models(
+    visit: &Visit,
+    route: Route<'_>,
+    headers: &HeaderMap,
+) -> Result<Response<Out>, Refusal> {
+    let (live, now) = (&visit.live, visit.started_at);
+    let answer = match route {
+        Route::Model(id) => models::find(live, (&models::unescaped(id), headers), now)
+            .await
+            .map(|model| anthropic::model(&model)),
+        _ => Ok(anthropic::models(&models::gather(live, headers, now).await)),
+    };
+    answer
+        .map(|answer| signed(visit, &ANTHROPIC, answer))
+        .map_err(|fault| Refusal::nowhere(fault).in_words(Some(&ANTHROPIC)))
+}
+
+/// An answer with the request's id under the names that the dialect's clients look for.
+fn signed(visit: &Visit, dialect: &'static Dialect, answer: Answer) -> Response<Out> {
+    let mut response = visit.sign(foreign::response(answer));
+    if let Ok(id) = HeaderValue::from_str(&visit.id.with_prefix("req_")) {
+        response.headers_mut().insert(HeaderName::from_static(dialect.request_id_header), id);
+    }
+    response
+}
+
+/// What is known of a model, for Ollama's clients.
+fn facts(live: &Live, model: &Model) -> ModelFacts {
+    let can = lane_of(live, (&model.id, &model.owned_by)).map(|lane| lane.target.capabilities);
+    ModelFacts {
+        name: model.id.clone(),
+        modified: Millis(model.created.saturating_mul(1_000)),
+        tools: can.and_then(|can| can.tools),
+        images: can.and_then(|can| can.images),
+        ..ModelFacts::default()
+    }
+}
+
+/// The lane that serves a model as long as nothing else was decided: its use case's baseline, or one of
+/// the upstream that owns it.
+fn lane_of<'a>(live: &'a Live, (model, owner): (&str, &str)) -> Option<&'a Lane> {
+    match owner.strip_prefix(USE_CASE) {
+        Some(name) => {
+            let mut use_cases = live.snapshot.use_cases().iter();
+            live.lane(use_cases.find(|use_case| use_case.name.as_str() == name)?.baseline)
+        }
+        None => live.lanes.iter().find(|lane| {
+            let name = lane.target.model.as_deref();
+            lane.upstream.name.as_str() == owner && name.is_none_or(|name| name == model)
+        }),
+    }
+}

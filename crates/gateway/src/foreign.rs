@@ -1,0 +1,201 @@
+//! Requests of other dialects than chat completions: turned at the edge on their way in, and their
+//! answers at the edge on their way out. Everything between the edges (decision, attempts, failover,
+//! records, copies) sees the OpenAI dialect only.
+//!
+//! ```text
+//! client ─ foreign::read ─▶ Form: body, head, losses ─▶ the pipeline ─▶ Foreign::reply, or Edge ─▶ client
+//! ```
+//!
+//! What a field of the client's may become depends on the target, which is not known when the body is
+//! read. So both sides of each question are kept, and a leg takes the one that fits it:
+//! - Fields that a strict variant refuses: read strictly; if that fails, leniently, with the refusal
+//!   kept for the legs whose variant is strict.
+//! - Earlier reasoning that the client sends back: self-hosted engines take it, hosted services refuse
+//!   it. A request that holds any has a second form without.
+
+use bytes::Bytes;
+use cutover_dialects::{Answer, Asked, Dialect, Inbound, Moment, RequestFacts, StreamOut, WayBack};
+use cutover_units::{Code, Micros, Millis};
+use cutover_wire::{Fault, Head, Loss, Target, Unsupported};
+use http::{HeaderName, HeaderValue, Response, header};
+use memchr::memmem;
+use tokio::time::Instant;
+
+use crate::body::{Out, json};
+use crate::exchange::micros;
+
+/// How a dialect's routes read a body.
+pub(crate) type ReadBody = fn(&Bytes, &RequestFacts<'_>) -> Result<Asked, Fault>;
+
+/// The member that earlier reasoning becomes.
+const REASONING: &[u8] = b"\"reasoning_";
+
+/// A request in the OpenAI dialect.
+pub(crate) struct Form {
+    pub(crate) head: Head,
+    pub(crate) body: Bytes,
+    /// What of the client's request is not in it.
+    pub(crate) losses: Vec<Loss>,
+}
+
+/// What a request of another dialect needs besides its main form. No `Debug`: it holds the prompt.
+pub(crate) struct Foreign {
+    pub(crate) dialect: &'static Dialect,
+    /// What is not in the main form.
+    pub(crate) losses: Vec<Loss>,
+    /// The form for targets that take no earlier reasoning, if there is any.
+    pub(crate) plain: Option<Box<Form>>,
+    /// What a strict variant says to the request.
+    refusal: Option<Fault>,
+    /// None: a stream has taken it.
+    way_back: Option<WayBack>,
+}
+
+/// What a body turned out to be.
+pub(crate) enum Reading {
+    /// An inference request: its main form, and the rest.
+    Infer(Form, Box<Foreign>),
+    /// Answered already.
+    Now(Answer),
+}
+
+/// Reads a body of another dialect.
+pub(crate) fn read(
+    dialect: &'static Dialect,
+    read: ReadBody,
+    body: &Bytes,
+    facts: RequestFacts<'_>,
+) -> Result<Reading, Fault> {
+    let with = |unsupported, keep_reasoning| {
+        read(body, &RequestFacts { unsupported, keep_reasoning, ..facts })
+    };
+    let (asked, refusal) = match with(Unsupported::Strict, true) {
+        Err(fault) if fault.code == Code::UnsupportedParameter => {
+            (with(Unsupported::Lenient, true)?, Some(fault))
+        }
+        asked => (asked?, None),
+    };
+    let inbound = match asked {
+        Asked::Now(answer) => return Ok(Reading::Now(answer)),
+        Asked::Infer(inbound) => *inbound,
+    };
+    let unsupported = if refusal.is_some() { Unsupported::Lenient } else { Unsupported::Strict };
+    let plain = match memmem::find(&inbound.body, REASONING) {
+        None => None,
+        Some(_) => match with(unsupported, false)? {
+            Asked::Infer(plain) if plain.body != inbound.body => Some(Box::new(form(*plain)?.0)),
+            _ => None,
+        },
+    };
+    let (mut form, way_back) = form(inbound)?;
+    let losses = std::mem::take(&mut form.losses);
+    let foreign = Foreign { dialect, losses, plain, refusal, way_back: Some(way_back) };
+    Ok(Reading::Infer(form, Box::new(foreign)))
+}
+
+fn form(inbound: Inbound) -> Result<(Form, WayBack), Fault> {
+    let Inbound { endpoint, body, losses, way_back, .. } = inbound;
+    let head = Head::read(endpoint, &body)?;
+    Ok((Form { head, body, losses }, way_back))
+}
+
+/// Whether a target takes the reasoning of earlier answers back.
+fn takes_reasoning(target: &Target) -> bool {
+    target.provider.self_hosted
+}
+
+impl Foreign {
+    /// The form for a target, if it is not the main one.
+    pub(crate) fn form_for(&self, target: &Target) -> Option<&Form> {
+        self.plain.as_deref().filter(|_| !takes_reasoning(target))
+    }
+
+    /// Why a target refuses the request, if it does.
+    pub(crate) fn refused_by(&self, target: &Target) -> Option<&Fault> {
+        self.refusal.as_ref().filter(|_| target.unsupported == Unsupported::Strict)
+    }
+
+    /// Turns a whole answer into the client's dialect.
+    pub(crate) fn reply(&self, body: &[u8], now: Moment) -> Result<Response<Out>, Fault> {
+        let way_back = self.way_back.as_ref();
+        let way_back = way_back.ok_or_else(|| Fault::new(Code::Internal, "no way back"))?;
+        way_back.reply(body, now).map(response)
+    }
+
+    /// Where a stream leaves in the client's dialect. Once.
+    pub(crate) fn edge(&mut self, started: Instant, started_at: Millis) -> Option<Edge> {
+        let out = self.way_back.take()?.stream();
+        Some(Edge { out, started, started_at, turned: Vec::new() })
+    }
+}
+
+/// An answer in a dialect's shape, ready to send.
+pub(crate) fn response(answer: Answer) -> Response<Out> {
+    let mut response = json(answer.body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// When something happens, for answers that tell times.
+pub(crate) fn moment(started_at: Millis, elapsed: Micros) -> Moment {
+    Moment { at: Millis(started_at.0.saturating_add(elapsed.0 / 1_000)), elapsed }
+}
+
+/// Where a stream leaves in the client's dialect. No `Debug`: it holds the answer.
+pub(crate) struct Edge {
+    out: StreamOut,
+    started: Instant,
+    started_at: Millis,
+    turned: Vec<Bytes>,
+}
+
+impl Edge {
+    fn now(&self) -> Moment {
+        moment(self.started_at, micros(self.started.elapsed()))
+    }
+
+    /// The stream's content type.
+    pub(crate) fn content_type(&self) -> &'static str {
+        self.out.content_type()
+    }
+
+    /// Whether the stream is of lines rather than of events.
+    pub(crate) fn is_lines(&self) -> bool {
+        self.content_type() != EVENT_STREAM
+    }
+
+    /// Turns pieces of the OpenAI dialect, in place.
+    pub(crate) fn turn(&mut self, pieces: &mut Vec<Bytes>) {
+        let now = self.now();
+        for piece in pieces.drain(..) {
+            self.out.push(piece, now, &mut self.turned);
+        }
+        std::mem::swap(pieces, &mut self.turned);
+    }
+
+    /// The upstream's stream has ended well: adds what is missing of the client's.
+    pub(crate) fn finish(&mut self, pieces: &mut Vec<Bytes>) {
+        self.out.finish(self.now(), pieces);
+    }
+
+    /// Ends the stream with an error. Nothing comes out if it has ended.
+    pub(crate) fn error(&mut self, fault: &Fault) -> Option<Bytes> {
+        let mut out = Vec::new();
+        self.out.error(fault, self.now(), &mut out);
+        out.pop()
+    }
+
+    /// Why the stream could not be turned, or how it was ended.
+    pub(crate) fn failure(&self) -> Option<Code> {
+        self.out.failure()
+    }
+}
+
+/// The content type of server-sent events.
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
