@@ -27,7 +27,6 @@ mod process;
 mod render;
 mod replay;
 mod report;
-pub mod sim;
 mod spec;
 mod state;
 #[cfg(test)]

@@ -28,7 +28,8 @@ pub struct TextError {
 }
 
 impl TextError {
-    pub(crate) fn new(text: &str, problem: impl Into<String>, example: &str) -> Self {
+    /// What is wrong with a text, and how it should look.
+    pub fn new(text: &str, problem: impl Into<String>, example: &str) -> Self {
         Self { text: text.to_owned(), problem: problem.into(), example: example.to_owned() }
     }
 }
@@ -42,7 +43,7 @@ impl fmt::Display for TextError {
 impl std::error::Error for TextError {}
 
 /// `, did you mean "..."?` if a known word is near.
-pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
+pub fn did_you_mean(word: &str, known: &[&str]) -> String {
     let nearest = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))

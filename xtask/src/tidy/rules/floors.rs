@@ -14,6 +14,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-route", 10),
     ("cutover-ledger", 10),
     ("cutover-rollout", 10),
+    // Runs the planner of the crate above it in this list, so it stands a step higher.
+    ("cutover-simulator", 12),
     ("cutover-evals", 10),
     // Reads what the three above need, so it stands half a floor higher.
     ("cutover-config", 15),

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use cutover_config::Checked;
-use cutover_rollout::sim::{self, Case, Outcome, Study, Traffic, Trial, Truth, Warning};
 use cutover_rollout::text::parse_duration;
 use cutover_rollout::{Role, Spec};
+use cutover_simulator::{Case, Outcome, Study, Traffic, Trial, Truth, Warning};
 use cutover_units::Millis;
 
 use crate::exit::{Exit, Exits, Failed};
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     term.talk(format_args!("simulating {} rollouts of each case ...", args.runs));
     let study = simulate(&spec, &trial, args.only_asked)?;
     let outcome = &study.asked.outcome;
-    let warnings = sim::warn(&spec, &args.traffic, outcome);
+    let warnings = cutover_simulator::warn(&spec, &args.traffic, outcome);
     if args.json {
         let cases: Vec<_> =
             study.cases().take(if args.only_asked { 1 } else { usize::MAX }).collect();
@@ -140,9 +140,9 @@ fn simulate(spec: &Spec, trial: &Trial, only_asked: bool) -> Result<Study, Faile
     let one = |part: u32| {
         let trial = Trial { runs: of(part)..of(part + 1), ..trial.clone() };
         if !only_asked {
-            return sim::study(spec, &trial);
+            return cutover_simulator::study(spec, &trial);
         }
-        let outcome = sim::simulate(spec, &trial);
+        let outcome = cutover_simulator::simulate(spec, &trial);
         let asked = Case { name: "as asked".to_owned(), truth: trial.truth, outcome };
         Study { equal: asked.clone(), asked, boundaries: Vec::new() }
     };

@@ -1,14 +1,14 @@
 //! Shorthand for the simulator's tests.
 
 use super::{Outcome, Traffic, Trial, Truth, simulate};
-use crate::spec::Spec;
+use cutover_rollout::Spec;
 
 pub(super) fn spec(gates: &[&str], steps: &[&str]) -> Spec {
-    Spec::of(gates, steps).unwrap()
+    crate::example::of(gates, steps).unwrap()
 }
 
 pub(super) fn example() -> Spec {
-    Spec::example().unwrap()
+    crate::example::spec().unwrap()
 }
 
 pub(super) fn run(spec: &Spec, traffic: &str, truth: &str, runs: u32) -> Outcome {

@@ -5,8 +5,8 @@ use cutover_units::Millis;
 use serde::{Deserialize, Serialize};
 
 use super::items::{Items, Reading};
-use crate::spec::{Gate, Metric, Spec, Test};
-use crate::text::TextError;
+use cutover_rollout::text::TextError;
+use cutover_rollout::{Gate, Metric, Spec, Test};
 
 /// The 95 % point of a standard normal variable.
 pub(super) const Z95: f64 = 1.644_853_626_951_472;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sim::testing::{run, spec};
+use crate::testing::{run, spec};
 
 fn warned(gates: &[&str], traffic: &str, truth: &str) -> String {
     let spec = spec(gates, &["shadow 50% until 2 d", "ramp 50% until 2 d", "100%"]);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::outcome::Outcome;
 use super::trial::{Trial, simulate};
 use super::truth::{ArmTruth, Truth};
-use crate::spec::{Gate, Metric, Role, Spec, Test};
+use cutover_rollout::{Gate, Metric, Role, Spec, Test};
 
 /// One truth that was simulated, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ impl Truth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::testing::spec;
+    use crate::testing::spec;
     use cutover_units::Millis;
 
     #[test]

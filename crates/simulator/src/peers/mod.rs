@@ -16,8 +16,8 @@ use cutover_units::{Arm, Millis, WeightBp};
 use super::outcome::{End, Outcome, Run};
 use super::trial::{BEGAN, Trial};
 use super::world::{Setting, World};
-use crate::observe::{Exposure, Window};
-use crate::spec::Spec;
+use cutover_rollout::Spec;
+use cutover_rollout::{Exposure, Window};
 
 pub use compare::{COMPARED, Compared, Faced, compare, table};
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, quantile};
 use super::traffic::Traffic;
-use crate::spec::{Gate, Metric, OnInconclusive, Role, Spec, Test};
-use crate::text::Span;
+use cutover_rollout::text::Span;
+use cutover_rollout::{Gate, Metric, OnInconclusive, Role, Spec, Test};
 
 /// Something about a spec that its author should know before it touches traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,7 +151,7 @@ fn cannot_fail(spec: &Spec, outcome: &Outcome, say: &mut impl FnMut(String, &str
             "hold, and let a person decide",
         );
     }
-    let longest = |step: &crate::spec::Step| step.max_duration.unwrap_or(Millis(0));
+    let longest = |step: &cutover_rollout::Step| step.max_duration.unwrap_or(Millis(0));
     if spec.steps.iter().any(|step| longest(step) > outcome.horizon) {
         say(
             format!("a step may last longer than the {} simulated", Span(outcome.horizon)),

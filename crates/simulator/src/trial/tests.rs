@@ -1,5 +1,5 @@
 use super::*;
-use crate::sim::testing::{example, run, spec};
+use crate::testing::{example, run, spec};
 
 fn all(spec: &Spec, trial: &Trial, pace: Pace) -> Vec<Run> {
     let runs = trial.runs.clone();

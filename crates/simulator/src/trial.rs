@@ -7,12 +7,12 @@ use super::outcome::{End, Outcome, Run};
 use super::traffic::Traffic;
 use super::truth::Truth;
 use super::world::{Setting, World};
-use crate::evidence::{Absorbed, Evidence, Observations};
-use crate::observe::Window;
-use crate::plan::{Plan, plan, start};
-use crate::report::Verdict;
-use crate::spec::{Spec, Step, UnitRule};
-use crate::state::{Phase, State};
+use cutover_rollout::Verdict;
+use cutover_rollout::Window;
+use cutover_rollout::{Absorbed, Evidence, Observations};
+use cutover_rollout::{Phase, State};
+use cutover_rollout::{Plan, plan, start};
+use cutover_rollout::{Spec, Step, UnitRule};
 
 /// Simulated rollouts begin on a Monday at eight in the morning.
 pub(super) const BEGAN: Millis = Millis(4 * 86_400_000 + 8 * 3_600_000);

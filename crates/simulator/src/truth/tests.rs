@@ -1,5 +1,5 @@
 use super::*;
-use crate::sim::testing::spec;
+use crate::testing::spec;
 
 fn standing(gate: &str, truth: &str) -> Standing {
     let spec = spec(&[gate], &["shadow 50%", "ramp 50%", "100%"]);

@@ -5,7 +5,7 @@
 use cutover_units::{Arm, Millis};
 
 use super::{Peer, Policy, Say, of};
-use crate::observe::{ArmSide, Window};
+use cutover_rollout::{ArmSide, Window};
 
 const WEIGHT: u16 = 1_000;
 const HOURS: u32 = 3;
@@ -56,7 +56,7 @@ impl Policy for Judge {
                 times.push(arm, total / n);
             }
         }
-        let side = |of: fn(&crate::observe::ScoredPair) -> ArmSide| {
+        let side = |of: fn(&cutover_rollout::ScoredPair) -> ArmSide| {
             let n = seen.pairs.len() as f64;
             let sum: f64 = seen.pairs.iter().filter_map(|pair| of(pair).score).map(f64::from).sum();
             (n > 0.0).then(|| sum / n)

@@ -5,7 +5,7 @@ use cutover_stats::{Alpha, Asymptotic, Moments, mixture::Sides};
 use cutover_units::{Arm, Millis};
 
 use super::{Peer, Policy, Say};
-use crate::observe::Window;
+use cutover_rollout::Window;
 
 const DURATION: u64 = 24 * 3_600_000;
 const INTERVAL: u64 = 10 * 60_000;

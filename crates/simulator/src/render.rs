@@ -6,8 +6,8 @@ use cutover_units::Millis;
 
 use super::outcome::{Outcome, quantile};
 use super::study::Study;
-use crate::spec::Spec;
-use crate::text::Span;
+use cutover_rollout::Spec;
+use cutover_rollout::text::Span;
 
 /// Marks of a bar that stands for all runs.
 const BAR: usize = 30;

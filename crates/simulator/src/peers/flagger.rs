@@ -5,7 +5,7 @@
 use cutover_units::{Arm, Millis};
 
 use super::{Peer, Policy, Say, success};
-use crate::observe::Window;
+use cutover_rollout::Window;
 
 const STEP_WEIGHT: u16 = 500;
 const MAX_WEIGHT: u16 = 5_000;

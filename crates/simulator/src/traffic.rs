@@ -4,7 +4,7 @@ use cutover_stats::Draws;
 use serde::{Deserialize, Serialize};
 
 use super::items::{Items, Reading};
-use crate::text::TextError;
+use cutover_rollout::text::TextError;
 
 /// A day in milliseconds.
 pub(super) const DAY_MS: f64 = 86_400_000.0;

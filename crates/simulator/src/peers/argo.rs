@@ -5,7 +5,7 @@
 use cutover_units::{Arm, Millis};
 
 use super::{Peer, Policy, Say, success};
-use crate::observe::Window;
+use cutover_rollout::Window;
 
 /// Weights of the steps, each held for an hour.
 const STEPS: [u16; 4] = [500, 2_500, 5_000, 7_500];

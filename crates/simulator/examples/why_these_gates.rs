@@ -1,6 +1,6 @@
 //! Prints the tables of `docs/guides/why-these-gates.md`.
 //!
-//! `cargo run --release -p cutover-rollout --example why_these_gates [-- RUNS [STUDY_RUNS]]`
+//! `cargo run --release -p cutover-simulator --example why_these_gates [-- RUNS [STUDY_RUNS]]`
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use cutover_rollout::Spec;
-use cutover_rollout::sim::{self, Study, Traffic, Trial, Truth, peers};
+use cutover_simulator::{Study, Traffic, Trial, Truth, example, peers};
 use cutover_units::Millis;
 
 /// Three days: a rollout on a boundary would wait for ever.
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u32>());
     let runs = numbers.next().and_then(Result::ok).unwrap_or(200);
     let study_runs = numbers.next().and_then(Result::ok).unwrap_or(2_000);
-    let (Ok(spec), Ok(traffic)) = (Spec::example(), Traffic::parse("20/min")) else {
+    let (Ok(spec), Ok(traffic)) = (example::spec(), Traffic::parse("20/min")) else {
         return ExitCode::FAILURE;
     };
     let rows: Vec<_> = thread::scope(|scope| {
@@ -45,7 +45,7 @@ fn study(spec: &Spec, traffic: &Traffic, runs: u32) -> Option<Study> {
             .map(|part| {
                 let runs = runs * part / parts..runs * (part + 1) / parts;
                 let trial = Trial { runs, ..trial.clone() };
-                scope.spawn(move || sim::study(spec, &trial))
+                scope.spawn(move || cutover_simulator::study(spec, &trial))
             })
             .collect();
         started.into_iter().filter_map(|thread| thread.join().ok()).reduce(|mut all, part| {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::trial::Trial;
 use super::truth::Standing;
 use super::world::Damage;
-use crate::spec::{Role, Spec};
+use cutover_rollout::{Role, Spec};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

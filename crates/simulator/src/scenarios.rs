@@ -3,7 +3,7 @@
 
 use super::testing::{example, run, spec};
 use super::{Outcome, Traffic, Trial, Truth, simulate};
-use crate::spec::Spec;
+use cutover_rollout::Spec;
 use cutover_units::Millis;
 
 /// Fails if so many of the runs are more than a budget explains.

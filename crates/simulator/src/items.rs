@@ -1,6 +1,6 @@
 //! `key=value,key=value`: how traffic and truth are written on a command line.
 
-use crate::text::{TextError, parse_duration};
+use cutover_rollout::text::{TextError, parse_duration};
 
 /// Counts beyond this are typing errors.
 const COUNT_MAX: f64 = 1e9;
@@ -130,7 +130,10 @@ impl<'a> Items<'a> {
     ) -> Result<Option<&'static str>, TextError> {
         let Some(text) = self.remove(key) else { return Ok(None) };
         known.iter().find(|word| **word == text).map(|word| Some(*word)).ok_or_else(|| {
-            self.error(text, format!("not known{}", crate::text::did_you_mean(text, known)))
+            self.error(
+                text,
+                format!("not known{}", cutover_rollout::text::did_you_mean(text, known)),
+            )
         })
     }
 
@@ -138,9 +141,10 @@ impl<'a> Items<'a> {
     pub(super) fn finish(self, known: &[&str]) -> Result<(), TextError> {
         match self.items.first() {
             None => Ok(()),
-            Some((key, _)) => {
-                Err(self.error(key, format!("not known{}", crate::text::did_you_mean(key, known))))
-            }
+            Some((key, _)) => Err(self.error(
+                key,
+                format!("not known{}", cutover_rollout::text::did_you_mean(key, known)),
+            )),
         }
     }
 }

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use cutover_units::Millis;
 
 use super::{PEERS, simulate_peer};
-use crate::sim::outcome::{Outcome, quantile};
-use crate::sim::traffic::Traffic;
-use crate::sim::trial::{Trial, simulate};
-use crate::sim::truth::Truth;
-use crate::spec::Spec;
-use crate::text::TextError;
+use crate::outcome::{Outcome, quantile};
+use crate::traffic::Traffic;
+use crate::trial::{Trial, simulate};
+use crate::truth::Truth;
+use cutover_rollout::Spec;
+use cutover_rollout::text::TextError;
 
 /// What each policy has to face.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ fn hours(ms: u64) -> String {
 mod tests {
     use super::*;
 
-    const GUIDE: &str = include_str!("../../../../../docs/guides/why-these-gates.md");
+    const GUIDE: &str = include_str!("../../../../docs/guides/why-these-gates.md");
 
     /// As many runs as the guide says.
     const RUNS: u32 = 100;
@@ -125,7 +125,7 @@ mod tests {
     /// The rows that take little time; the example prints all of them.
     #[test]
     fn the_guide_shows_what_the_simulator_prints() {
-        let spec = Spec::example().unwrap();
+        let spec = crate::example::spec().unwrap();
         let check = |faced: &Faced, policy, outcome| {
             let line = Compared { truth: faced.name, policy, outcome }.line();
             assert!(GUIDE.contains(&line), "not in the guide: {line}");
