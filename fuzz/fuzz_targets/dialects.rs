@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../src/dialects.rs"]
+#[path = "../../crates/dialects/tests/targets/mod.rs"]
 mod targets;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

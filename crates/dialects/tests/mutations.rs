@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 #[expect(unreachable_pub, reason = "the same file is a module of the fuzz target")]
-#[path = "../../../fuzz/src/dialects.rs"]
 mod targets;
 
 /// Runs per target unless the environment says more: a few seconds in a debug build.

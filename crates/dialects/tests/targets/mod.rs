@@ -1,5 +1,5 @@
-//! What the fuzz target `dialects` runs. `crates/dialects` includes this file in a plain test, as
-//! `crates/wire` does with `lib.rs`.
+//! What the fuzz target `dialects` runs, and the properties it checks: a plain test runs the same over
+//! mutated fixtures.
 
 use bytes::Bytes;
 use cutover_dialects::{Ask, Asked, DIALECTS, Inbound, Moment, RequestFacts, StreamOut, egress};
