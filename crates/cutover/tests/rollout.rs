@@ -310,6 +310,22 @@ async fn a_spec_that_is_edited_while_it_runs_begins_the_evidence_anew_and_says_s
     rig.assert_replays();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_was_tampered_with_is_told_as_such() {
+    let rig = Rig::start(LONG_RAMP);
+    rig.program.ok(&["rollout", "start", "app"]);
+    rig.program.ok(&["rollout", "pause", "app", "--actor", "ann"]);
+    let database = rusqlite::Connection::open(rig.program.state().join("cutover.db")).unwrap();
+    let change = "DROP TRIGGER decisions_are_not_altered;
+        UPDATE decisions SET entry = replace(entry, 'ann', 'bob');";
+    database.execute_batch(change).unwrap();
+    let output = rig.program.cli(&["rollout", "history", "app"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let (told, warned) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(told.contains("BROKEN") && warned.contains("decision 2"), "{told}{warned}");
+}
+
 /// What another spec would have done, told by the running program.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_with_another_spec_tells_what_would_have_happened() {
@@ -324,7 +340,7 @@ async fn a_replay_with_another_spec_tells_what_would_have_happened() {
     std::fs::write(&file, config(&rig.cloud, &rig.own, (GATES, steps))).unwrap();
     let spec = file.to_str().unwrap();
     let told = rig.program.ok(&["rollout", "replay", "app", "--spec", spec]);
-    assert!(told.contains("- 20") && told.contains("as it would be:"), "{told}");
+    assert!(told.contains("\n- 20") && told.contains("as it would be:"), "{told}");
     let advances = told.lines().filter(|line| line.starts_with("- ")).count();
     assert!(advances >= 2, "an hour was not over: {told}");
     rig.program.ok(&["rollout", "simulate", "app", "--spec", spec, "--runs", "5", "--only-asked"]);

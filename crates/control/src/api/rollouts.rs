@@ -96,6 +96,12 @@ pub struct StepStatus {
     /// Units of each arm, or pairs, that it has to see.
     #[serde(default)]
     pub min_units: u32,
+    /// Whether a person has to agree before it begins.
+    #[serde(default)]
+    pub approval: bool,
+    /// Who agreed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
 }
 
 /// Where a step lies on the way.

@@ -91,6 +91,13 @@ fn steps(view: &View) -> Vec<StepStatus> {
         min_duration: step.min_duration,
         max_duration: step.max_duration,
         min_units: step.min_units,
+        approval: step.approval.is_some(),
+        approved_by: approver(view, place),
     });
     rows.collect()
+}
+
+fn approver(view: &View, place: usize) -> Option<String> {
+    let mut approvals = view.state.approvals.iter();
+    approvals.find(|(step, _)| usize::from(*step) == place).map(|(_, by)| by.clone())
 }

@@ -84,7 +84,7 @@ fn show(past: &Past, several: bool) -> String {
             step.cloned().unwrap_or_else(|| (decision.to_step + 1).to_string()),
             decision.weight.to_string(),
             words::actor(&decision.actor).to_owned(),
-            decision.reason.clone(),
+            words::brief(&decision.reason),
         ]);
     }
     let body = match (past.decisions.is_empty(), several) {
@@ -94,5 +94,10 @@ fn show(past: &Past, several: bool) -> String {
     };
     let verified = &past.verified;
     let chain = if verified.intact { "intact" } else { "BROKEN" };
-    format!("{body}chain of {} decisions of all use cases: {chain}", verified.decisions)
+    let more = if past.decisions.is_empty() {
+        ""
+    } else {
+        "; more of one: cutover rollout explain DECISION"
+    };
+    format!("{body}chain of {} decisions of all use cases: {chain}{more}", verified.decisions)
 }

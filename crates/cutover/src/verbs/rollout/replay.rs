@@ -22,8 +22,8 @@ use crate::term::Term;
 
 /// Decide a rollout again from what was seen: every decision must come out as it is stored.
 ///
-/// With --spec it tells what another config file's gates and steps would have decided. Units that
-/// only the other one would have served were never measured, so that it sees less than it would have.
+/// With --spec it tells what another config file's gates and steps would have decided. What people did
+/// is then left out, and units that only the other one would have served were never measured.
 /// Works without a running cutover, too. Ends with 1 if a stored decision is not reproduced.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -142,8 +142,15 @@ fn show(both: &Both, spec: Option<&Path>) -> String {
         lines.push(format!("  replayed  {}", said(&difference.replayed)));
     }
     if let (Some(other), Some(file)) = (&both.other, spec) {
-        lines.push(format!("\nwith {} (- as it was, + as it would have been):", file.display()));
-        lines.extend(diff(&own.decisions, &other.decisions));
+        lines.push(format!(
+            "\nwith {} (- as it was, + as it would have been, people apart):",
+            file.display()
+        ));
+        let changes = diff(&own.decisions, &other.decisions);
+        if changes.iter().all(|line| line.starts_with(' ')) {
+            lines.push("nothing would have been decided otherwise".to_owned());
+        }
+        lines.extend(changes);
         lines.push(format!("as it was:           {}", words::phase(&own.end)));
         lines.push(format!("as it would be:      {}", words::phase(&other.end)));
     }
@@ -171,10 +178,13 @@ fn diff(was: &[ReplayedDecision], is: &[ReplayedDecision]) -> Vec<String> {
             one.action,
             one.step,
             one.weight.to_string(),
-            one.reason
+            words::brief(&one.reason)
         )
     };
-    let (mut was, mut is) = (was.iter().peekable(), is.iter().peekable());
+    // Every run begins.
+    let later = |one: &&ReplayedDecision| one.action != "start";
+    let (mut was, mut is) =
+        (was.iter().filter(later).peekable(), is.iter().filter(later).peekable());
     let mut lines = Vec::new();
     loop {
         match (was.peek(), is.peek()) {
@@ -205,13 +215,17 @@ mod tests {
 
     #[test]
     fn what_both_decided_stands_once() {
-        let was = [decision(0, "start", "shadow"), decision(9_000, "advance", "ramp")];
-        let is = [
+        let was = [
             decision(0, "start", "shadow"),
+            decision(9_000, "advance", "ramp"),
+            decision(11_000, "promote", "all"),
+        ];
+        let is = [
             decision(5_000, "advance", "ramp"),
-            decision(9_000, "roll_back", "ramp"),
+            decision(9_000, "advance", "soak"),
+            decision(11_000, "promote", "all"),
         ];
         let marks: String = diff(&was, &is).iter().filter_map(|line| line.chars().next()).collect();
-        assert_eq!(marks, " +-+");
+        assert_eq!(marks, "+-+ ");
     }
 }

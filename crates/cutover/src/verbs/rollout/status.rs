@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use cutover_control::api::rollouts::{Place, RolloutStatus, StepStatus};
 use cutover_control::client::{Admin, CallError};
-use cutover_rollout::{Evaluation, StepKind};
-use cutover_units::Millis;
+use cutover_rollout::{Evaluation, Report, StepKind};
+use cutover_units::{Millis, WeightBp};
 
 use super::{Context, words};
 use crate::clock;
@@ -109,6 +109,7 @@ fn steps(out: &mut String, status: &RolloutStatus) {
         let mark = match step.place {
             Place::Done if step.unproved => "?",
             Place::Done => "✓",
+            Place::Now if status.state.is_over() => "✗",
             Place::Now => "▶",
             Place::Ahead => " ",
         };
@@ -133,13 +134,31 @@ fn needs(step: &StepStatus) -> String {
         parts.push(format!("at most {}", words::span(max)));
     }
     if step.min_units > 0 {
-        let what = if step.kind == StepKind::Shadow { "pairs" } else { "units of each arm" };
-        parts.push(format!("{} {what}", step.min_units));
+        parts.push(format!("{} {}", step.min_units, counted(step)));
     }
     if !step.requires.is_empty() {
         parts.push(format!("proof of {}", step.requires.join(", ")));
     }
+    match (&step.approved_by, step.approval) {
+        (Some(by), _) => parts.push(format!("{by} agreed to it")),
+        (None, true) => parts.push("begins when somebody agrees".to_owned()),
+        (None, false) => {}
+    }
     parts.join(", ")
+}
+
+/// What a step counts.
+fn counted(step: &StepStatus) -> &'static str {
+    match (step.kind, step.weight) {
+        (StepKind::Shadow, _) => "pairs",
+        (_, WeightBp::ALL) => "units",
+        _ => "units of each arm",
+    }
+}
+
+/// The last look, if it was at the step that the rollout is in.
+fn own_report(status: &RolloutStatus) -> Option<&Report> {
+    status.report.as_ref().filter(|report| report.step.0 == status.state.step)
 }
 
 /// How far the current step is: time, units, proof. The slowest of them decides.
@@ -148,20 +167,22 @@ fn progress(status: &RolloutStatus, step: &StepStatus) -> String {
         return String::new();
     }
     let since = Millis(status.now.0.saturating_sub(status.state.step_since.0));
-    let mut slowest = share(since.0 as f64, step.min_duration.0 as f64);
+    // Nothing was looked at in this step yet: nothing of it is done.
+    let mut slowest = if own_report(status).is_some() { 1.0_f64 } else { 0.0 };
+    slowest = slowest.min(share(since.0 as f64, step.min_duration.0 as f64));
     let mut parts = vec![match step.min_duration {
         Millis(0) => format!("for {}", words::span(since)),
         least => format!("for {} of at least {}", words::span(since), words::span(least)),
     }];
-    if let Some(report) = &status.report {
-        let (seen, what) = if step.kind == StepKind::Shadow {
-            (report.pairs, "pairs")
-        } else {
-            (report.units.0.min(report.units.1), "units of each arm")
+    if let Some(report) = own_report(status) {
+        let seen = match (step.kind, step.weight) {
+            (StepKind::Shadow, _) => report.pairs,
+            (_, WeightBp::ALL) => report.units.0,
+            _ => report.units.0.min(report.units.1),
         };
         if step.min_units > 0 {
             slowest = slowest.min(share(seen as f64, f64::from(step.min_units)));
-            parts.push(format!("{seen} of {} {what}", step.min_units));
+            parts.push(format!("{seen} of {} {}", step.min_units, counted(step)));
         }
         let required: Vec<_> = report.gates.iter().filter(|gate| gate.required_now).collect();
         for gate in &required {
@@ -199,17 +220,19 @@ fn gates(out: &mut String, status: &RolloutStatus) {
         if gate.log_e_pass != 0.0 || gate.log_e_fail != 0.0 {
             let _ = writeln!(
                 out,
-                "           proof {} {:.2} of {:.2}   harm {} {:.2} of {:.2}",
+                "           proof {} {} of {:.2}   harm {} {} of {:.2}",
                 words::bar(share(gate.log_e_pass, gate.pass_at)),
-                gate.log_e_pass,
+                words::evidence(gate.log_e_pass),
                 gate.pass_at,
                 words::bar(share(gate.log_e_fail, gate.fail_at)),
-                gate.log_e_fail,
+                words::evidence(gate.log_e_fail),
                 gate.fail_at
             );
         }
         let mut more = Vec::new();
-        if let Some(at) = gate.expected_at {
+        if let Some(at) = gate.expected_at
+            && !status.state.is_over()
+        {
             let wait = Millis(at.0.saturating_sub(report.at.0));
             more.push(format!("decided in about {}", words::span(wait)));
         }
@@ -237,8 +260,14 @@ fn facts(status: &RolloutStatus) -> Vec<(&'static str, String)> {
         facts.push((
             "seen",
             format!(
-                "in this step {} units of {}, {} of {}, {} pairs; split of units {log_e:.2} of {at:.2}",
-                report.units.0, status.candidate, report.units.1, status.baseline, report.pairs
+                "in {}: {} units of {}, {} of {}, {} pairs; split of units {} of {at:.2}",
+                report.step.1,
+                report.units.0,
+                status.candidate,
+                report.units.1,
+                status.baseline,
+                report.pairs,
+                words::evidence(log_e)
             ),
         ));
     }
@@ -248,7 +277,8 @@ fn facts(status: &RolloutStatus) -> Vec<(&'static str, String)> {
     }
     facts.push(("spent", spent(status)));
     let next = status.next_tick.map_or_else(String::new, |at| {
-        format!(", next in {}", words::span(Millis(at.0.saturating_sub(status.now.0))))
+        let wait = at.0.saturating_sub(status.now.0).div_ceil(1_000) * 1_000;
+        format!(", next in {}", words::span(Millis(wait)))
     });
     let looked = status.report.as_ref().map(|report| clock::ago(report.at, status.now));
     let looked = looked.unwrap_or_else(|| "not yet".to_owned());

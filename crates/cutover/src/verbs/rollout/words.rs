@@ -105,6 +105,20 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
+/// Evidence as a logarithm; what rounds to zero has no sign.
+pub(super) fn evidence(log_e: f64) -> String {
+    let text = format!("{log_e:.2}");
+    if text == "-0.00" { "0.00".to_owned() } else { text }
+}
+
+/// A reason's beginning: the whole is for `explain`.
+pub(super) fn brief(reason: &str) -> String {
+    const CHARS: usize = 100;
+    let mut chars = reason.chars();
+    let start: String = chars.by_ref().take(CHARS).collect();
+    if chars.next().is_some() { format!("{} ...", start.trim_end()) } else { start }
+}
+
 /// A duration in the two largest units that matter: `2 h 5 min`.
 pub(super) fn span(duration: Millis) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
