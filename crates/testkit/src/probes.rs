@@ -1,4 +1,4 @@
-//! The official OpenAI SDKs, unmodified and strict, as judges of a server.
+//! The official SDKs, unmodified and strict, as judges of a server.
 //!
 //! Contract: [`run_python`] and [`run_node`] start the programs in `sdk/` against a base URL and
 //! return one [`Outcome`] per probe; [`Outcomes::assert_all_pass`] fails a test with the list of what
@@ -95,6 +95,13 @@ pub fn run_python(options: &Options) -> Result<Outcomes, Unavailable> {
     run(Command::new(rig::python()?).args(["-I", "-B", program]).arg(options.0.to_string()))
 }
 
+/// Runs the Python probes of the other dialects: Anthropic's, Responses, Ollama's.
+pub fn run_python_dialects(options: &Options) -> Result<Outcomes, Unavailable> {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/python/dialects.py");
+    let mut python = Command::new(rig::python_dialects()?);
+    run(python.args(["-I", "-B", program]).arg(options.0.to_string()))
+}
+
 /// Runs the Node probes.
 pub fn run_node(options: &Options) -> Result<Outcomes, Unavailable> {
     let (node, folder) = rig::node()?;
@@ -106,7 +113,17 @@ fn run(command: &mut Command) -> Result<Outcomes, Unavailable> {
     let trouble = |what: String| Unavailable(format!("the probe program failed: {what}"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // The SDKs read these; a developer's own settings must not change a test.
-    for name in ["OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"] {
+    for name in [
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "OPENAI_ORG_ID",
+        "OPENAI_PROJECT_ID",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        "OLLAMA_API_KEY",
+        "OLLAMA_HOST",
+    ] {
         command.env_remove(name);
     }
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]

@@ -51,12 +51,21 @@ pub fn smollm2() -> Result<PathBuf, Unavailable> {
 
 /// A Python whose only guests are the official OpenAI SDK (3.52.0) and its pinned dependencies.
 pub fn python() -> Result<PathBuf, Unavailable> {
-    let folder = once("python-openai-3.52.0", |folder| {
+    python_with("python-openai-3.52.0", "requirements.txt")
+}
+
+/// A Python with the official SDKs of Anthropic (2.12.0), OpenAI (3.52.0) and Ollama (0.6.3).
+pub fn python_dialects() -> Result<PathBuf, Unavailable> {
+    python_with("python-anthropic-2.12.0-openai-3.52.0-ollama-0.6.3", "dialects.txt")
+}
+
+fn python_with(name: &str, requirements: &str) -> Result<PathBuf, Unavailable> {
+    let folder = once(name, |folder| {
         let venv = folder.join("venv");
         make_venv(&venv)?;
         run(Command::new(venv.join("bin/python"))
             .args(["-m", "pip", "install", "--quiet", "--requirement"])
-            .arg(sdk("python").join("requirements.txt")))?;
+            .arg(sdk("python").join(requirements)))?;
         Ok(())
     })?;
     Ok(folder.join("venv/bin/python"))

@@ -1,0 +1,123 @@
+//! The official SDKs of Anthropic, OpenAI (Responses) and Ollama, unmodified and strict, against the real
+//! program: a plain conversation with the embedded engine, and two turns with a tool, errors and broken
+//! streams with a scripted upstream of each kind.
+
+use cutover_testkit::fake::{Fake, Persona, Setup};
+use cutover_testkit::probes::{self, Options};
+use cutover_testkit::program::{self, Program};
+use cutover_testkit::rig;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
+
+/// A program with client keys, and the key.
+fn start(config: &str) -> (Program, String) {
+    let setup = program::Setup::new(BINARY, &format!("{config}\n[server]\nkeys = \"required\"\n"));
+    let program = setup.env("UPSTREAM_KEY", "sk-upstream").start();
+    let key = program.ok(&["key", "add", "probes"]);
+    let key = key.split_whitespace().find(|word| word.starts_with("ck-")).unwrap_or(key.trim());
+    let key = key.to_owned();
+    (program, key)
+}
+
+fn options(program: &Program, key: &str) -> Options {
+    Options::new(program.url(), key, "app").with("keys", true)
+}
+
+/// One upstream of this provider behind a use case.
+fn in_front_of_a_fake(provider: &str, persona: Persona) {
+    let fake = Fake::start_with(Setup::new(persona).key("sk-upstream"));
+    let base = fake.base_url();
+    let base = if persona == Persona::Ollama { base } else { format!("{base}/v1") };
+    let (program, key) = start(&format!(
+        r#"
+[upstreams.fake]
+provider = "{provider}"
+instances = ["{base}"]
+key = {{ env = "UPSTREAM_KEY" }}
+models = ["fake-model"]
+
+[variants.fake]
+upstream = "fake"
+model = "fake-model"
+
+[use_cases.app]
+match = {{ model = "app" }}
+baseline = "fake"
+"#
+    ));
+    let options = options(&program, &key)
+        .with("tools", true)
+        .with("markers", true)
+        .with("unknown", provider != "llamacpp")
+        .with("embeddings", true);
+    let Some(outcomes) = rig::require(probes::run_python_dialects(&options)) else { return };
+    outcomes.assert_all_pass(32);
+    // The client's key stops here, under whatever header it came; the upstream sees its own.
+    for seen in fake.inferences() {
+        assert_eq!(seen.header("authorization"), Some("Bearer sk-upstream"));
+        assert_eq!(seen.header("x-api-key"), None);
+    }
+}
+
+#[test]
+fn openai() {
+    in_front_of_a_fake("openai", Persona::OpenAi);
+}
+
+#[test]
+fn vllm() {
+    in_front_of_a_fake("vllm", Persona::Vllm);
+}
+
+#[test]
+fn llamacpp() {
+    in_front_of_a_fake("llamacpp", Persona::LlamaCpp);
+}
+
+#[test]
+fn ollama() {
+    in_front_of_a_fake("ollama", Persona::Ollama);
+}
+
+fn in_front_of_the_engine(model: &str) -> (Program, String) {
+    start(&format!(
+        r#"
+[upstreams.engine]
+provider = "embedded"
+model = "{model}"
+
+[variants.own]
+upstream = "engine"
+
+[use_cases.app]
+match = {{ model = "app" }}
+baseline = "own"
+"#
+    ))
+}
+
+#[test]
+fn embedded_on_a_tiny_model() {
+    let Some(tiny) = rig::require(rig::tiny_model()) else { return };
+    let (program, key) = in_front_of_the_engine(&tiny.display().to_string());
+    let options = options(&program, &key).with("unknown", true);
+    let Some(outcomes) = rig::require(probes::run_python_dialects(&options)) else { return };
+    outcomes.assert_all_pass(23);
+}
+
+#[test]
+fn embedded_on_the_real_small_model() {
+    let Some(model) = rig::require(rig::smollm2()) else { return };
+    let (program, key) = in_front_of_the_engine(&model.display().to_string());
+    let only = [
+        "anthropic_message",
+        "anthropic_stream_helper",
+        "responses_plain",
+        "responses_stream",
+        "ollama_chat",
+        "ollama_chat_stream",
+    ];
+    let options = options(&program, &key).with("only", only.to_vec());
+    let Some(outcomes) = rig::require(probes::run_python_dialects(&options)) else { return };
+    outcomes.assert_all_pass(only.len());
+}
