@@ -52,6 +52,8 @@ baseline = "fake"
         .with("embeddings", true);
     let Some(outcomes) = rig::require(probes::run_python_dialects(&options)) else { return };
     outcomes.assert_all_pass(32);
+    let Some(outcomes) = rig::require(probes::run_node_dialects(&options)) else { return };
+    outcomes.assert_all_pass(17);
     // The client's key stops here, under whatever header it came; the upstream sees its own.
     for seen in fake.inferences() {
         assert_eq!(seen.header("authorization"), Some("Bearer sk-upstream"));
@@ -119,5 +121,17 @@ fn embedded_on_the_real_small_model() {
     ];
     let options = options(&program, &key).with("only", only.to_vec());
     let Some(outcomes) = rig::require(probes::run_python_dialects(&options)) else { return };
+    outcomes.assert_all_pass(only.len());
+    let only = [
+        "anthropic_message",
+        "anthropic_stream",
+        "responses_plain",
+        "responses_stream",
+        "responses_stream_helper",
+        "vercel_plain",
+        "vercel_stream",
+    ];
+    let options = options.with("only", only.to_vec());
+    let Some(outcomes) = rig::require(probes::run_node_dialects(&options)) else { return };
     outcomes.assert_all_pass(only.len());
 }

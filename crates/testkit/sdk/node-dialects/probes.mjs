@@ -1,0 +1,237 @@
+// Probes with the unmodified SDKs of Anthropic and OpenAI (Responses), and Vercel's AI SDK (which speaks
+// Responses to OpenAI by default).
+//
+// Usage: node probes.mjs FOLDER '{"base_url": ..., "api_key": ..., "model": ...}'
+// FOLDER holds node_modules. Options and output are those of ../python/dialects.py.
+
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+const root = pathToFileURL(`${process.argv[2]}/package.json`);
+const require = createRequire(root);
+const load = (name) => import(pathToFileURL(require.resolve(name)));
+const { default: Anthropic } = require("@anthropic-ai/sdk");
+const { default: OpenAI } = require("openai");
+const { createOpenAI } = await load("@ai-sdk/openai");
+const { generateText, stepCountIs, streamText, tool } = await load("ai");
+const { z } = await load("zod");
+
+const options = JSON.parse(process.argv[3]);
+const { model } = options;
+const base = options.base_url.replace(/\/$/, "");
+const shared = { apiKey: options.api_key, maxRetries: 0, timeout: 60_000 };
+const claude = new Anthropic({ baseURL: base, ...shared });
+const openai = new OpenAI({ baseURL: `${base}/v1`, ...shared });
+const vercel = createOpenAI({ baseURL: `${base}/v1`, apiKey: options.api_key });
+const probes = {};
+
+class Skip extends Error {}
+
+function needs(option) {
+  if (!options[option]) throw new Skip(`needs ${option}`);
+}
+
+const ask = "CALL_TOOL: the weather in Paris?";
+const sunny = "sunny and 21 degrees";
+const hello = "Say hello.";
+const user = (content) => [{ role: "user", content }];
+const broken = (what) => `[[fake: ${what} id=${process.hrtime.bigint()}]]`;
+const faults = ["cut", "early-end", "early-done", "error-event", "malformed"];
+const schema = {
+  type: "object",
+  properties: { city: { type: "string" } },
+  required: ["city"],
+  additionalProperties: false,
+};
+
+async function collect(stream) {
+  const events = [];
+  for await (const event of stream) events.push(event);
+  return events;
+}
+
+// ---- Anthropic
+
+const message = (messages, more = {}) => ({ model, max_tokens: 64, messages, ...more });
+const claudeTool = { name: "get_weather", input_schema: schema };
+
+probes.anthropic_message = async () => {
+  const made = await claude.messages.create(message(user(hello)));
+  assert.ok(made.content[0].text, JSON.stringify(made));
+  assert.match(made._request_id, /^req_/);
+  assert.ok(made.usage.input_tokens > 0 && made.usage.output_tokens > 0);
+};
+
+probes.anthropic_stream = async () => {
+  const made = await claude.messages.stream(message(user(hello))).finalMessage();
+  assert.ok(made.content[0].text && made.stop_reason, JSON.stringify(made));
+};
+
+async function claudeTools(create) {
+  const first = await create(user(ask));
+  assert.equal(first.stop_reason, "tool_use");
+  const call = first.content.at(-1);
+  assert.equal(typeof call.input.city, "string");
+  const result = { type: "tool_result", tool_use_id: call.id, content: sunny };
+  const turns = [{ role: "assistant", content: first.content }, ...user([result])];
+  const made = await create([...user(ask), ...turns]);
+  assert.ok(made.content[0].text.includes(sunny), JSON.stringify(made));
+}
+
+probes.anthropic_tools = async () => {
+  needs("tools");
+  await claudeTools((all) => claude.messages.create(message(all, { tools: [claudeTool] })));
+};
+
+probes.anthropic_tools_stream = async () => {
+  needs("tools");
+  const more = { tools: [claudeTool] };
+  await claudeTools((all) => claude.messages.stream(message(all, more)).finalMessage());
+};
+
+probes.anthropic_errors = async () => {
+  const wrong = claude.messages.create(message("hi"));
+  await assert.rejects(wrong, (error) => {
+    assert.ok(error instanceof Anthropic.BadRequestError, `${error}`);
+    assert.equal(error.error.error.type, "invalid_request_error");
+    assert.match(error.requestID, /^req_/);
+    return true;
+  });
+};
+
+probes.anthropic_stream_breaks = async () => {
+  needs("markers");
+  for (const fault of faults) {
+    const prompt = broken(`fault=${fault} after=2 tokens=6`);
+    const stream = claude.messages.stream(message(user(prompt)));
+    await assert.rejects(stream.finalMessage(), Anthropic.APIError, fault);
+  }
+};
+
+// ---- OpenAI's Responses
+
+const openaiTool = { type: "function", name: "get_weather", parameters: schema, strict: true };
+
+probes.responses_plain = async () => {
+  const made = await openai.responses.create({ model, input: hello });
+  assert.ok(made.output_text, JSON.stringify(made));
+  assert.match(made._request_id, /^req_/);
+};
+
+probes.responses_stream = async () => {
+  const events = await collect(await openai.responses.create({ model, input: hello, stream: true }));
+  assert.deepEqual(events.map((event) => event.sequence_number), [...events.keys()]);
+  assert.match(events.at(-1).type, /^response\.(completed|incomplete)$/);
+};
+
+probes.responses_stream_helper = async () => {
+  const made = await openai.responses.stream({ model, input: hello }).finalResponse();
+  assert.ok(made.output_text, JSON.stringify(made));
+};
+
+async function responsesTools(create) {
+  const first = await create(user(ask));
+  const call = first.output.at(-1);
+  assert.equal(call.type, "function_call");
+  assert.equal(typeof JSON.parse(call.arguments).city, "string");
+  const result = { type: "function_call_output", call_id: call.call_id, output: sunny };
+  const made = await create([...user(ask), ...first.output, result]);
+  assert.ok(made.output_text.includes(sunny), JSON.stringify(made));
+}
+
+probes.responses_tools = async () => {
+  needs("tools");
+  const tools = [openaiTool];
+  await responsesTools((input) => openai.responses.create({ model, input, tools }));
+};
+
+probes.responses_tools_stream = async () => {
+  needs("tools");
+  const tools = [openaiTool];
+  await responsesTools((input) => openai.responses.stream({ model, input, tools }).finalResponse());
+};
+
+probes.responses_stream_breaks = async () => {
+  needs("markers");
+  for (const fault of faults) {
+    const input = broken(`fault=${fault} after=2 tokens=6`);
+    const seen = [];
+    try {
+      const stream = await openai.responses.create({ model, input, stream: true });
+      for await (const event of stream) seen.push(event.type);
+    } catch (error) {
+      assert.ok(error instanceof OpenAI.APIError, `${fault}: ${error}`);
+      continue;
+    }
+    assert.match(seen.at(-1), /^(response\.failed|error)$/, `${fault}: ${seen}`);
+  }
+};
+
+// ---- Vercel's AI SDK
+
+function weather() {
+  const execute = async () => sunny;
+  const inputSchema = z.object({ city: z.string() });
+  return { get_weather: tool({ description: "The weather", inputSchema, execute }) };
+}
+
+const conversation = (prompt) => ({ model: vercel(model), prompt, maxRetries: 0 });
+const twoTurns = () => ({ ...conversation(ask), tools: weather(), stopWhen: stepCountIs(2) });
+
+probes.vercel_plain = async () => {
+  const made = await generateText(conversation(hello));
+  assert.ok(made.text, JSON.stringify(made.response));
+  assert.ok(made.usage.inputTokens > 0 && made.usage.outputTokens > 0);
+};
+
+probes.vercel_stream = async () => {
+  const made = streamText(conversation(hello));
+  const text = (await collect(made.textStream)).join("");
+  assert.ok(text);
+  assert.match(await made.finishReason, /^(stop|length)$/);
+};
+
+probes.vercel_tools = async () => {
+  needs("tools");
+  const made = await generateText(twoTurns());
+  assert.equal(made.steps.length, 2);
+  assert.ok(made.text.includes(sunny), made.text);
+};
+
+probes.vercel_tools_stream = async () => {
+  needs("tools");
+  const made = streamText(twoTurns());
+  const text = (await collect(made.textStream)).join("");
+  assert.equal((await made.steps).length, 2);
+  assert.ok(text.includes(sunny), text);
+};
+
+probes.vercel_stream_breaks = async () => {
+  needs("markers");
+  for (const fault of faults) {
+    const errors = [];
+    const onError = ({ error }) => errors.push(error);
+    const prompt = broken(`fault=${fault} after=2 tokens=6`);
+    const made = streamText({ ...conversation(prompt), onError });
+    const parts = await collect(made.fullStream);
+    assert.ok(errors.length > 0 || parts.some((part) => part.type === "error"), fault);
+    const reason = parts.findLast((part) => part.type === "finish")?.finishReason;
+    assert.notEqual(reason, "stop", fault);
+  }
+};
+
+const { only, skip = [] } = options;
+for (const [name, probe] of Object.entries(probes)) {
+  if (skip.includes(name) || (only && !only.includes(name))) continue;
+  let result = { name, ok: true, detail: "" };
+  try {
+    await probe();
+  } catch (error) {
+    const ok = error instanceof Skip ? null : false;
+    result = { name, ok, detail: `${error?.stack ?? error}`.slice(0, 1500) };
+  }
+  console.log(JSON.stringify(result));
+}
+// Agents that are kept alive must not hold the process.
+process.exit(0);
