@@ -115,7 +115,8 @@ fn use_cases(status: &Status, rollouts: &[RolloutStatus]) -> String {
 }
 
 fn why(use_case: &UseCaseStatus) -> String {
-    let reason = use_case.reason.clone().unwrap_or_default();
+    // A rollout's reasons have all their numbers: `cutover rollout explain` shows them.
+    let reason = rollout::brief(use_case.reason.as_deref().unwrap_or_default());
     let said = |word: &str| {
         if reason.is_empty() { word.to_owned() } else { format!("{word}: {reason}") }
     };

@@ -234,7 +234,10 @@ fn gates(out: &mut String, status: &RolloutStatus) {
             && !status.state.is_over()
         {
             let wait = Millis(at.0.saturating_sub(report.at.0));
-            more.push(format!("decided in about {}", words::span(wait)));
+            more.push(match wait.0 {
+                0..1_000 => "decided soon".to_owned(),
+                _ => format!("decided in about {}", words::span(wait)),
+            });
         }
         if !gate.note.is_empty() {
             more.push(gate.note.clone());

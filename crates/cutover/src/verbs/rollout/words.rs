@@ -112,7 +112,7 @@ pub(super) fn evidence(log_e: f64) -> String {
 }
 
 /// A reason's beginning: the whole is for `explain`.
-pub(super) fn brief(reason: &str) -> String {
+pub(crate) fn brief(reason: &str) -> String {
     const CHARS: usize = 100;
     let mut chars = reason.chars();
     let start: String = chars.by_ref().take(CHARS).collect();
