@@ -48,6 +48,7 @@ impl Caller for Questions {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "map_err calls it")]
 fn failed(why: impl ToString) -> CallFailed {
     CallFailed::Failed(why.to_string())
 }

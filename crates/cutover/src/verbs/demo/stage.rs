@@ -117,7 +117,9 @@ impl Stage {
         let mut notes = Notes { began: Instant::now(), last: BTreeMap::new(), at_half: None };
         let directed = async {
             let outcome = self.direct(&acts, &mut notes, (branch, &mut *term)).await;
-            acts.iter().for_each(|act| act.stop.cancel());
+            for act in &acts {
+                act.stop.cancel();
+            }
             outcome
         };
         let [extraction, summaries, triage] = &acts;
