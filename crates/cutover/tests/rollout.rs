@@ -105,18 +105,22 @@ impl Rig {
     }
 }
 
-fn config(cloud: &Fake, own: &Fake, (gates, steps): (&str, &str)) -> String {
+fn config(cloud: &Fake, own: &Fake, rollout: (&str, &str)) -> String {
+    config_at((&cloud.base_url(), &own.base_url()), rollout)
+}
+
+fn config_at((cloud, own): (&str, &str), (gates, steps): (&str, &str)) -> String {
     format!(
         r#"
 default_upstream = "cloud"
 
 [upstreams.cloud]
 provider = "openai-compatible"
-instances = ["{}/v1"]
+instances = ["{cloud}/v1"]
 
 [upstreams.own]
 provider = "vllm"
-instances = ["{}/v1"]
+instances = ["{own}/v1"]
 
 [variants.old]
 upstream = "cloud"
@@ -145,9 +149,7 @@ kind = "exact-match"
 concurrency = 4
 live_limit = 16
 unpriced = true
-"#,
-        cloud.base_url(),
-        own.base_url()
+"#
     )
 }
 
@@ -344,4 +346,67 @@ async fn a_replay_with_another_spec_tells_what_would_have_happened() {
     let advances = told.lines().filter(|line| line.starts_with("- ")).count();
     assert!(advances >= 2, "an hour was not over: {told}");
     rig.program.ok(&["rollout", "simulate", "app", "--spec", spec, "--runs", "5", "--only-asked"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_waits_for_a_person_and_one_that_is_left_without_proof_is_marked() {
+    let steps = r#"["shadow 100% for 1 h", "canary 20% for 1 s", "ramp 40% for 1 h after approval", "100%"]"#;
+    let rig = Rig::start(steps);
+    let running = rig.load();
+    rig.program.ok(&["rollout", "start", "app"]);
+    let looked = || rig.rollout()["report"]["at"].is_u64();
+    wait::until_async("a first look", looked).await;
+    // The shadow lasts an hour; who does not want to wait says so.
+    let why = ["--yes", "--reason", "seen enough", "--actor", "ann"];
+    rig.program.ok(&[&["rollout", "advance", "app"], &why[..]].concat());
+    assert!(rig.rollout()["state"]["step"] == 1, "{}", rig.status());
+    let waits = || rig.rollout()["report"]["waits_for"].to_string().contains("approv");
+    wait::until_async("the approval to be asked for", waits).await;
+    assert!(rig.status().contains("begins when somebody agrees"), "{}", rig.status());
+    rig.program.ok(&["rollout", "approve", "app", "--actor", "bob"]);
+    rig.reaches(2).await;
+    assert_all_good(&running.stop());
+    assert_eq!(rig.actions(), ["start", "advance", "approve", "advance"]);
+    let history = rig.program.ok(&["rollout", "history", "app"]);
+    assert!(history.contains("seen enough") && history.contains("bob"), "{history}");
+    rig.assert_replays();
+}
+
+/// No program runs: the file is all that is needed.
+#[test]
+fn a_spec_is_checked_and_simulated_without_a_running_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cutover.toml");
+    let text = |gate: &str| {
+        let fake = "http://127.0.0.1:1";
+        let gates = format!("[{gate:?}, \"errors <= baseline + 2 pp\"]");
+        config_at((fake, fake), (&gates, r#"["shadow 50%", "ramp 50%", "100%"]"#))
+    };
+    std::fs::write(&file, text("quality >= 0.9 x baseline")).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(BINARY);
+        command.env_clear().env("HOME", folder.path()).env("CUTOVER_CONFIG", &file);
+        let output = command.args(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, full, _) = run(&["check"]);
+    assert_eq!(code, Some(0));
+    let gate = r#"{ id = "quality", metric = "quality", ratio = 0.9, role = "required" }"#;
+    assert!(full.contains(gate) && full.contains(r#"on_inconclusive = "hold""#), "{full}");
+    let simulate = ["rollout", "simulate", "--runs", "3", "--only-asked", "--horizon", "3 d"];
+    let json = [&simulate[..], &["--json", "--seed", "7"]].concat();
+    let (first, again) = (run(&json), run(&json));
+    assert_eq!(first, again, "chance is the seed's alone");
+    assert_eq!(first.0, Some(0), "{first:?}");
+    let found: Value = serde_json::from_str(&first.1).unwrap();
+    assert_eq!(found["cases"][0]["outcome"]["promoted"], 3, "{found:#}");
+    let worse = [&simulate[..], &["--truth", "quality=0.85x"]].concat();
+    let (code, _, warned) = run(&worse);
+    assert_eq!(code, Some(1), "{warned}");
+    assert!(warned.contains("cannot pass: the candidate truly keeps 85.0 %"), "{warned}");
+    std::fs::write(&file, text("quality >= 1.0 x baseline")).unwrap();
+    let (code, _, told) = run(&["check"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("cannot pass") && told.contains("cutover.toml:"), "{told}");
 }
