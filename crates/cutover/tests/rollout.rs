@@ -410,3 +410,27 @@ fn a_spec_is_checked_and_simulated_without_a_running_program() {
     assert_eq!(code, Some(3), "{told}");
     assert!(told.contains("cannot pass") && told.contains("cutover.toml:"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_while_no_cutover_runs_ends_the_rollout_at_the_next_start() {
+    let mut rig = Rig::start(LONG_RAMP);
+    let running = rig.load();
+    rig.program.ok(&["rollout", "start", "app"]);
+    rig.reaches(1).await;
+    rig.program.kill();
+    drop(running);
+    let told = rig.program.ok(&["rollout", "rollback", "app", "--actor", "bob"]);
+    assert!(told.contains("rolled back by an override"), "{told}");
+    rig.program.start_again();
+    rig.ends("rolled_back").await;
+    let asked = rig.own.inferences().len();
+    let running = rig.load();
+    running.more(100).await;
+    let samples = running.stop();
+    assert_all_good(&samples);
+    assert_eq!((by_candidate(&samples), rig.own.inferences().len()), (0, asked));
+    assert_eq!(rig.actions(), ["start", "advance", "roll_back"]);
+    let history = rig.program.ok(&["rollout", "history", "app"]);
+    assert!(history.contains("bob"), "{history}");
+    rig.assert_replays();
+}
