@@ -11,7 +11,7 @@ use crate::chain::AuditVerdict;
 use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
-use crate::pairs::{NewPair, NewScore, PairQuery, StoredPair};
+use crate::pairs::{NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::record::Record;
 use crate::rollouts::{
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
@@ -90,6 +90,10 @@ pub(crate) trait Backend: Send {
 
     /// Pairs with their scores, oldest first.
     fn pairs(&mut self, query: &PairQuery) -> Result<Vec<StoredPair>, StoreError>;
+
+    /// The newest pairs of a use case without their texts, with the scores of one scorer and people's.
+    fn rating_rows(&mut self, of: &UseCaseName, scorer: &str)
+    -> Result<Vec<RatingRow>, StoreError>;
 
     /// Deletes at most `limit` old pairs, of one use case or all, and overwrites them in the file.
     fn delete_pairs(

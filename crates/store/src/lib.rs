@@ -52,8 +52,9 @@ pub use keys::{
 };
 pub use overrides::{Override, Overrides};
 pub use pairs::{
-    Keep, KeptAnswer, KeptText, NewPair, NewScore, PAIR_TEXT_BYTES_MAX, PAIRS_MAX, PairAnswer,
-    PairQuery, PairText, StoredPair, StoredScore,
+    HUMAN, Keep, KeptAnswer, KeptText, NewPair, NewScore, PAIR_TEXT_BYTES_MAX, PAIRS_MAX,
+    PairAnswer, PairQuery, PairText, RATING_ROWS_MAX, RatingLabel, RatingRow, StoredPair,
+    StoredScore,
 };
 pub use queue::{RecordSink, Stats};
 pub use record::Record;

@@ -191,6 +191,40 @@ pub struct StoredScore {
     pub cost: Option<NanoUsd>,
 }
 
+/// Pairs that [`rating_rows`](crate::Store::rating_rows) looks at: the newest.
+pub const RATING_ROWS_MAX: u32 = 5_000;
+
+/// The beginning of a person's name as a scorer, before the `@`.
+pub const HUMAN: &str = "human";
+
+/// A pair as somebody needs it who looks for pairs that people can rate: without its texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RatingRow {
+    /// Its place, see [`StoredPair::id`].
+    pub pair: u64,
+    /// The id the client saw.
+    pub request_id: String,
+    /// Whether its texts are kept.
+    pub kept: bool,
+    /// Whether both arms answered.
+    pub answered: bool,
+    /// What the scorer that was asked for says, baseline and candidate in percent; none: nothing.
+    pub scored: Option<(u8, u8)>,
+    /// What people say, the earliest first.
+    pub labels: Vec<RatingLabel>,
+}
+
+/// What a person says of a pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RatingLabel {
+    /// Who, as a scorer: `human@name`.
+    pub rater: String,
+    /// The baseline's points in percent.
+    pub baseline: u8,
+    /// The candidate's.
+    pub candidate: u8,
+}
+
 /// Which pairs are asked for, oldest first.
 #[derive(Debug, Clone)]
 pub struct PairQuery {

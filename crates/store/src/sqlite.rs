@@ -34,7 +34,7 @@ use crate::chain::AuditVerdict;
 use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
-use crate::pairs::{Keep, NewPair, NewScore, PairQuery, StoredPair};
+use crate::pairs::{Keep, NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::record::Record;
 use crate::rollouts::{
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
@@ -386,6 +386,14 @@ impl Backend for Sqlite {
 
     fn pairs(&mut self, query: &PairQuery) -> Result<Vec<StoredPair>, StoreError> {
         self.with("load pairs", |connection| pairs::query(connection, query))
+    }
+
+    fn rating_rows(
+        &mut self,
+        of: &UseCaseName,
+        scorer: &str,
+    ) -> Result<Vec<RatingRow>, StoreError> {
+        self.with("load labels", |connection| pairs::rating_rows(connection, of, scorer))
     }
 
     fn delete_pairs(

@@ -48,6 +48,7 @@ macro_rules! suite {
             another_spec_is_kept_beside_the_first,
             windows_come_back_as_they_were_and_old_ones_of_ended_runs_go,
             a_pair_is_kept_as_its_setting_says,
+            pairs_to_rate_are_listed_without_texts,
             scores_need_their_pair_and_go_with_it,
             votes_are_feedback_whose_request_was_under_rollout,
             the_first_feedback_of_a_key_counts,

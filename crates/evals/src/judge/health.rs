@@ -80,6 +80,11 @@ impl JudgeHealth {
         }
     }
 
+    /// Takes the labels of another record of the same judge in place of its own.
+    pub fn take_labels(&mut self, of: &Self) {
+        self.labels = of.labels;
+    }
+
     /// Flips among judged pairs.
     pub fn flips(&self) -> Count {
         Count { hits: self.flipped.min(self.judged), trials: self.judged }

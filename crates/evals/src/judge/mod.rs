@@ -118,7 +118,7 @@ impl Outcome {
     }
 
     /// The points of the baseline and of the candidate.
-    pub(crate) fn points(self) -> (ArmScore, ArmScore) {
+    pub fn points(self) -> (ArmScore, ArmScore) {
         let (baseline, candidate) = match self {
             Self::Candidate => (false, true),
             Self::Baseline => (true, false),

@@ -1,5 +1,6 @@
 //! The tables of shadow pairs and scores.
 
+use cutover_rollout::Served;
 use cutover_units::{Millis, NanoUsd, UseCaseName};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use sha2::{Digest, Sha256};
@@ -9,8 +10,8 @@ use super::rollouts::{json, parse};
 use super::{SqlResult, Trouble, signed, unsigned};
 use crate::chain::hex;
 use crate::pairs::{
-    Keep, KeptAnswer, KeptText, NewPair, NewScore, PAIRS_MAX, PairAnswer, PairQuery, PairText,
-    StoredPair, StoredScore,
+    HUMAN, Keep, KeptAnswer, KeptText, NewPair, NewScore, PAIRS_MAX, PairAnswer, PairQuery,
+    PairText, RATING_ROWS_MAX, RatingLabel, RatingRow, StoredPair, StoredScore,
 };
 use crate::state::clip;
 
@@ -195,6 +196,49 @@ fn scores(connection: &Connection, pair: u64) -> SqlResult<Vec<StoredScore>> {
         })
     })?;
     Ok(scores.collect::<Result<_, _>>()?)
+}
+
+/// The newest pairs of a use case without their texts, newest first.
+pub(super) fn rating_rows(
+    connection: &Connection,
+    of: &UseCaseName,
+    scorer: &str,
+) -> SqlResult<Vec<RatingRow>> {
+    let mut statement = connection.prepare(
+        "SELECT p.id, p.request_id, p.prompt IS NOT NULL AND p.keep <> 'none',
+                p.baseline_served, p.candidate_served, s.baseline, s.candidate
+         FROM shadow_pairs p LEFT JOIN scores s ON s.pair = p.id AND s.scorer = ?2
+         WHERE p.use_case = ?1 ORDER BY p.at_ms DESC, p.id DESC LIMIT ?3",
+    )?;
+    let mut labels = connection.prepare(
+        "SELECT scorer, baseline, candidate FROM scores
+         WHERE pair = ?1 AND scorer >= ?2 AND scorer < ?3
+           AND baseline IS NOT NULL AND candidate IS NOT NULL
+         ORDER BY at_ms, scorer",
+    )?;
+    // `A` is the character after `@`.
+    let people = (format!("{HUMAN}@"), format!("{HUMAN}A"));
+    let mut rows = statement.query(params![of.as_str(), scorer, RATING_ROWS_MAX])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let request_id: String = row.get(1)?;
+        let answered = |at: usize| -> SqlResult<bool> {
+            let served: String = row.get(at)?;
+            let served: Served = parse(&served)
+                .map_err(|_| Trouble::Damaged(format!("timing of pair {request_id}")))?;
+            Ok(!served.failed)
+        };
+        let (id, scores): (i64, (Option<u8>, Option<u8>)) =
+            (row.get(0)?, (row.get(5)?, row.get(6)?));
+        let said = labels.query_map(params![id, people.0, people.1], |row| {
+            Ok(RatingLabel { rater: row.get(0)?, baseline: row.get(1)?, candidate: row.get(2)? })
+        })?;
+        let labels = said.collect::<Result<_, _>>()?;
+        let (kept, answered) = (row.get(2)?, answered(3)? && answered(4)?);
+        let scored = scores.0.zip(scores.1);
+        found.push(RatingRow { pair: unsigned(id), kept, answered, scored, labels, request_id });
+    }
+    Ok(found)
 }
 
 pub(super) fn delete(

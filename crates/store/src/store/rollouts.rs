@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::chain::AuditVerdict;
 use crate::error::StoreError;
 use crate::feedback::TakenVotes;
-use crate::pairs::{NewPair, NewScore, PairQuery, StoredPair};
+use crate::pairs::{NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::rollouts::{
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
     StoredWindow, TickCommitted, Whose,
@@ -112,6 +112,17 @@ impl Store {
     /// Pairs with their scores, oldest first.
     pub async fn pairs(&self, query: PairQuery) -> Result<Vec<StoredPair>, StoreError> {
         self.call(move |backend| backend.pairs(&query)).await?
+    }
+
+    /// The newest [`RATING_ROWS_MAX`](crate::RATING_ROWS_MAX) pairs of a use case without their texts,
+    /// newest first, with what one scorer and all people say of them.
+    pub async fn rating_rows(
+        &self,
+        use_case: UseCaseName,
+        scorer: impl Into<String>,
+    ) -> Result<Vec<RatingRow>, StoreError> {
+        let scorer = scorer.into();
+        self.call(move |backend| backend.rating_rows(&use_case, &scorer)).await?
     }
 
     /// Deletes pairs older than `before` with their scores, of one use case or all, and tells how

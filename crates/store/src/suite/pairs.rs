@@ -170,3 +170,40 @@ pub(crate) fn the_first_feedback_of_a_key_counts(store: &mut dyn Backend) {
     let votes = store.votes(&use_case("statements"), (0, 10)).unwrap().votes;
     assert_eq!(votes.iter().map(|(_, vote)| vote.score).collect::<Vec<_>>(), [0, 50, 60]);
 }
+
+pub(crate) fn pairs_to_rate_are_listed_without_texts(store: &mut dyn Backend) {
+    let failed = |mut pair: NewPair| {
+        pair.candidate.served.failed = true;
+        pair
+    };
+    let at = |n: u64, pair: NewPair| NewPair { at: Millis(n), ..pair };
+    let new = [
+        at(1, pair("text", Keep::Text)),
+        at(2, pair("none", Keep::None)),
+        at(3, failed(pair("failed", Keep::Redacted))),
+    ];
+    store.write_pairs(&new).unwrap();
+    let said = |request: &str, scorer: &str, candidate: u8| score(request, scorer, Some(candidate));
+    let scores = [
+        said("text", "judge@1", 0),
+        said("text", "judge@2", 100),
+        said("text", "human@ann", 0),
+        said("text", "human@ann#2", 100),
+        said("text", "humane@x", 100),
+    ];
+    store.write_scores(&scores).unwrap();
+    let rows = store.rating_rows(&use_case("a"), "judge@1").unwrap();
+    let seen: Vec<_> = rows
+        .iter()
+        .map(|row| (row.request_id.as_str(), row.kept, row.answered, row.scored))
+        .collect();
+    let expected = [
+        ("failed", true, false, None),
+        ("none", false, true, None),
+        ("text", true, true, Some((100, 0))),
+    ];
+    assert_eq!(seen, expected);
+    let labels: Vec<_> = rows[2].labels.iter().map(|l| (l.rater.as_str(), l.candidate)).collect();
+    assert_eq!(labels, [("human@ann", 0), ("human@ann#2", 100)]);
+    assert_eq!(store.rating_rows(&use_case("b"), "judge@1").unwrap(), []);
+}
