@@ -74,6 +74,22 @@ async fn a_chat_answer_has_text_finish_and_usage() {
     assert_eq!(body["usage"]["total_tokens"], 31);
 }
 
+/// This model never ends by itself, and its context would hold four times as much.
+#[tokio::test]
+async fn an_answer_without_a_limit_ends_long_before_the_context_does() {
+    let service = Service::new(|| 1_700_000_000);
+    service.serve("tiny", Served::Chat(engine(None)));
+    let mut body = chat();
+    body.as_object_mut().expect("an object").remove("max_tokens");
+    let ask = |body: &Value| Bytes::from(body.to_string());
+    let (status, whole) = full(service.call("/v1/chat/completions", ask(&body)).await);
+    assert_eq!((status, &whole["usage"]["completion_tokens"]), (200, &json!(1024)));
+    assert_eq!(whole["choices"][0]["finish_reason"], "length");
+    let longer = with(body, "max_tokens", 1100.into());
+    let (_, longer) = full(service.call("/v1/chat/completions", ask(&longer)).await);
+    assert_eq!(longer["usage"]["completion_tokens"], 1100, "who asks for more gets it");
+}
+
 #[tokio::test]
 async fn a_stream_says_the_same_as_a_whole_answer() {
     let (_, whole) = full(post("/chat/completions", chat()).await);

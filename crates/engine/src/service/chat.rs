@@ -11,6 +11,10 @@ use super::job::{self, Choice, Fields, Job, Running};
 use super::{Answer, Service};
 use crate::{Alternative, GenerateRequest, Message, Prompt, TokenLogprob};
 
+/// The longest answer where no limit is given. A small model that has lost the thread repeats itself
+/// until the context is full, and holds its slot for as long.
+const MAX_TOKENS: u64 = 1024;
+
 /// Fields of the dialect that change what an answer is and that the typed form does not hold.
 #[derive(Deserialize)]
 struct Others {
@@ -38,7 +42,7 @@ pub(super) async fn call(service: &Service, body: &Bytes) -> Result<Answer, Faul
     };
     let generate = GenerateRequest {
         prompt: Prompt::Messages(messages(&request)?),
-        max_tokens: job::limit(request.limit()),
+        max_tokens: job::limit(request.limit().or(Some(MAX_TOKENS))),
         sampling: fields.sampling()?,
         logprobs: logprobs(&request)?,
         format: job::format(request.response_format.as_ref())?,
