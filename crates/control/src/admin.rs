@@ -5,7 +5,8 @@
 //!   around it;
 //! - doors before body: nothing of a body is read from a caller who may not call;
 //! - bodies are bounded in size and time;
-//! - answers never hold a prompt, a key (but once, when it is made) or the token.
+//! - answers never hold a prompt (but of a stored pair that somebody asks for to compare its answers), a
+//!   key (but once, when it is made) or the token.
 
 mod auth;
 mod handlers;
@@ -96,9 +97,9 @@ impl Admin {
     pub(crate) async fn answer(&self, request: Request, peer: Option<IpAddr>) -> Response {
         let result = match routes::find(request.method(), request.uri().path()) {
             Found::Route(route, name) => {
-                let name = name.to_owned();
+                let names = (name.0.to_owned(), name.1.to_owned());
                 match self.guard(route.auth, &request, peer) {
-                    Ok(()) => self.call(route.action, &name, request).await,
+                    Ok(()) => self.call(route.action, (&names.0, &names.1), request).await,
                     Err(rejection) => Err(rejection),
                 }
             }
@@ -121,13 +122,19 @@ impl Admin {
     async fn call(
         &self,
         action: Action,
-        name: &str,
+        (name, item): (&str, &str),
         request: Request,
     ) -> Result<Response, Rejection> {
+        let query = request.uri().query().map(str::to_owned);
         let accept = request.headers().get(header::ACCEPT).cloned();
         let body = read_body(request.into_body()).await?;
         let accept = accept.as_ref().and_then(|value| value.to_str().ok());
-        handlers::run(&self.0, action, handlers::Input { name, body, accept }).await
+        handlers::run(
+            &self.0,
+            action,
+            handlers::Input { name, item, query: query.as_deref(), body, accept },
+        )
+        .await
     }
 
     fn guard(&self, class: Auth, request: &Request, peer: Option<IpAddr>) -> Result<(), Rejection> {

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::api::rating::{LabelPair, Labelled, NextPair};
 use crate::api::rollouts::{
     CommandRollout, DecisionStatus, ExplainedDecision, ReplayRollout, Replayed, RolloutStatus,
     StartRollout, Verified,
@@ -318,6 +319,25 @@ impl Admin {
     ) -> Result<Replayed, CallError> {
         let path = format!("/admin/rollouts/{name}/replay");
         self.call_within(REPLAY_TIMEOUT, ("POST", &path), Some(request)).await
+    }
+
+    /// `GET /admin/rollouts/{name}/pairs/next`.
+    pub async fn next_pair(&self, name: &str, rater: &str) -> Result<NextPair, CallError> {
+        // No name for a rater needs escaping; what is none must still arrive to be refused.
+        let plain = |c: char| if c.is_ascii_graphic() && c != '&' { c } else { '?' };
+        let rater: String = rater.chars().map(plain).collect();
+        let path = format!("/admin/rollouts/{name}/pairs/next?rater={rater}");
+        self.call("GET", &path, None::<&()>).await
+    }
+
+    /// `POST /admin/rollouts/{name}/pairs/{pair}/label`.
+    pub async fn label_pair(
+        &self,
+        name: &str,
+        pair: u64,
+        label: &LabelPair,
+    ) -> Result<Labelled, CallError> {
+        self.call("POST", &format!("/admin/rollouts/{name}/pairs/{pair}/label"), Some(label)).await
     }
 
     /// `GET /admin/decisions/{seq}`.

@@ -24,6 +24,7 @@
 mod commands;
 mod edges;
 mod past;
+mod rating;
 mod scoring;
 mod seat;
 mod status;
@@ -32,8 +33,9 @@ mod tick;
 mod webhooks;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,7 +51,7 @@ use tokio_util::task::TaskTracker;
 pub use commands::RolloutRefusal;
 pub use edges::{CallFailed, Called, Caller, Calling, Chat, Drained, Embed, Pair, Side, Source};
 pub use past::replay_stored;
-pub use scoring::{Scoring, ScoringStatus};
+pub use scoring::{JudgeStatus, Scoring, ScoringStatus};
 pub use webhooks::{Webhook, WebhookStatus, Webhooks};
 
 use crate::controller::Controller;
@@ -65,6 +67,10 @@ const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Rollouts that could not be read at the start are tried again after so long.
 const LOAD_PAUSE: Duration = Duration::from_secs(5);
+
+/// The last look before the process ends may take so long; then what was seen since the look before
+/// is lost.
+const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// What the config file says of a use case's rollout.
 #[derive(Debug, Clone)]
@@ -108,6 +114,8 @@ struct Shared {
     unread: Mutex<Option<String>>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Whether the process ends in good order, so that there is time for a last look.
+    closing: AtomicBool,
 }
 
 /// One use case's run, in this process.
@@ -119,6 +127,8 @@ pub(crate) struct Run {
     pub(crate) view: Mutex<Arc<View>>,
     pub(crate) desk: Desk,
     wake: Notify,
+    /// Pairs that a person did not want to label, by name.
+    skipped: Mutex<BTreeSet<(String, u64)>>,
     /// The run's task ends with it.
     over: CancellationToken,
 }
@@ -143,6 +153,7 @@ impl Rollouts {
             unread: Mutex::new(Some("the rollouts were not read yet".to_owned())),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            closing: AtomicBool::new(false),
         }))
     }
 
@@ -191,8 +202,10 @@ impl Rollouts {
         Ok(())
     }
 
-    /// Ends the ticks. What was seen since the last one is lost; it will be a blind window.
+    /// Looks for a last time, so that what was seen since the look before is kept, and ends the ticks.
+    /// Call it after the last request has ended and before the store is closed.
     pub async fn close(&self) {
+        self.0.closing.store(true, Ordering::Relaxed);
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
@@ -241,8 +254,11 @@ impl Rollouts {
     }
 
     /// Seats a run, in the place of the use case's last one, and lets it tick.
-    pub(crate) fn put(&self, seat: Seat) -> Arc<Run> {
+    pub(crate) fn put(&self, mut seat: Seat) -> Arc<Run> {
         let use_case = seat.spec.use_case.clone();
+        if let Some(before) = self.run_of(use_case.as_str()) {
+            seat.inherit(before.desk.record());
+        }
         let desk = Desk::new(scoring::DeskParts {
             use_case: use_case.clone(),
             caller: self.0.parts.caller.clone(),
@@ -259,6 +275,7 @@ impl Rollouts {
             view,
             desk,
             wake: Notify::new(),
+            skipped: Mutex::default(),
             over: self.0.stop.child_token(),
             seat: tokio::sync::Mutex::new(seat),
         });
@@ -279,7 +296,7 @@ impl Rollouts {
         loop {
             let rolled_back = self.controller().rolled_back();
             tokio::select! {
-                () = run.over.cancelled() => return run.desk.flush().await,
+                () = run.over.cancelled() => return self.last_look(&run).await,
                 () = rolled_back => next_tick = Instant::now(),
                 () = run.wake.notified() => next_tick = Instant::now(),
                 () = sleep_until(next_tick) => {}
@@ -303,6 +320,25 @@ impl Rollouts {
                 // Counted from the tick's end: a slow one is not followed by another at once.
                 next_tick = Instant::now() + pause;
             }
+        }
+    }
+
+    /// The run or the process is over.
+    async fn last_look(&self, run: &Arc<Run>) {
+        let current = self.run_of(run.use_case.as_str());
+        let current = current.is_some_and(|current| Arc::ptr_eq(&current, run));
+        let look = async {
+            if current && self.0.closing.load(Ordering::Relaxed) {
+                self.fetch_pairs(run);
+                run.desk.quiet().await;
+                run.desk.close_books();
+                self.tick(run).await;
+            }
+            run.desk.flush_last().await;
+        };
+        if tokio::time::timeout(LAST_LOOK, look).await.is_err() {
+            let use_case = run.use_case.as_str();
+            tracing::warn!(use_case, "the database took too long: the last observations are lost");
         }
     }
 

@@ -20,6 +20,10 @@ use crate::keys;
 pub(super) struct Input<'r> {
     /// The path's `{name}`; empty if it has none.
     pub name: &'r str,
+    /// The path's second name; empty if it has none.
+    pub item: &'r str,
+    /// What stands behind the `?`.
+    pub query: Option<&'r str>,
     /// The body.
     pub body: Bytes,
     /// The `Accept` header.
@@ -50,6 +54,8 @@ pub(super) async fn run(
         | Action::CommandRollout
         | Action::RolloutHistory
         | Action::ReplayRollout
+        | Action::NextPair
+        | Action::LabelPair
         | Action::ExplainDecision
         | Action::VerifyDecisions => rollouts::run(parts, action, input).await,
     }

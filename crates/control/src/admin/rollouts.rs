@@ -7,6 +7,7 @@ use http::StatusCode;
 use super::handlers::{Input, read, refuse};
 use super::routes::Action;
 use super::{Parts, Rejection};
+use crate::api::rating::LabelPair;
 use crate::api::rollouts::{CommandRollout, ReplayRollout, StartRollout};
 use crate::rollouts::RolloutRefusal;
 
@@ -47,8 +48,25 @@ pub(super) async fn run(
             let seq = name.parse().map_err(|_| refused(unknown()))?;
             Ok(Json(rollouts.explain(seq).await.map_err(refused)?).into_response())
         }
+        Action::NextPair => {
+            let rater = parameter(input.query, "rater").unwrap_or_default();
+            Ok(Json(rollouts.next_pair(name, rater).await.map_err(refused)?).into_response())
+        }
+        Action::LabelPair => {
+            let label: LabelPair = read(&input.body)?;
+            let unknown = || RolloutRefusal::Unknown(format!("pair {:?}", input.item));
+            let pair = input.item.parse().map_err(|_| refused(unknown()))?;
+            let labelled = rollouts.label_pair(name, pair, &label).await.map_err(refused)?;
+            Ok(Json(labelled).into_response())
+        }
         _ => Ok(Json(rollouts.verify().await.map_err(refused)?).into_response()),
     }
+}
+
+/// A parameter of the query. What is asked for needs no escaping.
+fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
+    let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 /// A refusal as an answer.
@@ -80,6 +98,16 @@ fn refused(refusal: RolloutRefusal) -> Rejection {
                 .with_hint("the rollout stays where it is; a rollback still works")
         }
         RolloutRefusal::Unknown(_) => Rejection::new(StatusCode::NOT_FOUND, "not_found", message),
+        RolloutRefusal::TextsNotKept(name) => conflict("texts_not_kept").with_hint(format!(
+            "set keep = \"redacted\" (or \"text\") in [use_cases.{name}.shadow]: pairs that come after \
+             the reload can be compared"
+        )),
+        RolloutRefusal::Rater(_) => {
+            Rejection::new(StatusCode::BAD_REQUEST, "invalid_rater", message)
+        }
+        RolloutRefusal::AlreadyLabelled { .. } => {
+            conflict("already_labelled").with_hint("ask for the next pair")
+        }
         RolloutRefusal::Unreadable(_) => {
             Rejection::new(StatusCode::BAD_REQUEST, "invalid_config", message)
         }

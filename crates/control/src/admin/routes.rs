@@ -43,6 +43,10 @@ pub enum Action {
     RolloutHistory,
     /// Decides again what was decided.
     ReplayRollout,
+    /// Shows a pair to compare.
+    NextPair,
+    /// Takes what a person says of a pair.
+    LabelPair,
     /// Explains one decision.
     ExplainDecision,
     /// Follows the chain of decisions.
@@ -54,7 +58,7 @@ pub enum Action {
 pub struct Route {
     /// The method.
     pub method: Method,
-    /// The path; `{name}` stands for one segment.
+    /// The path; `{name}` and `{pair}` stand for one segment each.
     pub path: &'static str,
     /// Who may call it.
     pub auth: Auth,
@@ -192,6 +196,21 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
+        path: "/admin/rollouts/{name}/pairs/next",
+        auth: Auth::Token,
+        action: Action::NextPair,
+        doc: "A stored pair for `?rater=ann` to compare: prompt and two answers, without who gave which.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/rollouts/{name}/pairs/{pair}/label",
+        auth: Auth::Token,
+        action: Action::LabelPair,
+        doc: "What a person says of a pair: `{\"choice\": \"left\", \"rater\": \"ann\", \"ms\": 4200}`; or `right`, \
+              `tie`, `both_bad`, `skip`. `\"repeat\": true` for a pair that was shown as one.",
+    },
+    Route {
+        method: Method::GET,
         path: "/admin/decisions/{name}",
         auth: Auth::Token,
         action: Action::ExplainDecision,
@@ -209,8 +228,8 @@ pub const ROUTES: &[Route] = &[
 /// What a method and path lead to.
 #[derive(Debug)]
 pub(crate) enum Found<'p> {
-    /// A route, and the path's `{name}`; empty if it has none.
-    Route(&'static Route, &'p str),
+    /// A route, and the path's `{name}` and `{pair}`; empty if it has none.
+    Route(&'static Route, (&'p str, &'p str)),
     /// The path exists, the method does not.
     WrongMethod,
     /// No such path.
@@ -227,15 +246,16 @@ pub(crate) fn find<'p>(method: &Method, path: &'p str) -> Found<'p> {
     }
 }
 
-/// Whether a path fits a pattern; if so, its `{name}`, or nothing. Names need no escaping anywhere, so the
+/// Whether a path fits a pattern; if so, its `{name}` and `{pair}`, or nothing. Names need no escaping anywhere, so the
 /// segment is taken as it is.
-fn capture<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+fn capture<'p>(pattern: &str, path: &'p str) -> Option<(&'p str, &'p str)> {
     let (mut want, mut have) = (pattern.split('/'), path.split('/'));
-    let mut name = "";
+    let mut found = ("", "");
     loop {
         match (want.next(), have.next()) {
-            (None, None) => return Some(name),
-            (Some("{name}"), Some(segment)) if !segment.is_empty() => name = segment,
+            (None, None) => return Some(found),
+            (Some("{name}"), Some(segment)) if !segment.is_empty() => found.0 = segment,
+            (Some("{pair}"), Some(segment)) if !segment.is_empty() => found.1 = segment,
             (Some(word), Some(segment)) if word == segment => {}
             _ => return None,
         }
@@ -278,13 +298,15 @@ mod tests {
     #[test]
     fn paths_lead_where_the_table_says() {
         let name = |path| match find(&Method::POST, path) {
-            Found::Route(route, name) => Some((route.action, name.to_owned())),
+            Found::Route(route, (name, _)) => Some((route.action, name.to_owned())),
             _ => None,
         };
         assert_eq!(
             name("/admin/use-cases/a.b/weight"),
             Some((Action::SetWeight, "a.b".to_owned()))
         );
+        let two = find(&Method::POST, "/admin/rollouts/a/pairs/7/label");
+        assert!(matches!(two, Found::Route(_, ("a", "7"))), "{two:?}");
         assert_eq!(name("/admin/keys"), Some((Action::AddKey, String::new())));
         for path in ["/admin/use-cases//weight", "/admin/use-cases/a/weight/", "//admin/keys", ""] {
             assert!(matches!(find(&Method::POST, path), Found::Nothing), "{path}");

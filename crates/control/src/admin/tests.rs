@@ -100,7 +100,7 @@ impl Rig {
 }
 
 fn path_of(route: &Route) -> String {
-    route.path.replace("{name}", "statements")
+    route.path.replace("{name}", "statements").replace("{pair}", "7")
 }
 
 #[tokio::test]

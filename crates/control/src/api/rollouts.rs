@@ -6,7 +6,7 @@ use cutover_rollout::{Decision, Levels, Phase, Report, State, StepKind, Verdict}
 use cutover_units::{Generation, Millis, NanoUsd, UseCaseName, VariantName, WeightBp};
 use serde::{Deserialize, Serialize};
 
-pub use crate::rollouts::{ScoringStatus, WebhookStatus};
+pub use crate::rollouts::{JudgeStatus, ScoringStatus, WebhookStatus};
 
 /// Body of `POST /admin/rollouts/{name}/start`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -55,6 +55,20 @@ pub enum RolloutRefusal {
     /// No such run or decision.
     #[error("there is no {0}")]
     Unknown(String),
+    /// Nobody can compare what was not kept.
+    #[error("the texts of {0}'s pairs are not kept, so nobody can compare them")]
+    TextsNotKept(UseCaseName),
+    /// Not a name for somebody who labels pairs.
+    #[error("{0:?} is no name for a rater: use 1 to 64 letters, digits, '.', '_' or '-'")]
+    Rater(String),
+    /// This person has said something of this pair.
+    #[error("{rater} has labelled pair {pair} already")]
+    AlreadyLabelled {
+        /// The pair.
+        pair: u64,
+        /// Who.
+        rater: String,
+    },
     /// A text that was sent cannot be read.
     #[error("the spec cannot be read: {}", .0.join("; "))]
     Unreadable(Vec<String>),

@@ -24,7 +24,7 @@ use cutover_store::Keep;
 use cutover_units::{Millis, NanoUsd};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use desk::{Desk, Parts as DeskParts};
+pub(crate) use desk::{AGAIN, Desk, Parts as DeskParts, Record, outcome};
 
 use crate::outgoing::{Outgoing, Post, PostError, Url};
 use crate::rollouts::edges::{CallFailed, Called, Caller, Calling, Chat, Embed};
@@ -95,6 +95,44 @@ pub struct ScoringStatus {
     pub unpriced: u64,
     /// What a UTC day's questions may cost.
     pub budget_per_day: Option<NanoUsd>,
+    /// A judge's record; none where the scorer is no judge.
+    #[serde(default)]
+    pub judge: Option<JudgeStatus>,
+}
+
+/// How a judge judges, and whether people agree with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgeStatus {
+    /// Pairs it judged in both orders.
+    pub judged: u64,
+    /// So many are needed before its scores count.
+    pub judged_needed: u64,
+    /// The share of them whose verdict changed with the order.
+    pub flip_rate: Option<f64>,
+    /// Its interval at 95 %.
+    pub flip_interval: Option<(f64, f64)>,
+    /// The most that is accepted.
+    pub flip_rate_max: f64,
+    /// Pairs that people labelled too; a pair counts once, with its first label.
+    pub labels: u64,
+    /// So many are needed.
+    pub labels_needed: u64,
+    /// Agreement with people beyond chance.
+    pub kappa: Option<f64>,
+    /// Its interval at 95 %.
+    pub kappa_interval: Option<(f64, f64)>,
+    /// The least that is accepted.
+    pub kappa_min: f64,
+    /// Verdicts that could not be read.
+    pub unreadable: u64,
+    /// How often the longer answer won.
+    pub longer_won: Option<f64>,
+    /// Pairs that a person labelled twice.
+    pub repeats: u64,
+    /// Of them those with the same label.
+    pub repeats_agree: u64,
+    /// Why it may not decide yet; none: it may.
+    pub refused: Option<String>,
 }
 
 /// The UTC day's money.

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cutover_evals::judge::JudgeHealth;
 use cutover_rollout::{Evidence, Report, Spec, State, Window};
 use cutover_store::StoredRollout;
 use cutover_units::{Millis, NanoUsd};
 use serde::{Deserialize, Serialize};
 
-use super::scoring::Spent;
+use super::scoring::{Record, Spent};
 
 /// The checkpoint's form. Another one cannot be read: evidence then begins anew.
 const CHECKPOINT: u32 = 1;
@@ -41,12 +40,11 @@ pub(super) struct Kept {
     pub(super) votes: u64,
     /// What copies and scorers of this run have cost.
     pub(super) spent: NanoUsd,
-    /// What scorers have cost in the UTC day.
-    pub(super) scorer: Spent,
     /// What copies have cost in the UTC day.
     pub(super) shadow: Spent,
-    /// The judge's record.
-    pub(super) judge: Option<(String, JudgeHealth)>,
+    /// What is known of the scorer, what it has cost, and which units had their pair.
+    #[serde(default)]
+    pub(super) scoring: Record,
 }
 
 /// One rollout.
@@ -105,6 +103,15 @@ impl Seat {
         let (kept, evidence) = (&Kept { began, ..Kept::default() }, &Evidence::new(spec));
         let checkpoint = CheckpointOut { form: CHECKPOINT, kept, evidence };
         serde_json::to_vec(&checkpoint).map_err(|error| error.to_string())
+    }
+
+    /// Takes over from the use case's run before: the day's money, and what is known of the scorer. The
+    /// evidence is another, and every unit may give a pair to it.
+    pub(super) fn inherit(&mut self, before: Record) {
+        let known = self.kept.scoring.scorer.is_some();
+        if !known {
+            self.kept.scoring = Record { pairing: None, ..before };
+        }
     }
 
     /// A run that begins now.

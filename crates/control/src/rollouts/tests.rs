@@ -1,5 +1,6 @@
 //! Rollouts on a real database with a clock that the test moves.
 
+mod rating;
 mod rig;
 
 use cutover_rollout::{Action, Phase};

@@ -55,7 +55,8 @@ impl Rollouts {
         if let Some(plan) = self.plan_of(use_case) {
             run.desk.open(&Arc::new(plan.scoring.clone()), &seat.spec, &seat.state.run);
         }
-        run.desk.restore(seat.kept.scorer, seat.kept.judge.clone());
+        run.desk.restore(seat.kept.scoring.clone());
+        self.recount(run);
         self.controller().show_rollout(use_case, Some(&seat.state));
     }
 
@@ -206,13 +207,12 @@ impl Rollouts {
         }
         let taken = run.desk.take();
         window.pairs = taken.pairs;
-        window.unscored = taken.unscored;
-        window.lost += taken.lost;
+        // A pair that found no room is a pair without a score, not a live observation.
+        window.unscored = taken.unscored + taken.lost;
         let cost = window.shadow_cost.0.saturating_add(taken.cost.0);
         window.shadow_cost = NanoUsd(cost);
         seat.kept.spent = NanoUsd(seat.kept.spent.0.saturating_add(cost));
-        let (spent, judge) = run.desk.record();
-        (seat.kept.scorer, seat.kept.judge) = (spent, judge);
+        seat.kept.scoring = run.desk.record();
         seat.kept.shadow.set(to, self.source().shadow_spent(&run.use_case, to));
         // Votes that cannot be read now are read later.
         let votes = self.store().take_votes(run.use_case.clone(), seat.votes_read, VOTES_MAX);

@@ -1,6 +1,8 @@
 //! Where the pairs of one use case are scored.
 
+mod grader;
 mod keep;
+mod record;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,11 +14,16 @@ use cutover_rollout::{ArmSide, Metric, Role, ScoredPair, Served, Spec};
 use cutover_store::{NewPair, NewScore, Store};
 use cutover_telemetry::{Registry, events, families};
 use cutover_units::{Millis, NanoUsd, UseCaseName};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use keep::{Filed, version};
+use grader::Grader;
+use keep::Filed;
+use keep::version;
+pub(crate) use record::{AGAIN, Record, outcome};
+
+use record::Refused;
 
 use super::{Asker, Bill, Scoring, ScoringStatus, Spent};
 use crate::outgoing::Outgoing;
@@ -60,6 +67,8 @@ struct Shared {
     room: Mutex<Room>,
     /// Held while the database is written.
     writing: tokio::sync::Mutex<()>,
+    /// Told when a pair was scored or given up.
+    idle: Notify,
 }
 
 struct Room {
@@ -71,13 +80,22 @@ struct Room {
     run: Option<String>,
     pairing: Pairing,
     taken: Taken,
+    /// Scored pairs that wait until so many are there that the scorer itself can be looked at.
+    held: Vec<ScoredPair>,
     /// Pairs that are not in the database yet.
     unwritten: Vec<(NewPair, Option<NewScore>)>,
     status: ScoringStatus,
     spent: Spent,
     health: JudgeHealth,
+    /// Labels of the same person for the same pair: how many, and how many of them agree.
+    repeats: (u64, u64),
+    grader: Grader,
+    /// Why scores do not count now.
+    refused: Option<Refused>,
     /// Whether a gate that moves something counts the scores.
     gating: bool,
+    /// Whether enough scores were looked at for the next one to count at once.
+    trusted: bool,
 }
 
 impl fmt::Debug for Desk {
@@ -102,16 +120,22 @@ impl Desk {
             run: None,
             pairing: Pairing::new(Millis(0), FailedBaseline::Exclude),
             taken: Taken::default(),
+            held: Vec::new(),
             unwritten: Vec::new(),
             status: ScoringStatus::default(),
             spent: Spent::default(),
             health: JudgeHealth::default(),
+            repeats: (0, 0),
+            grader: Grader::default(),
+            refused: None,
             gating: false,
+            trusted: false,
         };
         Self(Arc::new(Shared {
             parts,
             room: Mutex::new(room),
             writing: tokio::sync::Mutex::default(),
+            idle: Notify::new(),
         }))
     }
 
@@ -125,6 +149,10 @@ impl Desk {
         let version = scoring.scorer.as_ref().map(version);
         if room.version != version || room.pair_window != spec.pair_window {
             room.health = JudgeHealth::default();
+            room.repeats = (0, 0);
+            room.grader = Grader::default();
+            room.let_go("unchecked");
+            room.trusted = false;
             room.pairing = Pairing::new(spec.pair_window, FailedBaseline::Exclude);
         }
         if room.scoring.concurrency != scoring.concurrency || room.run.is_none() {
@@ -141,39 +169,6 @@ impl Desk {
         room.look_at_record();
     }
 
-    /// What was known of the judge and spent this day, before a restart.
-    pub(crate) fn restore(&self, spent: Spent, health: Option<(String, JudgeHealth)>) {
-        let mut room = self.room();
-        if spent.day > room.spent.day {
-            room.spent = spent;
-        } else if spent.day == room.spent.day {
-            room.spent.money = room.spent.money.max(spent.money);
-        }
-        if let Some((version, health)) = health.filter(|(v, _)| Some(v) == room.version.as_ref()) {
-            tracing::debug!(version, "a judge's record goes on");
-            room.health = health;
-        }
-        room.look_at_record();
-    }
-
-    /// What must outlive the process.
-    pub(crate) fn record(&self) -> (Spent, Option<(String, JudgeHealth)>) {
-        let room = self.room();
-        (room.spent, room.version.clone().map(|version| (version, room.health.clone())))
-    }
-
-    /// What a person says of a pair that the judge has judged.
-    #[cfg(test)]
-    pub(crate) fn labelled(
-        &self,
-        person: cutover_evals::judge::Outcome,
-        judge: cutover_evals::judge::Outcome,
-    ) {
-        let mut room = self.room();
-        room.health.labelled(person, judge);
-        room.look_at_record();
-    }
-
     /// What has been scored since the last time.
     pub(crate) fn take(&self) -> Taken {
         std::mem::take(&mut self.room().taken)
@@ -186,6 +181,7 @@ impl Desk {
         ScoringStatus {
             spent_today: room.spent.money,
             budget_per_day: room.scoring.budget_per_day,
+            judge: room.judge_status(),
             ..room.status.clone()
         }
     }
@@ -208,10 +204,41 @@ impl Desk {
             let _seat = seats.acquire_owned().await;
             let stop = desk.0.parts.stop.clone();
             tokio::select! {
+                // What needs nobody's answer is scored also at the end of the process.
+                biased;
                 outcome = desk.score(&pair, &scoring) => desk.file(&pair, &scoring, outcome),
-                () = stop.cancelled() => {}
+                () = stop.cancelled() => desk.give_up(&pair),
             }
+            desk.0.idle.notify_waiters();
         });
+    }
+
+    /// Waits until no pair is being scored.
+    pub(crate) async fn quiet(&self) {
+        loop {
+            let idle = self.0.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.room().status.pending == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// The process ends while this pair is being scored: it tells of errors and times, and its score
+    /// is missing.
+    fn give_up(&self, pair: &Pair) {
+        let mut room = self.room();
+        room.status.pending = room.status.pending.saturating_sub(1);
+        room.fail("stopped");
+        room.enter(pair, None, false);
+    }
+
+    /// The last tick of this process comes: scores that wait for others to be looked at with are
+    /// missing.
+    pub(crate) fn close_books(&self) {
+        self.room().let_go("unchecked");
     }
 
     async fn score(&self, pair: &Pair, scoring: &Scoring) -> Outcome {
@@ -255,15 +282,20 @@ impl Desk {
             let mut room = self.room();
             room.status.pending = room.status.pending.saturating_sub(1);
             room.pay(&bill, now);
-            let refused = room.judge(&score);
-            room.enter(pair, score.as_ref().ok().and_then(Option::as_ref), refused.is_some());
-            if let Err(error) = &score {
-                room.fail(error.name());
-            } else if refused.is_some() {
-                room.fail("refused_judge");
-            } else if matches!(&score, Ok(Some(_))) {
-                room.status.scored += 1;
+            // Settled before this pair is known: its own score must not decide whether it counts.
+            let scored = matches!(&score, Ok(Some(_)));
+            let refused = room.refused.clone().filter(|_| scored);
+            room.learn(&score);
+            match (&score, &refused) {
+                (Err(error), _) => room.fail(error.name()),
+                (Ok(Some(_)), Some(refused)) => room.refuse(refused),
+                (Ok(Some(_)), None) => room.status.scored += 1,
+                (Ok(None), _) => {}
             }
+            let counted = score.as_ref().ok().and_then(Option::as_ref);
+            room.enter(pair, counted, refused.is_some());
+            room.release();
+            let refused = refused.map(|refused| refused.why);
             (refused, room.run.clone())
         };
         self.tell(&score, refused.as_deref().or(bill.detail.as_deref()), now);
@@ -341,27 +373,6 @@ impl Room {
         self.status.unpriced += bill.unpriced;
     }
 
-    /// Adds to the judge's record, and says why its score does not count, if so.
-    fn judge(&mut self, score: &Result<Option<PairScore>, ScoreError>) -> Option<String> {
-        match score {
-            Ok(Some(PairScore { order_flipped: Some(flipped), .. })) => {
-                self.health.judged(*flipped);
-            }
-            Err(ScoreError::UnreadableReply) => self.health.erred(),
-            _ => {}
-        }
-        self.look_at_record();
-        self.status.refused.clone().filter(|_| matches!(score, Ok(Some(_))))
-    }
-
-    fn look_at_record(&mut self) {
-        let scorer = self.scoring.scorer.as_ref().filter(|_| self.gating);
-        let refused = scorer.and_then(|scorer| {
-            scorer.may_gate(Some(&self.health)).err().map(|refusal| refusal.to_string())
-        });
-        self.status.refused = refused;
-    }
-
     fn fail(&mut self, reason: &str) {
         self.taken.unscored += 1;
         *self.status.unscored.entry(reason.to_owned()).or_default() += 1;
@@ -383,12 +394,17 @@ impl Room {
             },
             score: arm.filter(|_| counted.is_some()).map(|arm| arm.score.into()),
         };
-        self.taken.pairs.push(ScoredPair {
+        let pair = ScoredPair {
             at: pair.at,
             unit: pair.unit,
             baseline: side(&pair.baseline, score.map(|score| score.baseline)),
             candidate: side(&pair.candidate, score.map(|score| score.candidate)),
-        });
+        };
+        if counted.is_some() && self.gating && !self.trusted {
+            self.held.push(pair);
+        } else {
+            self.taken.pairs.push(pair);
+        }
     }
 }
 

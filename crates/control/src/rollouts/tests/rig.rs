@@ -78,12 +78,19 @@ pub(super) struct World {
     pub(super) silent: bool,
     /// Percent of the candidate's requests that fail.
     pub(super) candidate_fails: u64,
+    /// What baseline and candidate answer to copies.
+    pub(super) texts: fn(u64) -> (String, String),
     next: u64,
     traffic: Traffic,
     watched: bool,
 }
 
 use crate::Traffic;
+
+/// Both give the same answer.
+fn alike(n: u64) -> (String, String) {
+    (format!("answer {n}"), format!("answer {n}"))
+}
 
 #[derive(Clone)]
 struct Fake {
@@ -146,8 +153,9 @@ impl Source for Fake {
         for _ in 0..100 {
             world.next += 1;
             let n = world.next;
-            let side = || Side {
-                answer: Said { text: format!("answer {n}"), ..Said::default() },
+            let (baseline, candidate) = (world.texts)(n);
+            let side = |text: String| Side {
+                answer: Said { text, ..Said::default() },
                 served: Served { total_ms: 800, ..Served::default() },
             };
             into.push(Pair {
@@ -155,10 +163,10 @@ impl Source for Fake {
                 unit: n.wrapping_mul(0x9e37_79b9_7f4a_7c15),
                 at: (self.now)(),
                 endpoint: "chat",
-                body: "{}".to_owned(),
+                body: r#"{"messages":[{"role":"user","content":"Which?"}]}"#.to_owned(),
                 conversation: String::new(),
-                baseline: side(),
-                candidate: side(),
+                baseline: side(baseline),
+                candidate: side(candidate),
             });
         }
     }
@@ -170,12 +178,19 @@ impl Source for Fake {
     fn restore_shadow_spent(&self, _: &UseCaseName, _: Millis, _: NanoUsd) {}
 }
 
-/// Nobody is asked in these tests.
-struct Nobody;
+/// A judge who prefers what calls itself good.
+struct Referee;
 
-impl Caller for Nobody {
+impl Caller for Referee {
     fn chat(&self, ask: Chat) -> Calling<String> {
-        Box::pin(async move { Err(CallFailed::Unknown(ask.variant)) })
+        let shown: String = ask.messages.iter().map(|message| message.content.as_str()).collect();
+        let winner = match (shown.find("good-"), shown.find("poor-")) {
+            (Some(good), Some(bad)) if good < bad => "A",
+            (Some(_), Some(_)) => "B",
+            _ => "tie",
+        };
+        let answer = format!(r#"{{"reason": "it says so", "winner": "{winner}"}}"#);
+        Box::pin(async move { Ok(Called { answer, cost: Some(NanoUsd(1)) }) })
     }
     fn embed(&self, ask: Embed) -> Calling<Vec<Vec<f32>>> {
         Box::pin(async move { Err(CallFailed::Unknown(ask.variant)) })
@@ -199,6 +214,7 @@ pub(crate) fn without(controller: Controller) -> Rollouts {
         readable: true,
         silent: true,
         candidate_fails: 0,
+        texts: alike,
         next: 0,
         traffic: Traffic::default(),
         watched: false,
@@ -211,7 +227,7 @@ pub(crate) fn without(controller: Controller) -> Rollouts {
         webhooks: Webhooks::new(outgoing.clone(), registry.clone(), clock),
         controller,
         source: Arc::new(fake),
-        caller: Arc::new(Nobody),
+        caller: Arc::new(Referee),
         outgoing,
         registry,
         read_spec: read_spec(),
@@ -237,6 +253,7 @@ impl Rig {
             readable: true,
             silent: false,
             candidate_fails: 0,
+            texts: alike,
             next: 0,
             traffic: Traffic::default(),
             watched: false,
@@ -285,7 +302,7 @@ impl Rig {
         let rollouts = Rollouts::new(RolloutParts {
             controller: controller.clone(),
             source: Arc::new(fake),
-            caller: Arc::new(Nobody),
+            caller: Arc::new(Referee),
             webhooks: Webhooks::new(outgoing.clone(), registry.clone(), clock),
             outgoing,
             registry: registry.clone(),
@@ -314,6 +331,7 @@ impl Rig {
             readable: true,
             silent: false,
             candidate_fails: 0,
+            texts: alike,
             next: 1 << 40,
             traffic: Traffic::default(),
             watched: true,

@@ -26,6 +26,16 @@ impl Desk {
     /// busy. What cannot be written is tried once more with the next ones.
     pub(crate) async fn flush(&self) {
         let Ok(_alone) = self.0.writing.try_lock() else { return };
+        self.write_out().await;
+    }
+
+    /// The same after what is being written, and for the last time.
+    pub(crate) async fn flush_last(&self) {
+        let _alone = self.0.writing.lock().await;
+        self.write_out().await;
+    }
+
+    async fn write_out(&self) {
         let waiting = std::mem::take(&mut self.room().unwritten);
         if waiting.is_empty() {
             return;

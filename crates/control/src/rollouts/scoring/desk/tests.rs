@@ -77,6 +77,8 @@ fn new_rig(says: fn(u64) -> Option<&'static str>, scoring: Scoring) -> Rig {
         stop: CancellationToken::new(),
     });
     desk.open(&Arc::new(scoring), &spec(), "run");
+    // As if a first stretch of scores had been looked at.
+    desk.room().trusted = true;
     Rig { desk, judge, store, tasks, _folder: folder }
 }
 
@@ -220,23 +222,32 @@ fn tie(_: u64) -> Option<&'static str> {
 async fn a_judge_counts_only_while_its_record_is_good() {
     let rig = new_rig(tie, judge());
     let taken = rig.score((0..60).map(pair)).await;
-    assert_eq!((taken.unscored, taken.pairs.len()), (60, 60));
+    // They are no selection, so they are not missing; there is just no score.
+    assert_eq!((taken.unscored, taken.pairs.len()), (0, 60));
     assert!(taken.pairs.iter().all(|pair| pair.candidate.score.is_none()));
     assert_eq!(rig.unscored(), [("refused_judge".to_owned(), 60)]);
     let why = rig.desk.status().refused.unwrap();
     assert!(why.contains("people labelled 0"), "{why}");
     for n in 0..60 {
         let said = if n % 2 == 0 { Said::Tie } else { Said::Candidate };
-        rig.desk.labelled(said, said);
+        rig.desk.labelled(&version(judge().scorer.as_ref().unwrap()), said, said);
     }
     let taken = rig.score((60..65).map(pair)).await;
     assert_eq!((taken.unscored, rig.desk.status().refused), (0, None));
     assert!(taken.pairs.iter().all(|pair| pair.candidate.score.is_some()));
     // The record survives a restart, for the same scorer.
-    let (spent, record) = rig.desk.record();
+    let record = rig.desk.record();
+    let spent = record.spent.money;
     let next = new_rig(tie, judge());
-    next.desk.restore(spent, record);
-    assert_eq!((next.desk.status().refused, next.desk.status().spent_today), (None, spent.money));
+    next.desk.restore(record);
+    assert_eq!((next.desk.status().refused, next.desk.status().spent_today), (None, spent));
+    // So do the units that had their pair: no judge is paid twice for one.
+    let asked = next.judge.asked.load(Ordering::Relaxed);
+    next.score((0..65).map(pair)).await;
+    assert_eq!(next.judge.asked.load(Ordering::Relaxed), asked);
+    assert_eq!(next.desk.status().repeated, 65);
+    let text = serde_json::to_string(&rig.desk.record()).unwrap();
+    assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), rig.desk.record());
 }
 
 #[tokio::test]
@@ -289,5 +300,37 @@ async fn a_scorer_that_hangs_does_not_hold_up_the_end_of_the_process() {
     rig.desk.0.parts.stop.cancel();
     rig.tasks.close();
     rig.tasks.wait().await;
-    assert!(rig.desk.take().pairs.is_empty());
+    let taken = rig.desk.take();
+    assert_eq!((taken.pairs.len(), taken.unscored), (1, 1));
+    assert!(taken.pairs[0].candidate.score.is_none());
+    rig.desk.quiet().await;
+}
+
+#[tokio::test]
+async fn a_scorer_that_fails_the_baseline_counts_for_nothing() {
+    // The baseline says "four", the candidate "4".
+    let rig = new_rig(no_judge, scoring("regex", &json!({"must_match": ["^4$"]})));
+    rig.desk.room().trusted = false;
+    let first = rig.score((0..19).map(pair)).await;
+    assert_eq!((first.pairs.len(), first.unscored), (0, 0), "they wait");
+    let rest = rig.score((19..40).map(pair)).await;
+    assert_eq!((rest.pairs.len(), rest.unscored), (40, 40));
+    assert!(rest.pairs.iter().all(|pair| pair.candidate.score.is_none()));
+    let status = rig.desk.status();
+    let why = status.refused.unwrap();
+    assert!(why.contains("its floor is 20.0 %"), "{why}");
+    assert_eq!((status.scored, status.unscored["distrusted"]), (0, 40));
+    // The other way round the scorer is right.
+    let rig = new_rig(no_judge, scoring("regex", &json!({"must_match": ["^four$"]})));
+    rig.desk.room().trusted = false;
+    let taken = rig.score((0..40).map(pair)).await;
+    assert!(taken.pairs.iter().all(|pair| pair.candidate.score == Some(0)));
+    assert_eq!((taken.pairs.len(), taken.unscored, rig.desk.status().scored), (40, 0, 40));
+    // What waits at the end of the process is missing.
+    let rig = new_rig(no_judge, scoring("regex", &json!({"must_match": ["^four$"]})));
+    rig.desk.room().trusted = false;
+    rig.score((0..5).map(pair)).await;
+    rig.desk.close_books();
+    let taken = rig.desk.take();
+    assert_eq!((taken.pairs.len(), taken.unscored), (5, 5));
 }

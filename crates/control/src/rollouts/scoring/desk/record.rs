@@ -1,0 +1,239 @@
+//! What is known of a scorer: whether its scores count, and why not.
+
+use cutover_evals::judge::{
+    FLIP_RATE_MAX, JUDGED_MIN, JudgeHealth, KAPPA_MIN, LABELS_MIN, Outcome,
+};
+use cutover_evals::pairing::Pairing;
+use cutover_evals::{ArmScore, PairScore, ScoreError};
+use cutover_stats::{Alpha, Interval};
+use cutover_store::RatingRow;
+use cutover_units::Millis;
+use serde::{Deserialize, Serialize};
+
+use super::super::{JudgeStatus, Scoring, Spent};
+use super::{Desk, Grader, Room};
+
+/// What must outlive the process.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// What was spent in the UTC day.
+    pub(crate) spent: Spent,
+    /// Of which scorer the rest is.
+    pub(crate) scorer: Option<String>,
+    /// The judge's record.
+    pub(crate) judge: JudgeHealth,
+    /// The scorer's own record.
+    pub(crate) grader: Grader,
+    /// Whose pair of the window was taken, and the window's length. At most
+    /// [`UNITS_MAX`](cutover_evals::pairing::UNITS_MAX) units.
+    pub(crate) pairing: Option<(Millis, Pairing)>,
+}
+
+/// Why scores do not count.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    /// A sentence.
+    pub(super) why: String,
+    /// The word in the count of pairs without a score.
+    pub(super) word: &'static str,
+    /// Whether the scores are missing. Those of a judge who may not decide yet are not: that is
+    /// settled by earlier pairs, so what comes later is no selection.
+    pub(super) missing: bool,
+}
+
+/// What a person or a judge has said, from points.
+pub(crate) fn outcome((baseline, candidate): (u8, u8)) -> Outcome {
+    let arm = |points: u8| ArmScore::passed(points == 100);
+    Outcome::of_scores(&PairScore::new(arm(baseline), arm(candidate)))
+}
+
+/// The first label of each pair beside the judge's verdict, and how often people agree with
+/// themselves.
+fn count(rows: &[RatingRow]) -> (JudgeHealth, (u64, u64)) {
+    let (mut health, mut repeats) = (JudgeHealth::default(), (0, 0));
+    for row in rows {
+        if let Some((judge, first)) = row.scored.zip(row.labels.first()) {
+            health.labelled(outcome((first.baseline, first.candidate)), outcome(judge));
+        }
+        for label in &row.labels {
+            let again = format!("{}{AGAIN}", label.rater);
+            let again = row.labels.iter().find(|other| other.rater == again);
+            if let Some(again) = again {
+                let agree = (again.baseline, again.candidate) == (label.baseline, label.candidate);
+                repeats = (repeats.0 + 1, repeats.1 + u64::from(agree));
+            }
+        }
+    }
+    (health, repeats)
+}
+
+/// Behind the name of a rater who has labelled a pair a second time.
+pub(crate) const AGAIN: &str = "#2";
+
+impl Desk {
+    /// What was known before a restart.
+    pub(crate) fn restore(&self, record: Record) {
+        let mut room = self.room();
+        let Record { spent, scorer, judge, grader, pairing } = record;
+        if spent.day > room.spent.day {
+            room.spent = spent;
+        } else if spent.day == room.spent.day {
+            room.spent.money = room.spent.money.max(spent.money);
+        }
+        if scorer.is_some() && scorer == room.version {
+            room.health = judge;
+            room.trusted = grader.is_known();
+            room.grader = grader;
+            if let Some((_, pairing)) = pairing.filter(|(window, _)| *window == room.pair_window) {
+                room.pairing = pairing;
+            }
+        }
+        room.look_at_record();
+    }
+
+    /// What must outlive the process.
+    pub(crate) fn record(&self) -> Record {
+        let room = self.room();
+        Record {
+            spent: room.spent,
+            scorer: room.version.clone(),
+            judge: room.health.clone(),
+            grader: room.grader.clone(),
+            pairing: Some((room.pair_window, room.pairing.clone())),
+        }
+    }
+
+    /// The scorer's version, whether it is a judge, and how pairs are kept.
+    pub(crate) fn basis(&self) -> (Option<String>, bool, std::sync::Arc<Scoring>) {
+        let room = self.room();
+        (room.version.clone(), room.judges(), room.scoring.clone())
+    }
+
+    /// Takes what the database knows of people's labels, where it is more than is known here. (Old
+    /// pairs are deleted with their labels, and what was counted stays counted.)
+    pub(crate) fn recount(&self, scorer: &str, rows: &[RatingRow]) {
+        let (labels, repeats) = count(rows);
+        let mut room = self.room();
+        if room.version.as_deref() != Some(scorer) {
+            return;
+        }
+        if labels.labels() > room.health.labels() {
+            room.health.take_labels(&labels);
+        }
+        if repeats.0 > room.repeats.0 {
+            room.repeats = repeats;
+        }
+        room.look_at_record();
+    }
+
+    /// Counts a person's first label of a pair beside what the judge of this version has said.
+    pub(crate) fn labelled(&self, scorer: &str, person: Outcome, judge: Outcome) {
+        let mut room = self.room();
+        if room.version.as_deref() == Some(scorer) {
+            room.health.labelled(person, judge);
+            room.look_at_record();
+        }
+    }
+
+    /// Counts a second label of the same person for the same pair.
+    pub(crate) fn repeated(&self, agree: bool) {
+        let mut room = self.room();
+        room.repeats = (room.repeats.0 + 1, room.repeats.1 + u64::from(agree));
+    }
+}
+
+impl Room {
+    fn judges(&self) -> bool {
+        self.scoring.scorer.as_ref().is_some_and(|scorer| scorer.kind() == "judge")
+    }
+
+    /// Adds to the scorer's record.
+    pub(super) fn learn(&mut self, score: &Result<Option<PairScore>, ScoreError>) {
+        match score {
+            Ok(Some(score)) => {
+                if let Some(flipped) = score.order_flipped {
+                    self.health.judged(flipped);
+                }
+                let distrusted = self.refused.as_ref().is_some_and(|refused| refused.missing);
+                self.grader.add(score, !distrusted);
+            }
+            Err(ScoreError::UnreadableReply) => self.health.erred(),
+            _ => {}
+        }
+        self.look_at_record();
+    }
+
+    pub(super) fn look_at_record(&mut self) {
+        let scorer = self.scoring.scorer.as_ref().filter(|_| self.gating);
+        let judge = self.judges().then_some(&self.health);
+        self.refused = scorer.and_then(|scorer| {
+            if let Err(refusal) = scorer.may_gate(Some(&self.health)) {
+                let why = refusal.to_string();
+                return Some(Refused { why, word: "refused_judge", missing: false });
+            }
+            let why = self.grader.alarm(judge)?;
+            Some(Refused { why, word: "distrusted", missing: true })
+        });
+        let why = self.refused.as_ref().map(|refused| refused.why.clone());
+        if why.is_some() && self.status.refused.is_none() {
+            tracing::info!(scorer = self.version, why, "scores do not count");
+        }
+        self.status.refused = why;
+    }
+
+    /// Counts a score that does not count.
+    pub(super) fn refuse(&mut self, refused: &Refused) {
+        self.taken.unscored += u64::from(refused.missing);
+        *self.status.unscored.entry(refused.word.to_owned()).or_default() += 1;
+    }
+
+    /// Lets the scores that wait count, or not, once enough are there to look at the scorer.
+    pub(super) fn release(&mut self) {
+        if self.trusted || !self.grader.is_known() {
+            return;
+        }
+        self.trusted = true;
+        if self.refused.as_ref().is_some_and(|refused| refused.missing) {
+            return self.let_go("distrusted");
+        }
+        self.taken.pairs.append(&mut self.held);
+    }
+
+    /// Gives up the scores that wait.
+    pub(super) fn let_go(&mut self, reason: &str) {
+        for mut pair in std::mem::take(&mut self.held) {
+            (pair.baseline.score, pair.candidate.score) = (None, None);
+            self.taken.pairs.push(pair);
+            self.status.scored = self.status.scored.saturating_sub(1);
+            self.fail(reason);
+        }
+    }
+
+    pub(super) fn judge_status(&self) -> Option<JudgeStatus> {
+        if !self.judges() {
+            return None;
+        }
+        let ends = |interval: Interval| (interval.low, interval.high);
+        let health = &self.health;
+        let flips = health.flip_rate(Alpha::FIVE_PERCENT);
+        let kappa = health.kappa();
+        let longer = health.longer_won();
+        Some(JudgeStatus {
+            judged: health.flips().trials,
+            judged_needed: JUDGED_MIN,
+            flip_rate: flips.map(|(rate, _)| rate),
+            flip_interval: flips.map(|(_, interval)| ends(interval)),
+            flip_rate_max: FLIP_RATE_MAX,
+            labels: health.labels(),
+            labels_needed: LABELS_MIN,
+            kappa: kappa.map(|kappa| kappa.value),
+            kappa_interval: kappa.map(|kappa| ends(kappa.interval(Alpha::FIVE_PERCENT))),
+            kappa_min: KAPPA_MIN,
+            unreadable: health.errors(),
+            longer_won: longer.share(),
+            repeats: self.repeats.0,
+            repeats_agree: self.repeats.1,
+            refused: health.may_gate().err().map(|refusal| refusal.to_string()),
+        })
+    }
+}
