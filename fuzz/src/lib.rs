@@ -66,7 +66,7 @@ pub fn streams(data: &[u8]) {
     let Some((&[which, cut], stream)) = data.split_first_chunk::<2>() else { return };
     let provider = PROVIDERS[usize::from(which >> 2) % PROVIDERS.len()];
     let endpoint = if which & 1 == 0 { Endpoint::ChatCompletions } else { Endpoint::Completions };
-    let plan = plan(endpoint, provider, which & 2 == 0);
+    let Some(plan) = plan(endpoint, provider, which & 2 == 0) else { return };
     let step = usize::from(cut).max(1);
     let whole = follow(&plan, stream, stream.len().max(1));
     let parts = follow(&plan, stream, step);
@@ -83,7 +83,7 @@ pub fn replies(data: &[u8]) {
     let status = if a & 1 == 0 { 200 } else { 100 + u16::from(b) * 2 };
     for provider in PROVIDERS {
         for endpoint in Endpoint::ALL {
-            let plan = plan(endpoint, provider, a & 2 == 0);
+            let Some(plan) = plan(endpoint, provider, a & 2 == 0) else { continue };
             let received = Received::new(status, Bytes::copy_from_slice(body));
             if let Ok(reply) = read_reply(&plan, &mint(), received) {
                 let text = std::str::from_utf8(&reply.body).expect("UTF-8");
@@ -108,7 +108,15 @@ fn follow(plan: &ReplyPlan, stream: &[u8], step: usize) -> (Vec<u8>, bool) {
     (out.concat(), ok)
 }
 
-fn plan(endpoint: Endpoint, provider: &'static cutover_wire::Provider, mint: bool) -> ReplyPlan {
+/// None: the provider does not serve the endpoint.
+fn plan(
+    endpoint: Endpoint,
+    provider: &'static cutover_wire::Provider,
+    mint: bool,
+) -> Option<ReplyPlan> {
+    if !provider.endpoints.contains(&endpoint) {
+        return None;
+    }
     let body = match endpoint {
         Endpoint::ChatCompletions => {
             r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}"#
@@ -119,7 +127,7 @@ fn plan(endpoint: Endpoint, provider: &'static cutover_wire::Provider, mint: boo
     let body = Bytes::from(body);
     let head = Head::read(endpoint, &body).expect("a good request");
     let target = Target { mint, ..Target::untouched(provider) };
-    adapt(&head, &body, &target).expect("each provider takes it").reply
+    Some(adapt(&head, &body, &target).expect("each provider takes it").reply)
 }
 
 fn mint() -> Mint {

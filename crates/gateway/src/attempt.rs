@@ -20,9 +20,9 @@ use cutover_telemetry::{InFlight, events};
 use cutover_units::{Arm, Code};
 use cutover_upstream::{Body, Deadlines, Outbound, passed_response_headers};
 use cutover_wire::Fault;
-use cutover_wire::adapt::{Outgoing, adapt};
+use cutover_wire::adapt::Outgoing;
 use cutover_wire::reply::{Received, Reply, read_reply};
-use cutover_wire::stream::{Limits as TapLimits, Tap};
+use cutover_wire::stream::Limits as TapLimits;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response, header};
 use http_body::Body as _;
@@ -33,6 +33,7 @@ use crate::exchange::{Exchange, Tried, micros};
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
 use crate::stream::Beginning;
+use crate::vendor::{self, Intake};
 
 /// Requests sent for one request of a client, at most. With SDKs that retry twice themselves it
 /// bounds what one call can cost.
@@ -58,7 +59,7 @@ pub(crate) enum Started {
 /// A stream whose first content is there, or which has ended.
 pub(crate) struct Opened {
     pub(crate) body: Body,
-    pub(crate) tap: Tap,
+    pub(crate) intake: Intake,
     /// What is ready for the client.
     pub(crate) ready: Vec<Bytes>,
     /// Bytes read before the first content: comments and empty events without end are not held.
@@ -161,14 +162,14 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
 /// The request as a lane's upstream is sent it.
 fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
     let Some(foreign) = &exchange.foreign else {
-        return adapt(&exchange.head, &exchange.body, &lane.target);
+        return vendor::adapted(&exchange.head, &exchange.body, &lane.target);
     };
     if let Some(fault) = foreign.refused_by(&lane.target) {
         return Err(fault.clone());
     }
     match foreign.form_for(&lane.target) {
-        Some(form) => adapt(&form.head, &form.body, &lane.target),
-        None => adapt(&exchange.head, &exchange.body, &lane.target),
+        Some(form) => vendor::adapted(&form.head, &form.body, &lane.target),
+        None => vendor::adapted(&exchange.head, &exchange.body, &lane.target),
     }
 }
 
@@ -251,7 +252,7 @@ impl Asking<'_> {
         let limits = TapLimits { event_bytes: self.upstream.event_bytes_max };
         let mut opened = Opened {
             body: response.into_body(),
-            tap: Tap::new(self.outgoing.reply.clone(), exchange.mint(), limits),
+            intake: Intake::new(self.outgoing.reply.clone(), exchange.mint(), limits),
             ready: Vec::new(),
             held_bytes: 0,
             headers,
@@ -260,10 +261,10 @@ impl Asking<'_> {
             in_flight: self.in_flight,
         };
         let first_by = self.sent_at + limit;
-        while !opened.tap.first_content_seen() && !opened.tap.ended_well() && !opened.ended {
+        while !opened.is_begun() {
             opened.read_on(self.upstream, first_by).await?;
         }
-        if opened.tap.first_content_seen() {
+        if opened.intake.tap.first_content_seen() {
             exchange.trail.first_token = Some(exchange.elapsed());
         }
         Ok(opened)
@@ -301,13 +302,19 @@ impl Asking<'_> {
             retry_after_ms: text("retry-after-ms"),
             body: collect(body, self.upstream, ends_at).await?,
         };
+        let mint = exchange.mint();
+        let received = vendor::received(&self.outgoing.reply, &mint, received);
         let status = Some(received.status);
-        read_reply(&self.outgoing.reply, &exchange.mint(), received)
+        read_reply(&self.outgoing.reply, &mint, received)
             .map_err(|fault| Failure { status, ..Failure::upstream(fault) })
     }
 }
 
 impl Opened {
+    fn is_begun(&self) -> bool {
+        self.ended || self.intake.tap.first_content_seen() || self.intake.tap.ended_well()
+    }
+
     /// Reads one piece, before the first content.
     async fn read_on(&mut self, upstream: &UpstreamLane, first_by: Instant) -> Result<(), Failure> {
         let by = first_by.min(Instant::now() + upstream.timeouts.idle);
@@ -323,14 +330,14 @@ impl Opened {
                     if self.held_bytes > upstream.answer_bytes_max {
                         return Err(too_large());
                     }
-                    self.tap.push(data, &mut self.ready).map_err(Failure::upstream)
+                    self.intake.push(data, &mut self.ready).map_err(Failure::upstream)
                 }
                 Err(_) => Ok(()),
             },
             Ok(Some(Err(_))) => Err(cut_off()),
             Ok(None) => {
                 self.ended = true;
-                self.tap.finish(&mut self.ready).map_err(Failure::upstream)
+                self.intake.finish(&mut self.ready).map_err(Failure::upstream)
             }
         }
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use cutover_config::{
     Checked, HeaderValue as ConfiguredValue, Reach, SecretRef, SystemPrompt, UpstreamKey,
 };
+use cutover_dialects::egress;
 use cutover_route::Traffic;
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmLabels, ArmMetrics, InstanceMetrics, NONE, Registry};
@@ -20,10 +21,11 @@ use cutover_upstream::{
     InProcess, Instance, InstanceAddress, InstanceLive, InstanceSettings, RequestHeaders,
     RequestRules, Tls, Vendor,
 };
-use cutover_wire::providers::Auth;
+use cutover_wire::providers::{Auth, Dialect};
 use cutover_wire::{Capabilities, OllamaSettings, Target, Think, Unsupported, VariantSettings};
 use http::{HeaderName, HeaderValue, header};
 
+use crate::caller::X_API_KEY;
 use crate::live::{Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
 use crate::prices::Pricing;
 
@@ -199,6 +201,7 @@ fn upstream_lane(
         instances: instances(materials, upstream, carried)?,
         headers: RequestHeaders::new(rules, own),
         pass_bearer: upstream.key == UpstreamKey::Client,
+        takes_api_key: provider(upstream)?.auth == Auth::ApiKey,
         timeouts: Timeouts {
             connect: upstream.timeouts.connect,
             first_token: upstream.timeouts.first_token,
@@ -209,6 +212,17 @@ fn upstream_lane(
         answer_bytes_max: usize::try_from(upstream.answer_limit_bytes).unwrap_or(usize::MAX),
         event_bytes_max: usize::try_from(upstream.event_limit_bytes).unwrap_or(usize::MAX),
     })
+}
+
+/// How a key is shown to a provider.
+fn key_header(auth: Auth, secret: &str) -> Option<(HeaderName, String)> {
+    match auth {
+        Auth::None => None,
+        Auth::ApiKey => Some((X_API_KEY, secret.to_owned())),
+        Auth::Bearer | Auth::OptionalBearer => {
+            Some((header::AUTHORIZATION, format!("Bearer {secret}")))
+        }
+    }
 }
 
 /// Our key and the static extra headers.
@@ -224,11 +238,14 @@ fn own_headers(
     };
     if let UpstreamKey::Secret(reference) = &upstream.key
         && let Some(secret) = secret("key", reference)?
-        && provider(upstream)?.auth != Auth::None
+        && let Some((header, value)) = key_header(provider(upstream)?.auth, &secret)
     {
         let key = format!("upstreams.{name}.key");
-        let bearer = format!("Bearer {secret}");
-        own.push((header::AUTHORIZATION, sensitive(&key, &bearer)?));
+        own.push((header, sensitive(&key, &value)?));
+    }
+    if provider(upstream)?.dialect == Dialect::Anthropic {
+        let (name, version) = egress::VERSION;
+        own.push((HeaderName::from_static(name), HeaderValue::from_static(version)));
     }
     for (header, value) in &upstream.headers {
         let key = format!("upstreams.{name}.headers.{header}");

@@ -8,8 +8,10 @@ use cutover_wire::Fault;
 use http::{HeaderMap, HeaderName, header};
 
 /// Where SDKs put keys: Bearer (OpenAI), `x-api-key` (Anthropic), `api-key` (Azure).
-const KEY_HEADERS: [HeaderName; 2] =
-    [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
+const KEY_HEADERS: [HeaderName; 2] = [X_API_KEY, HeaderName::from_static("api-key")];
+
+/// Anthropic's.
+pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Why a caller was refused, for the metric.
 pub(crate) struct Refused {
@@ -37,7 +39,8 @@ fn refused(reason: &'static str, message: &str) -> Refused {
     Refused { reason, fault: Fault::new(Code::InvalidApiKey, message) }
 }
 
-fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+/// The key that a client shows, wherever it does.
+pub(crate) fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     const BEARER: &[u8] = b"bearer ";
     let authorization = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
     let bearer = authorization.and_then(|value| {

@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use cutover_telemetry::InFlight;
 use cutover_upstream::Body;
-use cutover_wire::stream::Tap;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::runtime::Handle;
@@ -22,6 +21,7 @@ use crate::attempt::{Opened, cut_off};
 use crate::exchange::{Exchange, micros};
 use crate::live::Timeouts;
 use crate::rescue::Failure;
+use crate::vendor::Intake;
 
 /// How long the end of a body is awaited after its last event. Servers write the two apart, often
 /// within the same millisecond; whoever does not wait for it loses the connection, and the next
@@ -31,7 +31,7 @@ pub(crate) const END_WITHIN: Duration = Duration::from_millis(500);
 /// A stream that flows from an upstream.
 pub(crate) struct Flow {
     body: Body,
-    pub(crate) tap: Tap,
+    pub(crate) intake: Intake,
     began: Instant,
     pub(crate) read_at: Instant,
     pub(crate) ends_at: Instant,
@@ -46,7 +46,7 @@ impl Flow {
         let now = Instant::now();
         let flow = Self {
             body: opened.body,
-            tap: opened.tap,
+            intake: opened.intake,
             began: now,
             read_at: now,
             ends_at: opened.sent_at + timeouts.total,
@@ -63,7 +63,7 @@ impl Flow {
         context: &mut Context<'_>,
         out: &mut Vec<Bytes>,
     ) -> Poll<Result<bool, Failure>> {
-        if self.ended || self.tap.ended_well() {
+        if self.ended || self.intake.tap.ended_well() {
             return Poll::Ready(Ok(true));
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
@@ -71,25 +71,25 @@ impl Flow {
         Poll::Ready(match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => self
-                    .tap
+                    .intake
                     .push(data, out)
-                    .map(|()| self.tap.ended_well())
+                    .map(|()| self.intake.tap.ended_well())
                     .map_err(Failure::upstream),
                 Err(_) => Ok(false),
             },
             Some(Err(_)) => Err(cut_off()),
-            None => self.tap.finish(out).map(|()| true).map_err(Failure::upstream),
+            None => self.intake.finish(out).map(|()| true).map_err(Failure::upstream),
         })
     }
 
     /// Puts what the tap knows into the request's trail.
     pub(crate) fn note(&self, exchange: &mut Exchange) {
         let trail = &mut exchange.trail;
-        trail.usage = self.tap.usage();
-        trail.finish = self.tap.finish_reason();
-        trail.chunks = self.tap.content_chunks();
+        trail.usage = self.intake.tap.usage();
+        trail.finish = self.intake.tap.finish_reason();
+        trail.chunks = self.intake.tap.content_chunks();
         trail.waited_us += micros(self.began.elapsed()).0;
-        if self.tap.prompt_truncated() {
+        if self.intake.tap.prompt_truncated() {
             exchange.note_truncated_prompt();
         }
     }

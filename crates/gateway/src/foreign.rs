@@ -16,6 +16,7 @@
 use bytes::Bytes;
 use cutover_dialects::{Answer, Asked, Dialect, Inbound, Moment, RequestFacts, StreamOut, WayBack};
 use cutover_units::{Code, Micros, Millis};
+use cutover_wire::providers::Dialect as Provided;
 use cutover_wire::{Fault, Head, Loss, Target, Unsupported};
 use http::{HeaderName, HeaderValue, Response, header};
 use memchr::memmem;
@@ -99,9 +100,9 @@ fn form(inbound: Inbound) -> Result<(Form, WayBack), Fault> {
     Ok((Form { head, body, losses }, way_back))
 }
 
-/// Whether a target takes the reasoning of earlier answers back.
+/// Whether a target takes the reasoning of earlier answers back. Anthropic's is signed and wanted.
 fn takes_reasoning(target: &Target) -> bool {
-    target.provider.self_hosted
+    target.provider.self_hosted || target.provider.dialect == Provided::Anthropic
 }
 
 impl Foreign {

@@ -43,6 +43,7 @@ mod rescue;
 pub mod shadow;
 mod socket;
 mod stream;
+mod vendor;
 
 pub use feeds::{FEED_FIRST, FEED_MAX, Feed};
 pub use gateway::{Clock, Gateway, Parts};

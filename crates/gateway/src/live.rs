@@ -17,6 +17,7 @@ use cutover_upstream::{Instance, RequestHeaders};
 use cutover_wire::Target;
 use http::{HeaderMap, HeaderValue, header};
 
+use crate::caller::{X_API_KEY, presented};
 use crate::feeds::Feed;
 use crate::pacing::Pace;
 use crate::prices::Pricing;
@@ -87,6 +88,8 @@ pub struct UpstreamLane {
     pub headers: RequestHeaders,
     /// Whether the client's own bearer is passed on.
     pub pass_bearer: bool,
+    /// Whether a key is shown as `x-api-key`, not as a bearer.
+    pub takes_api_key: bool,
     /// Deadlines of an attempt.
     pub timeouts: Timeouts,
     /// Whether a client that goes away ends the request here, too.
@@ -206,7 +209,13 @@ impl UpstreamLane {
     /// client's own bearer where that is configured.
     pub(crate) fn request_headers(&self, client: &HeaderMap) -> HeaderMap {
         let mut headers = self.headers.for_client(client);
-        if self.pass_bearer
+        if self.pass_bearer && self.takes_api_key {
+            let key = presented(client).and_then(|key| HeaderValue::from_bytes(key).ok());
+            if let Some(mut key) = key {
+                key.set_sensitive(true);
+                headers.insert(X_API_KEY, key);
+            }
+        } else if self.pass_bearer
             && let Some(bearer) = client.get(header::AUTHORIZATION)
         {
             let mut bearer = bearer.clone();

@@ -244,7 +244,8 @@ impl Relay {
                 }
             }
             Err(failure) => {
-                let began = self.settle().is_some_and(|(flow, _)| flow.tap.first_content_seen());
+                let began =
+                    self.settle().is_some_and(|(flow, _)| flow.intake.tap.first_content_seen());
                 if let Some(pacer) = &mut self.pacer {
                     let rest: Vec<_> = pacer.drain().collect();
                     self.ready.extend(rest);
@@ -258,7 +259,7 @@ impl Relay {
     /// An answer that the client's dialect has no form for ends here: the client has its error.
     fn stop_if_unturned(&mut self) {
         let Some(code) = self.edge.as_ref().and_then(|edge| edge.failure()) else { return };
-        let began = self.settle().is_some_and(|(flow, _)| flow.tap.first_content_seen());
+        let began = self.settle().is_some_and(|(flow, _)| flow.intake.tap.first_content_seen());
         if let Some(exchange) = &mut self.exchange {
             exchange.trail.code = Some(code);
             exchange.trail.interrupted = began;
@@ -364,12 +365,12 @@ impl Relay {
         let full = self.is_full();
         let Phase::Flowing(flow) = &mut self.phase else { return None };
         if !full && now >= flow.read_at + flow.idle {
-            if flow.tap.finish_reason().is_none() {
+            if flow.intake.tap.finish_reason().is_none() {
                 let message = "the upstream's stream stalled";
                 return Some(Err(Failure::late("idle_timeout", message)));
             }
             // The answer is whole; only the terminal event is missing, and that we can write.
-            let finished = flow.tap.finish(&mut self.scratch);
+            let finished = flow.intake.finish(&mut self.scratch);
             return Some(finished.map(|()| true).map_err(Failure::upstream));
         }
         (now >= flow.ends_at)

@@ -124,7 +124,7 @@ pub fn adapt(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fau
         return Err(Fault::unsupported("messages", "the model does not see images"));
     }
     match target.provider.dialect {
-        Dialect::OpenAi => same_dialect(head, body, target),
+        Dialect::OpenAi | Dialect::Anthropic => same_dialect(head, body, target),
         Dialect::Ollama => crate::ollama::convert(head, body, target),
     }
 }

@@ -17,6 +17,9 @@ pub enum Dialect {
     OpenAi,
     /// Ollama's native API: requests and answers are converted.
     Ollama,
+    /// Anthropic's Messages API. It is converted behind this crate, by `dialects`: what is adapted and
+    /// read here is the OpenAI dialect.
+    Anthropic,
 }
 
 /// How a key is shown to the upstream.
@@ -26,6 +29,8 @@ pub enum Auth {
     Bearer,
     /// The same, if a key is configured: self-hosted engines run without one by default.
     OptionalBearer,
+    /// `x-api-key: KEY`, and it is required.
+    ApiKey,
     /// None: the upstream is in this process.
     None,
 }
@@ -150,6 +155,7 @@ impl PartialEq for Provider {
 pub static PROVIDERS: &[&Provider] = &[
     &hosted::OPENAI,
     &hosted::COMPATIBLE,
+    &hosted::ANTHROPIC,
     &local::VLLM,
     &local::LLAMACPP,
     &local::OLLAMA,

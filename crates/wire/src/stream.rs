@@ -101,7 +101,9 @@ impl Tap {
     /// A tap for one answer.
     pub fn new(plan: ReplyPlan, mint: Mint, limits: Limits) -> Self {
         let (framing, reader) = match plan.provider.dialect {
-            Dialect::OpenAi => (Framing::Events, Reader::OpenAi(Events::default())),
+            Dialect::OpenAi | Dialect::Anthropic => {
+                (Framing::Events, Reader::OpenAi(Events::default()))
+            }
             Dialect::Ollama => (Framing::Lines, Reader::Ollama(Lines::default())),
         };
         Self {

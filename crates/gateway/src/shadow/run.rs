@@ -9,10 +9,10 @@ use cutover_rollout::Served;
 use cutover_route::balance;
 use cutover_units::{Millis, NanoUsd, WeightBp};
 use cutover_upstream::{Body, Deadlines, Outbound, SendError};
-use cutover_wire::adapt::{Outgoing, adapt};
+use cutover_wire::adapt::Outgoing;
 use cutover_wire::extract::{Extract, StreamExtractor};
 use cutover_wire::reply::{Received, read_reply};
-use cutover_wire::stream::{Limits as TapLimits, Tap};
+use cutover_wire::stream::Limits as TapLimits;
 use cutover_wire::{Finish, Head, Mint, Usage};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response};
@@ -28,6 +28,7 @@ use crate::flow::END_WITHIN;
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane};
 use crate::rescue::Failure;
+use crate::vendor::{self, Intake};
 
 /// How often a copy that waits looks whether there is room: a copy has time, and looking costs a few
 /// loads of atomics.
@@ -244,7 +245,7 @@ impl Asking<'_> {
             reason: Some(failure.reason),
             total: self.began.elapsed(),
         };
-        let outgoing = adapt(self.head, &self.job.prompt, &self.lane.target)
+        let outgoing = vendor::adapted(self.head, &self.job.prompt, &self.lane.target)
             .map_err(|fault| failed(Failure::refused(fault)))?;
         let response = self.send(&outgoing).await.map_err(|error| Fault {
             refused: !error.anything_sent(),
@@ -303,7 +304,9 @@ impl Asking<'_> {
         };
         let total = self.began.elapsed();
         let status = Some(received.status).filter(|status| *status >= 300);
-        let reply = read_reply(&outgoing.reply, &self.mint(), received)
+        let mint = self.mint();
+        let received = vendor::received(&outgoing.reply, &mint, received);
+        let reply = read_reply(&outgoing.reply, &mint, received)
             .map_err(|fault| Failure { status, ..Failure::upstream(fault) })?;
         if self.head.stream {
             let message = "the upstream answered a stream request whole";
@@ -321,19 +324,19 @@ impl Asking<'_> {
     async fn stream(&self, outgoing: &Outgoing, body: Body) -> Result<Option<Answer>, Failure> {
         let upstream = &self.lane.upstream;
         let limits = TapLimits { event_bytes: upstream.event_bytes_max };
-        let mut tap = Tap::new(outgoing.reply.clone(), self.mint(), limits);
+        let mut intake = Intake::new(outgoing.reply.clone(), self.mint(), limits);
         let mut reading = Reading { body, ends_at: self.ends_at(), idle: upstream.timeouts.idle };
         let first_by = self.began + upstream.timeouts.first_token;
         let (mut said, mut bytes, mut first_token) = (StreamExtractor::default(), 0, None);
         let mut pieces = Vec::new();
-        while !tap.ended_well() {
-            let by = if tap.first_content_seen() { None } else { Some(first_by) };
+        while !intake.tap.ended_well() {
+            let by = if intake.tap.first_content_seen() { None } else { Some(first_by) };
             match reading.next(by).await? {
-                Some(data) => tap.push(data, &mut pieces),
-                None => tap.finish(&mut pieces),
+                Some(data) => intake.push(data, &mut pieces),
+                None => intake.finish(&mut pieces),
             }
             .map_err(Failure::upstream)?;
-            if first_token.is_none() && tap.first_content_seen() {
+            if first_token.is_none() && intake.tap.first_content_seen() {
                 first_token = Some(self.began.elapsed());
             }
             for piece in pieces.drain(..) {
@@ -347,7 +350,7 @@ impl Asking<'_> {
         let total = self.began.elapsed();
         reading.end().await;
         let mut said = said.finish();
-        told(&mut said, tap.usage(), tap.finish_reason());
+        told(&mut said, intake.tap.usage(), intake.tap.finish_reason());
         Ok(Some(Answer { said, first_token, total }))
     }
 }

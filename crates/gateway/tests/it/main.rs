@@ -19,3 +19,4 @@ mod paths;
 mod residency;
 mod shadow;
 mod streams;
+mod vendors;

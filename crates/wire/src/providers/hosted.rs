@@ -45,3 +45,25 @@ pub(super) static COMPATIBLE: Provider = Provider {
     doc: "Any service with an OpenAI-style API (OpenRouter, LiteLLM, LM Studio ...). Requests are \
           passed on byte for byte; unknown fields are the service's to judge.",
 };
+
+/// Anthropic's own API. What becomes of a field stands in the table of `dialects::egress`, not here.
+pub(super) static ANTHROPIC: Provider = Provider {
+    name: "anthropic",
+    dialect: Dialect::Anthropic,
+    default_base: Some("https://api.anthropic.com"),
+    key_env: Some("ANTHROPIC_API_KEY"),
+    auth: Auth::ApiKey,
+    self_hosted: false,
+    endpoints: &[Endpoint::ChatCompletions],
+    quirks: Quirks {
+        developer_as_system: false,
+        usage_of_one_choice: false,
+        completions_like_chat: false,
+        new_limit_name: false,
+        client_faults_as_500: false,
+        ignores_model_name: false,
+    },
+    rules: &[],
+    doc: "Anthropic's Messages API. Requests are converted; thinking with its signature makes the \
+          round trip.",
+};
