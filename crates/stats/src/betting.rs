@@ -40,6 +40,12 @@ pub const BETS: usize = 20;
 /// The smallest and the largest bet as shares of the largest that cannot go broke.
 const BET_SHARES: (f64, f64) = (0.02, 0.95);
 
+/// Products of factors stay within e to plus or minus this: a float reaches to 700.
+const LN_PRODUCT_MAX: f64 = 300.0;
+
+/// A power of a factor is right to so many roundings.
+const POWER_MAX: u64 = 1 << 20;
+
 /// Rounding may push a stake this much beyond the bound.
 const SLACK: f64 = 1e-9;
 
@@ -71,6 +77,71 @@ pub(crate) fn mixture(log_wealth: &[f64]) -> LogE {
     LogE(ln_sum_exp(log_wealth.iter().copied()) - (log_wealth.len() as f64).ln())
 }
 
+/// Sums of logarithms, and what is still to be added to them: products are cheaper.
+struct Products {
+    sums: [f64; BETS],
+    factors: [f64; BETS],
+    /// How far from 1 the products may be at most, as a logarithm.
+    size: f64,
+}
+
+/// At least |ln(1 + x)|, mostly without the logarithm: the largest bet moves the most.
+fn furthest(x: f64) -> f64 {
+    match x {
+        ..=-0.5 => 3.0,
+        ..=0.0 => -1.4 * x,
+        ..=2.0 => x,
+        _ => x.ln_1p(),
+    }
+}
+
+impl Products {
+    fn new(sums: [f64; BETS]) -> Self {
+        Self { sums, factors: [1.0; BETS], size: 0.0 }
+    }
+
+    fn take(&mut self, stake: f64, times: u64) {
+        let bets: &[f64; BETS] = &GRID;
+        let size = furthest(BET_SHARES.1 * stake) * times as f64;
+        if size > LN_PRODUCT_MAX || times > POWER_MAX {
+            for (sum, bet) in self.sums.iter_mut().zip(bets) {
+                *sum += times as f64 * (bet * stake).ln_1p();
+            }
+            return;
+        }
+        if self.size + size > LN_PRODUCT_MAX {
+            self.settle();
+        }
+        self.size += size;
+        let (mut power, mut left) = (bets.map(|bet| 1.0 + bet * stake), times);
+        while left > 0 {
+            if left % 2 == 1 {
+                for (product, factor) in self.factors.iter_mut().zip(power) {
+                    *product *= factor;
+                }
+            }
+            left /= 2;
+            if left > 0 {
+                power = power.map(|factor| factor * factor);
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.size > 0.0 {
+            for (sum, product) in self.sums.iter_mut().zip(&mut self.factors) {
+                *sum += std::mem::replace(product, 1.0).ln();
+            }
+            self.size = 0.0;
+        }
+    }
+
+    fn sums(mut self) -> [f64; BETS] {
+        self.settle();
+        self.sums
+    }
+}
+
 impl Betting {
     /// Takes one stake. One that is not a number or below -1 is refused and changes nothing.
     pub fn observe(&mut self, stake: f64) -> Result<(), Invalid> {
@@ -84,6 +155,24 @@ impl Betting {
             *sum += times as f64 * factor;
         }
         self.observations += times;
+        Ok(())
+    }
+
+    /// Takes many stakes, each so many times, and few logarithms: factors are multiplied first. If one is
+    /// refused nothing changes. Sums differ from those of [`observe_many`](Self::observe_many) in their
+    /// last bits, and are the same for the same stakes in the same order.
+    pub fn observe_all<'a>(
+        &mut self,
+        stakes: impl IntoIterator<Item = &'a (f64, u64)>,
+    ) -> Result<(), Invalid> {
+        let mut products = Products::new(self.log_wealth);
+        let mut observations = self.observations;
+        for (stake, times) in stakes {
+            check("stake", *stake, *stake >= -1.0 - SLACK)?;
+            observations += times;
+            products.take(*stake, *times);
+        }
+        (self.log_wealth, self.observations) = (products.sums(), observations);
         Ok(())
     }
 

@@ -111,11 +111,12 @@ impl PairTally {
 
     /// Without the check of the claim's number, which an interval searches far beyond what is claimed.
     fn evidence(&self, claim: PairClaim) -> Result<LogE, Invalid> {
+        let stake = |(pair, times): (&Pair, &u64)| {
+            Ok((claim.stake(pair.candidate.fraction(), pair.baseline.fraction())?, *times))
+        };
+        let stakes = self.cells.iter().map(stake).collect::<Result<Vec<_>, Invalid>>()?;
         let mut process = Betting::default();
-        for (pair, times) in &self.cells {
-            let (candidate, baseline) = (pair.candidate.fraction(), pair.baseline.fraction());
-            process.observe_many(claim.stake(candidate, baseline)?, *times)?;
-        }
+        process.observe_all(&stakes)?;
         Ok(process.log_e())
     }
 
@@ -208,14 +209,16 @@ impl CanaryTally {
     /// The evidence for a claim about the difference of the two event rates.
     pub fn excess_log_e(&self, claim: CanaryClaim) -> Result<LogE, Invalid> {
         let claim = claim.checked()?;
-        let mut process = Betting::default();
+        let mut stakes = Vec::with_capacity(4 * self.by_share.len());
         for (share, counts) in &self.by_share {
             for arm in [Arm::Candidate, Arm::Baseline] {
                 let count = counts.of(arm);
-                process.observe_many(claim.stake(arm, *share, 1.0)?, count.hits)?;
-                process.observe_many(claim.stake(arm, *share, 0.0)?, count.misses())?;
+                let stake = |x| claim.stake(arm, *share, x);
+                stakes.extend([(stake(1.0)?, count.hits), (stake(0.0)?, count.misses())]);
             }
         }
+        let mut process = Betting::default();
+        process.observe_all(&stakes)?;
         Ok(process.log_e())
     }
 

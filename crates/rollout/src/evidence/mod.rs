@@ -17,9 +17,9 @@ use cutover_stats::{Arm, split_log_e};
 use cutover_units::{Arm as AssignedArm, Millis};
 use serde::{Deserialize, Serialize};
 
-use crate::gates::{self, Data, Row};
+use crate::gates::{self, Row};
 use crate::observe::{Exposure, ScoredPair, Vote, Window};
-use crate::process::{ALL, Bars, Bill, Context, LiveUnit, Paired, Process};
+use crate::process::{ALL, Bars, Batch, Bill, Class, Context, LiveUnit, Paired, Process};
 use crate::spec::{Gate, Metric, Spec, UnitRule};
 use crate::state::{Phase, State};
 
@@ -48,13 +48,25 @@ struct Split {
     baseline: u64,
 }
 
-/// Raw observations and what is missing of them, of the whole run.
+/// Raw observations and what is missing of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Missing {
     live: u64,
     pairs: u64,
     lost: u64,
     unscored: u64,
+}
+
+impl Missing {
+    /// What came and went since then.
+    fn since(self, then: Self) -> Self {
+        Self {
+            live: self.live.saturating_sub(then.live),
+            pairs: self.pairs.saturating_sub(then.pairs),
+            lost: self.lost.saturating_sub(then.lost),
+            unscored: self.unscored.saturating_sub(then.unscored),
+        }
+    }
 }
 
 /// Everything that is known of a rollout's arms.
@@ -81,6 +93,9 @@ pub struct Evidence {
     step_pairs: u64,
     breaches: u64,
     missing: Missing,
+    /// What was missing of the whole run when the present step began.
+    #[serde(default)]
+    missing_before: Missing,
 }
 
 impl Evidence {
@@ -107,6 +122,7 @@ impl Evidence {
             step_pairs: 0,
             breaches: 0,
             missing: Missing::default(),
+            missing_before: Missing::default(),
         }
     }
 
@@ -137,24 +153,35 @@ impl Evidence {
         self.missing.lost += window.lost;
         self.missing.unscored += window.unscored;
         self.breaches += window.exposures.iter().filter(|seen| seen.leaked).count() as u64;
+        let mut batch = Batch::default();
         for exposure in &window.exposures {
-            self.exposure(spec, (state, window.to), exposure);
+            self.exposure(spec, (state, window.to), (exposure, &mut batch));
         }
         if spec.unit_rule == UnitRule::Mean {
             for (at, mut unit) in self.sessions.close(window.to, spec.unit_window) {
                 unit.in_step = in_step(state, at, unit.share);
-                self.unit(spec, &unit);
+                batch.unit(&unit);
+            }
+        }
+        self.split(&batch);
+        for vote in &window.votes {
+            self.vote(spec, state, (vote, &mut batch));
+        }
+        for (process, gate) in self.processes.iter_mut().zip(&spec.gates) {
+            if let Some(process) = process {
+                process.live(gate, &batch);
             }
         }
         for pair in &window.pairs {
             self.pair(spec, (state, window.to), pair);
         }
-        for vote in &window.votes {
-            self.vote(spec, state, vote);
-        }
         for process in self.processes.iter_mut().flatten() {
-            if let Process::Budget(budget) = process {
-                budget.shadow(window.shadow_cost);
+            match process {
+                Process::Budget(budget) => budget.shadow(window.shadow_cost),
+                Process::Never(never) => {
+                    window.exposures.iter().for_each(|seen| never.observe(seen.leaked));
+                }
+                _ => {}
             }
         }
         self.end(spec, state, bars);
@@ -172,6 +199,7 @@ impl Evidence {
             (self.step, self.step_since) = (Some(state.step), state.step_since);
             (self.step_units, self.step_pairs) = (Split::default(), 0);
             self.last_pair = self.last_pair.max(state.step_since);
+            self.missing_before = self.missing();
             self.split.clear();
             for (process, context) in self.contexts(spec, state, bars) {
                 process.begin_step(&context);
@@ -204,12 +232,12 @@ impl Evidence {
         })
     }
 
-    fn exposure(&mut self, spec: &Spec, (state, to): (&State, Millis), seen: &Exposure) {
-        for process in self.processes.iter_mut().flatten() {
-            if let Process::Never(never) = process {
-                never.observe(seen.leaked);
-            }
-        }
+    fn exposure(
+        &mut self,
+        spec: &Spec,
+        (state, to): (&State, Millis),
+        (seen, batch): (&Exposure, &mut Batch),
+    ) {
         let arm = match seen.arm {
             AssignedArm::Baseline => Arm::Baseline,
             AssignedArm::Candidate => Arm::Candidate,
@@ -222,44 +250,33 @@ impl Evidence {
         self.missing.live += 1;
         // A head that was read after the window's end is a clock's mistake.
         let at = seen.at.min(to);
-        let share = seen.share.basis_points();
-        let in_step = in_step(state, at, share);
-        let bill = Bill {
+        let in_step = in_step(state, at, seen.share.basis_points());
+        batch.bills.push(Bill {
             candidate: arm == Arm::Candidate,
             succeeded: !seen.served.failed,
             cost: seen.served.cost,
             in_step,
-        };
-        for process in self.processes.iter_mut().flatten() {
-            if let Process::Budget(budget) = process {
-                budget.bill(bill);
-            }
-        }
-        let unit = LiveUnit { in_step, ..live_unit(spec, arm, seen) };
+        });
+        let unit = || LiveUnit { in_step, ..live_unit(spec, arm, seen) };
         match spec.unit_rule {
             UnitRule::First => {
                 if self.units.admit(seen.unit, at, spec.unit_window) {
-                    self.unit(spec, &unit);
+                    batch.unit(&unit());
                 }
             }
-            UnitRule::Mean => self.sessions.add((seen.unit, at), spec.unit_window, &unit),
+            UnitRule::Mean => self.sessions.add((seen.unit, at), spec.unit_window, &unit()),
         }
     }
 
-    /// One observation of one unit, for all gates and the test of the split.
-    fn unit(&mut self, spec: &Spec, unit: &LiveUnit) {
-        if unit.in_step {
-            let by_share = self.split.entry(unit.share).or_default();
+    /// Counts the step's units for the test of the split and the minimum of units.
+    fn split(&mut self, batch: &Batch) {
+        for (class, units) in batch.units().filter(|(class, _)| class.in_step) {
+            let by_share = self.split.entry(class.share).or_default();
             for split in [&mut self.step_units, by_share] {
-                match unit.arm {
-                    Arm::Candidate => split.candidate += 1,
-                    Arm::Baseline => split.baseline += 1,
+                match class.arm {
+                    Arm::Candidate => split.candidate += units,
+                    Arm::Baseline => split.baseline += units,
                 }
-            }
-        }
-        for (process, gate) in self.processes.iter_mut().zip(&spec.gates) {
-            if let (Some(process), Some(row)) = (process, gates::row(gate)) {
-                process.live(gate, row, unit);
             }
         }
     }
@@ -281,7 +298,7 @@ impl Evidence {
         }
     }
 
-    fn vote(&mut self, spec: &Spec, state: &State, vote: &Vote) {
+    fn vote(&mut self, spec: &Spec, state: &State, (vote, batch): (&Vote, &mut Batch)) {
         let arm = match vote.arm {
             AssignedArm::Baseline => Arm::Baseline,
             AssignedArm::Candidate => Arm::Candidate,
@@ -294,12 +311,17 @@ impl Evidence {
         let share = vote.share.basis_points();
         let in_step = in_step(state, at, share);
         let discontent = 1.0 - f64::from(vote.score.min(100)) / 100.0;
-        let unit = LiveUnit { in_step, matched: true, ..LiveUnit::silent(arm, share) };
-        for (process, gate) in self.processes.iter_mut().zip(&spec.gates) {
-            let on_votes = gates::row(gate).is_some_and(|row| row.data == Data::Votes);
-            if let (true, Some(Process::Margin(process))) = (on_votes, process) {
-                process.live(gate, &unit, discontent);
-            }
+        batch.vote(Class { arm, share, in_step, matched: true }, discontent);
+    }
+
+    /// What is missing of the whole run, tables that could not take it included.
+    fn missing(&self) -> Missing {
+        let (units, sessions, pairs) = (&self.units, &self.sessions, &self.pair_units);
+        let live = units.overflow + units.late + sessions.overflow + sessions.late;
+        Missing {
+            lost: self.missing.lost + live,
+            unscored: self.missing.unscored + pairs.overflow + pairs.late,
+            ..self.missing
         }
     }
 

@@ -36,10 +36,13 @@ pub struct Observations {
     pub last_live: Millis,
     /// When a pair was last seen.
     pub last_pair: Millis,
-    /// Share of live observations that are missing (dropped, late, or beyond a table).
+    /// Share of the run's live observations that are missing (dropped, late, or beyond a table).
     pub lost_share: f64,
-    /// Share of pairs that are missing or have no score.
+    /// Share of the run's pairs that are missing or have no score.
     pub unscored_share: f64,
+    /// The same two shares of the present step alone.
+    #[serde(default)]
+    pub step_missing: (f64, f64),
 }
 
 impl Observations {
@@ -77,12 +80,11 @@ impl Evidence {
             reader.evaluation(gate, reading)
         });
         let gates = gates.collect();
-        let dropped = self.missing.lost
-            + self.units.overflow
-            + self.units.late
-            + self.sessions.overflow
-            + self.sessions.late;
-        let unscored = self.missing.unscored + self.pair_units.overflow + self.pair_units.late;
+        let shares =
+            |seen: super::Missing| (share(seen.lost, seen.live), share(seen.unscored, seen.pairs));
+        let missing = self.missing();
+        let (lost_share, unscored_share) = shares(missing);
+        let of_step = missing.since(self.missing_before);
         let step = if current { self.step_units } else { super::Split::default() };
         Observations {
             spec_hash: self.spec_hash.clone(),
@@ -97,8 +99,9 @@ impl Evidence {
             last_read: self.last_read,
             last_live: self.last_live,
             last_pair: self.last_pair,
-            lost_share: share(dropped, self.missing.live),
-            unscored_share: share(unscored, self.missing.pairs),
+            lost_share,
+            unscored_share,
+            step_missing: if current { shares(of_step) } else { (0.0, 0.0) },
         }
     }
 }

@@ -103,6 +103,45 @@ fn the_mean_of_a_session_counts_when_its_window_has_closed() {
     assert!(found.lost_share > 0.0, "a late observation is missing, not good");
 }
 
+/// What is waited for in the second of two steps, when so many live observations of 2,000 each were
+/// lost in the first and in the second.
+fn waits_for(gate: &str, lost: [u64; 2]) -> Vec<String> {
+    let spec = spec(&["ramp 25% for 0 s", "ramp 50% for 30 d", "100%"], &[gate]);
+    let (mut state, mut evidence) = begun(&spec);
+    let mut last = T0;
+    for (step, lost) in (0u16..).zip(lost) {
+        if step > 0 {
+            state =
+                State { step, step_since: last, weight: WeightBp::new(5_000).unwrap(), ..state };
+        }
+        let mut seen = window(last, MINUTE);
+        let first = u64::from(step) * 10_000;
+        seen.exposures = (0..2_000).map(|i| exposure(first + i, last, state.weight)).collect();
+        seen.lost = lost;
+        last = seen.to;
+        assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+    }
+    let found = evidence.observations(&spec, &state, last);
+    crate::plan::plan(&spec, &state, &found, last).report.waits_for
+}
+
+#[test]
+fn a_loss_counts_as_long_as_it_can_hide_harm() {
+    let missing =
+        |gate, lost| waits_for(gate, lost).into_iter().find(|text| text.contains("are missing"));
+    let margin = "errors <= baseline + 3 pp";
+    assert_eq!(missing(margin, [50, 50]), None);
+    // Its proof is of the whole run: what was lost in the first step may have been what spoke against it.
+    let early = missing(margin, [300, 0]).unwrap();
+    assert!(early.contains("since the beginning"), "{early}");
+    // Its harm is of the step: of the run 3 % would be too few to matter, of the step they are not.
+    let late = missing(margin, [0, 100]).unwrap();
+    assert!(late.contains("4.76 % are missing in this step"), "{late}");
+    // Proof and harm of this gate are of the step alone.
+    assert_eq!(missing("p95 <= 1.5 x baseline", [300, 0]), None);
+    assert!(missing("p95 <= 1.5 x baseline", [0, 300]).is_some());
+}
+
 #[test]
 fn one_pair_a_unit_and_day() {
     let spec = spec(&["shadow 50% for 0 s", "100%"], &["quality >= 0.9 x baseline"]);

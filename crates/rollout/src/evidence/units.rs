@@ -4,8 +4,9 @@
 //! open, since answers end out of order; what belongs to an older one is late and counted as such. A
 //! full table counts what it cannot take: those are missing, not good.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use cutover_stats::Arm;
 use cutover_units::Millis;
@@ -22,15 +23,39 @@ pub(crate) const SESSIONS_MAX: usize = 8_192;
 const PRINT_BITS: u32 = 40;
 const PRINT_HEX: usize = 10;
 
-/// Fingerprints of units, written as one string: a table of numbers would be three times as long.
+/// Spreads numbers that are keyed hashes already: nobody outside can choose them to collide.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.0 = (self.0 ^ value).wrapping_mul(GOLDEN);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Fingerprints of units, written as one string in ascending order: a table of numbers would be three
+/// times as long.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-struct Prints(BTreeSet<u64>);
+struct Prints(HashSet<u64, BuildHasherDefault<Spread>>);
 
 impl From<Prints> for String {
     fn from(prints: Prints) -> Self {
         let mut text = Self::with_capacity(prints.0.len() * PRINT_HEX);
-        for print in prints.0 {
+        let mut sorted: Vec<u64> = prints.0.into_iter().collect();
+        sorted.sort_unstable();
+        for print in sorted {
             // Writing to a string cannot fail.
             let _ = write!(text, "{print:0PRINT_HEX$x}");
         }
@@ -79,14 +104,11 @@ impl OncePer {
             }
         };
         let print = unit >> (u64::BITS - PRINT_BITS);
-        if table.contains(&print) {
-            return false;
+        if table.len() < UNITS_MAX {
+            return table.insert(print);
         }
-        if table.len() >= UNITS_MAX {
-            self.overflow += 1;
-            return false;
-        }
-        table.insert(print)
+        self.overflow += u64::from(!table.contains(&print));
+        false
     }
 }
 

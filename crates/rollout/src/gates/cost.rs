@@ -1,6 +1,6 @@
 //! A thousand successful requests cost at most so many dollars.
 
-use super::{Data, Row, no_pair, no_unit};
+use super::{Data, Row, no_pair};
 use crate::process::Process;
 use crate::spec::{Metric, Role, Test};
 
@@ -20,6 +20,5 @@ pub(super) const ROW: Row = Row {
     expected: "100 successful requests, by definition",
     suits: |gate| gate.metric == Metric::Cost && matches!(gate.test, Test::BudgetAtMost { .. }),
     open: |_| Ok(Process::Budget(Box::default())),
-    live: no_unit,
     pair: no_pair,
 };

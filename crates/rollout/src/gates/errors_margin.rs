@@ -26,7 +26,6 @@ pub(super) const ROW: Row = Row {
         gate.metric == Metric::Errors && matches!(gate.test, Test::WorseByLessThan { .. })
     },
     open: |_| Ok(Process::Margin(Box::new(Margin::new()))),
-    live: |_, unit| Some(unit.failed),
     pair: |pair| {
         let failed = |failed: bool| f64::from(u8::from(failed));
         Some((failed(pair.candidate.served.failed), failed(pair.baseline.served.failed)))

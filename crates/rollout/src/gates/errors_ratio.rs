@@ -23,6 +23,5 @@ pub(super) const ROW: Row = Row {
         gate.metric == Metric::Errors && matches!(gate.test, Test::RateRatioAtMost { .. })
     },
     open: |gate| Ok(Process::Ratio(Box::new(Ratio::new(gate)?))),
-    live: |_, unit| Some(unit.failed),
     pair: no_pair,
 };

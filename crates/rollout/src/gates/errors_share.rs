@@ -19,6 +19,5 @@ pub(super) const ROW: Row = Row {
     expected: KELLY,
     suits: |gate| gate.metric == Metric::Errors && matches!(gate.test, Test::FractionAtMost { .. }),
     open: |gate| Ok(Process::Share(Box::new(Share::new(gate)))),
-    live: |_, unit| Some(unit.failed),
     pair: no_pair,
 };

@@ -20,6 +20,5 @@ pub(super) const ROW: Row = Row {
         gate.metric == Metric::Fallback && matches!(gate.test, Test::FractionAtMost { .. })
     },
     open: |gate| Ok(Process::Share(Box::new(Share::new(gate)))),
-    live: |_, unit| Some(unit.fell_back),
     pair: no_pair,
 };

@@ -1,6 +1,6 @@
 //! Users are not less content by more than so many percentage points.
 
-use super::{BETTING, Data, KELLY, Row, no_pair, no_unit};
+use super::{BETTING, Data, KELLY, Row, no_pair};
 use crate::process::{Margin, Process};
 use crate::spec::{Metric, Role, Test};
 
@@ -21,6 +21,5 @@ pub(super) const ROW: Row = Row {
         gate.metric == Metric::Feedback && matches!(gate.test, Test::WorseByLessThan { .. })
     },
     open: |_| Ok(Process::Margin(Box::new(Margin::new()))),
-    live: no_unit,
     pair: no_pair,
 };

@@ -26,6 +26,5 @@ pub(super) const ROW: Row = Row {
         gate.metric == Metric::Invalid && matches!(gate.test, Test::WorseByLessThan { .. })
     },
     open: |_| Ok(Process::Margin(Box::new(Margin::new()))),
-    live: |_, unit| unit.invalid,
     pair: breaches,
 };

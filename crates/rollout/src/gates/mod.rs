@@ -19,8 +19,8 @@ use cutover_stats::Invalid;
 use cutover_units::Millis;
 
 use crate::observe::ScoredPair;
-use crate::process::{LiveUnit, Process};
-use crate::spec::{Gate, Metric, Role};
+use crate::process::Process;
+use crate::spec::{Gate, Role};
 
 /// What a gate is measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +65,6 @@ pub struct Row {
     pub expected: &'static str,
     pub(crate) suits: fn(&Gate) -> bool,
     pub(crate) open: fn(&Gate) -> Result<Process, Invalid>,
-    /// The unit's value, if it has one.
-    pub(crate) live: fn(&Gate, &LiveUnit) -> Option<f64>,
     /// The pair's two values (candidate, baseline), if both are known.
     pub(crate) pair: fn(&ScoredPair) -> Option<(f64, f64)>,
 }
@@ -105,20 +103,6 @@ impl Row {
 
 fn no_pair(_: &ScoredPair) -> Option<(f64, f64)> {
     None
-}
-
-fn no_unit(_: &Gate, _: &LiveUnit) -> Option<f64> {
-    None
-}
-
-/// What a timing gate looks at.
-fn timing(gate: &Gate, unit: &LiveUnit) -> Option<f64> {
-    match gate.metric {
-        Metric::Duration => unit.total_ms,
-        Metric::FirstToken => unit.first_token_ms,
-        Metric::TokenRate => unit.tokens_per_s,
-        _ => None,
-    }
 }
 
 /// Milliseconds from a limit.

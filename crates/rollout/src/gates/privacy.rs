@@ -1,6 +1,6 @@
 //! No request reaches an upstream that may not see it.
 
-use super::{Data, Row, no_pair, no_unit};
+use super::{Data, Row, no_pair};
 use crate::process::{Never, Process};
 use crate::spec::{Metric, Role, Test};
 
@@ -19,6 +19,5 @@ pub(super) const ROW: Row = Row {
     expected: "the first request, by definition",
     suits: |gate| gate.metric == Metric::Privacy && matches!(gate.test, Test::Never),
     open: |_| Ok(Process::Never(Never::default())),
-    live: no_unit,
     pair: no_pair,
 };

@@ -1,6 +1,6 @@
 //! The candidate keeps a share of the baseline's quality, on shadow pairs.
 
-use super::{BETTING, Data, KELLY, Row, no_unit};
+use super::{BETTING, Data, KELLY, Row};
 use crate::observe::ScoredPair;
 use crate::process::{Margin, Process};
 use crate::spec::{Metric, Role, Test};
@@ -25,6 +25,5 @@ pub(super) const ROW: Row = Row {
     expected: KELLY,
     suits: |gate| gate.metric == Metric::Quality && matches!(gate.test, Test::RatioAtLeast { .. }),
     open: |_| Ok(Process::Margin(Box::new(Margin::new()))),
-    live: no_unit,
     pair: scores,
 };

@@ -1,6 +1,6 @@
 //! A quantile of the candidate's times or speeds lies on the good side of a limit.
 
-use super::{BETTING, Data, KELLY, Row, no_pair, timing};
+use super::{BETTING, Data, KELLY, Row, no_pair};
 use crate::process::{Process, Share};
 use crate::spec::{Metric, Role, Test};
 
@@ -22,6 +22,5 @@ pub(super) const ROW: Row = Row {
             && matches!(gate.test, Test::QuantileWithin { .. })
     },
     open: |gate| Ok(Process::Share(Box::new(Share::new(gate)))),
-    live: timing,
     pair: no_pair,
 };

@@ -1,6 +1,6 @@
 //! A quantile of the candidate's times or speeds is worse than the baseline's by at most a factor.
 
-use super::{Data, Row, no_pair, timing};
+use super::{Data, Row, no_pair};
 use crate::process::Process;
 use crate::spec::{Metric, Role, Test};
 
@@ -26,6 +26,5 @@ pub(super) const ROW: Row = Row {
             && matches!(gate.test, Test::QuantileRatioAtMost { .. })
     },
     open: |_| Ok(Process::Quantiles(Box::default())),
-    live: timing,
     pair: no_pair,
 };

@@ -340,20 +340,32 @@ fn enough(case: &Case<'_>, step: &Step) -> Vec<String> {
 
 /// Missing observations that could hide the margin of a gate that the step requires: if all of them
 /// had gone wrong, the rate would have risen by more than the margin.
+///
+/// Harm is of the step alone, so what is missing of the step counts for every gate: after a long run
+/// it would drown. Proof is of the whole run, so an early loss counts for it until outgrown: forgotten
+/// at the next step, its proof would stay. Only gates whose proof begins anew with the step forget it.
 fn missing(case: &Case<'_>, step: &Step) -> Vec<String> {
+    let seen = case.observations;
     let required = case.spec.gates.iter().filter(|gate| step.requires.contains(&gate.id));
     let mut found = Vec::new();
     for gate in required {
         let Some(most) = missing_max(gate) else { continue };
         let on_pairs = gate.metric == Metric::Quality || step.weight.basis_points() == 0;
-        let (what, share) = if on_pairs {
-            ("pairs", case.observations.unscored_share)
+        let (what, of_run, of_step) = if on_pairs {
+            ("pairs", seen.unscored_share, seen.step_missing.1)
         } else {
-            ("live observations", case.observations.lost_share)
+            ("live observations", seen.lost_share, seen.step_missing.0)
+        };
+        let of_step_alone = matches!(gate.test, Test::QuantileRatioAtMost { .. });
+        let (share, when) = if of_step_alone || of_step >= of_run {
+            (of_step, "in this step")
+        } else {
+            (of_run, "since the beginning")
         };
         if share > most {
             found.push(format!(
-                "{what}: {:.2} % are missing, more than the {:.2} % that could hide the margin of `{}`",
+                "{what}: {:.2} % are missing {when}, more than the {:.2} % that could hide the margin \
+                 of `{}`",
                 share * 100.0,
                 most * 100.0,
                 gate.claim()

@@ -45,7 +45,7 @@ pub(crate) fn smoothed(hits: f64, n: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::fraction::log_factors;
+    use crate::process::fraction::Odds;
     use cutover_stats::Direction;
 
     #[test]
@@ -62,10 +62,7 @@ mod tests {
     #[test]
     fn the_measured_medians_of_the_share_gate_come_out() {
         for (p, low, high) in [(0.01, 100, 170), (0.025, 350, 500), (0.04, 2_000, 4_500)] {
-            let hit = log_factors(Direction::Below, 0.05, 1.0).unwrap();
-            let miss = log_factors(Direction::Below, 0.05, 0.0).unwrap();
-            let growth: Vec<_> =
-                hit.iter().zip(miss).map(|(hit, miss)| p * hit + (1.0 - p) * miss).collect();
+            let growth = Odds::new(Direction::Below, 0.05).unwrap().growth(p);
             let n = needed(&growth, 20f64.ln()).unwrap();
             assert!((low..high).contains(&n), "{p}: {n}");
         }

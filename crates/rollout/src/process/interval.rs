@@ -13,10 +13,13 @@ use crate::spec::Test;
 
 const CELLS_MAX: usize = 96;
 const COARSE: u8 = 5;
-/// Halvings of a range of at most 4: to less than three ten-thousandths.
-const HALVINGS: u32 = 14;
-/// Of an excess in live errors: to two millionths, since margins are as small as a tenth of a point.
-const FINE: u32 = 20;
+/// How far a search goes: so many halvings at most, and no further than to this share of an end's
+/// distance from the estimate.
+type Precision = (u32, f64);
+/// A range of at most 4 to less than three ten-thousandths.
+const USUAL: Precision = (14, 0.002);
+/// An excess in live errors to two millionths, since margins are as small as a tenth of a point.
+const FINE: Precision = (20, 0.0);
 /// Beyond this a ratio counts as without bound.
 const RATIO_MAX: f64 = 4.0;
 
@@ -32,15 +35,14 @@ pub(super) fn pair_interval(
     let proved = |claim| proves(pairs, claim, alpha);
     let (low, high) = if matches!(context.gate.test, Test::RatioAtLeast { .. }) {
         let estimate = (baseline > 0.0).then(|| candidate / baseline)?.clamp(1e-3, RATIO_MAX);
-        let low = last((0.0, estimate), HALVINGS, |ratio| proved(PairClaim::Retains(ratio)));
+        let low = last((0.0, estimate), USUAL, |ratio| proved(PairClaim::Retains(ratio)));
         let high =
-            first((estimate, RATIO_MAX), HALVINGS, |ratio| proved(PairClaim::FallsShortOf(ratio)));
+            first((estimate, RATIO_MAX), USUAL, |ratio| proved(PairClaim::FallsShortOf(ratio)));
         (low.unwrap_or(0.0), high.unwrap_or(f64::INFINITY))
     } else {
         let estimate = candidate - baseline;
-        let low = last((-1.0, estimate), HALVINGS, |margin| proved(PairClaim::ExcessAbove(margin)));
-        let high =
-            first((estimate, 1.0), HALVINGS, |margin| proved(PairClaim::ExcessBelow(margin)));
+        let low = last((-1.0, estimate), USUAL, |margin| proved(PairClaim::ExcessAbove(margin)));
+        let high = first((estimate, 1.0), USUAL, |margin| proved(PairClaim::ExcessBelow(margin)));
         (low.unwrap_or(-1.0), high.unwrap_or(1.0))
     };
     Some(cutover_stats::Interval { low, high })
@@ -62,9 +64,16 @@ pub(super) fn excess_interval(tally: &CanaryTally, alpha: Alpha) -> cutover_stat
 }
 
 /// The last point that holds, going up from `low`, where it holds if anywhere.
-fn last((low, high): (f64, f64), halvings: u32, holds: impl Fn(f64) -> bool) -> Option<f64> {
+fn last(
+    (low, high): (f64, f64),
+    (halvings, enough): Precision,
+    holds: impl Fn(f64) -> bool,
+) -> Option<f64> {
     let (mut below, mut above, mut found) = (low, high, None);
     for _ in 0..halvings {
+        if found.is_some() && above - below <= enough * (high - below) {
+            break;
+        }
         let middle = f64::midpoint(below, above);
         if holds(middle) {
             (below, found) = (middle, Some(middle));
@@ -76,8 +85,12 @@ fn last((low, high): (f64, f64), halvings: u32, holds: impl Fn(f64) -> bool) -> 
 }
 
 /// The first point that holds, going up to `high`, where it holds if anywhere.
-fn first((low, high): (f64, f64), halvings: u32, holds: impl Fn(f64) -> bool) -> Option<f64> {
-    last((-high, -low), halvings, |point| holds(-point)).map(|point| -point)
+fn first(
+    (low, high): (f64, f64),
+    precision: Precision,
+    holds: impl Fn(f64) -> bool,
+) -> Option<f64> {
+    last((-high, -low), precision, |point| holds(-point)).map(|point| -point)
 }
 
 fn coarse(pairs: &PairTally) -> Option<PairTally> {

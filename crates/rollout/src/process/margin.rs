@@ -9,10 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::growth::{expected, smoothed};
 use super::interval::{excess_interval, pair_interval};
-use super::run::Run;
 use super::strata::Strata;
 use super::watch::Watch;
-use super::{ALL, Context, Ends, LiveUnit, Paired, Reading};
+use super::{ALL, Batch, Context, Ends, Paired, Reading};
 use crate::gates::Data;
 use crate::spec::{Comparison, Gate, Metric, StepKind, Test};
 
@@ -30,10 +29,11 @@ pub(crate) struct Margin {
     /// Pairs, and the sums of their scores in percent: the tally's, without walking through it.
     sums: (u64, u64, u64),
     ends: Ends,
+    /// This window's stakes; none of them outlives it.
     #[serde(skip)]
-    pass_run: Run,
+    for_it: Stakes,
     #[serde(skip)]
-    harm_run: Run,
+    against: Stakes,
     pub(super) watch: Watch,
 }
 
@@ -74,9 +74,24 @@ fn percent(x: f64) -> Option<Score> {
     Score::from_percent(percent).ok()
 }
 
-fn take(process: &mut Betting, (stake, times): (f64, u64)) {
-    let taken = process.observe_many(stake, times);
-    debug_assert!(taken.is_ok(), "a value over its floor is at least -1");
+/// Stakes that wait for the window's end, each so many times: logarithms are taken then, and of as few
+/// numbers as there are different ones in a row.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Stakes(Vec<(f64, u64)>);
+
+impl Stakes {
+    fn add(&mut self, stake: f64, times: u64) {
+        match self.0.last_mut().filter(|(last, _)| last.to_bits() == stake.to_bits()) {
+            Some((_, so_often)) => *so_often += times,
+            None => self.0.push((stake, times)),
+        }
+    }
+
+    fn move_into(&mut self, process: &mut Betting) {
+        let taken = process.observe_all(&self.0);
+        debug_assert!(taken.is_ok(), "a value over its floor is at least -1");
+        self.0.clear();
+    }
 }
 
 impl Margin {
@@ -90,44 +105,41 @@ impl Margin {
             step_pairs: 0,
             sums: (0, 0, 0),
             ends: Ends::default(),
-            pass_run: Run::default(),
-            harm_run: Run::default(),
+            for_it: Stakes::default(),
+            against: Stakes::default(),
             watch: Watch::default(),
         }
     }
 
-    /// `x` is what is bad about the unit, 0 to 1.
-    pub(crate) fn live(&mut self, gate: &Gate, unit: &LiveUnit, x: f64) {
+    pub(crate) fn live(&mut self, gate: &Gate, batch: &Batch) {
         let Test::WorseByLessThan { margin } = gate.test else { return };
-        self.step_units += u64::from(unit.in_step && unit.arm == Arm::Candidate);
-        self.strata.add(unit, x);
-        if unit.share == ALL {
-            self.watch.observe(x);
+        for (class, x, times) in batch.flags(gate.metric) {
+            if class.in_step && class.arm == Arm::Candidate {
+                self.step_units += times;
+            }
+            self.strata.add(class, x, times);
+            if class.share == ALL {
+                self.watch.observe(x, times);
+            }
+            let Ok(share) = Share::from_bp(class.share) else { continue };
+            let value = |direction| unit_value(direction, margin, (class.arm, share), x);
+            if let (Ok(for_it), Ok(against)) = (value(Direction::Below), value(Direction::Above)) {
+                self.stake((for_it, against), class.in_step, times);
+            }
         }
-        let Ok(share) = Share::from_bp(unit.share) else { return };
-        let value = |direction| unit_value(direction, margin, (unit.arm, share), x);
-        let (Ok(for_it), Ok(against)) = (value(Direction::Below), value(Direction::Above)) else {
-            return;
-        };
-        self.stake(for_it, unit.in_step.then_some(against));
     }
 
-    fn stake(&mut self, for_it: f64, against: Option<f64>) {
-        if let Some(run) = self.pass_run.push(for_it) {
-            take(&mut self.pass, run);
-        }
-        if let Some(run) = against.and_then(|against| self.harm_run.push(against)) {
-            take(&mut self.harm, run);
+    /// Harm is about the present step alone.
+    fn stake(&mut self, (for_it, against): (f64, f64), in_step: bool, times: u64) {
+        self.for_it.add(for_it, times);
+        if in_step {
+            self.against.add(against, times);
         }
     }
 
     pub(crate) fn end_window(&mut self, promoted: bool) {
-        if let Some(run) = self.pass_run.end() {
-            take(&mut self.pass, run);
-        }
-        if let Some(run) = self.harm_run.end() {
-            take(&mut self.harm, run);
-        }
+        self.for_it.move_into(&mut self.pass);
+        self.against.move_into(&mut self.harm);
         self.watch.end_window(promoted);
     }
 
@@ -147,7 +159,7 @@ impl Margin {
         else {
             return;
         };
-        self.stake(for_it, pair.in_step.then_some(against));
+        self.stake((for_it, against), pair.in_step, 1);
         self.step_pairs += u64::from(pair.in_step);
         self.sums.0 += 1;
         self.sums.1 += u64::from(u8::from(candidate));

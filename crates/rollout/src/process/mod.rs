@@ -1,6 +1,7 @@
 //! The machines behind the gates: what is kept per gate, O(1) per observation.
 //!
-//! Contract: `live`, `pair` and `vote` take one observation each; `end_window` closes a tick;
+//! Contract: `live` takes a window's units, votes and bills at once, `pair` one pair; `end_window` closes
+//! a tick;
 //! `begin_step` forgets what belongs to a step alone (harm), never what belongs to the rollout (proof).
 //! `refresh` recomputes the costly ends of intervals when the sample has grown by a quarter or the
 //! verdict has changed; a confidence sequence holds at all looks at once, so an end from an earlier look
@@ -10,6 +11,7 @@
 //! observations enter divided by their own floor. Bets are chosen before their observation, so the
 //! product stays a supermartingale, and a ramp from 1 % to 75 % does not bet on 1 % all the way.
 
+mod batch;
 mod budget;
 mod fraction;
 mod growth;
@@ -19,7 +21,6 @@ mod margin;
 mod never;
 mod quantiles;
 mod ratio;
-mod run;
 mod share;
 mod strata;
 mod watch;
@@ -31,6 +32,7 @@ use crate::gates::Row;
 use crate::report::Verdict;
 use crate::spec::{Gate, Role, Spec, Test};
 
+pub(crate) use batch::{Batch, Class};
 pub(crate) use budget::{Bill, Budget};
 pub(crate) use margin::Margin;
 pub(crate) use never::Never;
@@ -174,14 +176,15 @@ pub(crate) enum Process {
 }
 
 impl Process {
-    pub(crate) fn live(&mut self, gate: &Gate, row: &Row, unit: &LiveUnit) {
-        let Some(x) = (row.live)(gate, unit) else { return };
+    /// Takes a window's units, votes and bills.
+    pub(crate) fn live(&mut self, gate: &Gate, batch: &Batch) {
         match self {
-            Self::Margin(process) => process.live(gate, unit, x),
-            Self::Share(process) => process.live(gate, unit, x),
-            Self::Ratio(process) => process.live(gate, unit, x),
-            Self::Quantiles(process) => process.live(unit, x),
-            Self::Budget(_) | Self::Never(_) => {}
+            Self::Margin(process) => process.live(gate, batch),
+            Self::Share(process) => process.live(gate, batch),
+            Self::Ratio(process) => process.live(gate, batch),
+            Self::Quantiles(process) => process.live(gate, batch),
+            Self::Budget(process) => batch.bills.iter().for_each(|bill| process.bill(*bill)),
+            Self::Never(_) => {}
         }
     }
 
@@ -195,7 +198,7 @@ impl Process {
         let promoted = context.promoted;
         match self {
             Self::Margin(process) => process.end_window(promoted),
-            Self::Share(process) => process.end_window(context.gate, promoted),
+            Self::Share(process) => process.watch.end_window(promoted),
             Self::Ratio(process) => process.watch.end_window(promoted),
             Self::Quantiles(process) => process.watch.end_window(promoted),
             Self::Budget(_) | Self::Never(_) => {}

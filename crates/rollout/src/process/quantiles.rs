@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
 use super::watch::Watch;
-use super::{ALL, Context, Ends, LiveUnit, Reading};
+use super::{ALL, Batch, Context, Ends, Reading};
 use crate::report::Verdict;
 use crate::spec::{Gate, Metric, Spec, Test};
 
@@ -23,7 +23,7 @@ pub(crate) struct Quantiles {
     within: bool,
     beyond: bool,
     ends: Ends,
-    /// The baseline's quantile times the factor, when the comparison ended.
+    /// The most that the baseline's quantile may have been when the comparison ended, times the factor.
     #[serde(with = "crate::exact::option")]
     frozen: Option<f64>,
     pub(super) watch: Watch,
@@ -56,17 +56,24 @@ fn inverted(ends: Interval) -> Interval {
 }
 
 impl Quantiles {
-    pub(crate) fn live(&mut self, unit: &LiveUnit, value: f64) {
-        if unit.share == ALL {
-            let slow = self.frozen.is_some_and(|limit| value > limit);
-            self.watch.observe(f64::from(u8::from(slow)));
+    pub(crate) fn live(&mut self, gate: &Gate, batch: &Batch) {
+        let mut guarded = [0u64; 2];
+        for (class, timed) in batch.times(gate.metric) {
+            if class.share == ALL {
+                let slow = self.frozen.is_some_and(|limit| timed.value > limit);
+                guarded[usize::from(slow)] += 1;
+            }
+            if class.in_step {
+                match class.arm {
+                    Arm::Candidate => self.candidate.add(timed.bucket),
+                    Arm::Baseline => self.baseline.add(timed.bucket),
+                }
+            }
         }
-        if !unit.in_step {
-            return;
-        }
-        match unit.arm {
-            Arm::Candidate => self.candidate.add(value),
-            Arm::Baseline => self.baseline.add(value),
+        for (x, times) in [0.0, 1.0].into_iter().zip(guarded) {
+            if times > 0 {
+                self.watch.observe(x, times);
+            }
         }
     }
 
@@ -74,12 +81,20 @@ impl Quantiles {
         let Some((quantile, factor)) = claim(context.gate) else { return };
         let slower = context.gate.metric != Metric::TokenRate;
         let frozen = if context.share == ALL && slower {
-            self.baseline.quantile(quantile).map(|value| value * factor).or(self.frozen)
+            self.remembered_baseline(context, quantile).map(|most| most * factor).or(self.frozen)
         } else {
             None
         };
         *self = Self { frozen, ..Self::default() };
         self.watch.begin(frozen.map(|_| 1.0 - quantile));
+    }
+
+    /// The most that the baseline's quantile may be. Its measured value is below the true one as often as
+    /// above: held against that, an equal candidate is slower in too many cases, and with enough of
+    /// its units the watch proves it. None where the baseline had too few units to say.
+    fn remembered_baseline(&self, context: &Context<'_>, quantile: f64) -> Option<f64> {
+        let ends = interval(&self.baseline, quantile, context.bars.harm)?;
+        Some(ends.high).filter(|most| most.is_finite())
     }
 
     pub(crate) fn refresh(&mut self, context: &Context<'_>) {
@@ -123,9 +138,16 @@ impl Quantiles {
         let show = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
         let note = match self.frozen {
             Some(limit) if guarded => {
-                format!("no baseline to compare with: held against {limit:.0} ms, frozen before")
+                format!(
+                    "no baseline to compare with: held against {limit:.0} ms, {factor} times the most \
+                     that the baseline's may have been"
+                )
             }
-            _ if guarded => "not watched while the candidate has all the traffic".to_owned(),
+            _ if guarded => {
+                "not watched while the candidate has all the traffic: too few units of \
+                             the baseline were seen, or speed is compared"
+                    .to_owned()
+            }
             _ => {
                 format!("{} {unit} against {} {unit} in this step", show(candidate), show(baseline))
             }
@@ -158,4 +180,71 @@ fn expected(ratio: f64, factor: f64) -> Option<u64> {
         reason = "positive, and saturating"
     )]
     (room > 0.01).then(|| (750.0 * (1.25f64.ln() / room).powi(2)).ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gates;
+    use crate::process::{Bars, Class};
+    use crate::testing::{mix, spec};
+
+    /// The share of the candidate's units, equal to the baseline's, that the limit calls slow; none
+    /// where nothing is watched.
+    fn slow_share(baseline_units: u64, seed: u64) -> Option<f64> {
+        let spec = spec(&["ramp 50% for 0 s", "100%"], &["p95 <= 1.05 x baseline"]);
+        let gate = &spec.gates[0];
+        let context = |share| Context {
+            spec: &spec,
+            gate,
+            row: gates::row(gate).unwrap(),
+            bars: Bars::of(&spec),
+            share,
+            promoted: false,
+        };
+        // Exponential times: p95 is 3,000 ms, and 5 % more is exceeded by 4.3 %.
+        let time = |i: u64| {
+            let uniform = (mix(seed << 32 | i) >> 11) as f64 / (1u64 << 53) as f64;
+            -(1.0 - uniform).ln() * 3_000.0 / 20f64.ln()
+        };
+        let mut process = Quantiles::default();
+        process.begin_step(&context(5_000));
+        let mut before = Batch::default();
+        for i in 0..baseline_units {
+            let class = Class { arm: Arm::Baseline, share: 5_000, in_step: true, matched: true };
+            before.time(class, time(i));
+        }
+        process.live(gate, &before);
+        process.begin_step(&context(ALL));
+        let limit = process.frozen?;
+        let (mut after, class) = (
+            Batch::default(),
+            Class { arm: Arm::Candidate, share: ALL, in_step: true, matched: true },
+        );
+        let units = 4_000;
+        for i in 0..units {
+            after.time(class, time(1 << 20 | i));
+        }
+        process.live(gate, &after);
+        process.watch.end_window(false);
+        assert!(
+            process.watch.log_e() < context(ALL).bars.fail_at,
+            "rolled back an equal candidate"
+        );
+        let slow = (0..units).filter(|i| time(1 << 20 | i) > limit).count();
+        Some(slow as f64 / units as f64)
+    }
+
+    #[test]
+    fn an_equal_candidate_stays_where_the_baseline_was_seen_little() {
+        assert_eq!(slow_share(20, 1), None, "twenty units bound no p95");
+        for seed in 0..40 {
+            for baseline_units in [300, 600, 2_000] {
+                if let Some(slow) = slow_share(baseline_units, seed) {
+                    assert!(slow < 0.06, "{baseline_units} units, seed {seed}: {slow}");
+                }
+            }
+        }
+        assert!(slow_share(2_000, 1).is_some(), "two thousand do");
+    }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::growth::needed;
 use super::strata::Strata;
 use super::watch::Watch;
-use super::{ALL, Context, Ends, LiveUnit, Reading};
+use super::{ALL, Batch, Context, Ends, Reading};
 use crate::report::Verdict;
 use crate::spec::{Comparison, Gate, Test};
 
@@ -45,20 +45,24 @@ impl Ratio {
         })
     }
 
-    pub(crate) fn live(&mut self, _gate: &Gate, unit: &LiveUnit, x: f64) {
-        // A unit has the event or not: ten errors of one sticky user are one event.
-        let event = x > 0.0;
-        let x = f64::from(u8::from(event));
-        self.step_units += u64::from(unit.in_step && unit.arm == Arm::Candidate);
-        self.strata.add(unit, x);
-        if unit.share == ALL {
-            self.watch.observe(x);
-        }
-        let Ok(share) = Share::from_bp(unit.share) else { return };
-        if event {
-            self.pass.observe(unit.arm, share);
-            if unit.in_step {
-                self.harm.observe(unit.arm, share);
+    pub(crate) fn live(&mut self, gate: &Gate, batch: &Batch) {
+        for (class, x, times) in batch.flags(gate.metric) {
+            // A unit has the event or not: ten errors of one sticky user are one event.
+            let event = x > 0.0;
+            let x = f64::from(u8::from(event));
+            if class.in_step && class.arm == Arm::Candidate {
+                self.step_units += times;
+            }
+            self.strata.add(class, x, times);
+            if class.share == ALL {
+                self.watch.observe(x, times);
+            }
+            let Ok(share) = Share::from_bp(class.share) else { continue };
+            if event {
+                self.pass.observe_many(class.arm, share, times);
+                if class.in_step {
+                    self.harm.observe_many(class.arm, share, times);
+                }
             }
         }
     }

@@ -1,16 +1,15 @@
 //! E1 for a share: at most so many units of the candidate fail, fall back, or are slower than a limit.
 //! Needs no baseline, so it also works while the candidate has everything.
 
-use cutover_stats::{Count, Direction, fraction_interval};
+use cutover_stats::{Arm, Count, Direction, fraction_interval};
 use serde::{Deserialize, Serialize};
 
-use super::fraction::{Fraction, log_factors};
+use super::fraction::{Fraction, Lazy, Odds};
 use super::growth::{needed, smoothed};
 use super::histogram::Histogram;
-use super::run::Run;
 use super::strata::Cell;
 use super::watch::Watch;
-use super::{Context, Ends, LiveUnit, Reading};
+use super::{Batch, Class, Context, Ends, Reading};
 use crate::spec::{Gate, Metric, Test};
 
 /// Before anything was measured, the expected size is for a share of half the limit.
@@ -27,7 +26,7 @@ pub(crate) struct Share {
     values: Option<Histogram>,
     ends: Ends,
     #[serde(skip)]
-    run: Run,
+    odds: Lazy,
     pub(super) watch: Watch,
 }
 
@@ -41,15 +40,9 @@ pub(crate) fn limit(gate: &Gate) -> Option<f64> {
     }
 }
 
-/// Whether a value is on the wrong side, 0 to 1.
-fn badness(gate: &Gate, value: f64) -> f64 {
-    match gate.test {
-        Test::QuantileWithin { limit, .. } if gate.metric == Metric::TokenRate => {
-            f64::from(u8::from(value < limit))
-        }
-        Test::QuantileWithin { limit, .. } => f64::from(u8::from(value > limit)),
-        _ => value,
-    }
+/// Whether a time or a speed is on the wrong side of its limit.
+fn is_bad(gate: &Gate, limit: f64, value: f64) -> bool {
+    if gate.metric == Metric::TokenRate { value < limit } else { value > limit }
 }
 
 impl Share {
@@ -60,37 +53,53 @@ impl Share {
         fresh
     }
 
-    pub(crate) fn live(&mut self, gate: &Gate, unit: &LiveUnit, value: f64) {
-        let x = badness(gate, value);
-        if unit.arm == cutover_stats::Arm::Baseline {
-            self.baseline.add(x);
+    pub(crate) fn live(&mut self, gate: &Gate, batch: &Batch) {
+        let Test::QuantileWithin { limit, .. } = gate.test else {
+            for (class, x, times) in batch.flags(gate.metric) {
+                self.take(gate, class, (x, times));
+            }
+            return;
+        };
+        // Right and wrong per arm and step.
+        let mut counts = [[[0u64; 2]; 2]; 2];
+        for (class, timed) in batch.times(gate.metric) {
+            let of_candidate = class.arm == Arm::Candidate;
+            let bad = is_bad(gate, limit, timed.value);
+            counts[usize::from(of_candidate)][usize::from(class.in_step)][usize::from(bad)] += 1;
+            if let Some(values) = self.values.as_mut().filter(|_| of_candidate) {
+                values.add(timed.bucket);
+            }
+        }
+        for (arm, by_step) in [Arm::Baseline, Arm::Candidate].into_iter().zip(counts) {
+            for (in_step, by_side) in [false, true].into_iter().zip(by_step) {
+                let class = Class { arm, share: 0, in_step, matched: false };
+                for (x, times) in [0.0, 1.0].into_iter().zip(by_side) {
+                    self.take(gate, class, (x, times));
+                }
+            }
+        }
+    }
+
+    fn odds(&self, gate: &Gate) -> Option<&Odds> {
+        self.odds.get(|| limit(gate).and_then(|limit| Odds::new(Direction::Below, limit)))
+    }
+
+    fn take(&mut self, gate: &Gate, class: Class, (x, times): (f64, u64)) {
+        if times == 0 {
             return;
         }
-        if let Some(run) = self.run.push(x) {
-            self.take(gate, run);
+        if class.arm == Arm::Baseline {
+            self.baseline.add(x, times);
+            return;
         }
-        self.cell.add(x);
-        if let Some(values) = &mut self.values {
-            values.add(value);
-        }
-        if unit.in_step {
-            self.watch.observe(x);
-            self.step_units += 1;
-        }
-    }
-
-    fn take(&mut self, gate: &Gate, (x, times): (f64, u64)) {
-        let factors = limit(gate).and_then(|p| log_factors(Direction::Below, p, x));
-        if let Some(factors) = factors {
+        if let Some(factors) = self.odds(gate).map(|odds| odds.log_factors(x)) {
             self.pass.add(factors, times);
         }
-    }
-
-    pub(crate) fn end_window(&mut self, gate: &Gate, promoted: bool) {
-        if let Some(run) = self.run.end() {
-            self.take(gate, run);
+        self.cell.add(x, times);
+        if class.in_step {
+            self.watch.observe(x, times);
+            self.step_units += times;
         }
-        self.watch.end_window(promoted);
     }
 
     pub(crate) fn begin_step(&mut self, context: &Context<'_>) {
@@ -126,7 +135,7 @@ impl Share {
             n: self.cell.n,
             n_baseline: self.baseline.n,
             n_step: self.step_units,
-            n_expected: self.n_expected(limit, context.bars.pass_at),
+            n_expected: self.n_expected(context.gate, limit, context.bars.pass_at),
             log_e_pass: self.pass.log_e(),
             log_e_fail: self.watch.log_e(),
             decided: None,
@@ -155,16 +164,12 @@ impl Share {
         }
     }
 
-    fn n_expected(&self, limit: f64, pass_at: f64) -> Option<u64> {
+    fn n_expected(&self, gate: &Gate, limit: f64, pass_at: f64) -> Option<u64> {
         let p = if self.cell.n >= MEASURED_FROM {
             smoothed(self.cell.sum(), self.cell.n)
         } else {
             ASSUMED * limit
         };
-        let hit = log_factors(Direction::Below, limit, 1.0)?;
-        let miss = log_factors(Direction::Below, limit, 0.0)?;
-        let growth: Vec<f64> =
-            hit.iter().zip(miss).map(|(hit, miss)| p * hit + (1.0 - p) * miss).collect();
-        needed(&growth, pass_at)
+        needed(&self.odds(gate)?.growth(p), pass_at)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use cutover_stats::{Arm, CanaryTally, Count, Share};
 use serde::{Deserialize, Serialize};
 
-use super::{ALL, LiveUnit};
+use super::{ALL, Class};
 use crate::spec::Comparison;
 
 /// Values are summed in ten-thousandths, so that sums are exact.
@@ -19,15 +19,15 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    pub(crate) fn add(&mut self, x: f64) {
+    pub(crate) fn add(&mut self, x: f64, times: u64) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "clamped to 0..=10,000"
         )]
         let part = (x.clamp(0.0, 1.0) * ONE as f64).round() as u64;
-        self.n += 1;
-        self.sum += part;
+        self.n += times;
+        self.sum += part * times;
     }
 
     pub(crate) fn sum(self) -> f64 {
@@ -63,18 +63,19 @@ pub(crate) struct Strata {
 }
 
 impl Strata {
-    pub(crate) fn add(&mut self, unit: &LiveUnit, x: f64) {
-        let stratum = self.by_share.entry(unit.share).or_default();
-        match unit.arm {
-            Arm::Candidate => stratum.candidate.add(x),
+    /// Adds so many units of a class with this value.
+    pub(crate) fn add(&mut self, class: Class, x: f64, times: u64) {
+        let stratum = self.by_share.entry(class.share).or_default();
+        match class.arm {
+            Arm::Candidate => stratum.candidate.add(x, times),
             Arm::Baseline => {
-                stratum.baseline.add(x);
-                if unit.matched {
-                    stratum.matched.add(x);
+                stratum.baseline.add(x, times);
+                if class.matched {
+                    stratum.matched.add(x, times);
                 }
             }
         }
-        self.graded += u64::from(x > 0.0 && x < 1.0);
+        self.graded += if x > 0.0 && x < 1.0 { times } else { 0 };
     }
 
     /// All units of an arm under shares that compare arms.
@@ -169,8 +170,8 @@ mod tests {
             let seed = crate::testing::mix(i);
             let share = if i < 1_500 { 1_000 } else { 5_000 };
             let arm = if seed % 10_000 < u64::from(share) { Arm::Candidate } else { Arm::Baseline };
-            let unit = LiveUnit { matched: true, ..LiveUnit::silent(arm, share) };
-            strata.add(&unit, f64::from(u8::from(seed.is_multiple_of(20))));
+            let class = Class { arm, share, in_step: true, matched: true };
+            strata.add(class, f64::from(u8::from(seed.is_multiple_of(20))), 1);
         }
         let counts = strata.compared().map(|(_, stratum)| ArmCounts {
             candidate: stratum.candidate.count(),

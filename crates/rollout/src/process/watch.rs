@@ -9,8 +9,7 @@
 use cutover_stats::{Detector, Direction};
 use serde::{Deserialize, Serialize};
 
-use super::fraction::{BETS, Fraction, log_factors};
-use super::run::Run;
+use super::fraction::{BETS, Fraction, Lazy, Odds};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Watch {
@@ -19,9 +18,9 @@ pub(crate) struct Watch {
     limit: Option<f64>,
     harm: Fraction,
     tick: Fraction,
-    #[serde(skip)]
-    run: Run,
     detector: Detector<BETS>,
+    #[serde(skip)]
+    odds: Lazy,
 }
 
 impl Watch {
@@ -31,24 +30,16 @@ impl Watch {
         *self = Self { limit, ..Self::default() };
     }
 
-    pub(crate) fn observe(&mut self, x: f64) {
-        if let Some((x, times)) = self.run.push(x) {
-            self.take(x, times);
-        }
-    }
-
-    fn take(&mut self, x: f64, times: u64) {
-        let factors = self.limit.and_then(|limit| log_factors(Direction::Above, limit, x));
-        if let Some(factors) = factors {
+    pub(crate) fn observe(&mut self, x: f64, times: u64) {
+        let limit = self.limit;
+        let odds = self.odds.get(|| limit.and_then(|limit| Odds::new(Direction::Above, limit)));
+        if let Some(factors) = odds.map(|odds| odds.log_factors(x)) {
             self.harm.add(factors, times);
             self.tick.add(factors, times);
         }
     }
 
     pub(crate) fn end_window(&mut self, promoted: bool) {
-        if let Some((x, times)) = self.run.end() {
-            self.take(x, times);
-        }
         let tick = std::mem::take(&mut self.tick);
         if promoted && self.limit.is_some() {
             // Sums of logarithms of positive factors are finite, so this cannot be refused.

@@ -35,6 +35,50 @@ fn what_is_refused_changes_nothing() {
     assert_eq!(process, before);
 }
 
+proptest! {
+    #[test]
+    fn many_at_once_are_the_same_evidence(
+        stakes in prop::collection::vec((-1.0f64..20.0, prop_oneof![0u64..4, 0u64..3_000_000]), 0..200),
+    ) {
+        let (mut one_by_one, mut at_once) = (Betting::default(), Betting::default());
+        for (stake, times) in &stakes {
+            one_by_one.observe_many(*stake, *times).unwrap();
+        }
+        at_once.observe_all(&stakes).unwrap();
+        prop_assert_eq!(one_by_one.observations(), at_once.observations());
+        let (slow, fast) = (one_by_one.log_e().get(), at_once.log_e().get());
+        prop_assert!((slow - fast).abs() <= 1e-9 * slow.abs().max(1.0), "{} {}", slow, fast);
+        let before = at_once.clone();
+        prop_assert!(at_once.observe_all(&[(0.5, 1), (-1.5, 1)]).is_err());
+        prop_assert_eq!(at_once, before);
+    }
+}
+
+#[test]
+fn no_factor_is_further_from_one_than_thought() {
+    for i in 0..=10_000u32 {
+        let x = f64::from(i) / 10_000.0 * 6.0 - 0.95 * (1.0 + SLACK);
+        assert!(furthest(x) >= x.ln_1p().abs(), "{x}");
+    }
+}
+
+#[test]
+fn products_of_extreme_stakes_stay_in_range() {
+    for stake in [-1.0, 9_999.0] {
+        let mut process = Betting::default();
+        process.observe_all(&vec![(stake, 1); 1_000]).unwrap();
+        near(
+            process.log_e().get(),
+            {
+                let mut slow = Betting::default();
+                slow.observe_many(stake, 1_000).unwrap();
+                slow.log_e().get()
+            },
+            1e-8,
+        );
+    }
+}
+
 #[test]
 fn a_stored_state_that_makes_no_sense_is_refused() {
     let text = serde_json::to_string(&Betting::default()).unwrap();
