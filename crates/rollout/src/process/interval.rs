@@ -93,7 +93,8 @@ fn first(
     last((-high, -low), precision, |point| holds(-point)).map(|point| -point)
 }
 
-fn coarse(pairs: &PairTally) -> Option<PairTally> {
+/// The same pairs with rounded scores, where there are too many different ones.
+pub(super) fn coarse(pairs: &PairTally) -> Option<PairTally> {
     let cells: Vec<(Pair, u64)> = pairs.clone().into();
     if cells.len() <= CELLS_MAX {
         return None;

@@ -8,7 +8,7 @@ use cutover_stats::{
 use serde::{Deserialize, Serialize};
 
 use super::growth::{expected, smoothed};
-use super::interval::{excess_interval, pair_interval};
+use super::interval::{coarse, excess_interval, pair_interval};
 use super::strata::Strata;
 use super::watch::Watch;
 use super::{ALL, Batch, Context, Ends, Paired, Reading};
@@ -282,7 +282,9 @@ impl Margin {
         if on_pairs {
             let n = self.sums.0;
             let outcomes: Vec<(f64, f64)> = if n >= MEASURED_FROM {
-                let pairs: Vec<(Pair, u64)> = self.pairs.clone().into();
+                // A forecast: it may round scores as the interval does.
+                let pairs = coarse(&self.pairs).unwrap_or_else(|| self.pairs.clone());
+                let pairs: Vec<(Pair, u64)> = pairs.into();
                 let value = |pair: &Pair| {
                     let (c, b) = (pair.candidate.fraction(), pair.baseline.fraction());
                     pair_value(proof, Paired { candidate: c, baseline: b, in_step: true })
