@@ -184,6 +184,16 @@ choice! {
 }
 
 choice! {
+    /// Whether the usage of a stream is asked for.
+    StreamUsage {
+        /// `stream_options.include_usage` is sent with every stream.
+        Ask = "ask",
+        /// `stream_options` is never sent; the usage is estimated.
+        Never = "never",
+    }
+}
+
+choice! {
     /// How much a thinking model on Ollama thinks.
     Think {
         /// Not at all.
@@ -224,6 +234,8 @@ pub struct Upstream {
     pub answer_limit_bytes: u64,
     /// Largest single event of a stream, in bytes.
     pub event_limit_bytes: u64,
+    /// Whether the usage of a stream is asked for.
+    pub stream_usage: StreamUsage,
     /// File with the certificates (PEM) to trust instead of the built-in roots.
     pub ca_file: Option<PathBuf>,
     /// Models to list; empty asks the upstream.

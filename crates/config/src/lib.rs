@@ -41,8 +41,8 @@ pub use address::{BaseUrl, Reach};
 pub use check::{TEXT_BYTES_MAX, check};
 pub use checked::{
     Admin, Checked, ClientKeys, Embedded, KeepAlive, Log, LogFormat, LogLevel, Match,
-    OllamaSettings, Price, Quantization, Server, Smoothing, State, SystemPrompt, Think, Timeouts,
-    Unit, Unsupported, Upstream, UseCase, Variant,
+    OllamaSettings, Price, Quantization, Server, Smoothing, State, StreamUsage, SystemPrompt,
+    Think, Timeouts, Unit, Unsupported, Upstream, UseCase, Variant,
 };
 pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_servers};
 pub use problem::Problem;

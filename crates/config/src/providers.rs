@@ -2,6 +2,8 @@
 
 pub use cutover_wire::providers::{PROVIDERS, Provider};
 
+use cutover_wire::providers::Dialect;
+
 use crate::address::BaseUrl;
 
 /// Their names.
@@ -19,6 +21,11 @@ pub(crate) static PROVIDER_NAMES: &[&str] = &{
 /// Whether it is the engine in this process, which has no address.
 pub(crate) fn is_embedded(provider: &Provider) -> bool {
     provider.name == "embedded"
+}
+
+/// Whether requests to it are of the dialect that has `stream_options`, over a connection.
+pub(crate) fn has_stream_options(provider: &Provider) -> bool {
+    provider.dialect == Dialect::OpenAi && !is_embedded(provider)
 }
 
 /// Reads a base URL as the provider's servers mean it: those of OpenAI's dialect have their endpoints

@@ -13,6 +13,7 @@ use crate::checked::{
     Admin, Checked, ClientKeys, KeepAlive, Log, OllamaSettings, Server, State, SystemPrompt, Unit,
     Upstream, UseCase, Variant,
 };
+use crate::providers;
 use crate::quantity::{print_duration, print_price, print_size};
 use crate::reader::{bare_or_quoted, quote};
 use crate::secret::{HeaderValue, SecretRef, UpstreamKey};
@@ -220,6 +221,9 @@ impl Toml {
             self.line("headers", headers(&upstream.headers));
             self.duration("connect_timeout", upstream.timeouts.connect);
             self.line("max_connections", upstream.connections_max);
+            if providers::has_stream_options(upstream.provider) {
+                self.text("stream_usage", upstream.stream_usage.as_str());
+            }
             self.optional("ca_file", upstream.ca_file.as_deref().map(quote_path));
             self.line("models", list(&upstream.models));
         }

@@ -19,17 +19,22 @@ use cutover_telemetry::{ArmLabels, ArmMetrics, InstanceMetrics, NONE, Registry};
 use cutover_units::{Arm, InstanceId, Millis, UseCaseName, WeightBp};
 use cutover_upstream::{
     InProcess, Instance, InstanceAddress, InstanceLive, InstanceSettings, RequestHeaders,
-    RequestRules, Tls, Vendor,
+    RequestRules, Vendor,
 };
 use cutover_wire::providers::{Auth, Dialect};
-use cutover_wire::{Capabilities, OllamaSettings, Target, Think, Unsupported, VariantSettings};
+use cutover_wire::{
+    Capabilities, OllamaSettings, StreamUsage, Target, Think, Unsupported, VariantSettings,
+};
 use http::{HeaderName, HeaderValue, header};
 
 use crate::caller::X_API_KEY;
 use crate::live::{Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
 use crate::prices::Pricing;
 
+mod trust;
 mod use_cases;
+
+use trust::Trust;
 
 /// The name shown for the variant of requests that no use case matches.
 const DEFAULT_VARIANT: &str = "default";
@@ -98,7 +103,10 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     let default_lane = Arc::clone(&upstreams[checked.default_upstream]);
     lanes.push(Lane {
         variant: HeaderValue::from_static(DEFAULT_VARIANT),
-        target: Target::untouched(provider(default)?),
+        target: Target {
+            stream_usage: stream_usage(default),
+            ..Target::untouched(provider(default)?)
+        },
         price: Pricing::by_model(default, materials.now),
         upstream: default_lane,
     });
@@ -293,34 +301,25 @@ fn instances(
         lanes.push(instance_lane(materials, (upstream, 0), (fingerprint, carried), make)?);
         return Ok(lanes);
     }
+    let trust = Trust::of(materials, upstream)?;
     for (position, url) in upstream.instances.iter().enumerate() {
         let text = url.to_string();
-        let fingerprint = format!("{text} {} {:?}", upstream.connections_max, upstream.ca_file);
-        let make = || http_instance(materials, upstream, &text);
+        let fingerprint = format!("{text} {} {}", upstream.connections_max, trust.digest);
+        let make = || http_instance(upstream, &text, &trust);
         lanes.push(instance_lane(materials, (upstream, position), (fingerprint, carried), make)?);
     }
     Ok(lanes)
 }
 
 fn http_instance(
-    materials: &Materials<'_>,
     upstream: &cutover_config::Upstream,
     url: &str,
+    trust: &Trust,
 ) -> Result<Instance, BuildError> {
     let name = &upstream.name;
     let address = InstanceAddress::parse(url)
         .map_err(|why| wrong(format!("upstreams.{name}.instances"), why.to_string()))?;
-    let tls = if address.is_https() {
-        let key = format!("upstreams.{name}.ca_file");
-        let pem = match &upstream.ca_file {
-            Some(path) => Some(materials.surroundings.file(path).map_err(|why| wrong(&key, why))?),
-            None => None,
-        };
-        let extra: Vec<&[u8]> = pem.iter().map(Vec::as_slice).collect();
-        Some(Tls::new(&extra).map_err(|why| wrong(&key, why.to_string()))?)
-    } else {
-        None
-    };
+    let tls = trust.tls.clone().filter(|_| address.is_https());
     let settings = InstanceSettings {
         max_connections: usize::try_from(upstream.connections_max).unwrap_or(usize::MAX),
         ..InstanceSettings::default()
@@ -373,6 +372,7 @@ fn lane(
                 cutover_config::Unsupported::Strict => Unsupported::Strict,
                 cutover_config::Unsupported::Lenient => Unsupported::Lenient,
             },
+            stream_usage: stream_usage(configured),
             mint: true,
             capabilities: Capabilities { tools: variant.tools, images: variant.images },
             settings: VariantSettings {
@@ -387,6 +387,13 @@ fn lane(
         price: Pricing::of_variant(variant, configured, materials.now),
         upstream,
     })
+}
+
+fn stream_usage(upstream: &cutover_config::Upstream) -> StreamUsage {
+    match upstream.stream_usage {
+        cutover_config::StreamUsage::Ask => StreamUsage::Ask,
+        cutover_config::StreamUsage::Never => StreamUsage::Never,
+    }
 }
 
 fn ollama(configured: &cutover_config::OllamaSettings) -> OllamaSettings {

@@ -298,6 +298,7 @@ impl Exchange {
             at: self.started_at,
             endpoint: self.endpoint,
             stream: self.head.stream,
+            stream_options_are_ours: self.head.stream_options_are_ours,
             finish: self.trail.finish,
             fault: self.trail.code.map(Code::name),
             served,

@@ -96,7 +96,8 @@ pub(crate) fn read(
 
 fn form(inbound: Inbound) -> Result<(Form, WayBack), Fault> {
     let Inbound { endpoint, body, losses, way_back, .. } = inbound;
-    let head = Head::read(endpoint, &body)?;
+    let mut head = Head::read(endpoint, &body)?;
+    head.stream_options_are_ours = true;
     Ok((Form { head, body, losses }, way_back))
 }
 

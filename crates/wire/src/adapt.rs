@@ -14,7 +14,7 @@ use crate::errors::Fault;
 use crate::head::{Head, Key};
 use crate::openai::embeddings::Encoding;
 use crate::providers::{Act, Dialect, Provider, Rule};
-use crate::target::{Target, Unsupported};
+use crate::target::{StreamUsage, Target, Unsupported};
 
 mod messages;
 mod splice;
@@ -76,6 +76,11 @@ pub struct ReplyPlan {
     pub renamed: bool,
     /// Bytes of prompt text, for telling a truncated prompt from its token count. 0 if not counted.
     pub prompt_bytes: u64,
+    /// The prompt's tokens as estimated, for a stream whose usage was not asked for
+    /// ([`StreamUsage::Never`]): what the upstream does not tell by itself is then an estimate.
+    pub unasked_prompt_tokens: Option<u64>,
+    /// Whether that estimate is told in the stream, for a client whose dialect must have figures.
+    pub tells_estimate: bool,
     /// How an embedding's vectors shall be written, where we write them.
     pub encoding: Encoding,
 }
@@ -130,6 +135,7 @@ pub fn adapt(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fau
 }
 
 pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
+    let unasked = head.stream && target.stream_usage == StreamUsage::Never;
     ReplyPlan {
         endpoint: head.endpoint,
         provider: target.provider,
@@ -140,6 +146,8 @@ pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
         max_tokens: head.max_tokens,
         renamed: target.model.as_ref().is_some_and(|m| *m != head.model),
         prompt_bytes: 0,
+        unasked_prompt_tokens: unasked.then_some(head.est_prompt_tokens),
+        tells_estimate: unasked && head.stream_options_are_ours,
         encoding: Encoding::default(),
     }
 }
@@ -149,7 +157,7 @@ fn same_dialect(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, 
     let mut losses = Vec::new();
     rename_model(head, target, &mut edits);
     apply_rules(head, target, &mut edits, &mut losses)?;
-    ask_for_usage(head, &mut edits);
+    ask_for_usage(head, target, &mut edits);
     apply_settings(head, target, &mut edits, &mut losses);
     if head.endpoint == Endpoint::ChatCompletions {
         messages::edit(head, body, target, &mut edits)?;
@@ -179,13 +187,13 @@ fn apply_rules(
         if member.key == Key::Other {
             continue;
         }
-        let rule = match tools_rule(member.key, target) {
-            Some(rule) => Some(rule),
-            None => target.provider.rule(member.key, head.endpoint),
-        };
+        let rule = tools_rule(member.key, target)
+            .or_else(|| stream_options_rule(member.key, target))
+            .or_else(|| target.provider.rule(member.key, head.endpoint));
         let Some(rule) = rule else { continue };
         let raw = edits.value(index);
-        if is_neutral(rule, raw) {
+        let ours = member.key == Key::StreamOptions && head.stream_options_are_ours;
+        if is_neutral(rule, raw) || ours {
             edits.remove(index);
             continue;
         }
@@ -229,6 +237,14 @@ pub(crate) fn tools_rule(key: Key, target: &Target) -> Option<&'static Rule> {
     RULES.iter().find(|rule| none && rule.key == key)
 }
 
+/// `stream_options` where the upstream refuses it.
+fn stream_options_rule(key: Key, target: &Target) -> Option<&'static Rule> {
+    const NOT_TAKEN: &str = "the upstream does not take the field";
+    static RULE: Rule = Rule::new(Key::StreamOptions, Act::Refuse, NOT_TAKEN)
+        .neutral(&["{}", r#"{"include_usage":false}"#]);
+    (key == RULE.key && target.stream_usage == StreamUsage::Never).then_some(&RULE)
+}
+
 /// Whether a value asks for nothing. Values are compared without whitespace: all neutral ones are
 /// short and hold none.
 pub(crate) fn is_neutral(rule: &Rule, raw: &str) -> bool {
@@ -267,10 +283,10 @@ fn rename(index: usize, name: &'static str, head: &Head, edits: &mut Edits<'_>) 
     edits.rename(index, name);
 }
 
-/// Usage is always wanted: records and prices need it. The chunk is left out of the answer if the
+/// Usage is wanted wherever it may be asked for: records and prices need it. The chunk is left out of the answer if the
 /// client did not ask.
-fn ask_for_usage(head: &Head, edits: &mut Edits<'_>) {
-    if !head.stream || head.include_usage {
+fn ask_for_usage(head: &Head, target: &Target, edits: &mut Edits<'_>) {
+    if !head.stream || head.include_usage || target.stream_usage == StreamUsage::Never {
         return;
     }
     let options = head.members.iter().position(|m| m.key == Key::StreamOptions);

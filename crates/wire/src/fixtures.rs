@@ -56,6 +56,8 @@ pub(crate) fn plan(provider: &str, endpoint: Endpoint) -> ReplyPlan {
         max_tokens: None,
         renamed: false,
         prompt_bytes: 0,
+        unasked_prompt_tokens: None,
+        tells_estimate: false,
         encoding: crate::openai::embeddings::Encoding::Float,
     }
 }

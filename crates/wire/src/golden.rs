@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::adapt::adapt;
 use crate::fixtures::{self, exchange, mint};
 use crate::stream::{Limits, Tap};
-use crate::target::{OllamaSettings, Target, Unsupported, VariantSettings};
+use crate::target::{OllamaSettings, StreamUsage, Target, Unsupported, VariantSettings};
 use crate::{Endpoint, Head, PROVIDERS, ReplyPlan};
 
 fn full_target(provider: &'static crate::Provider) -> Target {
@@ -47,6 +47,40 @@ fn one_request_for_each_provider() {
         }
         insta::assert_snapshot!(format!("request_{}", provider.name), text);
     }
+}
+
+#[test]
+fn a_stream_for_a_service_that_refuses_stream_options() {
+    let body = Bytes::from_static(
+        br#"{"model": "m", "stream": true, "stream_options": {"include_usage": true},
+ "messages": [{"role": "user", "content": "hi"}]}"#,
+    );
+    let mut head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+    let provider = crate::Provider::by_name("openai-compatible").unwrap();
+    let lenient = Target { stream_usage: StreamUsage::Never, ..full_target(provider) };
+    let strict = Target { unsupported: Unsupported::Strict, ..lenient.clone() };
+    let mut text = String::new();
+    for ours in [false, true] {
+        head.stream_options_are_ours = ours;
+        for target in [&strict, &lenient] {
+            let _ = write!(text, "{:?}, stream_options ", target.unsupported);
+            let _ = writeln!(text, "{}", if ours { "of cutover's" } else { "of the client's" });
+            match adapt(&head, &body, target) {
+                Ok(out) => {
+                    let _ = writeln!(text, "{}", String::from_utf8(out.body.concat()).unwrap());
+                    let lines = out.losses.iter();
+                    let lines =
+                        lines.map(|l| format!("{} {}: {}", l.field, l.action.as_str(), l.why));
+                    let _ = writeln!(text, "lost: {:?}\n", lines.collect::<Vec<_>>());
+                }
+                Err(fault) => {
+                    let error = crate::errors::body(&fault);
+                    let _ = writeln!(text, "{}\n", String::from_utf8_lossy(&error));
+                }
+            }
+        }
+    }
+    insta::assert_snapshot!("request_without_stream_options", text);
 }
 
 #[test]

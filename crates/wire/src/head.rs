@@ -43,6 +43,9 @@ pub struct Head {
     pub stream: bool,
     /// Whether the client wants the usage chunk at a stream's end.
     pub include_usage: bool,
+    /// Whether `stream_options` was put there by cutover, for a client whose own dialect has no such
+    /// field: it must not be refused for it. Never read from a body; false until someone sets it.
+    pub stream_options_are_ours: bool,
     /// How many choices are wanted.
     pub n: u32,
     /// `user`, if given.
@@ -85,6 +88,7 @@ impl Head {
             model: Arc::from(""),
             stream: false,
             include_usage: false,
+            stream_options_are_ours: false,
             n: 1,
             user: None,
             safety_identifier: None,

@@ -37,5 +37,7 @@ pub use mint::Mint;
 pub use providers::{PROVIDERS, Provider};
 pub use reply::{FaultClass, Received, Reply, UpstreamFault, read_reply};
 pub use stream::{Limits, Tap};
-pub use target::{Capabilities, OllamaSettings, Target, Think, Unsupported, VariantSettings};
+pub use target::{
+    Capabilities, OllamaSettings, StreamUsage, Target, Think, Unsupported, VariantSettings,
+};
 pub use usage::{Finish, Usage};

@@ -21,10 +21,13 @@ use bytes::Bytes;
 use cutover_units::Code;
 
 use crate::adapt::ReplyPlan;
+use crate::endpoint::Endpoint;
 use crate::errors::{self, Fault};
+use crate::json;
 use crate::mint::Mint;
 use crate::ollama::lines::Lines;
-use crate::openai::DONE;
+use crate::openai::chat::Chunk;
+use crate::openai::{DONE, completions};
 use crate::providers::Dialect;
 use crate::reply::{FaultClass, UpstreamFault};
 use crate::usage::{Finish, Usage};
@@ -58,6 +61,31 @@ pub(crate) struct Context {
     pub(crate) plan: ReplyPlan,
     pub(crate) mint: Mint,
     pub(crate) seen: Seen,
+}
+
+impl Context {
+    /// The usage; where it was not asked for and not told, an estimate once the answer has ended. A
+    /// chunk is a token, more or less.
+    fn usage(&self) -> Option<Usage> {
+        let estimate = || {
+            let prompt = self.plan.unasked_prompt_tokens.filter(|_| self.seen.finish.is_some())?;
+            Some(Usage { estimated: true, ..Usage::new(prompt, self.seen.content_chunks) })
+        };
+        self.seen.usage.or_else(estimate)
+    }
+
+    /// The event that tells the estimate, if the client is to have one.
+    fn estimate_event(&self) -> Option<Bytes> {
+        let untold = self.plan.tells_estimate && self.seen.usage.is_none();
+        let usage = self.usage().filter(|_| untold)?;
+        let text = match self.plan.endpoint {
+            Endpoint::Completions => {
+                json::to_vec(&completions::Completion::new(&self.mint, Vec::new(), Some(usage)))
+            }
+            _ => json::to_vec(&Chunk::usage(&self.mint, Some(usage))),
+        };
+        Some(Bytes::from([b"data: ", text.as_slice(), b"\n\n"].concat()))
+    }
 }
 
 /// What a tap has seen so far.
@@ -154,6 +182,7 @@ impl Tap {
         let complete = self.context.seen.ended_choices >= self.context.plan.n;
         let result = if self.context.seen.finish.is_some() && complete {
             self.ended = true;
+            out.extend(self.context.estimate_event());
             out.push(DONE);
             Ok(())
         } else {
@@ -168,9 +197,10 @@ impl Tap {
         self.context.seen.first_content
     }
 
-    /// The tokens used, once the upstream has told.
+    /// The tokens used, once the upstream has told; see [`ReplyPlan::unasked_prompt_tokens`] for those
+    /// that are not asked.
     pub fn usage(&self) -> Option<Usage> {
-        self.context.seen.usage
+        self.context.usage()
     }
 
     /// Why the answer ended, once it has.

@@ -15,6 +15,17 @@ pub enum Unsupported {
     Lenient,
 }
 
+/// Whether an upstream is asked for the usage of a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StreamUsage {
+    /// `stream_options.include_usage` is sent with every stream.
+    #[default]
+    Ask,
+    /// `stream_options` is never sent: some services refuse it. What such a stream took is estimated
+    /// unless the upstream tells it unasked.
+    Never,
+}
+
 /// What is known about the model behind the target. `None` means not known: the request is sent and
 /// the engine decides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,6 +108,9 @@ pub struct Target {
     pub model: Option<Arc<str>>,
     /// What happens to fields that the target cannot act on.
     pub unsupported: Unsupported,
+    /// Whether the usage of a stream is asked for. Has no meaning for Ollama's own dialect, which
+    /// always tells it.
+    pub stream_usage: StreamUsage,
     /// Whether answers carry our ids and the client's model name instead of the upstream's.
     pub mint: bool,
     /// What is known about the model.
@@ -112,6 +126,7 @@ impl Target {
             provider,
             model: None,
             unsupported: Unsupported::Strict,
+            stream_usage: StreamUsage::Ask,
             mint: false,
             capabilities: Capabilities::default(),
             settings: VariantSettings::default(),

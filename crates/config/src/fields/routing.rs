@@ -9,7 +9,7 @@ use super::kinds::{
 };
 use super::rollouts::{GATE, ROLLOUT, SCORER, SHADOW, STEP};
 use super::{Kind, Preset, Section};
-use crate::checked::{Quantization, Think, Unsupported};
+use crate::checked::{Quantization, StreamUsage, Think, Unsupported};
 use crate::providers::PROVIDER_NAMES;
 
 pub(crate) static UPSTREAM: Section = Section {
@@ -90,11 +90,22 @@ pub(crate) static UPSTREAM: Section = Section {
             r#""8 MiB""#,
             "Largest single event of a stream. More is an upstream failure.",
         ),
+        value(
+            "stream_usage",
+            Choice(StreamUsage::WORDS),
+            r#""ask""#,
+            "Whether `stream_options.include_usage` is sent with streams, so that the upstream tells the \
+             tokens they took. \"never\" is for services of OpenAI's dialect that refuse `stream_options`: \
+             unless the upstream tells it unasked, a stream's usage is then an estimate (a quarter of \
+             the prompt's bytes, one token for each chunk), and recorded as one. A client's own \
+             `stream_options` is treated as the variant's `unsupported` says.",
+        ),
         words(
             "ca_file",
             Path,
             "the built-in roots",
-            "File with the certificates (PEM) to trust instead of the built-in roots.",
+            "File with the certificates (PEM) to trust instead of the built-in roots. A reload reads it again: \
+             if its content has changed, new connections trust what it holds now.",
         ),
         value(
             "models",
@@ -162,8 +173,8 @@ pub(crate) static VARIANT: Section = Section {
         words(
             "max_tokens",
             count(1, TOKENS_MAX),
-            "the upstream's own",
-            "Answer length in tokens for requests that give none.",
+            "the upstream's own; 1024 for chats on provider embedded",
+            "Answer length in tokens for requests that give none. An answer that is cut there ends with `finish_reason` \"length\".",
         ),
         words(
             "seed",

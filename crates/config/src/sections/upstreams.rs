@@ -3,7 +3,7 @@
 use cutover_units::UpstreamName;
 
 use crate::address::{BaseUrl, Reach};
-use crate::checked::{ClientKeys, Embedded, Quantization, Timeouts, Upstream};
+use crate::checked::{ClientKeys, Embedded, Quantization, StreamUsage, Timeouts, Upstream};
 use crate::providers::{self, Provider};
 use crate::reader::{Context, NamedTable, Table, Value, Weight};
 use crate::secret::{SecretRef, UpstreamKey};
@@ -45,6 +45,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let connections_max = table.read("max_connections", values::count);
     let answer_limit_bytes = table.read("answer_limit", values::size);
     let event_limit_bytes = table.read("event_limit", values::size);
+    let stream_usage = table.read("stream_usage", values::choice);
     let ca_file = table.read("ca_file", values::path);
     let models = table.read_set("models", values::text);
     let embedded = embedded(table);
@@ -54,6 +55,10 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         refuse_all(table, NOT_FOR_EMBEDDED, "does not apply to provider embedded");
     } else {
         refuse_all(table, ONLY_FOR_EMBEDDED, "applies to provider embedded only");
+    }
+    if !providers::has_stream_options(provider) {
+        let why = format!("does not apply to provider {}", provider.name);
+        refuse_all(table, &["stream_usage"], &why);
     }
     let instances = if providers::is_embedded(provider) {
         Some(Vec::new())
@@ -78,6 +83,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         connections_max: connections_max?,
         answer_limit_bytes: answer_limit_bytes?,
         event_limit_bytes: event_limit_bytes?,
+        stream_usage: StreamUsage::from_word(stream_usage?)?,
         ca_file,
         models: models?,
         embedded: providers::is_embedded(provider).then_some(embedded?),

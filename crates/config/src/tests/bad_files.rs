@@ -139,6 +139,8 @@ fn upstreams() {
         "[upstreams.a]".to_owned(),
         "[upstreams.a]\nprovider = \"embedded\"\nbase_url = \"http://a\"\nkey = \"none\""
             .to_owned(),
+        "[upstreams.a]\nprovider = \"ollama\"\nstream_usage = \"never\"".to_owned(),
+        with("base_url = \"http://a\"\nstream_usage = \"no\""),
         "[upstreams.a]\nprovider = \"openai\"\n[upstreams.b]\nprovider = \"openai\"".to_owned(),
         "default_upstream = \"opnai\"\n[upstreams.openai]\nprovider = \"openai\"".to_owned(),
         "default_upstream = \"openai\"".to_owned(),

@@ -82,7 +82,8 @@ async fn one(shared: &Shared, copies: &Copies, job: Job) -> Result<ShadowPair, D
         return Err(Dropped::Residency);
     }
     // It was read before: this cannot fail.
-    let head = Head::read(job.seen.endpoint, &job.prompt).map_err(|_| Dropped::ClientError)?;
+    let mut head = Head::read(job.seen.endpoint, &job.prompt).map_err(|_| Dropped::ClientError)?;
+    head.stream_options_are_ours = job.seen.stream_options_are_ours;
     let instance = room(shared, &job, lane).await?;
     let bill = Bill { copies, lane, head: &head, reserved: None };
     let bill = bill.open(shared.now(), &job)?;

@@ -34,6 +34,8 @@ pub(crate) struct Seen {
     pub(crate) at: Millis,
     pub(crate) endpoint: Endpoint,
     pub(crate) stream: bool,
+    /// See [`cutover_wire::Head::stream_options_are_ours`].
+    pub(crate) stream_options_are_ours: bool,
     pub(crate) finish: Option<Finish>,
     pub(crate) fault: Option<&'static str>,
     pub(crate) served: Served,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cutover_config::{Checked, Embedded, SecretRef};
-use cutover_gateway::build::{Materials, Surroundings, live};
+use cutover_gateway::build::{BuildError, Materials, Surroundings, live};
 use cutover_gateway::shadow::{Copies, Settings, ShadowPair};
 use cutover_gateway::{Doors, Feed, Gateway, Live, Parts};
 use cutover_route::Traffic;
@@ -140,6 +140,20 @@ impl Rig {
     pub(crate) fn reload(&self, config: &str) {
         let before = self.gateway.live();
         self.gateway.publish(build(&checked(config), None, (&self.registry, Some(&before))));
+    }
+
+    /// Reads another configuration if it is good; else what is wrong with it.
+    pub(crate) fn try_reload(&self, config: &str) -> Result<(), BuildError> {
+        let before = self.gateway.live();
+        self.gateway.publish(live(&Materials {
+            checked: &checked(config),
+            surroundings: &Here,
+            keys: None,
+            registry: &self.registry,
+            previous: Some(&before),
+            now: now(),
+        })?);
+        Ok(())
     }
 
     pub(crate) fn copies(&self) -> Arc<Copies> {

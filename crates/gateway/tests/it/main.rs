@@ -19,4 +19,5 @@ mod paths;
 mod residency;
 mod shadow;
 mod streams;
+mod trust;
 mod vendors;

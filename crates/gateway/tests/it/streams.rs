@@ -54,6 +54,57 @@ fn usage_is_known_to_us_and_shown_only_to_who_asked() {
     });
 }
 
+/// A service that refuses `stream_options`, as the candidate; the file says so.
+fn without_stream_options(unsupported: &str) -> (Fake, Rig) {
+    let mut setup = Setup::new(Persona::OpenAi).name("own");
+    setup.stream_options = false;
+    let own = Fake::start_with(setup);
+    let config = two_arms("http://127.0.0.1:9", &own.base_url(), "100%")
+        .replace(
+            "provider = \"llamacpp\"",
+            "provider = \"openai-compatible\"\nstream_usage = \"never\"",
+        )
+        .replace("[variants.small]", &format!("[variants.small]\nunsupported = \"{unsupported}\""))
+        .replace("weight =", "failover = false\nweight =");
+    (own, Rig::start(&config))
+}
+
+#[test]
+fn a_service_that_refuses_stream_options_streams_and_its_usage_is_estimated() {
+    let (own, rig) = without_stream_options("strict");
+    own.always(Reply::words(5));
+    let asked_for_usage =
+        ask_stream("app").replace("}]", "}],\"stream_options\":{\"include_usage\":true}");
+    let plain = rig.chat(&["x-unit: u1"], &ask_stream("app"));
+    assert_eq!((plain.status, plain.header("x-cutover-arm")), (200, Some("candidate")));
+    assert!(plain.text().ends_with("[DONE]\n\n"), "{}", plain.text());
+    assert!(!plain.text().contains("\"usage\":{"), "an estimate is not shown as a count");
+    let counted = "cutover_completion_tokens_total{use_case=\"docs\",arm=\"candidate\"";
+    until("the chunks are counted", || {
+        let metrics = rig.metrics();
+        let line = metrics.lines().find(|line| line.starts_with(counted));
+        line.is_some_and(|line| line.ends_with(" 5"))
+    });
+    let refused = rig.chat(&["x-unit: u1"], &asked_for_usage);
+    assert_eq!(
+        (refused.status, &refused.json()["error"]["param"]),
+        (400, &"stream_options".into())
+    );
+    assert_eq!(own.inferences().len(), 1, "it was not even asked");
+    // Whoever speaks another dialect has asked for nothing, and must be given figures.
+    let message = r#"{"model":"app","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let other = rig.post("/v1/messages", &["x-unit: u1", "anthropic-version: 2023-06-01"], message);
+    assert_eq!(other.status, 200, "{}", other.text());
+    assert!(other.text().contains("\"output_tokens\":5"), "{}", other.text());
+
+    let (own, rig) = without_stream_options("lenient");
+    let response = rig.chat(&["x-unit: u1"], &asked_for_usage);
+    assert_eq!(response.status, 200, "{}", response.text());
+    let lost = response.headers.iter().any(|(_, value)| value.contains("stream_options"));
+    assert!(lost, "{:?}", response.headers);
+    assert_eq!(own.inferences()[0].json().get("stream_options"), None);
+}
+
 #[test]
 fn a_stream_that_breaks_after_content_ends_with_an_error_and_no_done() {
     let (cloud, own) = pair();

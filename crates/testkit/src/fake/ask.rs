@@ -46,6 +46,9 @@ impl Ask {
         if setup.persona != Persona::LlamaCpp {
             known_model(body, setup)?;
         }
+        if !setup.stream_options && body.get("stream_options").is_some() {
+            return Err(Refusal::Unrecognized { param: "stream_options" });
+        }
         let messages = if chat { messages(body, setup)? } else { Vec::new() };
         let legacy = number(body, "max_tokens")?;
         // Ollama's /v1 has no such field: it neither refuses nor obeys it.

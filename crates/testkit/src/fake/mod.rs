@@ -76,6 +76,8 @@ pub struct Setup {
     pub tools: bool,
     /// Ollama: whether the model thinks (by itself, unless told not to).
     pub thinking: bool,
+    /// Whether `stream_options` is taken; some services refuse it.
+    pub stream_options: bool,
     /// Whether embeddings are served.
     pub embeddings: bool,
     /// Ollama: requests that may wait while the model loads; more get a 503.
@@ -95,6 +97,7 @@ impl Setup {
             context: 4096,
             tools: true,
             thinking: false,
+            stream_options: true,
             embeddings: true,
             load_queue: 512,
             load_gate: None,

@@ -21,6 +21,10 @@ pub(super) enum Refusal {
     },
     Key,
     TooManyLogprobs,
+    /// A member that the service does not know.
+    Unrecognized {
+        param: &'static str,
+    },
     ToolsUnsupported {
         model: String,
     },
@@ -151,6 +155,10 @@ fn openai(refusal: &Refusal) -> Words {
         Refusal::TooManyLogprobs => {
             words(400, "Invalid value for 'top_logprobs': must be at most 20.", KIND)
                 .param("top_logprobs")
+        }
+        Refusal::Unrecognized { param } => {
+            words(400, format!("Unrecognized request argument supplied: {param}"), KIND)
+                .param(param)
         }
         Refusal::NoRoute => words(404, "Invalid URL", KIND),
         Refusal::Status(429) => {

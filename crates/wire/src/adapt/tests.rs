@@ -75,6 +75,28 @@ fn a_stream_is_asked_for_its_usage() {
 }
 
 #[test]
+fn an_upstream_that_refuses_stream_options_gets_none() {
+    let never = Target { stream_usage: StreamUsage::Never, ..target("openai-compatible") };
+    let body = |fields: &str| format!(r#"{{"model":"m","messages":[],"stream":true{fields}}}"#);
+    let (value, out) = send(&body(""), &never).unwrap();
+    assert_eq!(value, json!({"model":"m","messages":[],"stream":true}));
+    assert_eq!((out.body.len(), out.losses.len()), (1, 0), "the client's own bytes");
+    assert!(out.reply.unasked_prompt_tokens.is_some() && !out.reply.tells_estimate);
+    for neutral in ["null", "{}", r#"{ "include_usage": false }"#] {
+        let (value, out) = send(&body(&format!(r#","stream_options":{neutral}"#)), &never).unwrap();
+        assert_eq!((value.get("stream_options"), out.losses.len()), (None, 0), "{neutral}");
+    }
+    let asking = body(r#","stream_options":{"include_usage":true}"#);
+    let fault = send(&asking, &never).unwrap_err();
+    let expected = (Code::UnsupportedParameter, Some("stream_options"));
+    assert_eq!((fault.code, fault.param.as_deref()), expected);
+    let lenient = Target { unsupported: Unsupported::Lenient, ..never };
+    let (value, out) = send(&asking, &lenient).unwrap();
+    assert_eq!(value.get("stream_options"), None);
+    assert_eq!(out.losses[0].field, "stream_options");
+}
+
+#[test]
 fn what_an_engine_cannot_do_is_refused_or_reported() {
     let body = r#"{"model":"m","messages":[],"store":true,"audio":{"voice":"x"},"service_tier":"flex","user":"u"}"#;
     let strict = target("vllm");

@@ -149,6 +149,9 @@ impl Events {
         }
         if data.starts_with(b"[DONE]") {
             context.seen.finish.ok_or_else(broken_off)?;
+            if let Some(event) = context.estimate_event() {
+                sink.write(&event);
+            }
             sink.keep(range);
             return Ok(Step::Ended);
         }

@@ -49,6 +49,43 @@ fn plan(provider: &str) -> ReplyPlan {
 }
 
 #[test]
+fn usage_that_was_not_asked_for_is_estimated_and_told_only_where_it_must_be() {
+    const STREAM: &str = concat!(
+        r#"data: {"id":"a","model":"m","choices":[{"index":0,"delta":{"content":"one"}}]}"#,
+        "\n\n",
+        r#"data: {"id":"a","model":"m","choices":[{"index":0,"delta":{"content":" two"}}]}"#,
+        "\n\n",
+        r#"data: {"id":"a","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        "\n\n",
+    );
+    const TOLD: &str = concat!(
+        r#"data: {"id":"a","model":"m","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}"#,
+        "\n\n",
+    );
+    const DONE: &str = "data: [DONE]\n\n";
+    let unasked = ReplyPlan { unasked_prompt_tokens: Some(9), ..plan("openai-compatible") };
+    let telling = ReplyPlan { tells_estimate: true, ..unasked.clone() };
+    let estimate = Usage { estimated: true, ..Usage::new(9, 2) };
+    for end in [DONE, ""] {
+        let stream = Bytes::from(format!("{STREAM}{end}"));
+        assert_eq!(run(&plan("openai-compatible"), [stream.clone()]).tap.usage(), None);
+        let quiet = run(&unasked, [stream.clone()]);
+        assert_eq!((quiet.tap.usage(), quiet.chunks().len(), quiet.done()), (Some(estimate), 3, 1));
+        let told = run(&telling, [stream]);
+        assert_eq!((told.tap.usage(), told.done()), (Some(estimate), 1));
+        assert!(told.text.ends_with(DONE));
+        let chunks = told.chunks();
+        assert_eq!(chunks.len(), 4);
+        assert_eq!(chunks[3]["usage"]["completion_tokens"], 2);
+        let real = run(&telling, [Bytes::from(format!("{STREAM}{TOLD}{end}"))]);
+        assert_eq!(real.tap.usage(), Some(Usage::new(7, 2)), "what the upstream says is taken");
+        assert_eq!(real.chunks().len(), 4);
+    }
+    let cut = run(&unasked, [Bytes::from(STREAM.split_inclusive("\n\n").next().unwrap())]);
+    assert_eq!((cut.end.is_err(), cut.tap.usage()), (true, None));
+}
+
+#[test]
 fn an_untouched_stream_is_the_same_slices() {
     let body = exchange("llamacpp", "chat-stream").body;
     let frames = [body.slice(..400), body.slice(400..)];
