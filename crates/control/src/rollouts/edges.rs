@@ -53,6 +53,13 @@ pub struct Pair {
     pub candidate: Side,
 }
 
+impl Pair {
+    /// How long its texts are together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.conversation.len() + self.baseline.answer.text.len() + self.candidate.answer.text.len()
+    }
+}
+
 /// One arm's side of a pair.
 #[derive(Clone, Default)]
 pub struct Side {

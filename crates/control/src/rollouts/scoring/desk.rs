@@ -35,6 +35,9 @@ const SCORED_MAX: usize = 20_000;
 /// Pairs that wait for the database at most: they hold whole texts.
 const UNWRITTEN_MAX: usize = 1_000;
 
+/// Longer pairs are scored by a task of their own.
+const AT_ONCE_BYTES_MAX: usize = 64 << 10;
+
 /// What a tick takes.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
@@ -101,6 +104,25 @@ struct Room {
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Desk({})", self.0.parts.use_case)
+    }
+}
+
+fn subject(pair: &Pair) -> Subject<'_> {
+    Subject {
+        prompt: &pair.conversation,
+        baseline: &pair.baseline.answer,
+        candidate: &pair.candidate.answer,
+        expected: None,
+    }
+}
+
+/// What a scorer says that asks nobody; none: it asks.
+fn at_once(pair: &Pair, scoring: &Scoring) -> Option<Result<Option<PairScore>, ScoreError>> {
+    let Some(scorer) = &scoring.scorer else { return Some(Ok(None)) };
+    match scorer.begin(&subject(pair)) {
+        Ok(Step::Done(score)) => Some(Ok(Some(score))),
+        Ok(Step::Ask(_)) => None,
+        Err(error) => Some(Err(error)),
     }
 }
 
@@ -198,6 +220,14 @@ impl Desk {
             Ok(admitted) => admitted,
             Err(outcome) => return self.count(outcome),
         };
+        // A short text that needs nobody's answer takes microseconds: it waits for no room, so that a
+        // burst of pairs loses none.
+        if pair.bytes() <= AT_ONCE_BYTES_MAX
+            && let Some(score) = at_once(&pair, &scoring)
+        {
+            let outcome = Outcome { score, bill: Bill::default() };
+            return self.file(&pair, &scoring, outcome);
+        }
         let desk = self.clone();
         self.0.parts.tasks.spawn(async move {
             // The semaphore is never closed.
@@ -244,12 +274,7 @@ impl Desk {
     async fn score(&self, pair: &Pair, scoring: &Scoring) -> Outcome {
         let mut bill = Bill::default();
         let Some(scorer) = &scoring.scorer else { return Outcome { score: Ok(None), bill } };
-        let subject = Subject {
-            prompt: &pair.conversation,
-            baseline: &pair.baseline.answer,
-            candidate: &pair.candidate.answer,
-            expected: None,
-        };
+        let subject = subject(pair);
         let asks = match scorer.begin(&subject) {
             Ok(Step::Done(score)) => return Outcome { score: Ok(Some(score)), bill },
             Ok(Step::Ask(asks)) => asks,
