@@ -81,6 +81,41 @@ fn ollama() {
     in_front_of_a_fake("ollama", Persona::Ollama);
 }
 
+/// A second program speaks Messages, as Anthropic's own service does, in front of a scripted upstream.
+#[test]
+fn anthropic() {
+    let fake = Fake::start_with(Setup::new(Persona::OpenAi).key("sk-upstream"));
+    let upstream = |provider: &str, base: &str, model: &str, name: &str| {
+        format!(
+            r#"
+[upstreams.there]
+provider = "{provider}"
+instances = ["{base}"]
+key = {{ env = "UPSTREAM_KEY" }}
+
+[variants.there]
+upstream = "there"
+model = "{model}"
+unsupported = "lenient"
+
+[use_cases.{name}]
+match = {{ model = "{name}" }}
+baseline = "there"
+"#
+        )
+    };
+    let base = format!("{}/v1", fake.base_url());
+    let (far, far_key) = start(&upstream("openai", &base, "fake-model", "claude"));
+    let near = upstream("anthropic", far.url(), "claude", "app");
+    let setup = program::Setup::new(BINARY, &near).env("UPSTREAM_KEY", &far_key);
+    let near = setup.start();
+    let options = Options::new(near.url(), "none", "app").with("tools", true).with("markers", true);
+    let Some(outcomes) = rig::require(probes::run_python_dialects(&options)) else { return };
+    outcomes.assert_all_pass(25);
+    let Some(outcomes) = rig::require(probes::run_node_dialects(&options)) else { return };
+    outcomes.assert_all_pass(17);
+}
+
 fn in_front_of_the_engine(model: &str) -> (Program, String) {
     start(&format!(
         r#"

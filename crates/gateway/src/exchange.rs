@@ -301,6 +301,7 @@ impl Exchange {
             stream_options_are_ours: self.head.stream_options_are_ours,
             finish: self.trail.finish,
             fault: self.trail.code.map(Code::name),
+            refusal: self.foreign.as_ref().and_then(|foreign| foreign.refusal().cloned()),
             served,
         }
     }

@@ -112,6 +112,11 @@ impl Foreign {
         self.plain.as_deref().filter(|_| !takes_reasoning(target))
     }
 
+    /// What a strict variant says to the request.
+    pub(crate) fn refusal(&self) -> Option<&Fault> {
+        self.refusal.as_ref()
+    }
+
     /// Why a target refuses the request, if it does.
     pub(crate) fn refused_by(&self, target: &Target) -> Option<&Fault> {
         self.refusal.as_ref().filter(|_| target.unsupported == Unsupported::Strict)

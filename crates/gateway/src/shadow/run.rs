@@ -13,7 +13,7 @@ use cutover_wire::adapt::Outgoing;
 use cutover_wire::extract::{Extract, StreamExtractor};
 use cutover_wire::reply::{Received, read_reply};
 use cutover_wire::stream::Limits as TapLimits;
-use cutover_wire::{Finish, Head, Mint, Usage};
+use cutover_wire::{Finish, Head, Mint, Unsupported, Usage};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt as _;
@@ -246,6 +246,11 @@ impl Asking<'_> {
             reason: Some(failure.reason),
             total: self.began.elapsed(),
         };
+        if let Some(fault) = &self.job.seen.refusal
+            && self.lane.target.unsupported == Unsupported::Strict
+        {
+            return Err(failed(Failure::refused(fault.clone())));
+        }
         let outgoing = vendor::adapted(self.head, &self.job.prompt, &self.lane.target)
             .map_err(|fault| failed(Failure::refused(fault)))?;
         let response = self.send(&outgoing).await.map_err(|error| Fault {

@@ -7,7 +7,7 @@ use cutover_rollout::Served;
 use cutover_route::VariantIx;
 use cutover_units::{Millis, UseCaseName};
 use cutover_wire::extract::Extract;
-use cutover_wire::{Endpoint, Finish};
+use cutover_wire::{Endpoint, Fault, Finish};
 
 use super::{Captured, Copies, Settings};
 use crate::live::Live;
@@ -38,6 +38,8 @@ pub(crate) struct Seen {
     pub(crate) stream_options_are_ours: bool,
     pub(crate) finish: Option<Finish>,
     pub(crate) fault: Option<&'static str>,
+    /// What a strict variant says to the request, where its dialect holds what cannot be carried.
+    pub(crate) refusal: Option<Fault>,
     pub(crate) served: Served,
 }
 

@@ -553,6 +553,19 @@ fn copies_are_made_of_every_dialects_requests() {
     }
 }
 
+#[test]
+fn a_copy_that_a_strict_candidate_would_refuse_is_refused() {
+    let (cloud, own) = pair();
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "0%")
+        .replace("[variants.big]\n", "[variants.big]\nunsupported = \"lenient\"\n");
+    let rig = Rig::shadowing(&config, |_| {});
+    let mut body = (RESPONSES.body)("app");
+    body["tools"] = json!([{"type": "web_search"}]);
+    assert_eq!(RESPONSES.ask(&rig, &body).status, 200);
+    assert_eq!(rig.pairs(1)[0].candidate.fault, Some("unsupported"));
+    assert_eq!(own.bytes(), 0);
+}
+
 fn get(rig: &Rig, path: &str, headers: &[&str]) -> Response {
     let mut raw = rig.raw();
     raw.request(&format!("GET {path}"), headers, "").unwrap();
