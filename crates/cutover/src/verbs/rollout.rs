@@ -7,6 +7,7 @@
 mod explain;
 mod history;
 mod orders;
+mod rate;
 mod replay;
 mod simulate;
 mod status;
@@ -50,6 +51,7 @@ enum What {
     History(history::Args),
     Simulate(Box<simulate::Args>),
     Replay(replay::Args),
+    Rate(rate::Args),
 }
 
 /// Send all traffic of a use case to its baseline, at once, and end its rollout.
@@ -93,6 +95,7 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
         What::Explain(args) => explain::run(args, &context, term),
         What::History(args) => history::run(args, &context, term),
         What::Replay(args) => replay::run(args, &context, term),
+        What::Rate(args) => rate::run(args, &context, term),
         What::Simulate(_) | What::Rollback(_) => Ok(Exit::Done),
     }
 }

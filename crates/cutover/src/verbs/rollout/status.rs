@@ -278,6 +278,9 @@ fn facts(status: &RolloutStatus) -> Vec<(&'static str, String)> {
     if let Some(refused) = &status.scoring.refused {
         facts.push(("SCORER", refused.clone()));
     }
+    if let Some(judge) = &status.scoring.judge {
+        facts.push(("judge", super::rate::record(judge)));
+    }
     facts.push(("spent", spent(status)));
     let next = status.next_tick.map_or_else(String::new, |at| {
         let wait = at.0.saturating_sub(status.now.0).div_ceil(1_000) * 1_000;
