@@ -16,7 +16,9 @@ mod parts;
 use std::fmt;
 
 pub use llama_server::{LlamaOptions, LlamaServer};
-pub use parts::{home, node, node_dialects, python, python_dialects, smollm2, tiny_model, tiny_noise_model};
+pub use parts::{
+    home, node, node_dialects, python, python_dialects, smollm2, tiny_model, tiny_noise_model,
+};
 
 /// Why a real part cannot be used here.
 #[derive(Debug)]
