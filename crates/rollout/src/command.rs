@@ -5,7 +5,8 @@ use std::fmt;
 use cutover_units::{Millis, WeightBp};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{grown, moved, rolled_back};
+use crate::gates;
+use crate::plan::{INCONCLUSIVE, grown, moved, rolled_back};
 use crate::report::Decision;
 use crate::spec::Spec;
 use crate::state::{Action, Actor, Command, Phase, State};
@@ -97,7 +98,7 @@ pub fn command(
         Command::RollBack => back(state, by)?,
         _ if state.is_over() => return Err(over(state)),
         Command::Pause => pause(state, by)?,
-        Command::Resume => resume(state, by)?,
+        Command::Resume => resume(state, (by, now))?,
         Command::Advance => advance(spec, state, (by, now))?,
         Command::Approve { step } => approve(spec, state, (step.as_deref(), by))?,
         Command::Promote => promote(spec, state, (by, now)),
@@ -145,13 +146,21 @@ fn pause(state: &State, by: &str) -> Result<Followed, Refusal> {
     Ok((Action::Pause, next, reason))
 }
 
-fn resume(state: &State, by: &str) -> Result<Followed, Refusal> {
+/// A hold that came of the step's longest time being over begins the step's time again: otherwise the
+/// next look would only hold again.
+fn resume(state: &State, (by, now): (&str, Millis)) -> Result<Followed, Refusal> {
     if !matches!(state.phase, Phase::Paused { .. } | Phase::Holding { .. }) {
         return Err(Refusal::NotPaused);
     }
     let acknowledged = state.acknowledged.saturating_add(1);
-    let next = State { phase: Phase::Running, acknowledged, ..grown(state) };
+    let mut next = State { phase: Phase::Running, acknowledged, ..grown(state) };
     let reason = match &state.phase {
+        Phase::Holding { why } if why == INCONCLUSIVE => {
+            next.step_since = now;
+            format!(
+                "{by} resumed it after: {why}; the step's times and its look for harm begin anew"
+            )
+        }
         Phase::Holding { why } => {
             format!("{by} resumed it after: {why}; the test of the split begins anew")
         }
@@ -222,8 +231,24 @@ fn promote(spec: &Spec, state: &State, (by, now): (&str, Millis)) -> Followed {
     (Action::Promote, next, format!("NOT PROVED: {by} gave the candidate all the traffic by hand"))
 }
 
+/// The last step, not after `place`, from which on everything can still be proved: what only shadow
+/// pairs can prove needs a step with a shadow. Without one that helps it is `place` itself.
+fn provable_from(spec: &Spec, place: usize) -> usize {
+    let only_pairs = |id: &String| {
+        let gate = spec.gates.iter().find(|gate| gate.id == *id);
+        gate.and_then(gates::row).is_some_and(|row| row.data == gates::Data::Pairs)
+    };
+    let shadows = |at: usize| spec.steps[at].shadow.basis_points() > 0;
+    let ahead = place.min(spec.steps.len())..spec.steps.len();
+    let needed = ahead.clone().any(|at| spec.steps[at].requires.iter().any(only_pairs));
+    if !needed || ahead.clone().any(shadows) {
+        return place;
+    }
+    (0..ahead.start).rev().find(|at| shadows(*at)).unwrap_or(place)
+}
+
 /// The rollout goes on with another spec: evidence begins anew. The step is kept only if the way and
-/// the candidate are the same; otherwise it goes back to the first step whose share is not above the
+/// the candidate are the same and what is required can still be proved from there; otherwise it goes back to the first step whose share is not above the
 /// present one. Never raises the share.
 pub fn restart(
     old: &Spec,
@@ -243,7 +268,7 @@ pub fn restart(
             .all(|(a, b)| (a.kind, a.weight, a.shadow) == (b.kind, b.weight, b.shadow));
     let kept = same_way && old.candidate.digest == new.candidate.digest;
     let place = if kept {
-        usize::from(state.step)
+        provable_from(new, usize::from(state.step))
     } else {
         new.steps.iter().position(|step| step.weight <= state.weight).unwrap_or(0)
     };
@@ -260,13 +285,22 @@ pub fn restart(
         seen: now,
         weight,
         shadow: step.map_or(WeightBp::NONE, |step| step.shadow),
-        approvals: if kept { state.approvals.clone() } else { Vec::new() },
+        approvals: if kept && place == usize::from(state.step) {
+            state.approvals.clone()
+        } else {
+            Vec::new()
+        },
         ..grown(state)
     };
     debug_assert_eq!(check_transition(state, &next, None), Ok(()));
     let name = step.map_or("", |step| &step.name);
-    let reason = if kept {
+    let reason = if kept && place == usize::from(state.step) {
         format!("the spec has changed: evidence begins anew; the step stays {name:?}")
+    } else if kept {
+        format!(
+            "the spec has changed: evidence begins anew, and the rollout goes back to {name:?} at a share \
+             of {weight}, because what later steps require can only be proved there"
+        )
     } else {
         format!(
             "the spec has changed (another way or another candidate): evidence begins anew, and the \

@@ -38,6 +38,8 @@ use crate::transition::check_transition;
 
 use rules::{Case, Move};
 
+pub(crate) use rules::INCONCLUSIVE;
+
 /// What the planner says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[must_use = "a plan that nobody follows protects nobody"]
@@ -85,6 +87,7 @@ pub fn start(spec: &Spec, run: String, now: Millis) -> State {
         approvals: Vec::new(),
         unproved: Vec::new(),
         acknowledged: 0,
+        alarmed: None,
     }
 }
 
@@ -163,7 +166,8 @@ fn follow(case: &Case<'_>, decided: &Move) -> (Action, Option<State>) {
         }
         Move::Alarm { .. } => {
             let acknowledged = state.acknowledged.saturating_add(1);
-            (Action::Alarm, Some(changed(State { acknowledged, ..grown(state) })))
+            let alarmed = Some(case.now);
+            (Action::Alarm, Some(changed(State { acknowledged, alarmed, ..grown(state) })))
         }
     }
 }

@@ -34,6 +34,9 @@ pub struct State {
     /// split and the detectors listen afresh from there.
     #[serde(default)]
     pub acknowledged: u32,
+    /// When harm after the promotion was last told of.
+    #[serde(default)]
+    pub alarmed: Option<Millis>,
 }
 
 impl State {

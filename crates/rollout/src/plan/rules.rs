@@ -8,6 +8,12 @@ use crate::spec::{Gate, Metric, OnInconclusive, OnStale, Role, Schedule, Spec, S
 use crate::state::{Phase, State};
 use crate::text::Span;
 
+/// Why a step holds whose longest time is over.
+pub(crate) const INCONCLUSIVE: &str = "inconclusive";
+
+/// An alarm that goes on is repeated so often at most.
+const ALARM_EVERY: Millis = Millis(86_400_000);
+
 /// What is decided upon.
 pub(super) struct Case<'a> {
     pub spec: &'a Spec,
@@ -107,6 +113,13 @@ fn after_promotion(case: &Case<'_>) -> Move {
         |id: &str| case.spec.gates.iter().any(|gate| gate.id == id && gate.role == Role::Signal);
     if case.spec.roll_back_after_promotion && !signals(id) {
         return Move::Back { why: "harm after the promotion", reason };
+    }
+    let told = case.state.alarmed.is_some_and(|at| case.now.0 < at.0 + ALARM_EVERY.0);
+    if told {
+        return Move::Stay {
+            reason: format!("alarmed, and told: {reason}"),
+            waits_for: Vec::new(),
+        };
     }
     Move::Alarm { reason }
 }
@@ -429,9 +442,7 @@ fn inconclusive(
             proved: false,
             reason: format!("NOT PROVED, advanced because the spec says so: {reason}"),
         },
-        OnInconclusive::RollBack => Move::Back { why: "inconclusive", reason },
-        OnInconclusive::Hold | OnInconclusive::Advance => {
-            Move::Hold { why: "inconclusive", reason }
-        }
+        OnInconclusive::RollBack => Move::Back { why: INCONCLUSIVE, reason },
+        OnInconclusive::Hold | OnInconclusive::Advance => Move::Hold { why: INCONCLUSIVE, reason },
     }
 }

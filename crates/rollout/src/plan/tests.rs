@@ -365,13 +365,43 @@ fn a_pause_stops_the_way_forward_and_not_the_protection() {
 }
 
 #[test]
+fn a_resume_gives_an_inconclusive_step_its_time_again() {
+    let mut spec = quick();
+    spec.steps[2].max_duration = Some(Millis(30 * MINUTE));
+    spec.steps[2].min_units = 1_000_000;
+    let mut rig = Rig::new(spec);
+    while rig.state.step < 2 {
+        let _ = rig.tick(GOOD);
+    }
+    let made = rig.until_it_moves(GOOD, 100);
+    assert_eq!(made.action, Action::Hold);
+    assert!(matches!(rig.state.phase, Phase::Holding { .. }), "{}", made.report.reason);
+    let (resumed, _) = command(&rig.spec, &rig.state, &Command::Resume, "ana", rig.now).unwrap();
+    rig.state = resumed;
+    for _ in 0..10 {
+        let made = rig.tick(GOOD);
+        assert!(!made.report.reason.contains("inconclusive"), "{}", made.report.reason);
+    }
+}
+
+#[test]
 fn another_spec_begins_anew_and_never_raises_the_share() {
     let old = quick();
     let mut state = start(&old, "run-1".to_owned(), T0);
     (state.step, state.weight) = (2, WeightBp::new(5_000).unwrap());
+    // What is ahead requires quality, which only the shadow step can prove anew.
     let mut gates = old.clone();
     gates.gates.pop();
-    let (kept, decision) = restart(&old, &gates, &state, T0).unwrap();
+    let (back, decision) = restart(&old, &gates, &state, T0).unwrap();
+    assert_eq!((back.step, back.weight, back.shadow), (0, WeightBp::NONE, old.steps[0].shadow));
+    assert!(decision.reason.contains("can only be proved there"), "{}", decision.reason);
+    // Where a later step shadows, too, the step stays.
+    let shadowing = |spec: &Spec| {
+        let mut spec = spec.clone();
+        spec.steps[2].shadow = WeightBp::new(1_000).unwrap();
+        spec
+    };
+    let (kept, decision) = restart(&shadowing(&old), &shadowing(&gates), &state, T0).unwrap();
     assert_eq!((kept.step, kept.weight, decision.action), (2, state.weight, Action::Restart));
     assert!(decision.reason.contains("evidence begins anew"));
     let mut way = old.clone();
@@ -407,8 +437,13 @@ fn harm_after_the_promotion_alarms_once_or_rolls_back() {
         assert_eq!(made.action, action, "{}", made.report.reason);
         assert_eq!(rig.state.weight == WeightBp::NONE, back);
         if !back {
-            // Said once; the detector listens afresh.
-            assert_eq!(rig.tick(GOOD).action, Action::Hold);
+            // Told with the numbers that it is about, and once a day while it goes on.
+            let reason = &made.report.reason;
+            assert!(reason.contains("%, n") && !reason.contains("measured 0.000"), "{reason}");
+            for _ in 0..60 {
+                let made = rig.tick(Seen { candidate_fails: 8, ..GOOD });
+                assert_eq!(made.action, Action::Hold, "{}", made.report.reason);
+            }
         }
     }
 }

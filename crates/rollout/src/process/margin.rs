@@ -231,7 +231,7 @@ impl Margin {
         let guarded = context.share == ALL;
         let log_e_fail = if guarded { self.watch.log_e() } else { self.harm.log_e().get() };
         let alarm = self.watch.alarm().filter(|_| context.promoted);
-        Reading {
+        let mut reading = Reading {
             estimate: estimate.map(|value| value * scale),
             interval: self.ends.interval.map(|(low, high)| (low * scale, high * scale)),
             threshold,
@@ -245,7 +245,11 @@ impl Margin {
             decided: None,
             alarm: alarm.is_some_and(|log| log >= context.bars.alarm_at),
             note: self.note(context, (live, pairs)),
+        };
+        if let Some(seen) = self.watch.seen().filter(|_| guarded) {
+            seen.tell(&mut reading);
         }
+        reading
     }
 
     fn note(&self, context: &Context<'_>, (live, pairs): (bool, u64)) -> String {

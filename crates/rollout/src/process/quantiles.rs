@@ -153,7 +153,7 @@ impl Quantiles {
             }
         };
         let n = self.candidate.n();
-        Reading {
+        let mut reading = Reading {
             estimate: ratio,
             interval: self.ends.interval,
             threshold: factor,
@@ -167,7 +167,11 @@ impl Quantiles {
             decided: (guarded && n == 0 && self.frozen.is_none()).then_some(Verdict::NoData),
             alarm: alarm.is_some_and(|log| log >= context.bars.alarm_at),
             note,
+        };
+        if let Some(seen) = self.watch.seen().filter(|_| guarded) {
+            seen.tell(&mut reading);
         }
+        reading
     }
 }
 

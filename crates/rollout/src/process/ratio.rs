@@ -114,7 +114,7 @@ impl Ratio {
         if harmful && small {
             note.push_str("; the rates differ by less than 0.1 pp, which is not acted upon");
         }
-        Reading {
+        let mut reading = Reading {
             estimate: self.strata.ratio(),
             interval: self.ends.interval,
             threshold: ratio,
@@ -128,7 +128,11 @@ impl Ratio {
             decided: (harmful && small).then_some(Verdict::Hold),
             alarm: alarm.is_some_and(|log| log >= context.bars.alarm_at),
             note,
+        };
+        if let Some(seen) = self.watch.seen().filter(|_| guarded) {
+            seen.tell(&mut reading);
         }
+        reading
     }
 
     /// Units of the candidate until the ratio is proved to be below, at the measured rates.

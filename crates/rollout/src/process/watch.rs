@@ -9,13 +9,39 @@
 use cutover_stats::{Detector, Direction};
 use serde::{Deserialize, Serialize};
 
+use super::Reading;
 use super::fraction::{BETS, Fraction, Lazy, Odds};
+
+/// What a watch has seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub limit: f64,
+    pub rate: f64,
+    pub units: u64,
+}
+
+impl Seen {
+    /// A verdict at all the traffic is about these numbers: those of the comparison are history.
+    pub(crate) fn tell(self, reading: &mut Reading) {
+        reading.estimate = Some(self.rate * 100.0);
+        reading.interval = None;
+        reading.threshold = self.limit * 100.0;
+        reading.unit = "%";
+        (reading.n, reading.n_baseline) = (self.units, 0);
+        (reading.n_step, reading.n_expected) = (self.units, None);
+    }
+}
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Watch {
     /// What is the most that may happen; none: nothing is known to hold it against.
     #[serde(with = "crate::exact::option")]
     limit: Option<f64>,
+    /// Units that were held against it, and what was bad about them.
+    #[serde(default)]
+    units: u64,
+    #[serde(default)]
+    bad: f64,
     harm: Fraction,
     tick: Fraction,
     detector: Detector<BETS>,
@@ -34,6 +60,8 @@ impl Watch {
         let limit = self.limit;
         let odds = self.odds.get(|| limit.and_then(|limit| Odds::new(Direction::Above, limit)));
         if let Some(factors) = odds.map(|odds| odds.log_factors(x)) {
+            self.units += times;
+            self.bad += x * times as f64;
             self.harm.add(factors, times);
             self.tick.add(factors, times);
         }
@@ -54,6 +82,12 @@ impl Watch {
 
     pub(crate) fn limit(&self) -> Option<f64> {
         self.limit
+    }
+
+    /// What the units are held against, the share that was bad, and of how many; none before the first.
+    pub(crate) fn seen(&self) -> Option<Seen> {
+        let limit = self.limit.filter(|_| self.units > 0)?;
+        Some(Seen { limit, rate: self.bad / self.units as f64, units: self.units })
     }
 
     pub(crate) fn log_e(&self) -> f64 {

@@ -53,6 +53,7 @@ pub(crate) fn state(run: &str, generation: u64, phase: Phase) -> State {
         shadow: WeightBp::NONE,
         approvals: vec![],
         acknowledged: 0,
+        alarmed: None,
         unproved: vec![],
     }
 }
