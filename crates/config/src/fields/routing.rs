@@ -57,7 +57,7 @@ pub(crate) static UPSTREAM: Section = Section {
             "first_token_timeout",
             deadline(),
             r#""120 s""#,
-            "Time from the request's last byte to the answer's first content.",
+            "For streams: time from the request's last byte to the answer's first content. An answer that is not a stream shows nothing before it is whole, so that `total_timeout` alone holds for it: until that ends, an upstream that hangs is waited for and no other is tried.",
         ),
         value(
             "idle_timeout",
@@ -65,7 +65,12 @@ pub(crate) static UPSTREAM: Section = Section {
             r#""60 s""#,
             "Longest silence within an answer that has begun.",
         ),
-        value("total_timeout", deadline(), r#""10 min""#, "Time for an attempt as a whole."),
+        value(
+            "total_timeout",
+            deadline(),
+            r#""10 min""#,
+            "Time for an attempt as a whole. For answers that are not streams it is the only limit on the wait for the first byte: set it no longer than your longest whole answer takes.",
+        ),
         value(
             "cancel_on_disconnect",
             Bool,
