@@ -171,6 +171,11 @@ impl Book {
         self.overrides.entry(name.clone()).or_insert(held);
     }
 
+    /// Takes what was found on disk in the place of what was known.
+    pub fn renew_override(&mut self, name: &UseCaseName, found: &Override) {
+        self.overrides.insert(name.clone(), found.clone());
+    }
+
     /// Lifts an override, if it is still the one the caller saw.
     pub fn lift(&mut self, name: &UseCaseName, seen: &Override) -> bool {
         let same = self.overrides.get(name) == Some(seen);

@@ -264,6 +264,8 @@ impl Controller {
             let found = state.overrides();
             if let Some(newer) = found.get(&name).filter(|held| **held != seen) {
                 let (actor, reason) = (newer.actor.clone(), newer.reason.clone());
+                // Whoever tries again has been told of this one.
+                lock(&controller.0.book).renew_override(&name, newer);
                 return Err(Refusal::RolledBack { name, actor, reason });
             }
             state.clear_override(&name).map_err(|e| Refusal::Overrides(e.to_string()))?;
@@ -307,7 +309,7 @@ impl Controller {
             reason: by.reason.clone(),
             at: self.now(),
         };
-        let name = {
+        let (name, held) = {
             let mut book = lock(&self.0.book);
             let spec = book.find(name)?;
             if spec.candidate.is_none() {
@@ -316,7 +318,10 @@ impl Controller {
             let name = spec.name.clone();
             book.override_with(&name, held.clone());
             self.put_into_force(&book);
-            name
+            // A second rollback finds the first: disk and book must hold the same one, or nothing could
+            // ever be lifted.
+            let held = book.overridden(&name).cloned().unwrap_or(held);
+            (name, held)
         };
         lock(&self.0.pending).insert(name.clone());
         let mut warnings = Vec::new();

@@ -85,6 +85,9 @@ fn refused(refusal: RolloutRefusal) -> Rejection {
         }
         RolloutRefusal::AlreadyRunning { use_case, .. } => conflict("already_running")
             .with_hint(format!("end it first: cutover rollback {use_case}")),
+        RolloutRefusal::Promoted(name) => conflict("promoted").with_hint(format!(
+            "if that is meant: cutover rollback {name}, then start it with --after-rollback"
+        )),
         RolloutRefusal::NotRunning(name) => {
             Rejection::new(StatusCode::NOT_FOUND, "no_rollout", message)
                 .with_hint(format!("begin one: cutover rollout start {name}"))

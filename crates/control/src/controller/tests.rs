@@ -246,6 +246,23 @@ async fn a_rollback_newer_than_the_one_the_caller_saw_is_not_lifted() {
 }
 
 #[tokio::test]
+async fn rolling_back_twice_leaves_nothing_that_cannot_be_lifted() {
+    let rig = start(folder(), "10%").await;
+    let _ = rig.roll_back().await;
+    let _ = rig.roll_back().await;
+    rig.resume("5%").await.unwrap();
+    assert_eq!(rig.published.last(), "5%");
+    // Whoever is told of a newer one may lift it the next time.
+    let _ = rig.roll_back().await;
+    let (actor, reason) = ("eve".to_owned(), "again".to_owned());
+    let held = Override { weight: WeightBp::NONE, actor, reason, at: Millis(9_999) };
+    overrides::put(rig.folder.path(), &name(), &held).unwrap();
+    assert!(rig.resume("5%").await.is_err());
+    rig.resume("5%").await.unwrap();
+    assert_eq!(rig.published.last(), "5%");
+}
+
+#[tokio::test]
 async fn of_two_changes_from_the_same_generation_one_wins() {
     let rig = start(folder(), "10%").await;
     let from_zero = SetWeight { expected_generation: Some(Generation(0)), ..ask("20%") };

@@ -40,6 +40,9 @@ pub enum RolloutRefusal {
         /// What it is doing.
         phase: &'static str,
     },
+    /// Its candidate has all the traffic, which a new rollout would take away.
+    #[error("use case {0} is promoted: a new rollout would take all traffic from its candidate")]
+    Promoted(UseCaseName),
     /// It has none.
     #[error("use case {0} has no rollout")]
     NotRunning(UseCaseName),
@@ -87,8 +90,10 @@ impl Rollouts {
         let use_case = self.controller().name_of(name)?;
         if let Some(run) = self.run_of(name) {
             let phase = run.view().state.phase.clone();
-            if !matches!(phase, Phase::Promoted | Phase::RolledBack { .. }) {
-                return Err(already(&run));
+            match phase {
+                Phase::RolledBack { .. } => {}
+                Phase::Promoted => return Err(RolloutRefusal::Promoted(use_case)),
+                _ => return Err(already(&run)),
             }
         }
         let plan =

@@ -53,6 +53,9 @@ async fn a_good_candidate_goes_all_the_way_and_every_decision_is_reproduced() {
     assert_eq!(seen, [0, 1, 2, 3]);
     let status = rig.status();
     assert_eq!((&status.state.phase, rig.traffic().0.as_str()), (&Phase::Promoted, "100%"));
+    // A second start would take all of it from a proved candidate.
+    assert!(matches!(rig.start().await, Err(RolloutRefusal::Promoted(_))));
+    assert_eq!(rig.traffic().0, "100%");
     assert!(status.scoring.scored > 50 && status.problem.is_none(), "{status:?}");
     assert_eq!(status.drawn, "shadow ✓ > canary ✓ > ramp ✓ > all ✓");
     let on = Action::Advance;
