@@ -114,7 +114,10 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
         return Err(Failure::client(unknown_model(&exchange.head.model)));
     };
     let outgoing = match adapted(exchange, lane) {
-        Ok(outgoing) => outgoing,
+        Ok(mut outgoing) => {
+            outgoing.reply.clients_key = lane.upstream.pass_bearer;
+            outgoing
+        }
         Err(fault) => {
             let failure = Failure::refused(fault);
             exchange.trail.failed = Some(failure.reason);
@@ -224,7 +227,8 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// A request whose answer comes whole.
+    /// A request whose answer comes whole. Its head mostly comes with all the rest, so that a deadline
+    /// for the first content would end long generations that are well: only the total one holds.
     async fn whole(self, exchange: &mut Exchange) -> Result<Started, Failure> {
         let response = self.send(exchange, self.upstream.timeouts.total).await?;
         let headers = passed(response.headers());

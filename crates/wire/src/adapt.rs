@@ -74,6 +74,9 @@ pub struct ReplyPlan {
     /// Whether the upstream was asked for another model than the client named: "no such model" is then
     /// the operator's fault.
     pub renamed: bool,
+    /// Whether the upstream was shown the client's own key: that it is refused is then for the client
+    /// to know. [`adapt`] leaves it false; whoever sends the request sets it.
+    pub clients_key: bool,
     /// Bytes of prompt text, for telling a truncated prompt from its token count. 0 if not counted.
     pub prompt_bytes: u64,
     /// The prompt's tokens as estimated, for a stream whose usage was not asked for
@@ -145,6 +148,7 @@ pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
         n: head.n,
         max_tokens: head.max_tokens,
         renamed: target.model.as_ref().is_some_and(|m| *m != head.model),
+        clients_key: false,
         prompt_bytes: 0,
         unasked_prompt_tokens: unasked.then_some(head.est_prompt_tokens),
         tells_estimate: unasked && head.stream_options_are_ours,

@@ -55,6 +55,7 @@ pub(crate) fn plan(provider: &str, endpoint: Endpoint) -> ReplyPlan {
         n: 1,
         max_tokens: None,
         renamed: false,
+        clients_key: false,
         prompt_bytes: 0,
         unasked_prompt_tokens: None,
         tells_estimate: false,

@@ -113,6 +113,27 @@ fn our_key_being_wrong_is_not_the_clients_401() {
     assert_eq!(response.json()["error"]["code"], "upstream_authentication");
 }
 
+/// Where the client's own key is passed on, it is the client's to put right: whole or as a stream.
+#[test]
+fn the_clients_own_key_being_wrong_is_the_clients_401() {
+    let cloud = Fake::start_with(Setup::new(Persona::OpenAi).key("another"));
+    let config = format!(
+        "[upstreams.cloud]\nprovider = \"openai-compatible\"\nbase_url = \"{}/v1\"\n\
+         key = \"client\"\n[server]\nkeys = \"off\"\n",
+        cloud.base_url()
+    );
+    let rig = Rig::start(&config);
+    let whole = ask("fake-model");
+    let stream = whole.replacen('{', "{\"stream\":true,", 1);
+    for body in [whole, stream] {
+        let response = rig.chat(&["authorization: Bearer mine"], &body);
+        assert_eq!(response.status, 401, "{}", response.text());
+        assert_eq!(response.json()["error"]["code"], "invalid_api_key");
+        let good = rig.chat(&["authorization: Bearer another"], &body);
+        assert_eq!(good.status, 200, "{}", good.text());
+    }
+}
+
 /// The head of an answer proves little: an instance that says 200 and then fails must rest like one
 /// that refuses connections.
 #[test]

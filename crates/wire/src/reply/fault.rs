@@ -167,6 +167,10 @@ fn classify(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {
     }
     let upstream = |class, code, message: &str| UpstreamFault::of(class, Fault::new(code, message));
     match status {
+        401 | 403 if plan.clients_key => {
+            let message = "the upstream refused the API key of this request, or none was sent";
+            UpstreamFault::client(Code::InvalidApiKey, message)
+        }
         401 | 403 => {
             let message = "the upstream refused the key it was shown; an operator must act";
             upstream(FaultClass::Auth, Code::UpstreamAuth, message)

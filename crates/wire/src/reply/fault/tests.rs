@@ -47,6 +47,20 @@ fn seen(provider: &str, status: u16, body: &str) -> UpstreamFault {
 }
 
 #[test]
+fn whose_key_was_refused_decides_who_is_told() {
+    for status in [401, 403] {
+        let ours = fixtures::plan("vllm", Endpoint::ChatCompletions);
+        let theirs = ReplyPlan { clients_key: true, ..ours.clone() };
+        let body = br#"{"error":"Unauthorized"}"#;
+        let seen = of_answer(&ours, status, body);
+        assert_eq!((seen.class, seen.fault.code), (FaultClass::Auth, Code::UpstreamAuth));
+        let seen = of_answer(&theirs, status, body);
+        assert_eq!((seen.class, seen.fault.code), (FaultClass::ClientFault, Code::InvalidApiKey));
+        assert!(!seen.failover_ok, "another instance would be shown the same key");
+    }
+}
+
+#[test]
 fn odd_bodies_are_understood() {
     let vllm_key = seen("vllm", 401, r#"{"error":"Unauthorized"}"#);
     assert_eq!((vllm_key.class, vllm_key.fault.code), (FaultClass::Auth, Code::UpstreamAuth));
