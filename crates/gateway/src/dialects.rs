@@ -125,7 +125,7 @@ async fn list(
     let (live, now) = (&visit.live, visit.started_at);
     match ask {
         Ask::Models => {
-            let models = models::gather(live, headers, now).await;
+            let models = models::gather(live, headers, now).await?;
             let known: Vec<_> = models.iter().map(|model| facts(live, model)).collect();
             Ok(ollama::tags(&known))
         }
@@ -162,7 +162,7 @@ pub(crate) async fn anthropic_models(
         Route::Model(id) => models::find(live, (&models::unescaped(id), headers), now)
             .await
             .map(|model| anthropic::model(&model)),
-        _ => Ok(anthropic::models(&models::gather(live, headers, now).await)),
+        _ => models::gather(live, headers, now).await.map(|known| anthropic::models(&known)),
     };
     answer
         .map(|answer| signed(visit, &ANTHROPIC, answer))

@@ -253,10 +253,10 @@ impl Gateway {
             Route::Models | Route::Model(_) if dialects::asked_for(&parts.headers).is_some() => {
                 Box::pin(dialects::anthropic_models(visit, route, &parts.headers)).await
             }
-            Route::Models => {
-                let list = models::list(&visit.live, &parts.headers, visit.started_at).await;
-                Ok(visit.sign(list))
-            }
+            Route::Models => models::list(&visit.live, &parts.headers, visit.started_at)
+                .await
+                .map(|list| visit.sign(list))
+                .map_err(Refusal::nowhere),
             Route::Model(id) => models::one(&visit.live, (id, &parts.headers), visit.started_at)
                 .await
                 .map(|model| visit.sign(model))

@@ -1,20 +1,21 @@
 //! `GET /v1/models`: what can be asked for here.
 //!
 //! The list is what configuration names (the models of use cases, models listed for upstreams) and what
-//! the default upstream says it serves, asked when a client asks. An upstream that does not answer makes
-//! the list shorter, never an error: a client that only wants to know whether its model exists must not
-//! fail because a third party is slow.
+//! the default upstream says it serves, asked when a client asks. A name of our own is found without
+//! asking. Where the upstream must be asked and cannot be, the answer is an error: a shorter list, or a
+//! 404, would say that models are gone which are only out of reach. An upstream that answers and has
+//! no list adds nothing.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use cutover_units::Millis;
+use cutover_units::{Code, Millis};
 use cutover_upstream::{Deadlines, Outbound};
 use cutover_wire::Fault;
 use cutover_wire::openai::models::{List, Model, read_list};
 use cutover_wire::openai::write;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::time::timeout;
 
@@ -29,8 +30,12 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 const LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// All models.
-pub(crate) async fn list(live: &Live, headers: &HeaderMap, now: Millis) -> Response<Out> {
-    json(write(&List::new(gather(live, headers, now).await)))
+pub(crate) async fn list(
+    live: &Live,
+    headers: &HeaderMap,
+    now: Millis,
+) -> Result<Response<Out>, Fault> {
+    gather(live, headers, now).await.map(|models| json(write(&List::new(models))))
 }
 
 /// One model.
@@ -51,7 +56,7 @@ pub(crate) async fn find(
     if let Some(entry) = live.models.iter().find(|entry| entry.id == id) {
         return Ok(Model::new(&entry.id, now.0 / 1_000, &entry.owned_by));
     }
-    let models = gather(live, headers, now).await;
+    let models = gather(live, headers, now).await?;
     models.into_iter().find(|model| model.id == id).ok_or_else(|| unknown_model(id))
 }
 
@@ -75,7 +80,11 @@ pub(crate) fn unescaped(text: &str) -> Cow<'_, str> {
 }
 
 /// All models that are known.
-pub(crate) async fn gather(live: &Live, headers: &HeaderMap, now: Millis) -> Vec<Model> {
+pub(crate) async fn gather(
+    live: &Live,
+    headers: &HeaderMap,
+    now: Millis,
+) -> Result<Vec<Model>, Fault> {
     let created = now.0 / 1_000;
     let named = live.models.iter();
     let mut models: Vec<_> =
@@ -86,16 +95,21 @@ pub(crate) async fn gather(live: &Live, headers: &HeaderMap, now: Millis) -> Vec
     {
         let owner = lane.upstream.name.as_str();
         let asked = timeout(ASK_TIMEOUT, ask(&lane.upstream, headers)).await;
-        for listed in asked.ok().flatten().unwrap_or_default() {
+        for listed in asked.ok().flatten().ok_or_else(out_of_reach)? {
             if models.iter().all(|model| model.id != listed) {
                 models.push(Model::new(listed, created, owner));
             }
         }
     }
-    models
+    Ok(models)
 }
 
-/// The names an upstream lists; None if it does not.
+fn out_of_reach() -> Fault {
+    let message = "the upstream could not be asked which models it has";
+    Fault::new(Code::UpstreamUnavailable, message)
+}
+
+/// The names an upstream lists, none if it has no list to give; None if it could not be asked.
 async fn ask(upstream: &UpstreamLane, client: &HeaderMap) -> Option<Vec<String>> {
     let instance = upstream.instances.iter().min_by_key(|i| i.health.failures())?;
     let mut headers = upstream.request_headers(client);
@@ -108,11 +122,13 @@ async fn ask(upstream: &UpstreamLane, client: &HeaderMap) -> Option<Vec<String>>
     };
     let deadlines = Deadlines { connect: upstream.timeouts.connect, first_byte: ASK_TIMEOUT };
     let response = instance.instance.send(outbound, deadlines).await.ok()?;
-    if !response.status().is_success() {
-        return None;
+    match response.status() {
+        status if status.is_success() => {}
+        status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => return None,
+        _ => return Some(Vec::new()),
     }
     let body = Limited::new(response.into_body(), LIST_BYTES_MAX).collect().await.ok()?;
-    let listed = read_list(&body.to_bytes())?;
+    let listed = read_list(&body.to_bytes()).unwrap_or_default();
     Some(listed.into_iter().map(|model| model.id).collect())
 }
 

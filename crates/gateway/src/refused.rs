@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cutover_store::Record;
 use cutover_telemetry::Outcome;
-use cutover_units::{Arm, Code, Micros, Millis};
+use cutover_units::{Arm, Code, Micros, Millis, Side};
 
 /// The word for an endpoint, and an assignment, that there was none of.
 const NONE: &str = "none";
@@ -25,7 +25,16 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
+    /// A list of models can fail for an upstream's sake, too.
+    fn outcome(&self) -> Outcome {
+        match self.code.row().side {
+            Side::Upstream => Outcome::UpstreamError,
+            Side::Client | Side::Us => Outcome::ClientError,
+        }
+    }
+
     pub(crate) fn record(self) -> Record {
+        let outcome = self.outcome();
         Record {
             request_id: self.request_id,
             at: self.at,
@@ -41,7 +50,7 @@ impl Refused {
             share: None,
             bucket: None,
             unit_hash: 0,
-            outcome: Outcome::ClientError.as_str(),
+            outcome: outcome.as_str(),
             status: self.status,
             code: Some(self.code.name()),
             first_token: None,

@@ -1,5 +1,6 @@
 //! Where requests go, and what is said about it.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use cutover_testkit::fake::{Fake, Gate, Persona, Reply, Setup};
@@ -110,6 +111,32 @@ fn models_are_listed_and_found_and_unknown_ones_are_not() {
     let missing = get("/v1/models/nope");
     assert_eq!(missing.status, 404);
     assert_eq!(missing.json()["error"]["code"], "model_not_found");
+}
+
+/// A model that is only out of reach must not look as if it were gone.
+#[test]
+fn models_that_cannot_be_asked_for_are_an_error_and_our_own_are_found() {
+    let own = Fake::start(Persona::LlamaCpp);
+    // Free again: a connection is refused.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let rig = Rig::start(&two_arms(&nowhere, &own.base_url(), "0%"));
+    let get = |path: &str, headers: &[&str]| {
+        let mut raw = rig.raw();
+        raw.request(&format!("GET {path}"), headers, "").unwrap();
+        raw.response().unwrap().unwrap()
+    };
+    for path in ["/v1/models", "/v1/models/fake-model"] {
+        let refused = get(path, &[]);
+        assert_eq!(refused.status, 503, "{path}: {}", refused.text());
+        assert_eq!(refused.json()["error"]["code"], "upstream_unavailable");
+        let theirs = get(path, &["anthropic-version: 2023-06-01"]);
+        assert!(theirs.status >= 500, "{path}: {}", theirs.text());
+        assert_eq!(theirs.json()["type"], "error");
+    }
+    assert!(get("/api/tags", &[]).status >= 500);
+    assert_eq!(get("/v1/models/app", &[]).status, 200, "our own names need nobody");
 }
 
 #[test]
