@@ -17,7 +17,8 @@ pub enum Exit {
     Unreachable,
     /// The running cutover refused.
     Refused,
-    /// Done in part: a rollback may not survive a restart, or may be in the wrong place.
+    /// Done in part: a rollback may not survive a restart, or may be in the wrong place
+    /// or for a name that nothing could verify.
     Partly,
 }
 
@@ -48,7 +49,7 @@ pub const EXITS: &[Row] = &[
         exit: Exit::Partly,
         code: 6,
         doc: "Done in part: the rollback is in force, but a restart may undo it; or it was written, but \
-              perhaps in the wrong state directory.",
+              perhaps in the wrong state directory or for a name that nothing could verify.",
     },
 ];
 

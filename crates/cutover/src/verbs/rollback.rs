@@ -79,10 +79,8 @@ fn offline(
         anyhow::Error::from(error)
             .context(format!("cannot write the override in {}", operator.directory.display()))
     })?;
-    term.say(format_args!(
-        "{name}: rolled back by an override in {}",
-        operator.directory.display()
-    ))?;
+    let verified = operator.use_cases.is_some();
+    term.say(headline(&name, &operator.directory, verified))?;
     term.talk(
         "A cutover that runs with this state directory notices it within a second; \
          one that starts finds it. Until it is lifted (cutover weight ... --after-rollback), \
@@ -92,7 +90,20 @@ fn offline(
         term.warn("the state directory is a guess; if it is wrong: --state-dir DIR");
         return Ok(Exit::Partly);
     }
-    Ok(Exit::Done)
+    Ok(if verified { Exit::Done } else { Exit::Partly })
+}
+
+/// What was done. Where neither a running cutover nor a config file knows the use case, nothing tells
+/// whether there is one of this name, and that must not read like a rollback.
+fn headline(name: &UseCaseName, directory: &Path, verified: bool) -> String {
+    let directory = directory.display();
+    if verified {
+        return format!("{name}: rolled back by an override in {directory}");
+    }
+    format!(
+        "{name}: NOT VERIFIED: an override is written in {directory}, but no cutover was reached and no \
+         config file names this use case"
+    )
 }
 
 /// A misspelt name must not look like a rollback. Without a config file nobody knows the names.
@@ -108,4 +119,72 @@ fn check_name(name: &UseCaseName, operator: &Operator, term: &mut Term) -> Resul
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     Err(Failed::new(Exit::Refused, format!("the config file has no use case {name}"))
         .hint(format!("it has: {known}; name another file with --config")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+[upstreams.one]
+provider = "vllm"
+base_url = "http://127.0.0.1:9"
+[variants.old]
+upstream = "one"
+model = "m"
+[use_cases.app]
+match = { model = "app" }
+baseline = "old"
+"#;
+
+    /// Runs the verb where no cutover is, and returns its end, its data and whether it wrote.
+    fn alone(config: Option<&str>) -> (Exit, String, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, state) = (folder.path().join("cutover.toml"), folder.path().join("state"));
+        fs::create_dir(&state).unwrap();
+        if let Some(text) = config {
+            fs::write(&file, text).unwrap();
+        }
+        let data = folder.path().join("data");
+        let mut term = Term {
+            out: Box::new(File::create(&data).unwrap()),
+            err: Box::new(std::io::sink()),
+            colour: false,
+            screen: false,
+        };
+        let args = Args {
+            use_case: "app".to_owned(),
+            reason: String::new(),
+            actor: Some("a".to_owned()),
+            remote: Remote {
+                admin: Some(SocketAddr::from(([127, 0, 0, 1], 9))),
+                token_file: Some(folder.path().join("no-token")),
+                state_dir: Some(state.clone()),
+            },
+        };
+        let Ok(exit) = run(&args, Some(&file), &mut term) else { panic!("the verb failed") };
+        let wrote = fs::read_dir(&state).unwrap().count() > 0;
+        (exit, fs::read_to_string(&data).unwrap(), wrote)
+    }
+
+    #[test]
+    fn a_name_that_nobody_knows_does_not_look_like_a_rollback() {
+        for config in [None, Some("[use_cases.app]\nmatch = nonsense")] {
+            let (exit, said, wrote) = alone(config);
+            assert_eq!(exit, Exit::Partly, "{said}");
+            assert!(said.contains("NOT VERIFIED") && !said.contains("rolled back"), "{said}");
+            assert!(wrote, "the override is written all the same");
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_config_file_knows_is_rolled_back() {
+        let (exit, said, wrote) = alone(Some(CONFIG));
+        assert_eq!(exit, Exit::Done, "{said}");
+        assert!(said.starts_with("app: rolled back by an override in "), "{said}");
+        assert!(wrote);
+    }
 }
