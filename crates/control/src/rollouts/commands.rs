@@ -77,6 +77,16 @@ pub enum RolloutRefusal {
     Unreadable(Vec<String>),
 }
 
+/// Whether a use case whose last run is this one may begin another.
+fn may_follow(run: &Run, use_case: &UseCaseName) -> Result<(), RolloutRefusal> {
+    let phase = run.view().state.phase.clone();
+    match phase {
+        Phase::RolledBack { .. } => Ok(()),
+        Phase::Promoted => Err(RolloutRefusal::Promoted(use_case.clone())),
+        _ => Err(already(run)),
+    }
+}
+
 impl Rollouts {
     /// Begins a use case's rollout with the spec of the config file.
     pub async fn start(
@@ -89,12 +99,7 @@ impl Rollouts {
         }
         let use_case = self.controller().name_of(name)?;
         if let Some(run) = self.run_of(name) {
-            let phase = run.view().state.phase.clone();
-            match phase {
-                Phase::RolledBack { .. } => {}
-                Phase::Promoted => return Err(RolloutRefusal::Promoted(use_case)),
-                _ => return Err(already(&run)),
-            }
+            may_follow(&run, &use_case)?;
         }
         let plan =
             self.plan_of(&use_case).ok_or_else(|| RolloutRefusal::NoPlan(use_case.clone()))?;

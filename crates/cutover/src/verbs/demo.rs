@@ -1,4 +1,4 @@
-//! `cutover demo`: three rollouts in two minutes, with a real gateway, real arms and real requests.
+//! `cutover demo`: three rollouts in a minute or two, with a real gateway, real arms and real requests.
 //! One is promoted, one refused, one rolled back; every figure it prints is measured while it runs.
 
 mod stage;

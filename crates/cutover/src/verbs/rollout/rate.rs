@@ -3,13 +3,13 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, Write as _};
-use std::time::Instant;
 
 use cutover_control::api::rating::{Choice, LabelPair, NextPair, RatingItem};
 use cutover_control::api::rollouts::JudgeStatus;
 use cutover_control::client::Admin;
 
 use super::Context;
+use crate::clock;
 use crate::exit::{Exit, Failed};
 use crate::operator;
 use crate::term::Term;
@@ -54,9 +54,9 @@ impl Session<'_> {
             };
             let title = format!("pair {} of {}, {left} not compared", stored + 1, self.args.count);
             term.say(show(&title, &item))?;
-            let began = Instant::now();
+            let began = clock::now();
             let Some(choice) = ask(keys, term)? else { break };
-            let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let ms = clock::now().0.saturating_sub(began.0);
             let (rater, repeat) = (self.rater.clone(), item.repeat);
             let label = LabelPair { choice, rater, ms, repeat };
             let call = self.client.label_pair(&self.args.use_case, item.pair, &label);
