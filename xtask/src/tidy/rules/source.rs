@@ -48,12 +48,8 @@ const ROWS: &[Row] = &[
         // A dialect shapes errors and the embedded engine answers as an upstream would; rescue decides
         // what a client sees.
         files: |f| {
-            let own = [
-                "crates/wire/",
-                "crates/dialects/",
-                "crates/gateway/src/rescue",
-                "crates/engine/",
-            ];
+            let own =
+                ["crates/wire/", "crates/dialects/", "crates/gateway/src/rescue", "crates/engine/"];
             !own.iter().any(|p| f.path.starts_with(p))
         },
         message: "only gateway::rescue makes error answers",
