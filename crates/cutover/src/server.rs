@@ -1,6 +1,7 @@
 //! Everything that serves, put together in the order that keeps traffic safe: state before weights,
 //! weights before the gateway, both listeners bound before anything is announced.
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +39,9 @@ use crate::term::Term;
 /// The file with the key of the units' hashes, in the state directory.
 const UNIT_KEY_FILE: &str = "unit-key";
 
+/// The file whose lock says that a process serves from the state directory.
+const CLAIM_FILE: &str = "serving.lock";
+
 /// So often, and with such pauses, a locked database is asked again for the client keys.
 const KEY_TRIES: usize = 10;
 const KEY_PAUSE: Duration = Duration::from_millis(300);
@@ -64,6 +68,8 @@ pub(crate) struct Server {
     admin: Admin,
     listener: TcpListener,
     admin_listener: TcpListener,
+    /// Held as long as the state directory is this process's.
+    _claim: Option<File>,
 }
 
 impl Server {
@@ -73,6 +79,7 @@ impl Server {
         let configured = checked.state.directory.as_deref();
         let directory = files::state_directory(None, configured, &source.base)?;
         files::make_private(&directory)?;
+        let claim = claim(&directory, term)?;
         let listener = bind(checked.server.listen, "server.listen").await?;
         let admin_listener = bind(checked.admin.listen, "admin.listen").await?;
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -121,6 +128,7 @@ impl Server {
             admin,
             listener,
             admin_listener,
+            _claim: claim,
         })
     }
 
@@ -331,6 +339,29 @@ fn doors(checked: &Checked) -> ClientDoors {
 }
 
 /// Where commands find this process. They have other ways, so a failure is a warning.
+/// Claims the state directory: of two processes on one state each would serve weights of its own, and
+/// commands would reach whichever came last. The claim goes with the process, however it ends.
+fn claim(directory: &Path, term: &mut Term) -> Result<Option<File>, Failed> {
+    let path = directory.join(CLAIM_FILE);
+    let claimed = File::create(&path).map_err(TryLockError::Error).and_then(|file| {
+        file.try_lock()?;
+        Ok(file)
+    });
+    match claimed {
+        Ok(file) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            let taken = format!("another cutover serves from {}", directory.display());
+            Err(Failed::new(Exit::Failed, taken)
+                .hint("stop it first, or give this one a state directory of its own: --state-dir"))
+        }
+        // A file system without locks, or one that cannot be written, must not stop traffic.
+        Err(TryLockError::Error(error)) => {
+            term.warn(format_args!("cannot claim {}: {error}", path.display()));
+            Ok(None)
+        }
+    }
+}
+
 fn note_address(directory: &Path, address: SocketAddr, term: &mut Term) {
     let path = directory.join(ADDRESS_FILE);
     if let Err(error) = std::fs::write(&path, format!("{address}\n")) {

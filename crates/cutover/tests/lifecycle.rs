@@ -45,6 +45,23 @@ fn a_changed_file_is_taken_and_a_wrong_one_is_refused_while_the_old_one_serves()
 }
 
 #[test]
+fn a_state_directory_is_served_from_by_one_process() {
+    let upstream = fake("upstream");
+    let mut program = Program::start(BINARY, &config(&upstream));
+    // The address is taken, too: without the claim that would be the complaint, and no wait for ever.
+    let taken = program.url().trim_start_matches("http://").to_owned();
+    let second = program.cli(&["serve", "--listen", &taken]);
+    let error = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{error}");
+    assert!(error.contains("another cutover serves from"), "{error}");
+    assert!(program.ok(&["status"]).contains("cutover"), "commands still reach the first");
+    // A process that is killed leaves no claim behind.
+    program.kill();
+    program.start_again();
+    assert!(ask(&program).text().contains("Hello from upstream"));
+}
+
+#[test]
 fn sigterm_lets_a_stream_end_and_takes_no_new_connection() {
     let upstream = fake("upstream");
     let gate = Gate::new();
