@@ -359,6 +359,11 @@ async fn a_step_waits_for_a_person_and_one_that_is_left_without_proof_is_marked(
     // The shadow lasts an hour; who does not want to wait says so.
     let why = ["--yes", "--reason", "seen enough", "--actor", "ann"];
     rig.program.ok(&[&["rollout", "advance", "app"], &why[..]].concat());
+    // What was open when a person went on all the same is kept with the decision.
+    let explained = rig.program.ok(&["rollout", "explain", "app"]);
+    for part in ["NOT PROVED", "` is open", "formula: "] {
+        assert!(explained.contains(part), "{part:?} is missing in {explained}");
+    }
     assert!(rig.rollout()["state"]["step"] == 1, "{}", rig.status());
     let waits = || rig.rollout()["report"]["waits_for"].to_string().contains("approv");
     wait::until_async("the approval to be asked for", waits).await;

@@ -436,6 +436,10 @@ impl Rollouts {
         if !reason.is_empty() {
             decision.reason = format!("{}: {reason}", decision.reason);
         }
+        if matches!(command, Command::Advance | Command::Promote) {
+            // What was not proved when a person went on all the same.
+            decision.report.clone_from(&seat.report);
+        }
         let tick = CommitTick {
             use_case: run.use_case.clone(),
             run: seat.state.run.clone(),
