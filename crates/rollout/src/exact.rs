@@ -2,12 +2,8 @@
 //! itself. A checkpoint must continue exactly where it stopped, or a replay would not reproduce the
 //! decisions; and JSON has no infinity.
 
+use cutover_stats::exact::read;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-fn read<E: serde::de::Error>(text: &str) -> Result<f64, E> {
-    let value = text.parse::<f64>().map_err(|_| E::custom("not a number"))?;
-    if value.is_nan() { Err(E::custom("not a number")) } else { Ok(value) }
-}
 
 /// One optional float.
 pub(crate) mod option {
@@ -43,32 +39,8 @@ pub(crate) mod pair {
     }
 }
 
-/// A fixed number of floats.
-pub(crate) mod array {
-    use serde::de::Error as _;
-    use serde::ser::SerializeSeq as _;
-
-    use super::{Deserialize, Deserializer, Serializer, read};
-
-    pub(crate) fn serialize<S: Serializer, const N: usize>(
-        values: &[f64; N],
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        let mut seq = to.serialize_seq(Some(N))?;
-        for value in values {
-            seq.serialize_element(&value.to_string())?;
-        }
-        seq.end()
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
-        from: D,
-    ) -> Result<[f64; N], D::Error> {
-        let texts = Vec::<String>::deserialize(from)?;
-        let values = texts.iter().map(|text| read(text)).collect::<Result<Vec<_>, _>>()?;
-        values.try_into().map_err(|_| D::Error::custom("not as many numbers as expected"))
-    }
-}
+/// A fixed number of floats: as the tests of `stats` keep theirs.
+pub(crate) use cutover_stats::exact::array;
 
 /// An interval in a report: plain numbers, null where an end has no bound.
 pub(crate) mod bounds {

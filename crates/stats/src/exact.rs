@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Deserializer, Serializer};
 
-fn read<E: serde::de::Error>(text: &str) -> Result<f64, E> {
+/// Reads a float that was written here.
+pub fn read<E: serde::de::Error>(text: &str) -> Result<f64, E> {
     let value = text.parse::<f64>().map_err(|_| E::custom("not a number"))?;
     if value.is_nan() { Err(E::custom("not a number")) } else { Ok(value) }
 }
@@ -26,13 +27,14 @@ pub(crate) mod one {
 }
 
 /// A fixed number of floats: `#[serde(with = "exact::array")]`.
-pub(crate) mod array {
+pub mod array {
     use serde::de::Error as _;
     use serde::ser::SerializeSeq as _;
 
     use super::{Deserialize as _, Deserializer, Serializer, read};
 
-    pub(crate) fn serialize<S: Serializer, const N: usize>(
+    /// Writes them.
+    pub fn serialize<S: Serializer, const N: usize>(
         values: &[f64; N],
         to: S,
     ) -> Result<S::Ok, S::Error> {
@@ -43,12 +45,13 @@ pub(crate) mod array {
         seq.end()
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+    /// Reads them.
+    pub fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
         from: D,
     ) -> Result<[f64; N], D::Error> {
         let texts = Vec::<String>::deserialize(from)?;
         let values = texts.iter().map(|text| read(text)).collect::<Result<Vec<_>, _>>()?;
-        values.try_into().map_err(|_| D::Error::custom("not as many numbers as bets"))
+        values.try_into().map_err(|_| D::Error::custom("not as many numbers as expected"))
     }
 }
 

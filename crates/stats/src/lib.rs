@@ -35,7 +35,7 @@ mod claims;
 mod clusters;
 mod detector;
 mod draws;
-mod exact;
+pub mod exact;
 pub mod fixed;
 mod fraction;
 mod level;
