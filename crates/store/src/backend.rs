@@ -3,6 +3,8 @@
 //! Methods block and run on the store's own thread, one at a time. An implementation connects when
 //! it is first asked and again after it lost its database; no method panics.
 
+use std::sync::Arc;
+
 use cutover_rollout::Spec;
 use cutover_units::{Generation, Millis, UseCaseName};
 
@@ -14,6 +16,7 @@ use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
 use crate::pairs::{NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::record::Record;
 use crate::rollouts::{
+use crate::responses::KeptResponse;
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
     StoredWindow, TickCommitted, Whose,
 };
@@ -114,3 +117,19 @@ pub(crate) trait Backend: Send {
     /// Deletes at most `limit` old pieces of feedback with their votes.
     fn delete_feedback(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError>;
 }
+    /// Writes all of the answers, or none.
+    fn write_responses(&mut self, responses: &[Arc<KeptResponse>]) -> Result<(), StoreError>;
+
+    /// One answer, if it is this key's.
+    fn response(
+        &mut self,
+        id: &str,
+        owner: Option<i64>,
+    ) -> Result<Option<KeptResponse>, StoreError>;
+
+    /// Deletes an answer, if it is this key's, and overwrites it in the file. Tells whether it was there.
+    fn delete_response(&mut self, id: &str, owner: Option<i64>) -> Result<bool, StoreError>;
+
+    /// Deletes at most `limit` answers older than `before`, overwrites them, and tells how many.
+    fn expire_responses(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError>;
+

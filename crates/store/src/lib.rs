@@ -1,5 +1,5 @@
 //! What outlives the process: weights and rollouts with their audit logs, client keys, request
-//! records, shadow pairs, feedback; and the overrides directory, which holds rollbacks when the
+//! records, shadow pairs, feedback, answers to go on from; and the overrides directory, which holds rollbacks when the
 //! database cannot.
 //!
 //! # Contract
@@ -8,6 +8,7 @@
 //!   works again when it is back, without a restart.
 //! - A [`RecordSink`] takes a request's record without waiting. What does not fit is dropped and
 //!   counted; nothing else of a request depends on the store.
+//! - A [`ResponseSink`] takes an answer to keep without waiting; what waits can be read already.
 //! - A [`KeyRing`] is the keys in memory: a request is let in or refused without the store.
 //!
 //! # Invariants
@@ -34,6 +35,7 @@ mod queue;
 mod record;
 mod redact;
 mod rollouts;
+mod responses;
 mod sqlite;
 mod state;
 mod store;
@@ -60,6 +62,10 @@ pub use queue::{RecordSink, Stats};
 pub use record::Record;
 pub use rollouts::{
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
+pub use responses::{
+    Conversation, ConversationQuery, Document, KeptResponse, RESPONSE_BYTES_MAX, ResponseSink,
+    ResponseStats,
+};
     StoredWindow, TickCommitted, WeightChange, Whose,
 };
 pub use state::{Cause, SetWeight, SetWeightError, UseCaseState, WeightSet};

@@ -15,6 +15,7 @@ mod keys;
 mod pairs;
 mod records;
 mod rollouts;
+mod responses;
 mod schema;
 mod states;
 
@@ -38,6 +39,7 @@ use crate::pairs::{Keep, NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::record::Record;
 use crate::rollouts::{
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
+use crate::responses::KeptResponse;
     StoredWindow, TickCommitted, Whose,
 };
 use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
@@ -160,6 +162,24 @@ impl Sqlite {
 
     fn drop_if_replaced(&mut self, operation: &'static str) -> Result<(), StoreError> {
         let path = self.path();
+    /// Deletes people's texts: they are overwritten, not only forgotten.
+    fn delete_securely(
+        &mut self,
+        operation: &'static str,
+        run: impl FnOnce(&Transaction<'_>) -> SqlResult<u64>,
+    ) -> Result<u64, StoreError> {
+        self.with(operation, |connection| {
+            connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+            let deleted = in_transaction(connection, run);
+            connection.pragma_update_and_check(None, "secure_delete", false, |_| Ok(()))?;
+            if deleted.as_ref().is_ok_and(|deleted| *deleted > 0) {
+                // The log still holds them. Where someone else reads, it does until the next time.
+                let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            }
+            deleted
+        })
+    }
+
         if self.known && identity(&path).ok() != self.open.as_ref().map(|(_, id)| *id) {
             self.open = None;
             if !path.exists() {
@@ -401,17 +421,8 @@ impl Backend for Sqlite {
         use_case: Option<&UseCaseName>,
         old: (Millis, u32),
     ) -> Result<u64, StoreError> {
-        self.with("delete old pairs", |connection| {
-            // People's texts are overwritten, not only forgotten.
-            connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
-            let deleted =
-                in_transaction(connection, |transaction| pairs::delete(transaction, use_case, old));
-            connection.pragma_update_and_check(None, "secure_delete", false, |_| Ok(()))?;
-            if deleted.as_ref().is_ok_and(|deleted| *deleted > 0) {
-                // The log still holds them. Where someone else reads, it does until the next time.
-                let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            }
-            deleted
+        self.delete_securely("delete old pairs", |transaction| {
+            pairs::delete(transaction, use_case, old)
         })
     }
 
@@ -448,3 +459,28 @@ fn signed(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests;
+    fn write_responses(&mut self, new: &[Arc<KeptResponse>]) -> Result<(), StoreError> {
+        self.write("write answers", |transaction| responses::write(transaction, new))
+    }
+
+    fn response(
+        &mut self,
+        id: &str,
+        owner: Option<i64>,
+    ) -> Result<Option<KeptResponse>, StoreError> {
+        self.with("load an answer", |connection| responses::load(connection, (id, owner)))
+    }
+
+    fn delete_response(&mut self, id: &str, owner: Option<i64>) -> Result<bool, StoreError> {
+        self.delete_securely("delete an answer", |transaction| {
+            responses::delete(transaction, (id, owner))
+        })
+        .map(|deleted| deleted > 0)
+    }
+
+    fn expire_responses(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError> {
+        self.delete_securely("delete old answers", |transaction| {
+            responses::expire(transaction, before, limit)
+        })
+    }
+

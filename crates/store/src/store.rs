@@ -17,6 +17,7 @@ use crate::feedback::{self, FeedbackSink};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
 use crate::pairs::Keep;
 use crate::queue::{RecordSink, Shared, Stats};
+use crate::responses::{self, Conversation, ConversationQuery, ResponseSink};
 use crate::sqlite::Sqlite;
 use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
 use crate::summary::{Summary, Window};
@@ -71,6 +72,10 @@ pub enum StoreEvent {
         /// Why.
         reason: DropReason,
     },
+    /// Answers to keep cannot be written. They wait; told once until they can be again.
+    ResponsesWait(StoreError),
+    /// Answers to keep can be written again.
+    ResponsesFlow,
     /// Old records cannot be deleted.
     SweepFailed(StoreError),
 }
@@ -86,6 +91,8 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// How long records are kept; none keeps them for ever.
     pub retain: Option<Millis>,
+    /// How long answers are kept that clients want to go on from; none keeps them for ever.
+    pub retain_responses: Option<Millis>,
     /// What is kept of the comments in feedback.
     pub comments: Keep,
     /// Largest size of the database, in bytes; none leaves it to the disk.
@@ -107,6 +114,7 @@ impl Options {
             queue: QUEUE,
             busy_timeout: BUSY_TIMEOUT,
             retain: None,
+            retain_responses: None,
             comments: Keep::default(),
             max_bytes: None,
             clock: Arc::new(clock),
@@ -135,6 +143,7 @@ pub struct Store {
     jobs: mpsc::SyncSender<Job>,
     records: RecordSink,
     feedback: FeedbackSink,
+    responses: ResponseSink,
 }
 
 impl Store {
@@ -145,15 +154,16 @@ impl Store {
         let (jobs, job_receiver) = mpsc::sync_channel(JOBS);
         let (queue, queue_receiver) = tokio::sync::mpsc::channel(options.queue.max(1));
         let shared = Arc::new(Shared::default());
-        let (feedback, drain) = feedback::channel();
+        let (feedback, votes) = feedback::channel();
+        let (responses, kept) = responses::channel();
         let receivers = (job_receiver, queue_receiver);
-        let worker = Worker::new(backend, receivers, (&shared, drain), options);
+        let worker = Worker::new(backend, receivers, (&shared, votes, kept), options);
         let thread = std::thread::Builder::new()
             .name("cutover-store".to_owned())
             .spawn(move || worker.run())?
             .thread()
             .clone();
-        Ok(Self { jobs, records: RecordSink { queue, shared, thread }, feedback })
+        Ok(Self { jobs, records: RecordSink { queue, shared, thread }, feedback, responses })
     }
 
     /// Where requests leave their records.
@@ -164,6 +174,32 @@ impl Store {
     /// Where clients' feedback goes.
     pub fn feedback(&self) -> FeedbackSink {
         self.feedback.clone()
+    }
+
+    /// Where answers go that clients want kept.
+    pub fn responses(&self) -> ResponseSink {
+        self.responses.clone()
+    }
+
+    /// A kept conversation, with what of it still waits to be written.
+    pub async fn conversation(&self, query: ConversationQuery) -> Result<Conversation, StoreError> {
+        let responses = self.responses.clone();
+        self.call(move |backend| responses.conversation(backend, &query)).await?
+    }
+
+    /// Deletes a kept answer, if it is this key's. Tells whether it was there.
+    pub async fn delete_response(
+        &self,
+        id: String,
+        owner: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let waiting = self.responses.clone();
+        self.call(move |backend| {
+            // On the store's thread, so it is not being written right now.
+            let waited = waiting.forget(&id, owner);
+            Ok(backend.delete_response(&id, owner)? || waited)
+        })
+        .await?
     }
 
     /// What has become of the records so far.
@@ -217,7 +253,7 @@ impl Store {
         self.call(move |backend| backend.summarize(&window)).await?
     }
 
-    /// Writes the records and the feedback that wait.
+    /// Writes the records, the feedback and the answers that wait.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Flush(reply))?;

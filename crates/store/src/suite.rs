@@ -15,10 +15,12 @@ use crate::summary::{Spread, Window};
 
 mod pairs;
 mod rollouts;
+mod responses;
 
 pub(crate) use pairs::*;
 pub(crate) use rollouts::*;
 
+pub(crate) use responses::*;
 /// Runs every fact of the suite on the databases that `$fresh` makes: an expression of a value that
 /// holds whatever must outlive the test, and the backend.
 macro_rules! suite {
@@ -57,6 +59,8 @@ macro_rules! suite {
 }
 pub(crate) use suite;
 
+            a_kept_answer_is_its_keys_alone,
+            kept_answers_expire_in_small_steps,
 pub(crate) fn use_case(name: &str) -> UseCaseName {
     UseCaseName::new(name).unwrap()
 }

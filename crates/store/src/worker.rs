@@ -19,9 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::backend::Backend;
 use crate::error::StoreError;
-use crate::feedback::Drain;
+use crate::feedback;
 use crate::queue::{BATCH_MAX, Shared};
 use crate::record::Record;
+use crate::responses::{self, Turned};
 use crate::store::{DropReason, Options, StoreEvent};
 
 /// Longest time a record waits for its batch.
@@ -55,7 +56,8 @@ pub(crate) struct Worker {
     jobs: Receiver<Job>,
     queue: mpsc::Receiver<Record>,
     shared: Arc<Shared>,
-    feedback: Drain,
+    feedback: feedback::Drain,
+    responses: responses::Drain,
     options: Options,
     /// Taken from the queue, not written yet.
     batch: Vec<Record>,
@@ -77,7 +79,7 @@ impl Worker {
     pub(crate) fn new(
         backend: Box<dyn Backend>,
         (jobs, queue): (Receiver<Job>, mpsc::Receiver<Record>),
-        (shared, feedback): (&Arc<Shared>, Drain),
+        (shared, feedback, responses): (&Arc<Shared>, feedback::Drain, responses::Drain),
         options: Options,
     ) -> Self {
         Self {
@@ -86,6 +88,7 @@ impl Worker {
             queue,
             shared: Arc::clone(shared),
             feedback,
+            responses,
             options,
             batch: Vec::new(),
             writes_fail: false,
@@ -104,6 +107,7 @@ impl Worker {
             // A failure has been told, and the batch is kept for the next look.
             let _ = self.write_queued();
             let _ = self.feedback.write(&mut *self.backend);
+            let _ = self.write_responses();
             self.sweep();
             let now = (self.options.clock)();
             if now >= self.next_report {
@@ -124,7 +128,8 @@ impl Worker {
                 Ok(Job::Flush(reply)) => {
                     // The caller may have gone.
                     let records = self.write_queued();
-                    let _ = reply.send(records.and(self.feedback.write(&mut *self.backend)));
+                    let feedback = self.feedback.write(&mut *self.backend);
+                    let _ = reply.send(records.and(feedback).and(self.write_responses()));
                 }
                 Ok(Job::Stop(reply)) => return Next::Stop(Some(reply)),
                 Err(TryRecvError::Empty) => return Next::Look,
@@ -168,8 +173,17 @@ impl Worker {
         (self.options.observer)(event);
     }
 
+    fn write_responses(&mut self) -> Result<(), StoreError> {
+        let (written, turned) = self.responses.write(&mut *self.backend);
+        match turned {
+            Some(Turned::Fails(error)) => (self.options.observer)(StoreEvent::ResponsesWait(error)),
+            Some(Turned::Works) => (self.options.observer)(StoreEvent::ResponsesFlow),
+            None => {}
+        }
+        written
+    }
+
     fn sweep(&mut self) {
-        let Some(retain) = self.options.retain else { return };
         let now = (self.options.clock)();
         if now >= self.next_sweep {
             self.next_sweep = Millis(now.0 + SWEEP_EVERY.0);
@@ -178,15 +192,29 @@ impl Worker {
         if !self.sweeping {
             return;
         }
-        let before = Millis(now.0.saturating_sub(retain.0));
-        match self.backend.delete_records(before, SWEEP_ROWS) {
-            Ok(deleted) => self.sweeping = deleted >= u64::from(SWEEP_ROWS),
+        match self.sweep_once(now) {
+            Ok(more) => self.sweeping = more,
             Err(error) => {
                 // The next hour tries again.
                 self.sweeping = false;
                 (self.options.observer)(StoreEvent::SweepFailed(error));
             }
         }
+    }
+
+    /// Deletes a batch of each kind; whether there is more.
+    fn sweep_once(&mut self, now: Millis) -> Result<bool, StoreError> {
+        let before = |retain: Millis| Millis(now.0.saturating_sub(retain.0));
+        let mut more = false;
+        if let Some(retain) = self.options.retain {
+            let deleted = self.backend.delete_records(before(retain), SWEEP_ROWS)?;
+            more |= deleted >= u64::from(SWEEP_ROWS);
+        }
+        if let Some(retain) = self.options.retain_responses {
+            let deleted = self.backend.expire_responses(before(retain), SWEEP_ROWS)?;
+            more |= deleted >= u64::from(SWEEP_ROWS);
+        }
+        Ok(more)
     }
 
     fn report_drops(&mut self) {
@@ -215,6 +243,7 @@ impl Worker {
             }
         }
         self.feedback.finish(&mut *self.backend);
+        self.responses.finish(&mut *self.backend);
         let mut lost = self.batch.len() as u64;
         while self.queue.try_recv().is_ok() {
             lost += 1;

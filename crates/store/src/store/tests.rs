@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::suite::{record, set};
 
+mod responses;
 mod rollouts;
 
 /// Set for the children of the kill tests only; holds the data directory.
