@@ -302,17 +302,7 @@ impl<'a> Walk<'a> {
                 return Ok(escapes);
             }
             escapes = true;
-            match self.next()? {
-                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                b'u' => {
-                    let digits = self.text.as_bytes().get(self.at..self.at + 4).ok_or(Stop)?;
-                    if !digits.iter().all(u8::is_ascii_hexdigit) {
-                        return Err(Stop);
-                    }
-                    self.at += 4;
-                }
-                _ => return Err(Stop),
-            }
+            self.at += escape(self.text.as_bytes().get(self.at..).ok_or(Stop)?).ok_or(Stop)?;
         }
     }
 }
@@ -328,18 +318,30 @@ pub(crate) fn string_end(text: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Whether the text can stand between a string's quotes: each quote in it is escaped, its last
-/// character escapes nothing, and it has no control characters. Escapes are not looked into.
+/// Whether the text can stand between a string's quotes: each quote in it is escaped, its escapes are
+/// JSON's, it has no control characters, and it is UTF-8.
 pub(crate) fn is_inside_string(text: &[u8]) -> bool {
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
         match memchr2(b'"', b'\\', rest) {
             None => break,
             Some(found) if rest.get(found) == Some(&b'"') => return false,
-            Some(found) => at += found + 2,
+            Some(found) => match escape(rest.get(found + 1..).unwrap_or_default()) {
+                Some(bytes) => at += found + 1 + bytes,
+                None => return false,
+            },
         }
     }
-    at <= text.len() && !has_controls(text)
+    !has_controls(text) && (text.is_ascii() || super::text(text).is_some())
+}
+
+/// How many bytes stand behind a backslash and belong to it; none if that is no escape.
+fn escape(text: &[u8]) -> Option<usize> {
+    match text.first()? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(1),
+        b'u' => text.get(1..5)?.iter().all(u8::is_ascii_hexdigit).then_some(5),
+        _ => None,
+    }
 }
 
 /// The lowest bit that is set lies in the first byte that is a quote, a backslash or a control

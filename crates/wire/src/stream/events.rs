@@ -2,14 +2,15 @@
 //!
 //! Most events are looked at and passed on untouched: searched for the few words that matter (usage, a
 //! finish reason, an error), and with a mint the id and model, learned from the first chunk, are
-//! replaced where they stand. Only what matters is parsed. An event must look like a JSON object; what
-//! is wrong deeper inside an event that needs no change is passed on as it came.
+//! replaced where they stand. Only what matters is parsed. Each event is valid JSON, or the stream ends
+//! there: one that has the shape of the event before it is, where its text is; any other is walked.
 
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::shape::{Places, Shape};
 use super::sink::Sink;
@@ -17,7 +18,7 @@ use super::split::{Data, Event};
 use super::{Context, Seen, Step, broken_off};
 use crate::adapt::ReplyPlan;
 use crate::endpoint::Endpoint;
-use crate::json;
+use crate::json::{self, walk::Walk};
 use crate::mint::Mint;
 use crate::openai::completions::Completion;
 use crate::reply::openai::{self, Answer, Choice, Patches};
@@ -163,6 +164,9 @@ impl Events {
             && !event.is_error
             && !recounts(&context.plan)
             && !matters(&context.plan, data);
+        if only_content && !is_json(data) {
+            return Err(UpstreamFault::unreadable("an event is not valid JSON"));
+        }
         let framed = Framed { event, range };
         if only_content && self.pass_on(context.plan.mint, &framed, sink) {
             context.seen.content_chunks += 1;
@@ -258,6 +262,14 @@ impl Events {
         }
         Ok(Step::Open)
     }
+}
+
+/// Whether an event that needs no parsing would parse: a client must not be the first to find out.
+fn is_json(data: &[u8]) -> bool {
+    let Some(text) = json::text(data) else { return false };
+    let mut walk = Walk::new(text);
+    let walked = walk.value().is_ok() && walk.end().is_ok();
+    walked || serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 /// The engine's usage counts one choice of several.

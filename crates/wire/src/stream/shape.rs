@@ -2,7 +2,7 @@
 //!
 //! Most engines send events that differ in their text alone. Once one of them has been looked at, an
 //! event with the same bytes before and after its text needs no second look: it holds no finish reason,
-//! no usage and no error, and the names to be replaced stand where they stood.
+//! no usage and no error, the names to be replaced stand where they stood, and it is valid JSON.
 
 use std::ops::Range;
 use std::sync::LazyLock;

@@ -212,6 +212,45 @@ fn malformed_events_end_the_stream() {
     assert_eq!(cut.end.unwrap_err().fault.code, Code::StreamInterrupted);
 }
 
+/// Braces alone do not make an event JSON: a client would have been the first to find out.
+#[test]
+fn an_event_that_does_not_parse_ends_the_stream_also_after_content() {
+    let event = |id: &str, text: &str| {
+        format!(
+            "data: {{\"id\":\"{id}\",\"model\":\"m\",\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}]}}\n\n"
+        )
+    };
+    let good = event("a", "x") + &event("a", "y") + &event("a", "z");
+    let mut bad: Vec<Vec<u8>> = vec![
+        // Of another shape than the events before.
+        b"data: {\"id\":\"a\",\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"x}\n\n"
+            .to_vec(),
+        b"data: {\"id\":\"a\",\"model\":\"m\" \"choices\":[]}\n\n".to_vec(),
+        b"data: {\"id\":\"a\",\"model\":\"m\",\"choices\":[]}}\n\n".to_vec(),
+        b"data: {this is} not {json}\n\n".to_vec(),
+    ];
+    // Of the same shape, with a text that is none.
+    bad.extend(["\\x", "\\u12g4", "a\u{7}", "\\"].map(|text| event("a", text).into_bytes()));
+    let mut cut = event("a", "?").into_bytes();
+    let at = cut.iter().position(|&byte| byte == b'?').unwrap();
+    cut[at] = 0xff;
+    bad.push(cut);
+    for mint in [false, true] {
+        for bad in &bad {
+            let plan = ReplyPlan { mint, ..plan("openai-compatible") };
+            let body = [good.as_bytes(), bad, good.as_bytes()].concat();
+            let got = run(&plan, [Bytes::from(body)]);
+            let shown = String::from_utf8_lossy(bad);
+            let fault = got.end.as_ref().expect_err(&shown);
+            assert_eq!(fault.class, FaultClass::Unreadable, "{shown}");
+            assert_eq!(fault.fault.code, Code::StreamInterrupted, "{shown}");
+            assert_eq!((got.content().as_str(), got.done()), ("xyz", 0), "{shown}");
+        }
+    }
+    let odd = event("a", "\\u00e9\\/\\ud83e") + &event("a", "é\u{1f980}");
+    assert_eq!(run(&plan("openai"), [Bytes::from(odd)]).end.unwrap_err().class, FaultClass::Failed);
+}
+
 #[test]
 fn a_tail_cut_after_the_finish_does_not_spoil_the_answer() {
     let body = exchange("llamacpp", "chat-stream").body;
