@@ -1,6 +1,13 @@
-//! Shared bits of the bench kit: a monotonic clock, header look-up, a chunked decoder.
+//! The bench kit: what the load client and the mock upstream are made of.
+//!
+//! Here: a monotonic clock, header look-up, a chunked decoder.
 
 use std::io;
+
+pub mod ask;
+pub mod client;
+pub mod tally;
+pub mod timer;
 
 /// CLOCK_MONOTONIC in nanoseconds: one clock for every process of the machine.
 pub fn now_ns() -> u64 {
