@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cutover_route::balance::Policy;
 use cutover_units::{UpstreamName, UseCaseName, VariantName, WeightBp};
 
 use crate::address::BaseUrl;
@@ -218,6 +219,8 @@ pub struct Upstream {
     pub provider: &'static Provider,
     /// One base URL per instance; empty for the embedded engine, which is one instance in-process.
     pub instances: Vec<BaseUrl>,
+    /// How an instance is chosen.
+    pub balance: &'static Policy,
     /// What requests carry as API key.
     pub key: UpstreamKey,
     /// Static extra headers: name in lower case, value.

@@ -64,48 +64,6 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The candidate a mistyped word most likely meant, if one is near enough to be worth naming.
-pub(crate) fn nearest<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
-    // The distance is quadratic in the length; no key or name of ours is longer.
-    const WORD_BYTES_MAX: usize = 64;
-    // So many names are compared; in a file with more, a few mistakes go without a suggestion.
-    const CANDIDATES_MAX: usize = 500;
-    if word.len() > WORD_BYTES_MAX {
-        return None;
-    }
-    let folded = word.to_ascii_lowercase().replace('-', "_");
-    let length = word.chars().count();
-    let allowed = (length / 3).clamp(1, 3).min(length.saturating_sub(1));
-    let candidates: Vec<_> = candidates.into_iter().take(CANDIDATES_MAX).collect();
-    let misspelt = candidates
-        .iter()
-        .copied()
-        .map(|c| {
-            let other = c.to_ascii_lowercase().replace('-', "_");
-            (strsim::damerau_levenshtein(&folded, &other), c)
-        })
-        .filter(|&(distance, _)| distance <= allowed)
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, c)| c);
-    // `warning` for `warn`, `temp` for `temperature`.
-    let is_longer = |c: &&str| {
-        let shorter = length.min(c.len());
-        shorter >= 4 && (c.starts_with(&folded) || folded.starts_with(c))
-    };
-    misspelt.or_else(|| candidates.iter().copied().find(|c| is_longer(c)))
-}
-
-/// The hint that goes with [`nearest`].
-pub(crate) fn did_you_mean<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<String> {
-    nearest(word, candidates).map(|c| format!("did you mean {c:?}?"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,16 +78,5 @@ mod tests {
         assert_eq!(lines.position(4), (2, 2));
         assert_eq!(lines.position(1_000), (3, 1));
         assert_eq!(Lines::new("").position(0), (1, 1));
-    }
-
-    #[test]
-    fn a_hint_is_given_only_for_a_near_miss() {
-        let keys = ["instances", "base_url", "key"];
-        assert_eq!(nearest("instanses", keys), Some("instances"));
-        assert_eq!(nearest("base-url", keys), Some("base_url"));
-        assert_eq!(nearest("temperature", keys), None);
-        assert_eq!(nearest("k", ["a", "b"]), None, "any letter is as near");
-        assert_eq!(nearest("warning", ["info", "warn"]), Some("warn"));
-        assert_eq!(nearest(&"k".repeat(1_000), keys), None);
     }
 }

@@ -1,7 +1,9 @@
 //! What the file needs to know of the provider kinds; their table is `wire`'s.
 
+pub(crate) use cutover_route::balance::POLICIES;
 pub use cutover_wire::providers::{PROVIDERS, Provider};
 
+use cutover_route::balance::Policy;
 use cutover_wire::providers::Dialect;
 
 use crate::address::BaseUrl;
@@ -17,6 +19,25 @@ pub(crate) static PROVIDER_NAMES: &[&str] = &{
     }
     names
 };
+
+/// The names of the balance policies.
+pub(crate) static POLICY_NAMES: &[&str] = &{
+    const COUNT: usize = POLICIES.len();
+    let mut names = [""; COUNT];
+    let mut at = 0;
+    while at < COUNT {
+        names[at] = POLICIES[at].name;
+        at += 1;
+    }
+    names
+};
+
+/// How a provider's instances are balanced unless the file says otherwise. Ollama loads models on
+/// demand, so that it matters which instance has which.
+pub(crate) fn usual_policy(provider: &Provider) -> &'static Policy {
+    let name = if provider.dialect == Dialect::Ollama { "model-aware" } else { "least-latency" };
+    Policy::by_name(name).unwrap_or(&POLICIES[0])
+}
 
 /// Whether it is the engine in this process, which has no address.
 pub(crate) fn is_embedded(provider: &Provider) -> bool {

@@ -10,11 +10,12 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use cutover_units::did_you_mean;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::fields::{Field, Kind, Preset, Section};
-use crate::problem::{Lines, Problem, did_you_mean};
+use crate::problem::{Lines, Problem};
 use crate::values::Wrong;
 use other_names::known_by_another_name;
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use crate::fields::{Field, GATE, Kind, Preset, ROOT, SCORER, SECRET, SHAPES, STEP, Section, UNIT};
-use crate::providers::PROVIDERS;
+use crate::providers::{POLICIES, PROVIDERS};
 use crate::quantity::{print_duration, print_size};
 
 /// `docs/reference/config.md`.
@@ -36,6 +36,7 @@ pub fn reference_markdown() -> String {
         table(section, &mut out);
         if section.path == "upstreams.NAME" {
             providers(&mut out);
+            policies(&mut out);
         }
         if section.path == SCORER.path {
             scorers::table(&mut out);
@@ -104,6 +105,13 @@ fn providers(out: &mut String) {
     for provider in PROVIDERS {
         let address = provider.default_base.map_or("-".to_owned(), |a| format!("`{a}`"));
         let _ = writeln!(out, "| `{}` | {} | {address} |", provider.name, provider.doc);
+    }
+}
+
+fn policies(out: &mut String) {
+    out.push_str("\n| balance | how an instance is chosen |\n|---|---|\n");
+    for policy in POLICIES {
+        let _ = writeln!(out, "| `{}` | {} |", policy.name, policy.doc);
     }
 }
 

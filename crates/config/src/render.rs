@@ -7,6 +7,7 @@ use std::fmt::{Display, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use cutover_units::hex;
 use sha2::{Digest, Sha256};
 
 use crate::checked::{
@@ -119,14 +120,6 @@ impl Checked {
     }
 }
 
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// TOML being written. Writing to a String cannot fail, so results of `write!` are dropped.
 struct Toml(String);
 
@@ -212,6 +205,7 @@ impl Toml {
         } else {
             let urls: Vec<_> = upstream.instances.iter().map(ToString::to_string).collect();
             self.line("instances", list(&urls));
+            self.text("balance", upstream.balance.name);
             let key = match &upstream.key {
                 UpstreamKey::None => quote("none"),
                 UpstreamKey::Client => quote("client"),

@@ -12,12 +12,11 @@ use std::time::Duration;
 
 use cutover_evals::{OptionProblem, Row, ScorerSpec};
 use cutover_rollout::{Action, Spec, VariantIdentity};
-use cutover_units::NanoUsd;
+use cutover_units::{NanoUsd, hex};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::checked::{Checked, SystemPrompt, Variant};
-use crate::render::hex;
 use crate::secret::SecretRef;
 
 /// Reads a file that the config file names; a relative path starts at the config file's folder. The

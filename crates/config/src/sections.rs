@@ -12,8 +12,9 @@ pub(crate) mod webhooks;
 
 use std::collections::BTreeSet;
 
+use cutover_units::did_you_mean;
+
 use crate::checked::{Checked, ClientKeys, Server, Upstream, UseCase, Variant};
-use crate::problem::did_you_mean;
 use crate::reader::{NamedTable, Table};
 
 /// Reads the whole file. `None` only after a problem was noted.

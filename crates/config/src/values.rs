@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cutover_units::{NanoUsd, WeightBp};
+use cutover_units::{NanoUsd, WeightBp, did_you_mean};
 use toml::de::DeValue;
 
 use crate::fields::Kind;
-use crate::problem::did_you_mean;
 use crate::quantity::{
     parse_duration, parse_price, parse_size, parse_usd, print_duration, print_size,
 };

@@ -1,8 +1,7 @@
 //! New client keys.
 
 use cutover_store::{Secret, WeakSecret};
-
-use crate::token::hex;
+use cutover_units::hex;
 
 /// What every key begins with, so that secret scanners and people recognise one.
 pub const PREFIX: &str = "ck-";

@@ -1,8 +1,7 @@
 //! HMAC-SHA256 (RFC 2104): who gets a webhook can tell that it is from us.
 
+use cutover_units::hex;
 use sha2::{Digest, Sha256};
-
-use crate::token::hex;
 
 /// SHA-256 works on blocks of so many bytes.
 const BLOCK: usize = 64;

@@ -1,10 +1,11 @@
 //! Secrets of this installation in files of their own: made at the first start, readable by their
 //! owner only. The admin token is one; the CLI on the same machine reads it, too.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use cutover_units::hex;
 
 /// The admin token's file in the state directory.
 pub const TOKEN_FILE: &str = "admin-token";
@@ -67,14 +68,6 @@ fn generate() -> Result<String, TokenError> {
     let mut bytes = [0u8; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(TokenError::Random)?;
     Ok(hex(&bytes))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Written whole to a file of its own and then linked, so that no reader sees half a token.

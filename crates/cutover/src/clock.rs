@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cutover_units::Millis;
+use cutover_units::{Millis, Utc};
 
 /// Now, in milliseconds since the Unix epoch, UTC. A clock before 1970 reads 0.
 pub fn now() -> Millis {
@@ -19,11 +19,7 @@ pub(crate) fn shared() -> Arc<dyn Fn() -> Millis + Send + Sync> {
 
 /// A point in time as people read it: `2026-11-21 10:15:03 UTC`.
 pub(crate) fn show(at: Millis) -> String {
-    let seconds = at.0 / 1_000;
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    Utc::at(at).to_string()
 }
 
 /// How long ago, in the largest unit that says enough.
@@ -34,22 +30,6 @@ pub(crate) fn ago(at: Millis, now: Millis) -> String {
         s @ 7_200..172_800 => format!("{} h ago", s / 3_600),
         s => format!("{} d ago", s / 86_400),
     }
-}
-
-/// Year, month and day of a day since 1970-01-01: Howard Hinnant's `civil_from_days`, for days that
-/// are not negative.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
-    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]

@@ -1,29 +1,10 @@
 //! Times as texts.
 
-use cutover_units::Millis;
+use cutover_units::{Millis, Utc};
 
 /// `2026-11-21T08:42:10.040Z`.
 pub(crate) fn rfc3339(at: Millis) -> String {
-    let (days, ms) = (at.0 / 86_400_000, at.0 % 86_400_000);
-    let (year, month, day) = civil(days);
-    let (seconds, ms) = (ms / 1_000, ms % 1_000);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
-}
-
-/// Year, month and day of a day since 1970-01-01 (Howard Hinnant's `civil_from_days`, for days after
-/// the epoch): years are counted from March, so that leap days come last.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const DAYS_0000_TO_1970: u64 = 719_468;
-    const DAYS_OF_ERA: u64 = 146_097;
-    let days = days + DAYS_0000_TO_1970;
-    let (era, day) = (days / DAYS_OF_ERA, days % DAYS_OF_ERA);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let of_month = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + u64::from(month <= 2), month, of_month)
+    Utc::at(at).rfc3339()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! keys, wrong types and values out of range, fills in defaults, and gives the scorer's constructor
 //! values that need no further checks of form. So the config crate reads any scorer without knowing it.
 
+use cutover_units::nearest;
 use serde_json::{Map, Value};
 
 /// What an option's value must be.
@@ -109,17 +110,6 @@ impl OptionProblem {
     pub(crate) fn suggest(self, suggestion: impl Into<String>) -> Self {
         Self { suggestion: Some(suggestion.into()), ..self }
     }
-}
-
-/// The likeliest of the known words, if one is near.
-pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    /// Below this two words have little in common.
-    const LIKENESS_MIN: f64 = 0.75;
-    known
-        .map(|name| (strsim::jaro_winkler(word, name), name))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }
 
 /// Checked options with all defaults filled in, in the order of the table.

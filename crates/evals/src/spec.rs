@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use cutover_units::nearest;
 use serde::de::Error as _;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -10,12 +11,11 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::judge::JudgeHealth;
-use crate::options::{OptionProblem, OptionRow, Options, nearest};
+use crate::options::{OptionProblem, OptionRow, Options};
 use crate::refusal::Refusal;
 use crate::scorers::{SCORERS, Scorer};
 use crate::step::{AskAnswer, ScoreError, Step};
 use crate::subject::{ArmScore, PairScore, Subject};
-use crate::text::hexadecimal;
 
 /// What a score of this kind may decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl ScorerSpec {
         let mut sorted: Vec<(&String, &Value)> = self.options().iter().collect();
         sorted.sort_by_key(|(key, _)| key.as_str());
         let text = serde_json::json!([self.row.kind, self.row.revision, sorted]).to_string();
-        hexadecimal(&Sha256::digest(text.as_bytes()))
+        cutover_units::hex(&Sha256::digest(text.as_bytes()))
     }
 
     /// Whether its scores may be a required gate's source. A judge shows its record.

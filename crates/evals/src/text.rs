@@ -1,7 +1,5 @@
 //! Reading texts: normal forms, code fences, numbers.
 
-use std::fmt::Write as _;
-
 use unicode_normalization::UnicodeNormalization as _;
 
 /// Which differences between two texts do not matter.
@@ -183,15 +181,6 @@ fn is_group(c: char, group: char) -> bool {
 fn is_minus(chars: &[char], at: usize) -> bool {
     matches!(chars[at], '-' | '\u{2212}')
         && at.checked_sub(1).is_none_or(|i| !chars[i].is_alphanumeric())
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
 }
 
 /// The text cut to a number of bytes at a character's end, and whether it was cut.

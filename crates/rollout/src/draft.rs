@@ -1,7 +1,5 @@
 //! A spec with every default, its hash, and which gates its steps require.
 
-use std::fmt::Write as _;
-
 use cutover_units::{Millis, UseCaseName};
 use sha2::{Digest as _, Sha256};
 
@@ -49,12 +47,7 @@ impl Spec {
             // hash would then only make every spec look the same, and evidence carry over.
             Err(error) => text = error.to_string(),
         }
-        let digest = Sha256::digest(text.as_bytes());
-        digest.iter().fold(String::new(), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        cutover_units::hex(&Sha256::digest(text.as_bytes()))
     }
 
     /// Ids of the gates that this step requires unless it says otherwise: on shadow steps those that

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use cutover_units::Millis;
+use cutover_units::{Millis, Utc};
 
 use crate::report::{Decision, Evaluation, Report, Verdict};
 use crate::spec::Role;
-use crate::state::{Action, Actor, Phase};
+use crate::state::{Actor, Phase};
 
 /// Narrower than this nothing lines up.
 const WIDTH_MIN: usize = 60;
@@ -88,8 +88,7 @@ fn drawn(report: &Report, width: usize, marks: &Marks) -> String {
         report.pairs
     );
     line(&mut out, (2, width), &counted);
-    let action = action_word(report.action);
-    line(&mut out, (2, width), &format!("{action}: {}", report.reason));
+    line(&mut out, (2, width), &format!("{}: {}", report.action, report.reason));
     out
 }
 
@@ -170,36 +169,6 @@ fn line(out: &mut String, (indent, width): (usize, usize), text: &str) {
     out.push('\n');
 }
 
-fn action_word(action: Action) -> &'static str {
-    match action {
-        Action::Start => "start",
-        Action::Advance => "advance",
-        Action::Hold => "hold",
-        Action::Resume => "resume",
-        Action::Pause => "pause",
-        Action::Approve => "approve",
-        Action::Promote => "promote",
-        Action::RollBack => "roll back",
-        Action::Restart => "restart",
-        Action::Alarm => "alarm",
-    }
-}
-
-/// `2026-11-21 14:03:05 UTC`. Days to a date after Howard Hinnant, "chrono-compatible low-level date
-/// algorithms": years begin in March, so that the leap day is the last.
-fn moment(at: Millis) -> String {
-    let seconds = at.0 / 1_000;
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let march = (5 * day + 2) / 153;
-    let (month, day) = ((march + 2) % 12 + 1, day - (153 * march + 2) / 5 + 1);
-    let year = era * 400 + year + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
 /// A decision in words: what was done, by whom, why, and every gate's numbers with the formula's
 /// source.
 pub fn explain(decision: &Decision) -> String {
@@ -215,8 +184,8 @@ pub fn explain(decision: &Decision) -> String {
     };
     let head = format!(
         "{} by {by} at {}, {moved}, the candidate's share is {}",
-        action_word(decision.action),
-        moment(decision.at),
+        decision.action,
+        Utc::at(decision.at),
         decision.weight
     );
     line(&mut out, (0, 100), &head);

@@ -1,5 +1,7 @@
 //! Where a rollout stands, and what may be done with it.
 
+use std::fmt;
+
 use cutover_units::{Generation, Millis, WeightBp};
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +99,45 @@ pub enum Action {
     Alarm,
 }
 
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Start,
+        Self::Advance,
+        Self::Hold,
+        Self::Resume,
+        Self::Pause,
+        Self::Approve,
+        Self::Promote,
+        Self::RollBack,
+        Self::Restart,
+        Self::Alarm,
+    ];
+
+    /// Its word in files, in the API and in labels. [`Display`](fmt::Display) writes it for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Advance => "advance",
+            Self::Hold => "hold",
+            Self::Resume => "resume",
+            Self::Pause => "pause",
+            Self::Approve => "approve",
+            Self::Promote => "promote",
+            Self::RollBack => "roll_back",
+            Self::Restart => "restart",
+            Self::Alarm => "alarm",
+        }
+    }
+}
+
+/// As people read it: `roll back`.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.as_str().replace('_', " "))
+    }
+}
+
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "actor")]
@@ -108,6 +149,16 @@ pub enum Actor {
         /// As it calls itself.
         name: String,
     },
+}
+
+/// `controller`, or a person's name as given.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Controller => "controller",
+            Self::User { name } => name,
+        })
+    }
 }
 
 /// What a person may ask for.
@@ -129,4 +180,19 @@ pub enum Command {
     Promote,
     /// Give the baseline everything.
     RollBack,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_has_one_word() {
+        for action in Action::ALL {
+            let written = serde_json::to_value(action).unwrap();
+            assert_eq!(written, action.as_str(), "the word is what is stored");
+        }
+        assert_eq!(Action::RollBack.to_string(), "roll back");
+        assert_eq!(format!("{:9}|", Action::Hold), "hold     |");
+    }
 }

@@ -7,6 +7,7 @@
 //! that could differ. Whoever alters, removes or reorders entries must rewrite every later hash; the
 //! newest hash, noted elsewhere, shows that, too, and shows entries cut off the end.
 
+pub(crate) use cutover_units::hex;
 use sha2::{Digest, Sha256};
 
 /// What a look at the whole chain found.
@@ -100,13 +101,4 @@ impl Follower {
     pub(crate) fn verdict(&self) -> AuditVerdict {
         AuditVerdict::Whole { entries: self.entries, head: hex(&self.head) }
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

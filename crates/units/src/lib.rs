@@ -6,9 +6,11 @@
 pub mod codes;
 mod names;
 mod quantities;
+mod text;
 
 pub use codes::{Code, Side};
 pub use names::{
     Arm, InstanceId, NAME_BYTES_MAX, NameError, UpstreamName, UseCaseName, VariantName,
 };
 pub use quantities::{Generation, Micros, Millis, NanoUsd, WeightBp, WeightError};
+pub use text::{Utc, did_you_mean, hex, nearest};

@@ -10,7 +10,7 @@ use super::kinds::{
 use super::rollouts::{GATE, ROLLOUT, SCORER, SHADOW, STEP};
 use super::{Kind, Preset, Section};
 use crate::checked::{Quantization, StreamUsage, Think, Unsupported};
-use crate::providers::PROVIDER_NAMES;
+use crate::providers::{POLICY_NAMES, PROVIDER_NAMES};
 
 pub(crate) static UPSTREAM: Section = Section {
     path: "upstreams.NAME",
@@ -28,6 +28,13 @@ pub(crate) static UPSTREAM: Section = Section {
             List(&Url),
             "`base_url` alone",
             "Addresses of all instances, instead of `base_url`.",
+        ),
+        words(
+            "balance",
+            Choice(POLICY_NAMES),
+            "\"model-aware\" for provider ollama, else \"least-latency\"",
+            "How one of several instances is chosen; one that fails, is full or is down is passed over \
+             under each of them.",
         ),
         words(
             "key",

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use cutover_evals::judge::independent;
 use cutover_evals::{OptionType, Row, SCORERS, ScorerSpec};
 use cutover_rollout::{Gate, Metric, Role};
+use cutover_units::did_you_mean;
 use serde_json::{Map, Value as Json};
 use toml::de::DeValue;
 
 use crate::checked::{UseCase, Variant};
-use crate::problem::did_you_mean;
 use crate::reader::{Extra, NamedTable, Place, Table, Value, Weight};
 use crate::rollouts::Scorer;
 use crate::sections::Names;

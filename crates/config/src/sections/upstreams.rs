@@ -1,5 +1,6 @@
 //! `[upstreams.NAME]`.
 
+use cutover_route::balance::{self, Policy};
 use cutover_units::UpstreamName;
 
 use crate::address::{BaseUrl, Reach};
@@ -14,7 +15,7 @@ use crate::values::{self, Wrong};
 const EMBEDDED_MODEL: &str = "smollm2-135m-instruct";
 
 /// Most instances of one upstream.
-const INSTANCES_MAX: usize = 256;
+const INSTANCES_MAX: usize = balance::INSTANCES_MAX;
 
 /// The upstream of a file that has none: the embedded engine, read from an empty table so that its
 /// defaults come from the same rows as everyone's.
@@ -46,6 +47,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let answer_limit_bytes = table.read("answer_limit", values::size);
     let event_limit_bytes = table.read("event_limit", values::size);
     let stream_usage = table.read("stream_usage", values::choice);
+    let balance = table.read("balance", values::choice).and_then(Policy::by_name);
     let ca_file = table.read("ca_file", values::path);
     let models = table.read_set("models", values::text);
     let embedded = embedded(table);
@@ -75,6 +77,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         name: name?,
         provider,
         instances: instances?,
+        balance: balance.unwrap_or_else(|| providers::usual_policy(provider)),
         key,
         headers,
         local: local.unwrap_or(providers::is_embedded(provider)),
@@ -123,6 +126,7 @@ const ONLY_FOR_EMBEDDED: &[&str] = &["model", "quantization", "slots", "context"
 const NOT_FOR_EMBEDDED: &[&str] = &[
     "base_url",
     "instances",
+    "balance",
     "key",
     "headers",
     "connect_timeout",

@@ -1,12 +1,12 @@
 //! The order of sources, the lock, and files that appear whole.
 
-use std::fmt::Write as _;
 use std::fs::{self, TryLockError};
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cutover_units::hex;
 use sha2::{Digest, Sha256};
 
 use super::{AcquireError, Attempt, File, Model, Observer, Progress, Sources, Stage, hub, package};
@@ -182,12 +182,4 @@ impl Drop for Arrival<'_> {
         // Already renamed on success; otherwise nobody needs the rest.
         drop(fs::remove_file(&self.beside));
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

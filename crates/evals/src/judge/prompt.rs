@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::step::{ChatMessage, Role};
 use crate::subject::Answer;
-use crate::text::{cut, hexadecimal};
+use crate::text::cut;
 
 /// What a comparison is about.
 pub(crate) struct Brief<'a> {
@@ -68,7 +68,7 @@ fn mark(texts: &[&str]) -> String {
         digest.update(text.len().to_le_bytes());
         digest.update(text.as_bytes());
     }
-    hexadecimal(&digest.finalize()[..6])
+    cutover_units::hex(&digest.finalize()[..6])
 }
 
 /// An answer as the judge sees it: text without self-introductions, then tool calls.

@@ -1,6 +1,7 @@
 use cutover_units::{Millis, WeightBp};
 
 use super::*;
+use crate::state::Action;
 
 fn gate(claim: &str, verdict: Verdict) -> Evaluation {
     Evaluation {
@@ -67,14 +68,6 @@ holding: no shadow pairs - step 2 of 3, canary 5%, share 5%
     assert!(drawn.contains("shadow 50% ─▶ [canary 5%] ─▶ 100%"), "{drawn}");
     assert!(render_plain(&report(), 200).is_ascii());
     assert!(render(&report(), 0).lines().all(|line| line.chars().count() <= 60));
-}
-
-#[test]
-fn moments_are_dates() {
-    assert_eq!(moment(Millis(0)), "1970-01-01 00:00:00 UTC");
-    assert_eq!(moment(Millis(951_782_399_000)), "2000-02-28 23:59:59 UTC");
-    assert_eq!(moment(Millis(951_868_799_000)), "2000-02-29 23:59:59 UTC");
-    assert_eq!(moment(Millis(1_800_000_000_000)), "2027-01-15 08:00:00 UTC");
 }
 
 #[test]

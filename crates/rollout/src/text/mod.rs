@@ -42,18 +42,10 @@ impl fmt::Display for TextError {
 
 impl std::error::Error for TextError {}
 
-/// `, did you mean "..."?` if a known word is near.
+/// `, did you mean "..."?` if a known word is near, else what is known.
 pub fn did_you_mean(word: &str, known: &[&str]) -> String {
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
-        .min_by_key(|(distance, _)| *distance);
-    match nearest {
-        Some((distance, candidate)) if distance <= 1 + word.len() / 4 => {
-            format!(", did you mean {candidate:?}?")
-        }
-        _ => format!("; known are {}", known.join(", ")),
-    }
+    cutover_units::did_you_mean(word, known.iter().copied())
+        .map_or_else(|| format!("; known are {}", known.join(", ")), |hint| format!(", {hint}"))
 }
 
 #[cfg(test)]
