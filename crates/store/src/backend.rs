@@ -15,8 +15,8 @@ use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
 use crate::pairs::{NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::record::Record;
-use crate::rollouts::{
 use crate::responses::KeptResponse;
+use crate::rollouts::{
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
     StoredWindow, TickCommitted, Whose,
 };
@@ -114,9 +114,6 @@ pub(crate) trait Backend: Send {
     /// At most `limit` votes for a use case behind a place, oldest first.
     fn votes(&mut self, of: &UseCaseName, page: (u64, u32)) -> Result<TakenVotes, StoreError>;
 
-    /// Deletes at most `limit` old pieces of feedback with their votes.
-    fn delete_feedback(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError>;
-}
     /// Writes all of the answers, or none.
     fn write_responses(&mut self, responses: &[Arc<KeptResponse>]) -> Result<(), StoreError>;
 
@@ -133,3 +130,6 @@ pub(crate) trait Backend: Send {
     /// Deletes at most `limit` answers older than `before`, overwrites them, and tells how many.
     fn expire_responses(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError>;
 
+    /// Deletes at most `limit` old pieces of feedback with their votes.
+    fn delete_feedback(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError>;
+}

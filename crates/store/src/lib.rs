@@ -34,8 +34,8 @@ mod pairs;
 mod queue;
 mod record;
 mod redact;
-mod rollouts;
 mod responses;
+mod rollouts;
 mod sqlite;
 mod state;
 mod store;
@@ -60,12 +60,12 @@ pub use pairs::{
 };
 pub use queue::{RecordSink, Stats};
 pub use record::Record;
-pub use rollouts::{
-    CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
 pub use responses::{
     Conversation, ConversationQuery, Document, KeptResponse, RESPONSE_BYTES_MAX, ResponseSink,
     ResponseStats,
 };
+pub use rollouts::{
+    CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
     StoredWindow, TickCommitted, WeightChange, Whose,
 };
 pub use state::{Cause, SetWeight, SetWeightError, UseCaseState, WeightSet};

@@ -216,7 +216,7 @@ impl ResponseSink {
             if bytes > query.bytes_max {
                 return Ok(Conversation::TooLong);
             }
-            next = kept.previous.clone();
+            next.clone_from(&kept.previous);
             found.push(kept);
         }
         found.reverse();

@@ -14,8 +14,8 @@ mod feedback;
 mod keys;
 mod pairs;
 mod records;
-mod rollouts;
 mod responses;
+mod rollouts;
 mod schema;
 mod states;
 
@@ -37,9 +37,9 @@ use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
 use crate::pairs::{Keep, NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::record::Record;
+use crate::responses::KeptResponse;
 use crate::rollouts::{
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
-use crate::responses::KeptResponse;
     StoredWindow, TickCommitted, Whose,
 };
 use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
@@ -160,8 +160,6 @@ impl Sqlite {
         })
     }
 
-    fn drop_if_replaced(&mut self, operation: &'static str) -> Result<(), StoreError> {
-        let path = self.path();
     /// Deletes people's texts: they are overwritten, not only forgotten.
     fn delete_securely(
         &mut self,
@@ -180,6 +178,8 @@ impl Sqlite {
         })
     }
 
+    fn drop_if_replaced(&mut self, operation: &'static str) -> Result<(), StoreError> {
+        let path = self.path();
         if self.known && identity(&path).ok() != self.open.as_ref().map(|(_, id)| *id) {
             self.open = None;
             if !path.exists() {
@@ -440,25 +440,6 @@ impl Backend for Sqlite {
         self.with("load votes", |connection| feedback::votes(connection, of, page))
     }
 
-    fn delete_feedback(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError> {
-        self.write("delete old feedback", |transaction| {
-            feedback::delete(transaction, before, limit)
-        })
-    }
-}
-
-/// A stored number as what it was before [`signed`].
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
-
-/// A number for a column. What does not fit is as good as infinite.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests;
     fn write_responses(&mut self, new: &[Arc<KeptResponse>]) -> Result<(), StoreError> {
         self.write("write answers", |transaction| responses::write(transaction, new))
     }
@@ -484,3 +465,22 @@ mod tests;
         })
     }
 
+    fn delete_feedback(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError> {
+        self.write("delete old feedback", |transaction| {
+            feedback::delete(transaction, before, limit)
+        })
+    }
+}
+
+/// A stored number as what it was before [`signed`].
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// A number for a column. What does not fit is as good as infinite.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,13 +14,13 @@ use crate::state::{Cause, SetWeight, SetWeightError};
 use crate::summary::{Spread, Window};
 
 mod pairs;
-mod rollouts;
 mod responses;
+mod rollouts;
 
 pub(crate) use pairs::*;
+pub(crate) use responses::*;
 pub(crate) use rollouts::*;
 
-pub(crate) use responses::*;
 /// Runs every fact of the suite on the databases that `$fresh` makes: an expression of a value that
 /// holds whatever must outlive the test, and the backend.
 macro_rules! suite {
@@ -43,24 +43,26 @@ macro_rules! suite {
             every_field_of_a_record_fits,
             a_use_case_has_one_run_at_a_time,
             a_tick_is_committed_whole_and_only_on_what_was_read,
+            evidence_that_is_left_as_it_is_comes_with_the_windows_since,
             a_lost_weight_loses_the_whole_tick,
             a_rollback_takes_effect_whatever_the_weight_was,
             decisions_are_chained_and_found_by_run_and_use_case,
             numbers_that_are_none_do_not_make_a_decision_unreadable,
             another_spec_is_kept_beside_the_first,
             windows_come_back_as_they_were_and_old_ones_of_ended_runs_go,
+            a_decision_waits_for_each_webhook_until_it_was_told_or_given_up,
             a_pair_is_kept_as_its_setting_says,
             pairs_to_rate_are_listed_without_texts,
             scores_need_their_pair_and_go_with_it,
             votes_are_feedback_whose_request_was_under_rollout,
             the_first_feedback_of_a_key_counts,
+            a_kept_answer_is_its_keys_alone,
+            kept_answers_expire_in_small_steps,
         ]);
     };
 }
 pub(crate) use suite;
 
-            a_kept_answer_is_its_keys_alone,
-            kept_answers_expire_in_small_steps,
 pub(crate) fn use_case(name: &str) -> UseCaseName {
     UseCaseName::new(name).unwrap()
 }

@@ -9,6 +9,7 @@ use super::{SqlResult, Trouble, signed};
 const MIGRATIONS: &[(&str, &str)] = &[
     ("first", include_str!("migrations/0001_first.sql")),
     ("rollouts", include_str!("migrations/0002_rollouts.sql")),
+    ("responses", include_str!("migrations/0003_responses.sql")),
 ];
 
 pub(super) fn known() -> i64 {
