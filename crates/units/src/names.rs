@@ -113,6 +113,10 @@ name! {
     /// One configured service, cloud or self-hosted.
     UpstreamName
 }
+name! {
+    /// A prompt that is kept in versions.
+    PromptName
+}
 
 /// One address of an upstream: `upstream/0`, `upstream/1` in the order of the config file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
