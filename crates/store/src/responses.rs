@@ -186,7 +186,7 @@ impl ResponseSink {
     }
 
     /// One answer, from where it is.
-    fn load(
+    pub(crate) fn load(
         &self,
         backend: &mut dyn Backend,
         (id, owner): (&str, Option<i64>),
@@ -205,7 +205,7 @@ impl ResponseSink {
     ) -> Result<Conversation, StoreError> {
         let (mut found, mut bytes) = (Vec::new(), 0_usize);
         let mut next = Some(query.id.clone());
-        while let Some(id) = next {
+        while let Some(id) = next.take() {
             if found.len() == query.turns_max {
                 return Ok(Conversation::TooLong);
             }
