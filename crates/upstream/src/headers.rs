@@ -112,6 +112,60 @@ fn take_over(from: &HeaderMap, names: &[HeaderName], to: &mut HeaderMap) {
     }
 }
 
+/// What an endpoint that is passed on untouched adds to the lists: type and part of the content, and
+/// whether it has changed.
+const PASSED_REQUEST: [HeaderName; 7] = [
+    CONTENT_TYPE,
+    ACCEPT,
+    http::header::RANGE,
+    http::header::IF_RANGE,
+    http::header::IF_NONE_MATCH,
+    http::header::IF_MODIFIED_SINCE,
+    http::header::IF_MATCH,
+];
+
+/// The same of the answer.
+const PASSED_RESPONSE: [HeaderName; 8] = [
+    http::header::CONTENT_LENGTH,
+    http::header::CONTENT_RANGE,
+    http::header::CONTENT_DISPOSITION,
+    http::header::CONTENT_LANGUAGE,
+    http::header::ACCEPT_RANGES,
+    http::header::ETAG,
+    http::header::LAST_MODIFIED,
+    http::header::CACHE_CONTROL,
+];
+
+/// Headers for endpoints that are passed on untouched, each way.
+pub mod passed_headers {
+    use super::{
+        ACCEPT, CONTENT_TYPE, HeaderMap, PASSED_REQUEST, PASSED_RESPONSE, VALUE_BYTES_MAX,
+        passed_response_headers,
+    };
+
+    /// Puts what the client says of its content in the place of what is prebuilt for JSON.
+    pub fn to_upstream(client: &HeaderMap, headers: &mut HeaderMap) {
+        headers.remove(CONTENT_TYPE);
+        headers.remove(ACCEPT);
+        for name in &PASSED_REQUEST {
+            if let Some(value) = client.get(name).filter(|value| value.len() <= VALUE_BYTES_MAX) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+    }
+
+    /// What the client may see of an answer that is passed on.
+    pub fn to_client(upstream: &HeaderMap) -> HeaderMap {
+        let speaks_of_content = upstream.iter().filter(|(name, value)| {
+            value.len() <= VALUE_BYTES_MAX && PASSED_RESPONSE.contains(name)
+        });
+        passed_response_headers(upstream)
+            .chain(speaks_of_content)
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+}
+
 /// Of an upstream's response headers, those that the client may see.
 pub fn passed_response_headers(
     upstream: &HeaderMap,

@@ -114,7 +114,7 @@ pub struct Instance {
     live: Arc<InstanceLive>,
 }
 
-enum Way {
+pub(crate) enum Way {
     Http(Arc<Pool>),
     InProcess { service: Arc<dyn InProcess>, label: Arc<str> },
 }
@@ -135,6 +135,10 @@ impl Instance {
     /// An instance inside this process, with the name that errors give it.
     pub fn in_process(label: &str, service: Arc<dyn InProcess>, live: Arc<InstanceLive>) -> Self {
         Self { way: Way::InProcess { service, label: label.into() }, live }
+    }
+
+    pub(crate) fn way(&self) -> &Way {
+        &self.way
     }
 
     /// The live counters.
@@ -268,7 +272,7 @@ async fn exchange<F: Fn() -> Outbound + Sync>(
     }
 }
 
-fn request(pool: &Pool, outbound: Outbound) -> Request<Pieces> {
+pub(crate) fn request(pool: &Pool, outbound: Outbound) -> Request<Pieces> {
     let mut request = Request::new(Pieces::new(outbound.body));
     *request.method_mut() = outbound.method;
     *request.uri_mut() = Uri::from(pool.address.target(&outbound.path_and_query));
@@ -350,7 +354,7 @@ async fn behind_the_ready_tasks() {
 }
 
 /// hyper's error in our kinds.
-fn kind(error: &hyper::Error) -> SendErrorKind {
+pub(crate) fn kind(error: &hyper::Error) -> SendErrorKind {
     if error.is_parse() || error.is_user() {
         return SendErrorKind::Protocol;
     }
@@ -371,7 +375,7 @@ fn kind(error: &hyper::Error) -> SendErrorKind {
 /// Refuses what hyper lets through and a gateway must not: two statements about the length (the ways
 /// of request smuggling), a protocol switch, a compression nobody asked for (usage and errors could
 /// not be read). Dropping the lease closes the connection.
-fn check(
+pub(crate) fn check(
     pool: &Pool,
     (response, lease): (Response<Incoming>, Lease),
 ) -> Result<Response<Body>, SendError> {

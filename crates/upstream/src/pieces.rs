@@ -1,35 +1,44 @@
-//! The body of a request: a few pieces, none of them copied.
+//! The body of a request: a few pieces, none of them copied; or one that arrives while it is sent.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::streamed::{BodyAborted, StreamedBody};
+
 /// Pieces that are sent one after the other. Its length is known, so the request carries a
 /// `content-length` and never chunks (some engines cannot read chunked requests).
 pub(crate) struct Pieces {
-    pieces: std::vec::IntoIter<Bytes>,
+    whole: std::vec::IntoIter<Bytes>,
     left: u64,
+    streamed: Option<StreamedBody>,
 }
 
 impl Pieces {
     pub(crate) fn new(pieces: Vec<Bytes>) -> Self {
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces: pieces.into_iter(), left }
+        Self { whole: pieces.into_iter(), left, streamed: None }
+    }
+
+    pub(crate) fn streamed(body: StreamedBody) -> Self {
+        Self { whole: Vec::new().into_iter(), left: 0, streamed: Some(body) }
     }
 }
 
 impl Body for Pieces {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BodyAborted;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.pieces.find(|piece| !piece.is_empty());
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyAborted>>> {
+        if let Some(body) = &mut self.streamed {
+            return body.poll_frame(cx);
+        }
+        let piece = self.whole.find(|piece| !piece.is_empty());
         if let Some(piece) = &piece {
             self.left -= piece.len() as u64;
         }
@@ -37,10 +46,13 @@ impl Body for Pieces {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.left == 0 && self.streamed.as_ref().is_none_or(StreamedBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        match &self.streamed {
+            None => SizeHint::with_exact(self.left),
+            Some(body) => body.size_hint(),
+        }
     }
 }

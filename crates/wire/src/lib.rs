@@ -26,6 +26,7 @@ pub mod openai;
 pub mod providers;
 pub mod reply;
 pub mod stream;
+pub mod surface;
 mod target;
 mod usage;
 

@@ -8,4 +8,5 @@ mod hostile;
 mod in_process;
 mod pooling;
 mod server;
+mod streamed;
 mod tls;
