@@ -10,6 +10,7 @@ use cutover_units::{Generation, Millis, UseCaseName};
 
 use crate::audit::Change;
 use crate::chain::AuditVerdict;
+use crate::deliveries::{Delivery, DeliveryCounts, Tried};
 use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
@@ -84,6 +85,23 @@ pub(crate) trait Backend: Send {
 
     /// Follows the decisions from their beginning.
     fn verify_decisions(&mut self) -> Result<AuditVerdict, StoreError>;
+
+    /// At most `limit` decisions that wait for a webhook, what is due first first.
+    fn deliveries(&mut self, webhook: &str, limit: u32) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Notes what came of a try.
+    fn note_delivery(&mut self, at: (u64, Millis), tried: &Tried) -> Result<(), StoreError>;
+
+    /// What has become of each webhook's messages.
+    fn delivery_counts(&mut self) -> Result<Vec<DeliveryCounts>, StoreError>;
+
+    /// Forgets what ended before the first moment; gives up what was decided before the second one and
+    /// waits for a webhook that is not known.
+    fn sweep_deliveries(
+        &mut self,
+        before: (Millis, Millis),
+        known: (&[String], Millis),
+    ) -> Result<u64, StoreError>;
 
     /// Writes all pairs whose request has none yet, or none at all on failure.
     fn write_pairs(&mut self, pairs: &[NewPair]) -> Result<u64, StoreError>;

@@ -26,6 +26,7 @@ mod audit;
 mod backend;
 mod chain;
 mod codec;
+mod deliveries;
 mod error;
 mod feedback;
 mod keys;
@@ -46,6 +47,7 @@ mod worker;
 
 pub use audit::{Action, Change};
 pub use chain::AuditVerdict;
+pub use deliveries::{Delivery, DeliveryCounts, Tried};
 pub use error::StoreError;
 pub use feedback::{COMMENT_BYTES_MAX, Feedback, FeedbackSink, FeedbackStats, TakenVotes};
 pub use keys::{

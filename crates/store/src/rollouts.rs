@@ -25,6 +25,8 @@ pub struct NewRollout {
     pub decision: Decision,
     /// The use case's weight, where the beginning changes it.
     pub weight: Option<WeightChange>,
+    /// The webhooks that are to be told of it.
+    pub tell: Vec<String>,
 }
 
 /// A run as it stands.
@@ -40,6 +42,8 @@ pub struct StoredRollout {
     pub state: State,
     /// The planner's evidence, in the planner's own form.
     pub evidence: Vec<u8>,
+    /// The windows that were committed after that evidence, oldest first: they are to be absorbed again.
+    pub since: Vec<Window>,
     /// When it began.
     pub started: cutover_units::Millis,
     /// When it was promoted or rolled back; none: it runs. A promoted run can still be committed to,
@@ -63,12 +67,14 @@ pub struct CommitTick {
     pub spec: Option<Spec>,
     /// What was seen since the commit before.
     pub window: Option<Window>,
-    /// The planner's evidence after that, in the planner's own form.
-    pub evidence: Vec<u8>,
+    /// The planner's evidence after that, in the planner's own form; none: it is as it was.
+    pub evidence: Option<Vec<u8>>,
     /// What was decided.
     pub decision: Option<Decision>,
     /// The use case's weight, where it changes.
     pub weight: Option<WeightChange>,
+    /// The webhooks that are to be told of the decision.
+    pub tell: Vec<String>,
 }
 
 /// A change of weight that goes with a decision: actor and reason are the decision's.

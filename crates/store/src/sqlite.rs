@@ -10,6 +10,7 @@
 
 mod audit;
 mod decisions;
+mod deliveries;
 mod feedback;
 mod keys;
 mod pairs;
@@ -32,6 +33,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use crate::audit::Change;
 use crate::backend::Backend;
 use crate::chain::AuditVerdict;
+use crate::deliveries::{Delivery, DeliveryCounts, Tried};
 use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
@@ -394,6 +396,26 @@ impl Backend for Sqlite {
 
     fn verify_decisions(&mut self) -> Result<AuditVerdict, StoreError> {
         self.with("verify decisions", |connection| decisions::verify(connection))
+    }
+
+    fn deliveries(&mut self, webhook: &str, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        self.with("read the outbox", |connection| deliveries::waiting(connection, webhook, limit))
+    }
+
+    fn note_delivery(&mut self, at: (u64, Millis), tried: &Tried) -> Result<(), StoreError> {
+        self.write("note a delivery", |transaction| deliveries::tried(transaction, at, tried))
+    }
+
+    fn delivery_counts(&mut self) -> Result<Vec<DeliveryCounts>, StoreError> {
+        self.with("count deliveries", |connection| deliveries::counts(connection))
+    }
+
+    fn sweep_deliveries(
+        &mut self,
+        before: (Millis, Millis),
+        known: (&[String], Millis),
+    ) -> Result<u64, StoreError> {
+        self.write("sweep the outbox", |transaction| deliveries::sweep(transaction, before, known))
     }
 
     fn write_pairs(&mut self, new: &[NewPair]) -> Result<u64, StoreError> {

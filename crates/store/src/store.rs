@@ -294,6 +294,7 @@ impl Store {
     }
 }
 
+mod deliveries;
 mod rollouts;
 #[cfg(test)]
 mod tests;

@@ -13,10 +13,12 @@ use crate::record::Record;
 use crate::state::{Cause, SetWeight, SetWeightError};
 use crate::summary::{Spread, Window};
 
+mod deliveries;
 mod pairs;
 mod responses;
 mod rollouts;
 
+pub(crate) use deliveries::*;
 pub(crate) use pairs::*;
 pub(crate) use responses::*;
 pub(crate) use rollouts::*;
@@ -51,6 +53,8 @@ macro_rules! suite {
             another_spec_is_kept_beside_the_first,
             windows_come_back_as_they_were_and_old_ones_of_ended_runs_go,
             a_decision_waits_for_each_webhook_until_it_was_told_or_given_up,
+            a_commit_that_fails_leaves_nothing_to_tell,
+            what_waits_for_a_webhook_that_is_gone_is_given_up_in_time,
             a_pair_is_kept_as_its_setting_says,
             pairs_to_rate_are_listed_without_texts,
             scores_need_their_pair_and_go_with_it,

@@ -2,7 +2,7 @@
 
 use cutover_rollout::Decision;
 use cutover_units::{Generation, UseCaseName};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::rollouts::{json, parse};
 use super::{SqlResult, Trouble, audit, signed, unsigned};
@@ -58,18 +58,23 @@ pub(super) fn newest(
     let mut rows = statement.query(params![run, use_case, limit])?;
     let mut decisions = Vec::new();
     while let Some(row) = rows.next()? {
-        let entry: Entry = parse(&row.get::<_, String>(0)?)
-            .map_err(|why| Trouble::Damaged(format!("a decision cannot be read: {why}")))?;
-        decisions.push(StoredDecision {
-            seq: entry.seq,
-            use_case: entry.use_case,
-            generation: entry.generation,
-            decision: entry.decision,
-            hash: hex(&row.get::<_, Hash>(1)?),
-            previous: hex(&row.get::<_, Hash>(2)?),
-        });
+        decisions.push(read(row, 0)?);
     }
     Ok(decisions)
+}
+
+/// A decision from its text, its hash and the hash before, which stand in three columns from `at` on.
+pub(super) fn read(row: &Row<'_>, at: usize) -> SqlResult<StoredDecision> {
+    let entry: Entry = parse(&row.get::<_, String>(at)?)
+        .map_err(|why| Trouble::Damaged(format!("a decision cannot be read: {why}")))?;
+    Ok(StoredDecision {
+        seq: entry.seq,
+        use_case: entry.use_case,
+        generation: entry.generation,
+        decision: entry.decision,
+        hash: hex(&row.get::<_, Hash>(at + 1)?),
+        previous: hex(&row.get::<_, Hash>(at + 2)?),
+    })
 }
 
 /// Follows the chain, then compares the columns that decisions are found by with the texts.

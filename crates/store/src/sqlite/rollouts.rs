@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{SqlResult, Trouble, decisions, signed, states, unsigned};
+use super::{SqlResult, Trouble, decisions, deliveries, signed, states, unsigned};
 use crate::codec;
 use crate::rollouts::{
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredRollout, StoredWindow,
@@ -17,7 +17,7 @@ use crate::state::{SetWeight, SetWeightError, WeightSet};
 /// A run with the spec it follows now.
 const SELECT: &str = "SELECT run, use_case, state, evidence, started_ms, ended_ms, generation,
     (SELECT spec FROM rollout_specs WHERE rollout_specs.run = rollouts.run
-     ORDER BY rollout_specs.generation DESC LIMIT 1)
+     ORDER BY rollout_specs.generation DESC LIMIT 1), evidence_generation
     FROM rollouts";
 
 /// The outer result is the database's, the inner one the comparison's. All comparisons are made
@@ -57,8 +57,10 @@ pub(super) fn start(
         ],
     )?;
     add_spec(transaction, &state, &new.spec)?;
-    decisions::append(transaction, (use_case, state.generation), &new.decision)?;
+    let seq = decisions::append(transaction, (use_case, state.generation), &new.decision)?;
+    deliveries::add(transaction, &new.tell, (seq, new.decision.at))?;
     let rollout = StoredRollout {
+        since: Vec::new(),
         run: state.run.clone(),
         use_case: use_case.clone(),
         spec: new.spec.clone(),
@@ -94,10 +96,18 @@ pub(super) fn commit(
     let state = State { generation: tick.expected.next(), ..tick.next.clone() };
     let ended = state.is_over().then_some(signed(state.seen.0));
     transaction.execute(
-        "UPDATE rollouts SET state = ?2, generation = ?3, evidence = ?4,
+        "UPDATE rollouts SET state = ?2, generation = ?3, evidence = coalesce(?4, evidence),
+             evidence_generation = iif(?4 IS NULL, coalesce(evidence_generation, ?6), ?3),
              ended_ms = coalesce(ended_ms, ?5)
          WHERE run = ?1",
-        params![tick.run, json(&state)?, signed(state.generation.0), tick.evidence, ended],
+        params![
+            tick.run,
+            json(&state)?,
+            signed(state.generation.0),
+            tick.evidence,
+            ended,
+            signed(tick.expected.0),
+        ],
     )?;
     if let Some(spec) = &tick.spec {
         add_spec(transaction, &state, spec)?;
@@ -114,10 +124,12 @@ pub(super) fn commit(
             ],
         )?;
     }
-    let place = (&tick.use_case, state.generation);
-    let decision =
-        decision.map(|decision| decisions::append(transaction, place, decision)).transpose()?;
-    Ok(Ok(TickCommitted { state, weight, decision }))
+    let Some(decision) = decision else {
+        return Ok(Ok(TickCommitted { state, weight, decision: None }));
+    };
+    let seq = decisions::append(transaction, (&tick.use_case, state.generation), decision)?;
+    deliveries::add(transaction, &tick.tell, (seq, decision.at))?;
+    Ok(Ok(TickCommitted { state, weight, decision: Some(seq) }))
 }
 
 fn set_weight(
@@ -153,7 +165,7 @@ pub(super) fn newest(connection: &Connection) -> SqlResult<Vec<StoredRollout>> {
     let mut rows = statement.query([])?;
     let mut rollouts = Vec::new();
     while let Some(row) = rows.next()? {
-        rollouts.push(read(row)?);
+        rollouts.push(read(connection, row)?);
     }
     Ok(rollouts)
 }
@@ -169,10 +181,10 @@ fn one(
 ) -> SqlResult<Option<StoredRollout>> {
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query(values)?;
-    rows.next()?.map(read).transpose()
+    rows.next()?.map(|row| read(connection, row)).transpose()
 }
 
-fn read(row: &Row<'_>) -> SqlResult<StoredRollout> {
+fn read(connection: &Connection, row: &Row<'_>) -> SqlResult<StoredRollout> {
     let run: String = row.get(0)?;
     let use_case: String = row.get(1)?;
     let damaged =
@@ -183,7 +195,12 @@ fn read(row: &Row<'_>) -> SqlResult<StoredRollout> {
     // The column is what commits are compared with.
     state.generation = Generation(unsigned(row.get(6)?));
     let spec = row.get::<_, Option<String>>(7)?.ok_or_else(|| damaged("spec", "there is none"))?;
+    let since = match row.get::<_, Option<i64>>(8)? {
+        Some(held) => since(connection, &run, held)?,
+        None => Vec::new(),
+    };
     Ok(StoredRollout {
+        since,
         spec: parse(&spec).map_err(|why| damaged("spec", &why))?,
         use_case,
         state,
@@ -220,14 +237,31 @@ pub(super) fn windows(
     let mut rows = statement.query(params![run, signed(after), limit])?;
     let mut windows = Vec::new();
     while let Some(row) = rows.next()? {
-        let seq = unsigned(row.get(0)?);
-        let window: Option<Window> = row.get_ref(2)?.as_blob().ok().and_then(codec::decode);
-        let window = window.ok_or_else(|| {
-            Trouble::Damaged(format!("window {seq} of rollout {run} cannot be read"))
-        })?;
-        windows.push(StoredWindow { seq, generation: Generation(unsigned(row.get(1)?)), window });
+        windows.push(window(row, run)?);
     }
     Ok(windows)
+}
+
+/// The windows that were committed after the evidence was written, oldest first.
+fn since(connection: &Connection, run: &str, held: i64) -> SqlResult<Vec<Window>> {
+    let mut statement = connection.prepare(
+        "SELECT seq, generation, content FROM rollout_windows
+         WHERE run = ?1 AND generation > ?2 ORDER BY generation",
+    )?;
+    let mut rows = statement.query(params![run, held])?;
+    let mut windows = Vec::new();
+    while let Some(row) = rows.next()? {
+        windows.push(window(row, run)?.window);
+    }
+    Ok(windows)
+}
+
+fn window(row: &Row<'_>, run: &str) -> SqlResult<StoredWindow> {
+    let seq = unsigned(row.get(0)?);
+    let window: Option<Window> = row.get_ref(2)?.as_blob().ok().and_then(codec::decode);
+    let damaged = || Trouble::Damaged(format!("window {seq} of rollout {run} cannot be read"));
+    let generation = Generation(unsigned(row.get(1)?));
+    Ok(StoredWindow { seq, generation, window: window.ok_or_else(damaged)? })
 }
 
 /// Deletes windows of runs that have ended: a running one can be replayed whole.

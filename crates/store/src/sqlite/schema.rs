@@ -10,6 +10,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("first", include_str!("migrations/0001_first.sql")),
     ("rollouts", include_str!("migrations/0002_rollouts.sql")),
     ("responses", include_str!("migrations/0003_responses.sql")),
+    ("deliveries", include_str!("migrations/0004_deliveries.sql")),
 ];
 
 pub(super) fn known() -> i64 {

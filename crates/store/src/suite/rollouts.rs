@@ -79,6 +79,7 @@ pub(crate) fn new_rollout(name: &str, run: &str) -> NewRollout {
         evidence: vec![1],
         decision: decision(run, "start"),
         weight: None,
+        tell: Vec::new(),
     }
 }
 
@@ -107,9 +108,10 @@ pub(crate) fn tick(run: &str, expected: u64, weight: Option<WeightChange>) -> Co
         next: state(run, expected + 1, Phase::Running),
         spec: None,
         window: Some(window(expected)),
-        evidence: expected.to_le_bytes().to_vec(),
+        evidence: Some(expected.to_le_bytes().to_vec()),
         decision: Some(decision(run, &format!("tick {expected}"))),
         weight,
+        tell: Vec::new(),
     }
 }
 
@@ -199,6 +201,24 @@ pub(crate) fn a_tick_is_committed_whole_and_only_on_what_was_read(store: &mut dy
     let done = store.commit_tick(&quiet).unwrap();
     assert_eq!((done.state.generation, done.decision), (Generation(3), None));
     assert!(matches!(store.commit_tick(&quiet), Err(CommitError::Conflict { .. })));
+}
+
+pub(crate) fn evidence_that_is_left_as_it_is_comes_with_the_windows_since(store: &mut dyn Backend) {
+    store.start_rollout(&new_rollout("a", "a-1")).unwrap();
+    let leave = |tick: CommitTick| CommitTick { evidence: None, ..tick };
+    for generation in 1..=2 {
+        store.commit_tick(&leave(tick("a-1", generation, None))).unwrap();
+    }
+    let to = |stored: &StoredRollout| stored.since.iter().map(|w| w.to.0).collect::<Vec<_>>();
+    let stored = only(store);
+    assert_eq!((&stored.evidence, to(&stored)), (&vec![1], vec![1, 2]));
+    // Written again, it holds all that came before; a commit without a window adds none.
+    store.commit_tick(&tick("a-1", 3, None)).unwrap();
+    store.commit_tick(&CommitTick { window: None, ..leave(tick("a-1", 4, None)) }).unwrap();
+    assert!(to(&only(store)).is_empty());
+    store.commit_tick(&leave(tick("a-1", 5, None))).unwrap();
+    let stored = only(store);
+    assert_eq!((stored.evidence.as_slice(), to(&stored)), (&3_u64.to_le_bytes()[..], vec![5]));
 }
 
 pub(crate) fn a_lost_weight_loses_the_whole_tick(store: &mut dyn Backend) {
