@@ -16,6 +16,7 @@ use crate::address::BaseUrl;
 use crate::providers::Provider;
 use crate::rollouts::{Scorer, ShadowSettings, Webhook};
 use crate::secret::{HeaderValue, SecretRef, UpstreamKey};
+use crate::surface::{ImageSettings, SurfaceSettings};
 
 /// A whole checked file, every default filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,10 @@ pub struct Checked {
     pub state: State,
     /// What is logged, and how.
     pub log: Log,
+    /// Endpoints that are passed on untouched.
+    pub surface: SurfaceSettings,
+    /// How images in chats are fetched.
+    pub images: ImageSettings,
     /// Position of the upstream that serves requests no use case matches.
     pub default_upstream: usize,
     /// All upstreams, by name. Never empty: a file without one gets the embedded engine.
@@ -198,6 +203,18 @@ choice! {
     /// How much a thinking model on Ollama thinks.
     Think {
         /// Not at all.
+choice! {
+    /// What happens to images that a chat names by address.
+    ImageUrls {
+        /// The address is passed on: the upstream fetches.
+        Pass = "pass",
+        /// The request is refused.
+        Refuse = "refuse",
+        /// The image is fetched here and goes inside the request.
+        Fetch = "fetch",
+    }
+}
+
         Off = "off",
         /// As the model does by itself.
         On = "on",
@@ -243,6 +260,8 @@ pub struct Upstream {
     pub ca_file: Option<PathBuf>,
     /// Models to list; empty asks the upstream.
     pub models: Vec<String>,
+    /// What happens to images that a chat names by address.
+    pub image_urls: ImageUrls,
     /// The embedded engine's settings: `Some` exactly when the provider is `embedded`.
     pub embedded: Option<Embedded>,
 }

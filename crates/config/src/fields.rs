@@ -8,6 +8,7 @@ mod kinds;
 mod rollouts;
 mod routing;
 mod service;
+mod surface;
 
 pub(crate) use rollouts::{EVENTS, GATE, SCORER, STEP};
 pub(crate) use routing::{PROMPT, SECRET, SHAPES, UNIT};

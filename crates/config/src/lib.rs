@@ -32,6 +32,7 @@ mod render;
 mod rollouts;
 mod secret;
 mod sections;
+mod surface;
 mod values;
 
 #[cfg(test)]
@@ -40,7 +41,7 @@ mod tests;
 pub use address::{BaseUrl, Reach};
 pub use check::{TEXT_BYTES_MAX, check};
 pub use checked::{
-    Admin, Checked, ClientKeys, Embedded, KeepAlive, Log, LogFormat, LogLevel, Match,
+    Admin, Checked, ClientKeys, Embedded, ImageUrls, KeepAlive, Log, LogFormat, LogLevel, Match,
     OllamaSettings, Price, Quantization, Server, Smoothing, State, StreamUsage, SystemPrompt,
     Think, Timeouts, Unit, Unsupported, Upstream, UseCase, Variant,
 };
@@ -51,3 +52,4 @@ pub use reference::{json_schema, reference_markdown};
 pub use render::render_rollout;
 pub use rollouts::{FileProblem, KeepTexts, ReadFile, Scorer, ShadowSettings, Webhook};
 pub use secret::{HeaderValue, SecretRef, UpstreamKey};
+pub use surface::{ImageSettings, SurfaceSettings};

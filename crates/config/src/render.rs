@@ -2,6 +2,7 @@
 //! `cutover check` prints, and what the digest is taken over.
 
 mod rollouts;
+mod surface;
 
 use std::fmt::{Display, Write as _};
 use std::path::Path;
@@ -30,6 +31,8 @@ impl Checked {
         out.admin(&self.admin);
         out.state(&self.state);
         out.log(&self.log);
+        out.surface(self, &self.surface);
+        out.images(&self.images);
         for upstream in &self.upstreams {
             out.upstream(upstream);
         }
@@ -227,6 +230,7 @@ impl Toml {
         self.duration("total_timeout", upstream.timeouts.total);
         self.line("cancel_on_disconnect", upstream.cancel_on_disconnect);
         self.size("answer_limit", upstream.answer_limit_bytes);
+        self.text("image_urls", upstream.image_urls.as_str());
         self.size("event_limit", upstream.event_limit_bytes);
     }
 }

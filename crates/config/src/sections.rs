@@ -5,6 +5,7 @@ mod rollouts;
 mod scorer;
 mod server;
 mod shapes;
+mod surface;
 mod upstreams;
 mod use_cases;
 mod variants;
@@ -42,11 +43,14 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
         use_case_tables.iter().map(|entry| use_cases::read(entry, &variant_names, keys)).collect();
 
     let default_upstream = default_upstream(root, &upstream_names);
+    let surface = surface::surface(root, &upstream_names, &upstreams);
+    let images = surface::images(root);
     use_cases::note_same_match(&use_case_tables, &use_cases);
     residency::note_cloud_arms(&use_case_tables, &use_cases, (&variants, &upstreams));
     scorer::note_judges(&use_case_tables, &use_cases, &variants);
     note_unused_variants(&variant_tables, &use_cases);
-    note_unused_upstreams(&upstream_tables, &variants, default_upstream);
+    let passing = surface.as_ref().and_then(|surface| surface.upstream);
+    note_unused_upstreams(&upstream_tables, &variants, [default_upstream, passing]);
 
     let upstreams = if upstreams.is_empty() {
         vec![upstreams::embedded_default()?]
@@ -61,6 +65,8 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
         admin: admin?,
         state: state?,
         log: log?,
+        surface: surface?,
+        images: images?,
         default_upstream: default_upstream?,
         upstreams,
         variants: variants.into_iter().collect::<Option<Vec<Variant>>>()?,
@@ -147,7 +153,7 @@ fn note_unused_variants(tables: &[NamedTable<'_>], use_cases: &[Option<UseCase>]
 fn note_unused_upstreams(
     tables: &[NamedTable<'_>],
     variants: &[Option<Variant>],
-    default: Option<usize>,
+    [default, passing]: [Option<usize>; 2],
 ) {
     if variants.iter().any(Option::is_none) {
         return;
@@ -155,7 +161,7 @@ fn note_unused_upstreams(
     let Some(default) = default else { return };
     let used: BTreeSet<_> = variants.iter().flatten().map(|v| v.upstream).collect();
     for (position, entry) in tables.iter().enumerate() {
-        if !used.contains(&position) && position != default {
+        if !used.contains(&position) && position != default && passing != Some(position) {
             entry.table.warn_self("no variant names this upstream, and it is not the default");
         }
     }

@@ -8,6 +8,7 @@ use super::kinds::{
     COUNT_MAX, TOKENS_MAX, count, deadline, required, row, size, table, value, words,
 };
 use super::rollouts::{GATE, ROLLOUT, SCORER, SHADOW, STEP};
+use super::surface::IMAGE_URLS;
 use super::{Kind, Preset, Section};
 use crate::checked::{Quantization, StreamUsage, Think, Unsupported};
 use crate::providers::{POLICY_NAMES, PROVIDER_NAMES};
@@ -111,6 +112,15 @@ pub(crate) static UPSTREAM: Section = Section {
              unless the upstream tells it unasked, a stream's usage is then an estimate (a quarter of \
              the prompt's bytes, one token for each chunk), and recorded as one. A client's own \
              `stream_options` is treated as the variant's `unsupported` says.",
+        ),
+        words(
+            "image_urls",
+            IMAGE_URLS,
+            "\"pass\" for hosted providers at public addresses, else \"refuse\"",
+            "What happens to images that a chat names by address: \"pass\" lets the upstream fetch them, \
+             \"refuse\" answers 400, \"fetch\" fetches them here within the limits of `[images]` and sends \
+             them inside the request. A self-hosted engine that fetches does it from inside your network, \
+             whatever a client names.",
         ),
         words(
             "ca_file",

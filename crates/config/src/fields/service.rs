@@ -4,6 +4,7 @@ use super::Kind::{Bool, Choice, Listen, Name, Path, Secret};
 use super::kinds::{COUNT_MAX, count, deadline, named, size, table, value, words};
 use super::rollouts::WEBHOOK;
 use super::routing::{UPSTREAM, USE_CASE, VARIANT};
+use super::surface::{IMAGES, SURFACE};
 use super::{Kind, Section};
 use crate::checked::{LogFormat, LogLevel};
 
@@ -22,6 +23,8 @@ pub(crate) static ROOT: Section = Section {
         table("admin", &ADMIN),
         table("state", &STATE),
         table("log", &LOG),
+        table("surface", &SURFACE),
+        table("images", &IMAGES),
         named("upstreams", &UPSTREAM),
         named("variants", &VARIANT),
         named("use_cases", &USE_CASE),

@@ -8,7 +8,7 @@ use crate::checked::{ClientKeys, Embedded, Quantization, StreamUsage, Timeouts, 
 use crate::providers::{self, Provider};
 use crate::reader::{Context, NamedTable, Table, Value, Weight};
 use crate::secret::{SecretRef, UpstreamKey};
-use crate::sections::{Keys, shapes};
+use crate::sections::{Keys, shapes, surface};
 use crate::values::{self, Wrong};
 
 /// Model of the embedded engine unless the file names one.
@@ -48,6 +48,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let event_limit_bytes = table.read("event_limit", values::size);
     let stream_usage = table.read("stream_usage", values::choice);
     let balance = table.read("balance", values::choice).and_then(Policy::by_name);
+    let image_urls = surface::image_urls(table);
     let ca_file = table.read("ca_file", values::path);
     let models = table.read_set("models", values::text);
     let embedded = embedded(table);
@@ -73,10 +74,12 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
             "a client's bearer is a key of cutover's own while server.keys = \"required\"";
         table.conflict("key", message, Some("use { env = \"NAME\" }".to_owned()));
     }
+    let instances = instances?;
     let upstream = Upstream {
         name: name?,
         provider,
-        instances: instances?,
+        image_urls: image_urls?.unwrap_or_else(|| surface::usual_image_urls(provider, &instances)),
+        instances,
         balance: balance.unwrap_or_else(|| providers::usual_policy(provider)),
         key,
         headers,
@@ -92,6 +95,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         embedded: providers::is_embedded(provider).then_some(embedded?),
     };
     warn_of_reach(table, &upstream);
+    surface::warn_of_passing(table, &upstream);
     Some(upstream)
 }
 
