@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use cutover_route::{Leg, balance};
+use cutover_route::Leg;
+use cutover_route::balance::Draw;
 use cutover_telemetry::{InFlight, events};
 use cutover_units::{Arm, Code};
 use cutover_upstream::{Body, Deadlines, Outbound, passed_response_headers};
@@ -29,6 +30,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
+use crate::affinity;
 use crate::exchange::{Exchange, Tried, micros};
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
@@ -136,9 +138,10 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
             break;
         }
         let now = exchange.shared.now();
-        let load = |at: usize| (lane.upstream.instances[at].load(), now);
-        let seed = exchange.id.seed() ^ u64::from(exchange.trail.attempts);
-        let Some(at) = balance::pick(lane.upstream.instances.len(), tried, seed, &load) else {
+        let peer = |at: usize| lane.upstream.instances[at].peer(now);
+        let draw = Draw { tried, ..affinity::draw(exchange, &lane.upstream) };
+        let (policy, count) = (lane.upstream.balance, lane.upstream.instances.len());
+        let Some(at) = policy.pick(count, &draw, &peer) else {
             break;
         };
         tried |= 1 << at.min(63);

@@ -8,12 +8,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use cutover_config::{
     Checked, HeaderValue as ConfiguredValue, Reach, SecretRef, SystemPrompt, UpstreamKey,
 };
 use cutover_dialects::egress;
 use cutover_route::Traffic;
+use cutover_route::balance::key_of;
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmLabels, ArmMetrics, InstanceMetrics, NONE, Registry};
 use cutover_units::{Arm, InstanceId, Millis, UseCaseName, WeightBp};
@@ -207,6 +209,8 @@ fn upstream_lane(
         local: upstream.local,
         own: upstream.local || upstream.instances.iter().all(|url| url.reach() != Reach::Public),
         instances: instances(materials, upstream, carried)?,
+        balance: upstream.balance,
+        turn: AtomicU32::new(0),
         headers: RequestHeaders::new(rules, own),
         pass_bearer: upstream.key == UpstreamKey::Client,
         takes_api_key: provider(upstream)?.auth == Auth::ApiKey,
@@ -342,6 +346,7 @@ fn instance_lane(
         header: header_value(id.as_str())?,
         metrics: InstanceMetrics::new(materials.registry, upstream.name.as_str(), id.as_str()),
         id,
+        key: key_of(instance.label().as_bytes()),
         fingerprint,
         instance,
         health,

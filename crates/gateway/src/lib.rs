@@ -18,6 +18,7 @@
 //! Invariants: no lock is held across an await; nothing here waits for the store or the disk; prompt
 //! and completion text is in no log line, no metric and no record.
 
+mod affinity;
 mod answer;
 mod attempt;
 mod body;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use cutover_route::balance::Load;
+use cutover_route::balance::{Peer, Policy, rests};
+use cutover_route::health::State;
 use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmMetrics, InstanceMetrics};
@@ -84,6 +85,10 @@ pub struct UpstreamLane {
     pub own: bool,
     /// Its addresses.
     pub instances: Vec<InstanceLane>,
+    /// How one of them is chosen.
+    pub balance: &'static Policy,
+    /// Counts the choices.
+    pub turn: AtomicU32,
     /// Prebuilt headers (our key among them), and which of the client's may join them.
     pub headers: RequestHeaders,
     /// Whether the client's own bearer is passed on.
@@ -120,6 +125,8 @@ pub struct InstanceLane {
     pub id: InstanceId,
     /// Its id, as a header.
     pub header: HeaderValue,
+    /// A hash of its address, by which sessions and prompts find back to it.
+    pub key: u64,
     /// What identifies it and its settings: equal across a reload, it is carried over.
     pub fingerprint: String,
     /// Its pool.
@@ -161,11 +168,17 @@ impl Health {
 
 impl InstanceLane {
     /// What the balancer compares.
-    pub(crate) fn load(&self) -> Load {
-        Load {
-            in_flight: self.instance.live().in_flight(),
-            failures: self.health.failures(),
-            failed_at: Millis(self.health.failed_at.load(Ordering::Relaxed)),
+    pub(crate) fn peer(&self, now: Millis) -> Peer {
+        let live = self.instance.live();
+        let failed_at = Millis(self.health.failed_at.load(Ordering::Relaxed));
+        let rests = rests(self.health.failures(), failed_at, now);
+        Peer {
+            state: if rests { State::Ejected } else { State::Healthy },
+            warm: true,
+            in_flight: live.in_flight(),
+            latency_us: live.latency_us(),
+            failed_at,
+            id: self.key,
         }
     }
 }

@@ -1,21 +1,128 @@
 //! Which instance of an upstream takes an attempt.
 //!
-//! Power of two choices on outstanding requests: two instances are drawn, the one with fewer
-//! requests in flight wins. It needs no shared cursor, so no core waits for another, and it avoids
-//! the herd that "always the least loaded" makes when counters are slightly stale (Mitzenmacher,
-//! The Power of Two Choices in Randomized Load Balancing, 2001).
+//! In two steps. First by fitness: of the instances not yet tried, those in the best [`State`] that
+//! any of them has; a resting or absent one is taken only when there is no other, since a single
+//! instance must always be tried. Then a [`Policy`] picks among equals.
+//!
+//! A pick is a pure function of counters read at that moment. Other requests change them meanwhile:
+//! the set of equals is fixed by one look at each instance, and whatever the second look says, one of
+//! the set is taken. Nothing is allocated.
+
+use std::hash::Hasher;
 
 use cutover_units::Millis;
+use siphasher::sip::SipHasher13;
+
+use crate::health::State;
+
+mod choice;
+mod least_latency;
+mod least_outstanding;
+mod model_aware;
+mod prefix_affine;
+mod round_robin;
+mod session;
+
+pub use choice::Choice;
+
+/// Most instances of one upstream: a set of them is one word.
+pub const INSTANCES_MAX: usize = 64;
 
 /// What the balancer knows of one instance when it picks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
+pub struct Peer {
+    /// What it is fit for.
+    pub state: State,
+    /// Whether it is known to have the request's model in memory.
+    pub warm: bool,
     /// Requests sent and not finished.
     pub in_flight: u32,
-    /// Failures since the last success.
-    pub failures: u32,
-    /// When the last failure happened.
+    /// Moving average of the time to the first byte, in microseconds; 0: nothing measured.
+    pub latency_us: u64,
+    /// When it failed last.
     pub failed_at: Millis,
+    /// A hash of its id, which outlives reloads and is the same in every replica.
+    pub id: u64,
+}
+
+/// What a request brings to the choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Draw {
+    /// The instances not to take: bit i for instance i.
+    pub tried: u64,
+    /// Any number that differs from request to request.
+    pub seed: u64,
+    /// The upstream's count of picks.
+    pub turn: u32,
+    /// A hash of the conversation or unit, if the request has one.
+    pub session: Option<u64>,
+    /// A hash of the prompt's beginning, if it is long enough to be worth keeping together.
+    pub prefix: Option<u64>,
+}
+
+/// How one of several equally fit instances is chosen.
+#[derive(Debug)]
+pub struct Policy {
+    /// The word in the config file.
+    pub name: &'static str,
+    /// What it does, when to take it.
+    pub doc: &'static str,
+    /// Whether it reads [`Draw::prefix`], which costs a look at the prompt.
+    pub reads_prefix: bool,
+    /// One of the choice's instances; the choice is never empty.
+    pub(crate) choose: fn(&Choice<'_>, &Draw) -> usize,
+}
+
+impl PartialEq for Policy {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Policy {}
+
+/// All policies, in the order of the reference. The first is the default.
+pub static POLICIES: &[Policy] = &[
+    least_latency::POLICY,
+    least_outstanding::POLICY,
+    round_robin::POLICY,
+    session::POLICY,
+    prefix_affine::POLICY,
+    model_aware::POLICY,
+];
+
+impl Policy {
+    /// The policy of this name.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        POLICIES.iter().find(|policy| policy.name == name)
+    }
+
+    /// Picks one of `count` instances, never one of [`Draw::tried`] and never one that drains. None if there is no other. Instances beyond [`INSTANCES_MAX`] are not seen.
+    pub fn pick(&self, count: usize, draw: &Draw, peer: &dyn Fn(usize) -> Peer) -> Option<usize> {
+        let mut sets = [0u64; State::Draining as usize];
+        for at in (0..count.min(INSTANCES_MAX)).filter(|at| draw.tried & (1 << at) == 0) {
+            let seen = peer(at);
+            // Whether coldness matters is for the policy to say: a cold instance can serve.
+            let state = if seen.state == State::Cold { State::Healthy } else { seen.state };
+            if let Some(set) = sets.get_mut(state as usize) {
+                *set |= 1 << at;
+            }
+        }
+        let best = sets.iter().position(|set| *set != 0)?;
+        let choice = Choice::new(sets[best], peer);
+        if best >= State::Ejected as usize {
+            // None is fit. The one that has rested longest has had most time to recover.
+            return choice.min_by(|peer| peer.failed_at);
+        }
+        Some((self.choose)(&choice, draw))
+    }
+}
+
+/// A hash of an id, a session or a prompt's beginning: the same in every process and release.
+pub fn key_of(bytes: &[u8]) -> u64 {
+    let mut hash = SipHasher13::new_with_key(&[0; 16]);
+    hash.write(bytes);
+    hash.finish()
 }
 
 /// So many failures in a row rest an instance. Five is Envoy's default for consecutive 5xx.
@@ -26,51 +133,14 @@ pub const REST_MS: u64 = 1_000;
 /// The longest rest.
 pub const REST_MAX_MS: u64 = 30_000;
 
-impl Load {
-    /// Whether the instance rests after failing repeatedly.
-    pub fn rests(self, now: Millis) -> bool {
-        if self.failures < FAILURES_MAX {
-            return false;
-        }
-        let doublings = (self.failures - FAILURES_MAX).min(5);
-        let rest_ms = (REST_MS << doublings).min(REST_MAX_MS);
-        now.0 < self.failed_at.0.saturating_add(rest_ms)
+/// Whether an instance rests after so many failures in a row, the last of them at this time.
+pub fn rests(failures: u32, failed_at: Millis, now: Millis) -> bool {
+    if failures < FAILURES_MAX {
+        return false;
     }
-}
-
-/// Picks one of `count` instances, never one that `tried` names (bit i for instance i). Resting
-/// instances are taken only when all others rest too: an upstream with one instance is always tried.
-/// `seed` is any number that differs from request to request. None if all were tried.
-pub fn pick(
-    count: usize,
-    tried: u64,
-    seed: u64,
-    load: &dyn Fn(usize) -> (Load, Millis),
-) -> Option<usize> {
-    let untried = |i: usize| i >= 64 || tried & (1 << i) == 0;
-    let open = |i: usize| {
-        untried(i) && {
-            let (l, now) = load(i);
-            !l.rests(now)
-        }
-    };
-    let longest_rested = || (0..count).filter(|&i| untried(i)).min_by_key(|&i| load(i).0.failed_at);
-    let awake = (0..count).filter(|&i| open(i)).count();
-    if awake == 0 {
-        return longest_rested();
-    }
-    // Other requests change the loads while we look: an instance counted as awake may rest now.
-    let nth = |n: usize| (0..count).filter(|&i| open(i)).nth(n);
-    let mixed = mix(seed);
-    let Some(first) = nth(below(mixed, awake)) else { return longest_rested() };
-    if awake == 1 {
-        return Some(first);
-    }
-    // The second is drawn from the others, so that two different instances are compared.
-    let step = 1 + below(mixed >> 32, awake - 1);
-    let Some(second) = nth((below(mixed, awake) + step) % awake) else { return Some(first) };
-    let lighter = load(second).0.in_flight < load(first).0.in_flight;
-    Some(if lighter { second } else { first })
+    let doublings = (failures - FAILURES_MAX).min(5);
+    let rest_ms = (REST_MS << doublings).min(REST_MAX_MS);
+    now.0 < failed_at.0.saturating_add(rest_ms)
 }
 
 /// The low 32 bits of a hash scaled to `0..n`.
@@ -88,83 +158,4 @@ pub fn mix(seed: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn loads(in_flight: &[u32], failures: &[u32]) -> Vec<Load> {
-        in_flight
-            .iter()
-            .zip(failures)
-            .map(|(&in_flight, &failures)| Load { in_flight, failures, failed_at: Millis(1_000) })
-            .collect()
-    }
-
-    #[test]
-    fn of_two_the_lighter_wins() {
-        let loads = loads(&[3, 1], &[0, 0]);
-        for seed in 0..100 {
-            assert_eq!(pick(2, 0, seed, &|i| (loads[i], Millis(0))), Some(1));
-        }
-    }
-
-    #[test]
-    fn equal_loads_share_the_work() {
-        let loads = loads(&[0; 4], &[0; 4]);
-        let mut seen = [0u32; 4];
-        for seed in 0..4_000 {
-            seen[pick(4, 0, seed, &|i| (loads[i], Millis(0))).unwrap()] += 1;
-        }
-        assert!(seen.iter().all(|&n| (850..1_150).contains(&n)), "{seen:?}");
-    }
-
-    #[test]
-    fn a_failing_instance_rests_and_comes_back() {
-        let loads = loads(&[0, 9], &[FAILURES_MAX, 0]);
-        let at =
-            |now| (0..50).all(|seed| pick(2, 0, seed, &|i| (loads[i], Millis(now))) == Some(1));
-        assert!(at(1_500));
-        assert!(!at(1_000 + REST_MS + 1));
-    }
-
-    #[test]
-    fn the_only_instance_is_tried_even_when_it_rests() {
-        let loads = loads(&[0], &[50]);
-        assert_eq!(pick(1, 0, 7, &|i| (loads[i], Millis(1_001))), Some(0));
-    }
-
-    /// Loads are read from live counters: between two looks another request may rest an instance, and
-    /// whoever was drawing it must still get one.
-    #[test]
-    fn a_pick_succeeds_while_loads_change_under_it() {
-        for seed in 0..200 {
-            for stable_looks in 0..12 {
-                let looks = std::cell::Cell::new(0);
-                let load = |_: usize| {
-                    looks.set(looks.get() + 1);
-                    let failures = if looks.get() > stable_looks { FAILURES_MAX } else { 0 };
-                    (Load { in_flight: 0, failures, failed_at: Millis(1_000) }, Millis(1_001))
-                };
-                assert!(pick(3, 0, seed, &load).is_some_and(|i| i < 3));
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_pick_is_in_range_and_untried(
-            rows in prop::collection::vec((0u32..5, 0u32..8), 0..8),
-            tried in 0u64..256, seed in any::<u64>(), now in 0u64..40_000,
-        ) {
-            let loads: Vec<_> = rows.iter()
-                .map(|&(in_flight, failures)| Load { in_flight, failures, failed_at: Millis(1_000) })
-                .collect();
-            let picked = pick(loads.len(), tried, seed, &|i| (loads[i], Millis(now)));
-            let left = (0..loads.len()).filter(|i| tried & (1 << i) == 0).count();
-            prop_assert_eq!(picked.is_some(), left > 0);
-            if let Some(i) = picked {
-                prop_assert!(i < loads.len() && tried & (1 << i) == 0);
-            }
-        }
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@
 
 pub mod balance;
 mod decide;
+pub mod health;
 mod matching;
 mod snapshot;
 pub mod sticky;

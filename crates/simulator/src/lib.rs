@@ -10,6 +10,7 @@
 //! - [`study`] adds the runs that a promise is about: equal arms, and a candidate exactly on the
 //!   boundary of each required gate.
 //! - [`peers`] are other controllers' rules on the same traffic.
+//! - [`fleet`] is another world: instances of an engine under each balance policy.
 //! - [`warn`] says which specs cannot pass, or cannot fail.
 //!
 //! Contract: pure and single-threaded; a run is decided by seed and number alone, so that a caller may
@@ -18,6 +19,7 @@
 //! shows that the outcome is the same with them.
 
 pub mod example;
+pub mod fleet;
 mod items;
 mod outcome;
 pub mod peers;

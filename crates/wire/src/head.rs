@@ -21,6 +21,7 @@ use crate::json;
 use crate::json::walk::{Stop, Walk};
 
 mod key;
+mod prefix;
 
 pub use key::Key;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cutover_ledger::Tokens;
 use cutover_rollout::Served;
-use cutover_route::balance;
+use cutover_route::balance::Draw;
 use cutover_units::{Millis, NanoUsd, WeightBp};
 use cutover_upstream::{Body, Deadlines, Outbound, SendError};
 use cutover_wire::adapt::Outgoing;
@@ -120,8 +120,9 @@ async fn room<'a>(shared: &Shared, job: &Job, lane: &'a Lane) -> Result<&'a Inst
         let busy = instances.iter().enumerate().take(64);
         let busy = busy.filter(|(_, instance)| !has_room(instance, &job.settings));
         let busy = busy.fold(0u64, |busy, (at, _)| busy | 1 << at);
-        let load = |at: usize| (instances[at].load(), now);
-        let picked = balance::pick(instances.len().min(64), busy, job.seen.seed, &load);
+        let draw = Draw { tried: busy, seed: job.seen.seed, ..Draw::default() };
+        let peer = |at: usize| instances[at].peer(now);
+        let picked = lane.upstream.balance.pick(instances.len(), &draw, &peer);
         if let Some(instance) = picked.and_then(|at| instances.get(at)) {
             return Ok(instance);
         }

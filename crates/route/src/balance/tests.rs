@@ -1,0 +1,252 @@
+//! What every policy keeps, and what each promises beyond it.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::health::STATES;
+
+fn peer(at: usize) -> Peer {
+    Peer {
+        state: State::Healthy,
+        warm: true,
+        in_flight: 0,
+        latency_us: 0,
+        failed_at: Millis(0),
+        id: mix(at as u64 + 1),
+    }
+}
+
+fn peers(count: usize, change: impl Fn(usize, &mut Peer)) -> Vec<Peer> {
+    (0..count)
+        .map(|at| {
+            let mut made = peer(at);
+            change(at, &mut made);
+            made
+        })
+        .collect()
+}
+
+fn named(name: &str) -> &'static Policy {
+    Policy::by_name(name).unwrap()
+}
+
+/// Picks with a new seed and turn each, and tells how often each was taken.
+fn tally(policy: &Policy, peers: &[Peer], picks: u32) -> Vec<u32> {
+    let mut taken = vec![0; peers.len()];
+    for turn in 0..picks {
+        let draw = Draw { seed: u64::from(turn), turn, ..Draw::default() };
+        taken[policy.pick(peers.len(), &draw, &|at| peers[at]).unwrap()] += 1;
+    }
+    taken
+}
+
+#[test]
+fn names_are_the_config_words_and_unique() {
+    for policy in POLICIES {
+        assert_eq!(Policy::by_name(policy.name), Some(policy));
+        let same = POLICIES.iter().filter(|other| other.name == policy.name).count();
+        assert_eq!(same, 1, "{}", policy.name);
+    }
+    assert_eq!(Policy::by_name("random"), None);
+}
+
+#[test]
+fn equal_instances_share_the_work() {
+    let peers = peers(4, |_, _| {});
+    for policy in POLICIES {
+        let taken = tally(policy, &peers, 4_000);
+        assert!(taken.iter().all(|n| (850..1_150).contains(n)), "{}: {taken:?}", policy.name);
+    }
+}
+
+#[test]
+fn a_worse_state_is_taken_only_when_no_better_is_left() {
+    for policy in POLICIES {
+        for pair in STATES.windows(2) {
+            if pair == [State::Healthy, State::Cold] {
+                continue;
+            }
+            let peers = peers(2, |at, peer| peer.state = pair[usize::from(at == 0)]);
+            let pick = |tried| policy.pick(2, &Draw { tried, ..Draw::default() }, &|at| peers[at]);
+            assert_eq!(pick(0), Some(1), "{} {pair:?}", policy.name);
+            let last = (pair[1] != State::Draining).then_some(0);
+            assert_eq!(pick(0b10), last, "{} {pair:?}", policy.name);
+        }
+    }
+}
+
+#[test]
+fn of_several_that_rest_the_longest_rested_is_tried() {
+    let peers = peers(3, |at, peer| {
+        peer.state = State::Ejected;
+        peer.failed_at = Millis([30, 10, 20][at]);
+    });
+    for policy in POLICIES {
+        let pick = |tried| policy.pick(3, &Draw { tried, ..Draw::default() }, &|at| peers[at]);
+        assert_eq!((pick(0), pick(0b10), pick(0b110)), (Some(1), Some(2), Some(0)));
+    }
+}
+
+#[test]
+fn a_slow_instance_gets_less_under_least_latency() {
+    let peers = peers(4, |at, peer| peer.latency_us = if at == 0 { 9_000 } else { 1_000 });
+    let taken = tally(named("least-latency"), &peers, 4_000);
+    assert_eq!(taken[0], 0, "of two, it never is the faster: {taken:?}");
+}
+
+#[test]
+fn a_burst_does_not_all_go_to_an_unmeasured_instance() {
+    let mut peers = peers(3, |at, peer| peer.latency_us = if at == 0 { 0 } else { 50 });
+    for turn in 0..300 {
+        let draw = Draw { seed: turn, ..Draw::default() };
+        let at = named("least-latency").pick(3, &draw, &|at| peers[at]).unwrap();
+        peers[at].in_flight += 1;
+    }
+    assert!(peers[0].in_flight < 200, "{peers:?}");
+}
+
+#[test]
+fn the_least_outstanding_wins() {
+    let peers = peers(5, |at, peer| peer.in_flight = if at == 3 { 1 } else { 2 });
+    assert_eq!(tally(named("least-outstanding"), &peers, 100)[3], 100);
+    assert_eq!(tally(named("model-aware"), &peers, 100)[3], 100);
+}
+
+#[test]
+fn the_model_decides_only_where_asked() {
+    let peers = peers(2, |at, peer| {
+        peer.warm = at == 1;
+        peer.in_flight = if at == 1 { 7 } else { 0 };
+    });
+    assert_eq!(tally(named("model-aware"), &peers, 50), [0, 50]);
+    let mut crowded = peers.clone();
+    crowded[1].in_flight = 9;
+    assert_eq!(tally(named("model-aware"), &crowded, 50), [50, 0]);
+    assert_eq!(tally(named("least-outstanding"), &peers, 50), [50, 0]);
+}
+
+#[test]
+fn a_full_warm_instance_gives_way_to_a_cold_one() {
+    let peers = peers(2, |at, peer| {
+        (peer.warm, peer.state) =
+            if at == 1 { (true, State::Saturated) } else { (false, State::Healthy) };
+    });
+    assert_eq!(tally(named("model-aware"), &peers, 50), [50, 0]);
+}
+
+#[test]
+fn a_session_moves_only_when_its_instance_goes() {
+    let policy = named("session");
+    let peers = peers(8, |_, _| {});
+    let mut moved = 0;
+    for session in 0..1_000 {
+        let draw = Draw { session: Some(mix(session)), ..Draw::default() };
+        let home = policy.pick(8, &draw, &|at| peers[at]).unwrap();
+        let busy = Draw { seed: 99, turn: 5, ..draw };
+        assert_eq!(policy.pick(8, &busy, &|at| peers[at]), Some(home));
+        // Instance 5 goes.
+        let now = policy.pick(8, &Draw { tried: 1 << 5, ..draw }, &|at| peers[at]).unwrap();
+        assert!(now == home || home == 5);
+        moved += u32::from(now != home);
+    }
+    assert!((80..180).contains(&moved), "{moved} of 1,000 moved, an eighth is 125");
+}
+
+#[test]
+fn a_popular_prefix_overflows_to_the_next_in_its_order() {
+    let policy = named("prefix-affine");
+    let mut peers = peers(4, |_, _| {});
+    let draw = Draw { prefix: Some(7), ..Draw::default() };
+    let home = policy.pick(4, &draw, &|at| peers[at]).unwrap();
+    for _ in 0..400 {
+        let at = policy.pick(4, &draw, &|at| peers[at]).unwrap();
+        peers[at].in_flight += 1;
+    }
+    let most = peers.iter().map(|peer| peer.in_flight).max().unwrap();
+    assert_eq!(peers[home].in_flight, most);
+    assert!(most <= 126, "1.25 times the even share of 100, rounded up: {peers:?}");
+}
+
+/// Counters are live: between two looks another request may change what was seen, and whoever was
+/// drawing an instance must still get one of those that were fit.
+#[test]
+fn a_pick_succeeds_while_counters_change_under_it() {
+    for policy in POLICIES {
+        for (seed, stable_looks) in (0..200).flat_map(|seed| (0..12).map(move |n| (seed, n))) {
+            let looks = std::cell::Cell::new(0u32);
+            let look = |at: usize| {
+                looks.set(looks.get() + 1);
+                let state =
+                    if looks.get() > stable_looks { State::Draining } else { State::Healthy };
+                Peer { state, in_flight: looks.get() % 3, ..peer(at) }
+            };
+            let draw = Draw { tried: 0, seed, turn: 3, session: Some(seed), prefix: Some(seed) };
+            let picked = policy.pick(3, &draw, &look);
+            assert_eq!(picked.is_some(), stable_looks > 0, "{}", policy.name);
+            assert!(picked.is_none_or(|at| at < 3));
+        }
+    }
+}
+
+#[test]
+fn failures_in_a_row_rest_an_instance_for_longer_and_longer() {
+    let rests = |failures, after_ms| rests(failures, Millis(1_000), Millis(1_000 + after_ms));
+    assert!(!rests(FAILURES_MAX - 1, 0));
+    assert!(rests(FAILURES_MAX, REST_MS - 1) && !rests(FAILURES_MAX, REST_MS));
+    assert!(rests(FAILURES_MAX + 1, 2 * REST_MS - 1));
+    assert!(rests(99, REST_MAX_MS - 1) && !rests(99, REST_MAX_MS));
+}
+
+#[test]
+fn a_pick_allocates_nothing() {
+    let peers = peers(64, |at, peer| peer.in_flight = u32::try_from(at).unwrap_or(0));
+    for policy in POLICIES {
+        let counted = allocation_counter::measure(|| {
+            for seed in 0..100 {
+                let draw =
+                    Draw { tried: 0, seed, turn: 9, session: Some(seed), prefix: Some(seed) };
+                assert!(policy.pick(64, &draw, &|at| peers[at]).is_some());
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{}", policy.name);
+    }
+}
+
+fn any_peer() -> impl Strategy<Value = Peer> {
+    let state = (0..STATES.len()).prop_map(|at| STATES[at]);
+    (state, any::<bool>(), 0u32..6, 0u64..5_000, 0u64..9, any::<u64>()).prop_map(
+        |(state, warm, in_flight, latency_us, failed_at, id)| Peer {
+            state,
+            warm,
+            in_flight,
+            latency_us,
+            failed_at: Millis(failed_at),
+            id,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_pick_is_untried_and_of_the_best_state_left(
+        peers in prop::collection::vec(any_peer(), 0..70),
+        tried in any::<u64>(), seed in any::<u64>(), turn in any::<u32>(),
+        session in any::<Option<u64>>(), prefix in any::<Option<u64>>(), at in 0..POLICIES.len(),
+    ) {
+        let policy = &POLICIES[at];
+        let draw = Draw { tried, seed, turn, session, prefix };
+        let fitness = |peer: &Peer| match peer.state {
+            State::Cold => State::Healthy,
+            state => state,
+        };
+        let left = peers.iter().enumerate().take(INSTANCES_MAX)
+            .filter(|(at, peer)| tried & (1 << at) == 0 && peer.state != State::Draining);
+        let best = left.map(|(_, peer)| fitness(peer)).min();
+        let picked = policy.pick(peers.len(), &draw, &|at| peers[at]);
+        prop_assert_eq!(picked.map(|at| fitness(&peers[at])), best);
+        if let Some(at) = picked {
+            prop_assert!(tried & (1 << at) == 0);
+            prop_assert_eq!(policy.pick(peers.len(), &draw, &|at| peers[at]), Some(at));
+        }
+    }
+}
