@@ -1,0 +1,163 @@
+//! The memory bill: what each GPU holds.
+//!
+//! Ollama and llama.cpp split by layers: a GPU holds whole layers with their cache, the last one the
+//! output, too. vLLM splits every matrix: each GPU holds the same share. A bill is the sum of its lines.
+
+use crate::engine::Engine;
+use crate::hardware::Machine;
+use crate::kv::{self, Kept, Kv};
+use crate::model::Model;
+use crate::quant::Weights;
+
+/// What one device holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bill {
+    /// Weights.
+    pub weights: u64,
+    /// Keys and values.
+    pub cache: u64,
+    /// Recurrent states.
+    pub state: u64,
+    /// Compute buffers and runtime.
+    pub overhead: u64,
+    /// What the engine may use.
+    pub budget: u64,
+    /// Layers it holds.
+    pub layers: u64,
+}
+
+impl Bill {
+    /// The sum.
+    pub fn total(&self) -> u64 {
+        let sums = [self.weights, self.cache, self.state, self.overhead];
+        sums.into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// What is left, or none if it does not fit.
+    pub fn free(&self) -> Option<u64> {
+        self.budget.checked_sub(self.total())
+    }
+}
+
+/// What is asked of a machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// What its weights take.
+    pub weights: &'a Weights,
+    /// The cache's type.
+    pub kv: Kv,
+    /// The engine.
+    pub engine: Engine,
+    /// Tokens of each request.
+    pub context: u64,
+    /// Requests at a time.
+    pub sequences: u64,
+}
+
+impl Demand<'_> {
+    /// What each layer takes: weights, cache, state.
+    fn layers(&self) -> Vec<(u64, Kept)> {
+        let load = self.engine.load(self.context, self.sequences);
+        let layers = self.model.layers.iter().zip(&self.weights.layers);
+        layers.map(|(layer, weights)| (weights.bytes(), kv::kept(layer, self.kv, load))).collect()
+    }
+
+    /// Cache and state of the whole model.
+    pub fn kept(&self) -> Kept {
+        kv::total(self.model, self.kv, self.engine.load(self.context, self.sequences))
+    }
+
+    /// What it takes on one device of any size.
+    pub fn on_one_device(&self) -> Bill {
+        let kept = self.kept();
+        Bill {
+            weights: self.weights.bytes,
+            cache: kept.cache,
+            state: kept.state,
+            overhead: self.engine.overhead(),
+            budget: 0,
+            layers: self.model.layers.len() as u64,
+        }
+    }
+}
+
+/// The bill of each GPU with everything on the GPUs.
+pub fn bills(demand: &Demand<'_>, machine: &Machine) -> Vec<Bill> {
+    match demand.engine {
+        Engine::Vllm => by_shares(demand, machine),
+        _ => by_layers(demand, machine),
+    }
+}
+
+fn by_shares(demand: &Demand<'_>, machine: &Machine) -> Vec<Bill> {
+    let count = machine.gpus.len() as u64;
+    let kept = demand.kept();
+    let (_, kv_heads) = demand.model.heads();
+    // More GPUs than key-value heads: the heads are repeated. A latent cache is whole on each.
+    let cache_shares = count.min(kv_heads.max(1)).max(1);
+    let bill = |usable: u64| Bill {
+        weights: demand.weights.bytes.div_ceil(count),
+        cache: kept.cache.div_ceil(cache_shares),
+        state: kept.state.div_ceil(count),
+        overhead: demand.engine.overhead(),
+        budget: demand.engine.budget(usable),
+        layers: demand.model.layers.len() as u64,
+    };
+    machine.gpus.iter().map(|gpu| bill(gpu.usable)).collect()
+}
+
+/// Layers go to GPUs in order, as many to each as its share of the free memory.
+fn by_layers(demand: &Demand<'_>, machine: &Machine) -> Vec<Bill> {
+    let layers = demand.layers();
+    let ends = demand.weights.input.saturating_add(demand.weights.head);
+    let ends = ends.saturating_add(demand.weights.vision);
+    let overhead = demand.engine.overhead();
+    let mut bills: Vec<Bill> = machine
+        .gpus
+        .iter()
+        .map(|gpu| Bill { overhead, budget: demand.engine.budget(gpu.usable), ..Bill::default() })
+        .collect();
+    let free = |bill: &Bill| u128::from(bill.budget.saturating_sub(bill.overhead));
+    let size = |(weights, kept): &(u64, Kept)| {
+        u128::from(*weights) + u128::from(kept.cache) + u128::from(kept.state)
+    };
+    let all_free: u128 = bills.iter().map(free).sum();
+    let all: u128 = layers.iter().map(size).sum::<u128>() + u128::from(ends);
+    let (mut at, mut placed, mut room) = (0, 0_u128, bills.first().map_or(0, free));
+    let last = bills.len().saturating_sub(1);
+    for layer in &layers {
+        // The middle of the layer decides: neither GPU is systematically the fuller one.
+        let middle = placed + size(layer) / 2;
+        while at < last && middle.saturating_mul(all_free) > room.saturating_mul(all) {
+            at += 1;
+            room += free(&bills[at]);
+        }
+        let Some(bill) = bills.get_mut(at) else { break };
+        bill.weights = bill.weights.saturating_add(layer.0);
+        bill.cache = bill.cache.saturating_add(layer.1.cache);
+        bill.state = bill.state.saturating_add(layer.1.state);
+        bill.layers += 1;
+        placed += size(layer);
+    }
+    if let Some(bill) = bills.last_mut() {
+        bill.weights = bill.weights.saturating_add(ends);
+    }
+    bills
+}
+
+/// Tokens that vLLM's pool holds on a machine if it takes so much besides weights and cache.
+pub fn vllm_pool(demand: &Demand<'_>, machine: &Machine, overhead: u64) -> u64 {
+    let one = Demand { context: 1 << 20, sequences: 1, ..*demand };
+    let per_device = by_shares(&one, machine);
+    let tokens = per_device.iter().map(|bill| {
+        let rest = bill.budget.saturating_sub(bill.weights + overhead);
+        let states = bill.state.saturating_mul(demand.sequences);
+        // Growth of this device's cache by a token, in parts of 2^20 of a byte.
+        let per_token = (bill.cache >> 20).max(1);
+        rest.saturating_sub(states) / per_token
+    });
+    let tokens = tokens.min().unwrap_or(0);
+    tokens / crate::engine::VLLM_BLOCK * crate::engine::VLLM_BLOCK
+}
