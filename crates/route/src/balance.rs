@@ -125,24 +125,6 @@ pub fn key_of(bytes: &[u8]) -> u64 {
     hash.finish()
 }
 
-/// So many failures in a row rest an instance. Five is Envoy's default for consecutive 5xx.
-pub const FAILURES_MAX: u32 = 5;
-/// So long an instance rests at first; the rest doubles with each further failure, up to
-/// [`REST_MAX_MS`].
-pub const REST_MS: u64 = 1_000;
-/// The longest rest.
-pub const REST_MAX_MS: u64 = 30_000;
-
-/// Whether an instance rests after so many failures in a row, the last of them at this time.
-pub fn rests(failures: u32, failed_at: Millis, now: Millis) -> bool {
-    if failures < FAILURES_MAX {
-        return false;
-    }
-    let doublings = (failures - FAILURES_MAX).min(5);
-    let rest_ms = (REST_MS << doublings).min(REST_MAX_MS);
-    now.0 < failed_at.0.saturating_add(rest_ms)
-}
-
 /// The low 32 bits of a hash scaled to `0..n`.
 fn below(hash: u64, n: usize) -> usize {
     let scaled = ((hash & 0xffff_ffff) * n as u64) >> 32;

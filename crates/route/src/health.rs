@@ -1,9 +1,18 @@
-//! What an instance is fit for, in one word.
+//! What an instance is fit for, in one word, and how it comes to it.
+//!
+//! Three sources, kept apart: what *probes* were told ([`judge`]), how *requests* have fared lately
+//! ([`rests`], [`outliers`]), and what an *operator* wants (draining). [`State`] is the worst of them.
 //!
 //! The words are ordered: the balancer takes the first of them for which there is an instance left,
 //! so that a doubt about an instance costs it traffic only while another can serve. `Cold` is for it
 //! the same as `Healthy`: what a load is worth is the policy's to say. `Draining` alone is final: its
 //! requests end, and no new one begins.
+
+use cutover_units::Millis;
+
+mod outliers;
+
+pub use outliers::{Tally, outliers};
 
 /// What an instance is fit for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -52,9 +61,128 @@ impl State {
     }
 }
 
+/// What a probe came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probed {
+    /// It answered and can serve.
+    Fit(Load),
+    /// It answered that it cannot, or not yet.
+    Unfit,
+    /// It refused the connection: nobody is there.
+    Refused,
+    /// It did not answer in time, or broke off.
+    Missed,
+}
+
+/// What an engine told of its load; None: it does not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Requests that wait inside the engine.
+    pub waiting: Option<u32>,
+    /// Requests being generated.
+    pub running: Option<u32>,
+    /// Requests it can generate at once.
+    pub slots: Option<u32>,
+    /// The key-value cache in use, in thousandths.
+    pub cache_permille: Option<u16>,
+    /// Whether one of the models that are asked of it is in memory; None: it does not load on demand.
+    pub warm: Option<bool>,
+}
+
+/// From where on an instance counts as full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// So many requests waiting inside the engine.
+    pub waiting: u32,
+    /// So much of the key-value cache in use, in thousandths, while requests wait.
+    pub cache_permille: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { waiting: 8, cache_permille: 950 }
+    }
+}
+
+/// So many probes in a row must be missed before an instance is down: a busy engine may be late once.
+pub const MISSES_MAX: u32 = 3;
+
+/// What probes say of an instance, one after the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// What it is fit for.
+    pub state: State,
+    /// Probes missed in a row.
+    pub misses: u32,
+}
+
+/// Goes on from one probe to the next. `answers` says whether requests were answered since the last
+/// probe: an instance that answers them is not down, however late its probe (busy is not dead).
+pub fn judge(before: Judged, probed: Probed, limits: Limits, answers: bool) -> Judged {
+    match probed {
+        Probed::Fit(load) => Judged { state: of_load(before.state, load, limits), misses: 0 },
+        _ if answers => Judged { misses: 0, ..before },
+        Probed::Unfit => Judged { state: State::Down, misses: 0 },
+        // A refusal is certain, but one may be the moment of a restart.
+        Probed::Refused if before.misses > 0 || before.state == State::Down => {
+            Judged { state: State::Down, misses: before.misses.saturating_add(1) }
+        }
+        Probed::Refused | Probed::Missed => {
+            let misses = before.misses.saturating_add(1);
+            let state = if misses >= MISSES_MAX { State::Down } else { before.state };
+            Judged { state, misses }
+        }
+    }
+}
+
+/// Full from the limit on, and no longer full from half of it down: at the limit itself the state would
+/// change with every probe.
+fn of_load(before: State, load: Load, limits: Limits) -> State {
+    let waiting = load.waiting.unwrap_or(0);
+    let was_full = before == State::Saturated;
+    let limit = if was_full { limits.waiting / 2 + 1 } else { limits.waiting };
+    let cache = load.cache_permille.unwrap_or(0);
+    if waiting >= limit.max(1) || (waiting > 0 && cache >= limits.cache_permille) {
+        State::Saturated
+    } else if load.warm == Some(false) {
+        State::Cold
+    } else {
+        State::Healthy
+    }
+}
+
+/// So many failures in a row rest an instance. Five is Envoy's default for consecutive 5xx.
+pub const FAILURES_MAX: u32 = 5;
+/// So long an instance rests at first; the rest doubles with each further failure, up to
+/// [`REST_MAX_MS`].
+pub const REST_MS: u64 = 1_000;
+/// The longest rest.
+pub const REST_MAX_MS: u64 = 30_000;
+
+/// Whether an instance rests after so many failures in a row, the last of them at this time.
+pub fn rests(failures: u32, failed_at: Millis, now: Millis) -> bool {
+    if failures < FAILURES_MAX {
+        return false;
+    }
+    let doublings = (failures - FAILURES_MAX).min(5);
+    let rest_ms = (REST_MS << doublings).min(REST_MAX_MS);
+    now.0 < failed_at.0.saturating_add(rest_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMITS: Limits = Limits { waiting: 8, cache_permille: 950 };
+
+    fn fit(waiting: u32) -> Probed {
+        Probed::Fit(Load { waiting: Some(waiting), ..Load::default() })
+    }
+
+    fn after(probes: &[Probed]) -> State {
+        let first = Judged::default();
+        probes.iter().fold(first, |before, probed| judge(before, *probed, LIMITS, false)).state
+    }
 
     #[test]
     fn a_state_survives_being_stored() {
@@ -67,5 +195,61 @@ mod tests {
     #[test]
     fn the_order_is_the_one_in_which_instances_are_taken() {
         assert!(STATES.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn one_late_probe_is_not_death_and_three_are() {
+        use Probed::{Missed, Refused, Unfit};
+        assert_eq!(after(&[Missed, Missed]), State::Healthy);
+        assert_eq!(after(&[Missed, Missed, fit(0), Missed, Missed]), State::Healthy);
+        assert_eq!(after(&[Missed; 3]), State::Down);
+        assert_eq!(after(&[Refused]), State::Healthy);
+        assert_eq!(after(&[Refused, Refused]), State::Down);
+        assert_eq!(after(&[Refused, Refused, Missed]), State::Down);
+        assert_eq!(after(&[Unfit]), State::Down);
+        assert_eq!(after(&[Unfit, fit(0)]), State::Healthy);
+    }
+
+    #[test]
+    fn an_instance_that_answers_requests_is_not_down() {
+        let mut judged = Judged::default();
+        for _ in 0..10 {
+            judged = judge(judged, Probed::Missed, LIMITS, true);
+            assert_eq!(judged.state, State::Healthy);
+        }
+    }
+
+    #[test]
+    fn full_at_the_limit_and_not_again_before_half_of_it() {
+        assert_eq!(after(&[fit(7)]), State::Healthy);
+        assert_eq!(after(&[fit(8)]), State::Saturated);
+        assert_eq!(after(&[fit(8), fit(5)]), State::Saturated);
+        assert_eq!(after(&[fit(8), fit(4)]), State::Healthy);
+        assert_eq!(after(&[fit(8), fit(4), fit(7)]), State::Healthy);
+    }
+
+    #[test]
+    fn a_full_cache_counts_only_while_requests_wait() {
+        let cache =
+            |waiting| Probed::Fit(Load { waiting, cache_permille: Some(990), ..Load::default() });
+        assert_eq!(after(&[cache(Some(1))]), State::Saturated);
+        assert_eq!(after(&[cache(Some(0))]), State::Healthy);
+        assert_eq!(after(&[cache(None)]), State::Healthy);
+    }
+
+    #[test]
+    fn an_engine_without_its_model_is_cold() {
+        let warm = |warm| Probed::Fit(Load { warm: Some(warm), ..Load::default() });
+        assert_eq!(after(&[warm(false)]), State::Cold);
+        assert_eq!(after(&[warm(false), warm(true)]), State::Healthy);
+    }
+
+    #[test]
+    fn failures_in_a_row_rest_an_instance_for_longer_and_longer() {
+        let rests = |failures, after_ms| rests(failures, Millis(1_000), Millis(1_000 + after_ms));
+        assert!(!rests(FAILURES_MAX - 1, 0));
+        assert!(rests(FAILURES_MAX, REST_MS - 1) && !rests(FAILURES_MAX, REST_MS));
+        assert!(rests(FAILURES_MAX + 1, 2 * REST_MS - 1));
+        assert!(rests(99, REST_MAX_MS - 1) && !rests(99, REST_MAX_MS));
     }
 }

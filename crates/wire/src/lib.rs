@@ -23,6 +23,7 @@ pub mod json;
 mod mint;
 mod ollama;
 pub mod openai;
+pub mod probe;
 pub mod providers;
 pub mod reply;
 pub mod stream;

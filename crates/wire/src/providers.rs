@@ -9,6 +9,7 @@ mod local;
 
 use crate::endpoint::Endpoint;
 use crate::head::Key;
+use crate::probe::Page;
 
 /// The JSON that a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +125,8 @@ pub struct Provider {
     pub self_hosted: bool,
     /// The endpoints it can serve.
     pub endpoints: &'static [Endpoint],
+    /// The pages that tell how an instance is; none where asking costs money or tells nothing.
+    pub probes: &'static [Page],
     /// Departures from the dialect.
     pub quirks: Quirks,
     /// What becomes of fields.

@@ -189,15 +189,6 @@ fn a_pick_succeeds_while_counters_change_under_it() {
 }
 
 #[test]
-fn failures_in_a_row_rest_an_instance_for_longer_and_longer() {
-    let rests = |failures, after_ms| rests(failures, Millis(1_000), Millis(1_000 + after_ms));
-    assert!(!rests(FAILURES_MAX - 1, 0));
-    assert!(rests(FAILURES_MAX, REST_MS - 1) && !rests(FAILURES_MAX, REST_MS));
-    assert!(rests(FAILURES_MAX + 1, 2 * REST_MS - 1));
-    assert!(rests(99, REST_MAX_MS - 1) && !rests(99, REST_MAX_MS));
-}
-
-#[test]
 fn a_pick_allocates_nothing() {
     let peers = peers(64, |at, peer| peer.in_flight = u32::try_from(at).unwrap_or(0));
     for policy in POLICIES {

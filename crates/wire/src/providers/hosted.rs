@@ -12,6 +12,7 @@ pub(super) static OPENAI: Provider = Provider {
     auth: Auth::Bearer,
     self_hosted: false,
     endpoints: &Endpoint::ALL,
+    probes: &[],
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -33,6 +34,7 @@ pub(super) static COMPATIBLE: Provider = Provider {
     auth: Auth::OptionalBearer,
     self_hosted: false,
     endpoints: &Endpoint::ALL,
+    probes: &[],
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -55,6 +57,7 @@ pub(super) static ANTHROPIC: Provider = Provider {
     auth: Auth::ApiKey,
     self_hosted: false,
     endpoints: &[Endpoint::ChatCompletions],
+    probes: &[],
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,

@@ -3,6 +3,7 @@
 use super::{Act, Auth, Dialect, Provider, Quirks, Rule};
 use crate::endpoint::Endpoint;
 use crate::head::Key;
+use crate::probe::Page;
 
 const CHAT: &[Endpoint] = &[Endpoint::ChatCompletions];
 const COMPLETIONS: &[Endpoint] = &[Endpoint::Completions];
@@ -71,6 +72,7 @@ pub(super) static VLLM: Provider = Provider {
     auth: Auth::OptionalBearer,
     self_hosted: true,
     endpoints: &Endpoint::ALL,
+    probes: &[Page::VllmHealth, Page::VllmMetrics],
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,
@@ -103,6 +105,7 @@ pub(super) static LLAMACPP: Provider = Provider {
     auth: Auth::OptionalBearer,
     self_hosted: true,
     endpoints: &Endpoint::ALL,
+    probes: &[Page::LlamaHealth, Page::LlamaSlots, Page::LlamaMetrics],
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: true,
@@ -147,6 +150,7 @@ pub(super) static OLLAMA: Provider = Provider {
     auth: Auth::OptionalBearer,
     self_hosted: true,
     endpoints: &Endpoint::ALL,
+    probes: &[Page::OllamaVersion, Page::OllamaLoaded],
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,
@@ -216,6 +220,7 @@ pub(super) static EMBEDDED: Provider = Provider {
     auth: Auth::None,
     self_hosted: true,
     endpoints: &Endpoint::ALL,
+    probes: &[],
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,

@@ -1,0 +1,152 @@
+//! What an engine says of itself: which pages to read, and what they mean.
+//!
+//! None of these pages loads a model or generates a token. A page that is switched off (llama.cpp's
+//! `/metrics` without `--metrics`, anything behind a key) tells nothing, and nothing is then known: a
+//! figure that is missing is `None`, never 0.
+
+use serde::Deserialize;
+
+mod metrics;
+
+/// What is known of an instance after its pages were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether it says that it can serve.
+    pub fitness: Fitness,
+    /// Requests that wait inside the engine.
+    pub waiting: Option<u32>,
+    /// Requests being generated.
+    pub running: Option<u32>,
+    /// Requests it can generate at once.
+    pub slots: Option<u32>,
+    /// The key-value cache in use, in thousandths.
+    pub cache_permille: Option<u16>,
+    /// The models in memory, where the engine loads them on demand.
+    pub loaded: Option<Vec<Loaded>>,
+    /// Its version.
+    pub version: Option<String>,
+}
+
+/// Whether an engine says that it can serve.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fitness {
+    /// No page said anything.
+    #[default]
+    Silent,
+    /// It can.
+    Ready,
+    /// It reads its model in.
+    Loading,
+    /// It says that it cannot.
+    Unfit,
+}
+
+/// A model in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Loaded {
+    /// Its name, with its tag.
+    pub name: String,
+    /// The context it was loaded with, in tokens.
+    #[serde(default)]
+    pub context_length: Option<u32>,
+    /// What it takes in all, in bytes.
+    #[serde(default)]
+    pub size: u64,
+    /// What of that lies in the memory of GPUs, in bytes. Some engines report a part here without any
+    /// GPU, so that it proves nothing alone.
+    #[serde(default)]
+    pub size_vram: u64,
+}
+
+/// A page of an engine that tells how it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// Ollama's version: it lives.
+    OllamaVersion,
+    /// Ollama's models in memory.
+    OllamaLoaded,
+    /// vLLM's health.
+    VllmHealth,
+    /// vLLM's metrics.
+    VllmMetrics,
+    /// llama.cpp's health.
+    LlamaHealth,
+    /// llama.cpp's slots.
+    LlamaSlots,
+    /// llama.cpp's metrics.
+    LlamaMetrics,
+}
+
+impl Page {
+    /// Where it is, from the server's root.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::OllamaVersion => "/api/version",
+            Self::OllamaLoaded => "/api/ps",
+            Self::VllmHealth | Self::LlamaHealth => "/health",
+            Self::VllmMetrics | Self::LlamaMetrics => "/metrics",
+            Self::LlamaSlots => "/slots",
+        }
+    }
+
+    /// Adds what the page tells.
+    pub fn read(self, status: u16, body: &[u8], facts: &mut Facts) {
+        match self {
+            Self::OllamaVersion => {
+                facts.fitness = if status == 200 { Fitness::Ready } else { Fitness::Unfit };
+                facts.version = json::<Version>(status, body).map(|told| told.version);
+            }
+            Self::OllamaLoaded => {
+                facts.loaded = json::<LoadedList>(status, body).map(|told| told.models);
+            }
+            Self::VllmHealth => {
+                facts.fitness = if status == 200 { Fitness::Ready } else { Fitness::Unfit };
+            }
+            Self::LlamaHealth => {
+                // 503 is its answer while the model is read in, and nothing else.
+                facts.fitness = match status {
+                    200 => Fitness::Ready,
+                    503 => Fitness::Loading,
+                    _ => Fitness::Unfit,
+                };
+            }
+            Self::LlamaSlots => {
+                let Some(slots) = json::<Vec<Slot>>(status, body) else { return };
+                let count = |n: usize| Some(u32::try_from(n).unwrap_or(u32::MAX));
+                facts.slots = count(slots.len());
+                facts.running = count(slots.iter().filter(|slot| slot.is_processing).count());
+            }
+            Self::VllmMetrics | Self::LlamaMetrics if status == 200 => metrics::read(body, facts),
+            Self::VllmMetrics | Self::LlamaMetrics => {}
+        }
+    }
+}
+
+/// The name of a model as Ollama's lists have it: one without a tag means the tag `latest`.
+pub fn with_tag(model: &str) -> std::borrow::Cow<'_, str> {
+    let last = model.rsplit('/').next().unwrap_or(model);
+    if last.contains(':') { model.into() } else { format!("{model}:latest").into() }
+}
+
+fn json<T: for<'a> Deserialize<'a>>(status: u16, body: &[u8]) -> Option<T> {
+    (status == 200).then(|| serde_json::from_slice(body).ok()).flatten()
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct LoadedList {
+    models: Vec<Loaded>,
+}
+
+#[derive(Deserialize)]
+struct Slot {
+    #[serde(default)]
+    is_processing: bool,
+}
+
+#[cfg(test)]
+mod tests;
