@@ -35,7 +35,9 @@ pub fn rewriting(data: &[u8]) {
         for provider in PROVIDERS {
             for unsupported in [Unsupported::Strict, Unsupported::Lenient] {
                 let settings = VariantSettings {
-                    system_prompt: Some("be \"brief\"".into()),
+                    framing: Some(std::sync::Arc::new(cutover_wire::Framing::system(
+                        "be \"brief\"",
+                    ))),
                     temperature: Some(0.5),
                     max_tokens: Some(5),
                     seed: Some(1),

@@ -25,7 +25,7 @@ use cutover_upstream::{
 };
 use cutover_wire::providers::{Auth, Dialect};
 use cutover_wire::{
-    Capabilities, OllamaSettings, StreamUsage, Target, Think, Unsupported, VariantSettings,
+    Capabilities, Framing, OllamaSettings, StreamUsage, Target, Think, Unsupported, VariantSettings,
 };
 use http::{HeaderName, HeaderValue, header};
 
@@ -381,7 +381,8 @@ fn lane(
             mint: true,
             capabilities: Capabilities { tools: variant.tools, images: variant.images },
             settings: VariantSettings {
-                system_prompt,
+                framing: system_prompt.map(|text| Arc::new(Framing::system(text))),
+                stop: Vec::new(),
                 temperature: variant.temperature,
                 top_p: variant.top_p,
                 max_tokens: variant.max_tokens.map(u64::from),

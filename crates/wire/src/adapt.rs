@@ -12,7 +12,9 @@ use cutover_units::Code;
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::head::{Head, Key};
+use crate::json;
 use crate::openai::embeddings::Encoding;
+use crate::openai::sampling::Stop;
 use crate::providers::{Act, Dialect, Provider, Rule};
 use crate::target::{StreamUsage, Target, Unsupported};
 
@@ -163,8 +165,10 @@ fn same_dialect(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, 
     apply_rules(head, target, &mut edits, &mut losses)?;
     ask_for_usage(head, target, &mut edits);
     apply_settings(head, target, &mut edits, &mut losses);
+    add_stops((head, body), target, &mut edits, &mut losses)?;
     if head.endpoint == Endpoint::ChatCompletions {
-        messages::edit(head, body, target, &mut edits)?;
+        let framing = target.settings.framing.as_deref();
+        messages::edit(head, body, (target, framing), &mut edits)?;
     }
     Ok(Outgoing {
         path: head.endpoint.path(),
@@ -176,7 +180,7 @@ fn same_dialect(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, 
 
 fn rename_model(head: &Head, target: &Target, edits: &mut Edits<'_>) {
     if let Some(model) = target.model.as_ref().filter(|m| **m != head.model) {
-        edits.set(Key::Model, &crate::json::string(model));
+        edits.set(Key::Model, &json::string(model));
     }
 }
 
@@ -321,9 +325,48 @@ fn apply_settings(head: &Head, target: &Target, edits: &mut Edits<'_>, losses: &
         let key = if new { Key::MaxCompletionTokens } else { Key::MaxTokens };
         edits.set_default(key, &value.to_string());
     }
-    if settings.system_prompt.is_some() && head.endpoint == Endpoint::Completions {
+    if settings.framing.is_some() && head.endpoint == Endpoint::Completions {
         losses.push(dropped("variant.system_prompt", NO_SYSTEM_MESSAGE));
     }
+}
+
+/// Stop sequences that hosted services take at most.
+const HOSTED_STOPS_MAX: usize = 4;
+
+/// The request's stop sequences and the variant's. None: the variant has none to add.
+pub(crate) fn stops(raw: Option<&str>, target: &Target) -> Result<Option<Vec<String>>, Fault> {
+    let ours = &target.settings.stop;
+    if ours.is_empty() {
+        return Ok(None);
+    }
+    let own: Option<Stop> = raw.map(|raw| json::typed(raw, "stop")).transpose()?;
+    let mut all = own.unwrap_or_default().0;
+    for stop in ours {
+        if !all.contains(stop) {
+            all.push(stop.clone());
+        }
+    }
+    Ok(Some(all))
+}
+
+fn add_stops(
+    (head, body): (&Head, &Bytes),
+    target: &Target,
+    edits: &mut Edits<'_>,
+    losses: &mut Vec<Loss>,
+) -> Result<(), Fault> {
+    const TOO_MANY: &str = "the service takes four stop sequences, the variant's included";
+    if head.endpoint == Endpoint::Embeddings {
+        return Ok(());
+    }
+    let Some(mut all) = stops(head.raw(body, Key::Stop), target)? else { return Ok(()) };
+    if all.len() > HOSTED_STOPS_MAX && !target.provider.self_hosted {
+        losses.push(refuse_or_drop("stop", TOO_MANY, target.unsupported)?);
+        all.truncate(HOSTED_STOPS_MAX);
+    }
+    let list = String::from_utf8(json::to_vec(&all)).unwrap_or_default();
+    edits.set(Key::Stop, &list);
+    Ok(())
 }
 
 #[cfg(test)]

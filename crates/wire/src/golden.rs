@@ -13,7 +13,7 @@ use crate::{Endpoint, Head, PROVIDERS, ReplyPlan};
 
 fn full_target(provider: &'static crate::Provider) -> Target {
     let settings = VariantSettings {
-        system_prompt: Some("You are terse.".into()),
+        framing: Some(std::sync::Arc::new(crate::Framing::system("You are terse."))),
         top_p: Some(0.9),
         ollama: OllamaSettings {
             num_ctx: Some(8192),

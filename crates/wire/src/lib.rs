@@ -16,6 +16,7 @@ pub mod errors;
 pub mod extract;
 #[cfg(test)]
 mod fixtures;
+mod framing;
 #[cfg(test)]
 mod golden;
 pub mod head;
@@ -34,6 +35,7 @@ mod usage;
 pub use adapt::{Loss, LossAction, Outgoing, ReplyPlan};
 pub use endpoint::Endpoint;
 pub use errors::Fault;
+pub use framing::{Example, Framing};
 pub use head::Head;
 pub use mint::Mint;
 pub use providers::{PROVIDERS, Provider};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::framing::Framing;
 use crate::providers::Provider;
 
 /// What happens to a field that the target cannot act on.
@@ -68,11 +69,13 @@ pub struct OllamaSettings {
     pub completions_use_template: bool,
 }
 
-/// A variant's own settings: defaults for what the request leaves open, and a system prompt.
+/// A variant's own settings: defaults for what the request leaves open, and what is put around it.
 #[derive(Clone, Default, PartialEq)]
 pub struct VariantSettings {
-    /// Put before the request's own messages (joined to its system message if it has one).
-    pub system_prompt: Option<String>,
+    /// Put around the request's own messages; none leaves them alone.
+    pub framing: Option<Arc<Framing>>,
+    /// Stop sequences, besides the request's own.
+    pub stop: Vec<String>,
     /// Used where the request has no `temperature`.
     pub temperature: Option<f64>,
     /// Used where the request has no `top_p`.
@@ -86,10 +89,11 @@ pub struct VariantSettings {
 }
 
 impl fmt::Debug for VariantSettings {
-    /// The system prompt is shown by its length only.
+    /// Prompts are shown by their length only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VariantSettings")
-            .field("system_prompt_bytes", &self.system_prompt.as_ref().map(String::len))
+            .field("framing", &self.framing)
+            .field("stop", &self.stop.len())
             .field("temperature", &self.temperature)
             .field("top_p", &self.top_p)
             .field("max_tokens", &self.max_tokens)

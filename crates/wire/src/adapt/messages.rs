@@ -1,6 +1,7 @@
-//! Edits inside `messages`: the variant's system prompt, and the `developer` role for engines whose
+//! Edits inside `messages`: what the variant puts around them ([`crate::framing`]), and the `developer` role for engines whose
 //! templates do not know it.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use memchr::memmem;
@@ -8,8 +9,10 @@ use serde_json::value::RawValue;
 
 use super::splice::Edits;
 use crate::errors::Fault;
+use crate::framing::{self, Framing, Item, Said};
 use crate::head::{Head, Key};
 use crate::json;
+use crate::openai::content::Content;
 use crate::target::Target;
 
 use bytes::Bytes;
@@ -18,35 +21,83 @@ use bytes::Bytes;
 pub(super) fn edit(
     head: &Head,
     body: &Bytes,
-    target: &Target,
+    (target, framing): (&Target, Option<&Framing>),
     edits: &mut Edits<'_>,
 ) -> Result<(), Fault> {
     let Some(messages) = head.members.iter().find(|m| m.key == Key::Messages) else {
         return Ok(());
     };
-    let prompt = target.settings.system_prompt.as_deref();
     let bytes = body.get(messages.value.clone()).unwrap_or_default();
     // Most requests end here: bytes are searched, and only a hit is worth the text's UTF-8 check.
     let rename = target.provider.quirks.developer_as_system
         && memmem::find(bytes, b"\"developer\"").is_some();
-    if !rename && prompt.is_none() {
+    if !rename && framing.is_none() {
         return Ok(());
     }
     let text = head.text(body, &messages.value);
     let place = Place { text, base: messages.value.start };
     let items: Vec<&RawValue> = json::typed_borrowed(text, "messages")?;
     let list: Vec<Message<'_>> = items.iter().map(|raw| Message::read(raw.get())).collect();
+    let mut gone = Vec::new();
+    if let Some(framing) = framing {
+        let said: Vec<Said> = list.iter().map(Message::said).collect();
+        let text_of = |at: usize| list.get(at).map(Message::text).unwrap_or_default();
+        let planned = framing::plan(framing, &said, &text_of);
+        gone = frame(&planned, (&items, &list), &place, edits);
+    }
     if rename {
-        for message in list.iter().filter(|m| m.is("developer")) {
+        let developers =
+            list.iter().enumerate().filter(|(at, m)| !gone.contains(at) && m.is("developer"));
+        for (_, message) in developers {
             if let Some(role) = message.role {
                 edits.replace(place.of(role), "\"system\"");
             }
         }
     }
-    if let Some(prompt) = prompt {
-        put_first(prompt, list.first(), &place, edits);
-    }
     Ok(())
+}
+
+/// Turns planned messages into edits: what stays keeps its bytes, and what stands between two messages
+/// that follow each other still. Tells which messages are gone.
+fn frame(
+    planned: &[Item],
+    (items, list): (&[&RawValue], &[Message<'_>]),
+    place: &Place<'_>,
+    edits: &mut Edits<'_>,
+) -> Vec<usize> {
+    let range = |at: usize| items.get(at).map_or(0..0, |raw| json::range_in(place.text, raw.get()));
+    // Where the last message that stays ends; the list's bracket at first.
+    let (mut end, mut next, mut waiting) = (1, 0, String::new());
+    let (mut any, mut gone) = (false, Vec::new());
+    for item in planned {
+        match item {
+            Item::New { role, texts } => {
+                let comma = if any { "," } else { "" };
+                let text = json::string(&framing::joined(texts));
+                let _ = write!(waiting, "{comma}{{\"role\":\"{role}\",\"content\":{text}}}");
+            }
+            Item::Kept { at, before, after } => {
+                let whole = range(*at);
+                if *at != next || !waiting.is_empty() {
+                    gone.extend(next..*at);
+                    let comma = if any { "," } else { "" };
+                    let gap = format!("{}{comma}", std::mem::take(&mut waiting));
+                    edits.replace(place.at(end).start..place.at(whole.start).start, gap);
+                }
+                if let Some(message) = list.get(*at) {
+                    message.surround((before, after), place, edits);
+                }
+                (end, next) = (whole.end, at + 1);
+            }
+        }
+        any = true;
+    }
+    if next < items.len() || !waiting.is_empty() {
+        gone.extend(next..items.len());
+        let close = place.text.rfind(']').unwrap_or(end);
+        edits.replace(place.at(end).start..place.at(close).start, waiting);
+    }
+    gone
 }
 
 /// Where the messages lie in the body.
@@ -84,33 +135,66 @@ impl<'a> Message<'a> {
         found
     }
 
+    /// Who says it, as far as text can be put around its own.
+    fn said(&self) -> Said {
+        let first = self.content.and_then(|content| content.as_bytes().first());
+        if !matches!(first, Some(b'"' | b'[')) {
+            return Said::Other;
+        }
+        match self.role.and_then(|raw| serde_json::from_str::<String>(raw).ok()).as_deref() {
+            Some("system" | "developer") => Said::System,
+            Some("user") => Said::User,
+            _ => Said::Other,
+        }
+    }
+
+    /// Its text; parts that are none are left out.
+    fn text(&self) -> String {
+        let content = self.content.and_then(|raw| serde_json::from_str::<Content>(raw).ok());
+        content.map(|content| content.text().into_owned()).unwrap_or_default()
+    }
+
+    /// Puts texts around its own.
+    fn surround(
+        &self,
+        (before, after): (&[String], &[String]),
+        place: &Place<'_>,
+        edits: &mut Edits<'_>,
+    ) {
+        let Some(content) = self.content else { return };
+        let range = json::range_in(place.text, content);
+        let (before, after) = (framing::joined(before), framing::joined(after));
+        let inner = |text: &str| {
+            let quoted = json::string(text);
+            quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
+        };
+        let part = |text: &str| format!("{{\"type\":\"text\",\"text\":{}}}", json::string(text));
+        let is_text = content.starts_with('"');
+        let has_own =
+            if is_text { content.len() > 2 } else { !comma_before_more(content).is_empty() };
+        if !before.is_empty() {
+            let text = match (is_text, has_own) {
+                (true, true) => format!("{}\\n\\n", inner(&before)),
+                (true, false) => inner(&before),
+                (false, true) => format!("{},", part(&before)),
+                (false, false) => part(&before),
+            };
+            edits.replace(place.at(range.start + 1), text);
+        }
+        if !after.is_empty() {
+            let follows = has_own || !before.is_empty();
+            let text = match (is_text, follows) {
+                (true, true) => format!("\\n\\n{}", inner(&after)),
+                (true, false) => inner(&after),
+                (false, true) => format!(",{}", part(&after)),
+                (false, false) => part(&after),
+            };
+            edits.replace(place.at(range.end - 1), text);
+        }
+    }
+
     fn is(&self, role: &str) -> bool {
         self.role.is_some_and(|raw| serde_json::from_str::<String>(raw).is_ok_and(|r| r == role))
-    }
-}
-
-/// Puts the prompt before the messages. Many templates take one system message only, and only first:
-/// an existing one is extended instead of getting a second beside it.
-fn put_first(prompt: &str, first: Option<&Message<'_>>, place: &Place<'_>, edits: &mut Edits<'_>) {
-    let quoted = json::string(prompt);
-    let system = first.filter(|m| m.is("system") || m.is("developer"));
-    let inner = quoted.trim_start_matches('"');
-    let inner = inner.strip_suffix('"').unwrap_or(inner);
-    match system.and_then(|m| m.content).map(|c| (c, c.as_bytes().first())) {
-        Some((content, Some(b'"'))) => {
-            let at = json::range_in(place.text, content).start + 1;
-            edits.replace(place.at(at), format!("{inner}\\n\\n"));
-        }
-        Some((content, Some(b'['))) => {
-            let at = json::range_in(place.text, content).start + 1;
-            let comma = comma_before_more(content);
-            edits.replace(place.at(at), format!("{{\"type\":\"text\",\"text\":{quoted}}}{comma}"));
-        }
-        _ => {
-            let comma = comma_before_more(place.text);
-            let message = format!("{{\"role\":\"system\",\"content\":{quoted}}}{comma}");
-            edits.replace(place.at(1), message);
-        }
     }
 }
 

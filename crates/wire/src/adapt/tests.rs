@@ -1,4 +1,5 @@
 use super::*;
+use crate::framing::{Example, Framing};
 use crate::target::VariantSettings;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -162,8 +163,10 @@ fn a_developer_message_becomes_a_system_message_where_needed() {
 
 #[test]
 fn the_variants_system_prompt_comes_first_and_alone() {
-    let settings =
-        VariantSettings { system_prompt: Some("Be \"brief\".".into()), ..Default::default() };
+    let settings = VariantSettings {
+        framing: Some(Arc::new(Framing::system("Be \"brief\"."))),
+        ..Default::default()
+    };
     let target = Target { settings, ..target("llamacpp") };
     let first = |messages: &str| {
         let body = format!(r#"{{"model":"m","messages":{messages}}}"#);
@@ -242,11 +245,163 @@ proptest! {
         let body = Bytes::from(bytes);
         if let Ok(head) = Head::read(Endpoint::ChatCompletions, &body) {
             for provider in crate::PROVIDERS {
-                let settings = VariantSettings { system_prompt: Some("s".into()), ..Default::default() };
+                let settings = VariantSettings { framing: Some(Arc::new(Framing::system("s"))), ..Default::default() };
                 let unsupported = if lenient { Unsupported::Lenient } else { Unsupported::Strict };
                 let target = Target { unsupported, settings, ..Target::untouched(provider) };
                 let _ = adapt(&head, &body, &target);
             }
         }
+    }
+}
+
+fn framed(framing: Framing, messages: &str) -> Value {
+    let settings = VariantSettings { framing: Some(Arc::new(framing)), ..Default::default() };
+    let body = format!(r#"{{"model":"m","messages":{messages},"stream":false}}"#);
+    let mut sent = Vec::new();
+    for name in ["vllm", "llamacpp"] {
+        let target = Target { settings: settings.clone(), ..target(name) };
+        sent.push(send(&body, &target).unwrap().0["messages"].take());
+    }
+    assert_eq!(sent[0], sent[1]);
+    sent.remove(0)
+}
+
+#[test]
+fn a_prompt_stands_around_the_clients_messages() {
+    let example = |by_model, text: &str| Example { by_model, text: text.to_owned() };
+    let framing = Framing {
+        system_before: Some("B\n".into()),
+        system_after: Some("A".into()),
+        user_before: Some("see \"this\"".into()),
+        user_after: Some("end".into()),
+        examples: vec![example(false, "q"), example(true, "a")],
+        ..Framing::default()
+    };
+    let sent = framed(
+        framing.clone(),
+        r#"[ {"role":"system","content":"S"} , {"role":"user","content":"x"}, {"role":"user","content":"y"} ]"#,
+    );
+    assert_eq!(
+        sent,
+        json!([
+            {"role":"system","content":"B\n\n\nS\n\nA"},
+            {"role":"user","content":"q"},
+            {"role":"assistant","content":"a"},
+            {"role":"user","content":"x"},
+            {"role":"user","content":"see \"this\"\n\ny\n\nend"},
+        ])
+    );
+    let text = |text: &str| json!({"type":"text","text":text});
+    let parts = framed(
+        Framing { examples: vec![], ..framing.clone() },
+        r#"[{"role":"user","content":[{"type":"text","text":"x"}]}]"#,
+    );
+    assert_eq!(parts[0], json!({"role":"system","content":"B\n\n\nA"}));
+    assert_eq!(parts[1]["content"], json!([text("see \"this\""), text("x"), text("end")]));
+    let empty =
+        framed(framing, r#"[{"role":"user","content":[]},{"role":"assistant","content":null}]"#);
+    assert_eq!(empty[3]["content"], json!([text("see \"this\""), text("end")]));
+    assert_eq!(empty[4]["content"], Value::Null);
+}
+
+#[test]
+fn a_prompt_can_replace_the_clients_system_message_or_be_folded() {
+    let list = r#"[{"role":"developer","content":"S"},{"role":"user","content":"x"},{"role":"system","content":"T"},{"role":"user","content":"y"}]"#;
+    let replacing = Framing { replaces_system: true, ..Framing::system("P") };
+    let sent = framed(replacing, list);
+    assert_eq!(
+        sent,
+        json!([{"role":"system","content":"P"},{"role":"user","content":"x"},{"role":"user","content":"y"}])
+    );
+    let folding = Framing { folds_system: true, ..Framing::system("P") };
+    let sent = framed(folding, list);
+    assert_eq!(
+        sent,
+        json!([{"role":"user","content":"P\n\nS\n\nx"},{"role":"user","content":"T\n\ny"}])
+    );
+    let bare = Framing { folds_system: true, ..Framing::default() };
+    assert_eq!(
+        framed(bare, r#"[{"role":"system","content":"S"}]"#),
+        json!([{"role":"user","content":"S"}])
+    );
+}
+
+#[test]
+fn a_variants_stop_sequences_join_the_requests_own() {
+    let settings = VariantSettings { stop: vec!["a".into(), "b".into()], ..Default::default() };
+    let stop = |name: &str, own: &str, unsupported| {
+        let target = Target { settings: settings.clone(), unsupported, ..target(name) };
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}]{own}}}"#);
+        send(&body, &target).map(|(value, out)| {
+            let found = if name == "ollama" { &value["options"]["stop"] } else { &value["stop"] };
+            (found.clone(), out.losses.len())
+        })
+    };
+    for name in ["openai", "vllm", "ollama"] {
+        let strict = |own: &str| stop(name, own, Unsupported::Strict);
+        assert_eq!(strict("").unwrap().0, json!(["a", "b"]));
+        assert_eq!(strict(r#","stop":"b""#).unwrap().0, json!(["b", "a"]));
+        assert_eq!(
+            strict(r#","stop":["x",null]"#).map_err(|f| f.param).unwrap_err().as_deref(),
+            Some("stop[1]")
+        );
+    }
+    let many = r#","stop":["1","2","3"]"#;
+    assert_eq!(
+        stop("vllm", many, Unsupported::Strict).unwrap().0,
+        json!(["1", "2", "3", "a", "b"])
+    );
+    assert_eq!(
+        stop("openai", many, Unsupported::Strict).unwrap_err().param.as_deref(),
+        Some("stop")
+    );
+    assert_eq!(
+        stop("openai", many, Unsupported::Lenient).unwrap(),
+        (json!(["1", "2", "3", "a"]), 1)
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_framing_of_any_conversation_is_valid_and_keeps_the_clients_texts(
+        said in proptest::collection::vec((0..5usize, 0..5usize), 0..6),
+        flags in proptest::collection::vec(any::<bool>(), 7),
+        space in "[ \n]{0,2}",
+    ) {
+        let roles = ["system", "developer", "user", "assistant", "tool"];
+        let messages: Vec<String> = said.iter().enumerate().map(|(at, (role, content))| {
+            let content = match content {
+                0 => format!("\"own{at}\""),
+                1 => format!("[{{\"type\":\"text\",\"text\":\"own{at}\"}}]"),
+                2 => "null".to_owned(),
+                3 => "[ ]".to_owned(),
+                _ => "\"\"".to_owned(),
+            };
+            format!("{{{space}\"role\":\"{}\",\"content\":{content}}}", roles[*role])
+        }).collect();
+        let text = |at: usize, text: &str| flags[at].then(|| text.to_owned());
+        let framing = Framing {
+            system_before: text(0, "sb\""),
+            system_after: text(1, "sa"),
+            user_before: text(2, "ub"),
+            user_after: text(3, "ua"),
+            replaces_system: flags[4],
+            folds_system: flags[5],
+            examples: if flags[6] {
+                vec![Example { by_model: false, text: "q".into() }, Example { by_model: true, text: "a".into() }]
+            } else {
+                vec![]
+            },
+        };
+        let replaces = framing.replaces_system;
+        let sent = framed(framing, &format!("[{space}{}{space}]", messages.join(&format!("{space},"))));
+        let whole = sent.to_string();
+        for (at, (role, content)) in said.iter().enumerate() {
+            let kept = whole.matches(&format!("own{at}")).count();
+            let system = *role < 2;
+            prop_assert_eq!(kept, usize::from(*content < 2 && !(system && replaces)));
+        }
+        prop_assert!(!flags[0] || whole.contains("sb"));
+        prop_assert!(!flags[5] || said.iter().all(|(_, content)| *content == 2) || !whole.contains("\"role\":\"system\"") || said.iter().any(|(role, content)| *role < 2 && *content == 2));
     }
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::adapt::{Loss, dropped};
 use crate::errors::Fault;
+use crate::framing::{self, Framing, Item, Said};
 use crate::openai::chat::{self, Role};
 use crate::openai::content::{Content, Part};
 
@@ -50,10 +51,10 @@ pub(super) struct Converted {
     pub(super) text_bytes: u64,
 }
 
-/// Converts a conversation, with the variant's system prompt before it.
+/// Converts a conversation, with what the variant puts around it.
 pub(super) fn convert(
     list: Vec<chat::Message>,
-    system_prompt: Option<&str>,
+    framing: Option<&Framing>,
 ) -> Result<Converted, Fault> {
     const NO_NAMES: &str = "Ollama's messages carry no participant's name";
     const NO_DETAIL: &str = "Ollama chooses an image's resolution itself";
@@ -74,8 +75,8 @@ pub(super) fn convert(
     if detailed {
         converted.losses.push(dropped("messages[].content[].image_url.detail", NO_DETAIL));
     }
-    if let Some(prompt) = system_prompt {
-        put_first(prompt, &mut converted.messages);
+    if let Some(framing) = framing {
+        converted.messages = frame(framing, converted.messages);
     }
     converted.text_bytes = converted.messages.iter().map(|m| m.content.len() as u64).sum();
     Ok(converted)
@@ -87,12 +88,31 @@ fn has_detail(content: &Content) -> bool {
     parts.iter().any(|p| matches!(p, Part::ImageUrl { image_url } if asks(&image_url.detail)))
 }
 
-fn put_first(prompt: &str, messages: &mut Vec<Message>) {
-    match messages.first_mut().filter(|m| m.role == "system") {
-        // Many templates take one system message only.
-        Some(first) => first.content = format!("{prompt}\n\n{}", first.content),
-        None => messages.insert(0, Message::of("system", prompt.to_owned())),
-    }
+fn frame(framing: &Framing, messages: Vec<Message>) -> Vec<Message> {
+    let said: Vec<Said> = messages
+        .iter()
+        .map(|message| match message.role {
+            "system" => Said::System,
+            "user" => Said::User,
+            _ => Said::Other,
+        })
+        .collect();
+    let text_of = |at: usize| messages.get(at).map(|m| m.content.clone()).unwrap_or_default();
+    let planned = framing::plan(framing, &said, &text_of);
+    let mut messages: Vec<_> = messages.into_iter().map(Some).collect();
+    let carried = planned.into_iter().filter_map(|item| match item {
+        Item::New { role, texts } => Some(Message::of(role, framing::joined(&texts))),
+        Item::Kept { at, before, after } => {
+            let mut message = messages.get_mut(at)?.take()?;
+            if !before.is_empty() || !after.is_empty() {
+                let own = Some(message.content).filter(|own| !own.is_empty());
+                let texts: Vec<_> = before.into_iter().chain(own).chain(after).collect();
+                message.content = framing::joined(&texts);
+            }
+            Some(message)
+        }
+    });
+    carried.collect()
 }
 
 impl Message {

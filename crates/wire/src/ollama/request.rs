@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::messages::{self, Message};
 use crate::adapt::{
-    Loss, LossAction, Outgoing, dropped, is_neutral, plan, refuse_or_drop, tools_rule,
+    Loss, LossAction, Outgoing, dropped, is_neutral, plan, refuse_or_drop, stops, tools_rule,
 };
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
@@ -149,8 +149,7 @@ impl<'a> Work<'a> {
             // Ollama would take this as the wish to load the model.
             return Err(empty("messages"));
         }
-        let prompt = self.target.settings.system_prompt.as_deref();
-        let converted = messages::convert(list, prompt)?;
+        let converted = messages::convert(list, self.target.settings.framing.as_deref())?;
         self.losses.extend(converted.losses);
         let format = self.format()?;
         let tools = self.tools()?;
@@ -172,7 +171,7 @@ impl<'a> Work<'a> {
         if prompt.is_empty() {
             return Err(empty("prompt"));
         }
-        if self.target.settings.system_prompt.is_some() {
+        if self.target.settings.framing.is_some() {
             self.losses.push(dropped("variant.system_prompt", crate::adapt::NO_SYSTEM_MESSAGE));
         }
         let suffix: Option<String> = self.field(Key::Suffix)?;
@@ -258,7 +257,10 @@ impl<'a> Work<'a> {
         if let Some(seed) = self.field::<i64>(Key::Seed)?.or(settings.seed) {
             options.insert("seed".into(), Value::from(seed));
         }
-        if let Some(Stop(texts)) = self.field(Key::Stop)? {
+        let own = || self.field::<Stop>(Key::Stop).map(|own| own.map(|Stop(texts)| texts));
+        if let Some(texts) =
+            stops(self.raw(Key::Stop), self.target)?.map_or_else(own, |all| Ok(Some(all)))?
+        {
             options.insert("stop".into(), Value::from(texts));
         }
         for (key, name) in NUMBERS {

@@ -187,7 +187,10 @@ fn content_that_cannot_be_sent_names_its_place() {
 
 #[test]
 fn the_system_prompt_joins_the_requests_own() {
-    let settings = VariantSettings { system_prompt: Some("S".into()), ..Default::default() };
+    let settings = VariantSettings {
+        framing: Some(std::sync::Arc::new(crate::Framing::system("S"))),
+        ..Default::default()
+    };
     let target = Target { settings, ..target() };
     let first = |role: &str| {
         let body = json!({"model":"m","messages":[{"role":role,"content":"x"}]});
