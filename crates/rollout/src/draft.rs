@@ -5,7 +5,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::gates::{self, Data};
 use crate::spec::{
-    Comparison, Levels, OnInconclusive, OnStale, Role, Spec, StepKind, UnitRule, VariantIdentity,
+    Comparison, GraderFloor, Levels, OnInconclusive, OnStale, Role, Sources, Spec, StepKind,
+    UnitRule, VariantIdentity,
 };
 
 impl Spec {
@@ -33,16 +34,22 @@ impl Spec {
             // A year of ticks of half a minute.
             alarm_run_length: 1_051_200,
             scorer: None,
+            grader: GraderFloor::default(),
+            sources: Sources::default(),
             steps: Vec::new(),
             gates: Vec::new(),
         }
     }
 
     /// Names this spec: SHA-256 over its JSON with sorted keys, in hex. Evidence belongs to one hash.
+    /// What is known of sources is no part of it: a price that becomes known changes no evidence.
     pub fn hash(&self) -> String {
         let mut text = String::new();
         match serde_json::to_value(self) {
-            Ok(value) => canonical(&value, &mut text),
+            Ok(mut value) => {
+                value.as_object_mut().and_then(|members| members.remove("sources"));
+                canonical(&value, &mut text);
+            }
             // Maps have text keys and floats are finite or null, so this cannot happen; a constant
             // hash would then only make every spec look the same, and evidence carry over.
             Err(error) => text = error.to_string(),

@@ -35,16 +35,16 @@ pub mod text;
 mod transition;
 
 pub use command::{Refusal, command, restart};
-pub use evidence::{Absorbed, Evidence, Observations};
+pub use evidence::{Absorbed, Evidence, Gap, Missing, Observations};
 pub use lint::{GATES_MAX, Problem, STEPS_MAX, Severity, lint};
-pub use observe::{ArmSide, Exposure, ScoredPair, Served, Vote, Window};
+pub use observe::{ArmSide, Exposure, Grader, ScoredPair, Served, Vote, Window};
 pub use plan::{Plan, plan, start};
 pub use render::{explain, render, render_plain};
 pub use replay::{Event, replay, replay_from};
 pub use report::{Decision, Evaluation, Report, Verdict};
 pub use spec::{
-    Approval, Comparison, Gate, Levels, Metric, OnInconclusive, OnStale, Role, Schedule, Spec,
-    Step, StepKind, Test, UnitRule, VariantIdentity,
+    Approval, Comparison, Gate, GraderFloor, Levels, Metric, OnInconclusive, OnStale, Role,
+    Schedule, Sources, Spec, Step, StepKind, Test, UnitRule, VariantIdentity,
 };
 pub use state::{Action, Actor, Command, Phase, State};
 pub use text::{TextError, parse_gate, parse_step};

@@ -1,12 +1,14 @@
 //! Everything that is wrong with a spec, all at once, before it touches traffic.
 
+mod source;
+
 use std::fmt;
 
 use cutover_units::{Millis, WeightBp};
 use serde::{Deserialize, Serialize};
 
 use crate::gates::{self, Data};
-use crate::spec::{Gate, Metric, OnInconclusive, Role, Spec, Step, StepKind, Test};
+use crate::spec::{Gate, GraderFloor, Metric, OnInconclusive, Role, Spec, Step, StepKind, Test};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +115,18 @@ impl Lint<'_> {
     }
 
     fn levels(&mut self) {
+        let GraderFloor { agreement_min, flip_rate_max } = self.spec.grader;
+        if !(-1.0..1.0).contains(&agreement_min) {
+            let why = format!("{agreement_min} is no agreement that a judge can exceed");
+            self.error("grader.agreement_min", why, "write a number below 1, such as 0.4");
+        }
+        if !(0.0..1.0).contains(&flip_rate_max) {
+            let why = format!("{flip_rate_max} is no share of pairs");
+            self.error("grader.flip_rate_max", why, "write a number from 0 to 1, such as 0.25");
+        } else if flip_rate_max >= 0.5 {
+            let why = "a judge whose verdicts follow the order of the answers would be trusted";
+            self.warning("grader.flip_rate_max", why, "0.25 is usual");
+        }
         let levels = self.spec.levels;
         for (path, level) in [
             ("levels.promote", levels.promote),
@@ -283,7 +297,7 @@ impl Lint<'_> {
             );
         }
         self.number(&path, gate);
-        self.source(place, gate, row.data);
+        source::check(self, place, (gate, row.data));
     }
 
     /// Limits that nothing can reach, or everything.
@@ -389,35 +403,6 @@ impl Lint<'_> {
         if slow_side {
             let why = "looks at the fast end: the slow requests are on the other side";
             self.warning(path, why, "p95 for times, p5 for speeds");
-        }
-    }
-
-    /// A gate without a data source never passes and never fails.
-    fn source(&mut self, place: usize, gate: &Gate, data: Data) {
-        let path = format!("gates[{place}]");
-        let steps = &self.spec.steps;
-        let shadows = steps.iter().any(|step| step.shadow != WeightBp::NONE);
-        let serves = steps.iter().any(|step| step.weight != WeightBp::NONE);
-        if gate.metric == Metric::Quality && self.spec.scorer.is_none() {
-            let why = "quality without a scorer: nothing would ever be measured";
-            self.error(&path, why, "name a scorer for the use case, or leave the gate away");
-        }
-        if data == Data::Pairs && !shadows {
-            let why =
-                format!("`{}` is measured on shadow pairs, and no step shadows", gate.claim());
-            self.error(&path, why, "begin with `shadow 50%`");
-        }
-        if matches!(data, Data::Live | Data::Bills | Data::Votes) && !serves {
-            let why = "is measured on live traffic, and no step serves any";
-            self.error(&path, why, "add a step such as `canary 5%`");
-        }
-        if gate.metric == Metric::FirstToken {
-            let why = "is measured on streams only: without any it never passes";
-            self.warning(&path, why, "use `p95` where clients do not stream");
-        }
-        if gate.metric == Metric::Feedback && gate.role == Role::Required {
-            let why = "users rate seldom: proof takes long or never comes";
-            self.warning(&path, why, "make its role `signal`");
         }
     }
 }

@@ -85,6 +85,22 @@ pub struct Vote {
     pub score: u8,
 }
 
+impl ScoredPair {
+    /// Whether both answers have a score.
+    pub fn is_scored(&self) -> bool {
+        self.baseline.score.is_some() && self.candidate.score.is_some()
+    }
+}
+
+/// What speaks against counting the scorer's scores.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grader {
+    /// Whether its record is bad; otherwise it has yet to be shown good.
+    pub distrusted: bool,
+    /// Why, in a sentence with the numbers.
+    pub why: String,
+}
+
 /// What was seen between two ticks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
@@ -107,6 +123,9 @@ pub struct Window {
     pub shadow_cost: NanoUsd,
     /// Whether the source of exposures was read at all; otherwise nothing is known of this window.
     pub blind: bool,
+    /// Why the scorer's scores do not count at the end of this window; none: they do, or nobody asks.
+    #[serde(default)]
+    pub grader: Option<Grader>,
 }
 
 impl Window {

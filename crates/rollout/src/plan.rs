@@ -16,7 +16,7 @@
 //! 2. proved harm;
 //! 3. a guard that stops: a blind or silent source, evidence of another spec;
 //! 4. someone paused it;
-//! 5. units that are not split as they should be; a signal's harm;
+//! 5. units that are not split as they should be; a scorer that is not trusted; a signal's harm;
 //! 6. all required gates passed, long enough, units enough, nothing missing that could hide a margin,
 //!    time of day and approval: advance, at the end promote;
 //! 7. too long without proof: what the spec says;

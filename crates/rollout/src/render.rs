@@ -115,8 +115,8 @@ fn gate_lines(
     line(out, (5, width), &figures(gate));
     let mut more = String::new();
     if let Some(at) = gate.expected_at {
-        let wait = Millis(at.0.saturating_sub(report.at.0).div_ceil(60_000) * 60_000);
-        let _ = write!(more, "expected in {}", crate::text::Span(wait));
+        let wait = Millis(at.0.saturating_sub(report.at.0));
+        let _ = write!(more, "expected in {}", crate::text::About(wait));
     }
     if !gate.note.is_empty() {
         let _ = write!(more, "{}{}", if more.is_empty() { "" } else { "; " }, gate.note);

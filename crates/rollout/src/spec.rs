@@ -38,10 +38,60 @@ pub struct Spec {
     pub alarm_run_length: u64,
     /// The scorer of shadow pairs as `kind@digest`; none: no quality is measured.
     pub scorer: Option<String>,
+    /// What a scorer must hold for its scores to count.
+    #[serde(default, skip_serializing_if = "GraderFloor::is_default")]
+    pub grader: GraderFloor,
+    /// What is known of the sources that gates are measured on. A fact of the installation and no
+    /// claim: it is not part of the hash.
+    #[serde(default)]
+    pub sources: Sources,
     /// The way, in order; weights never fall.
     pub steps: Vec<Step>,
     /// What is watched.
     pub gates: Vec<Gate>,
+}
+
+/// What a judge's record must show before its scores count for a gate that moves traffic. With 50
+/// labels the standard error of an agreement is near 0.1; below that an estimate says little.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GraderFloor {
+    /// The least agreement with people beyond chance (Cohen's kappa).
+    pub agreement_min: f64,
+    /// The largest share of pairs whose verdict changes with the order of the answers.
+    pub flip_rate_max: f64,
+}
+
+impl Default for GraderFloor {
+    /// The lower end of "moderate" agreement (Landis & Koch 1977), and one pair in four.
+    fn default() -> Self {
+        Self { agreement_min: 0.4, flip_rate_max: 0.25 }
+    }
+}
+
+impl GraderFloor {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is known of the sources of observations; none: nothing is known, and nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sources {
+    /// Whether the scorer judges the form of answers.
+    pub form: Option<bool>,
+    /// Whether the form of live answers is checked.
+    pub live_form: Option<bool>,
+    /// Whether the baseline's requests have a price.
+    pub baseline_priced: Option<bool>,
+    /// Whether the candidate's requests have a price.
+    pub candidate_priced: Option<bool>,
+    /// Whether the baseline answers where the candidate fails.
+    pub failover: Option<bool>,
+    /// Whether what users say can be joined with their requests.
+    pub feedback: Option<bool>,
+    /// Whether clients stream.
+    pub streams: Option<bool>,
 }
 
 /// A variant, and a digest over everything that makes its answers: upstream, model, prompt, sampling.

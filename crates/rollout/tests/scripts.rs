@@ -6,7 +6,8 @@
 //! > begin
 //! > observe candidate 100 ok 3 failed 2 fallback     units that ended since the last tick
 //! > pairs 90 both 5 baseline 3 candidate 2 none      who was right
-//! > lost N | unscored N | blind | leak
+//! > lost N | unscored N | blind | leak               unscored: the scorer failed on these pairs
+//! > grader distrusted WHY | grader unproved WHY | grader good
 //! > tick 1 h                                     absorbs and plans
 //! > show | explain | replay
 //! > pause|resume|advance|promote|rollback|approve BY
@@ -18,8 +19,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use cutover_rollout::{
-    Absorbed, Action, ArmSide, Command, Decision, Event, Evidence, Exposure, ScoredPair, Served,
-    Spec, State, VariantIdentity, Window, command, explain, parse_gate, parse_step, plan,
+    Absorbed, Action, ArmSide, Command, Decision, Event, Evidence, Exposure, Grader, ScoredPair,
+    Served, Spec, State, VariantIdentity, Window, command, explain, parse_gate, parse_step, plan,
     render_plain, replay_from, start,
 };
 use cutover_units::{Arm, Millis, UseCaseName, VariantName};
@@ -32,6 +33,7 @@ struct Rig {
     evidence: Evidence,
     window: Window,
     units: u64,
+    grader: Option<Grader>,
     decision: Option<Decision>,
     first: State,
     events: Vec<Event>,
@@ -52,7 +54,8 @@ impl Rig {
         let window = Window { from: T0, ..Window::default() };
         let (decision, events, reports) = (None, Vec::new(), Vec::new());
         let first = state.clone();
-        Self { spec, state, evidence, window, units: 0, decision, first, events, reports }
+        let grader = None;
+        Self { spec, state, evidence, window, units: 0, grader, decision, first, events, reports }
     }
 
     fn run(&mut self, line: &str) -> String {
@@ -70,7 +73,8 @@ impl Rig {
             "observe" => self.observe(rest),
             "pairs" => self.pairs(rest),
             "lost" => self.window.lost = rest.parse().unwrap(),
-            "unscored" => self.window.unscored = rest.parse().unwrap(),
+            "unscored" => self.unscored(rest.parse().unwrap()),
+            "grader" => self.grader(rest),
             "blind" => self.window.blind = true,
             "leak" => self.window.exposures.last_mut().unwrap().leaked = true,
             "tick" => return self.tick(rest),
@@ -141,7 +145,27 @@ impl Rig {
         }
     }
 
+    /// Pairs whose scorer failed: they tell of errors and times, and are counted as missing.
+    fn unscored(&mut self, count: u64) {
+        let (window, first) = (&mut self.window, self.units + 1);
+        window.unscored += count;
+        window.pairs.extend((first..first + count).map(|unit| ScoredPair {
+            at: window.from,
+            unit: unit.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            baseline: ArmSide::default(),
+            candidate: ArmSide::default(),
+        }));
+        self.units += count;
+    }
+
+    fn grader(&mut self, rest: &str) {
+        let (word, why) = rest.split_once(' ').unwrap_or((rest, ""));
+        let distrusted = word == "distrusted";
+        self.grader = (word != "good").then(|| Grader { distrusted, why: why.to_owned() });
+    }
+
     fn tick(&mut self, length: &str) -> String {
+        self.window.grader.clone_from(&self.grader);
         let length = cutover_rollout::text::parse_duration(length).unwrap();
         self.window.to = Millis(self.window.from.0 + length.0);
         let fresh = Window { from: self.window.to, ..Window::default() };

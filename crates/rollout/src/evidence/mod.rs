@@ -8,6 +8,7 @@
 //! share that was in force. Pilots, hints and excluded units never do. A request stays its arm's,
 //! whoever answered (intention to treat).
 
+mod gaps;
 mod observations;
 mod units;
 
@@ -18,15 +19,17 @@ use cutover_units::{Arm as AssignedArm, Millis};
 use serde::{Deserialize, Serialize};
 
 use crate::gates::{self, Row};
-use crate::observe::{Exposure, ScoredPair, Vote, Window};
+use crate::observe::{Exposure, Grader, ScoredPair, Vote, Window};
 use crate::process::{ALL, Bars, Batch, Bill, Class, Context, LiveUnit, Paired, Process};
 use crate::spec::{Gate, Metric, Spec, UnitRule};
 use crate::state::{Phase, State};
 
+pub use gaps::{Gap, Missing};
 pub use observations::Observations;
 
-pub(crate) use observations::missing_max;
+pub(crate) use gaps::missing_max;
 
+use gaps::{Count, Gaps};
 use units::{OncePer, Sessions};
 
 /// Whether a window was taken.
@@ -46,27 +49,6 @@ pub enum Absorbed {
 struct Split {
     candidate: u64,
     baseline: u64,
-}
-
-/// Raw observations and what is missing of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Missing {
-    live: u64,
-    pairs: u64,
-    lost: u64,
-    unscored: u64,
-}
-
-impl Missing {
-    /// What came and went since then.
-    fn since(self, then: Self) -> Self {
-        Self {
-            live: self.live.saturating_sub(then.live),
-            pairs: self.pairs.saturating_sub(then.pairs),
-            lost: self.lost.saturating_sub(then.lost),
-            unscored: self.unscored.saturating_sub(then.unscored),
-        }
-    }
 }
 
 /// Everything that is known of a rollout's arms.
@@ -92,10 +74,11 @@ pub struct Evidence {
     step_units: Split,
     step_pairs: u64,
     breaches: u64,
-    missing: Missing,
-    /// What was missing of the whole run when the present step began.
     #[serde(default)]
-    missing_before: Missing,
+    gaps: Gaps,
+    /// What is said of the scorer; none: its scores count.
+    #[serde(default)]
+    grader: Option<Grader>,
 }
 
 impl Evidence {
@@ -121,8 +104,8 @@ impl Evidence {
             step_units: Split::default(),
             step_pairs: 0,
             breaches: 0,
-            missing: Missing::default(),
-            missing_before: Missing::default(),
+            gaps: Gaps::default(),
+            grader: None,
         }
     }
 
@@ -150,12 +133,14 @@ impl Evidence {
         if !window.blind {
             self.last_read = window.to;
         }
-        self.missing.lost += window.lost;
-        self.missing.unscored += window.unscored;
+        self.gaps.begin_window(spec);
+        self.grader.clone_from(&window.grader);
+        let not_taken = self.not_taken();
         self.breaches += window.exposures.iter().filter(|seen| seen.leaked).count() as u64;
         let mut batch = Batch::default();
+        let mut live = 0;
         for exposure in &window.exposures {
-            self.exposure(spec, (state, window.to), (exposure, &mut batch));
+            live += u64::from(self.exposure(spec, (state, window.to), (exposure, &mut batch)));
         }
         if spec.unit_rule == UnitRule::Mean {
             for (at, mut unit) in self.sessions.close(window.to, spec.unit_window) {
@@ -167,13 +152,18 @@ impl Evidence {
         for vote in &window.votes {
             self.vote(spec, state, (vote, &mut batch));
         }
-        for (process, gate) in self.processes.iter_mut().zip(&spec.gates) {
+        for (place, (process, gate)) in self.processes.iter_mut().zip(&spec.gates).enumerate() {
             if let Some(process) = process {
-                process.live(gate, &batch);
+                process.live((gate, self.gaps.bets(place).live), &batch);
             }
         }
+        let scores = spec.gates.iter().any(|gate| gate.metric == Metric::Quality);
+        let mut pairs = 0;
         for pair in &window.pairs {
-            self.pair(spec, (state, window.to), pair);
+            // What has no score stands among the missing, if it is missing at all: not here, too.
+            let complete = !scores || pair.is_scored();
+            pairs += u64::from(complete);
+            self.pair(spec, (state, window.to), (pair, complete));
         }
         for process in self.processes.iter_mut().flatten() {
             match process {
@@ -184,6 +174,13 @@ impl Evidence {
                 _ => {}
             }
         }
+        let (late, late_pairs) = self.not_taken();
+        self.gaps.end_window(
+            spec,
+            // What came too late stands among what came, so far.
+            counted(live, late - not_taken.0, window.lost),
+            counted(pairs, late_pairs - not_taken.1, window.unscored),
+        );
         self.end(spec, state, bars);
         Absorbed::Taken
     }
@@ -199,7 +196,7 @@ impl Evidence {
             (self.step, self.step_since) = (Some(state.step), state.step_since);
             (self.step_units, self.step_pairs) = (Split::default(), 0);
             self.last_pair = self.last_pair.max(state.step_since);
-            self.missing_before = self.missing();
+            self.gaps.begin_step();
             self.split.clear();
             for (process, context) in self.contexts(spec, state, bars) {
                 process.begin_step(&context);
@@ -232,22 +229,22 @@ impl Evidence {
         })
     }
 
+    /// Takes a live request; whether it is an observation.
     fn exposure(
         &mut self,
         spec: &Spec,
         (state, to): (&State, Millis),
         (seen, batch): (&Exposure, &mut Batch),
-    ) {
+    ) -> bool {
         let arm = match seen.arm {
             AssignedArm::Baseline => Arm::Baseline,
             AssignedArm::Candidate => Arm::Candidate,
-            AssignedArm::Default => return,
+            AssignedArm::Default => return false,
         };
         self.last_live = self.last_live.max(to);
         if !seen.random || seen.client_ended {
-            return;
+            return false;
         }
-        self.missing.live += 1;
         // A head that was read after the window's end is a clock's mistake.
         let at = seen.at.min(to);
         let in_step = in_step(state, at, seen.share.basis_points());
@@ -266,6 +263,7 @@ impl Evidence {
             }
             UnitRule::Mean => self.sessions.add((seen.unit, at), spec.unit_window, &unit()),
         }
+        true
     }
 
     /// Counts the step's units for the test of the split and the minimum of units.
@@ -281,19 +279,25 @@ impl Evidence {
         }
     }
 
-    fn pair(&mut self, spec: &Spec, (state, to): (&State, Millis), seen: &ScoredPair) {
+    /// Takes a pair; one that lacks a score tells of errors and times and fills no quota.
+    fn pair(
+        &mut self,
+        spec: &Spec,
+        (state, to): (&State, Millis),
+        (seen, complete): (&ScoredPair, bool),
+    ) {
         self.last_pair = self.last_pair.max(to);
-        self.missing.pairs += 1;
         let at = seen.at.min(to);
         if !self.pair_units.admit(seen.unit, at, spec.pair_window) {
             return;
         }
         let in_step = at >= state.step_since;
-        self.step_pairs += u64::from(in_step);
-        for (process, gate) in self.processes.iter_mut().zip(&spec.gates) {
+        self.step_pairs += u64::from(in_step && complete);
+        for (place, (process, gate)) in self.processes.iter_mut().zip(&spec.gates).enumerate() {
             let (Some(process), Some(row)) = (process, gates::row(gate)) else { continue };
             if let Some((candidate, baseline)) = (row.pair)(seen) {
-                process.pair(gate, Paired { candidate, baseline, in_step });
+                let bets = self.gaps.bets(place).pairs;
+                process.pair(gate, Paired { candidate, baseline, in_step, bets });
             }
         }
     }
@@ -314,15 +318,11 @@ impl Evidence {
         batch.vote(Class { arm, share, in_step, matched: true }, discontent);
     }
 
-    /// What is missing of the whole run, tables that could not take it included.
-    fn missing(&self) -> Missing {
+    /// Requests and pairs that came and that a full table or a closed window could not take.
+    fn not_taken(&self) -> (u64, u64) {
         let (units, sessions, pairs) = (&self.units, &self.sessions, &self.pair_units);
         let live = units.overflow + units.late + sessions.overflow + sessions.late;
-        Missing {
-            lost: self.missing.lost + live,
-            unscored: self.missing.unscored + pairs.overflow + pairs.late,
-            ..self.missing
-        }
+        (live, pairs.overflow + pairs.late)
     }
 
     /// Evidence that this step's units are not split as they should.
@@ -362,6 +362,11 @@ impl LiveUnit {
             tokens_per_s: None,
         }
     }
+}
+
+/// What came, of which so many could not be taken, and what did not come.
+fn counted(came: u64, not_taken: u64, missing: u64) -> Count {
+    Count { came: came.saturating_sub(not_taken), missing: missing + not_taken }
 }
 
 /// Whether something seen at that time under that share belongs to the present step.

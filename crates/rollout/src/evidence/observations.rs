@@ -3,10 +3,11 @@
 use cutover_units::Millis;
 use serde::{Deserialize, Serialize};
 
-use super::Evidence;
-use crate::process::{Bars, Context, Reading};
+use super::{Evidence, Missing};
+use crate::observe::Grader;
+use crate::process::{Bars, Context, MIXTURE, Reading, within};
 use crate::report::{Evaluation, Verdict};
-use crate::spec::{Gate, Metric, Role, Spec, Test};
+use crate::spec::{Gate, Role, Spec};
 use crate::state::State;
 
 /// Everything that the planner knows.
@@ -36,13 +37,12 @@ pub struct Observations {
     pub last_live: Millis,
     /// When a pair was last seen.
     pub last_pair: Millis,
-    /// Share of the run's live observations that are missing (dropped, late, or beyond a table).
-    pub lost_share: f64,
-    /// Share of the run's pairs that are missing or have no score.
-    pub unscored_share: f64,
-    /// The same two shares of the present step alone.
+    /// What is missing (dropped, late, beyond a table, without a score) for each gate, in their order.
     #[serde(default)]
-    pub step_missing: (f64, f64),
+    pub missing: Vec<Missing>,
+    /// Why the scorer's scores do not count; none: they do.
+    #[serde(default)]
+    pub grader: Option<Grader>,
 }
 
 impl Observations {
@@ -52,10 +52,6 @@ impl Observations {
     }
 }
 
-fn share(part: u64, rest: u64) -> f64 {
-    if part == 0 { 0.0 } else { part as f64 / (part + rest) as f64 }
-}
-
 impl Evidence {
     /// What the planner is told now.
     pub fn observations(&self, spec: &Spec, state: &State, now: Millis) -> Observations {
@@ -63,7 +59,20 @@ impl Evidence {
         // A step that no window has reached yet has numbers of its own still to come.
         let current = self.step == Some(state.step) && self.step_since == state.step_since;
         let mut alarms = Vec::new();
-        let gates = spec.gates.iter().zip(&self.processes).map(|(gate, process)| {
+        let missing: Vec<Missing> = spec
+            .gates
+            .iter()
+            .enumerate()
+            .map(|(place, gate)| {
+                let mut missing = self.gaps.missing(place, gate);
+                if !current {
+                    (missing.live.of_step, missing.pairs.of_step) = (0.0, 0.0);
+                }
+                missing
+            })
+            .collect();
+        let gates = spec.gates.iter().zip(&self.processes).zip(&missing);
+        let gates = gates.map(|((gate, process), missing)| {
             let context = Context::of(spec, gate, (state, bars));
             let reading = match (&context, process) {
                 (Some(context), Some(process)) => process.reading(context),
@@ -77,14 +86,10 @@ impl Evidence {
                 alarms.push(gate.id.clone());
             }
             let reader = Reader { spec, state, bars, now: now.max(self.through), current };
-            reader.evaluation(gate, reading)
+            let whole = missing.of(gate, state.weight).1.latest.is_none();
+            reader.evaluation((gate, whole), reading)
         });
         let gates = gates.collect();
-        let shares =
-            |seen: super::Missing| (share(seen.lost, seen.live), share(seen.unscored, seen.pairs));
-        let missing = self.missing();
-        let (lost_share, unscored_share) = shares(missing);
-        let of_step = missing.since(self.missing_before);
         let step = if current { self.step_units } else { super::Split::default() };
         Observations {
             spec_hash: self.spec_hash.clone(),
@@ -99,9 +104,8 @@ impl Evidence {
             last_read: self.last_read,
             last_live: self.last_live,
             last_pair: self.last_pair,
-            lost_share,
-            unscored_share,
-            step_missing: if current { shares(of_step) } else { (0.0, 0.0) },
+            missing,
+            grader: self.grader.clone(),
         }
     }
 }
@@ -117,8 +121,37 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn evaluation(&self, gate: &Gate, reading: Reading) -> Evaluation {
-        let Self { spec, state, bars, now, current } = *self;
+    /// When the claim will probably be proved: what evidence is still missing, at the growth that the
+    /// measured rates give, at the rate at which observations come. None where the evidence moves the
+    /// other way, or where it should have been there by now: then nobody knows.
+    fn forecast(&self, reading: &Reading, log_e_fail: f64) -> Option<Millis> {
+        let expected = reading.n_expected.filter(|expected| *expected > 0)? as f64;
+        let elapsed = self.now.0.saturating_sub(self.state.step_since.0);
+        let n = reading.n as f64;
+        let away = log_e_fail > 0.0 || reading.log_e_pass < 0.0;
+        if away || reading.n_step == 0 || elapsed == 0 {
+            return None;
+        }
+        let left = if reading.log_e_pass > 0.0 {
+            // The growth per observation that `expected` was computed from, mixture included.
+            let growth = (self.bars.pass_at + MIXTURE) / expected;
+            let mixture = MIXTURE * (1.0 - n / expected).max(0.0);
+            (self.bars.pass_at - reading.log_e_pass + mixture) / growth
+        } else {
+            expected - n
+        };
+        let wait = left * elapsed as f64 / reading.n_step as f64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive, and a cast saturates"
+        )]
+        (left > 0.0).then(|| Millis(self.now.0.saturating_add(wait.ceil() as u64)))
+    }
+
+    /// The gate's evaluation; `whole`: what comes counts for its claim.
+    fn evaluation(&self, (gate, whole): (&Gate, bool), reading: Reading) -> Evaluation {
+        let Self { spec, state, bars, current, .. } = *self;
         let row = crate::gates::row(gate);
         let log_e_fail = if current { reading.log_e_fail } else { 0.0 };
         let verdict = match reading.decided {
@@ -132,28 +165,19 @@ impl Reader<'_> {
         let required_now = gate.role == Role::Required
             && step.is_some_and(|step| step.requires.contains(&gate.id));
         let open = verdict == Verdict::Hold || verdict == Verdict::NoData;
-        let elapsed = now.0.saturating_sub(state.step_since.0);
-        let expected_at = reading
-            .n_expected
-            .filter(|_| open && current && reading.n_step > 0 && elapsed > 0)
-            .map(|expected| {
-                let missing = expected.saturating_sub(reading.n) as f64;
-                let wait = missing * elapsed as f64 / reading.n_step as f64;
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "not negative, and a cast saturates"
-                )]
-                Millis(now.0.saturating_add(wait.ceil() as u64))
-            });
+        let expected_at =
+            if open && current && whole { self.forecast(&reading, log_e_fail) } else { None };
+        // An interval from an earlier look beside an estimate that it excludes helps nobody.
+        let estimate = reading.estimate;
+        let interval = reading.interval.filter(|ends| estimate.is_none_or(|at| within(at, *ends)));
         Evaluation {
             gate: gate.id.clone(),
             claim: gate.claim(),
             role: gate.role,
             required_now,
             verdict,
-            estimate: reading.estimate,
-            interval: reading.interval,
+            estimate,
+            interval,
             threshold: reading.threshold,
             unit: reading.unit.to_owned(),
             n: reading.n,
@@ -167,19 +191,5 @@ impl Reader<'_> {
             note: reading.note,
             source: row.map_or("", |row| row.source).to_owned(),
         }
-    }
-}
-
-/// The largest share of missing observations that cannot hide a gate's margin: if all that is missing
-/// had gone wrong, the rate would still have risen by no more than the margin.
-pub(crate) fn missing_max(gate: &Gate) -> Option<f64> {
-    match (gate.metric, gate.test) {
-        (Metric::Quality, Test::RatioAtLeast { ratio }) => Some((1.0 - ratio).max(0.0)),
-        (_, Test::WorseByLessThan { margin }) => Some(margin),
-        (_, Test::FractionAtMost { limit }) => Some(limit),
-        (_, Test::QuantileWithin { quantile, .. } | Test::QuantileRatioAtMost { quantile, .. }) => {
-            Some(quantile.min(1.0 - quantile))
-        }
-        _ => None,
     }
 }

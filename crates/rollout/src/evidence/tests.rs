@@ -100,7 +100,7 @@ fn the_mean_of_a_session_counts_when_its_window_has_closed() {
     assert_eq!(evidence.absorb(&spec, &state, &again), Absorbed::Taken);
     let found = evidence.observations(&spec, &state, again.to);
     assert_eq!(found.units.0 + found.units.1, 1);
-    assert!(found.lost_share > 0.0, "a late observation is missing, not good");
+    assert!(found.missing[0].live.of_run > 0.0, "a late observation is missing, not good");
 }
 
 /// What is waited for in the second of two steps, when so many live observations of 2,000 each were
@@ -154,7 +154,77 @@ fn one_pair_a_unit_and_day() {
     let found = evidence.observations(&spec, &state, seen.to);
     assert_eq!((found.pairs, found.gates[0].n), (2, 2));
     assert_eq!(found.gates[0].estimate, Some(0.5));
-    assert!(found.unscored_share > 0.08, "{}", found.unscored_share);
+    let share = found.missing[0].pairs.of_run;
+    assert!((share - 1.0 / 12.0).abs() < 1e-9, "{share}");
+}
+
+/// Ticks in which the candidate's units fail so often (per mille), against 3 of the baseline's.
+fn reports(spec: &Spec, fails: impl Fn(u64) -> u64) -> Vec<Observations> {
+    let (state, mut evidence) = begun(spec);
+    let mut last = T0;
+    let tick = |tick: u64| {
+        let mut seen = window(last, MINUTE);
+        for i in tick * 50..(tick + 1) * 50 {
+            let mut one = exposure(i, last, state.weight);
+            let often = if one.arm == AssignedArm::Candidate { fails(tick) } else { 3 };
+            one.served.failed = crate::testing::mix(i + 5) % 1_000 < often;
+            seen.exposures.push(one);
+        }
+        last = seen.to;
+        assert_eq!(evidence.absorb(spec, &state, &seen), Absorbed::Taken);
+        evidence.observations(spec, &state, last)
+    };
+    (0..120).map(tick).collect()
+}
+
+#[test]
+fn an_estimate_stands_within_its_interval_at_every_tick() {
+    let gates =
+        ["errors <= baseline + 1 pp", "errors <= 1.0 x baseline", "errors <= 2%", "p95 <= 1 s"];
+    let spec = spec(&["ramp 50% for 30 d", "100%"], &gates);
+    let mut shown = 0;
+    // What was seen for long changes, so that an interval of an earlier look would be left.
+    for seen in reports(&spec, |tick| if tick < 60 { 3 } else { 60 }) {
+        for gate in &seen.gates {
+            let Some((at, (low, high))) = gate.estimate.zip(gate.interval) else { continue };
+            assert!(low <= at && at <= high, "{}: {at} in [{low}, {high}]", gate.claim);
+            shown += 1;
+        }
+    }
+    assert!(shown > 300, "{shown} intervals");
+}
+
+#[test]
+fn nothing_is_forecast_while_the_evidence_goes_the_other_way() {
+    let spec = spec(&["ramp 50% for 30 d", "100%"], &["errors <= baseline + 1 pp"]);
+    let good = reports(&spec, |_| 3);
+    let forecasts = good.iter().filter(|seen| seen.gates[0].expected_at.is_some()).count();
+    assert!(forecasts > 5, "{forecasts}");
+    for seen in good.iter().chain(&reports(&spec, |_| 40)) {
+        let gate = &seen.gates[0];
+        if let Some(at) = gate.expected_at {
+            assert!(gate.log_e_fail <= 0.0 && gate.log_e_pass >= 0.0 && at > seen.seen, "{gate:?}");
+        }
+    }
+    let bad = reports(&spec, |_| 40);
+    assert!(bad.last().unwrap().gates[0].log_e_fail > 3.0);
+    assert!(bad[60..].iter().all(|seen| seen.gates[0].expected_at.is_none()));
+}
+
+#[test]
+fn a_pair_without_a_score_is_missing_once_and_fills_no_quota() {
+    let spec = spec(&["shadow 50% for 0 s", "100%"], &["quality >= 0.9 x baseline"]);
+    let (state, mut evidence) = begun(&spec);
+    let mut seen = window(T0, MINUTE);
+    seen.pairs = (0..100).map(|unit| pair(unit, T0, (100, 100))).collect();
+    for pair in &mut seen.pairs[60..] {
+        (pair.baseline.score, pair.candidate.score) = (None, None);
+    }
+    seen.unscored = 40;
+    assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+    let found = evidence.observations(&spec, &state, seen.to);
+    assert_eq!(found.pairs, 60);
+    assert!((found.missing[0].pairs.of_run - 0.4).abs() < 1e-9, "{:?}", found.missing);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::spec::Sources;
 use crate::testing::{spec, usual};
 use crate::text::parse_gate;
 
@@ -90,4 +91,64 @@ fn nothing_watched_and_nothing_proved_is_said() {
     finds(&levels, "levels.promote", "no probability");
     finds(&levels, "levels.srm", "no probability");
     finds(&levels, "levels.rollback", "one decision in 2");
+}
+
+#[test]
+fn a_gate_whose_source_is_known_to_be_missing_is_refused() {
+    let with = |text: &str, sources: Sources| {
+        let mut spec = spec(&["shadow 50%", "canary 5%", "100%"], &[text]);
+        spec.sources = sources;
+        spec
+    };
+    let errors = |text: &str, sources: Sources| {
+        let found = lint(&with(text, sources));
+        found.iter().filter(|found| found.severity == Severity::Error).count()
+    };
+    let invalid = "invalid <= baseline + 1 pp";
+    let unlooked = Sources { form: Some(false), live_form: Some(false), ..Sources::default() };
+    finds(&with(invalid, unlooked), "gates[0]", "does not look at the form");
+    assert_eq!(errors(invalid, unlooked), 1);
+    let mut nobody = with(invalid, unlooked);
+    nobody.scorer = None;
+    finds(&nobody, "gates[0]", "without a scorer");
+    assert_eq!(errors(invalid, Sources { form: Some(true), ..unlooked }), 0);
+    assert_eq!(errors(invalid, Sources { live_form: Some(true), ..unlooked }), 0);
+    // Where only pairs are looked at, a step has to make some.
+    let mut unshadowed = with(invalid, Sources { form: Some(true), ..unlooked });
+    unshadowed.steps.remove(0);
+    finds(&unshadowed, "gates[0]", "no step shadows");
+
+    let cost = "cost <= 2.50 USD per 1000";
+    let unpriced = Sources { candidate_priced: Some(false), ..Sources::default() };
+    finds(&with(cost, unpriced), "gates[0]", "the price of the candidate, local");
+    assert_eq!(errors(cost, unpriced), 1);
+    let fallback = Sources { baseline_priced: Some(false), ..Sources::default() };
+    finds(&with(cost, fallback), "gates[0]", "one fallback");
+    assert_eq!(errors(cost, fallback), 0);
+    assert!(lint(&with(cost, Sources { failover: Some(false), ..fallback })).is_empty());
+
+    let off = Sources { failover: Some(false), ..Sources::default() };
+    finds(&with("fallback <= 15%", off), "gates[0]", "failover is off");
+    assert_eq!(errors("fallback <= 15%", off), 1);
+    let mute = Sources { feedback: Some(false), ..Sources::default() };
+    finds(&with("feedback >= baseline - 3 pp", mute), "gates[0]", "no vote ever comes");
+    let whole = Sources { streams: Some(false), ..Sources::default() };
+    finds(&with("p95 first token <= 1 s", whole), "gates[0]", "do not stream");
+    finds(&with("p5 tokens/s >= 20", whole), "gates[0]", "without streams");
+    for text in [invalid, cost, "fallback <= 15%"] {
+        assert_eq!(errors(text, Sources::default()), 0, "what is not known is not said: {text}");
+    }
+}
+
+#[test]
+fn what_is_known_of_sources_changes_no_evidence() {
+    let (plain, mut known) = (usual(), usual());
+    known.sources.candidate_priced = Some(true);
+    assert_eq!(plain.hash(), known.hash());
+    known.grader.flip_rate_max = 0.1;
+    assert_ne!(plain.hash(), known.hash(), "what a scorer must hold is a claim");
+    let mut floorless = usual();
+    floorless.grader = GraderFloor { agreement_min: 1.0, flip_rate_max: 0.6 };
+    finds(&floorless, "grader.agreement_min", "no agreement");
+    finds(&floorless, "grader.flip_rate_max", "follow the order");
 }

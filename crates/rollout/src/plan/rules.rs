@@ -3,10 +3,11 @@
 use cutover_units::Millis;
 
 use crate::evidence::{Observations, missing_max};
+use crate::observe::Grader;
 use crate::report::{Evaluation, Verdict};
 use crate::spec::{Gate, Metric, OnInconclusive, OnStale, Role, Schedule, Spec, Step, Test};
 use crate::state::{Phase, State};
-use crate::text::Span;
+use crate::text::{About, Span};
 
 /// Why a step holds whose longest time is over.
 pub(crate) const INCONCLUSIVE: &str = "inconclusive";
@@ -165,7 +166,7 @@ fn taking_away(case: &Case<'_>) -> Option<Move> {
         let back = case.spec.on_stale == OnStale::RollBack && case.state.weight.basis_points() > 0;
         back.then(|| Move::Back {
             why: "nothing is known of its traffic",
-            reason: format!("the source of observations has not been read for {}", Span(blind)),
+            reason: format!("the source of observations has not been read for {}", About(blind)),
         })
     })
 }
@@ -218,18 +219,18 @@ fn not_to_be_trusted(case: &Case<'_>) -> Option<Move> {
         });
     }
     if let Some(blind) = blind_for(case) {
-        let reason = format!("the source of observations has not been read for {}", Span(blind));
+        let reason = format!("the source of observations has not been read for {}", About(blind));
         return Some(Move::Hold { why: "nothing is known of its traffic", reason });
     }
     let age = |seen: Millis| Millis(now.0.saturating_sub(seen.max(state.step_since).0));
     let live = age(observations.last_live);
     if live >= spec.stale_after {
-        let reason = format!("no request of the use case for {}", Span(live));
+        let reason = format!("no request of the use case for {}", About(live));
         return Some(Move::Hold { why: "no requests", reason });
     }
     let pairs = age(observations.last_pair);
     if state.shadow.basis_points() > 0 && pairs >= spec.stale_after {
-        let reason = format!("no shadow pair for {}", Span(pairs));
+        let reason = format!("no shadow pair for {}", About(pairs));
         return Some(Move::Hold { why: "no shadow pairs", reason });
     }
     None
@@ -254,6 +255,14 @@ fn suspicious(case: &Case<'_>) -> Option<Move> {
             case.state.weight
         );
         return Some(Move::Hold { why: "units are not split as they should be", reason });
+    }
+    if let Some(grader) = grader(case).filter(|grader| grader.distrusted) {
+        let reason = format!(
+            "the scorer is not trusted, and its scores do not count: {}; look at its pairs, mend it or \
+             the floor that it is held against",
+            grader.why
+        );
+        return Some(Move::Hold { why: "the scorer is not trusted", reason });
     }
     let (_, found) = failing(case).find(|(gate, _)| gate.role == Role::Signal)?;
     let reason = format!("a signal reports harm: {} [{}]", describe(found), found.source);
@@ -280,10 +289,13 @@ fn onward(case: &Case<'_>) -> Move {
         .collect();
     let mut short = enough(case, step);
     short.extend(missing(case, step));
+    if let Some(grader) = grader(case) {
+        short.push(format!("trust in the scorer, whose scores do not count yet: {}", grader.why));
+    }
     let mut gone = door(case);
     if elapsed < step.min_duration {
         let rest = Millis(step.min_duration.0 - elapsed.0);
-        gone.push(format!("its shortest time: {} more", Span(tidy(rest))));
+        gone.push(format!("its shortest time: {} more", About(rest)));
     }
     if unproved.is_empty() && short.is_empty() && gone.is_empty() {
         return Move::Go { proved: true, reason: why_on(case, step) };
@@ -305,23 +317,12 @@ fn waits_for_gate(case: &Case<'_>, id: &str) -> String {
     };
     let of = found.n_expected.map_or_else(String::new, |n| format!(" of about {n}"));
     let when = found.expected_at.map_or_else(String::new, |at| {
-        format!(", in about {}", Span(tidy(Millis(at.0.saturating_sub(case.now.0)))))
+        format!(", in about {}", About(Millis(at.0.saturating_sub(case.now.0))))
     });
     format!(
         "proof of `{}` (n {}{of}; evidence {:.2} of {:.2}{when})",
         found.claim, found.n, found.log_e_pass, found.pass_at
     )
-}
-
-/// A duration without digits that nobody reads.
-fn tidy(span: Millis) -> Millis {
-    let to = match span.0 {
-        0..10_000 => 1_000,
-        10_000..600_000 => 10_000,
-        600_000..36_000_000 => 60_000,
-        _ => 3_600_000,
-    };
-    Millis(span.0.div_ceil(to) * to)
 }
 
 /// Units that the step has not seen yet.
@@ -357,23 +358,28 @@ fn enough(case: &Case<'_>, step: &Step) -> Vec<String> {
 /// Harm is of the step alone, so what is missing of the step counts for every gate: after a long run
 /// it would drown. Proof is of the whole run, so an early loss counts for it until outgrown: forgotten
 /// at the next step, its proof would stay. Only gates whose proof begins anew with the step forget it.
+/// Observations that do not bet for the claim, because too much beside them is missing, carry no
+/// proof, so what is missing there is not held against it afterwards; while it lasts, nothing moves.
 fn missing(case: &Case<'_>, step: &Step) -> Vec<String> {
-    let seen = case.observations;
-    let required = case.spec.gates.iter().filter(|gate| step.requires.contains(&gate.id));
+    let gates = case.spec.gates.iter().zip(&case.observations.missing);
+    let required = gates.filter(|(gate, _)| step.requires.contains(&gate.id));
     let mut found = Vec::new();
-    for gate in required {
+    for (gate, missing) in required {
         let Some(most) = missing_max(gate) else { continue };
-        let on_pairs = gate.metric == Metric::Quality || step.weight.basis_points() == 0;
-        let (what, of_run, of_step) = if on_pairs {
-            ("pairs", seen.unscored_share, seen.step_missing.1)
-        } else {
-            ("live observations", seen.lost_share, seen.step_missing.0)
-        };
+        let (what, gap) = missing.of(gate, step.weight);
+        if let Some((lacking, of)) = gap.latest {
+            found.push(format!(
+                "{what}: {lacking} of the latest {of} are missing, so that none of them counts for \
+                 `{}`",
+                gate.claim()
+            ));
+            continue;
+        }
         let of_step_alone = matches!(gate.test, Test::QuantileRatioAtMost { .. });
-        let (share, when) = if of_step_alone || of_step >= of_run {
-            (of_step, "in this step")
+        let (share, when) = if of_step_alone || gap.of_step >= gap.of_run {
+            (gap.of_step, "in this step")
         } else {
-            (of_run, "since the beginning")
+            (gap.of_run, "since the beginning")
         };
         if share > most {
             found.push(format!(
@@ -386,6 +392,19 @@ fn missing(case: &Case<'_>, step: &Step) -> Vec<String> {
         }
     }
     found
+}
+
+/// What is said of the scorer, where quality is to be proved here or pairs are made.
+fn grader<'a>(case: &Case<'a>) -> Option<&'a Grader> {
+    let grader = case.observations.grader.as_ref()?;
+    let moves = |gate: &&Gate| {
+        gate.metric == Metric::Quality && matches!(gate.role, Role::Required | Role::Rollback)
+    };
+    let step = case.spec.steps.get(usize::from(case.state.step));
+    let asked = |gate: &Gate| step.is_some_and(|step| step.requires.contains(&gate.id));
+    let shadows = case.state.shadow.basis_points() > 0;
+    let concerned = case.spec.gates.iter().filter(moves).any(|gate| shadows || asked(gate));
+    concerned.then_some(grader)
 }
 
 /// What stands before the next step: its times and its approval.

@@ -8,7 +8,7 @@
 use cutover_stats::Betting;
 
 /// The price of mixing over bets, as a natural logarithm.
-const MIXTURE: f64 = 0.7;
+pub(crate) const MIXTURE: f64 = 0.7;
 
 /// A proof that needs more than this is none.
 const NEVER: f64 = 1e9;

@@ -111,7 +111,7 @@ impl Margin {
         }
     }
 
-    pub(crate) fn live(&mut self, gate: &Gate, batch: &Batch) {
+    pub(crate) fn live(&mut self, (gate, bets): (&Gate, bool), batch: &Batch) {
         let Test::WorseByLessThan { margin } = gate.test else { return };
         for (class, x, times) in batch.flags(gate.metric) {
             if class.in_step && class.arm == Arm::Candidate {
@@ -124,16 +124,14 @@ impl Margin {
             let Ok(share) = Share::from_bp(class.share) else { continue };
             let value = |direction| unit_value(direction, margin, (class.arm, share), x);
             if let (Ok(for_it), Ok(against)) = (value(Direction::Below), value(Direction::Above)) {
-                self.stake((for_it, against), class.in_step, times);
+                if bets {
+                    self.for_it.add(for_it, times);
+                }
+                // Harm is about the present step alone.
+                if class.in_step {
+                    self.against.add(against, times);
+                }
             }
-        }
-    }
-
-    /// Harm is about the present step alone.
-    fn stake(&mut self, (for_it, against): (f64, f64), in_step: bool, times: u64) {
-        self.for_it.add(for_it, times);
-        if in_step {
-            self.against.add(against, times);
         }
     }
 
@@ -159,7 +157,12 @@ impl Margin {
         else {
             return;
         };
-        self.stake((for_it, against), pair.in_step, 1);
+        if pair.bets {
+            self.for_it.add(for_it, 1);
+        }
+        if pair.in_step {
+            self.against.add(against, 1);
+        }
         self.step_pairs += u64::from(pair.in_step);
         self.sums.0 += 1;
         self.sums.1 += u64::from(u8::from(candidate));
@@ -194,11 +197,12 @@ impl Margin {
         let n = self.live_n() + self.sums.0;
         let (proof, harm) = (self.pass.log_e().get(), self.harm.log_e().get());
         let proved = context.bars.reached(proof, harm);
-        if !self.ends.due(n, proved) {
+        let live = self.speaks_of_units();
+        if live == self.ends.live && !self.ends.due(n, proved, self.estimate(context)) {
             return;
         }
         let alpha = context.bars.promote;
-        let interval = if self.speaks_of_units() {
+        let interval = if live {
             self.strata.tally().map(|(tally, _)| excess_interval(&tally, alpha))
         } else if self.sums.0 == 0 {
             None
@@ -206,7 +210,19 @@ impl Margin {
             pair_interval(&self.pairs, context)
         };
         let interval = interval.map(|ends| (ends.low, ends.high));
-        self.ends = Ends { n, proved, interval, expected: self.n_expected(context) };
+        self.ends = Ends { n, proved, interval, expected: self.n_expected(context), live };
+    }
+
+    /// The quantity that the claim is about: of live units as soon as both arms have some.
+    fn estimate(&self, context: &Context<'_>) -> Option<f64> {
+        if self.speaks_of_units() {
+            let asked = self.strata.difference(context.spec.comparison);
+            return asked.or_else(|| self.strata.difference(Comparison::AllControl));
+        }
+        self.means().and_then(|(candidate, baseline)| match context.gate.test {
+            Test::RatioAtLeast { .. } => (baseline > 0.0).then(|| candidate / baseline),
+            _ => Some(candidate - baseline),
+        })
     }
 
     pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {
@@ -218,16 +234,7 @@ impl Margin {
         let total = self.strata.total();
         let pairs = self.sums.0;
         let live = self.speaks_of_units();
-        let estimate = if live {
-            let comparison = context.spec.comparison;
-            let found = self.strata.difference(comparison);
-            found.or_else(|| self.strata.difference(Comparison::AllControl))
-        } else {
-            self.means().and_then(|(candidate, baseline)| match context.gate.test {
-                Test::RatioAtLeast { .. } => (baseline > 0.0).then(|| candidate / baseline),
-                _ => Some(candidate - baseline),
-            })
-        };
+        let estimate = self.estimate(context);
         let guarded = context.share == ALL;
         let log_e_fail = if guarded { self.watch.log_e() } else { self.harm.log_e().get() };
         let alarm = self.watch.alarm().filter(|_| context.promoted);
@@ -291,7 +298,10 @@ impl Margin {
                 let pairs: Vec<(Pair, u64)> = pairs.into();
                 let value = |pair: &Pair| {
                     let (c, b) = (pair.candidate.fraction(), pair.baseline.fraction());
-                    pair_value(proof, Paired { candidate: c, baseline: b, in_step: true })
+                    pair_value(
+                        proof,
+                        Paired { candidate: c, baseline: b, in_step: true, bets: true },
+                    )
                 };
                 pairs
                     .iter()
@@ -356,7 +366,7 @@ fn assumed_pairs(gate: &Gate, proof: PairClaim) -> Vec<(f64, f64)> {
         metric => (0.0, assumed_rate(metric)),
     };
     let value = |candidate, baseline| {
-        pair_value(proof, Paired { candidate, baseline, in_step: true }).unwrap_or(0.0)
+        pair_value(proof, Paired { candidate, baseline, in_step: true, bets: true }).unwrap_or(0.0)
     };
     vec![
         (both, value(1.0, 1.0)),

@@ -3,9 +3,9 @@
 //! Contract: `live` takes a window's units, votes and bills at once, `pair` one pair; `end_window` closes
 //! a tick;
 //! `begin_step` forgets what belongs to a step alone (harm), never what belongs to the rollout (proof).
-//! `refresh` recomputes the costly ends of intervals when the sample has grown by a quarter or the
-//! verdict has changed; a confidence sequence holds at all looks at once, so an end from an earlier look
-//! is still right.
+//! `refresh` recomputes the costly ends of intervals when the sample has grown by a quarter, the verdict
+//! has changed or the estimate has left them; a confidence sequence holds at all looks at once, so an
+//! end from an earlier look is still right.
 //!
 //! Every bet is a share of the largest that cannot go broke *at the share of traffic then in force*:
 //! observations enter divided by their own floor. Bets are chosen before their observation, so the
@@ -34,6 +34,7 @@ use crate::spec::{Gate, Role, Spec, Test};
 
 pub(crate) use batch::{Batch, Class};
 pub(crate) use budget::{Bill, Budget};
+pub(crate) use growth::MIXTURE;
 pub(crate) use margin::Margin;
 pub(crate) use never::Never;
 pub(crate) use quantiles::Quantiles;
@@ -68,6 +69,8 @@ pub(crate) struct Paired {
     pub candidate: f64,
     pub baseline: f64,
     pub in_step: bool,
+    /// Whether it bets for the claim: not where much else is missing.
+    pub bets: bool,
 }
 
 /// What must be reached.
@@ -154,13 +157,23 @@ pub(crate) struct Ends {
     interval: Option<(f64, f64)>,
     /// How many observations the proof usually takes, as it looked then.
     expected: Option<u64>,
+    /// Whether the look was at live units rather than at pairs.
+    #[serde(default)]
+    live: bool,
 }
 
 impl Ends {
-    /// Whether so many observations, or another verdict, are enough news to look again.
-    fn due(&self, n: u64, proved: (bool, bool)) -> bool {
-        n > self.n && (n >= self.n + self.n / 4 || proved != self.proved)
+    /// Whether so many observations, another verdict, or an estimate that has left the interval, are
+    /// enough news to look again.
+    fn due(&self, n: u64, proved: (bool, bool), estimate: Option<f64>) -> bool {
+        let left = estimate.zip(self.interval).is_some_and(|(at, ends)| !within(at, ends));
+        n > self.n && (n >= self.n + self.n / 4 || proved != self.proved || left)
     }
+}
+
+/// Whether an estimate lies in an interval.
+pub(crate) fn within(at: f64, (low, high): (f64, f64)) -> bool {
+    (low..=high).contains(&at)
 }
 
 /// The state of one gate.
@@ -176,11 +189,11 @@ pub(crate) enum Process {
 }
 
 impl Process {
-    /// Takes a window's units, votes and bills.
-    pub(crate) fn live(&mut self, gate: &Gate, batch: &Batch) {
+    /// Takes a window's units, votes and bills; whether they bet for the claim.
+    pub(crate) fn live(&mut self, (gate, bets): (&Gate, bool), batch: &Batch) {
         match self {
-            Self::Margin(process) => process.live(gate, batch),
-            Self::Share(process) => process.live(gate, batch),
+            Self::Margin(process) => process.live((gate, bets), batch),
+            Self::Share(process) => process.live((gate, bets), batch),
             Self::Ratio(process) => process.live(gate, batch),
             Self::Quantiles(process) => process.live(gate, batch),
             Self::Budget(process) => batch.bills.iter().for_each(|bill| process.bill(*bill)),

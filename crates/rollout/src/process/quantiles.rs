@@ -100,7 +100,7 @@ impl Quantiles {
     pub(crate) fn refresh(&mut self, context: &Context<'_>) {
         let Some((quantile, factor)) = claim(context.gate) else { return };
         let n = self.candidate.n() + self.baseline.n();
-        if !self.ends.due(n, self.ends.proved) {
+        if !self.ends.due(n, self.ends.proved, self.estimate(context)) {
             return;
         }
         let both = |alpha: Alpha| {
@@ -122,13 +122,25 @@ impl Quantiles {
         self.ends = Ends { n, interval, ..self.ends };
     }
 
-    pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {
-        let Some((quantile, factor)) = claim(context.gate) else { return Reading::default() };
+    /// Both arms' quantiles.
+    fn quantiles(&self, context: &Context<'_>) -> (Option<f64>, Option<f64>) {
+        let Some((quantile, _)) = claim(context.gate) else { return (None, None) };
+        (self.candidate.quantile(quantile), self.baseline.quantile(quantile))
+    }
+
+    /// By how much the candidate is worse.
+    fn estimate(&self, context: &Context<'_>) -> Option<f64> {
+        let (candidate, baseline) = self.quantiles(context);
+        let both = candidate.zip(baseline).filter(|(c, b)| *c > 0.0 && *b > 0.0);
         let flip = context.gate.metric == Metric::TokenRate;
-        let of = |histogram: &Histogram| histogram.quantile(quantile);
-        let (candidate, baseline) = (of(&self.candidate), of(&self.baseline));
-        let ratio = candidate.zip(baseline).filter(|(c, b)| *c > 0.0 && *b > 0.0);
-        let ratio = ratio.map(|(c, b)| if flip { b / c } else { c / b });
+        both.map(|(c, b)| if flip { b / c } else { c / b })
+    }
+
+    pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {
+        let Some((_, factor)) = claim(context.gate) else { return Reading::default() };
+        let flip = context.gate.metric == Metric::TokenRate;
+        let (candidate, baseline) = self.quantiles(context);
+        let ratio = self.estimate(context);
         let guarded = context.share == ALL;
         let proved = |yes: bool, at: f64| if yes { at } else { 0.0 };
         let log_e_fail =

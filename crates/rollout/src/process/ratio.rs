@@ -87,14 +87,14 @@ impl Ratio {
         let events = self.pass.events(Arm::Candidate) + self.pass.events(Arm::Baseline);
         let (proof, harm) = (self.pass.log_e().get(), self.harm.log_e().get());
         let proved = context.bars.reached(proof, harm);
-        if !self.ends.due(events, proved) {
+        if !self.ends.due(events, proved, self.strata.ratio()) {
             return;
         }
         let interval = self.strata.tally().map(|(tally, _)| {
             let ends = tally.ratio_interval(context.bars.promote);
             (ends.low, ends.high)
         });
-        self.ends = Ends { n: events, proved, interval, expected: None };
+        self.ends = Ends { n: events, proved, interval, ..Ends::default() };
     }
 
     pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {

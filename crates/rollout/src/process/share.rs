@@ -53,10 +53,10 @@ impl Share {
         fresh
     }
 
-    pub(crate) fn live(&mut self, gate: &Gate, batch: &Batch) {
+    pub(crate) fn live(&mut self, (gate, bets): (&Gate, bool), batch: &Batch) {
         let Test::QuantileWithin { limit, .. } = gate.test else {
             for (class, x, times) in batch.flags(gate.metric) {
-                self.take(gate, class, (x, times));
+                self.take((gate, bets), class, (x, times));
             }
             return;
         };
@@ -74,7 +74,7 @@ impl Share {
             for (in_step, by_side) in [false, true].into_iter().zip(by_step) {
                 let class = Class { arm, share: 0, in_step, matched: false };
                 for (x, times) in [0.0, 1.0].into_iter().zip(by_side) {
-                    self.take(gate, class, (x, times));
+                    self.take((gate, bets), class, (x, times));
                 }
             }
         }
@@ -84,7 +84,7 @@ impl Share {
         self.odds.get(|| limit(gate).and_then(|limit| Odds::new(Direction::Below, limit)))
     }
 
-    fn take(&mut self, gate: &Gate, class: Class, (x, times): (f64, u64)) {
+    fn take(&mut self, (gate, bets): (&Gate, bool), class: Class, (x, times): (f64, u64)) {
         if times == 0 {
             return;
         }
@@ -92,7 +92,8 @@ impl Share {
             self.baseline.add(x, times);
             return;
         }
-        if let Some(factors) = self.odds(gate).map(|odds| odds.log_factors(x)) {
+        let factors = self.odds(gate).filter(|_| bets).map(|odds| odds.log_factors(x));
+        if let Some(factors) = factors {
             self.pass.add(factors, times);
         }
         self.cell.add(x, times);
@@ -109,7 +110,7 @@ impl Share {
 
     pub(crate) fn refresh(&mut self, context: &Context<'_>) {
         let proved = context.bars.reached(self.pass.log_e(), self.watch.log_e());
-        if !self.ends.due(self.cell.n, proved) {
+        if !self.ends.due(self.cell.n, proved, self.cell.mean()) {
             return;
         }
         #[expect(
@@ -119,8 +120,8 @@ impl Share {
         )]
         let count = Count { hits: self.cell.sum().round() as u64, trials: self.cell.n };
         let ends = fraction_interval(count, context.bars.promote);
-        self.ends =
-            Ends { n: self.cell.n, proved, interval: Some((ends.low, ends.high)), expected: None };
+        let interval = Some((ends.low, ends.high));
+        self.ends = Ends { n: self.cell.n, proved, interval, ..Ends::default() };
     }
 
     pub(crate) fn reading(&self, context: &Context<'_>) -> Reading {

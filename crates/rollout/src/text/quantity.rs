@@ -32,6 +32,33 @@ impl fmt::Display for Span {
     }
 }
 
+/// A measured or expected duration as reports tell it, without digits that nobody reads: its two
+/// largest units, rounded up to 1 s below 10 s, to 10 s below 10 min, to 1 min below 10 h, to 1 h
+/// above. The one place that rounds times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About(pub Millis);
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let to = match self.0.0 {
+            0..10_000 => 1_000,
+            10_000..600_000 => 10_000,
+            600_000..36_000_000 => 60_000,
+            _ => 3_600_000,
+        };
+        let ms = self.0.0.div_ceil(to).saturating_mul(to);
+        let largest = UNITS.iter().position(|(_, size)| ms >= *size);
+        let Some((place, (unit, size))) = largest.map(|place| (place, UNITS[place])) else {
+            return f.write_str("0 s");
+        };
+        write!(f, "{} {unit}", ms / size)?;
+        match UNITS.get(place + 1).map(|(unit, size)| (unit, ms % UNITS[place].1 / size)) {
+            Some((unit, rest)) if rest > 0 => write!(f, " {rest} {unit}"),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Reads `1 h`, `30 min`, `0.5 d`, `800ms`.
 pub fn parse_duration(text: &str) -> Result<Millis, TextError> {
     let text = text.trim();
