@@ -18,18 +18,31 @@ pub struct RequestFacts<'a> {
     pub now: Millis,
     /// Whether answers can be stored: without it, what needs a stored one is refused.
     pub storage: bool,
+    /// Whether one more answer can be stored now; if not, the answer says that it is not.
+    pub room: bool,
     /// What happens to fields that the dialect's table marks as unsupported.
     pub unsupported: Unsupported,
     /// Whether an earlier answer's reasoning is sent back as `reasoning_content`, which self-hosted
     /// engines use and OpenAI's own API refuses. Off: it is dropped and reported.
     pub keep_reasoning: bool,
+    /// Whether marks for caching are sent on, as members of parts, messages and tools, which only
+    /// Anthropic's own API takes. Off: they are dropped and reported.
+    pub keep_marks: bool,
 }
 
 impl<'a> RequestFacts<'a> {
     /// Facts with the careful choices: nothing stored, unsupported fields refused, no reasoning sent
     /// back.
     pub fn new(id: &'a str, now: Millis) -> Self {
-        Self { id, now, storage: false, unsupported: Unsupported::Strict, keep_reasoning: false }
+        Self {
+            id,
+            now,
+            storage: false,
+            room: true,
+            unsupported: Unsupported::Strict,
+            keep_reasoning: false,
+            keep_marks: false,
+        }
     }
 }
 

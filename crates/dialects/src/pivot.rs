@@ -16,11 +16,32 @@ pub(crate) enum Part<'a> {
         url: Text<'a>,
         detail: Option<Text<'a>>,
     },
+    /// A part with its mark for caching, as JSON.
+    Marked(Box<Part<'a>>, &'a str),
     /// A file with its content as a data URL.
     File {
         name: Text<'a>,
         data: Text<'a>,
     },
+}
+
+impl<'a> Part<'a> {
+    /// Its text, without its mark.
+    pub(crate) fn into_text(self) -> Option<Text<'a>> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Marked(inner, _) => inner.into_text(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::Marked(inner, _) => inner.is_text(),
+            _ => false,
+        }
+    }
 }
 
 /// A call in the history.
@@ -39,6 +60,8 @@ pub(crate) struct Assistant<'a> {
     /// Reasoning as its maker takes it back, as JSON.
     pub(crate) details: Vec<String>,
     pub(crate) calls: Vec<Call<'a>>,
+    /// Its mark for caching, as JSON.
+    pub(crate) mark: Option<&'a str>,
 }
 
 impl Assistant<'_> {
@@ -58,6 +81,7 @@ pub(crate) enum Message<'a> {
     Tool {
         id: Text<'a>,
         parts: Vec<Part<'a>>,
+        mark: Option<&'a str>,
     },
 }
 
@@ -69,10 +93,11 @@ impl Message<'_> {
                 write_content(j, parts);
             }
             Self::Assistant(said) => write_assistant(j, said),
-            Self::Tool { id, parts } => {
+            Self::Tool { id, parts, mark } => {
                 j.put("role", "tool");
                 id.write(j.key("tool_call_id"));
                 write_content(j, parts);
+                write_mark(j, *mark);
             }
         });
     }
@@ -87,8 +112,25 @@ fn write_content(json: &mut Json, parts: &[Part<'_>]) {
     }
 }
 
+/// Where a mark for caching stands: beside what it marks.
+pub(crate) const MARK: &str = "cache_control";
+
+fn write_mark(json: &mut Json, mark: Option<&str>) {
+    if let Some(raw) = mark {
+        json.key(MARK).raw(raw);
+    }
+}
+
 fn write_part(json: &mut Json, part: &Part<'_>) {
-    json.object(|j| match part {
+    json.object(|j| write_members(j, part));
+}
+
+fn write_members(j: &mut Json, part: &Part<'_>) {
+    match part {
+        Part::Marked(inner, mark) => {
+            write_members(j, inner);
+            write_mark(j, Some(mark));
+        }
         Part::Text(text) => {
             j.put("type", "text");
             text.write(j.key("text"));
@@ -109,7 +151,7 @@ fn write_part(json: &mut Json, part: &Part<'_>) {
                 data.write(j.key("file_data"));
             });
         }
-    });
+    }
 }
 
 fn write_assistant(json: &mut Json, said: &Assistant<'_>) {
@@ -130,6 +172,7 @@ fn write_assistant(json: &mut Json, said: &Assistant<'_>) {
         let texts: Vec<Cow<'_, str>> = said.reasoning.iter().map(Text::decode).collect();
         json.put("reasoning_content", &texts.join("\n"));
     }
+    write_mark(json, said.mark);
     if !said.details.is_empty() {
         json.put_array("reasoning_details", |j| said.details.iter().for_each(|raw| j.raw(raw)));
     }
@@ -157,6 +200,8 @@ pub(crate) struct Tool<'a> {
     /// A JSON schema.
     pub(crate) parameters: Option<Cow<'a, str>>,
     pub(crate) strict: Option<bool>,
+    /// Its mark for caching, as JSON.
+    pub(crate) mark: Option<Cow<'a, str>>,
 }
 
 /// A request under construction.
@@ -219,6 +264,7 @@ fn write_tool(json: &mut Json, tool: &Tool<'_>) {
                 j.put_flag("strict", strict);
             }
         });
+        write_mark(j, tool.mark.as_deref());
     });
 }
 
@@ -254,16 +300,20 @@ pub(crate) struct Results<'a> {
 
 impl<'a> Results<'a> {
     /// Adds a result; true if a part of it had to be moved.
-    pub(crate) fn push(&mut self, id: Text<'a>, parts: Vec<Part<'a>>) -> bool {
-        let (texts, others): (Vec<_>, Vec<_>) =
-            parts.into_iter().partition(|part| matches!(part, Part::Text(_)));
+    pub(crate) fn push(
+        &mut self,
+        id: Text<'a>,
+        parts: Vec<Part<'a>>,
+        mark: Option<&'a str>,
+    ) -> bool {
+        let (texts, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(Part::is_text);
         let moves = !others.is_empty();
         if moves {
             let label = format!("Attached to the result of tool call {}:", id.decode());
             self.moved.push(Part::Text(label.into()));
             self.moved.extend(others);
         }
-        self.tools.push(Message::Tool { id, parts: texts });
+        self.tools.push(Message::Tool { id, parts: texts, mark });
         moves
     }
 

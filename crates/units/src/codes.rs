@@ -84,6 +84,9 @@ codes! {
     ContextLengthExceeded = "context_length_exceeded", 400, "invalid_request_error", Client, false;
     /// The upstream refused the request as wrong for another reason; its message is passed on.
     InvalidRequest = "invalid_request", 400, "invalid_request_error", Client, false;
+    /// What `previous_response_id` or an item names is not stored: it never was, was deleted, has expired,
+    /// or was another key's. Send the whole conversation as `input`.
+    PreviousResponseNotFound = "previous_response_not_found", 400, "invalid_request_error", Client, false;
     /// No API key, or one that is not known. Keys are made with `cutover key add`.
     InvalidApiKey = "invalid_api_key", 401, "authentication_error", Client, false;
     /// The key may not do this.
@@ -94,9 +97,11 @@ codes! {
     ModelNotFound = "model_not_found", 404, "invalid_request_error", Client, false;
     /// The path exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "invalid_request_error", Client, false;
-    /// The body did not arrive in time (`server.body_timeout`).
+    /// The body did not arrive in time (`server.body_timeout`); of an endpoint that is passed on, nothing
+    /// of it arrived for `surface.idle_timeout`.
     RequestTimeout = "request_timeout", 408, "invalid_request_error", Client, false;
-    /// The body is larger than `server.body_limit`.
+    /// The body is larger than `server.body_limit`; of an endpoint that is passed on, than
+    /// `surface.upload_limit`.
     RequestTooLarge = "request_too_large", 413, "invalid_request_error", Client, false;
     /// The upstream limits the rate; `retry-after` is passed on.
     RateLimitExceeded = "rate_limit_exceeded", 429, "rate_limit_error", Upstream, true;
@@ -115,6 +120,8 @@ codes! {
     UpstreamUnavailable = "upstream_unavailable", 503, "server_error", Upstream, true;
     /// The upstream is busy or still loading its model.
     Overloaded = "server_is_overloaded", 503, "server_error", Upstream, true;
+    /// Stored responses cannot be read: the database is locked or away.
+    StoredResponsesUnavailable = "stored_responses_unavailable", 503, "server_error", Us, true;
     /// Too much feedback waits to be written.
     FeedbackBusy = "feedback_queue_full", 503, "server_error", Us, true;
     /// cutover is shutting down; another replica, or this one after its restart, will answer.

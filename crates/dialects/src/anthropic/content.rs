@@ -4,15 +4,36 @@ use cutover_wire::Fault;
 
 use super::events::SIGNATURE;
 use crate::losses::Losses;
-use crate::pivot::{Assistant, Call, Message, Part, Results};
+use crate::pivot::{self, Assistant, Call, Message, Part, Results};
 use crate::read::{At, Obj, Text, list};
 use crate::write;
+
+/// Wraps what was just read of a block, if it is marked and marks are sent on.
+fn mark<'a>(
+    block: &Obj<'a>,
+    (at, keep): (At<'_>, bool),
+    parts: &mut [Part<'a>],
+) -> Result<(), Fault> {
+    if let (Some(raw), Some(last)) = (taken_mark(block, (at, keep))?, parts.last_mut()) {
+        let part = std::mem::replace(last, Part::Text(Text::from("")));
+        *last = Part::Marked(Box::new(part), raw);
+    }
+    Ok(())
+}
+
+/// A block's mark. One that is not sent on is left for the report.
+pub(super) fn taken_mark<'a>(
+    block: &Obj<'a>,
+    (at, keep): (At<'_>, bool),
+) -> Result<Option<&'a str>, Fault> {
+    if keep { block.raw_object(at, pivot::MARK) } else { Ok(None) }
+}
 
 /// `system`: a string or text blocks.
 pub(super) fn system<'a>(
     raw: &'a str,
     at: At<'_>,
-    losses: &mut Losses,
+    (keep_marks, losses): (bool, &mut Losses),
 ) -> Result<Vec<Part<'a>>, Fault> {
     if raw.starts_with('"') {
         let text = Text::read(raw, at)?;
@@ -29,6 +50,7 @@ pub(super) fn system<'a>(
             return Err(at.key("type").invalid("must be text"));
         }
         parts.push(Part::Text(block.need_text(at, "text")?));
+        mark(&block, (at, keep_marks), &mut parts)?;
         losses.rest(&block, "system[].", at)?;
     }
     Ok(parts)
@@ -38,6 +60,7 @@ pub(super) fn system<'a>(
 pub(super) struct Conversation<'a, 'l> {
     pub(super) messages: Vec<Message<'a>>,
     pub(super) keep_reasoning: bool,
+    pub(super) keep_marks: bool,
     pub(super) losses: &'l mut Losses,
 }
 
@@ -61,7 +84,7 @@ impl<'a> Conversation<'a, '_> {
                     }
                 }
                 "system" => {
-                    let parts = system(content, here, self.losses)?;
+                    let parts = system(content, here, (self.keep_marks, self.losses))?;
                     self.messages.push(Message::Said { role: "system", parts });
                 }
                 "" => return Err(at.key("role").missing()),
@@ -97,6 +120,7 @@ impl<'a> Conversation<'a, '_> {
                 self.tool_result(&block, at, &mut results)?;
             } else {
                 self.part(&block, (&kind, at), &mut said)?;
+                mark(&block, (at, self.keep_marks), &mut said)?;
             }
             self.losses.rest(&block, BLOCK, at)?;
         }
@@ -163,6 +187,7 @@ impl<'a> Conversation<'a, '_> {
                 continue;
             }
             self.part(&inner, (&kind, at), to)?;
+            mark(&inner, (at, self.keep_marks), to)?;
             self.losses.rest(&inner, BLOCK, at)?;
         }
         Ok(())
@@ -216,7 +241,8 @@ impl<'a> Conversation<'a, '_> {
             self.losses.note("messages[].content[].tool_result.is_error");
             mark_error(&mut parts);
         }
-        if results.push(id, parts) {
+        let marked = taken_mark(block, (at, self.keep_marks))?;
+        if results.push(id, parts, marked) {
             self.losses.note("messages[].content[].tool_result.image");
         }
         Ok(())
@@ -241,16 +267,14 @@ impl<'a> Conversation<'a, '_> {
                 _ => {
                     let mut parts = Vec::new();
                     self.part(&block, (&kind, at), &mut parts)?;
-                    if parts.iter().any(|part| !matches!(part, Part::Text(_))) {
+                    if !parts.iter().all(Part::is_text) {
                         let why = "names a block that an assistant's turn cannot hold";
                         return Err(at.key("type").invalid(why));
                     }
-                    said.texts.extend(parts.into_iter().filter_map(|part| match part {
-                        Part::Text(text) => Some(text),
-                        _ => None,
-                    }));
+                    said.texts.extend(parts.into_iter().filter_map(Part::into_text));
                 }
             }
+            said.mark = taken_mark(&block, (at, self.keep_marks))?.or(said.mark);
             self.losses.rest(&block, BLOCK, at)?;
         }
         self.messages.push(Message::Assistant(said));
@@ -324,6 +348,10 @@ fn skip(block: &Obj<'_>) {
 fn mark_error(parts: &mut Vec<Part<'_>>) {
     let first = parts.iter_mut().find_map(|part| match part {
         Part::Text(text) => Some(text),
+        Part::Marked(inner, _) => match &mut **inner {
+            Part::Text(text) => Some(text),
+            _ => None,
+        },
         _ => None,
     });
     match first {

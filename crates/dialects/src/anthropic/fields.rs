@@ -6,7 +6,7 @@ use Fate::{Approximated, Carried, Dropped, Mapped, Refused, Unsupported};
 
 const HINT: &str = "a hint about service, not about the answer";
 const CACHE: &str =
-    "chat completions has no marks for caching; engines cache prefixes by themselves";
+    "sent to Anthropic; other engines cache prefixes by themselves, or take no marks";
 const SERVER_TOOL: &str = "a tool that Anthropic's servers run; chat completions has none";
 
 pub(super) const FIELDS: &[Field] = &[

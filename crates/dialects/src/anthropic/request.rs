@@ -72,7 +72,7 @@ fn convert<'a>(
     let model = root.need_text(at, "model")?;
     let mut chat = Chat::default();
     if let Some(raw) = root.get("system") {
-        let parts = content::system(raw, at.key("system"), losses)?;
+        let parts = content::system(raw, at.key("system"), (facts.keep_marks, losses))?;
         if !parts.is_empty() {
             chat.messages.push(Message::Said { role: "system", parts });
         }
@@ -81,11 +81,15 @@ fn convert<'a>(
     if items.is_empty() {
         return Err(at.key("messages").invalid("must not be empty"));
     }
-    let keep_reasoning = facts.keep_reasoning;
-    let mut conversation = Conversation { messages: chat.messages, keep_reasoning, losses };
+    let RequestFacts { keep_reasoning, keep_marks, .. } = *facts;
+    let mut conversation =
+        Conversation { messages: chat.messages, keep_reasoning, keep_marks, losses };
     conversation.read(&items, at.key("messages"))?;
     chat.messages = conversation.messages;
-    tools(root, &mut chat, losses)?;
+    tools(root, (&mut chat, keep_marks), losses)?;
+    if let Some(mark) = content::taken_mark(root, (at, keep_marks))? {
+        chat.set(pivot::MARK, mark);
+    }
     limits(root, &mut chat, losses)?;
     thinking(root, &mut chat, losses)?;
     root.flag(at, "stream")?;
@@ -126,7 +130,11 @@ fn write_text(text: &Text<'_>) -> String {
     json.into_string()
 }
 
-fn tools<'a>(root: &Obj<'a>, chat: &mut Chat<'a>, losses: &mut Losses) -> Result<(), Fault> {
+fn tools<'a>(
+    root: &Obj<'a>,
+    (chat, keep_marks): (&mut Chat<'a>, bool),
+    losses: &mut Losses,
+) -> Result<(), Fault> {
     let at = At::Root;
     let here = at.key("tools");
     for (index, raw) in root.list(at, "tools")?.unwrap_or_default().into_iter().enumerate() {
@@ -143,6 +151,7 @@ fn tools<'a>(root: &Obj<'a>, chat: &mut Chat<'a>, losses: &mut Losses) -> Result
             description: tool.text(at, "description")?,
             parameters: Some(parameters.ok_or_else(|| at.key("input_schema").missing())?.into()),
             strict: tool.flag(at, "strict")?,
+            mark: content::taken_mark(&tool, (at, keep_marks))?.map(Into::into),
         });
         losses.rest(&tool, "tools[].", at)?;
     }

@@ -27,6 +27,11 @@ pub(super) const FIELDS: &[Field] = &[
         Mapped("messages"),
         "a PDF as data URL becomes a document",
     ),
+    Field::new(
+        "cache_control",
+        Carried("cache_control"),
+        "also beside parts, messages and tools, as Anthropic's own clients mark them",
+    ),
     Field::new("messages[].content[].file_id", Refused, "send the file's data"),
     Field::new("messages[].content[].input_audio", Refused, NO_SOUND),
     Field::new("messages[].function_call", Refused, "the deprecated form; use tools"),

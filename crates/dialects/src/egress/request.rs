@@ -7,6 +7,7 @@ use super::Sent;
 use super::fields::FIELDS;
 use crate::chat::arguments_object;
 use crate::losses::Losses;
+use crate::pivot::MARK;
 use crate::read::{self, At, Obj, Text, list};
 use crate::write::{self, Json};
 
@@ -30,11 +31,13 @@ pub fn request(body: &[u8], unsupported: Unsupported) -> Result<Sent, Fault> {
     let settings = settings(&root, &mut losses)?;
     let stream = root.flag(ROOT, "stream")?.unwrap_or(false);
     root.get("stream_options");
+    let mark = root.raw_object(ROOT, MARK)?;
     neutral(&root);
     losses.rest(&root, "", ROOT)?;
     let text = write::object(|j| {
         model.write(j.key("model"));
         j.members(&settings);
+        put_mark(j, mark);
         if !system.is_empty() {
             j.put_array("system", |j| system.iter().for_each(|block| j.raw(block)));
         }
@@ -104,9 +107,11 @@ impl Talk<'_> {
             "tool" => {
                 let id = message.need_text(at, "tool_call_id")?;
                 let content = self.content(&message, at)?;
+                let mark = message.raw_object(at, MARK)?;
                 let result = write::object(|j| {
                     j.put("type", "tool_result");
                     id.write(j.key("tool_use_id"));
+                    put_mark(j, mark);
                     j.put_array("content", |j| content.iter().for_each(|block| j.raw(block)));
                 });
                 self.put("user", vec![result]);
@@ -141,6 +146,13 @@ impl Talk<'_> {
         for (index, raw) in calls.into_iter().enumerate() {
             blocks.push(call(raw, here.item(index))?);
         }
+        if let Some(mark) = message.raw_object(at, MARK)? {
+            // Thinking takes none, and comes first.
+            let thinks = |block: &&mut String| THINKING.iter().any(|kind| block.starts_with(kind));
+            if let Some(block) = blocks.last_mut().filter(|block| !thinks(block)) {
+                *block = marked(block, mark);
+            }
+        }
         self.put("assistant", blocks);
         Ok(())
     }
@@ -155,6 +167,7 @@ impl Talk<'_> {
         for (index, raw) in list(raw, at)?.into_iter().enumerate() {
             let at = at.item(index);
             let part = Obj::read(raw, at)?;
+            let before = blocks.len();
             match &*part.word(at, "type")? {
                 "text" => blocks.extend(text_block(&part.need_text(at, "text")?)),
                 "refusal" => blocks.extend(text_block(&part.need_text(at, "refusal")?)),
@@ -164,6 +177,11 @@ impl Talk<'_> {
                     self.losses.refuse("messages[].content[].input_audio", at.key("type"))?;
                 }
                 _ => return Err(at.key("type").invalid("names a kind of part that is not known")),
+            }
+            if let Some(mark) = part.raw_object(at, MARK)?
+                && let Some(block) = blocks.get_mut(before)
+            {
+                *block = marked(block, mark);
             }
         }
         Ok(blocks)
@@ -202,6 +220,21 @@ impl Talk<'_> {
             write_source(j, &data.decode());
         })))
     }
+}
+
+/// How blocks begin that take no mark.
+const THINKING: [&str; 2] = [r#"{"type":"thinking""#, r#"{"type":"redacted_thinking""#];
+
+fn put_mark(json: &mut Json, mark: Option<&str>) {
+    if let Some(raw) = mark {
+        json.key(MARK).raw(raw);
+    }
+}
+
+/// A block with a mark for caching.
+fn marked(block: &str, mark: &str) -> String {
+    let open = block.strip_suffix('}').unwrap_or(block);
+    format!("{open},\"{MARK}\":{mark}}}")
 }
 
 /// The Messages API refuses empty texts.
@@ -329,6 +362,7 @@ fn tools(root: &Obj<'_>, json: &mut Json, losses: &mut Losses) -> Result<(), Fau
         let description = function.text(inner, "description")?;
         let schema = function.raw_object(inner, "parameters")?.filter(|raw| *raw != "{}");
         let strict = function.flag(inner, "strict")?;
+        let mark = tool.raw_object(at, MARK)?;
         tools.push(write::object(|j| {
             name.write(j.key("name"));
             if let Some(text) = &description {
@@ -338,6 +372,7 @@ fn tools(root: &Obj<'_>, json: &mut Json, losses: &mut Losses) -> Result<(), Fau
             if strict == Some(true) {
                 j.put_flag("strict", true);
             }
+            put_mark(j, mark);
         }));
     }
     let one = root.flag(ROOT, "parallel_tool_calls")? == Some(false);

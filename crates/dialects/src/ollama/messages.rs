@@ -117,7 +117,7 @@ impl<'a, 'l> Conversation<'a, 'l> {
             }
             None => self.match_call(name.as_ref()).into(),
         };
-        self.messages.push(Message::Tool { id, parts: vec![Part::Text(content)] });
+        self.messages.push(Message::Tool { id, parts: vec![Part::Text(content)], mark: None });
         Ok(())
     }
 

@@ -133,6 +133,7 @@ impl<'a, 'f> Work<'a, 'f> {
             let inner = at.key("function");
             let function = tool.object(at, "function")?.ok_or_else(|| inner.missing())?;
             self.chat.tools.push(Tool {
+                mark: None,
                 name: function.need_text(inner, "name")?,
                 description: function.text(inner, "description")?,
                 parameters: function.raw_object(inner, "parameters")?.map(Into::into),

@@ -239,7 +239,7 @@ impl<'a> Items<'a, '_> {
         let raw = item.get("output").ok_or_else(|| at.key("output").missing())?;
         let parts = self.content(raw, at.key("output"), &mut None)?;
         self.flush_assistant();
-        if self.results.push(id, parts) {
+        if self.results.push(id, parts, None) {
             self.losses.note("input[].output.image");
         }
         Ok(())

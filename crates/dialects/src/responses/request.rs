@@ -84,12 +84,13 @@ fn convert(
     })))
 }
 
-const NO_STORE: &str = "storing is off here; send the whole conversation as input";
-const NO_STORE_ITEMS: &str = "it refers to stored items, and storing is off here; send the items themselves, with store: false";
+const NO_STORE: &str =
+    "responses are not stored here (state.responses is off); send the whole conversation as input";
+const NO_STORE_ITEMS: &str = "it refers to stored items, and responses are not stored here (state.responses is off); send the items themselves, with store: false";
 
 fn keeping(root: &Obj<'_>, facts: &RequestFacts<'_>) -> Result<Keeping, Fault> {
     let at = At::Root;
-    let keep = root.flag(at, "store")?.unwrap_or(true) && facts.storage;
+    let keep = root.flag(at, "store")?.unwrap_or(true) && facts.storage && facts.room;
     let previous = root.text(at, "previous_response_id")?;
     let previous = previous.map(|text| text.decode().into_owned());
     if previous.is_some() && !facts.storage {

@@ -185,11 +185,12 @@ pub fn deleted(id: &str) -> Answer {
     }))
 }
 
-/// An id that is not stored: 404 for a path, and for a request that goes on with it.
+/// An id that is not stored: 404 for a path, 400 for a request that goes on with it.
 pub fn not_stored(id: &str, param: Option<&str>) -> Fault {
     let shown: String = id.chars().filter(char::is_ascii_graphic).take(80).collect();
     let message = format!("no stored response has the id '{shown}'");
-    Fault { code: Code::NotFound, message, param: param.map(str::to_owned) }
+    let code = if param.is_some() { Code::PreviousResponseNotFound } else { Code::NotFound };
+    Fault { code, message, param: param.map(str::to_owned) }
 }
 
 /// Most items on a page.

@@ -118,10 +118,16 @@ fn one<'a>(
             let description = tool.text(at, "description")?;
             let made = if custom {
                 let description = with_grammar(&tool, at, description, losses)?;
-                Tool { name, description, parameters: Some(INPUT_SCHEMA.into()), strict: None }
+                Tool {
+                    name,
+                    description,
+                    parameters: Some(INPUT_SCHEMA.into()),
+                    strict: None,
+                    mark: None,
+                }
             } else {
                 let parameters = tool.raw_object(at, "parameters")?.map(Into::into);
-                Tool { name, description, parameters, strict: tool.flag(at, "strict")? }
+                Tool { name, description, parameters, strict: tool.flag(at, "strict")?, mark: None }
             };
             chat.tools.push(made);
             losses.rest(&tool, "tools[].", at)

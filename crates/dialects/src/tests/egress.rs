@@ -243,6 +243,64 @@ fn what_anthropic_cannot_do_is_refused_or_reported() {
     }
 }
 
+#[test]
+fn marks_for_caching_reach_anthropic_where_they_stood() {
+    let mark = serde_json::json!({"type": "ephemeral", "ttl": "1h"});
+    let text =
+        |text: &str| serde_json::json!({"type": "text", "text": text, "cache_control": mark});
+    let image = serde_json::json!({"type": "image", "cache_control": mark,
+        "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}});
+    let call = serde_json::json!({"type": "tool_use", "id": "a", "name": "f", "input": {},
+        "cache_control": mark});
+    let result = serde_json::json!({"type": "tool_result", "tool_use_id": "a", "cache_control": mark,
+        "content": [{"type": "text", "text": "18"}]});
+    let body = serde_json::json!({
+        "model": "m", "max_tokens": 9, "cache_control": mark, "system": [text("be"), text("brief")],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}, "cache_control": mark}],
+        "messages": [
+            {"role": "user", "content": [text("a"), image]},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "t", "signature": "S"}, call]},
+            {"role": "user", "content": [result]},
+        ],
+    });
+    let body = Bytes::from(body.to_string());
+    let facts = crate::RequestFacts { keep_reasoning: true, keep_marks: true, ..facts() };
+    let marked = inbound("/v1/messages", &body, &facts);
+    assert!(marked.losses.is_empty());
+    let (there, losses) = sent(&marked.body, Unsupported::Strict);
+    assert!(losses.is_empty(), "{losses:?}");
+    for at in [
+        "",
+        "/system/0",
+        "/system/1",
+        "/tools/0",
+        "/messages/0/content/0",
+        "/messages/0/content/1",
+        "/messages/1/content/1",
+        "/messages/2/content/0",
+    ] {
+        assert_eq!(there.pointer(at).unwrap()["cache_control"], mark, "{at}");
+    }
+    assert_eq!(there["messages"][1]["content"][0].get("cache_control"), None);
+    // Anyone else gets none of them, and that is said.
+    let plain = inbound("/v1/messages", &body, &self::facts());
+    assert!(!String::from_utf8_lossy(&plain.body).contains("cache_control"));
+    let lost: Vec<&str> = plain.losses.iter().map(|loss| loss.field.as_str()).collect();
+    for field in ["tools[].", "", "system[].", "messages[].content[]."] {
+        assert!(lost.contains(&&*format!("{field}cache_control")), "{lost:?}");
+    }
+    let wrong = Bytes::from(
+        body.as_ref()
+            .to_vec()
+            .into_iter()
+            .map(char::from)
+            .collect::<String>()
+            .replace(&mark.to_string(), "true"),
+    );
+    let fault = read("/v1/messages", &wrong, &facts).err().unwrap();
+    assert_eq!(fault.code, Code::InvalidType);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_egress_panic(

@@ -175,5 +175,8 @@ fn input_items_are_paged() {
         assert_eq!(input_items(&stored, wrong).err().unwrap().code, Code::InvalidValue);
     }
     let fault = not_stored("resp_\u{7}x", Some("previous_response_id"));
-    assert_eq!((fault.code, fault.message.contains('\u{7}')), (Code::NotFound, false));
+    assert_eq!(
+        (fault.code, fault.message.contains('\u{7}')),
+        (Code::PreviousResponseNotFound, false)
+    );
 }
