@@ -19,13 +19,13 @@ use cutover_route::Leg;
 use cutover_route::balance::Draw;
 use cutover_telemetry::{InFlight, events};
 use cutover_units::{Arm, Code};
-use cutover_upstream::{Body, Deadlines, Outbound, passed_response_headers};
+use cutover_upstream::{Answered, Body, Deadlines, Outbound, passed_response_headers};
 use cutover_wire::Fault;
 use cutover_wire::adapt::Outgoing;
 use cutover_wire::reply::{Received, Reply, read_reply};
 use cutover_wire::stream::Limits as TapLimits;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response, header};
+use http::{HeaderMap, HeaderName, Method, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
@@ -36,6 +36,7 @@ use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
 use crate::stream::Beginning;
 use crate::vendor::{self, Intake};
+use crate::wait::before;
 
 /// Requests sent for one request of a client, at most. With SDKs that retry twice themselves it
 /// bounds what one call can cost.
@@ -44,6 +45,8 @@ pub(crate) const ATTEMPTS_MAX: u32 = 4;
 /// Instances tried for one leg, at most: a second one helps against a dead instance; a third would
 /// mostly repeat what is wrong with the upstream as a whole.
 const INSTANCES_PER_LEG_MAX: usize = 2;
+
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// An answer that has begun.
 pub(crate) enum Started {
@@ -291,22 +294,22 @@ impl Asking<'_> {
             body: self.outgoing.body.clone(),
         };
         let deadlines = Deadlines { connect: upstream.timeouts.connect, first_byte };
-        let sending = self.instance.instance.send_made(&outbound, deadlines);
-        let response = sending.await.map_err(|e| Failure::send(&e))?;
-        self.instance.metrics.first_byte.observe(micros(self.sent_at.elapsed()));
+        let sending = self.instance.instance.send_made(&outbound, deadlines, self.sent_at);
+        let Answered { response, took } = sending.await.map_err(|e| Failure::send(&e))?;
+        self.instance.metrics.first_byte.observe(micros(took));
         Ok(response)
     }
 
     /// Reads an answer to its end and makes sense of it.
     async fn reply(&self, exchange: &Exchange, response: Response<Body>) -> Result<Reply, Failure> {
         let (parts, body) = response.into_parts();
-        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let ends_at = self.sent_at + self.upstream.timeouts.total;
         let received = Received {
             status: parts.status.as_u16(),
-            content_type: text("content-type"),
-            retry_after: text("retry-after"),
-            retry_after_ms: text("retry-after-ms"),
+            content_type: text(header::CONTENT_TYPE),
+            retry_after: text(header::RETRY_AFTER),
+            retry_after_ms: text(RETRY_AFTER_MS),
             body: collect(body, self.upstream, ends_at).await?,
         };
         let mint = exchange.mint();
@@ -382,8 +385,12 @@ pub(crate) async fn collect(
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
     loop {
-        let by = ends_at.min(Instant::now() + upstream.timeouts.idle);
-        let frame = match timeout_at(by, body.frame()).await {
+        let mut by = ends_at;
+        let until = || {
+            by = ends_at.min(Instant::now() + upstream.timeouts.idle);
+            by
+        };
+        let frame = match before(until, body.frame()).await {
             Err(_) if by == ends_at => {
                 return Err(Failure::late("total_timeout", "the upstream did not answer in time"));
             }

@@ -12,13 +12,12 @@ use cutover_wire::openai::models::Model;
 use cutover_wire::{Endpoint, Fault};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use crate::body::Out;
 use crate::exchange::micros;
 use crate::foreign::{self, ReadBody, Reading};
 use crate::gateway::{Asked, Gateway, Refusal, Visit};
-use crate::ingress::{self, Route};
+use crate::ingress::{self, Arrived, Route};
 use crate::live::{Lane, Live};
 use crate::{infer, models};
 
@@ -77,8 +76,8 @@ pub(crate) async fn open(
     let limits = &visit.live.limits;
     let answer = match knock.found.ask {
         Ask::ShowModel => {
-            let body = ingress::read_body(headers, body, limits).await.map_err(refusal)?;
-            let name = ollama::show_name(&body).map_err(refusal)?;
+            let read = ingress::read_body(headers, body, limits).await.map_err(refusal)?;
+            let name = ollama::show_name(&read.body).map_err(refusal)?;
             let found = models::find(&visit.live, (&name, headers), visit.started_at).await;
             found.map(|model| ollama::show(&facts(&visit.live, &model)))
         }
@@ -95,9 +94,8 @@ async fn infer(
     (knock, read): (Knock<'_>, ReadBody),
 ) -> Result<Response<Out>, Fault> {
     let dialect = knock.found.dialect;
-    let reading = Instant::now();
-    let body = ingress::read_body(headers, body, &visit.live.limits).await?;
-    let read_us = micros(reading.elapsed()).0;
+    let Arrived { body, waited } = ingress::read_body(headers, body, &visit.live.limits).await?;
+    let read_us = micros(waited).0;
     let id = visit.id.with_prefix("");
     let facts = RequestFacts::new(&id, visit.started_at);
     match foreign::read(dialect, read, &body, facts)? {

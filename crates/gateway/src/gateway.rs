@@ -15,7 +15,7 @@ use cutover_telemetry::{
 };
 use cutover_units::{Code, Millis, UseCaseName, WeightBp};
 use cutover_wire::{Endpoint, Fault, Head};
-use http::{HeaderMap, HeaderValue, Request, Response, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use crate::exchange::{Chosen, Exchange, Trail, micros};
 use crate::feeds::Feed;
 use crate::foreign::Foreign;
 use crate::ids::{Ids, RequestId};
-use crate::ingress::{self, Route};
+use crate::ingress::{self, Arrived, Route};
 use crate::listener::{self, Doors};
 use crate::live::Live;
 use crate::refused::Refused;
@@ -233,11 +233,11 @@ impl Gateway {
                     key_name: key_name.clone(),
                     ..Refusal::nowhere(fault)
                 };
-                let reading = Instant::now();
-                let body = ingress::read_body(&parts.headers, body, &visit.live.limits)
-                    .await
-                    .map_err(refusal)?;
-                let read_us = micros(reading.elapsed()).0;
+                let Arrived { body, waited } =
+                    ingress::read_body(&parts.headers, body, &visit.live.limits)
+                        .await
+                        .map_err(refusal)?;
+                let read_us = micros(waited).0;
                 let head = Head::read(endpoint, &body).map_err(refusal)?;
                 let headers = std::mem::take(&mut parts.headers);
                 let asked = Asked { headers, head, body, foreign: None, read_us, caller };
@@ -265,9 +265,11 @@ impl Gateway {
                 let limits = feedback::limits(&visit.live.limits);
                 let body = ingress::read_body(&parts.headers, body, &limits).await;
                 let key_name = caller.map(|key| Arc::clone(&key.name));
-                body.and_then(|body| feedback::take(&self.0, (visit.started_at, key_name), &body))
-                    .map(|answer| visit.sign(answer))
-                    .map_err(Refusal::nowhere)
+                body.and_then(|read| {
+                    feedback::take(&self.0, (visit.started_at, key_name), &read.body)
+                })
+                .map(|answer| visit.sign(answer))
+                .map_err(Refusal::nowhere)
             }
             Route::Health => Ok(health()),
         }
@@ -283,6 +285,10 @@ impl Gateway {
             let header = |name: &str| {
                 headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
             };
+            // A name that is known needs no reading.
+            let text = |name: HeaderName| {
+                headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+            };
             let metadata = |name: &str| head.metadata(&body, name).map(Cow::Owned);
             let ask = Ask {
                 model: &head.model,
@@ -296,8 +302,8 @@ impl Gateway {
                         .and_then(|c| c.use_case.as_ref())
                         .map(UseCaseName::as_str),
                 },
-                use_case: header(X_CUTOVER_USE_CASE.as_str()),
-                priority: header(X_CUTOVER_PRIORITY.as_str())
+                use_case: text(X_CUTOVER_USE_CASE),
+                priority: text(X_CUTOVER_PRIORITY)
                     .map(Cow::Borrowed)
                     .or_else(|| head.priority(&body).map(Cow::Owned))
                     .and_then(|word| Priority::parse(&word)),

@@ -10,9 +10,10 @@ use http::{HeaderMap, Method, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::live::Limits;
+use crate::wait::before;
 
 /// What a path and method ask for.
 #[derive(Clone, Copy)]
@@ -107,12 +108,19 @@ pub(crate) async fn discard(body: Incoming, headers: &HeaderMap) -> bool {
     matches!(timeout(DISCARD_WITHIN, reading).await, Ok(Ok(_)))
 }
 
-/// Reads a request's body.
+/// A request's body, whole.
+pub(crate) struct Arrived {
+    pub(crate) body: Bytes,
+    /// How long it was waited for.
+    pub(crate) waited: Duration,
+}
+
+/// Reads a request's body. One that is there already costs no look at the clock.
 pub(crate) async fn read_body(
     headers: &HeaderMap,
     body: &mut Incoming,
     limits: &Limits,
-) -> Result<Bytes, Fault> {
+) -> Result<Arrived, Fault> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
@@ -120,8 +128,13 @@ pub(crate) async fn read_body(
             "compressed request bodies are not accepted; send it without content-encoding";
         return Err(Fault::new(Code::InvalidValue, message));
     }
-    match timeout(limits.body_timeout, collect(body, limits.body_bytes_max)).await {
-        Ok(result) => result,
+    let mut since = None;
+    let until = || *since.insert(Instant::now()) + limits.body_timeout;
+    match before(until, collect(body, limits.body_bytes_max)).await {
+        Ok(body) => {
+            let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
+            Ok(Arrived { body: body?, waited })
+        }
         Err(_) => {
             let limit_ms = limits.body_timeout.as_millis();
             let message = format!("the body did not arrive within {limit_ms} ms");

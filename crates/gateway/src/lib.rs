@@ -45,6 +45,7 @@ pub mod shadow;
 mod socket;
 mod stream;
 mod vendor;
+mod wait;
 
 pub use feeds::{FEED_FIRST, FEED_MAX, Feed};
 pub use gateway::{Clock, Gateway, Parts};

@@ -108,6 +108,14 @@ impl Default for Deadlines {
     }
 }
 
+/// An answer whose head is there. No `Debug`: it holds the answer.
+pub struct Answered {
+    /// The answer.
+    pub response: Response<Body>,
+    /// The time to its head, from the moment that [`Instance::send_made`] was given.
+    pub took: Duration,
+}
+
 /// One address of an upstream, or a service inside this process.
 pub struct Instance {
     way: Way,
@@ -178,20 +186,23 @@ impl Instance {
         outbound: Outbound,
         deadlines: Deadlines,
     ) -> Result<Response<Body>, SendError> {
-        self.send_made(&|| outbound.clone(), deadlines).await
+        let again = || outbound.clone();
+        let answered = self.send_made(&again, deadlines, Instant::now()).await?;
+        Ok(answered.response)
     }
 
     /// [`Instance::send`] for a request that is made when it is needed: once, and a second time only
     /// if it must be sent twice. So none is kept in reserve for what happens once in a million times.
+    /// Deadlines count from `started`.
     pub async fn send_made<F>(
         &self,
         make: &F,
         deadlines: Deadlines,
-    ) -> Result<Response<Body>, SendError>
+        started: Instant,
+    ) -> Result<Answered, SendError>
     where
         F: Fn() -> Outbound + Sync,
     {
-        let started = Instant::now();
         let in_flight = InFlight::enter(&self.live);
         let result = match &self.way {
             Way::Http(pool) => exchange(pool, make, deadlines, started).await,
@@ -208,13 +219,13 @@ impl Instance {
         };
         match result {
             Ok(response) => {
+                let took = started.elapsed();
                 if response.status().is_server_error() {
                     self.live.failed();
                 } else {
-                    let took = started.elapsed().as_micros();
-                    self.live.succeeded(u64::try_from(took).unwrap_or(u64::MAX));
+                    self.live.succeeded(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
                 }
-                Ok(response.map(|body| body.counted(in_flight)))
+                Ok(Answered { response: response.map(|body| body.counted(in_flight)), took })
             }
             Err(error) => {
                 self.live.failed();

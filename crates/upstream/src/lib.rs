@@ -35,7 +35,7 @@ pub use address::{AddressError, InstanceAddress};
 pub use body::{Body, BodyClosed, BodyError, BodyErrorKind, BodySender};
 pub use error::{SendError, SendErrorKind};
 pub use headers::{RequestHeaders, RequestRules, Vendor, passed_headers, passed_response_headers};
-pub use instance::{Deadlines, InProcess, Instance, InstanceSettings, Outbound};
+pub use instance::{Answered, Deadlines, InProcess, Instance, InstanceSettings, Outbound};
 pub use live::{InstanceLive, LiveFigures};
 pub use streamed::{BodyAborted, StreamedBody, StreamedDeadlines};
 pub use tls::{Tls, TlsError};

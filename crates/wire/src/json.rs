@@ -31,6 +31,14 @@ pub(crate) fn to_vec<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 
 /// A JSON string literal with its quotes.
 pub(crate) fn string(text: &str) -> String {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        // Names and ids: nothing to escape.
+        let mut literal = String::with_capacity(text.len() + 2);
+        literal.push('"');
+        literal.push_str(text);
+        literal.push('"');
+        return literal;
+    }
     serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
 }
 

@@ -40,8 +40,7 @@ impl Usage {
 impl Usage {
     /// Reads what services write: whole numbers, null, and the two objects of details. Anything else
     /// is left to the parser.
-    pub(crate) fn walk(raw: &str) -> Result<Self, Stop> {
-        let mut walk = Walk::new(raw);
+    pub(crate) fn walk(walk: &mut Walk<'_>) -> Result<Self, Stop> {
         let (mut prompt, mut completion, mut total) = (None, None, None);
         let (mut of_prompt, mut of_completion) = (None, None);
         walk.object(|walk, name| match name {
@@ -73,7 +72,6 @@ impl Usage {
             "prompt_tokens_details" | "completion_tokens_details" => Err(Stop),
             _ => walk.value().map(drop),
         })?;
-        walk.end()?;
         Ok(Self::from(Shape {
             prompt_tokens: number(prompt)?.unwrap_or(0),
             completion_tokens: number(completion)?.unwrap_or(0),
@@ -254,6 +252,13 @@ impl<'de> Deserialize<'de> for Finish {
 mod tests {
     use super::*;
 
+    fn walked(text: &str) -> Result<Usage, Stop> {
+        let mut walk = Walk::new(text);
+        let usage = Usage::walk(&mut walk)?;
+        walk.end()?;
+        Ok(usage)
+    }
+
     #[test]
     fn usage_is_read_from_what_engines_really_send() {
         let llama = r#"{"completion_tokens":4,"prompt_tokens":36,"total_tokens":40,"prompt_tokens_details":{"cached_tokens":35}}"#;
@@ -274,7 +279,7 @@ mod tests {
             );
             let mut text = text.to_owned();
             text.replace_range(at..=at, &with);
-            if let Ok(walked) = Usage::walk(&text) {
+            if let Ok(walked) = walked(&text) {
                 proptest::prop_assert_eq!(walked, serde_json::from_str::<Usage>(&text).unwrap());
             }
         }
@@ -283,9 +288,9 @@ mod tests {
     #[test]
     fn usual_usage_is_walked_and_other_is_left_to_the_parser() {
         let usual = r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":null}"#;
-        assert_eq!(Usage::walk(usual), Ok(Usage::new(3, 4)));
+        assert_eq!(walked(usual), Ok(Usage::new(3, 4)));
         for other in [r#"{"prompt_tokens":1.0}"#, r#"{"total_tokens":1,"total_tokens":1}"#, "[]"] {
-            assert_eq!(Usage::walk(other), Err(Stop), "{other}");
+            assert_eq!(walked(other), Err(Stop), "{other}");
         }
     }
 

@@ -93,6 +93,16 @@ impl<'a> Walk<'a> {
         self.text.get(start..self.at).ok_or(Stop)
     }
 
+    /// What `walked` makes of a value, and the value's text.
+    pub(crate) fn with_text<T>(
+        &mut self,
+        walked: impl FnOnce(&mut Self) -> Walked<T>,
+    ) -> Walked<(&'a str, T)> {
+        let start = self.at;
+        let made = walked(self)?;
+        Ok((self.text.get(start..self.at).ok_or(Stop)?, made))
+    }
+
     /// Walks a value into its slot. A member that comes twice is for the parser to refuse.
     pub(crate) fn once(&mut self, slot: &mut Option<&'a str>) -> Walked<()> {
         let value = self.value()?;
@@ -269,20 +279,25 @@ impl<'a> Walk<'a> {
         if self.at == start { Err(Stop) } else { Ok(()) }
     }
 
-    /// Walks a string that ends within two words, without a special character before. Names and most
+    /// Walks a string that ends within a few words, without a special character before. Names and most
     /// values are as short: for them a call of `memchr` costs more than the search. Else none of it is
     /// walked.
     fn short_string(&mut self) -> bool {
+        const WORDS: usize = 4;
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let Some(bytes) = rest.first_chunk::<16>() else { return false };
-        let both = u128::from_le_bytes(*bytes);
-        let marks = marks(both);
-        let found = marks.trailing_zeros() as usize / 8;
-        let ends = bytes.get(found) == Some(&b'"');
-        if ends {
-            self.at += found + 1;
+        let (words, _) = rest.as_chunks::<8>();
+        for (index, bytes) in words.iter().take(WORDS).enumerate() {
+            let marks = marks(u64::from_le_bytes(*bytes), self.controls);
+            if marks != 0 {
+                let found = marks.trailing_zeros() as usize / 8;
+                let ends = bytes.get(found) == Some(&b'"');
+                if ends {
+                    self.at += index * 8 + found + 1;
+                }
+                return ends;
+            }
         }
-        ends
+        false
     }
 
     /// A string from behind its opening quote. Tells whether it has escapes.
@@ -344,16 +359,19 @@ fn escape(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The lowest bit that is set lies in the first byte that is a quote, a backslash or a control
-/// character; 0: there is none. (Where a byte is less than n, taking n from it borrows into its high bit;
-/// a borrow can set bits of later bytes wrongly, never of earlier ones.)
-fn marks(word: u128) -> u128 {
-    const ONES: u128 = u128::MAX / 255;
-    let zero = |word: u128| word.wrapping_sub(ONES) & !word;
-    let quote = zero(word ^ (ONES * u128::from(b'"')));
-    let backslash = zero(word ^ (ONES * u128::from(b'\\')));
-    let control = word.wrapping_sub(ONES * u128::from(b' ')) & !word;
-    (quote | backslash | control) & (ONES << 7)
+/// The lowest bit that is set lies in the first byte that is a quote, a backslash or, where these are
+/// looked for, a control character; 0: there is none. (Where a byte is less than n, taking n from it
+/// borrows into its high bit; a borrow can set bits of later bytes wrongly, never of earlier ones.)
+fn marks(word: u64, controls: bool) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
+    let mut found = quote | backslash;
+    if controls {
+        found |= word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+    }
+    found & (ONES << 7)
 }
 
 /// Whether there is a control character. Whole blocks are folded, which the compiler turns into vector

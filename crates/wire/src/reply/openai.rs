@@ -38,6 +38,9 @@ pub(crate) struct Answer<'a> {
     /// The choices, where they were read on the way.
     #[serde(skip)]
     read: Option<Vec<Choice<'a>>>,
+    /// The usage, where it was read on the way.
+    #[serde(skip)]
+    counted: Option<Usage>,
 }
 
 fn raw<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
@@ -65,8 +68,7 @@ impl<'a> Answer<'a> {
 
     /// The usage, if it is there in a readable form.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let raw = self.usage?;
-        Usage::walk(raw).ok().or_else(|| serde_json::from_str(raw).ok())
+        self.counted.or_else(|| serde_json::from_str(self.usage?).ok())
     }
 
     /// The error that stands where an answer should.

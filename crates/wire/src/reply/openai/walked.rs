@@ -3,7 +3,7 @@
 
 use super::{Answer, Choice, Said};
 use crate::json::walk::{Stop, Walk};
-use crate::usage::Finish;
+use crate::usage::{Finish, Usage};
 
 type Walked<T> = Result<T, Stop>;
 
@@ -17,7 +17,14 @@ pub(super) fn answer(text: &str) -> Walked<Answer<'_>> {
         "model" => walk.once(&mut answer.model),
         "created" => walk.once(&mut answer.created),
         "data" => walk.once(&mut answer.data),
-        "usage" => walk.once(&mut answer.usage),
+        "usage" if answer.usage.is_some() => Err(Stop),
+        "usage" if walk.peek() == Ok(b'n') => walk.once(&mut answer.usage),
+        "usage" => {
+            let (raw, usage) = walk.with_text(Usage::walk)?;
+            answer.usage = Some(raw);
+            answer.counted = Some(usage);
+            Ok(())
+        }
         "error" => walk.once(&mut answer.error),
         "choices" if choices.is_none() => {
             let mut list = Vec::with_capacity(1);
