@@ -1,5 +1,6 @@
 //! What tests of the other crates stand on. A dev-dependency only; nothing here ships.
 //!
+//! - [`cloud`]: a scripted cloud's files, batches, sound and pictures.
 //! - [`fake`]: scripted upstreams that behave as real servers do, and misbehave on command.
 //! - [`load`]: a small load driver that records what each unit got.
 //! - [`probes`]: the official OpenAI SDKs, strict, as judges of a server.
@@ -20,6 +21,7 @@
               real sockets and therefore real time"
 )]
 
+pub mod cloud;
 pub mod fake;
 pub mod load;
 pub mod probes;
