@@ -8,6 +8,7 @@
 //! - answers never hold a prompt (but of a stored pair that somebody asks for to compare its answers), a
 //!   key (but once, when it is made) or the token.
 
+mod actors;
 mod auth;
 mod handlers;
 mod listener;
@@ -30,6 +31,8 @@ use http::{HeaderValue, StatusCode, header};
 use tokio::net::TcpListener;
 
 pub use auth::{Auth, Doors, Refusal, TokenHash};
+
+use auth::Who;
 pub use routes::{Action, ROUTES, Route, reference};
 
 use crate::api::{
@@ -99,16 +102,16 @@ impl Admin {
             Found::Route(route, name) => {
                 let names = (name.0.to_owned(), name.1.to_owned());
                 match self.guard(route.auth, &request, peer) {
-                    Ok(()) => self.call(route.action, (&names.0, &names.1), request).await,
+                    Ok(who) => self.call(route.action, (&names.0, &names.1), (who, request)).await,
                     Err(rejection) => Err(rejection),
                 }
             }
             // What exists is nobody's business who may not ask.
-            Found::WrongMethod => self.guard(Auth::Token, &request, peer).and_then(|()| {
+            Found::WrongMethod => self.guard(Auth::Token, &request, peer).and_then(|_| {
                 let status = StatusCode::METHOD_NOT_ALLOWED;
                 Err(Rejection::new(status, "method_not_allowed", "this path has other methods"))
             }),
-            Found::Nothing => self.guard(Auth::Token, &request, peer).and_then(|()| {
+            Found::Nothing => self.guard(Auth::Token, &request, peer).and_then(|_| {
                 Err(Rejection::new(StatusCode::NOT_FOUND, "not_found", "there is no such path"))
             }),
         };
@@ -123,21 +126,27 @@ impl Admin {
         &self,
         action: Action,
         (name, item): (&str, &str),
-        request: Request,
+        (who, request): (Who, Request),
     ) -> Result<Response, Rejection> {
         let query = request.uri().query().map(str::to_owned);
         let accept = request.headers().get(header::ACCEPT).cloned();
         let body = read_body(request.into_body()).await?;
+        let caller = actors::Caller { who, operators: &self.0.doors.operators };
         let accept = accept.as_ref().and_then(|value| value.to_str().ok());
         handlers::run(
             &self.0,
             action,
-            handlers::Input { name, item, query: query.as_deref(), body, accept },
+            handlers::Input { name, item, query: query.as_deref(), body, accept, caller },
         )
         .await
     }
 
-    fn guard(&self, class: Auth, request: &Request, peer: Option<IpAddr>) -> Result<(), Rejection> {
+    fn guard(
+        &self,
+        class: Auth,
+        request: &Request,
+        peer: Option<IpAddr>,
+    ) -> Result<Who, Rejection> {
         let parts = &self.0;
         parts.doors.admit(class, request.headers()).map_err(|refusal| {
             let peer = peer.unwrap_or_else(|| parts.doors.listen.ip());

@@ -173,6 +173,9 @@ pub struct Status {
     pub use_cases: Vec<UseCaseStatus>,
     /// All instances.
     pub instances: Vec<InstanceStatus>,
+    /// What has become of decisions that webhooks are told of.
+    #[serde(default)]
+    pub webhooks: Vec<rollouts::WebhookStatus>,
 }
 
 /// Answer of `GET /ready`.

@@ -22,6 +22,7 @@
 //! - one run per use case; while it runs, nobody else sets the weight.
 
 mod commands;
+mod commit;
 mod edges;
 mod past;
 mod rating;
@@ -31,7 +32,6 @@ mod status;
 mod tell;
 mod tick;
 mod webhooks;
-mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -278,6 +278,24 @@ metrics! {
     FirstByte FIRST_BYTE = Histogram LATENCY, Seconds, "cutover_upstream_first_byte_seconds",
         ["upstream", "upstream_instance"],
         "From sending a request to an instance to the head of its answer.";
+    InstanceState INSTANCE_STATE = Gauge, Count, "cutover_upstream_instance_state",
+        ["upstream", "upstream_instance", "state"],
+        "1 for what the instance is fit for: healthy, cold, saturated, ejected, down or draining.";
+    InstanceChanges INSTANCE_CHANGES = Counter, Count, "cutover_upstream_instance_state_changes_total",
+        ["upstream_instance", "state"],
+        "How often an instance came into a state.";
+    InstanceWaiting INSTANCE_WAITING = Gauge, Count, "cutover_upstream_engine_waiting_requests",
+        ["upstream", "upstream_instance"],
+        "Requests that wait inside the engine, as it tells itself.";
+    InstanceRunning INSTANCE_RUNNING = Gauge, Count, "cutover_upstream_engine_running_requests",
+        ["upstream", "upstream_instance"],
+        "Requests the engine is generating for, as it tells itself: everyone's, not only cutover's.";
+    InstanceCache INSTANCE_CACHE = Gauge, BasisPoints, "cutover_upstream_engine_cache_basis_points",
+        ["upstream", "upstream_instance"],
+        "The engine's key-value cache in use; 10000 is all.";
+    InstanceModels INSTANCE_MODELS = Gauge, Count, "cutover_upstream_engine_loaded_models",
+        ["upstream", "upstream_instance"],
+        "Models in the engine's memory.";
     Failovers FAILOVERS = Counter, Count, "cutover_failovers_total",
         ["upstream", "upstream_instance", "reason"],
         "Attempts that failed and were taken over by another instance or arm.";
@@ -328,7 +346,10 @@ metrics! {
         "What judges and embeddings of scorers cost, as far as it is known.";
     WebhookDeliveries WEBHOOK_DELIVERIES = Counter, Count, "cutover_webhook_deliveries_total",
         ["webhook", "result"],
-        "Decisions told to webhooks, by result: delivered, retried, failed or dropped.";
+        "Decisions told to webhooks, by result of a try: delivered, retried or undelivered (given up).";
+    WebhookWaiting WEBHOOK_WAITING = Gauge, Count, "cutover_webhook_waiting",
+        ["webhook"],
+        "Decisions that wait to be told to a webhook.";
     ShadowRequests SHADOW_REQUESTS = Counter, Count, "cutover_shadow_requests_total",
         ["use_case", "outcome"],
         "Copies that the candidate was asked: ok or failed. In no metric of live requests.";
@@ -344,6 +365,18 @@ metrics! {
     Feedback FEEDBACK = Counter, Count, "cutover_feedback_total",
         ["result"],
         "Users' verdicts by what became of them: accepted or queue_full.";
+    SurfaceRequests SURFACE_REQUESTS = Counter, Count, "cutover_surface_requests_total",
+        ["endpoint", "upstream", "outcome"],
+        "Requests of endpoints that are passed on (docs/reference/surface.md), by their end. They are in no metric of use cases.";
+    SurfaceBytes SURFACE_BYTES = Counter, Count, "cutover_surface_transferred_bytes_total",
+        ["endpoint", "upstream", "direction"],
+        "Content of such requests, by direction: up or down.";
+    SurfaceDuration SURFACE_DURATION = Histogram LATENCY, Seconds, "cutover_surface_duration_seconds",
+        ["endpoint", "upstream"],
+        "From such a request's head to its answer's last byte.";
+    ImageFetches IMAGE_FETCHES = Counter, Count, "cutover_image_fetches_total",
+        ["upstream", "result"],
+        "Images of chats fetched for an upstream, by result: fetched, or why not.";
     ConfigReloads CONFIG_RELOADS = Counter, Count, "cutover_config_reloads_total",
         ["result"],
         "Reads of the config file after the first: loaded or refused.";

@@ -56,6 +56,19 @@ pub struct Doors {
     pub listen: SocketAddr,
     /// The token's hash.
     pub token: TokenHash,
+    /// Those with a token of their own, by name.
+    pub operators: Vec<(String, TokenHash)>,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Somebody who needed no token.
+    Anyone,
+    /// Somebody with the admin token, which many may share: the name they act by is what they say.
+    Shared,
+    /// Somebody with a token of their own: the name is known.
+    Operator(String),
 }
 
 /// Why a request is not let in.
@@ -103,14 +116,14 @@ impl Refusal {
 
 impl Doors {
     /// Whether a request may pass to a route of this class.
-    pub fn admit(&self, class: Auth, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, class: Auth, headers: &HeaderMap) -> Result<Who, Refusal> {
         self.check_host(headers)?;
         if headers.contains_key(ORIGIN) {
             return Err(Refusal::Origin);
         }
         match class {
-            Auth::Open => Ok(()),
-            Auth::Scrape if self.listen.ip().is_loopback() => Ok(()),
+            Auth::Open => Ok(Who::Anyone),
+            Auth::Scrape if self.listen.ip().is_loopback() => Ok(Who::Anyone),
             Auth::Scrape | Auth::Token => self.check_token(headers),
         }
     }
@@ -132,7 +145,7 @@ impl Doors {
         if fits { Ok(()) } else { Err(Refusal::Host) }
     }
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check_token(&self, headers: &HeaderMap) -> Result<Who, Refusal> {
         let mut shown = headers.get_all(AUTHORIZATION).iter();
         let first = shown.next().ok_or(Refusal::NoToken)?;
         if shown.next().is_some() {
@@ -140,10 +153,19 @@ impl Doors {
         }
         let text = first.to_str().map_err(|_| Refusal::WrongToken)?;
         let (scheme, token) = text.split_once(' ').ok_or(Refusal::WrongToken)?;
-        if scheme.eq_ignore_ascii_case("bearer") && self.token.matches(token.trim()) {
-            return Ok(());
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Refusal::WrongToken);
         }
-        Err(Refusal::WrongToken)
+        // All are compared, whichever fits: time tells nothing.
+        let token = token.trim();
+        let own = self.operators.iter().filter(|(_, hash)| hash.matches(token));
+        let own = own.fold(None, |_, (name, _)| Some(name.clone()));
+        let shared = self.token.matches(token);
+        match own {
+            Some(name) => Ok(Who::Operator(name)),
+            None if shared => Ok(Who::Shared),
+            None => Err(Refusal::WrongToken),
+        }
     }
 }
 
@@ -161,7 +183,11 @@ mod tests {
     use http::HeaderValue;
 
     fn doors(listen: &str) -> Doors {
-        Doors { listen: listen.parse().unwrap(), token: TokenHash::of("right") }
+        Doors {
+            listen: listen.parse().unwrap(),
+            token: TokenHash::of("right"),
+            operators: vec![("ann".to_owned(), TokenHash::of("anns-own"))],
+        }
     }
 
     fn headers(rows: &[(&'static str, &str)]) -> HeaderMap {
@@ -182,7 +208,11 @@ mod tests {
         }
         assert_eq!(doors.admit(Auth::Open, &headers(&[])), Err(Refusal::Host));
         for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8081", "[::1]:8081", "127.0.0.9"] {
-            assert_eq!(doors.admit(Auth::Open, &headers(&[("host", host)])), Ok(()), "{host}");
+            assert_eq!(
+                doors.admit(Auth::Open, &headers(&[("host", host)])),
+                Ok(Who::Anyone),
+                "{host}"
+            );
         }
     }
 
@@ -223,11 +253,14 @@ mod tests {
         assert_eq!(show(near, Auth::Token, Some("Bearer wrong")), Err(Refusal::WrongToken));
         assert_eq!(show(near, Auth::Token, Some("Basic right")), Err(Refusal::WrongToken));
         assert_eq!(show(near, Auth::Token, Some("right")), Err(Refusal::WrongToken));
-        assert_eq!(show(near, Auth::Token, Some("bearer right")), Ok(()));
-        assert_eq!(show(near, Auth::Scrape, None), Ok(()));
+        assert_eq!(show(near, Auth::Token, Some("bearer right")), Ok(Who::Shared));
+        assert_eq!(show(near, Auth::Scrape, None), Ok(Who::Anyone));
         assert_eq!(show(far, Auth::Scrape, None), Err(Refusal::NoToken));
-        assert_eq!(show(far, Auth::Scrape, Some("Bearer right")), Ok(()));
-        assert_eq!(show(far, Auth::Open, None), Ok(()));
+        assert_eq!(
+            show(far, Auth::Scrape, Some("Bearer anns-own")),
+            Ok(Who::Operator("ann".into()))
+        );
+        assert_eq!(show(far, Auth::Open, None), Ok(Who::Anyone));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use cutover_telemetry::Format;
 use http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 
+use super::actors::Caller;
 use super::routes::Action;
 use super::{Parts, Rejection, rollouts};
 use crate::api::{AddKey, ExplainRequest, KeyStatus, NewKey, RollBack, SetWeight, Status};
@@ -28,6 +29,8 @@ pub(super) struct Input<'r> {
     pub body: Bytes,
     /// The `Accept` header.
     pub accept: Option<&'r str>,
+    /// Who asks.
+    pub caller: Caller<'r>,
 }
 
 pub(super) async fn run(
@@ -41,13 +44,13 @@ pub(super) async fn run(
         Action::Ready => Ok(ready(parts)),
         Action::Metrics => Ok(metrics(parts, input.accept)),
         Action::Status => Ok(Json(status(parts)).into_response()),
-        Action::SetWeight => set_weight(parts, name, &input.body).await,
-        Action::RollBack => roll_back(parts, name, &input.body).await,
+        Action::SetWeight => set_weight(parts, name, &input).await,
+        Action::RollBack => roll_back(parts, name, &input).await,
         Action::Reload => reload(parts).await,
         Action::Explain => explain(parts, &input.body).await,
         Action::ListKeys => list_keys(parts).await,
-        Action::AddKey => add_key(parts, &input.body).await,
-        Action::RevokeKey => revoke_key(parts, name, &input.body).await,
+        Action::AddKey => add_key(parts, &input).await,
+        Action::RevokeKey => revoke_key(parts, name, &input).await,
         Action::ListRollouts
         | Action::ShowRollout
         | Action::StartRollout
@@ -88,17 +91,20 @@ fn status(parts: &Parts) -> Status {
         ready: parts.host.ready(),
         use_cases,
         instances: parts.host.instances(),
+        webhooks: parts.rollouts.webhooks().statuses(),
     }
 }
 
-async fn set_weight(parts: &Parts, name: &str, body: &Bytes) -> Result<Response, Rejection> {
-    let request: SetWeight = read(body)?;
+async fn set_weight(parts: &Parts, name: &str, input: &Input<'_>) -> Result<Response, Rejection> {
+    let mut request: SetWeight = read(&input.body)?;
+    request.actor = input.caller.actor(request.actor)?;
     let status = parts.controller.set_weight(name, &request).await.map_err(refuse)?;
     Ok(Json(status).into_response())
 }
 
-async fn roll_back(parts: &Parts, name: &str, body: &Bytes) -> Result<Response, Rejection> {
-    let request: RollBack = read(body)?;
+async fn roll_back(parts: &Parts, name: &str, input: &Input<'_>) -> Result<Response, Rejection> {
+    let mut request: RollBack = read(&input.body)?;
+    request.actor = input.caller.actor(request.actor)?;
     let report = parts.controller.roll_back(name, &request).await.map_err(refuse)?;
     Ok(Json(report).into_response())
 }
@@ -138,8 +144,9 @@ async fn list_keys(parts: &Parts) -> Result<Response, Rejection> {
     Ok(Json(list).into_response())
 }
 
-async fn add_key(parts: &Parts, body: &Bytes) -> Result<Response, Rejection> {
-    let AddKey { name, use_case, actor } = read(body)?;
+async fn add_key(parts: &Parts, input: &Input<'_>) -> Result<Response, Rejection> {
+    let AddKey { name, use_case, actor } = read(&input.body)?;
+    let actor = input.caller.actor(actor)?;
     let (key, secret) = keys::generate().map_err(|error| {
         Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", error.to_string())
     })?;
@@ -163,8 +170,9 @@ async fn add_key(parts: &Parts, body: &Bytes) -> Result<Response, Rejection> {
     Ok((StatusCode::CREATED, Json(NewKey { name, key })).into_response())
 }
 
-async fn revoke_key(parts: &Parts, name: &str, body: &Bytes) -> Result<Response, Rejection> {
-    let RollBack { actor, reason } = read(body)?;
+async fn revoke_key(parts: &Parts, name: &str, input: &Input<'_>) -> Result<Response, Rejection> {
+    let RollBack { actor, reason } = read(&input.body)?;
+    let actor = input.caller.actor(actor)?;
     let now = parts.controller.now();
     let revoke = RevokeKey { name: name.to_owned(), actor, reason, now };
     let store = parts.controller.state().store();

@@ -28,12 +28,14 @@ pub(super) async fn run(
             Ok(Json(rollouts.status(name).ok_or_else(missing)?).into_response())
         }
         Action::StartRollout => {
-            let request: StartRollout = read(&input.body)?;
+            let mut request: StartRollout = read(&input.body)?;
+            request.actor = input.caller.actor(request.actor)?;
             let status = rollouts.start(name, &request).await.map_err(refused)?;
             Ok((StatusCode::CREATED, Json(status)).into_response())
         }
         Action::CommandRollout => {
-            let request: CommandRollout = read(&input.body)?;
+            let mut request: CommandRollout = read(&input.body)?;
+            request.actor = input.caller.actor(request.actor)?;
             Ok(Json(rollouts.command(name, &request).await.map_err(refused)?).into_response())
         }
         Action::RolloutHistory => {

@@ -14,6 +14,7 @@ use crate::client;
 use crate::controller::{Parts as ControllerParts, Publisher};
 use crate::state::State as Stored;
 
+const OLGAS: &str = "a-token-of-olgas-own";
 const TOKEN: &str = "a-token-for-tests-only";
 
 #[derive(Default)]
@@ -73,7 +74,11 @@ async fn rig() -> Rig {
         registry: registry.clone(),
     };
     let controller = Controller::start(parts, vec![spec]).await;
-    let doors = Doors { listen: "127.0.0.1:8081".parse().unwrap(), token: TokenHash::of(TOKEN) };
+    let doors = Doors {
+        listen: "127.0.0.1:8081".parse().unwrap(),
+        token: TokenHash::of(TOKEN),
+        operators: vec![("olga".into(), TokenHash::of(OLGAS))],
+    };
     let rollouts = crate::rollouts::tests::without(controller);
     let admin = Admin::new(doors, host.clone(), rollouts);
     Rig { admin, host, _folder: folder }
@@ -89,12 +94,21 @@ impl Rig {
     }
 
     async fn call(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
+        self.call_with(TOKEN, (method, path), body).await
+    }
+
+    async fn call_with(
+        &self,
+        token: &str,
+        (method, path): (Method, &str),
+        body: Value,
+    ) -> (u16, Value) {
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let request = http::Request::builder()
             .method(method)
             .uri(path)
             .header("host", "127.0.0.1:8081")
-            .header("authorization", format!("Bearer {TOKEN}"));
+            .header("authorization", format!("Bearer {token}"));
         self.send(request.body(body).unwrap()).await
     }
 }
@@ -292,4 +306,34 @@ async fn rollouts_answer_over_the_api_and_name_what_is_missing() {
     assert_eq!((status, &verified["intact"]), (200, &json!(true)));
     let replay = "/admin/rollouts/statements/replay";
     assert_eq!(rig.call(Method::POST, replay, json!({})).await.0, 404);
+}
+
+/// A name in the history that has a token of its own is proof: nobody writes it with another token.
+#[tokio::test]
+async fn an_operators_name_comes_from_the_token_and_cannot_be_typed() {
+    let rig = rig().await;
+    let path = "/admin/use-cases/statements/weight";
+    let post = || (Method::POST, path);
+    let weight = |actor: &str, weight: &str| json!({"weight": weight, "actor": actor});
+    let (status, told) = rig.call_with(OLGAS, post(), weight("somebody", "5%")).await;
+    assert_eq!((status, &told["actor"]), (200, &json!("olga")), "{told}");
+    for forged in ["olga", "Olga", "controller"] {
+        let (status, told) = rig.call_with(TOKEN, post(), weight(forged, "10%")).await;
+        assert_eq!((status, &told["code"]), (403, &json!("name_taken")), "{told}");
+    }
+    let (status, told) = rig.call_with(TOKEN, post(), weight("ann", "10%")).await;
+    assert_eq!((status, &told["actor"]), (200, &json!("ann")), "{told}");
+    // Every route that records a name asks for it.
+    for (path, body) in [
+        ("/admin/use-cases/statements/rollback", json!({"actor": "olga", "reason": ""})),
+        ("/admin/rollouts/statements/start", json!({"actor": "olga"})),
+        ("/admin/rollouts/statements/command", json!({"actor": "olga", "command": "pause"})),
+        ("/admin/keys", json!({"actor": "olga", "name": "team"})),
+    ] {
+        let (status, told) = rig.call(Method::POST, path, body).await;
+        assert_eq!((status, &told["code"]), (403, &json!("name_taken")), "{path}: {told}");
+    }
+    let revoke = json!({"actor": "olga", "reason": ""});
+    let (status, _) = rig.call(Method::DELETE, "/admin/keys/team", revoke).await;
+    assert_eq!(status, 403);
 }

@@ -180,6 +180,9 @@ pub struct DecisionStatus {
     pub generation: Generation,
     /// What was decided.
     pub decision: Decision,
+    /// The name of the step that it leads to, by the spec of that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
     /// Its hash.
     pub hash: String,
     /// The hash of the one before.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cutover_rollout::{Action, Actor, Command, Decision, Evidence, Phase};
-use cutover_store::{Cause, NewRollout, StartError, WeightChange, Whose};
+use cutover_store::{Cause, NewRollout, StartError, WeightChange};
 use cutover_units::UseCaseName;
 
 use super::seat::Seat;
@@ -133,6 +133,7 @@ impl Rollouts {
             spec: plan.spec.clone(),
             state,
             decision: decision.clone(),
+            tell: self.webhooks().who_wants(Action::Start),
         };
         // Before the first request that it is about.
         self.source().watch(&use_case, true);
@@ -152,12 +153,9 @@ impl Rollouts {
                 return Err(RolloutRefusal::Database(error.to_string()));
             }
         };
-        let whose = Whose::Run(stored.run.clone());
         let run = self.put(Seat::started(stored, Evidence::new(&plan.spec)));
-        let first =
-            self.store().decisions(whose, 1).await.ok().and_then(|all| all.into_iter().next());
         let seat = run.seat.lock().await;
-        self.announce(&run, &seat, (first.map_or(0, |first| first.seq), &decision));
+        self.announce(&run, &seat, &decision);
         drop(seat);
         Ok(self.status_of(&run))
     }

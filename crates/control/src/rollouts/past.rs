@@ -11,7 +11,6 @@ use cutover_rollout::{
 use cutover_store::{AuditVerdict, Store, StoreError, StoredDecision, Whose};
 use cutover_units::{Generation, Millis, UseCaseName};
 
-use super::words::action_word;
 use super::{RolloutRefusal, Rollouts};
 use crate::api::rollouts::{
     DecisionStatus, ExplainedDecision, ReplayDifference, ReplayRollout, Replayed, ReplayedDecision,
@@ -30,9 +29,29 @@ impl From<StoreError> for RolloutRefusal {
     }
 }
 
-fn shown(stored: StoredDecision) -> DecisionStatus {
-    let StoredDecision { seq, use_case, generation, decision, hash, previous } = stored;
-    DecisionStatus { seq, use_case, generation, decision, hash, previous }
+/// The specs of runs, as far as they were asked for.
+#[derive(Default)]
+struct Specs(BTreeMap<String, BTreeMap<Generation, Spec>>);
+
+impl Specs {
+    /// A decision with its step's name, by the spec that the run followed then.
+    async fn show(
+        &mut self,
+        store: &Store,
+        stored: StoredDecision,
+    ) -> Result<DecisionStatus, StoreError> {
+        let StoredDecision { seq, use_case, generation, decision, hash, previous } = stored;
+        if !self.0.contains_key(&decision.run) {
+            let specs = store.specs(decision.run.clone()).await?;
+            self.0.insert(decision.run.clone(), specs.into_iter().collect());
+        }
+        let followed = self.0.get(&decision.run).and_then(|specs| {
+            let (_, spec) = specs.range(..=generation).next_back()?;
+            spec.steps.get(usize::from(decision.to_step))
+        });
+        let step = followed.map(|step| step.name.clone());
+        Ok(DecisionStatus { seq, use_case, generation, decision, step, hash, previous })
+    }
 }
 
 impl Rollouts {
@@ -45,7 +64,11 @@ impl Rollouts {
         let use_case = self.controller().name_of(use_case)?;
         let whose = Whose::UseCase(use_case);
         let stored = self.store().decisions(whose, limit.min(HISTORY_MAX)).await?;
-        Ok(stored.into_iter().map(shown).collect())
+        let (mut specs, mut shown) = (Specs::default(), Vec::with_capacity(stored.len()));
+        for one in stored {
+            shown.push(specs.show(self.store(), one).await?);
+        }
+        Ok(shown)
     }
 
     /// One decision in sentences.
@@ -55,7 +78,7 @@ impl Rollouts {
         let stored = found.ok_or_else(|| RolloutRefusal::Unknown(format!("decision {seq}")))?;
         Ok(ExplainedDecision {
             text: cutover_rollout::explain(&stored.decision),
-            decision: shown(stored),
+            decision: Specs::default().show(self.store(), stored).await?,
         })
     }
 
@@ -311,7 +334,7 @@ impl Fold {
         let text = |decision: &Decision| {
             format!(
                 "{} from step {} to {} at {}: {}",
-                action_word(decision.action),
+                decision.action.as_str(),
                 decision.from_step,
                 decision.to_step,
                 decision.weight,
@@ -338,7 +361,7 @@ impl Fold {
     fn note(&mut self, decision: &Decision) {
         self.out.decisions.push(ReplayedDecision {
             at: decision.at,
-            action: action_word(decision.action).to_owned(),
+            action: decision.action.as_str().to_owned(),
             step: self.step_name(decision.to_step).unwrap_or_default(),
             weight: decision.weight,
             reason: decision.reason.clone(),

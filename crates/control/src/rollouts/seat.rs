@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cutover_rollout::{Evidence, Report, Spec, State, Window};
+use cutover_rollout::{Absorbed, Evidence, Report, Spec, State, Window};
 use cutover_store::StoredRollout;
 use cutover_units::{Millis, NanoUsd};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,11 @@ const CHECKPOINT: u32 = 1;
 
 /// Observations that wait for the database at most: an hour at 50 a second, in about 15 MB.
 pub(super) const PENDING_MAX: usize = 200_000;
+
+/// Windows that are committed without a checkpoint at most, and observations in them: what a start has to
+/// absorb again.
+const SINCE_WINDOWS_MAX: usize = 20;
+const SINCE_ROWS_MAX: usize = 2_000;
 
 /// What outlives the process beside the state.
 #[derive(Serialize)]
@@ -57,12 +62,16 @@ pub(crate) struct Seat {
     pub(super) clean: bool,
     /// The checkpoint as it is stored.
     pub(super) saved: Vec<u8>,
+    /// The windows that were committed since, without another checkpoint.
+    pub(super) since: Vec<Window>,
     pub(super) kept: Kept,
+    /// What goes with the stored checkpoint.
+    pub(super) kept_saved: Kept,
     /// What was seen and is not committed, in order.
     pub(super) pending: VecDeque<Window>,
     /// Whether the first window was offered to the database, and nobody knows whether it was taken:
-    /// nothing may be added to it. With it, the checkpoint that was offered.
-    pub(super) offered: Option<Vec<u8>>,
+    /// nothing may be added to it. With it, the checkpoint that was offered, if one was.
+    pub(super) offered: Option<Option<Vec<u8>>>,
     /// The last vote that was read.
     pub(super) votes_read: u64,
     /// Up to when the feed was read.
@@ -117,13 +126,16 @@ impl Seat {
     /// A run that begins now.
     pub(super) fn started(stored: StoredRollout, evidence: Evidence) -> Self {
         let seen_to = stored.state.seen;
+        let kept = Kept { began: seen_to, ..Kept::default() };
         Self {
             spec: Arc::new(stored.spec),
             state: stored.state,
             evidence,
             clean: true,
             saved: stored.evidence,
-            kept: Kept { began: seen_to, ..Kept::default() },
+            since: stored.since,
+            kept_saved: kept.clone(),
+            kept,
             pending: VecDeque::new(),
             offered: None,
             votes_read: 0,
@@ -152,8 +164,10 @@ impl Seat {
         let away = Window { from, to, blind: true, ..Window::default() };
         let mut seat = Self::started(stored, evidence);
         seat.votes_read = kept.votes;
+        seat.kept_saved = kept.clone();
         seat.kept = kept;
         seat.unreadable = unreadable;
+        seat.absorb_since();
         seat.pending.push_back(away);
         seat.seen_to = to;
         seat
@@ -162,20 +176,28 @@ impl Seat {
     /// Takes the state that another process has committed. What this one has seen itself stays.
     pub(super) fn overtaken(&mut self, stored: StoredRollout) {
         // It was this process after all: the answer had not come in time.
-        if self.offered.take().is_some_and(|offered| offered == stored.evidence) {
+        let mine = match self.offered.take() {
+            Some(Some(offered)) => offered == stored.evidence,
+            Some(None) => stored.since.last() == self.pending.front(),
+            None => false,
+        };
+        if mine {
             self.pending.pop_front();
         }
         match serde_json::from_slice::<CheckpointIn>(&stored.evidence) {
             Ok(read) => {
                 self.evidence = read.evidence;
+                self.kept_saved = read.kept.clone();
                 self.kept = read.kept;
             }
             Err(_) => self.unreadable = true,
         }
         self.clean = true;
         self.saved = stored.evidence;
+        self.since = stored.since;
         self.spec = Arc::new(stored.spec);
         self.state = stored.state;
+        self.absorb_since();
         // Votes are in the database for all; the other one may have counted them.
         self.pending.iter_mut().for_each(|window| window.votes.clear());
         self.votes_read = self.kept.votes;
@@ -205,7 +227,49 @@ impl Seat {
             // It was written by this process; beginning anew is the safe answer all the same.
             Err(_) => self.unreadable = true,
         }
+        self.absorb_since();
         self.clean = true;
+    }
+
+    /// Absorbs again what was committed after the checkpoint. The state is the one under which it was
+    /// absorbed the first time: whatever changes the state writes a checkpoint.
+    fn absorb_since(&mut self) {
+        for window in &self.since {
+            let absorbed = self.evidence.absorb(&self.spec, &self.state, window);
+            self.unreadable |= absorbed != Absorbed::Taken;
+        }
+    }
+
+    /// Whether a window may be committed without the checkpoint, which is far larger: it is absorbed
+    /// again by whoever reads the evidence. Not where anything has changed that no window tells, nor
+    /// without end.
+    pub(super) fn may_leave_checkpoint(&self, window: &Window) -> bool {
+        let rows: usize = self.since.iter().chain([window]).map(size).sum();
+        self.since.len() < SINCE_WINDOWS_MAX
+            && rows <= SINCE_ROWS_MAX
+            && self.kept == self.kept_saved
+    }
+
+    /// The checkpoint as of the last commit, where the stored one lacks windows: the state they were
+    /// absorbed under is about to change.
+    pub(super) fn renewed(&mut self) -> Result<Option<Vec<u8>>, serde_json::Error> {
+        if self.since.is_empty() {
+            return Ok(None);
+        }
+        self.rewind();
+        self.checkpoint().map(Some)
+    }
+
+    /// A checkpoint is stored; none: the one before stays.
+    pub(super) fn checkpointed(&mut self, checkpoint: Option<Vec<u8>>, window: Option<Window>) {
+        match checkpoint {
+            Some(checkpoint) => {
+                self.saved = checkpoint;
+                self.since.clear();
+                self.kept_saved = self.kept.clone();
+            }
+            None => self.since.extend(window),
+        }
     }
 
     /// The checkpoint of the evidence as it is.
@@ -237,6 +301,7 @@ impl Seat {
                 last.votes.append(&mut window.votes);
                 last.lost += window.lost;
                 last.unscored += window.unscored;
+                last.grader = window.grader;
                 last.shadow_cost = NanoUsd(last.shadow_cost.0.saturating_add(window.shadow_cost.0));
             }
             _ => self.pending.push_back(window),

@@ -6,32 +6,24 @@ use cutover_rollout::{Decision, Report};
 use cutover_telemetry::{events, families};
 
 use super::seat::Seat;
-use super::words::{action_word, actor_word};
 use super::{Rollouts, Run, lock};
 use crate::api::rollouts::verdict_word;
 use crate::controller::word;
 
 impl Rollouts {
-    /// Tells log, metrics and webhooks.
-    pub(super) fn announce(&self, run: &Run, seat: &Seat, (seq, decision): (u64, &Decision)) {
+    /// Tells log and metrics. Webhooks are told from the outbox, which the commit has filled.
+    pub(super) fn announce(&self, run: &Run, seat: &Seat, decision: &Decision) {
         let step = seat.spec.steps.get(usize::from(decision.to_step));
         events::RolloutDecided {
             use_case: run.use_case.as_str(),
-            action: action_word(decision.action),
-            actor: actor_word(&decision.actor),
+            action: decision.action.as_str(),
+            actor: &decision.actor.to_string(),
             step: step.map_or("", |step| step.name.as_str()),
             weight: decision.weight,
             reason: &decision.reason,
         }
         .emit(self.registry());
-        let told = serde_json::json!({
-            "seq": seq,
-            "use_case": run.use_case,
-            "decision": decision,
-            "explanation": cutover_rollout::explain(decision),
-        });
-        let id = format!("{}/{seq}", decision.run);
-        self.webhooks().tell(&id, action_word(decision.action), &told.to_string().into());
+        self.webhooks().wake();
     }
 
     /// Shows what the run looks like now.

@@ -2,6 +2,7 @@
 
 mod rating;
 mod rig;
+mod webhooks;
 
 use cutover_rollout::{Action, Phase};
 use cutover_store::{Whose, overrides};
@@ -191,6 +192,40 @@ async fn evidence_goes_on_bit_for_bit_after_a_kill_and_the_gap_is_blind() {
     assert_eq!(replayed.differences, []);
 }
 
+/// The evidence of a busy run is megabytes. It used to be written whole at each look, also at those that
+/// saw nothing.
+#[tokio::test(start_paused = true)]
+async fn a_look_without_news_leaves_the_evidence_and_loses_no_bit_of_it() {
+    let rig = Rig::new().await;
+    rig.start().await.unwrap();
+    rig.tick().await;
+    rig.traffic_is(|world| world.silent = true);
+    rig.tick().await;
+    let stored = async |rig: &Rig| rig.store.rollouts().await.unwrap().remove(0);
+    let before = stored(&rig).await;
+    for _ in 0..3 {
+        rig.tick().await;
+    }
+    let after = stored(&rig).await;
+    assert_eq!(after.evidence, before.evidence);
+    assert_eq!(after.since.len(), before.since.len() + 3);
+    assert!(after.state.seen > before.state.seen);
+    let known = evidence(&rig.status());
+    // Who reads it absorbs what it lacks: a new process, and a person's order in this one.
+    let rig = rig.restart_after(Duration::from_secs(20)).await;
+    assert_eq!(evidence(&rig.settle().await), known);
+    rig.rollouts.command("docs", &command(Verb::Pause)).await.unwrap();
+    assert!(stored(&rig).await.since.is_empty(), "the state changes: a checkpoint");
+    rig.rollouts.command("docs", &command(Verb::Resume)).await.unwrap();
+    for _ in 0..25 {
+        assert!(stored(&rig).await.since.len() <= 20);
+        rig.tick().await;
+    }
+    assert_eq!(evidence(&rig.status()), known);
+    let replayed = rig.rollouts.replay("docs", &ReplayRollout::default()).await.unwrap();
+    assert_eq!(replayed.differences, []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_spec_begins_the_evidence_anew_and_says_so() {
     let rig = Rig::new().await;
@@ -362,6 +397,7 @@ async fn a_webhook_that_hangs_or_fails_delays_no_tick() {
             url: crate::Url::parse(&format!("http://{}/", server.address())).unwrap(),
             secret: None,
             timeout: Duration::from_secs(5),
+            give_up: Duration::from_hours(24),
             events: Vec::new(),
         }]);
         rig.in_canary().await;

@@ -4,21 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cutover_rollout::{
-    Absorbed, Action, Actor, Command, Decision, Evidence, Phase, Plan as Planned, Report, State,
-    Window,
+    Absorbed, Action, Command, Evidence, Phase, Plan as Planned, Report, Window,
 };
-use cutover_store::{
-    Cause, CommitError, CommitTick, StoreError, StoredRollout, TickCommitted, WeightChange,
-};
+use cutover_store::{CommitTick, StoreError};
 use cutover_telemetry::{events, families};
-use cutover_units::{Micros, Millis, NanoUsd, WeightBp};
+use cutover_units::{Micros, Millis, NanoUsd};
 use tokio::time::Instant;
 
+use super::commit::{STORE_TIMEOUT, Stopped};
 use super::seat::{Seat, after};
-use super::words::actor_word;
 use super::{Plan, Rollouts, Run};
 use crate::api::RollBack;
-use crate::controller::Because;
 
 /// A loser of a compare-and-set reads again and tries again so often in one tick.
 const CONFLICTS_MAX: usize = 4;
@@ -26,24 +22,11 @@ const CONFLICTS_MAX: usize = 4;
 /// Votes read in one tick at most; the others are read in the next one.
 const VOTES_MAX: u32 = 10_000;
 
-/// A database that does not answer for so long must not keep a tick from looking for harm.
-const STORE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The shortest pause between two ticks, whatever the spec says.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// Who the planner is in overrides and the audit log.
 pub(super) const CONTROLLER: &str = "controller";
-
-/// Why a fold ended before its end.
-enum Stopped {
-    /// Another process was faster; what it committed was read.
-    Overtaken,
-    /// The use case has another run now.
-    Replaced,
-    /// The database did not take it.
-    Unsaved(StoreError),
-}
 
 impl Rollouts {
     /// Begins to listen for a run.
@@ -169,8 +152,9 @@ impl Rollouts {
             next,
             spec: Some(plan.spec.clone()),
             window: None,
-            evidence: checkpoint.clone(),
+            evidence: Some(checkpoint.clone()),
             decision: Some(decision.clone()),
+            tell: Vec::new(),
         };
         match self.commit(run, seat, tick).await {
             Ok(committed) => {
@@ -182,7 +166,9 @@ impl Rollouts {
                 seat.report = None;
                 seat.unreadable = false;
                 run.desk.open(&Arc::new(plan.scoring.clone()), &seat.spec, &seat.state.run);
-                self.settled(run, seat, (checkpoint, committed, Some(decision)));
+                seat.checkpointed(Some(checkpoint), None);
+                seat.clean = true;
+                self.settled(run, seat, (committed, Some(decision)));
                 seat.problem = None;
                 true
             }
@@ -209,6 +195,7 @@ impl Rollouts {
         window.pairs = taken.pairs;
         // A pair that found no room is a pair without a score, not a live observation.
         window.unscored = taken.unscored + taken.lost;
+        window.grader = run.desk.verdict();
         let cost = window.shadow_cost.0.saturating_add(taken.cost.0);
         window.shadow_cost = NanoUsd(cost);
         seat.kept.spent = NanoUsd(seat.kept.spent.0.saturating_add(cost));
@@ -276,131 +263,6 @@ impl Rollouts {
         }
     }
 
-    async fn commit_window(
-        &self,
-        run: &Arc<Run>,
-        seat: &mut Seat,
-        planned: Planned,
-    ) -> Result<(), Stopped> {
-        let Some(window) = seat.pending.front().cloned() else { return Ok(()) };
-        let next = planned.next.clone().unwrap_or_else(|| seat.state.clone());
-        let next = State { seen: next.seen.max(window.to), ..next };
-        let decision = planned.decision(&seat.state);
-        let checkpoint = seat.checkpoint().map_err(|error| {
-            let detail = error.to_string();
-            Stopped::Unsaved(StoreError::Failed { operation: "checkpoint", detail })
-        })?;
-        let tick = CommitTick {
-            use_case: run.use_case.clone(),
-            run: seat.state.run.clone(),
-            expected: seat.state.generation,
-            weight: self.weight_change(run, seat, &next),
-            next,
-            spec: None,
-            window: Some(window),
-            evidence: checkpoint.clone(),
-            decision: decision.clone(),
-        };
-        seat.offered = None;
-        let committed = self.commit(run, seat, tick).await?;
-        seat.pending.pop_front();
-        self.settled(run, seat, (checkpoint, committed, decision));
-        seat.harmed = false;
-        self.measure(run, &planned.report);
-        seat.report = Some(planned.report);
-        Ok(())
-    }
-
-    pub(super) fn weight_change(
-        &self,
-        run: &Run,
-        seat: &Seat,
-        next: &State,
-    ) -> Option<WeightChange> {
-        if matches!(next.phase, Phase::RolledBack { .. }) {
-            // Who rolls back by hand has it stored already, if the database could be reached.
-            let change =
-                WeightChange { to: WeightBp::NONE, expected: None, cause: Cause::Rollback };
-            return (!self.controller().rollback_is_stored(&run.use_case)).then_some(change);
-        }
-        let expected = Some(self.controller().weight_generation(&run.use_case));
-        (next.weight != seat.state.weight).then_some(WeightChange {
-            to: next.weight,
-            expected,
-            cause: Cause::Set,
-        })
-    }
-
-    async fn commit(
-        &self,
-        run: &Arc<Run>,
-        seat: &mut Seat,
-        tick: CommitTick,
-    ) -> Result<TickCommitted, Stopped> {
-        let decision = tick.decision.clone();
-        let because = Because {
-            actor: decision.as_ref().map_or(CONTROLLER, |decision| actor_word(&decision.actor)),
-            reason: decision.as_ref().map_or("", |decision| decision.reason.as_str()),
-            at: tick.next.seen,
-        };
-        let offered = tick.window.is_some().then(|| tick.evidence.clone());
-        let committing = self.controller().commit_rollout(tick, because);
-        match tokio::time::timeout(STORE_TIMEOUT, committing).await {
-            Ok(Ok(committed)) => Ok(committed),
-            Ok(Err(CommitError::Store(error))) => Err(Stopped::Unsaved(error)),
-            Ok(Err(CommitError::Conflict { rollout, .. })) => {
-                Err(self.overtaken(run, seat, rollout))
-            }
-            Err(_) => {
-                seat.offered = offered;
-                let detail = "the database did not answer in time".to_owned();
-                let operation = "commit_tick";
-                Err(Stopped::Unsaved(StoreError::Failed { operation, detail }))
-            }
-        }
-    }
-
-    fn overtaken(
-        &self,
-        run: &Arc<Run>,
-        seat: &mut Seat,
-        stored: Option<Box<StoredRollout>>,
-    ) -> Stopped {
-        match stored {
-            Some(stored) if stored.run == seat.state.run => {
-                seat.overtaken(*stored);
-                self.controller().show_rollout(&run.use_case, Some(&seat.state));
-                Stopped::Overtaken
-            }
-            Some(stored) => {
-                self.put(Seat::resumed(*stored, self.now()));
-                Stopped::Replaced
-            }
-            None => {
-                let (operation, path) = ("commit_tick", std::path::PathBuf::new());
-                Stopped::Unsaved(StoreError::Gone { operation, path })
-            }
-        }
-    }
-
-    /// A commit is in the database: what follows from it in memory.
-    fn settled(
-        &self,
-        run: &Run,
-        seat: &mut Seat,
-        (checkpoint, committed, decision): (Vec<u8>, TickCommitted, Option<Decision>),
-    ) {
-        seat.saved = checkpoint;
-        seat.clean = true;
-        seat.state = committed.state;
-        if matches!(seat.state.phase, Phase::RolledBack { .. }) {
-            seat.pending.clear();
-            self.source().watch(&run.use_case, false);
-        }
-        let Some((decision, seq)) = decision.zip(committed.decision) else { return };
-        self.announce(run, seat, (seq, &decision));
-    }
-
     /// Somebody has rolled the use case back: that ends the run, by that actor.
     pub(super) async fn end_by_hand(
         &self,
@@ -416,52 +278,6 @@ impl Rollouts {
                     seat.problem = Some(format!("its end cannot be stored: {error}"));
                     return;
                 }
-            }
-        }
-    }
-
-    /// Does what a person asks for, and commits it.
-    pub(super) async fn order(
-        &self,
-        run: &Arc<Run>,
-        seat: &mut Seat,
-        (command, actor, reason): (&Command, &str, &str),
-    ) -> Result<(), super::RolloutRefusal> {
-        let now = self.now().max(seat.seen_to);
-        let (next, mut decision) =
-            cutover_rollout::command(&seat.spec, &seat.state, command, actor, now)?;
-        if actor == CONTROLLER {
-            decision.actor = Actor::Controller;
-        }
-        if !reason.is_empty() {
-            decision.reason = format!("{}: {reason}", decision.reason);
-        }
-        if matches!(command, Command::Advance | Command::Promote) {
-            // What was not proved when a person went on all the same.
-            decision.report.clone_from(&seat.report);
-        }
-        let tick = CommitTick {
-            use_case: run.use_case.clone(),
-            run: seat.state.run.clone(),
-            expected: seat.state.generation,
-            weight: self.weight_change(run, seat, &next),
-            next,
-            spec: None,
-            window: None,
-            evidence: seat.saved.clone(),
-            decision: Some(decision.clone()),
-        };
-        let checkpoint = seat.saved.clone();
-        let clean = seat.clean;
-        match self.commit(run, seat, tick).await {
-            Ok(committed) => {
-                self.settled(run, seat, (checkpoint, committed, Some(decision)));
-                seat.clean = clean;
-                Ok(())
-            }
-            Err(Stopped::Unsaved(error)) => Err(super::RolloutRefusal::Database(error.to_string())),
-            Err(Stopped::Overtaken | Stopped::Replaced) => {
-                Err(super::RolloutRefusal::Conflict(run.use_case.clone()))
             }
         }
     }

@@ -1,54 +1,74 @@
 //! Tells others of decisions. What is decided never waits for who is told.
 //!
 //! ```text
-//! tell > a bounded queue per webhook > POST > 2xx: done
+//! commit of a decision: a row in the outbox for each webhook that wants it   (one transaction)
+//!                          |
+//!   one task per webhook: what is due > POST > 2xx: delivered
 //!                                        |
-//!                                        +-- no answer, 408, 429, 5xx: again, later and later
-//!                                        +-- any other status: given up, it would not change
+//!                                        +-- 410, or no success for `give_up`: undelivered
+//!                                        +-- anything else: again, later and later
 //! ```
 //!
 //! Invariants:
-//! - `tell` never waits: a full queue drops, and counts;
+//! - no decision is stored without those who are to be told of it, and no row leaves the outbox but
+//!   delivered or undelivered: a kill, a restart and a receiver that is away lose nothing;
+//! - a message may come twice, with the same delivery id: the process may die between the answer and
+//!   the note of it;
+//! - messages of one webhook are tried one after the other, the oldest first. One that fails does not
+//!   hold up those behind it: the number of the decision tells the order;
 //! - the body is signed with the webhook's secret, over a time stamp and the body, so that neither
 //!   can be changed nor an old message sent again;
 //! - a decision holds numbers and names; a prompt or an answer is never in it.
-//!
-//! What waits when the process ends gets one more short chance and is then lost: the decisions
-//! themselves are in the database.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cutover_rollout::Action;
+use cutover_store::{Delivery, DeliveryCounts, Store, StoredDecision, Tried};
 use cutover_telemetry::{Registry, events, families};
 use cutover_units::Millis;
 use http::{HeaderName, HeaderValue};
-use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::lock;
 use crate::outgoing::{Outgoing, Post, Url};
 use crate::sign::hmac_sha256;
 
-/// Decisions that wait for one webhook at most: a rollout makes a dozen in its life.
-const QUEUE: usize = 256;
-
-/// Tries of one message. With the pauses below the last one comes after about ten minutes.
-const TRIES: u32 = 8;
+/// Messages of one webhook that are read in one look: a rollout makes a dozen in its life.
+const LOOK_ROWS: u32 = 64;
 
 /// The pause after the first failure; each further one doubles it.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_mins(5);
+const PAUSE_MAX: Duration = Duration::from_mins(15);
+
+/// Pauses are spread by so much in each direction, in percent: many receivers that were away at the
+/// same time are not asked again at the same time.
+const JITTER: u32 = 20;
+
+/// Without a message that is due, the outbox is looked at all the same, now and then.
+const LOOK_PAUSE: Duration = Duration::from_mins(1);
+
+/// A database that cannot be read is asked again after so long.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// What ended is kept for the status so long.
+const ENDED_KEPT: Millis = Millis(30 * 86_400_000);
+
+/// What waits for a webhook that left the config file is given up after so long: a file may be wrong
+/// for an hour.
+const GONE_AFTER: Millis = Millis(86_400_000);
 
 /// An answer's length is nobody's business.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// At the end of the process, what waits may take so long.
+/// At the end of the process, the tries under way may take so long. The rest waits for the next start.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-cutover-signature");
@@ -66,8 +86,10 @@ pub struct Webhook {
     pub secret: Option<String>,
     /// Time for one try.
     pub timeout: Duration,
+    /// A message that nobody took for so long is given up.
+    pub give_up: Duration,
     /// The actions it is told of; empty: all.
-    pub events: Vec<String>,
+    pub events: Vec<Action>,
 }
 
 /// Without the secret.
@@ -77,22 +99,8 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// What has become of a webhook's messages since the process started.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WebhookStatus {
-    /// Its name.
-    pub name: String,
-    /// Messages that were taken.
-    pub delivered: u64,
-    /// Messages that were given up.
-    pub failed: u64,
-    /// Messages that found the queue full.
-    pub dropped: u64,
-    /// Messages that wait.
-    pub waiting: u64,
-    /// Why the last try failed; none after a success.
-    pub last_failure: Option<String>,
-}
+/// What has become of a webhook's messages, over restarts.
+pub type WebhookStatus = DeliveryCounts;
 
 /// All webhooks: a cheap handle.
 #[derive(Clone)]
@@ -100,23 +108,20 @@ pub struct Webhooks(Arc<Shared>);
 
 struct Shared {
     outgoing: Outgoing,
+    store: Store,
     registry: Registry,
     clock: Arc<dyn Fn() -> Millis + Send + Sync>,
     hooks: Mutex<BTreeMap<String, Hook>>,
+    /// As of the last look.
+    counts: Mutex<Vec<WebhookStatus>>,
     tasks: TaskTracker,
     ending: CancellationToken,
 }
 
 struct Hook {
     webhook: Webhook,
-    queue: mpsc::Sender<Message>,
-    figures: Arc<Mutex<WebhookStatus>>,
+    wake: Arc<Notify>,
     gone: CancellationToken,
-}
-
-struct Message {
-    id: String,
-    body: Bytes,
 }
 
 impl fmt::Debug for Webhooks {
@@ -125,28 +130,26 @@ impl fmt::Debug for Webhooks {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Webhooks {
     /// None yet.
     pub fn new(
         outgoing: Outgoing,
-        registry: Registry,
-        clock: Arc<dyn Fn() -> Millis + Send + Sync>,
+        store: Store,
+        (registry, clock): (Registry, Arc<dyn Fn() -> Millis + Send + Sync>),
     ) -> Self {
         Self(Arc::new(Shared {
             outgoing,
+            store,
             registry,
             clock,
             hooks: Mutex::default(),
+            counts: Mutex::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
         }))
     }
 
-    /// From now on these and no others are told. One that has not changed keeps its queue.
+    /// From now on these and no others are told. One that has not changed goes on.
     pub fn set(&self, webhooks: Vec<Webhook>) {
         let mut hooks = lock(&self.0.hooks);
         let before = std::mem::take(&mut *hooks);
@@ -160,52 +163,49 @@ impl Webhooks {
         for webhook in webhooks {
             hooks.entry(webhook.name.clone()).or_insert_with(|| self.start(webhook));
         }
+        drop(hooks);
+        let shared = self.0.clone();
+        self.0.tasks.spawn(async move { shared.sweep().await });
     }
 
     fn start(&self, webhook: Webhook) -> Hook {
-        let (queue, messages) = mpsc::channel(QUEUE);
-        let figures = WebhookStatus { name: webhook.name.clone(), ..WebhookStatus::default() };
-        let (figures, gone) = (Arc::new(Mutex::new(figures)), CancellationToken::new());
-        let teller =
-            Teller { shared: self.0.clone(), webhook: webhook.clone(), figures: figures.clone() };
-        let over = gone.clone();
+        let (wake, gone) = (Arc::new(Notify::new()), CancellationToken::new());
+        let teller = Teller { shared: self.0.clone(), webhook: webhook.clone() };
+        let (woken, over) = (wake.clone(), gone.clone());
         self.0.tasks.spawn(async move {
-            tokio::select! { () = teller.run(messages) => {}, () = over.cancelled() => {} }
+            tokio::select! { () = teller.run(&woken) => {}, () = over.cancelled() => {} }
         });
-        Hook { webhook, queue, figures, gone }
+        Hook { webhook, wake, gone }
     }
 
-    /// Tells all that want to know of this action. `id` is the same in each try.
-    pub(crate) fn tell(&self, id: &str, action: &str, body: &Bytes) {
+    /// Those who want to know of this action.
+    pub(crate) fn who_wants(&self, action: Action) -> Vec<String> {
         let hooks = lock(&self.0.hooks);
-        let wants = |hook: &&Hook| {
-            let events = &hook.webhook.events;
-            events.is_empty() || events.iter().any(|event| event == action)
-        };
-        for hook in hooks.values().filter(wants) {
-            let message = Message { id: id.to_owned(), body: body.clone() };
-            if hook.queue.try_send(message).is_err() {
-                lock(&hook.figures).dropped += 1;
-                self.0.count(&hook.webhook.name, "dropped");
-            } else {
-                lock(&hook.figures).waiting += 1;
+        let wants =
+            |hook: &&Hook| hook.webhook.events.is_empty() || hook.webhook.events.contains(&action);
+        hooks.values().filter(wants).map(|hook| hook.webhook.name.clone()).collect()
+    }
+
+    /// A decision was stored: the outbox is looked at.
+    pub(crate) fn wake(&self) {
+        lock(&self.0.hooks).values().for_each(|hook| hook.wake.notify_one());
+    }
+
+    /// What has become of their messages: those of the config file, and others that have some.
+    pub fn statuses(&self) -> Vec<WebhookStatus> {
+        let mut all = lock(&self.0.counts).clone();
+        for name in lock(&self.0.hooks).keys() {
+            if !all.iter().any(|known| known.webhook == *name) {
+                all.push(WebhookStatus { webhook: name.clone(), ..WebhookStatus::default() });
             }
         }
+        all
     }
 
-    /// What has become of their messages.
-    pub fn statuses(&self) -> Vec<WebhookStatus> {
-        lock(&self.0.hooks).values().map(|hook| lock(&hook.figures).clone()).collect()
-    }
-
-    /// Gives what waits a last short chance.
+    /// Lets the tries under way end. What is not told by then is told after the next start.
     pub async fn close(&self) {
         self.0.tasks.close();
         self.0.ending.cancel();
-        lock(&self.0.hooks).values_mut().for_each(|hook| {
-            let (closed, _) = mpsc::channel(1);
-            hook.queue = closed;
-        });
         if tokio::time::timeout(LAST_CHANCE, self.0.tasks.wait()).await.is_err() {
             lock(&self.0.hooks).values().for_each(|hook| hook.gone.cancel());
             self.0.tasks.wait().await;
@@ -217,169 +217,158 @@ impl Shared {
     fn count(&self, webhook: &str, result: &'static str) {
         self.registry.counter(families::WEBHOOK_DELIVERIES, [webhook, result]).inc();
     }
-}
 
-/// What came of one try.
-enum Tried {
-    Taken,
-    /// It may be taken later.
-    Later(String),
-    /// It would never be taken.
-    Never(String),
+    /// What a database cannot tell now is shown as of the last look.
+    async fn recount(&self) {
+        let Ok(counts) = self.store.delivery_counts().await else { return };
+        for one in &counts {
+            let waiting = i64::try_from(one.waiting).unwrap_or(i64::MAX);
+            self.registry.gauge(families::WEBHOOK_WAITING, [&one.webhook]).set(waiting);
+        }
+        *lock(&self.counts) = counts;
+    }
+
+    async fn sweep(&self) {
+        let now = (self.clock)();
+        let before = |age: Millis| Millis(now.0.saturating_sub(age.0));
+        let known = lock(&self.hooks).keys().cloned().collect();
+        let before = (before(ENDED_KEPT), before(GONE_AFTER));
+        // What fails now is done at the next start, or after the next reload.
+        if let Err(error) = self.store.sweep_deliveries(before, known, now).await {
+            tracing::warn!(%error, "old messages to webhooks were not swept");
+        }
+        self.recount().await;
+    }
 }
 
 /// The one who tells one webhook.
 struct Teller {
     shared: Arc<Shared>,
     webhook: Webhook,
-    figures: Arc<Mutex<WebhookStatus>>,
 }
 
 impl Teller {
-    async fn run(self, mut messages: mpsc::Receiver<Message>) {
-        while let Some(message) = messages.recv().await {
-            let result = self.deliver(&message).await;
-            let mut figures = lock(&self.figures);
-            figures.waiting = figures.waiting.saturating_sub(1);
-            match result {
-                Ok(()) => {
-                    figures.delivered += 1;
-                    figures.last_failure = None;
-                    self.shared.count(&self.webhook.name, "delivered");
-                }
-                Err(why) => {
-                    figures.failed += 1;
-                    figures.last_failure = Some(why);
-                    self.shared.count(&self.webhook.name, "failed");
-                }
+    async fn run(self, woken: &Notify) {
+        loop {
+            let pause = self.look().await;
+            if self.shared.ending.is_cancelled() {
+                return;
             }
-        }
-    }
-
-    async fn deliver(&self, message: &Message) -> Result<(), String> {
-        let mut pause = PAUSE;
-        for tried in 1..=TRIES {
-            let why = match self.attempt(message).await {
-                Tried::Taken => return Ok(()),
-                Tried::Never(why) => {
-                    self.tell_failure(&why);
-                    return Err(why);
-                }
-                Tried::Later(why) => why,
-            };
-            self.tell_failure(&why);
-            lock(&self.figures).last_failure = Some(why.clone());
-            if tried == TRIES || self.shared.ending.is_cancelled() {
-                return Err(why);
-            }
-            self.shared.count(&self.webhook.name, "retried");
             tokio::select! {
+                () = woken.notified() => {}
                 () = tokio::time::sleep(pause) => {}
+                // Once more: the last decisions were made a moment ago.
                 () = self.shared.ending.cancelled() => {}
             }
-            pause = (pause * 2).min(PAUSE_MAX);
         }
-        Err("it was never tried".to_owned())
     }
 
-    async fn attempt(&self, message: &Message) -> Tried {
+    /// Tries what is due, and tells how long to wait.
+    async fn look(&self) -> Duration {
+        let (shared, name) = (&self.shared, &self.webhook.name);
+        let Ok(mut waiting) = shared.store.deliveries(name.clone(), LOOK_ROWS).await else {
+            return STORE_PAUSE;
+        };
+        waiting.sort_by_key(|one| one.seq);
+        let mut pause = LOOK_PAUSE;
+        for one in waiting {
+            let until = due_in(one.next, (shared.clock)());
+            if !until.is_zero() {
+                pause = pause.min(until);
+                continue;
+            }
+            let tried = self.attempt(&one).await;
+            if let Tried::Later { next, .. } = &tried {
+                pause = pause.min(due_in(*next, (shared.clock)()));
+            }
+            let now = (shared.clock)();
+            if shared.store.note_delivery(one.seq, tried, now).await.is_err() {
+                pause = pause.min(STORE_PAUSE);
+            }
+        }
+        shared.recount().await;
+        pause
+    }
+
+    async fn attempt(&self, one: &Delivery) -> Tried {
+        let body = body(&one.decision);
         let post = Post {
             url: self.webhook.url.clone(),
-            headers: self.headers(message),
-            body: message.body.clone(),
+            headers: self.headers(&delivery_id(&one.decision), &body),
+            body,
             timeout: self.webhook.timeout,
             answer_bytes_max: ANSWER_BYTES_MAX,
         };
-        match self.shared.outgoing.post(post).await {
-            Ok((200..=299, _)) => Tried::Taken,
-            Ok((status @ (408 | 429 | 500..), _)) => Tried::Later(format!("status {status}")),
-            Ok((status, _)) => Tried::Never(format!("status {status}")),
-            Err(error) => Tried::Later(error.to_string()),
+        let (why, never) = match self.shared.outgoing.post(post).await {
+            Ok((200..=299, _)) => {
+                self.shared.count(&self.webhook.name, "delivered");
+                return Tried::Delivered;
+            }
+            // The one status that says that nobody will ever be there.
+            Ok((status @ 410, _)) => (format!("status {status}"), true),
+            Ok((status, _)) => (format!("status {status}"), false),
+            Err(error) => (error.to_string(), false),
+        };
+        let now = (self.shared.clock)();
+        let webhook = &self.webhook.name;
+        events::WebhookFailed { webhook, why: &why, at: now }.emit(&self.shared.registry);
+        let age = Duration::from_millis(now.0.saturating_sub(one.created.0));
+        if never || age >= self.webhook.give_up {
+            self.shared.count(webhook, "undelivered");
+            return Tried::Undelivered { why };
         }
+        self.shared.count(webhook, "retried");
+        let left = self.webhook.give_up.saturating_sub(age);
+        let pause = pause_after(one.tries, chance()).min(left);
+        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        Tried::Later { next: Millis(now.0.saturating_add(pause)), why }
     }
 
-    fn headers(&self, message: &Message) -> Vec<(HeaderName, HeaderValue)> {
+    fn headers(&self, id: &str, body: &Bytes) -> Vec<(HeaderName, HeaderValue)> {
         let at = ((self.shared.clock)().0 / 1_000).to_string();
         let signature = self.webhook.secret.as_ref().map(|secret| {
-            let parts = [at.as_bytes(), b".", &message.body];
+            let parts = [at.as_bytes(), b".", body];
             format!("sha256={}", hmac_sha256(secret.as_bytes(), &parts))
         });
-        let rows = [(DELIVERY, Some(message.id.clone())), (SIGNATURE, signature)];
+        let rows = [(DELIVERY, Some(id.to_owned())), (SIGNATURE, signature)];
         let rows = rows.into_iter().chain([(TIMESTAMP, Some(at))]);
         rows.filter_map(|(name, value)| Some((name, HeaderValue::try_from(value?).ok()?))).collect()
     }
+}
 
-    fn tell_failure(&self, why: &str) {
-        let at = (self.shared.clock)();
-        events::WebhookFailed { webhook: &self.webhook.name, why, at }.emit(&self.shared.registry);
-    }
+/// The same in each try, also after a restart.
+fn delivery_id(stored: &StoredDecision) -> String {
+    format!("{}/{}", stored.decision.run, stored.seq)
+}
+
+fn body(stored: &StoredDecision) -> Bytes {
+    let told = serde_json::json!({
+        "seq": stored.seq,
+        "use_case": stored.use_case,
+        "decision": stored.decision,
+        "explanation": cutover_rollout::explain(&stored.decision),
+    });
+    told.to_string().into()
+}
+
+/// Until a message is due. A clock that was set back must not silence it for longer than any pause.
+fn due_in(next: Millis, now: Millis) -> Duration {
+    let until = Duration::from_millis(next.0.saturating_sub(now.0));
+    if until > PAUSE_MAX * 2 { Duration::ZERO } else { until }
+}
+
+/// The pause after this many failures and one more, spread by a number between 0 and 255.
+fn pause_after(tries: u32, chance: u8) -> Duration {
+    let doubled = PAUSE.saturating_mul(1_u32.checked_shl(tries).unwrap_or(u32::MAX));
+    let percent = 100 - JITTER + 2 * JITTER * u32::from(chance) / u32::from(u8::MAX);
+    doubled.min(PAUSE_MAX) * percent / 100
+}
+
+/// Without chance the middle is good enough.
+fn chance() -> u8 {
+    let mut byte = [0];
+    getrandom::fill(&mut byte).map_or(u8::MAX / 2, |()| byte[0])
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{Answer, Server};
-
-    fn webhooks(server: &Server, timeout: Duration) -> Webhooks {
-        let clock = Arc::new(|| Millis(1_795_256_103_000));
-        let webhooks = Webhooks::new(Outgoing::new(None), Registry::new(), clock);
-        webhooks.set(vec![Webhook {
-            name: "chat".into(),
-            url: Url::parse(&format!("http://{}/hook", server.address())).unwrap(),
-            secret: Some("s3cret".into()),
-            timeout,
-            events: vec!["advance".into()],
-        }]);
-        webhooks
-    }
-
-    fn body() -> Bytes {
-        Bytes::from_static(br#"{"action":"advance"}"#)
-    }
-
-    async fn until(webhooks: &Webhooks, done: impl Fn(&WebhookStatus) -> bool) {
-        while !webhooks.statuses().iter().all(&done) {
-            tokio::time::advance(Duration::from_millis(200)).await;
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_message_is_signed_over_time_and_body() {
-        let server = Server::start(|_| Answer::new(204, "")).await;
-        let webhooks = webhooks(&server, Duration::from_hours(9));
-        webhooks.tell("run/2", "pause", &body());
-        webhooks.tell("run/3", "advance", &body());
-        server.asked(1).await;
-        let asked = &server.seen()[0];
-        let code = hmac_sha256(b"s3cret", &[b"1795256103.", &body()]);
-        assert!(asked.head.contains(&format!("x-cutover-signature: sha256={code}")));
-        assert!(asked.head.contains("x-cutover-delivery: run/3"));
-        assert_eq!(asked.body.as_bytes(), body());
-        until(&webhooks, |hook| hook.delivered == 1).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_endpoint_that_fails_is_asked_again_and_a_refusal_is_final() {
-        let server =
-            Server::start(|n| Answer::new([500, 429, 200, 410].get(n).copied().unwrap_or(200), ""))
-                .await;
-        let webhooks = webhooks(&server, Duration::from_hours(9));
-        webhooks.tell("run/1", "advance", &body());
-        until(&webhooks, |hook| hook.delivered == 1 && hook.last_failure.is_none()).await;
-        assert_eq!(server.seen().len(), 3);
-        webhooks.tell("run/2", "advance", &body());
-        until(&webhooks, |hook| hook.failed == 1).await;
-        assert_eq!(webhooks.statuses()[0].last_failure.as_deref(), Some("status 410"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_endpoint_that_hangs_holds_up_nobody() {
-        let server = Server::start(|_| Answer::Never).await;
-        let webhooks = webhooks(&server, Duration::from_secs(5));
-        for n in 0..QUEUE + 10 {
-            webhooks.tell(&format!("run/{n}"), "advance", &body());
-        }
-        assert!(webhooks.statuses()[0].dropped >= 9);
-        webhooks.close().await;
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ mod record;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cutover_evals::judge::JudgeHealth;
+use cutover_evals::judge::{JudgeFloor, JudgeHealth};
 use cutover_evals::pairing::{Admission, FailedBaseline, Pairing};
 use cutover_evals::{PairScore, ScoreError, Step, Subject};
 use cutover_rollout::{ArmSide, Metric, Role, ScoredPair, Served, Spec};
@@ -90,6 +90,8 @@ struct Room {
     status: ScoringStatus,
     spent: Spent,
     health: JudgeHealth,
+    /// What a judge's record is held against.
+    floor: JudgeFloor,
     /// Labels of the same person for the same pair: how many, and how many of them agree.
     repeats: (u64, u64),
     grader: Grader,
@@ -147,6 +149,7 @@ impl Desk {
             status: ScoringStatus::default(),
             spent: Spent::default(),
             health: JudgeHealth::default(),
+            floor: JudgeFloor::default(),
             repeats: (0, 0),
             grader: Grader::default(),
             refused: None,
@@ -185,6 +188,10 @@ impl Desk {
         room.scoring = scoring.clone();
         room.run = Some(run.to_owned());
         room.pair_window = spec.pair_window;
+        room.floor = JudgeFloor {
+            agreement_min: spec.grader.agreement_min,
+            flip_rate_max: spec.grader.flip_rate_max,
+        };
         room.gating = spec.gates.iter().any(|gate| {
             gate.metric == Metric::Quality && matches!(gate.role, Role::Required | Role::Rollback)
         });

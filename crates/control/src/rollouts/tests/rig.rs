@@ -224,7 +224,11 @@ pub(crate) fn without(controller: Controller) -> Rollouts {
     let registry = Registry::new();
     let outgoing = Outgoing::new(None);
     Rollouts::new(RolloutParts {
-        webhooks: Webhooks::new(outgoing.clone(), registry.clone(), clock),
+        webhooks: Webhooks::new(
+            outgoing.clone(),
+            controller.state().store().clone(),
+            (registry.clone(), clock),
+        ),
         controller,
         source: Arc::new(fake),
         caller: Arc::new(Referee),
@@ -303,7 +307,7 @@ impl Rig {
             controller: controller.clone(),
             source: Arc::new(fake),
             caller: Arc::new(Referee),
-            webhooks: Webhooks::new(outgoing.clone(), registry.clone(), clock),
+            webhooks: Webhooks::new(outgoing.clone(), store.clone(), (registry.clone(), clock)),
             outgoing,
             registry: registry.clone(),
             read_spec: read_spec(),

@@ -1,7 +1,7 @@
 //! What is known of a scorer: whether its scores count, and why not.
 
 use cutover_evals::judge::{
-    FLIP_RATE_MAX, JUDGED_MIN, JudgeHealth, KAPPA_MIN, LABELS_MIN, Outcome,
+    JUDGED_MIN, JudgeHealth, LABELS_MIN, Outcome,
 };
 use cutover_evals::pairing::Pairing;
 use cutover_evals::{ArmScore, PairScore, ScoreError};
@@ -36,6 +36,8 @@ pub(super) struct Refused {
     pub(super) why: String,
     /// The word in the count of pairs without a score.
     pub(super) word: &'static str,
+    /// Whether the scorer's record is bad; otherwise there is too little of it.
+    pub(super) bad_record: bool,
     /// Whether the scores are missing. Those of a judge who may not decide yet are not: that is
     /// settled by earlier pairs, so what comes later is no selection.
     pub(super) missing: bool,
@@ -103,6 +105,13 @@ impl Desk {
         }
     }
 
+    /// What the planner is told of the scorer: why its scores do not count, if they do not.
+    pub(crate) fn verdict(&self) -> Option<cutover_rollout::Grader> {
+        let room = self.room();
+        let refused = room.refused.as_ref()?;
+        Some(cutover_rollout::Grader { distrusted: refused.bad_record, why: refused.why.clone() })
+    }
+
     /// The scorer's version, whether it is a judge, and how pairs are kept.
     pub(crate) fn basis(&self) -> (Option<String>, bool, std::sync::Arc<Scoring>) {
         let room = self.room();
@@ -167,12 +176,12 @@ impl Room {
         let scorer = self.scoring.scorer.as_ref().filter(|_| self.gating);
         let judge = self.judges().then_some(&self.health);
         self.refused = scorer.and_then(|scorer| {
-            if let Err(refusal) = scorer.may_gate(Some(&self.health)) {
-                let why = refusal.to_string();
-                return Some(Refused { why, word: "refused_judge", missing: false });
+            if let Err(refusal) = scorer.may_gate(Some((&self.health, self.floor))) {
+                let (why, bad_record) = (refusal.to_string(), refusal.is_bad_record());
+                return Some(Refused { why, word: "refused_judge", bad_record, missing: false });
             }
             let why = self.grader.alarm(judge)?;
-            Some(Refused { why, word: "distrusted", missing: true })
+            Some(Refused { why, word: "distrusted", bad_record: true, missing: true })
         });
         let why = self.refused.as_ref().map(|refused| refused.why.clone());
         if why.is_some() && self.status.refused.is_none() {
@@ -223,17 +232,17 @@ impl Room {
             judged_needed: JUDGED_MIN,
             flip_rate: flips.map(|(rate, _)| rate),
             flip_interval: flips.map(|(_, interval)| ends(interval)),
-            flip_rate_max: FLIP_RATE_MAX,
+            flip_rate_max: self.floor.flip_rate_max,
             labels: health.labels(),
             labels_needed: LABELS_MIN,
             kappa: kappa.map(|kappa| kappa.value),
             kappa_interval: kappa.map(|kappa| ends(kappa.interval(Alpha::FIVE_PERCENT))),
-            kappa_min: KAPPA_MIN,
+            kappa_min: self.floor.agreement_min,
             unreadable: health.errors(),
             longer_won: longer.share(),
             repeats: self.repeats.0,
             repeats_agree: self.repeats.1,
-            refused: health.may_gate().err().map(|refusal| refusal.to_string()),
+            refused: health.may_gate(self.floor).err().map(|refusal| refusal.to_string()),
         })
     }
 }
