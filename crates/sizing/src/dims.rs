@@ -41,6 +41,21 @@ pub struct Dims {
     pub mtp: u64,
     pub mtp_tables: u64,
     pub vision: Option<Vision>,
+    /// What each layer is, if a file lists it; else the intervals above say it.
+    pub kinds: Vec<Kind>,
+    /// Key-value heads of each layer, if a file lists them.
+    pub kv_heads_each: Vec<u64>,
+}
+
+/// What a layer does, as files list it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Attention over everything.
+    Full,
+    /// Attention over a window.
+    Sliding,
+    /// A recurrent state.
+    Linear,
 }
 
 /// Vision towers whose size is known.
@@ -212,6 +227,10 @@ impl Dims {
             let (active, experts) = (self.active, self.experts);
             return Err(Wrong::new(format!("{active} active experts of {experts} there are")));
         }
+        let too_many = self.kv_heads_each.iter().any(|heads| *heads > COUNT_MAX);
+        if too_many || self.kinds.len() as u64 > LAYERS_MAX {
+            return Err(Wrong::new("the dimensions of single layers are more than anything real"));
+        }
         if !self.heads.is_multiple_of(self.kv_heads) {
             let (heads, kv) = (self.heads, self.kv_heads);
             return Err(Wrong::new(format!("{heads} heads cannot share {kv} key-value heads")));
@@ -241,10 +260,11 @@ impl Dims {
             // A layer with attention, a projection of two streams into one, three norms.
             let layer = self.layer(self.full_every.max(self.dense_layers + 1) - 1);
             let own = crate::tensors::of_layer(&layer, self.hidden, 0);
-            let own: u64 = own.iter().map(crate::tensors::Tensor::parameters).sum();
+            let own = own.iter().map(crate::tensors::Tensor::parameters);
             let around = 2 * self.hidden * self.hidden + 3 * self.hidden;
-            let tables = self.mtp_tables * self.vocab * self.hidden;
-            model.mtp = self.mtp * (own + around) + tables;
+            let each = own.fold(around, u64::saturating_add);
+            let tables = self.mtp_tables.saturating_mul(self.vocab * self.hidden);
+            model.mtp = self.mtp.saturating_mul(each).saturating_add(tables);
         }
         Ok(model)
     }
@@ -275,7 +295,7 @@ impl Dims {
                 value: self.value,
             });
         }
-        if self.full_every > 0 && !Self::is_every(at, self.full_every) {
+        if self.kind(at) == Kind::Linear {
             return Mixer::Recurrent(Recurrent {
                 key_heads: self.linear_key_heads,
                 value_heads: self.linear_heads,
@@ -286,11 +306,24 @@ impl Dims {
         Mixer::Attention(self.attention_at(at))
     }
 
-    fn attention_at(&self, at: u64) -> Attention {
+    fn kind(&self, at: u64) -> Kind {
+        let listed = usize::try_from(at).ok().and_then(|at| self.kinds.get(at));
+        if let Some(kind) = listed {
+            return *kind;
+        }
+        if self.full_every > 0 && !Self::is_every(at, self.full_every) {
+            return Kind::Linear;
+        }
         let sliding = self.window > 0 && !Self::is_every(at, self.global_every);
+        if sliding { Kind::Sliding } else { Kind::Full }
+    }
+
+    fn attention_at(&self, at: u64) -> Attention {
+        let sliding = self.window > 0 && self.kind(at) == Kind::Sliding;
         let global =
             |special: u64, usual: u64| if sliding || special == 0 { usual } else { special };
-        let kv_heads = global(self.global_kv_heads, self.kv_heads);
+        let listed = usize::try_from(at).ok().and_then(|at| self.kv_heads_each.get(at)).copied();
+        let kv_heads = listed.unwrap_or_else(|| global(self.global_kv_heads, self.kv_heads));
         let head_dim = global(self.global_head_dim, self.head_dim);
         let (query, key) = (self.heads * head_dim, kv_heads * head_dim);
         let plain = match self.family {

@@ -10,13 +10,18 @@
 
 pub mod blocks;
 pub mod catalogue;
+pub mod detect;
 pub mod dims;
 pub mod engine;
+pub mod fit;
+pub mod gguf;
 pub mod hardware;
+pub mod hugging_face;
 pub mod kv;
 pub mod memory;
 pub mod model;
 pub mod quant;
+pub mod speed;
 pub mod tensors;
 
 mod csv;

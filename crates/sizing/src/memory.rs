@@ -84,9 +84,9 @@ impl Demand<'_> {
 }
 
 /// The bill of each GPU with everything on the GPUs.
-pub fn bills(demand: &Demand<'_>, machine: &Machine) -> Vec<Bill> {
+pub fn bills(demand: &Demand<'_>, machine: &Machine) -> (Vec<Bill>, Split) {
     match demand.engine {
-        Engine::Vllm => by_shares(demand, machine),
+        Engine::Vllm => (by_shares(demand, machine), Split::Tensor),
         _ => by_layers(demand, machine),
     }
 }
@@ -108,21 +108,42 @@ fn by_shares(demand: &Demand<'_>, machine: &Machine) -> Vec<Bill> {
     machine.gpus.iter().map(|gpu| bill(gpu.usable)).collect()
 }
 
-/// Layers go to GPUs in order, as many to each as its share of the free memory.
-fn by_layers(demand: &Demand<'_>, machine: &Machine) -> Vec<Bill> {
+/// How layers were given to GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// By each GPU's share of the free memory, as llama.cpp does unasked.
+    Balanced,
+    /// The first GPUs full, because the balanced split does not fit: llama.cpp must be told.
+    Filled,
+    /// Every matrix over all GPUs.
+    Tensor,
+}
+
+fn by_layers(demand: &Demand<'_>, machine: &Machine) -> (Vec<Bill>, Split) {
+    let balanced = place(demand, machine, true);
+    if balanced.iter().all(|bill| bill.free().is_some()) {
+        return (balanced, Split::Balanced);
+    }
+    let filled = place(demand, machine, false);
+    if filled.iter().all(|bill| bill.free().is_some()) {
+        return (filled, Split::Filled);
+    }
+    (balanced, Split::Balanced)
+}
+
+/// Layers go to GPUs in order: to each its share of the free memory, or as many as it holds. The last
+/// one takes what is left, and the tables at both ends of the model.
+///
+/// Filling in order finds a split whenever there is one, so that more memory never un-fits.
+fn place(demand: &Demand<'_>, machine: &Machine, balanced: bool) -> Vec<Bill> {
     let layers = demand.layers();
     let ends = demand.weights.input.saturating_add(demand.weights.head);
     let ends = ends.saturating_add(demand.weights.vision);
     let overhead = demand.engine.overhead();
-    let mut bills: Vec<Bill> = machine
-        .gpus
-        .iter()
-        .map(|gpu| Bill { overhead, budget: demand.engine.budget(gpu.usable), ..Bill::default() })
-        .collect();
+    let fresh =
+        |usable: u64| Bill { overhead, budget: demand.engine.budget(usable), ..Bill::default() };
+    let mut bills: Vec<Bill> = machine.gpus.iter().map(|gpu| fresh(gpu.usable)).collect();
     let free = |bill: &Bill| u128::from(bill.budget.saturating_sub(bill.overhead));
-    let size = |(weights, kept): &(u64, Kept)| {
-        u128::from(*weights) + u128::from(kept.cache) + u128::from(kept.state)
-    };
     let all_free: u128 = bills.iter().map(free).sum();
     let all: u128 = layers.iter().map(size).sum::<u128>() + u128::from(ends);
     let (mut at, mut placed, mut room) = (0, 0_u128, bills.first().map_or(0, free));
@@ -130,7 +151,15 @@ fn by_layers(demand: &Demand<'_>, machine: &Machine) -> Vec<Bill> {
     for layer in &layers {
         // The middle of the layer decides: neither GPU is systematically the fuller one.
         let middle = placed + size(layer) / 2;
-        while at < last && middle.saturating_mul(all_free) > room.saturating_mul(all) {
+        while at < last {
+            let full = if balanced {
+                middle.saturating_mul(all_free) > room.saturating_mul(all)
+            } else {
+                u128::from(bills[at].total()) + size(layer) > u128::from(bills[at].budget)
+            };
+            if !full {
+                break;
+            }
             at += 1;
             room += free(&bills[at]);
         }
@@ -145,6 +174,38 @@ fn by_layers(demand: &Demand<'_>, machine: &Machine) -> Vec<Bill> {
         bill.weights = bill.weights.saturating_add(ends);
     }
     bills
+}
+
+fn size((weights, kept): &(u64, Kept)) -> u128 {
+    u128::from(*weights) + u128::from(kept.cache) + u128::from(kept.state)
+}
+
+/// The last layers on the GPUs that they have room for, with the output; the others stay with the
+/// processor. The bills, the layers on GPUs, and what the processor's memory must hold.
+pub fn offloaded(demand: &Demand<'_>, machine: &Machine) -> Option<(Vec<Bill>, u64, u64)> {
+    let layers = demand.layers();
+    let all = layers.len();
+    let part = |on_gpus: usize| {
+        let mut weights = demand.weights.clone();
+        let mut model = demand.model.clone();
+        weights.layers.drain(..all - on_gpus);
+        model.layers.drain(..all - on_gpus);
+        // The input table is read by the processor.
+        weights.input = 0;
+        let demand = Demand { model: &model, weights: &weights, ..*demand };
+        let (bills, _) = by_layers(&demand, machine);
+        bills.iter().all(|bill| bill.free().is_some()).then_some(bills)
+    };
+    // More layers never fit where fewer do not.
+    let (mut low, mut high) = (0, all);
+    part(0)?;
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        if part(middle).is_some() { low = middle } else { high = middle - 1 }
+    }
+    let beside: u128 = layers[..all - low].iter().map(size).sum();
+    let beside = u64::try_from(beside).unwrap_or(u64::MAX).saturating_add(demand.weights.input);
+    Some((part(low)?, low as u64, beside))
 }
 
 /// Tokens that vLLM's pool holds on a machine if it takes so much besides weights and cache.
