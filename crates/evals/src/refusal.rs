@@ -71,3 +71,10 @@ pub enum Refusal {
         limit: f64,
     },
 }
+
+impl Refusal {
+    /// Whether the record is there and bad; otherwise there is too little of it.
+    pub fn is_bad_record(&self) -> bool {
+        !matches!(self, Self::TooFewJudged { .. } | Self::TooFewLabels { .. } | Self::NoHealth(_))
+    }
+}

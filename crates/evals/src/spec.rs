@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::judge::JudgeHealth;
+use crate::judge::{JudgeFloor, JudgeHealth};
 use crate::options::{OptionProblem, OptionRow, Options};
 use crate::refusal::Refusal;
 use crate::scorers::{SCORERS, Scorer};
@@ -54,6 +54,12 @@ impl Row {
     /// The row of a kind.
     pub fn find(kind: &str) -> Option<&'static Self> {
         SCORERS.iter().find(|row| row.kind == kind)
+    }
+
+    /// Whether its scores say of each answer if it keeps its form: what a gate on invalid answers is
+    /// measured on.
+    pub fn judges_form(&self) -> bool {
+        ["json-schema", "json-fields", "tool-calls", "numeric", "code-runs"].contains(&self.kind)
     }
 }
 
@@ -109,13 +115,14 @@ impl ScorerSpec {
         cutover_units::hex(&Sha256::digest(text.as_bytes()))
     }
 
-    /// Whether its scores may be a required gate's source. A judge shows its record.
-    pub fn may_gate(&self, health: Option<&JudgeHealth>) -> Result<(), Refusal> {
+    /// Whether its scores may be a required gate's source. A judge shows its record, and what it is
+    /// held against.
+    pub fn may_gate(&self, health: Option<(&JudgeHealth, JudgeFloor)>) -> Result<(), Refusal> {
         match (self.row.standing, health) {
             (Standing::MayGate, _) => Ok(()),
             (Standing::Advisory, _) => Err(Refusal::Advisory(self.row.kind)),
             (Standing::NeedsHealth, None) => Err(Refusal::NoHealth(self.row.kind)),
-            (Standing::NeedsHealth, Some(health)) => health.may_gate(),
+            (Standing::NeedsHealth, Some((health, floor))) => health.may_gate(floor),
         }
     }
 

@@ -25,6 +25,21 @@ pub const LABELS_MIN: u64 = 50;
 /// The fewest pairs that must have been judged in both orders.
 pub const JUDGED_MIN: u64 = 50;
 
+/// What a judge's record must show before its scores count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JudgeFloor {
+    /// The least accepted agreement with people.
+    pub agreement_min: f64,
+    /// The largest accepted share of pairs in which the order decided.
+    pub flip_rate_max: f64,
+}
+
+impl Default for JudgeFloor {
+    fn default() -> Self {
+        Self { agreement_min: KAPPA_MIN, flip_rate_max: FLIP_RATE_MAX }
+    }
+}
+
 /// A judge's record, in counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JudgeHealth {
@@ -123,21 +138,22 @@ impl JudgeHealth {
     }
 
     /// Whether this judge's scores may be a gate's source.
-    pub fn may_gate(&self) -> Result<(), Refusal> {
+    pub fn may_gate(&self, floor: JudgeFloor) -> Result<(), Refusal> {
+        let JudgeFloor { agreement_min, flip_rate_max } = floor;
         if self.judged < JUDGED_MIN {
             return Err(Refusal::TooFewJudged { judged: self.judged, needed: JUDGED_MIN });
         }
         let flip_rate = self.flips().share().unwrap_or(1.0);
-        if flip_rate > FLIP_RATE_MAX {
-            return Err(Refusal::Flips { flip_rate, limit: FLIP_RATE_MAX });
+        if flip_rate > flip_rate_max {
+            return Err(Refusal::Flips { flip_rate, limit: flip_rate_max });
         }
         let labels = self.labels();
         if labels < LABELS_MIN {
             return Err(Refusal::TooFewLabels { labels, needed: LABELS_MIN });
         }
         let kappa = self.kappa().map(|kappa| kappa.value);
-        if !kappa.is_some_and(|kappa| kappa >= KAPPA_MIN) {
-            return Err(Refusal::Disagrees { kappa, limit: KAPPA_MIN });
+        if !kappa.is_some_and(|kappa| kappa >= agreement_min) {
+            return Err(Refusal::Disagrees { kappa, limit: agreement_min });
         }
         Ok(())
     }
@@ -161,8 +177,13 @@ mod tests {
 
     #[test]
     fn a_good_record_may_gate_and_each_flaw_is_named() {
-        assert_eq!(health(25, 71).may_gate(), Ok(()));
-        let told = |health: &JudgeHealth| health.may_gate().unwrap_err().to_string();
+        let floor = JudgeFloor::default();
+        assert_eq!(health(25, 71).may_gate(floor), Ok(()));
+        let stricter = JudgeFloor { flip_rate_max: 0.2, ..floor };
+        assert!(matches!(health(25, 71).may_gate(stricter), Err(Refusal::Flips { .. })));
+        let stricter = JudgeFloor { agreement_min: 0.6, ..floor };
+        assert!(matches!(health(25, 71).may_gate(stricter), Err(Refusal::Disagrees { .. })));
+        let told = |health: &JudgeHealth| health.may_gate(floor).unwrap_err().to_string();
         let mut unlabelled = JudgeHealth::default();
         (0..60).for_each(|_| unlabelled.judged(false));
         let mut agreeable = unlabelled.clone();

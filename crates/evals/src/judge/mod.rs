@@ -20,7 +20,7 @@ use crate::subject::{ArmScore, PairScore};
 use crate::text::{cut, without_fence};
 
 pub use family::{family, independent};
-pub use health::{FLIP_RATE_MAX, JUDGED_MIN, JudgeHealth, KAPPA_MIN, LABELS_MIN};
+pub use health::{FLIP_RATE_MAX, JUDGED_MIN, JudgeFloor, JudgeHealth, KAPPA_MIN, LABELS_MIN};
 pub(crate) use prompt::{Brief, conversation};
 
 /// A reason longer than this is cut.

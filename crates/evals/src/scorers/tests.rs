@@ -457,6 +457,8 @@ fn the_table_is_in_order() {
         assert_eq!(again.as_ref(), Ok(scorer), "{}", row.kind);
         assert!(row.doc.ends_with('.') && row.revision > 0);
         assert_eq!(row.standing == Standing::MayGate, scorer.may_gate(None).is_ok());
+        // Its meaning tells what "valid" is, if it says so of answers.
+        assert_eq!(row.judges_form(), row.meaning.contains("valid"), "{}", row.kind);
     }
     let mut kinds: Vec<&str> = SCORERS.iter().map(|row| row.kind).collect();
     kinds.sort_unstable();

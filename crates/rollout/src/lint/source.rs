@@ -85,7 +85,7 @@ fn prices(lint: &mut Lint<'_>, path: &str) {
 fn streams(lint: &mut Lint<'_>, path: &str, gate: &Gate) {
     let first = gate.metric == Metric::FirstToken;
     let (why, fix) = match (first, lint.spec.sources.streams) {
-        (_, Some(true)) => return,
+        (_, Some(true)) | (false, None) => return,
         (true, Some(false)) => {
             ("is measured on streams only, and clients do not stream", "use `p95` instead")
         }
@@ -93,7 +93,7 @@ fn streams(lint: &mut Lint<'_>, path: &str, gate: &Gate) {
             "is measured on streams only: without any it never passes",
             "use `p95` where clients do not stream",
         ),
-        (false, _) => (
+        (false, Some(false)) => (
             "without streams the time to the first token counts as time of generation, and answers \
              without a count of tokens do not count",
             "use `p95` where clients do not stream",

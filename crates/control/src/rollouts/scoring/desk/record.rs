@@ -1,8 +1,6 @@
 //! What is known of a scorer: whether its scores count, and why not.
 
-use cutover_evals::judge::{
-    JUDGED_MIN, JudgeHealth, LABELS_MIN, Outcome,
-};
+use cutover_evals::judge::{JUDGED_MIN, JudgeHealth, LABELS_MIN, Outcome};
 use cutover_evals::pairing::Pairing;
 use cutover_evals::{ArmScore, PairScore, ScoreError};
 use cutover_stats::{Alpha, Interval};

@@ -228,6 +228,8 @@ async fn a_judge_counts_only_while_its_record_is_good() {
     assert_eq!(rig.unscored(), [("refused_judge".to_owned(), 60)]);
     let why = rig.desk.status().refused.unwrap();
     assert!(why.contains("people labelled 0"), "{why}");
+    // The planner is told: it has yet to be shown good, which is no distrust.
+    assert_eq!(rig.desk.verdict(), Some(cutover_rollout::Grader { distrusted: false, why }));
     for n in 0..60 {
         let said = if n % 2 == 0 { Said::Tie } else { Said::Candidate };
         rig.desk.labelled(&version(judge().scorer.as_ref().unwrap()), said, said);
@@ -319,6 +321,7 @@ async fn a_scorer_that_fails_the_baseline_counts_for_nothing() {
     let status = rig.desk.status();
     let why = status.refused.unwrap();
     assert!(why.contains("its floor is 20.0 %"), "{why}");
+    assert!(rig.desk.verdict().is_some_and(|told| told.distrusted));
     assert_eq!((status.scored, status.unscored["distrusted"]), (0, 40));
     // The other way round the scorer is right.
     let rig = new_rig(no_judge, scoring("regex", &json!({"must_match": ["^four$"]})));

@@ -1,0 +1,47 @@
+//! What the rest of the file tells of the sources that a rollout's gates are measured on.
+
+use cutover_rollout::Sources;
+
+use crate::address::Reach;
+use crate::checked::{Upstream, UseCase, Variant};
+use crate::sections::Keys;
+
+/// What a use case is read with.
+pub(crate) struct Around<'a> {
+    pub(crate) keys: Keys,
+    /// Whether a record per request is kept.
+    pub(crate) records: Option<bool>,
+    pub(crate) variants: &'a [Option<Variant>],
+    pub(crate) upstreams: &'a [Option<Upstream>],
+}
+
+impl Around<'_> {
+    /// What is known of the sources of this use case's gates.
+    pub(super) fn sources(&self, use_case: &UseCase) -> Sources {
+        let scorer = use_case.scorer.as_ref();
+        Sources {
+            form: Some(scorer.and_then(|scorer| scorer.row()).is_some_and(|row| row.judges_form())),
+            // The gateway passes live answers on without a look at their form.
+            live_form: Some(false),
+            baseline_priced: self.priced(use_case.baseline),
+            candidate_priced: use_case.candidate.and_then(|at| self.priced(at)),
+            failover: Some(use_case.failover),
+            feedback: self.records,
+            streams: None,
+        }
+    }
+
+    /// Whether requests of a variant have a price. Without one of its own it may be in the catalogue if
+    /// a service of others answers; whether it is, shows when it is looked up.
+    fn priced(&self, variant: usize) -> Option<bool> {
+        let variant = self.variants.get(variant)?.as_ref()?;
+        if variant.price.is_some() {
+            return Some(true);
+        }
+        let upstream = self.upstreams.get(variant.upstream)?.as_ref()?;
+        let public = upstream.instances.iter().all(|url| url.reach() == Reach::Public);
+        let listed = matches!(upstream.provider.name, "openai" | "openai-compatible");
+        let may_be = listed && public && !upstream.local;
+        (!may_be).then_some(false)
+    }
+}
