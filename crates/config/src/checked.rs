@@ -91,6 +91,17 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// The token that callers show; `None` is one generated in the state directory.
     pub token: Option<SecretRef>,
+    /// Those who have a token of their own, by name.
+    pub operators: Vec<Operator>,
+}
+
+/// `[admin.operators.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// By this name what it does is recorded.
+    pub name: String,
+    /// Its token.
+    pub token: SecretRef,
 }
 
 /// `[state]`.

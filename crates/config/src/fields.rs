@@ -10,7 +10,7 @@ mod routing;
 mod service;
 mod surface;
 
-pub(crate) use rollouts::{EVENTS, GATE, SCORER, STEP};
+pub(crate) use rollouts::{GATE, SCORER, STEP};
 pub(crate) use routing::{PROMPT, SECRET, SHAPES, UNIT};
 pub(crate) use service::ROOT;
 

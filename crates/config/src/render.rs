@@ -180,6 +180,10 @@ impl Toml {
         self.section("admin");
         self.text("listen", &admin.listen.to_string());
         self.optional("token", admin.token.as_ref().map(secret));
+        for operator in &admin.operators {
+            self.section(&format!("admin.operators.{}", bare_or_quoted(&operator.name)));
+            self.line("token", &secret(&operator.token));
+        }
     }
 
     fn state(&mut self, state: &State) {

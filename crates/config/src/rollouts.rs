@@ -153,6 +153,8 @@ pub struct Webhook {
     pub events: Vec<Action>,
     /// Time for one try.
     pub timeout: Duration,
+    /// A decision that nobody took for so long is given up.
+    pub give_up: Duration,
 }
 
 /// Without the URL, whose path is often its secret.

@@ -46,6 +46,9 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
     let surface = surface::surface(root, &upstream_names, &upstreams);
     let images = surface::images(root);
     use_cases::note_same_match(&use_case_tables, &use_cases);
+    if let Some(admin) = &admin {
+        rollouts::note_approvers(&use_case_tables, &use_cases, &admin.operators);
+    }
     residency::note_cloud_arms(&use_case_tables, &use_cases, (&variants, &upstreams));
     scorer::note_judges(&use_case_tables, &use_cases, &variants);
     note_unused_variants(&variant_tables, &use_cases);

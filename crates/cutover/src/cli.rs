@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::exit::{Exit, Failed};
-use crate::term::Term;
+use crate::term::{NobodyReads, Term};
 use crate::verbs;
 
 /// Move LLM traffic from a cloud API to your own models, a share at a time.
@@ -66,6 +66,8 @@ fn run(cli: Cli, term: &mut Term) -> Result<Exit, Failed> {
 fn finish(result: Result<Exit, Failed>, term: &mut Term) -> Exit {
     match result {
         Ok(exit) => exit,
+        // As with `rollout history | head`: whoever reads has what they want.
+        Err(failed) if NobodyReads::is(&failed.error) => Exit::Done,
         Err(failed) => {
             if !failed.told {
                 term.complain(&failed.error, failed.hint.as_deref());

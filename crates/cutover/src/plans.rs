@@ -67,17 +67,13 @@ pub(crate) fn webhooks(checked: &Checked, outside: &Outside) -> Result<Vec<Webho
     let webhooks = checked.webhooks.iter().map(|webhook| {
         let wrong = |key: &str, why: String| format!("webhooks.{}.{key}: {why}", webhook.name);
         let secret = webhook.secret.as_ref().map(|reference| outside.secret(reference));
-        let events = webhook.events.iter().map(|event| {
-            // Serialised as the word in the file.
-            let word = serde_json::to_value(event).ok();
-            word.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
-        });
         Ok(Webhook {
             name: webhook.name.clone(),
             url: Url::parse(&webhook.url).map_err(|why| wrong("url", why))?,
             secret: secret.transpose().map_err(|why| wrong("secret", why))?.flatten(),
             timeout: webhook.timeout,
-            events: events.collect(),
+            give_up: webhook.give_up,
+            events: webhook.events.clone(),
         })
     });
     webhooks.collect()

@@ -277,6 +277,7 @@ impl Process {
             ("server.header_timeout", then.server.header_timeout != now.server.header_timeout),
             ("admin.listen", then.admin.listen != now.admin.listen),
             ("admin.token", then.admin.token != now.admin.token),
+            ("admin.operators", then.admin.operators != now.admin.operators),
             ("state.directory", then.state.directory != now.state.directory),
             ("state.records", then.state.records != now.state.records),
             ("state.retention", then.state.retention != now.state.retention),

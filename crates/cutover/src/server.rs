@@ -106,7 +106,11 @@ impl Server {
         });
         let gateway = gateway.map_err(|error| unbuilt(&error, &source))?;
         process.set_controller(controller.clone());
-        let doors = Doors { listen: admin_address, token: TokenHash::of(&token) };
+        let doors = Doors {
+            listen: admin_address,
+            operators: operators(&checked, &source.base, &token)?,
+            token: TokenHash::of(&token),
+        };
         let rollouts = rollouts(&process, &controller, &registry);
         process.set_rollouts(rollouts.clone());
         process.take_plans(&checked).map_err(|why| Failed::new(Exit::Config, why))?;
@@ -213,6 +217,38 @@ fn mirror(registry: &Registry, store: &Store) {
 }
 
 /// The configured token, or the one in the state directory.
+/// The tokens of those who have one of their own, as hashes.
+fn operators(
+    checked: &Checked,
+    base: &Path,
+    shared: &str,
+) -> Result<Vec<(String, TokenHash)>, Failed> {
+    let outside = Outside::new(base, EngineChoice::Name);
+    let mut taken = vec![("the admin token".to_owned(), shared.to_owned())];
+    for operator in &checked.admin.operators {
+        let key = format!("admin.operators.{}.token", operator.name);
+        let found = own_token(&outside, (&key, &operator.token))?;
+        if let Some((other, _)) = taken.iter().find(|(_, token)| *token == found) {
+            let why = format!("{key}: it is the same as {other}, so nobody could be told from it");
+            return Err(Failed::new(Exit::Config, why));
+        }
+        taken.push((operator.name.clone(), found));
+    }
+    let own = taken.into_iter().skip(1);
+    Ok(own.map(|(name, token)| (name, TokenHash::of(&token))).collect())
+}
+
+fn own_token(outside: &Outside, (key, reference): (&str, &SecretRef)) -> Result<String, Failed> {
+    let wrong = |why: String| Failed::new(Exit::Config, format!("{key}: {why}"));
+    let found = outside.secret(reference).map_err(wrong)?;
+    let found = found.ok_or_else(|| wrong(format!("{reference} is not set")))?;
+    if found.len() < token::TOKEN_CHARS_MIN {
+        let least = token::TOKEN_CHARS_MIN;
+        return Err(wrong(format!("{reference} has fewer than {least} characters")));
+    }
+    Ok(found)
+}
+
 fn admin_token(
     configured: Option<&SecretRef>,
     directory: &Path,
@@ -221,14 +257,7 @@ fn admin_token(
     let Some(reference) = configured else {
         return Ok(token::read_or_create(&directory.join(token::TOKEN_FILE))?);
     };
-    let found = Outside::new(base, EngineChoice::Name).secret(reference);
-    let wrong = |why: String| Failed::new(Exit::Config, format!("admin.token: {why}"));
-    let found = found.map_err(wrong)?.ok_or_else(|| wrong(format!("{reference} is not set")))?;
-    if found.len() < token::TOKEN_CHARS_MIN {
-        let least = token::TOKEN_CHARS_MIN;
-        return Err(wrong(format!("{reference} has fewer than {least} characters")));
-    }
-    Ok(found)
+    own_token(&Outside::new(base, EngineChoice::Name), ("admin.token", reference))
 }
 
 /// Client keys, where they are asked for. Without them nobody could be let in, so a database that
@@ -273,7 +302,8 @@ fn rollouts(process: &Arc<Process>, controller: &Controller, registry: &Registry
     // Without TLS only `https` addresses of webhooks and scorers fail, each with its reason.
     let tls = Tls::new(&[]).inspect_err(|error| tracing::error!(%error, "no TLS")).ok();
     let outgoing = Outgoing::new(tls);
-    let webhooks = Webhooks::new(outgoing.clone(), registry.clone(), clock::shared());
+    let store = controller.state().store().clone();
+    let webhooks = Webhooks::new(outgoing.clone(), store, (registry.clone(), clock::shared()));
     Rollouts::new(RolloutParts {
         controller: controller.clone(),
         source: Arc::new(Observed(process.clone())),

@@ -1,9 +1,51 @@
 //! Where a verb writes: stdout is data, stderr is talk. As values, so that tests can read both.
 
 use std::fmt;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use crate::env;
+
+/// Who reads stdout has stopped to do so, as `head` does when it has its lines. That is no failure of ours.
+#[derive(Debug)]
+pub(crate) struct NobodyReads;
+
+impl fmt::Display for NobodyReads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads the output any more")
+    }
+}
+
+impl std::error::Error for NobodyReads {}
+
+impl NobodyReads {
+    /// Whether an error is this one. A broken pipe elsewhere, such as a connection's, is another.
+    pub(crate) fn is(error: &anyhow::Error) -> bool {
+        error.chain().any(|cause| {
+            let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            inner.is_some_and(|inner| inner.is::<Self>())
+        })
+    }
+
+    fn name(error: io::Error) -> io::Error {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, Self),
+            _ => error,
+        }
+    }
+}
+
+/// Stdout, whose broken pipe is told from others.
+struct Stdout(io::Stdout);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(NobodyReads::name)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(NobodyReads::name)
+    }
+}
 
 /// The two streams.
 pub(crate) struct Term {
@@ -20,7 +62,7 @@ impl Term {
     pub(crate) fn real() -> Self {
         let colour = std::io::stderr().is_terminal() && env::get(env::NO_COLOR).is_none();
         Self {
-            out: Box::new(std::io::stdout()),
+            out: Box::new(Stdout(std::io::stdout())),
             err: Box::new(std::io::stderr()),
             colour,
             screen: std::io::stdout().is_terminal(),

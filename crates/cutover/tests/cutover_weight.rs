@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cutover_testkit::arms::two_arms;
 use cutover_testkit::fake::{Fake, Persona, Reply, Setup};
 use cutover_testkit::load::{Load, Running, Sample, arms_by_unit, assert_all_good};
 use cutover_testkit::program::Program;
@@ -31,7 +32,7 @@ impl Rig {
             // So that requests overlap with the change.
             fake.always(Reply::words(6).pace(Duration::from_millis(1)));
         }
-        let config = config(&cloud, &own);
+        let config = two_arms(&cloud.base_url(), &own.base_url());
         let program = Program::start(BINARY, &config);
         Self { cloud, own, program }
     }
@@ -55,38 +56,6 @@ impl Rig {
         wait::until_async("the load after a change", settled).await;
         running.samples().into_iter().filter(|one| one.sent >= done + WITHIN).collect()
     }
-}
-
-fn config(cloud: &Fake, own: &Fake) -> String {
-    format!(
-        r#"
-default_upstream = "cloud"
-
-[upstreams.cloud]
-provider = "openai-compatible"
-instances = ["{}/v1"]
-
-[upstreams.own]
-provider = "vllm"
-instances = ["{}/v1"]
-
-[variants.old]
-upstream = "cloud"
-model = "fake-model"
-
-[variants.new]
-upstream = "own"
-model = "fake-model"
-
-[use_cases.app]
-match = {{ model = "app" }}
-unit = {{ header = "x-customer-id" }}
-baseline = "old"
-candidate = "new"
-"#,
-        cloud.base_url(),
-        own.base_url()
-    )
 }
 
 fn candidates(samples: &[Sample]) -> BTreeSet<String> {

@@ -11,12 +11,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
 
 /// A program with client keys, and the key.
 fn start(config: &str) -> (Program, String) {
-    let setup = program::Setup::new(BINARY, &format!("{config}\n[server]\nkeys = \"required\"\n"));
-    let program = setup.env("UPSTREAM_KEY", "sk-upstream").start();
-    let key = program.ok(&["key", "add", "probes"]);
-    let key = key.split_whitespace().find(|word| word.starts_with("ck-")).unwrap_or(key.trim());
-    let key = key.to_owned();
-    (program, key)
+    Program::start_with_key(BINARY, &format!("{config}\n[server]\nkeys = \"required\"\n"))
 }
 
 fn options(program: &Program, key: &str) -> Options {

@@ -8,8 +8,7 @@ use std::process::{Command, Stdio};
 use cutover_testkit::fake::{Fake, Persona, Reply, Setup};
 use cutover_testkit::load::Load;
 use cutover_testkit::program::Program;
-use cutover_testkit::{raw, wait};
-use serde_json::Value;
+use cutover_testkit::wait;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
 
@@ -91,10 +90,7 @@ fn rate(program: &Program, keys: &str) -> (String, String) {
 }
 
 fn judged(program: &Program) -> u64 {
-    let token = std::fs::read_to_string(program.state().join("admin-token")).unwrap_or_default();
-    let header = format!("authorization: Bearer {}", token.trim());
-    let line = "GET /admin/rollouts/app";
-    let status: Value = raw::exchange(program.admin_url(), line, &[&header], "").unwrap().json();
+    let status = program.admin("GET /admin/rollouts/app", "").json();
     status["scoring"]["judge"]["judged"].as_u64().unwrap_or(0)
 }
 

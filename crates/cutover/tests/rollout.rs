@@ -7,10 +7,11 @@
 
 use std::time::Duration;
 
+use cutover_testkit::arms::two_arms;
 use cutover_testkit::fake::{Fake, Fault, Persona, Reply, Setup};
 use cutover_testkit::load::{Load, Running, Sample, assert_all_good};
 use cutover_testkit::program::Program;
-use cutover_testkit::{raw, wait};
+use cutover_testkit::wait;
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
@@ -49,11 +50,7 @@ impl Rig {
     }
 
     fn rollout(&self) -> Value {
-        let file = self.program.state().join("admin-token");
-        let token = std::fs::read_to_string(file).unwrap_or_default();
-        let header = format!("authorization: Bearer {}", token.trim());
-        let line = "GET /admin/rollouts/app";
-        raw::exchange(self.program.admin_url(), line, &[&header], "").unwrap().json()
+        self.program.admin("GET /admin/rollouts/app", "").json()
     }
 
     fn phase(&self) -> String {
@@ -110,32 +107,9 @@ fn config(cloud: &Fake, own: &Fake, rollout: (&str, &str)) -> String {
 }
 
 fn config_at((cloud, own): (&str, &str), (gates, steps): (&str, &str)) -> String {
+    let ground = two_arms(cloud, own);
     format!(
-        r#"
-default_upstream = "cloud"
-
-[upstreams.cloud]
-provider = "openai-compatible"
-instances = ["{cloud}/v1"]
-
-[upstreams.own]
-provider = "vllm"
-instances = ["{own}/v1"]
-
-[variants.old]
-upstream = "cloud"
-model = "fake-model"
-
-[variants.new]
-upstream = "own"
-model = "fake-model"
-
-[use_cases.app]
-match = {{ model = "app" }}
-unit = {{ header = "x-customer-id" }}
-baseline = "old"
-candidate = "new"
-
+        r#"{ground}
 [use_cases.app.rollout]
 gates = {gates}
 steps = {steps}

@@ -12,12 +12,7 @@ const SERVER: &str = "\n[server]\nkeys = \"required\"\nbody_limit = \"1 MiB\"\n"
 
 /// A program with client keys, and the key.
 fn start(config: &str) -> (Program, String) {
-    let setup = program::Setup::new(BINARY, &format!("{config}{SERVER}"));
-    let program = setup.env("UPSTREAM_KEY", "sk-upstream").start();
-    let key = program.ok(&["key", "add", "probes"]);
-    let key = key.split_whitespace().find(|word| word.starts_with("ck-")).unwrap_or(key.trim());
-    let key = key.to_owned();
-    (program, key)
+    Program::start_with_key(BINARY, &format!("{config}{SERVER}"))
 }
 
 fn options(program: &Program, key: &str, model: &str) -> Options {

@@ -2,26 +2,29 @@
 //! are kept for replays and a busy use case makes millions of observations in a rollout.
 //!
 //! ```text
-//!   version | from to lost unscored shadow_cost blind | n exposures | n pairs | n votes
+//!   version | from to lost unscored shadow_cost blind | n exposures | n pairs | n votes | grader
 //! ```
 //! Numbers are LEB128, times are differences to the observation before (zigzag), a share is written
 //! only where it changes, what is not known takes one bit. Units are hashes and stay eight bytes.
 //! Each struct is taken apart field by field: a field that is added to `rollout` does not compile
 //! here until the form has room for it, and a new version.
 
-use cutover_rollout::{ArmSide, Exposure, ScoredPair, Served, Vote, Window};
+use cutover_rollout::{ArmSide, Exposure, Grader, ScoredPair, Served, Vote, Window};
 use cutover_units::{Arm, Millis, NanoUsd, WeightBp};
 
-/// The form written. Every form ever written stays readable.
+/// The forms written: the second one has a grader at its end. Every form ever written stays readable.
 const VERSION: u8 = 1;
+const WITH_GRADER: u8 = 2;
 
 /// Bytes that the smallest observation takes: a count that says more is a lie.
 const OBSERVATION_BYTES_MIN: usize = 11;
 
 /// The compact form.
 pub(crate) fn encode(window: &Window) -> Vec<u8> {
-    let Window { from, to, exposures, pairs, votes, lost, unscored, shadow_cost, blind } = window;
-    let mut to_bytes = Writer { bytes: vec![VERSION], at: from.0, share: None };
+    let Window { from, to, exposures, pairs, votes, lost, unscored, shadow_cost, blind, grader } =
+        window;
+    let version = if grader.is_some() { WITH_GRADER } else { VERSION };
+    let mut to_bytes = Writer { bytes: vec![version], at: from.0, share: None };
     for number in [from.0, to.0, *lost, *unscored, shadow_cost.0, u64::from(*blind)] {
         to_bytes.number(number);
     }
@@ -37,13 +40,18 @@ pub(crate) fn encode(window: &Window) -> Vec<u8> {
     for vote in votes {
         to_bytes.vote(vote);
     }
+    if let Some(Grader { distrusted, why }) = grader {
+        to_bytes.number(u64::from(*distrusted));
+        to_bytes.number(why.len() as u64);
+        to_bytes.bytes.extend_from_slice(why.as_bytes());
+    }
     to_bytes.bytes
 }
 
 /// The window; none if these bytes are not one.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Window> {
     let (&version, rest) = bytes.split_first()?;
-    if version != VERSION {
+    if version != VERSION && version != WITH_GRADER {
         return None;
     }
     let mut reader = Reader { rest, at: 0, share: None };
@@ -60,6 +68,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Window> {
     window.exposures = reader.several(Reader::exposure)?;
     window.pairs = reader.several(Reader::pair)?;
     window.votes = reader.several(Reader::vote)?;
+    if version == WITH_GRADER {
+        window.grader = Some(reader.grader()?);
+    }
     reader.rest.is_empty().then_some(window)
 }
 
@@ -307,6 +318,14 @@ impl Reader<'_> {
         let random = flags & live::RANDOM != 0;
         Some(Vote { at, unit, arm: arm(flags)?, share, random, score: self.byte()? })
     }
+
+    fn grader(&mut self) -> Option<Grader> {
+        let distrusted = self.number()? != 0;
+        let length = usize::try_from(self.number()?).ok()?;
+        let (why, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(Grader { distrusted, why: std::str::from_utf8(why).ok()?.to_owned() })
+    }
 }
 
 fn arm(flags: u8) -> Option<Arm> {
@@ -390,8 +409,10 @@ mod tests {
 
     fn windows() -> impl Strategy<Value = Window> {
         let seen = (vec(exposures(), 0..8), vec(pairs(), 0..8), vec(votes(), 0..8));
-        (any::<[u64; 5]>(), seen, any::<bool>()).prop_map(
-            |([from, to, lost, unscored, cost], (exposures, pairs, votes), blind)| Window {
+        let grader =
+            (any::<bool>(), ".{0,9}").prop_map(|(distrusted, why)| Grader { distrusted, why });
+        (any::<[u64; 5]>(), seen, any::<bool>(), of(grader)).prop_map(
+            |([from, to, lost, unscored, cost], (exposures, pairs, votes), blind, grader)| Window {
                 from: Millis(from),
                 to: Millis(to),
                 exposures,
@@ -401,6 +422,7 @@ mod tests {
                 unscored,
                 shadow_cost: NanoUsd(cost),
                 blind,
+                grader,
             },
         )
     }
@@ -419,6 +441,8 @@ mod tests {
         fn bytes_of_any_kind_are_a_window_or_none(mut bytes in vec(any::<u8>(), 0..300)) {
             let _ = decode(&bytes);
             bytes.insert(0, VERSION);
+            let _ = decode(&bytes);
+            bytes[0] = WITH_GRADER;
             let _ = decode(&bytes);
         }
     }

@@ -21,12 +21,14 @@
               real sockets and therefore real time"
 )]
 
+pub mod arms;
 pub mod cloud;
 pub mod fake;
 pub mod load;
 pub mod probes;
 pub mod program;
 pub mod raw;
+pub mod receiver;
 pub mod rig;
 pub mod tiny_gguf;
 pub mod wait;

@@ -84,6 +84,28 @@ impl Program {
         Setup::new(binary, config).start()
     }
 
+    /// Starts a program that asks clients for a key, and makes one. The upstreams' own key is
+    /// `UPSTREAM_KEY`.
+    pub fn start_with_key(binary: &str, config: &str) -> (Self, String) {
+        let program = Setup::new(binary, config).env("UPSTREAM_KEY", "sk-upstream").start();
+        let told = program.ok(&["key", "add", "probes"]);
+        let key = told.split_whitespace().find(|word| word.starts_with("ck-"));
+        let key = key.unwrap_or(told.trim()).to_owned();
+        (program, key)
+    }
+
+    /// Asks the admin API, with the token that the program made.
+    pub fn admin(&self, line: &str, body: &str) -> raw::Response {
+        let token = fs::read_to_string(self.state().join("admin-token")).unwrap_or_default();
+        let header = format!("authorization: Bearer {}", token.trim());
+        raw::exchange(self.admin_url(), line, &[&header], body).expect("an answer")
+    }
+
+    /// What `/metrics` says.
+    pub fn metrics(&self) -> String {
+        self.admin("GET /metrics", "").text()
+    }
+
     /// Where clients connect: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url

@@ -1,6 +1,8 @@
 //! Rows of the sections that say how a use case moves, and who is told.
 
 use super::Kind::{Bool, Choice, Gate, List, Number, Percent, Secret, Step, Text, Usd, WebUrl};
+use cutover_rollout::Action;
+
 use super::Section;
 use super::kinds::{count, deadline, required, size, table, value, words};
 use crate::fields::Kind;
@@ -28,19 +30,16 @@ pub(crate) const METRICS: &[&str] = &[
     "privacy",
 ];
 
-/// The words of `rollout::Action`.
-pub(crate) const EVENTS: &[&str] = &[
-    "start",
-    "advance",
-    "hold",
-    "resume",
-    "pause",
-    "approve",
-    "promote",
-    "roll_back",
-    "restart",
-    "alarm",
-];
+/// The words of `rollout::Action`, in a form that a table can hold.
+static EVENTS: [&str; Action::ALL.len()] = {
+    let mut words = [""; Action::ALL.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = Action::ALL[at].as_str();
+        at += 1;
+    }
+    words
+};
 
 pub(crate) static ROLLOUT: Section = Section {
     path: "use_cases.NAME.rollout",
@@ -337,7 +336,13 @@ pub(crate) static WEBHOOK: Section = Section {
             "none: messages are not signed",
             "What messages are signed with: HMAC-SHA256 over time stamp and body, in the header `x-cutover-signature`.",
         ),
-        words("events", List(&Choice(EVENTS)), "all", "The decisions that are told."),
+        words("events", List(&Choice(&EVENTS)), "all", "The decisions that are told."),
         value("timeout", deadline(), r#""10 s""#, "Time for one try."),
+        value(
+            "give_up",
+            span(1_000),
+            r#""1 d""#,
+            "A decision that was not taken for so long is given up, and shown as undelivered.",
+        ),
     ],
 };

@@ -1,7 +1,7 @@
 //! Rows of the file itself and of the sections about cutover as a service.
 
 use super::Kind::{Bool, Choice, Listen, Name, Path, Secret};
-use super::kinds::{COUNT_MAX, count, deadline, named, size, table, value, words};
+use super::kinds::{COUNT_MAX, count, deadline, named, required, size, table, value, words};
 use super::rollouts::WEBHOOK;
 use super::routing::{UPSTREAM, USE_CASE, VARIANT};
 use super::surface::{IMAGES, SURFACE};
@@ -116,7 +116,14 @@ pub(crate) static ADMIN: Section = Section {
             "a token generated in the state directory",
             "The token that callers must show.",
         ),
+        named("operators", &OPERATOR),
     ],
+};
+
+pub(crate) static OPERATOR: Section = Section {
+    path: "admin.operators.NAME",
+    doc: "A person or a program with a token of its own: what it does is recorded under this name, and nobody else can act by it.",
+    fields: &[required("token", Secret, "Its token; at least 16 characters, and no one else's.")],
 };
 
 pub(crate) static STATE: Section = Section {

@@ -38,8 +38,25 @@ impl Entry<'_> {
             path = table.key_path(known.key);
             at = table.place(known.key);
         }
+        // A short form is looked for by its text.
+        let wrong = match &self.form {
+            Form::Text(text) if !wrong.message.starts_with('`') => {
+                let message = format!("{} {}", quoted(text), wrong.message);
+                Wrong { message, ..wrong }
+            }
+            _ => wrong,
+        };
         self.context.note(Place::new(wrong.at.unwrap_or(at), path), weight, wrong);
     }
+}
+
+/// The text in quotes, or its beginning, with a colon.
+fn quoted(text: &str) -> String {
+    const CHARS: usize = 60;
+    let mut chars = text.chars();
+    let start: String = chars.by_ref().take(CHARS).collect();
+    let more = if chars.next().is_some() { " ..." } else { "" };
+    format!("{:?}:", format!("{start}{more}"))
 }
 
 impl<'a> Table<'a> {

@@ -15,7 +15,6 @@ use crate::gate_form::GateForm;
 use crate::quantity::{print_duration, print_price};
 use crate::reader::{bare_or_quoted, quote};
 use crate::rollouts::{Scorer, ShadowSettings, Webhook};
-use crate::sections::webhooks::word;
 
 /// The full form of a use case's rollout: steps and gates as tables, every default written out, each
 /// with its short form beside it. Empty for a use case without a rollout.
@@ -128,9 +127,10 @@ impl Toml {
         self.table("webhooks", &webhook.name);
         self.text("url", &webhook.url);
         self.optional("secret", webhook.secret.as_ref().map(secret));
-        let events: Vec<_> = webhook.events.iter().map(|event| word(*event).to_owned()).collect();
+        let events: Vec<_> = webhook.events.iter().map(|event| event.as_str().to_owned()).collect();
         self.line("events", list(&events));
         self.duration("timeout", webhook.timeout);
+        self.duration("give_up", webhook.give_up);
     }
 
     fn span(&mut self, key: &str, span: Millis) {

@@ -8,9 +8,10 @@ use cutover_rollout::{
 };
 use cutover_units::{Millis, UseCaseName, VariantName, WeightBp};
 
+use crate::checked::{Operator, UseCase};
 use crate::fields::{GATE, STEP};
 use crate::gate_form::{GateForm, Value as Claimed};
-use crate::reader::{Entry, Form, Place, Table, Weight};
+use crate::reader::{Entry, Form, NamedTable, Place, Table, Weight};
 use crate::values::{self, Wrong};
 
 /// What a rollout without steps of its own does. The first needs a scorer.
@@ -344,6 +345,31 @@ impl Draft<'_> {
                 };
                 entry.note("role", Weight::Missing, wrong);
             }
+        }
+    }
+}
+
+/// An approval that a list of names guards is worth what the names are worth.
+pub(crate) fn note_approvers(
+    tables: &[NamedTable<'_>],
+    use_cases: &[Option<UseCase>],
+    operators: &[Operator],
+) {
+    for (entry, use_case) in tables.iter().zip(use_cases) {
+        let rollout = use_case.as_ref().and_then(|use_case| use_case.rollout.as_ref());
+        let approvals = rollout.iter().flat_map(|spec| &spec.steps);
+        let names = approvals.filter_map(|step| step.approval.as_ref()).flat_map(|one| &one.by);
+        let known = |name: &&String| !operators.iter().any(|operator| operator.name == **name);
+        let mut open: Vec<_> = names.filter(known).map(String::as_str).collect();
+        open.sort_unstable();
+        open.dedup();
+        if let Some(first) = open.first() {
+            let message = format!(
+                "whoever has the admin token can approve as {}, who has no token of their own",
+                open.join(" or ")
+            );
+            let hint = format!("add [admin.operators.{first}]");
+            entry.table.warn("rollout", message, Some(hint));
         }
     }
 }

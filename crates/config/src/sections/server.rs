@@ -1,9 +1,14 @@
 //! `[server]`, `[admin]`, `[state]` and `[log]`.
 
-use crate::checked::{Admin, ClientKeys, Log, LogFormat, LogLevel, Server, State};
-use crate::reader::Table;
+use cutover_units::UseCaseName;
+
+use crate::checked::{Admin, ClientKeys, Log, LogFormat, LogLevel, Operator, Server, State};
+use crate::reader::{NamedTable, Table, Weight};
 use crate::sections::{is_public, shapes};
-use crate::values;
+use crate::values::{self, Wrong};
+
+/// Who decides by the evidence: nobody else may be recorded by this name.
+const CONTROLLER: &str = "controller";
 
 pub(crate) fn server(root: &Table<'_>) -> Option<Server> {
     let table = root.child("server");
@@ -61,7 +66,24 @@ pub(crate) fn admin(root: &Table<'_>, server: Option<&Server>) -> Option<Admin> 
     if server.is_some_and(|s| s.listen == listen && listen.port() != 0) {
         table.conflict("listen", "same address as server.listen", None);
     }
-    Some(Admin { listen, token })
+    let operators: Vec<_> = table.named("operators").iter().map(operator).collect();
+    Some(Admin { listen, token, operators: operators.into_iter().collect::<Option<_>>()? })
+}
+
+fn operator(entry: &NamedTable<'_>) -> Option<Operator> {
+    let table = &entry.table;
+    // The name stands in the history, in the log and on the command line.
+    let name = UseCaseName::new(entry.name)
+        .map_err(|why| table.note_self(Weight::Wrong, Wrong::new(why.to_string())))
+        .ok();
+    if entry.name == CONTROLLER {
+        table.note_self(Weight::Wrong, Wrong::new("this is the controller's own name"));
+    }
+    if table.given("token").is_none() {
+        table.missing("token");
+    }
+    let token = shapes::secret_key(table, "token");
+    Some(Operator { name: name?.to_string(), token: token? })
 }
 
 pub(crate) fn state(root: &Table<'_>) -> Option<State> {

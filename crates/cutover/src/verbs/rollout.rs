@@ -20,7 +20,7 @@ use crate::operator::{Operator, Remote};
 use crate::term::Term;
 use crate::verbs::rollback;
 
-pub(crate) use words::{brief, short};
+pub(crate) use words::{brief, short, webhook};
 
 /// Let a use case move from its baseline to its candidate on evidence: start, watch, explain.
 ///

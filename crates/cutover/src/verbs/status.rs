@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cutover_control::api::rollouts::RolloutStatus;
-use cutover_control::api::{Origin, Status, UseCaseStatus};
+use cutover_control::api::{EngineStatus, Origin, Status, UseCaseStatus};
 
 use crate::clock;
 use crate::exit::{Exit, Failed};
@@ -74,6 +74,9 @@ fn show(status: &Status, rollouts: &[RolloutStatus]) -> String {
     for what in &status.ready.waiting_for {
         let _ = writeln!(out, "waits   {what}");
     }
+    for hook in status.webhooks.iter().filter_map(|hook| rollout::webhook(hook, status.now)) {
+        let _ = writeln!(out, "WEBHOOK {hook}");
+    }
     if !status.use_cases.is_empty() {
         out.push('\n');
         out.push_str(&use_cases(status, rollouts));
@@ -133,16 +136,34 @@ fn why(use_case: &UseCaseStatus) -> String {
 }
 
 fn instances(status: &Status) -> String {
-    let mut table = Table::new(&["instance", "address", "in flight", "failing"]);
+    let mut table = Table::new(&["instance", "address", "state", "in flight", "engine"]);
     for instance in &status.instances {
-        let failing = match instance.failures {
-            0 => "no".to_owned(),
-            n => format!("{n} in a row"),
+        let state = match instance.failures {
+            0 => instance.state.clone(),
+            n => format!("{}, {n} failures in a row", instance.state),
         };
+        let engine = instance.engine.as_ref().map(engine).unwrap_or_default();
         let (id, address) = (instance.id.clone(), instance.address.clone());
-        table.row([id, address, instance.in_flight.to_string(), failing]);
+        table.row([id, address, state, instance.in_flight.to_string(), engine]);
     }
     table.to_string()
+}
+
+/// What an engine told, in the order in which it explains a slow answer.
+fn engine(told: &EngineStatus) -> String {
+    let count = |name: &str, n: Option<u32>| n.map(|n| format!("{n} {name}"));
+    let running = match (told.running, told.slots) {
+        (Some(running), Some(slots)) => Some(format!("{running} of {slots} slots")),
+        (running, _) => count("running", running),
+    };
+    let models = told.models.as_ref().map(|models| match models.len() {
+        0 => "no model loaded".to_owned(),
+        _ => models.keys().cloned().collect::<Vec<_>>().join(", "),
+    });
+    let cache = told.cache_permille.map(|permille| format!("cache {} %", permille / 10));
+    let version = told.version.as_ref().map(|version| format!("version {version}"));
+    let parts = [count("waiting", told.waiting), running, cache, models, version];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -167,7 +188,15 @@ mod tests {
                  "origin": "rollback", "generation": 4, "updated": 1_000, "actor": "bob",
                  "reason": "errors", "config_weight": "5%"}
             ],
-            "instances": [{"id": "gpus/0", "address": "http://gpu-1", "in_flight": 2, "failures": 5}]
+            "webhooks": [
+                {"webhook": "chat", "delivered": 9, "undelivered": 0, "waiting": 0,
+                 "oldest": null, "last_failure": null},
+                {"webhook": "ops", "delivered": 1, "undelivered": 2, "waiting": 1,
+                 "oldest": 1_000, "last_failure": "status 500"}
+            ],
+            "instances": [{"id": "gpus/0", "address": "http://gpu-1", "in_flight": 2, "failures": 5,
+                 "state": "ejected", "engine": {"running": 1, "slots": 4, "waiting": 0,
+                 "models": {"qwen2.5:32b": 8192}}}]
         }))
         .unwrap();
         let text = show(&status, &[]);
@@ -177,13 +206,14 @@ config  cutover.toml, loaded 60 s ago
         REFUSED 1 s ago:
         cutover.toml:3:1: wrong
 waits   embedded model
+WEBHOOK ops: 1 waiting, the oldest for 1 min, 2 undelivered; status 500
 
 use case    weight  baseline  candidate  rollout  served  by   when      why
 statements  25%     gpt       qwen       -        3 + 1   ann  30 s ago  the config file's 5% is only the start
 summaries   0%      gpt       qwen       -        0 + 0   bob  60 s ago  ROLLED BACK: errors
 
-instance  address       in flight  failing
-gpus/0    http://gpu-1  2          5 in a row";
+instance  address       state                        in flight  engine
+gpus/0    http://gpu-1  ejected, 5 failures in a row  2          0 waiting; 1 of 4 slots; qwen2.5:32b";
         assert_eq!(text, expected);
     }
 }

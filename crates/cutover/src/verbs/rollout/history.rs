@@ -1,9 +1,8 @@
 //! `cutover rollout history`: what was decided, by whom, and whether nobody has changed the record.
 
-use std::collections::BTreeMap;
-
-use cutover_control::api::rollouts::{DecisionStatus, RolloutStatus, Verified};
+use cutover_control::api::rollouts::{DecisionStatus, Verified};
 use cutover_control::client::{Admin, CallError};
+use cutover_rollout::Action;
 
 use super::{Context, words};
 use crate::clock;
@@ -25,11 +24,9 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What was decided, and by which names its steps go.
+/// What was decided.
 struct Past {
     decisions: Vec<DecisionStatus>,
-    /// Step names of the newest runs.
-    steps: BTreeMap<String, Vec<String>>,
     verified: Verified,
 }
 
@@ -51,39 +48,33 @@ pub(super) fn run(args: &Args, context: &Context<'_>, term: &mut Term) -> Result
 }
 
 async fn read(use_case: Option<&str>, client: &Admin) -> Result<Past, CallError> {
-    let rollouts = client.rollouts().await?;
     let names = match use_case {
         Some(name) => vec![name.to_owned()],
-        None => rollouts.iter().map(|one| one.use_case.to_string()).collect(),
+        None => {
+            let rollouts = client.rollouts().await?;
+            rollouts.iter().map(|one| one.use_case.to_string()).collect()
+        }
     };
     let mut decisions = Vec::new();
     for name in names {
         decisions.extend(client.rollout_history(&name).await?);
     }
     decisions.sort_by_key(|decision| decision.seq);
-    let named = |one: &RolloutStatus| {
-        (one.run.clone(), one.steps.iter().map(|step| step.name.clone()).collect())
-    };
-    let steps = rollouts.iter().map(named).collect();
-    Ok(Past { decisions, steps, verified: client.verify_decisions().await? })
+    Ok(Past { decisions, verified: client.verify_decisions().await? })
 }
 
 fn show(past: &Past, several: bool) -> String {
     let mut table =
         Table::new(&["decision", "when", "use case", "action", "step", "weight", "by", "why"]);
-    for DecisionStatus { seq, use_case, decision, .. } in &past.decisions {
-        let reported = decision.report.as_ref().map(|report| &report.steps);
-        let steps = reported.filter(|steps| !steps.is_empty());
-        let names = steps.or_else(|| past.steps.get(&decision.run));
-        let step = names.and_then(|names| names.get(usize::from(decision.to_step)));
+    for DecisionStatus { seq, use_case, decision, step, .. } in &past.decisions {
         table.row([
             seq.to_string(),
             clock::show(decision.at),
             use_case.to_string(),
-            words::action(decision.action).to_owned(),
-            step.cloned().unwrap_or_else(|| (decision.to_step + 1).to_string()),
+            action(decision.action),
+            step.clone().unwrap_or_else(|| (decision.to_step + 1).to_string()),
             decision.weight.to_string(),
-            words::actor(&decision.actor).to_owned(),
+            decision.actor.to_string(),
             words::brief(&decision.reason),
         ]);
     }
@@ -100,4 +91,12 @@ fn show(past: &Past, several: bool) -> String {
         "; more of one: cutover rollout explain DECISION"
     };
     format!("{body}chain of {} decisions of all use cases: {chain}{more}", verified.decisions)
+}
+
+/// What somebody must act on stands out.
+fn action(action: Action) -> String {
+    match action {
+        Action::Alarm => "ALARM".to_owned(),
+        other => other.to_string(),
+    }
 }

@@ -290,11 +290,7 @@ fn facts(status: &RolloutStatus) -> Vec<(&'static str, String)> {
     let looked = looked.unwrap_or_else(|| "not yet".to_owned());
     facts.push(("last look", format!("{looked}{next}")));
     for hook in &status.webhooks {
-        let lost = hook.failed + hook.dropped;
-        if lost > 0 || hook.last_failure.is_some() {
-            let why = hook.last_failure.as_deref().unwrap_or("its queue was full");
-            facts.push(("WEBHOOK", format!("{}: {lost} lost; {why}", hook.name)));
-        }
+        facts.extend(words::webhook(hook, status.now).map(|text| ("WEBHOOK", text)));
     }
     facts
 }

@@ -1,7 +1,7 @@
 //! How figures of rollouts are written: durations, money, estimates, phases.
 
-use cutover_control::api::rollouts::RolloutStatus;
-use cutover_rollout::{Action, Actor, Evaluation, Phase, Role, Verdict};
+use cutover_control::api::rollouts::{RolloutStatus, WebhookStatus};
+use cutover_rollout::{Evaluation, Phase, Role, Verdict};
 use cutover_units::{Millis, NanoUsd};
 
 /// What a rollout is doing, in a few words.
@@ -26,28 +26,6 @@ pub(crate) fn short(status: &RolloutStatus) -> String {
         Phase::Paused { .. } => format!("{place} PAUSED"),
         Phase::Promoted => "promoted".to_owned(),
         Phase::RolledBack { .. } => "rolled back".to_owned(),
-    }
-}
-
-pub(super) fn action(action: Action) -> &'static str {
-    match action {
-        Action::Start => "start",
-        Action::Advance => "advance",
-        Action::Hold => "hold",
-        Action::Resume => "resume",
-        Action::Pause => "pause",
-        Action::Approve => "approve",
-        Action::Promote => "promote",
-        Action::RollBack => "roll back",
-        Action::Restart => "restart",
-        Action::Alarm => "ALARM",
-    }
-}
-
-pub(super) fn actor(actor: &Actor) -> &str {
-    match actor {
-        Actor::Controller => "controller",
-        Actor::User { name } => name,
     }
 }
 
@@ -117,6 +95,22 @@ pub(crate) fn brief(reason: &str) -> String {
     let mut chars = reason.chars();
     let start: String = chars.by_ref().take(CHARS).collect();
     if chars.next().is_some() { format!("{} ...", start.trim_end()) } else { start }
+}
+
+/// What is wrong with telling a webhook; none if nothing is.
+pub(crate) fn webhook(hook: &WebhookStatus, now: Millis) -> Option<String> {
+    let why = hook.last_failure.as_deref()?;
+    let mut parts = Vec::new();
+    if hook.waiting > 0 {
+        let since = hook.oldest.map_or_else(String::new, |at| {
+            format!(", the oldest for {}", span(Millis(now.0.saturating_sub(at.0))))
+        });
+        parts.push(format!("{} waiting{since}", hook.waiting));
+    }
+    if hook.undelivered > 0 {
+        parts.push(format!("{} undelivered", hook.undelivered));
+    }
+    (!parts.is_empty()).then(|| format!("{}: {}; {why}", hook.webhook, parts.join(", ")))
 }
 
 /// A duration in the two largest units that matter: `2 h 5 min`.

@@ -85,7 +85,7 @@ fn sample() -> RolloutStatus {
         },
         "spend": {"run": 340_000_000, "shadow_today": 120_000_000, "scorer_today": 20_000_000},
         "webhooks": [{
-            "name": "team-chat", "delivered": 3, "failed": 1, "dropped": 0, "waiting": 0,
+            "webhook": "team-chat", "delivered": 3, "undelivered": 1, "waiting": 2, "oldest": null,
             "last_failure": "status 404"
         }]
     });
