@@ -22,6 +22,7 @@ mod body;
 mod conn;
 mod connect;
 mod error;
+pub mod fetch;
 mod headers;
 mod instance;
 mod live;

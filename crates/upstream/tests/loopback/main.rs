@@ -4,6 +4,7 @@
 mod bodies;
 mod bounds;
 mod cancel;
+mod fetch;
 mod hostile;
 mod in_process;
 mod pooling;
