@@ -13,6 +13,7 @@ use cutover_route::balance::Policy;
 use cutover_units::{UpstreamName, UseCaseName, VariantName, WeightBp};
 
 use crate::address::BaseUrl;
+use crate::prompts::Adaptation;
 use crate::providers::Provider;
 use crate::rollouts::{Scorer, ShadowSettings, Webhook};
 use crate::secret::{HeaderValue, SecretRef, UpstreamKey};
@@ -204,6 +205,16 @@ choice! {
     /// Whether the usage of a stream is asked for.
     StreamUsage {
         /// `stream_options.include_usage` is sent with every stream.
+choice! {
+    /// Which role carries a model's instructions.
+    SystemRole {
+        /// Its own.
+        System = "system",
+        /// The user's: the model's template has no other.
+        User = "user",
+    }
+}
+
         Ask = "ask",
         /// `stream_options` is never sent; the usage is estimated.
         Never = "never",
@@ -343,6 +354,8 @@ pub enum SystemPrompt {
     File(PathBuf),
 }
 
+    /// Its prompt in the store, and what else it changes in requests.
+    pub adaptation: Adaptation,
 impl std::fmt::Debug for SystemPrompt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -83,6 +83,8 @@ pub(crate) enum Kind {
     Name(&'static str),
     List(&'static Kind),
     TextMap,
+    /// Values of a prompt.
+    Vars,
     HeaderMap,
     Secret,
     UpstreamKey,
@@ -130,6 +132,7 @@ impl Kind {
                 _ => "a list of texts".to_owned(),
             },
             Self::TextMap => "a table of texts".to_owned(),
+            Self::Vars => "a table of texts, numbers, true or false, or lists of texts".to_owned(),
             Self::HeaderMap => "a table of texts or secret references".to_owned(),
             Self::Secret => {
                 "a secret reference, { env = \"NAME\" } or { file = \"PATH\" }".to_owned()

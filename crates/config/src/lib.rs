@@ -24,6 +24,7 @@ mod fields;
 mod gate_form;
 mod init;
 mod problem;
+mod prompts;
 mod providers;
 mod quantity;
 mod reader;
@@ -42,11 +43,12 @@ pub use address::{BaseUrl, Reach};
 pub use check::{TEXT_BYTES_MAX, check};
 pub use checked::{
     Admin, Checked, ClientKeys, Embedded, ImageUrls, KeepAlive, Log, LogFormat, LogLevel, Match,
-    OllamaSettings, Price, Quantization, Server, Smoothing, State, StreamUsage, SystemPrompt,
-    Think, Timeouts, Unit, Unsupported, Upstream, UseCase, Variant,
+    OllamaSettings, Price, Probing, Quantization, Server, Smoothing, State, StreamUsage,
+    SystemPrompt, SystemRole, Think, Timeouts, Unit, Unsupported, Upstream, UseCase, Variant,
 };
 pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_servers};
 pub use problem::Problem;
+pub use prompts::{Adaptation, PromptUnfit, PromptVersion};
 pub use providers::{PROVIDERS, Provider};
 pub use reference::{json_schema, reference_markdown};
 pub use render::render_rollout;

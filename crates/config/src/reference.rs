@@ -191,6 +191,12 @@ fn value_schema(kind: &Kind) -> Map<String, Value> {
         Kind::TextMap => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
+        Kind::Vars => json!({ "type": "object", "additionalProperties": { "anyOf": [
+            { "type": "string" },
+            { "type": "number" },
+            { "type": "boolean" },
+            { "type": "array", "items": { "type": "string" } },
+        ] } }),
         Kind::HeaderMap => json!({ "type": "object", "additionalProperties": {
             "anyOf": [{ "type": "string" }, one_of(&SECRET, &["env", "file"])],
         } }),

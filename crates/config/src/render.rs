@@ -1,6 +1,7 @@
 //! The full form of a checked file: every default written out, one spelling for everything. What
 //! `cutover check` prints, and what the digest is taken over.
 
+mod adaptation;
 mod rollouts;
 mod surface;
 
@@ -64,6 +65,7 @@ impl Checked {
             }
             None => {}
         }
+        out.adaptation(&variant.adaptation);
         // Debug keeps the point that makes a TOML float one.
         out.optional("temperature", variant.temperature.map(|t| format!("{t:?}")));
         out.optional("top_p", variant.top_p.map(|p| format!("{p:?}")));

@@ -3,7 +3,8 @@
 //! Contract: [`Checked::rollout_spec`] gives the spec with the identity of both variants. A digest
 //! covers everything that makes a variant's answers: the upstream's name and provider, the model, the
 //! sampling, what happens to unsupported fields, Ollama's and the embedded engine's settings, and the
-//! text of the system prompt, also where that stands in a file of its own. Addresses, keys, deadlines
+//! text of the system prompt, also where that stands in a file of its own; the version of its prompt with
+//! its values and what else it changes in requests. Addresses, keys, deadlines
 //! and prices are not in it: instances come and go, and evidence stays.
 
 use std::fmt;
@@ -227,6 +228,9 @@ impl Checked {
             "ollama": crate::render::ollama(&variant.ollama),
         });
         let mut digest = Sha256::new();
+        if let Some(adapted) = crate::prompts::identity(&variant.adaptation) {
+            digest.update(adapted.to_string().as_bytes());
+        }
         digest.update(b"cutover variant 1\n");
         // Keys are written in the order above, whatever serde_json's map is: a list of pairs.
         for (key, value) in

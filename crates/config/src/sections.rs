@@ -1,5 +1,6 @@
 //! One reader per section, and what must hold between sections.
 
+mod adaptation;
 mod residency;
 mod rollouts;
 mod scorer;

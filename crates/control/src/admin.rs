@@ -5,13 +5,15 @@
 //!   around it;
 //! - doors before body: nothing of a body is read from a caller who may not call;
 //! - bodies are bounded in size and time;
-//! - answers never hold a prompt (but of a stored pair that somebody asks for to compare its answers), a
+//! - answers never hold a prompt (but of a stored pair that somebody asks for to compare its answers, and
+//!   the prompts that operators keep here), a
 //!   key (but once, when it is made) or the token.
 
 mod actors;
 mod auth;
 mod handlers;
 mod listener;
+mod prompts;
 mod rollouts;
 mod routes;
 
@@ -24,6 +26,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use cutover_prompts::Book;
 use cutover_store::Keys;
 use cutover_telemetry::{Registry, events};
 use cutover_units::UseCaseName;
@@ -60,6 +63,11 @@ pub trait Host: Send + Sync + 'static {
     fn served(&self) -> BTreeMap<UseCaseName, BTreeMap<String, u64>>;
     /// Lets these client keys in, and no others. Must not block.
     fn take_keys(&self, keys: Keys);
+    /// Says what is wrong if the config in force could not be served with these prompts. Blocks.
+    fn try_prompts(&self, prompts: &Book) -> Result<(), String>;
+    /// Puts these prompts into force, unless newer ones are, and tells what that means for traffic and
+    /// rollouts. Blocks.
+    fn take_prompts(&self, prompts: Book) -> Result<Vec<String>, String>;
     /// Reads the config file again. Blocks.
     fn reload(&self) -> Reloaded;
     /// Tells what would happen to a request.

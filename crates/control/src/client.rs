@@ -9,11 +9,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use cutover_prompts::{LabelName, Reference};
+use cutover_units::PromptName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::api::prompts::{AddPrompt, AddedPrompt, MoveLabel, MovedLabel, PromptList, PromptText};
 use crate::api::rating::{LabelPair, Labelled, NextPair};
 use crate::api::rollouts::{
     CommandRollout, DecisionStatus, ExplainedDecision, ReplayRollout, Replayed, RolloutStatus,
@@ -276,6 +279,30 @@ impl Admin {
     /// `DELETE /admin/keys/{name}`.
     pub async fn revoke_key(&self, name: &str, by: &RollBack) -> Result<KeyStatus, CallError> {
         self.call("DELETE", &format!("/admin/keys/{name}"), Some(by)).await
+    }
+
+    /// `GET /admin/prompts`.
+    pub async fn prompts(&self) -> Result<PromptList, CallError> {
+        self.call("GET", "/admin/prompts", None::<&()>).await
+    }
+
+    /// `POST /admin/prompts`.
+    pub async fn add_prompt(&self, prompt: &AddPrompt) -> Result<AddedPrompt, CallError> {
+        self.call("POST", "/admin/prompts", Some(prompt)).await
+    }
+
+    /// `GET /admin/prompts/{reference}`.
+    pub async fn prompt(&self, of: &Reference) -> Result<PromptText, CallError> {
+        self.call("GET", &format!("/admin/prompts/{of}"), None::<&()>).await
+    }
+
+    /// `POST /admin/prompts/{name}/labels/{label}`.
+    pub async fn move_label(
+        &self,
+        (name, label): (&PromptName, &LabelName),
+        to: &MoveLabel,
+    ) -> Result<MovedLabel, CallError> {
+        self.call("POST", &format!("/admin/prompts/{name}/labels/{label}"), Some(to)).await
     }
 
     /// `GET /admin/rollouts`.

@@ -21,6 +21,8 @@ names! {
     X_CUTOVER_ASSIGNED_ARM = "x-cutover-assigned-arm";
     /// The variant that answered.
     X_CUTOVER_VARIANT = "x-cutover-variant";
+    /// The version of the prompt that it answered with.
+    X_CUTOVER_PROMPT = "x-cutover-prompt";
     /// The upstream that answered.
     X_CUTOVER_UPSTREAM = "x-cutover-upstream";
     /// The instance that answered.
@@ -55,6 +57,9 @@ pub(crate) fn sign(headers: &mut HeaderMap, exchange: &Exchange) {
     if let Some((lane, instance, arm)) = exchange.lane() {
         headers.insert(X_CUTOVER_ARM, HeaderValue::from_static(arm.as_str()));
         headers.insert(X_CUTOVER_VARIANT, lane.variant.clone());
+        if let Some(prompt) = lane.prompt_at(exchange.endpoint) {
+            headers.insert(X_CUTOVER_PROMPT, prompt.header.clone());
+        }
         headers.insert(X_CUTOVER_UPSTREAM, lane.upstream.header.clone());
         headers.insert(X_CUTOVER_INSTANCE, instance.header.clone());
     }

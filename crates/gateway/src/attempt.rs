@@ -171,14 +171,15 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
 /// The request as a lane's upstream is sent it.
 fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
     let Some(foreign) = &exchange.foreign else {
-        return vendor::adapted(&exchange.head, &exchange.body, &lane.target);
+    let target = lane.target_for(&exchange.head, &exchange.body)?;
+        return vendor::adapted(&exchange.head, &exchange.body, &target);
     };
-    if let Some(fault) = foreign.refused_by(&lane.target) {
+    if let Some(fault) = foreign.refused_by(&target) {
         return Err(fault.clone());
     }
-    match foreign.form_for(&lane.target) {
-        Some(form) => vendor::adapted(&form.head, &form.body, &lane.target),
-        None => vendor::adapted(&exchange.head, &exchange.body, &lane.target),
+    match foreign.form_for(&target) {
+        Some(form) => vendor::adapted(&form.head, &form.body, &target),
+        None => vendor::adapted(&exchange.head, &exchange.body, &target),
     }
 }
 

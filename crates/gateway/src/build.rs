@@ -25,8 +25,10 @@ use cutover_upstream::{
 };
 use cutover_wire::providers::{Auth, Dialect};
 use cutover_wire::{
-    Capabilities, Framing, OllamaSettings, StreamUsage, Target, Think, Unsupported, VariantSettings,
+    Capabilities, OllamaSettings, StreamUsage, Target, Think, Unsupported, VariantSettings,
 };
+use crate::probes::Probing;
+use crate::prompts::{LanePrompt, framing};
 use http::{HeaderName, HeaderValue, header};
 
 use crate::caller::X_API_KEY;
@@ -106,6 +108,8 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     lanes.push(Lane {
         variant: HeaderValue::from_static(DEFAULT_VARIANT),
         target: Target {
+        model_place: None,
+        prompt: None,
             stream_usage: stream_usage(default),
             ..Target::untouched(provider(default)?)
         },
@@ -318,6 +322,7 @@ fn instances(
 fn http_instance(
     upstream: &cutover_config::Upstream,
     url: &str,
+        prompt: LanePrompt::of(&variant.adaptation),
     trust: &Trust,
 ) -> Result<Instance, BuildError> {
     let name = &upstream.name;
@@ -381,8 +386,8 @@ fn lane(
             mint: true,
             capabilities: Capabilities { tools: variant.tools, images: variant.images },
             settings: VariantSettings {
-                framing: system_prompt.map(|text| Arc::new(Framing::system(text))),
-                stop: Vec::new(),
+                framing: framing(&variant.adaptation, system_prompt),
+                stop: variant.adaptation.stop.clone(),
                 temperature: variant.temperature,
                 top_p: variant.top_p,
                 max_tokens: variant.max_tokens.map(u64::from),

@@ -368,6 +368,9 @@ impl Exchange {
             arm: self.chosen.arm,
             answered_arm: trail.tried.map(|tried| tried.leg.arm),
             variant: variant.map(|v| v.name.clone()),
+            prompt: lane
+                .and_then(|(l, _, _)| l.prompt_at(self.endpoint))
+                .map(|prompt| Arc::clone(&prompt.reference)),
             upstream: lane.map(|(l, _, _)| l.upstream.name.clone()),
             instance: lane.map(|(_, i, _)| i.id.clone()),
             endpoint: self.endpoint_name(),

@@ -43,6 +43,8 @@ mod refused;
 mod rescue;
 pub mod shadow;
 mod socket;
+mod probes;
+mod prompts;
 mod stream;
 mod vendor;
 mod wait;
@@ -55,3 +57,5 @@ pub use live::{
 };
 pub use pacing::Pace;
 pub use prices::{PriceSource, Pricing};
+pub use prompts::LanePrompt;
+pub use responses::{KeptAnswers, Looking, Unavailable};

@@ -23,6 +23,8 @@ use crate::feeds::Feed;
 use crate::pacing::Pace;
 use crate::prices::Pricing;
 use crate::shadow::{self, Copies};
+use crate::probes::Probing;
+use crate::prompts::LanePrompt;
 
 /// What requests read. Cloning shares all but the snapshot.
 #[derive(Debug, Clone)]
@@ -68,6 +70,10 @@ pub struct Lane {
     /// The price of its tokens.
     pub price: Pricing,
     /// Where it is served.
+    /// The place of its model in [`UpstreamLane::asked_models`].
+    pub model_place: Option<u8>,
+    /// Its prompt, if that is one of the store's.
+    pub prompt: Option<LanePrompt>,
     pub upstream: Arc<UpstreamLane>,
 }
 

@@ -42,6 +42,7 @@ impl Refused {
             arm: Arm::Default,
             answered_arm: None,
             variant: None,
+            prompt: None,
             upstream: None,
             instance: None,
             endpoint: self.endpoint.unwrap_or(NONE),

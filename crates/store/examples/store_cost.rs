@@ -26,6 +26,7 @@ fn record() -> Record {
         answered_arm: Some(Arm::Candidate),
         variant: Some(VariantName::new("qwen").unwrap()),
         instance: Some(InstanceId::new(&upstream, 0)),
+        prompt: None,
         upstream: Some(upstream),
         endpoint: "chat",
         stream: true,

@@ -17,6 +17,10 @@ pub enum Action {
     KeyAdded,
     /// A client key was revoked.
     KeyRevoked,
+    /// A version of a prompt was added.
+    PromptAdded,
+    /// A label was put on a version of a prompt.
+    PromptLabelled,
 }
 
 /// One entry of the audit log.
@@ -28,7 +32,7 @@ pub struct Change {
     pub at: Millis,
     /// What was done.
     pub action: Action,
-    /// To which use case or key.
+    /// To which use case, key, version or label.
     pub subject: String,
     /// Who did it.
     pub actor: String,

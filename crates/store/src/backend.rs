@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use cutover_prompts::{Book, Label};
 use cutover_rollout::Spec;
 use cutover_units::{Generation, Millis, UseCaseName};
 
@@ -15,6 +16,7 @@ use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
 use crate::pairs::{NewPair, NewScore, PairQuery, RatingRow, StoredPair};
+use crate::prompts::{MoveLabel, NewPrompt, PromptAdded, PromptError};
 use crate::record::Record;
 use crate::responses::KeptResponse;
 use crate::rollouts::{
@@ -48,6 +50,15 @@ pub(crate) trait Backend: Send {
 
     /// All keys.
     fn load_keys(&mut self) -> Result<Keys, StoreError>;
+
+    /// Adds a version of a prompt with its audit entry, durably, unless the newest has its text.
+    fn add_prompt(&mut self, new: &NewPrompt) -> Result<PromptAdded, PromptError>;
+
+    /// Puts a label on a version with its audit entry, durably, if the generation is the expected one.
+    fn move_label(&mut self, to: &MoveLabel) -> Result<Label, PromptError>;
+
+    /// All prompts.
+    fn prompts(&mut self) -> Result<Book, StoreError>;
 
     /// Writes all of the records, or none.
     fn write_records(&mut self, records: &[Record]) -> Result<(), StoreError>;

@@ -32,6 +32,7 @@ mod feedback;
 mod keys;
 pub mod overrides;
 mod pairs;
+mod prompts;
 mod queue;
 mod record;
 mod redact;
@@ -60,6 +61,7 @@ pub use pairs::{
     PairAnswer, PairQuery, PairText, RATING_ROWS_MAX, RatingLabel, RatingRow, StoredPair,
     StoredScore,
 };
+pub use prompts::{MoveLabel, NewPrompt, PromptAdded, PromptError};
 pub use queue::{RecordSink, Stats};
 pub use record::Record;
 pub use responses::{

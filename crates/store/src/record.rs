@@ -24,6 +24,8 @@ pub struct Record {
     pub answered_arm: Option<Arm>,
     /// The variant that answered, or was tried last.
     pub variant: Option<VariantName>,
+    /// The version of the prompt that the variant answered with, such as `extraction@3`.
+    pub prompt: Option<Arc<str>>,
     /// Its upstream.
     pub upstream: Option<UpstreamName>,
     /// Its instance.

@@ -14,6 +14,7 @@ mod deliveries;
 mod feedback;
 mod keys;
 mod pairs;
+mod prompts;
 mod records;
 mod responses;
 mod rollouts;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cutover_prompts::{Book, Label};
 use cutover_rollout::Spec;
 use cutover_units::{Generation, Millis, UseCaseName};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -38,6 +40,7 @@ use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
 use crate::pairs::{Keep, NewPair, NewScore, PairQuery, RatingRow, StoredPair};
+use crate::prompts::{MoveLabel, NewPrompt, PromptAdded, PromptError};
 use crate::record::Record;
 use crate::responses::KeptResponse;
 use crate::rollouts::{
@@ -338,6 +341,18 @@ impl Backend for Sqlite {
 
     fn load_keys(&mut self) -> Result<Keys, StoreError> {
         self.with("load keys", |connection| keys::load(connection))
+    }
+
+    fn add_prompt(&mut self, new: &NewPrompt) -> Result<PromptAdded, PromptError> {
+        self.write_durably("add a prompt", |transaction| prompts::add(transaction, new))?
+    }
+
+    fn move_label(&mut self, to: &MoveLabel) -> Result<Label, PromptError> {
+        self.write_durably("move a prompt's label", |transaction| prompts::put(transaction, to))?
+    }
+
+    fn prompts(&mut self) -> Result<Book, StoreError> {
+        self.with("load prompts", prompts::load)
     }
 
     fn write_records(&mut self, records: &[Record]) -> Result<(), StoreError> {

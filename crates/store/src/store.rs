@@ -298,3 +298,4 @@ mod deliveries;
 mod rollouts;
 #[cfg(test)]
 mod tests;
+mod prompts;

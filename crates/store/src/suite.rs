@@ -15,11 +15,13 @@ use crate::summary::{Spread, Window};
 
 mod deliveries;
 mod pairs;
+mod prompts;
 mod responses;
 mod rollouts;
 
 pub(crate) use deliveries::*;
 pub(crate) use pairs::*;
+pub(crate) use prompts::*;
 pub(crate) use responses::*;
 pub(crate) use rollouts::*;
 
@@ -62,6 +64,10 @@ macro_rules! suite {
             the_first_feedback_of_a_key_counts,
             a_kept_answer_is_its_keys_alone,
             kept_answers_expire_in_small_steps,
+            versions_are_numbered_and_never_change,
+            a_label_moves_only_from_the_generation_that_was_read,
+            who_added_and_moved_what_is_in_the_audit_log,
+            what_is_kept_of_prompts_has_a_limit,
         ]);
     };
 }
@@ -91,6 +97,7 @@ pub(crate) fn record(at: u64) -> Record {
         arm: Arm::Candidate,
         answered_arm: Some(Arm::Candidate),
         variant: Some(VariantName::new("qwen").unwrap()),
+        prompt: Some("extraction@3".into()),
         upstream: Some(UpstreamName::new("gpus").unwrap()),
         instance: Some(InstanceId::new(&UpstreamName::new("gpus").unwrap(), 0)),
         endpoint: "chat",

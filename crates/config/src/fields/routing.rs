@@ -2,7 +2,7 @@
 
 use super::Kind::{
     Bool, Choice, HeaderMap, KeepAlive, List, Name, Number, Path, Percent, Price, Prompt, Text,
-    TextMap, Unit, UpstreamKey, Url,
+    TextMap, Unit, UpstreamKey, Url, Vars,
 };
 use super::kinds::{
     COUNT_MAX, TOKENS_MAX, count, deadline, required, row, size, table, value, words,
@@ -10,7 +10,7 @@ use super::kinds::{
 use super::rollouts::{GATE, ROLLOUT, SCORER, SHADOW, STEP};
 use super::surface::IMAGE_URLS;
 use super::{Kind, Preset, Section};
-use crate::checked::{Quantization, StreamUsage, Think, Unsupported};
+use crate::checked::{Quantization, StreamUsage, SystemRole, Think, Unsupported};
 use crate::providers::{POLICY_NAMES, PROVIDER_NAMES};
 
 pub(crate) static UPSTREAM: Section = Section {
@@ -197,6 +197,32 @@ pub(crate) static VARIANT: Section = Section {
             count(1, TOKENS_MAX),
             "the upstream's own; 1024 for chats on provider embedded",
             "Answer length in tokens for requests that give none. An answer that is cut there ends with `finish_reason` \"length\".",
+        ),
+        words(
+            "prompt",
+            Text,
+            "none",
+            "A prompt in the store, such as \"extraction@production\" (the version that a label is on) or \"extraction@3\". `cutover prompt` adds versions and moves labels. Not together with `system_prompt`.",
+        ),
+        value("vars", Vars, "{}", "Values for the prompt: `{{ vars.NAME }}` in its text."),
+        value(
+            "prompt_metadata",
+            List(&Text),
+            "[]",
+            "Entries of a request's `metadata` that the prompt may use: `{{ metadata.NAME }}` in its text. Such a prompt is rendered for each request; one that uses an entry which a request does not have refuses it, unless the text gives a default.",
+        ),
+        value(
+            "system_role",
+            Choice(SystemRole::WORDS),
+            r#""system""#,
+            "Which role carries the model's instructions. \"user\" is for models whose template has no system role: system text, the client's own too, goes into the next user message.",
+        ),
+        value("stop", List(&Text), "[]", "Stop sequences besides the request's own, at most 4."),
+        words(
+            "format_instruction",
+            Text,
+            "none",
+            "A text at the end of the system text, such as how this model is best told to answer with JSON alone.",
         ),
         words(
             "seed",

@@ -88,7 +88,10 @@ pub(crate) fn upstream_key(table: &Table<'_>, key: &'static str) -> Option<Upstr
 }
 
 /// The entries of a table whose keys the user chooses, sorted by key.
-fn entries<'a>(table: &Table<'a>, key: &'static str) -> Vec<(&'a str, usize, &'a Value<'a>)> {
+pub(crate) fn entries<'a>(
+    table: &Table<'a>,
+    key: &'static str,
+) -> Vec<(&'a str, usize, &'a Value<'a>)> {
     let Some((_, value)) = table.given(key) else { return Vec::new() };
     let Some(map) = value.get_ref().as_table() else {
         if let Some(field) = table.field(key) {
@@ -102,7 +105,7 @@ fn entries<'a>(table: &Table<'a>, key: &'static str) -> Vec<(&'a str, usize, &'a
     entries
 }
 
-fn entry_path(table: &Table<'_>, key: &str, entry: &str) -> String {
+pub(crate) fn entry_path(table: &Table<'_>, key: &str, entry: &str) -> String {
     format!("{}.{}", table.key_path(key), crate::reader::bare_or_quoted(entry))
 }
 

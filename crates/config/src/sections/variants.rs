@@ -4,7 +4,7 @@ use cutover_units::VariantName;
 
 use crate::checked::{OllamaSettings, Price, Think, Unsupported, Upstream, Variant};
 use crate::reader::{NamedTable, Table, Weight};
-use crate::sections::{Names, shapes};
+use crate::sections::{Names, adaptation, shapes};
 use crate::values::{self, Wrong};
 
 pub(crate) fn read(
@@ -23,6 +23,7 @@ pub(crate) fn read(
     let position = upstream_names.reference(table, "upstream");
     let model = table.read("model", values::text);
     let system_prompt = shapes::prompt(table, "system_prompt");
+    let adaptation = adaptation::read(table);
     let temperature = table.read("temperature", values::number);
     let top_p = table.read("top_p", values::number);
     let max_tokens = table.read("max_tokens", values::count);
@@ -55,6 +56,7 @@ pub(crate) fn read(
         unsupported: Unsupported::from_word(unsupported?)?,
         tools,
         images,
+        adaptation: adaptation?,
         ollama: ollama?,
         price: match price {
             Some(price) => Some(price?),

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::actors::Caller;
 use super::routes::Action;
-use super::{Parts, Rejection, rollouts};
+use super::{Parts, Rejection, prompts, rollouts};
 use crate::api::{AddKey, ExplainRequest, KeyStatus, NewKey, RollBack, SetWeight, Status};
 use crate::book::Refusal;
 use crate::keys;
@@ -51,6 +51,9 @@ pub(super) async fn run(
         Action::ListKeys => list_keys(parts).await,
         Action::AddKey => add_key(parts, &input).await,
         Action::RevokeKey => revoke_key(parts, name, &input).await,
+        Action::ListPrompts | Action::AddPrompt | Action::ShowPrompt | Action::MoveLabel => {
+            prompts::run(parts, action, input).await
+        }
         Action::ListRollouts
         | Action::ShowRollout
         | Action::StartRollout

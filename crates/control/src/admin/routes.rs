@@ -31,6 +31,14 @@ pub enum Action {
     AddKey,
     /// Revokes a client key.
     RevokeKey,
+    /// Lists prompts.
+    ListPrompts,
+    /// Adds a version of a prompt.
+    AddPrompt,
+    /// Shows a version of a prompt.
+    ShowPrompt,
+    /// Puts a label on a version.
+    MoveLabel,
     /// Lists rollouts.
     ListRollouts,
     /// Shows one rollout.
@@ -148,6 +156,36 @@ pub const ROUTES: &[Route] = &[
         auth: Auth::Token,
         action: Action::RevokeKey,
         doc: "Revokes a client key: `{\"actor\": \"ann\", \"reason\": \"..\"}`.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/prompts",
+        auth: Auth::Token,
+        action: Action::ListPrompts,
+        doc: "All versions of prompts without their texts, and where the labels are.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/prompts",
+        auth: Auth::Token,
+        action: Action::AddPrompt,
+        doc: "Adds a version: `{\"name\": \"extraction\", \"text\": \"..\", \"note\": \"..\", \"label\": \"production\", \
+              \"actor\": \"ann\"}`. The text of the newest version is not added again.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/prompts/{name}",
+        auth: Auth::Token,
+        action: Action::ShowPrompt,
+        doc: "One version with its text; the name is `extraction@production` or `extraction@3`.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/prompts/{name}/labels/{pair}",
+        auth: Auth::Token,
+        action: Action::MoveLabel,
+        doc: "Puts a label on a version, in force at once: `{\"version\": 3, \"actor\": \"ann\", \"reason\": \"..\"}`; \
+              with `\"expected_generation\"` only if no other move came first.",
     },
     Route {
         method: Method::GET,

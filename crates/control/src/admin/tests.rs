@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 
 use axum::body::Body;
+use cutover_prompts::Book;
 use cutover_store::{KeyRing, Options, Store};
 use cutover_units::{Millis, VariantName, WeightBp};
 use http::Method;
@@ -41,6 +42,13 @@ impl Host for Process {
     }
     fn take_keys(&self, keys: Keys) {
         *self.keys.lock().unwrap() = Some(KeyRing::new(keys));
+    }
+    fn try_prompts(&self, prompts: &Book) -> Result<(), String> {
+        let bad = prompts.labels().any(|label| label.label.as_str() == "unfit");
+        if bad { Err("variants.a.vars: extraction@1, line 2, uses vars.x".into()) } else { Ok(()) }
+    }
+    fn take_prompts(&self, prompts: Book) -> Result<Vec<String>, String> {
+        Ok(vec![format!("revision {}", prompts.revision())])
     }
     fn reload(&self) -> Reloaded {
         Reloaded { loaded: false, problems: vec!["line 3".into()], warnings: Vec::new() }
@@ -336,4 +344,43 @@ async fn an_operators_name_comes_from_the_token_and_cannot_be_typed() {
     let revoke = json!({"actor": "olga", "reason": ""});
     let (status, _) = rig.call(Method::DELETE, "/admin/keys/team", revoke).await;
     assert_eq!(status, 403);
+}
+
+#[tokio::test]
+async fn prompts_are_added_shown_and_labelled() {
+    let rig = rig().await;
+    let add = |text: &str| json!({"name": "extraction", "text": text, "actor": "ann"});
+    let (status, body) = rig.call(Method::POST, "/admin/prompts", add("Be brief.")).await;
+    assert_eq!((status, &body["version"]["version"], &body["new"]), (201, &json!(1), &json!(true)));
+    let (status, body) = rig.call(Method::POST, "/admin/prompts", add("Be brief.")).await;
+    assert_eq!((status, &body["new"]), (200, &json!(false)));
+    let (status, body) = rig.call(Method::POST, "/admin/prompts", add("a\n{{ x }}")).await;
+    assert_eq!((status, &body["code"]), (400, &json!("invalid_prompt")));
+    assert!(body["message"].as_str().unwrap().starts_with("line 2: "), "{body}");
+    rig.call(Method::POST, "/admin/prompts", add("Be kind.")).await;
+
+    let path = "/admin/prompts/extraction/labels/production";
+    let to = |version: u32, expected: Option<u64>| json!({"version": version, "expected_generation": expected, "actor": "ann"});
+    let (status, body) = rig.call(Method::POST, path, to(1, Some(0))).await;
+    assert_eq!((status, &body["label"]["generation"]), (200, &json!(1)), "{body}");
+    assert_eq!(body["effects"], json!(["revision 3"]));
+    let (status, body) = rig.call(Method::POST, path, to(2, Some(0))).await;
+    assert_eq!((status, &body["code"]), (409, &json!("conflict")));
+    assert_eq!(rig.call(Method::POST, path, to(9, None)).await.0, 404);
+    let unfit = "/admin/prompts/extraction/labels/unfit";
+    let (status, body) = rig.call(Method::POST, unfit, to(1, None)).await;
+    assert_eq!((status, &body["code"]), (409, &json!("unfit_prompt")));
+
+    let shown = "/admin/prompts/extraction@production";
+    let (status, body) = rig.call(Method::GET, shown, Value::Null).await;
+    assert_eq!((status, &body["version"]["text"]), (200, &json!("Be brief.")));
+    let (_, list) = rig.call(Method::GET, "/admin/prompts", Value::Null).await;
+    assert_eq!(list["versions"].as_array().unwrap().len(), 2);
+    assert_eq!(list["labels"][0]["label"], "production");
+    assert!(!list.to_string().contains("Be brief."));
+    for (path, expected) in
+        [("/admin/prompts/extraction", 400), ("/admin/prompts/extracton@1", 404)]
+    {
+        assert_eq!(rig.call(Method::GET, path, Value::Null).await.0, expected, "{path}");
+    }
 }

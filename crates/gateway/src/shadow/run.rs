@@ -121,7 +121,7 @@ async fn room<'a>(shared: &Shared, job: &Job, lane: &'a Lane) -> Result<&'a Inst
         let busy = busy.filter(|(_, instance)| !has_room(instance, &job.settings));
         let busy = busy.fold(0u64, |busy, (at, _)| busy | 1 << at);
         let draw = Draw { tried: busy, seed: job.seen.seed, ..Draw::default() };
-        let peer = |at: usize| instances[at].peer(now);
+        let peer = |at: usize| instances[at].peer(lane.wanted(""), now);
         let picked = lane.upstream.balance.pick(instances.len(), &draw, &peer);
         if let Some(instance) = picked.and_then(|at| instances.get(at)) {
             return Ok(instance);
@@ -252,7 +252,9 @@ impl Asking<'_> {
         {
             return Err(failed(Failure::refused(fault.clone())));
         }
-        let outgoing = vendor::adapted(self.head, &self.job.prompt, &self.lane.target)
+        let target = self.lane.target_for(self.head, &self.job.prompt);
+        let outgoing = target
+            .and_then(|target| vendor::adapted(self.head, &self.job.prompt, &target))
             .map_err(|fault| failed(Failure::refused(fault)))?;
         let response = self.send(&outgoing).await.map_err(|error| Fault {
             refused: !error.anything_sent(),

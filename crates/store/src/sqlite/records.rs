@@ -12,10 +12,11 @@ const INSERT: &str = "INSERT INTO records (
     endpoint, stream, assignment, bucket, unit_hash, outcome, status, code,
     first_token_us, total_us, overhead_us, prompt_tokens, completion_tokens, cached_tokens,
     usage_estimated, cost_nano_usd, price_source, finish_reason,
-    attempts, failed_over, losses, key_name, sdk_retry, share_bp
+    attempts, failed_over, losses, key_name, sdk_retry, share_bp, prompt
 ) VALUES (
     ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-    ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32
+    ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32,
+    ?33
 )";
 
 /// Rows written before the processor is offered to others. Where requests share it, they would else
@@ -76,6 +77,7 @@ fn insert(statement: &mut Statement<'_>, record: &Record) -> SqlResult<()> {
         record.key_name.as_deref(),
         record.sdk_retry,
         record.share.map(WeightBp::basis_points),
+        record.prompt.as_deref(),
     ])?;
     Ok(())
 }

@@ -11,6 +11,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("rollouts", include_str!("migrations/0002_rollouts.sql")),
     ("responses", include_str!("migrations/0003_responses.sql")),
     ("deliveries", include_str!("migrations/0004_deliveries.sql")),
+    ("prompts", include_str!("migrations/0005_prompts.sql")),
 ];
 
 pub(super) fn known() -> i64 {

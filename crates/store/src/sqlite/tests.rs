@@ -86,7 +86,7 @@ fn an_empty_file_in_the_databases_place_is_not_filled() {
 fn a_full_disk_refuses_the_batch_whole_and_takes_it_when_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = Options::new(dir.path(), || Millis(1));
-    options.max_bytes = Some(512 * 1024);
+    options.max_bytes = Some(768 * 1024);
     let mut sqlite = Sqlite::new(&options);
     let batch: Vec<Record> = (0..500).map(record).collect();
     let mut written = 0;

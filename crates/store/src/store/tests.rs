@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::suite::{record, set};
 
+mod prompts;
 mod responses;
 mod rollouts;
 

@@ -1,0 +1,127 @@
+//! A variant's prompt on the way of a request.
+//!
+//! Nearly every prompt is rendered when the picture is built, and a request then costs nothing more
+//! than one without. Only a prompt that names values of the request is rendered for each.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cutover_config::{Adaptation, PromptVersion};
+use cutover_prompts::{Place, Rendered, Speaker};
+use cutover_units::Code;
+use cutover_wire::{Endpoint, Example, Fault, Framing, Head, Target};
+use http::HeaderValue;
+
+use crate::live::Lane;
+
+/// A prompt of a known version.
+#[derive(Debug)]
+pub struct LanePrompt {
+    /// `NAME@3`, as a header.
+    pub(crate) header: HeaderValue,
+    /// `NAME@3`, for records.
+    pub(crate) reference: Arc<str>,
+    /// What is rendered for each request; none where that was done already.
+    per_request: Option<PerRequest>,
+}
+
+#[derive(Debug)]
+struct PerRequest {
+    version: Arc<PromptVersion>,
+    adaptation: Adaptation,
+}
+
+impl LanePrompt {
+    /// The prompt of a variant, if its version is known.
+    pub(crate) fn of(adaptation: &Adaptation) -> Option<Self> {
+        let version = adaptation.version.as_ref()?;
+        let header = HeaderValue::from_str(&version.reference).ok()?;
+        let rendered_later = || PerRequest {
+            version: Arc::clone(version),
+            adaptation: Adaptation { version: None, ..adaptation.clone() },
+        };
+        let per_request = version.fixed().is_none().then(rendered_later);
+        Some(Self { header, reference: Arc::clone(&version.reference), per_request })
+    }
+}
+
+/// What a variant puts around every request's messages; none if nothing.
+pub(crate) fn framing(
+    adaptation: &Adaptation,
+    system_prompt: Option<String>,
+) -> Option<Arc<Framing>> {
+    let fixed = adaptation.version.as_ref().and_then(|version| version.fixed());
+    let mut framing = fixed.map(frame).unwrap_or_default();
+    if let Some(text) = system_prompt {
+        framing.system_before = Some(text);
+    }
+    finished(framing, adaptation)
+}
+
+fn finished(mut framing: Framing, adaptation: &Adaptation) -> Option<Arc<Framing>> {
+    framing.folds_system = adaptation.folds_system;
+    if let Some(instruction) = &adaptation.format_instruction {
+        framing = framing.with_instruction(instruction);
+    }
+    (!framing.is_empty()).then(|| Arc::new(framing))
+}
+
+fn frame(rendered: &Rendered) -> Framing {
+    let mut framing = Framing {
+        user_before: rendered.user_before.clone(),
+        user_after: rendered.user_after.clone(),
+        examples: rendered
+            .examples
+            .iter()
+            .map(|(speaker, text)| Example {
+                by_model: *speaker == Speaker::Assistant,
+                text: text.clone(),
+            })
+            .collect(),
+        ..Framing::default()
+    };
+    if let Some((place, text)) = &rendered.system {
+        let side = match place {
+            Place::Append => &mut framing.system_after,
+            Place::Prepend | Place::Replace => &mut framing.system_before,
+        };
+        *side = Some(text.clone());
+        framing.replaces_system = *place == Place::Replace;
+    }
+    framing
+}
+
+impl Lane {
+    /// The target of a request: the lane's own, or one with the prompt as this request fills it in.
+    pub fn target_for(&self, head: &Head, body: &Bytes) -> Result<Cow<'_, Target>, Fault> {
+        let per_request = self.prompt.as_ref().and_then(|prompt| prompt.per_request.as_ref());
+        let Some(PerRequest { version, adaptation }) = per_request else {
+            return Ok(Cow::Borrowed(&self.target));
+        };
+        if head.endpoint != Endpoint::ChatCompletions {
+            return Ok(Cow::Borrowed(&self.target));
+        }
+        let metadata: BTreeMap<String, String> = version
+            .metadata()
+            .filter_map(|name| Some((name.to_owned(), head.metadata(body, name)?)))
+            .collect();
+        let rendered = version.render(&metadata).map_err(|problem| {
+            // The line and the kind of the problem, never a text: this goes to the client.
+            let message = format!(
+                "the prompt {} of this request's variant cannot be filled in with its metadata: {problem}",
+                version.reference
+            );
+            Fault::of(Code::InvalidValue, "metadata", message)
+        })?;
+        let mut target = self.target.clone();
+        target.settings.framing = finished(frame(&rendered), adaptation);
+        Ok(Cow::Owned(target))
+    }
+
+    /// The prompt that a request to an endpoint is answered with.
+    pub(crate) fn prompt_at(&self, endpoint: Endpoint) -> Option<&LanePrompt> {
+        self.prompt.as_ref().filter(|_| endpoint == Endpoint::ChatCompletions)
+    }
+}
