@@ -24,6 +24,7 @@ mod answer;
 pub mod anthropic;
 mod chat;
 pub mod egress;
+pub mod images;
 mod inbound;
 mod losses;
 pub mod ollama;
