@@ -70,9 +70,20 @@ fn errors() -> String {
          OpenAI dialect:\n\n\
          ```json\n{\"error\": {\"message\": \"...\", \"type\": \"...\", \"param\": null, \"code\": \"...\"}}\n```\n\n\
          `side` says who caused it: `client` (the request; sending it again unchanged cannot help), \
-         `upstream` (a service behind cutover) or `us` (cutover itself). `retry` becomes the header \
-         `x-should-retry`, which the official SDKs obey. An error after the first content of a stream \
-         arrives as an event in the stream, with the same body.\n\n\
+         `upstream` (a service behind cutover) or `us` (cutover itself). `retry` says whether sending it \
+         again can help. The official SDKs send 408, 409, 429 and 5xx again by themselves; they are told \
+         `x-should-retry: false` where `retry` is `no` at a status from 429 on, and where it is `yes` but \
+         cutover itself has asked more than once already and the upstream did not name a time to wait. \
+         The header is never sent with `true`.\n\n\
+         An answer that has begun keeps its status 200; what happens then arrives as an event in the \
+         stream, with the same body. Before the first content (the head is sent early when a prefill takes \
+         longer than `server.keep_alive_interval`) it has the code that it would have had as an answer. \
+         After it, whatever an upstream did is `stream_interrupted`; an upstream's word that the request \
+         itself is at fault keeps its code, and the end of cutover's own process is `shutting_down`.\n\n\
+         Errors of a request head (`malformed_http`, `request_headers_too_large`) are in the OpenAI \
+         dialect unless the head could be read. A connection is closed without an answer when a head does \
+         not arrive within `server.header_timeout`, when nothing is asked for `server.idle_timeout`, when \
+         a client takes nothing of its answer for 60 s, and when it begins to speak HTTP/2.\n\n\
          | status | code | type | side | retry |\n|---|---|---|---|---|\n",
     );
     for row in TABLE {

@@ -64,6 +64,8 @@ pub struct Server {
     pub header_count_max: u32,
     /// Time for a whole request head to arrive.
     pub header_timeout: Duration,
+    /// How long a client's connection may be idle between two requests.
+    pub idle_timeout: Duration,
     /// Time for a whole request body to arrive.
     pub body_timeout: Duration,
     /// Time for requests in flight to end at shutdown.

@@ -171,6 +171,7 @@ impl Toml {
         self.size("header_limit", server.header_limit_bytes);
         self.line("header_count", server.header_count_max);
         self.duration("header_timeout", server.header_timeout);
+        self.duration("idle_timeout", server.idle_timeout);
         self.duration("body_timeout", server.body_timeout);
         self.duration("drain_timeout", server.drain_timeout);
         self.duration("keep_alive_interval", server.keep_alive_interval);

@@ -275,6 +275,7 @@ impl Process {
             ),
             ("server.header_count", then.server.header_count_max != now.server.header_count_max),
             ("server.header_timeout", then.server.header_timeout != now.server.header_timeout),
+            ("server.idle_timeout", then.server.idle_timeout != now.server.idle_timeout),
             ("admin.listen", then.admin.listen != now.admin.listen),
             ("admin.token", then.admin.token != now.admin.token),
             ("admin.operators", then.admin.operators != now.admin.operators),

@@ -363,6 +363,7 @@ fn doors(checked: &Checked) -> ClientDoors {
         header_bytes_max: size(server.header_limit_bytes),
         header_count_max: size(server.header_count_max.into()),
         header_timeout: server.header_timeout,
+        idle_timeout: server.idle_timeout,
         connections_max: size(server.connections_max.into()),
         drain_timeout: server.drain_timeout,
     }

@@ -185,7 +185,7 @@ fn a_stream_that_breaks_after_content_ends_with_an_error_and_is_never_repeated()
             let response = rig.ask(model, true);
             assert_eq!(response.status, 200, "{name}");
             assert!(text(&response).starts_with("w0 w1 "), "{name}: {}", response.text());
-            error_at_the_end(&response);
+            assert_eq!(error_at_the_end(&response)["code"], "stream_interrupted", "{name}");
         }
     }
     assert!(rig.cloud.inferences().is_empty(), "an answer was begun twice");

@@ -10,7 +10,7 @@ use cutover_store::Key;
 use cutover_units::{Code, Millis};
 use cutover_wire::openai::models::Model;
 use cutover_wire::{Endpoint, Fault};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, request};
 use hyper::body::Incoming;
 
 use crate::body::Out;
@@ -44,6 +44,14 @@ pub(crate) fn dialect_of(route: Route<'_>, headers: &HeaderMap) -> Option<&'stat
         Route::Foreign(found) => Some(found.dialect),
         Route::Models | Route::Model(_) => asked_for(headers),
         _ => None,
+    }
+}
+
+/// The dialect of a request of which nothing but its head has been looked at; None: OpenAI's.
+pub(crate) fn spoken(head: &request::Parts) -> Option<&'static Dialect> {
+    match ingress::route(&head.method, head.uri.path()) {
+        Ok(route) => dialect_of(route, &head.headers),
+        Err(lost) => lost.dialect.or_else(|| asked_for(&head.headers)),
     }
 }
 

@@ -186,6 +186,7 @@ impl Exchange {
     fn outcome(&self) -> Outcome {
         let trail = &self.trail;
         match trail.code {
+            Some(Code::ShuttingDown) => Outcome::Drained,
             _ if !trail.answered => Outcome::ClientGone,
             _ if trail.interrupted => Outcome::Interrupted,
             None => Outcome::Ok,
@@ -200,6 +201,13 @@ impl Exchange {
     /// Counts, logs and records.
     fn finish(&mut self) {
         let total = self.elapsed();
+        if !self.trail.answered && self.trail.code.is_none() && self.shared.is_cut() {
+            let row = Code::ShuttingDown.row();
+            self.trail.code = Some(row.code);
+            if self.trail.status == 0 {
+                self.trail.status = row.status;
+            }
+        }
         let outcome = self.outcome();
         let usage = self.trail.usage;
         let tokens = usage.map(|usage| Tokens {
@@ -254,7 +262,9 @@ impl Exchange {
         let (Some(use_case), Some(lane)) = (live.snapshot.use_case(at), live.use_case(at)) else {
             return;
         };
-        let client_ended = matches!(outcome, Outcome::ClientError | Outcome::ClientGone);
+        // What the drain cut off tells as little of the arm as what its client cut off.
+        let client_ended =
+            matches!(outcome, Outcome::ClientError | Outcome::ClientGone | Outcome::Drained);
         let completion = self.trail.usage.map(|usage| usage.completion_tokens);
         let served = Served {
             failed: outcome != Outcome::Ok && !client_ended,
@@ -278,7 +288,9 @@ impl Exchange {
         });
         let Some(sample) = sample else { return };
         match outcome {
-            Outcome::ClientGone => sample.copies().dropped(Dropped::ClientGone),
+            Outcome::ClientGone | Outcome::Drained => {
+                sample.copies().dropped(Dropped::ClientGone);
+            }
             Outcome::ClientError => sample.copies().dropped(Dropped::ClientError),
             _ => {
                 let seen = self.seen(served, use_case.name.clone());

@@ -1,15 +1,16 @@
 //! The gateway itself: what all requests share, and the phases in order.
 
 use std::borrow::Cow;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use arc_swap::{ArcSwap, Guard};
-use bytes::Bytes;
-use cutover_dialects::Dialect;
 use cutover_route::{Ask, Caller, Legs, Priority, Traffic, UseCase};
-use cutover_store::{FeedbackSink, Key, RecordSink};
+use cutover_store::{FeedbackSink, RecordSink};
 use cutover_telemetry::{
     Finished, Gauge, Histogram, InFlight, NONE, Outcome, Registry, events, families,
 };
@@ -21,19 +22,19 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, X_REQUEST_ID, sdk_retry};
+use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, sdk_retry};
 use crate::body::{Out, json};
 use crate::exchange::{Chosen, Exchange, Trail, micros};
 use crate::feeds::Feed;
-use crate::foreign::Foreign;
-use crate::ids::{Ids, RequestId};
+use crate::ids::Ids;
 use crate::ingress::{self, Arrived, Route};
 use crate::listener::{self, Doors};
 use crate::live::Live;
 use crate::refused::Refused;
 use crate::rescue::{self, Failure};
 use crate::shadow::{self, Copies, Ending};
-use crate::{caller, dialects, feedback, infer, models};
+pub(crate) use crate::visit::{Asked, Refusal, Visit};
+use crate::{caller, dialects, feedback, hints, infer, models, unread};
 
 /// Tells the wall clock's time. The binary owns the only one.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     connections: Gauge,
     /// How copies learn of the process's end.
     pub(crate) ending: Ending,
+    /// Whether the time that requests under way had to end at shutdown is over.
+    cut: AtomicBool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -86,6 +89,11 @@ impl Shared {
     /// The picture that the next request reads.
     pub(crate) fn live(&self) -> Guard<Arc<Live>> {
         self.live.load()
+    }
+
+    /// Whether what is under way must end now.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     pub(crate) fn overhead(&self, endpoint: Endpoint) -> &Histogram {
@@ -113,6 +121,7 @@ impl Gateway {
             connections: registry.gauge(families::OPEN_CONNECTIONS, ["client"]),
             tasks: TaskTracker::new(),
             ending: Ending::default(),
+            cut: AtomicBool::new(false),
             registry,
         };
         Self(Arc::new(shared))
@@ -172,6 +181,11 @@ impl Gateway {
         self.0.ending.drain();
     }
 
+    /// What is under way ends with an error, once it is looked at again.
+    pub(crate) fn cut(&self) {
+        self.0.cut.store(true, Ordering::Relaxed);
+    }
+
     /// Copies under way are dropped, too, at once.
     pub(crate) fn cut_copies(&self) {
         self.0.ending.cut();
@@ -186,26 +200,65 @@ impl Gateway {
         events::LimitHit { limit, at: self.0.now() }.emit(&self.0.registry);
     }
 
-    /// Answers one request, whatever happens.
-    pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response<Out> {
-        let visit = Visit {
+    /// Answers one request, whatever happens. `head_bytes_max` limits its head.
+    pub(crate) async fn answer(
+        &self,
+        peer: IpAddr,
+        request: Request<Incoming>,
+        head_bytes_max: usize,
+    ) -> Response<Out> {
+        let visit = self.visit(peer);
+        let (mut head, mut body) = request.into_parts();
+        let answered = match unread::too_large(&head, head_bytes_max) {
+            None => self.unless_cut(self.phases(&visit, &mut head, &mut body)).await,
+            Some(fault) => Some(Err(Refusal::nowhere(fault).in_words(dialects::spoken(&head)))),
+        };
+        let refusal = match answered {
+            Some(Ok(response)) => return response,
+            Some(Err(refusal)) => refusal,
+            None => {
+                let fault = Failure::drained().fault;
+                Refusal::nowhere(fault).in_words(dialects::spoken(&head))
+            }
+        };
+        if visit.decided.load(Ordering::Relaxed) {
+            // Its exchange has been dropped, and has recorded it.
+            return visit.drained(&refusal);
+        }
+        let head_refused = refusal.fault.code == Code::HeadTooLarge;
+        let mut response = self.refuse(&visit, &head.headers, refusal);
+        // What was not read of a refused body would be taken for the next request's head.
+        if head_refused || !ingress::discard(body, &head.headers).await {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn visit(&self, peer: IpAddr) -> Visit {
+        Visit {
             started: Instant::now(),
             started_at: self.0.now(),
             id: self.0.ids.next(),
             live: self.0.live.load_full(),
             peer,
-        };
-        let (mut head, mut body) = request.into_parts();
-        let refusal = match self.phases(&visit, &mut head, &mut body).await {
-            Ok(response) => return response,
-            Err(refusal) => refusal,
-        };
-        let mut response = self.refuse(&visit, &head.headers, refusal);
-        // What was not read of a refused body would be taken for the next request's head.
-        if !ingress::discard(body, &head.headers).await {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            decided: AtomicBool::new(false),
         }
-        response
+    }
+
+    /// Drops what is under way once the time to end is over. Looked at when the connection is: the
+    /// listener sees to it.
+    async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Pending if self.0.is_cut() => Poll::Ready(None),
+            polled => polled.map(Some),
+        })
+        .await
+    }
+
+    /// The answer to a head that could not be read, and what must be counted of it.
+    pub(crate) fn refuse_head(&self, peer: IpAddr, fault: Fault) -> Response<Out> {
+        self.refuse(&self.visit(peer), &HeaderMap::new(), Refusal::nowhere(fault))
     }
 
     async fn phases(
@@ -225,6 +278,11 @@ impl Gateway {
         let caller = caller::authenticate(&parts.headers, visit.live.keys.as_deref())
             .map_err(|refused| self.unknown_caller(visit, refused))
             .map_err(|refusal| refusal.in_words(dialects::dialect_of(route, &parts.headers)))?;
+        if let Route::Infer(_) | Route::Foreign(_) = route {
+            hints::check(&parts.headers, caller.as_deref(), &visit.live.snapshot)
+                .map_err(Refusal::nowhere)
+                .map_err(|refusal| refusal.in_words(dialects::dialect_of(route, &parts.headers)))?;
+        }
         match route {
             Route::Infer(endpoint) => {
                 let key_name = caller.as_ref().map(|key| Arc::clone(&key.name));
@@ -280,6 +338,7 @@ impl Gateway {
         let Asked { headers, head, body, foreign, read_us, caller } = asked;
         let id_text = visit.id.with_prefix("req_");
         let live = Arc::clone(&visit.live);
+        visit.decided.store(true, Ordering::Relaxed);
         let (chosen, shadow) = {
             // Not `to_str`, which takes ASCII only: a unit's name may be anybody's.
             let header = |name: &str| {
@@ -369,6 +428,7 @@ impl Gateway {
         match failure.fault.code {
             Code::RequestTooLarge => self.limit_hit("server.body_limit"),
             Code::RequestTimeout => self.limit_hit("server.body_timeout"),
+            Code::HeadTooLarge => self.limit_hit(unread::limit_of(&failure.fault)),
             _ => {}
         }
         let total = micros(visit.started.elapsed());
@@ -410,64 +470,6 @@ impl Gateway {
             records.try_push_spare(refused.record());
         }
         visit.sign(response)
-    }
-}
-
-/// A request that has been read.
-pub(crate) struct Asked {
-    pub(crate) headers: HeaderMap,
-    pub(crate) head: Head,
-    pub(crate) body: Bytes,
-    /// What else there is of a request in another dialect.
-    pub(crate) foreign: Option<Box<Foreign>>,
-    /// How long the body took to arrive.
-    pub(crate) read_us: u64,
-    pub(crate) caller: Option<Arc<Key>>,
-}
-
-/// One request, before anything is known of it.
-pub(crate) struct Visit {
-    started: Instant,
-    pub(crate) started_at: Millis,
-    pub(crate) id: RequestId,
-    pub(crate) live: Arc<Live>,
-    peer: IpAddr,
-}
-
-impl Visit {
-    /// Adds the request's id.
-    pub(crate) fn sign(&self, mut response: Response<Out>) -> Response<Out> {
-        if let Ok(id) = HeaderValue::from_str(&self.id.with_prefix("req_")) {
-            response.headers_mut().insert(X_REQUEST_ID, id);
-        }
-        response
-    }
-}
-
-/// Why a request was refused before it was decided.
-pub(crate) struct Refusal {
-    pub(crate) endpoint: Option<Endpoint>,
-    pub(crate) key_name: Option<Arc<str>>,
-    pub(crate) fault: Fault,
-    /// Whose words it is said in; None: OpenAI's.
-    pub(crate) dialect: Option<&'static Dialect>,
-}
-
-impl Refusal {
-    /// Before it came to an endpoint.
-    pub(crate) fn nowhere(fault: Fault) -> Self {
-        Self { endpoint: None, key_name: None, fault, dialect: None }
-    }
-
-    /// The same, said in a dialect's words.
-    pub(crate) fn in_words(self, dialect: Option<&'static Dialect>) -> Self {
-        Self { dialect, ..self }
-    }
-
-    /// The endpoint as records name it.
-    fn endpoint_name(&self) -> Option<&'static str> {
-        let endpoint = self.endpoint?;
-        Some(self.dialect.map_or(endpoint.as_str(), |dialect| dialect.name))
     }
 }
 

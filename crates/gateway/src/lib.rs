@@ -31,6 +31,7 @@ mod feeds;
 mod flow;
 mod foreign;
 mod gateway;
+mod hints;
 mod ids;
 mod infer;
 mod ingress;
@@ -46,7 +47,9 @@ mod socket;
 mod probes;
 mod prompts;
 mod stream;
+mod unread;
 mod vendor;
+mod visit;
 mod wait;
 
 pub use feeds::{FEED_FIRST, FEED_MAX, Feed};

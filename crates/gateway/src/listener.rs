@@ -22,16 +22,19 @@ use tokio_util::task::TaskTracker;
 use crate::body::{Out, Watched};
 use crate::gateway::Gateway;
 use crate::socket::{Overdue, Patience, Pulse, Socket};
+use crate::unread::Unread;
 
 /// What a connection may do before it has sent a whole request head.
 #[derive(Debug, Clone, Copy)]
 pub struct Doors {
-    /// Largest head, in bytes. At least 8 KiB: hyper's own least buffer.
+    /// Largest head, in bytes.
     pub header_bytes_max: usize,
     /// Most headers.
     pub header_count_max: usize,
     /// Time for a whole head, counted from its first byte.
     pub header_timeout: Duration,
+    /// How long a connection may be idle between two requests.
+    pub idle_timeout: Duration,
     /// Most connections at once.
     pub connections_max: usize,
     /// Time for requests in flight to end at shutdown.
@@ -53,16 +56,15 @@ enum Stage {
 /// once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a connection may be idle. Longer than the 60 s for which load balancers commonly keep
-/// theirs, so that they close first: a request that crosses our closing is a failed request.
-const IDLE: Duration = Duration::from_secs(75);
-
 /// How long a client may take nothing of an answer that waits for it. Nobody reads so slowly, and
 /// meanwhile it holds an upstream.
 const STALL: Duration = Duration::from_mins(1);
 
 /// How long we read on after an answer to a request whose body we did not want.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// How long a client may take for the error that ends its request when the drain is over.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// hyper refuses a smaller read buffer.
 const HEADER_BYTES_LEAST: usize = 8 * 1024;
@@ -113,9 +115,10 @@ pub(crate) async fn serve(
     };
     if timeout(doors.drain_timeout, ended).await.is_err() {
         tracing::warn!(connections = tasks.len(), "drain timeout: connections are cut");
+        gateway.cut();
         let _ = stage.send(Stage::Cut);
         gateway.cut_copies();
-        // At once: so that the requests on them are recorded.
+        // Within FAREWELL: so that the requests on them are told, and recorded.
         tasks.wait().await;
     }
 }
@@ -130,16 +133,21 @@ async fn connection(
     if socket.set_nodelay(true).is_err() {
         return;
     }
-    let patience =
-        Patience { idle: IDLE, head: doors.header_timeout, stall: STALL, closing: CLOSING };
+    let patience = Patience {
+        idle: doors.idle_timeout,
+        head: doors.header_timeout,
+        stall: STALL,
+        closing: CLOSING,
+    };
     let pulse = Arc::new(Pulse::new());
-    let service = service_fn(|request| answer(&gateway, peer, request, &pulse));
+    let service = service_fn(|request| answer(&gateway, (peer, doors), request, &pulse));
+    let socket = Socket::new(socket, Arc::clone(&pulse), Unread::new(&gateway, peer, doors));
     let serving = http1::Builder::new()
         // The head's deadline is the pulse's: hyper would set a timer for each request.
         .header_read_timeout(None)
         .max_headers(doors.header_count_max)
         .max_buf_size(doors.header_bytes_max.max(HEADER_BYTES_LEAST))
-        .serve_connection(TokioIo::new(Socket::new(socket, Arc::clone(&pulse))), service);
+        .serve_connection(TokioIo::new(socket), service);
     let mut serving = pin!(serving);
     let mut look = pin!(sleep(patience.shortest()));
     loop {
@@ -148,11 +156,15 @@ async fn connection(
             // A connection that breaks is the client's business; its requests record themselves.
             _ = serving.as_mut() => return,
             changed = stages.changed() => {
-                let drains = changed.is_ok() && *stages.borrow() == Stage::Drain;
-                if !drains || pulse.is_quiet() {
+                if changed.is_err() || pulse.is_quiet() {
                     return;
                 }
                 serving.as_mut().graceful_shutdown();
+                if *stages.borrow_and_update() == Stage::Cut {
+                    // What is under way sees for itself that its time is over.
+                    let _ = timeout(FAREWELL, serving).await;
+                    return;
+                }
             }
             () = look.as_mut() => match pulse.look(Instant::now(), &patience) {
                 Ok(next) => look.as_mut().reset(next),
@@ -164,12 +176,12 @@ async fn connection(
 
 async fn answer(
     gateway: &Gateway,
-    peer: IpAddr,
+    (peer, doors): (IpAddr, Doors),
     request: Request<Incoming>,
     pulse: &Arc<Pulse>,
 ) -> Result<Response<Watched>, Infallible> {
     pulse.asked();
-    let response: Response<Out> = gateway.answer(peer, request).await;
+    let response: Response<Out> = gateway.answer(peer, request, doors.header_bytes_max).await;
     if response.headers().get(header::CONNECTION) == Some(&HeaderValue::from_static("close")) {
         pulse.ends_unread();
     }

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use cutover_dialects::Dialect;
-use cutover_units::Code;
+use cutover_units::{Code, Side};
 use cutover_upstream::{SendError, SendErrorKind};
 use cutover_wire::Fault;
 use cutover_wire::reply::{FaultClass, UpstreamFault};
@@ -82,6 +82,22 @@ impl Failure {
             status: None,
             retry_after_ms: (code == Code::Overloaded).then_some(RETRY_AFTER_MS),
         }
+    }
+
+    /// The same once content has been sent: whatever an upstream did to the stream has one code then.
+    pub(crate) fn after_content(self) -> Self {
+        let code = self.fault.code;
+        if code.row().side != Side::Upstream || code == Code::StreamInterrupted {
+            return self;
+        }
+        let message = format!("the stream broke off: {}", self.fault.message);
+        Self { fault: Fault::new(Code::StreamInterrupted, message), ..self }
+    }
+
+    /// The time that requests under way had to end at shutdown is over.
+    pub(crate) fn drained() -> Self {
+        let message = "cutover is shutting down; ask again";
+        Self { reason: "drained", ..Self::client(Fault::new(Code::ShuttingDown, message)) }
     }
 
     /// A deadline of ours ran out.
@@ -194,6 +210,22 @@ mod tests {
         let fault = Fault::new(Code::RateLimitExceeded, "slow down");
         let failure = Failure { fault, retry_after_ms: Some(500), ..Failure::late("x", "y") };
         assert_eq!(header(&response(&failure, 2, None), "x-should-retry"), None);
+    }
+
+    #[test]
+    fn after_content_all_that_upstreams_do_has_one_code_and_each_its_message() {
+        let all = [Code::BadGateway, Code::UpstreamTimeout, Code::Overloaded, Code::UpstreamAuth];
+        for code in all.into_iter().chain([Code::RateLimitExceeded, Code::UpstreamUnavailable]) {
+            let failure = Failure { fault: Fault::new(code, "why"), ..Failure::late("x", "y") };
+            let after = failure.after_content();
+            assert_eq!(after.fault.code, Code::StreamInterrupted, "{code:?}");
+            assert_eq!((&*after.fault.message, after.reason), ("the stream broke off: why", "x"));
+            assert_eq!(after.clone().after_content().fault, after.fault, "said once");
+        }
+        for code in [Code::ContextLengthExceeded, Code::ShuttingDown, Code::Internal] {
+            let failure = Failure::client(Fault::new(code, "why"));
+            assert_eq!(failure.clone().after_content().fault, failure.fault);
+        }
     }
 
     #[test]

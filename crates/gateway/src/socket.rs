@@ -12,6 +12,9 @@
 //! The states are kept in atomics and looked at by one timer per connection, so that a request sets
 //! no timer. `Closing` reads on and throws away: closing a socket with unread bytes sends a reset,
 //! which can overtake the answer, and the client would see a broken connection where we said 413.
+//!
+//! A head that hyper cannot read it answers by itself, without a body, and no request is ever seen. That
+//! answer is recognised here on its way out and replaced by one that says what is wrong ([`Unread`]).
 
 use std::io;
 use std::pin::Pin;
@@ -20,9 +23,12 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use crate::unread::Unread;
 
 /// How long what may last.
 #[derive(Debug, Clone, Copy)]
@@ -106,6 +112,11 @@ impl Pulse {
         self.enter(CLOSING);
     }
 
+    /// Whether a head is awaited or has begun, and no request is being answered.
+    fn is_before_request(&self) -> bool {
+        matches!(self.state.load(Relaxed), IDLE | HEAD)
+    }
+
     fn is_idle(&self) -> bool {
         self.state.load(Relaxed) == IDLE
     }
@@ -142,11 +153,39 @@ pub(crate) struct Socket {
     tcp: TcpStream,
     pulse: Arc<Pulse>,
     write_ended: bool,
+    unread: Unread,
+    /// Bytes read of the head that is awaited.
+    head_bytes: usize,
+    /// What is written instead of hyper's own answer.
+    instead: Bytes,
 }
 
 impl Socket {
-    pub(crate) fn new(tcp: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { tcp, pulse, write_ended: false }
+    pub(crate) fn new(tcp: TcpStream, pulse: Arc<Pulse>, unread: Unread) -> Self {
+        let instead = Bytes::new();
+        Self { tcp, pulse, write_ended: false, unread, head_bytes: 0, instead }
+    }
+
+    /// Whether hyper answers a head that it could not read. The connection ends after it.
+    fn replaces(&mut self, written: &[u8]) -> bool {
+        if !self.pulse.is_before_request() || !self.instead.is_empty() {
+            return false;
+        }
+        let Some(instead) = self.unread.instead(written, self.head_bytes) else { return false };
+        self.instead = instead;
+        self.pulse.ends_unread();
+        true
+    }
+
+    fn poll_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.instead.is_empty() {
+            let written = Pin::new(&mut self.tcp).poll_write(context, &self.instead);
+            match ready!(self.note(written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.instead.advance(bytes),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Notes whether the client takes what is written.
@@ -170,9 +209,12 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.tcp).poll_read(context, buffer);
-        if self.pulse.is_idle() && buffer.filled().len() > before {
+        let bytes = buffer.filled().len() - before;
+        if self.pulse.is_idle() && bytes > 0 {
             self.pulse.enter(HEAD);
+            self.head_bytes = 0;
         }
+        self.head_bytes = self.head_bytes.saturating_add(bytes);
         read
     }
 }
@@ -183,6 +225,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.replaces(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.tcp).poll_write(context, bytes);
         self.note(written)
     }
@@ -192,6 +237,11 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [piece] = pieces
+            && self.replaces(piece)
+        {
+            return Poll::Ready(Ok(piece.len()));
+        }
         let written = Pin::new(&mut self.tcp).poll_write_vectored(context, pieces);
         self.note(written)
     }
@@ -201,11 +251,13 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_instead(context))?;
         Pin::new(&mut self.tcp).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.write_ended {
+            ready!(self.poll_instead(context))?;
             ready!(Pin::new(&mut self.tcp).poll_shutdown(context))?;
             self.write_ended = true;
         }
@@ -270,7 +322,7 @@ mod tests {
         let (mut client, (server, _)) = tokio::try_join!(client, listener.accept()).unwrap();
         let pulse = Arc::new(Pulse::new());
         pulse.asked();
-        let mut socket = Socket::new(server, Arc::clone(&pulse));
+        let mut socket = Socket::new(server, Arc::clone(&pulse), Unread::default());
         let piece = vec![0; 64 * 1024];
         poll_fn(|context| {
             while let Poll::Ready(written) = Pin::new(&mut socket).poll_write(context, &piece) {

@@ -18,6 +18,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use crate::body::Aborted;
 use crate::exchange::Exchange;
 use crate::flow::{self, Flow};
 use crate::foreign::{EVENT_STREAM, Edge};
+use crate::gateway::Shared;
 use crate::pacing::{self, Pacer};
 use crate::rescue::{self, Failure};
 
@@ -58,6 +60,7 @@ pub(crate) struct Relay {
     timer: Pin<Box<Sleep>>,
     /// Where an answer that is still awaited lives on when the client goes; None: it is given up.
     refuge: Option<TaskTracker>,
+    shared: Arc<Shared>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a relay is boxed, and most are flowing")]
@@ -76,6 +79,7 @@ impl Relay {
         let ping_interval = exchange.live.limits.ping_interval;
         let outlives = !exchange.cancels_with_client();
         let refuge = outlives.then(|| exchange.shared.tasks.clone());
+        let shared = Arc::clone(&exchange.shared);
         let now = Instant::now();
         Self {
             phase: Phase::Waiting(Box::pin(attempt::ask(exchange))),
@@ -89,6 +93,7 @@ impl Relay {
             ping_interval,
             timer: Box::pin(tokio::time::sleep(ping_interval)),
             refuge,
+            shared,
         }
     }
 
@@ -148,6 +153,9 @@ impl Relay {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Aborted>>> {
+        if self.shared.is_cut() {
+            self.cut();
+        }
         loop {
             if let Some(piece) = self.next_ready() {
                 self.sent_at = Instant::now();
@@ -246,11 +254,8 @@ impl Relay {
             Err(failure) => {
                 let began =
                     self.settle().is_some_and(|(flow, _)| flow.intake.tap.first_content_seen());
-                if let Some(pacer) = &mut self.pacer {
-                    let rest: Vec<_> = pacer.drain().collect();
-                    self.ready.extend(rest);
-                }
-                self.fail(&failure, began);
+                self.let_out();
+                self.fail(&if began { failure.after_content() } else { failure }, began);
             }
         }
         self.note_if_last();
@@ -263,6 +268,28 @@ impl Relay {
         if let Some(exchange) = &mut self.exchange {
             exchange.trail.code = Some(code);
             exchange.trail.interrupted = began;
+        }
+    }
+
+    /// The time that streams under way had to end at shutdown is over. The client is told: a connection
+    /// that just ends looks like a network's failure.
+    fn cut(&mut self) {
+        match self.phase {
+            Phase::Done => return,
+            // Its exchange records itself when it is dropped.
+            Phase::Waiting(_) => self.phase = Phase::Done,
+            Phase::Flowing(_) => {}
+        }
+        let began = self.settle().is_some_and(|(flow, _)| flow.intake.tap.first_content_seen());
+        self.let_out();
+        self.fail(&Failure::drained(), began);
+        self.note_if_last();
+    }
+
+    /// Nothing is held back any more.
+    fn let_out(&mut self) {
+        if let Some(pacer) = &mut self.pacer {
+            self.ready.extend(pacer.drain());
         }
     }
 

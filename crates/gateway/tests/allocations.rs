@@ -86,6 +86,7 @@ impl Bench {
             header_bytes_max: 8 * 1024,
             header_count_max: 32,
             header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
             connections_max: 8,
             drain_timeout: Duration::from_secs(1),
         };

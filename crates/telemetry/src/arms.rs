@@ -21,17 +21,20 @@ pub enum Outcome {
     Interrupted,
     /// The client went away before the end.
     ClientGone,
+    /// It was under way still when cutover's drain timeout was over.
+    Drained,
 }
 
 impl Outcome {
     /// All outcomes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Ok,
         Self::ClientError,
         Self::UpstreamError,
         Self::InternalError,
         Self::Interrupted,
         Self::ClientGone,
+        Self::Drained,
     ];
 
     /// The outcome's word in labels and records.
@@ -43,6 +46,7 @@ impl Outcome {
             Self::InternalError => "internal_error",
             Self::Interrupted => "interrupted",
             Self::ClientGone => "client_gone",
+            Self::Drained => "drained",
         }
     }
 }

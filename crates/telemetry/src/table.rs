@@ -223,7 +223,7 @@ const OVERHEAD: &[Micros] = &bounds([
 metrics! {
     Requests REQUESTS = Counter, Count, "cutover_requests_total",
         ["use_case", "arm", "variant", "upstream", "outcome"],
-        "Requests by their end: ok, client_error, upstream_error, internal_error, interrupted, client_gone.";
+        "Requests by their end: ok, client_error, upstream_error, internal_error, interrupted, client_gone, drained (under way still at the end of `server.drain_timeout`).";
     Errors ERRORS = Counter, Count, "cutover_errors_total",
         ["use_case", "arm", "code"],
         "Requests answered with an error, by the error's code.";

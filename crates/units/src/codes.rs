@@ -84,6 +84,9 @@ codes! {
     ContextLengthExceeded = "context_length_exceeded", 400, "invalid_request_error", Client, false;
     /// The upstream refused the request as wrong for another reason; its message is passed on.
     InvalidRequest = "invalid_request", 400, "invalid_request_error", Client, false;
+    /// The request is not HTTP/1.1 that can be read in one way only: a broken request line or header,
+    /// two lengths, a transfer coding beside a length. The connection is closed.
+    MalformedHttp = "malformed_http", 400, "invalid_request_error", Client, false;
     /// What `previous_response_id` or an item names is not stored: it never was, was deleted, has expired,
     /// or was another key's. Send the whole conversation as `input`.
     PreviousResponseNotFound = "previous_response_not_found", 400, "invalid_request_error", Client, false;
@@ -103,6 +106,9 @@ codes! {
     /// The body is larger than `server.body_limit`; of an endpoint that is passed on, than
     /// `surface.upload_limit`.
     RequestTooLarge = "request_too_large", 413, "invalid_request_error", Client, false;
+    /// Request line and headers are larger than `server.header_limit`, or the headers more than
+    /// `server.header_count`. The connection is closed.
+    HeadTooLarge = "request_headers_too_large", 431, "invalid_request_error", Client, false;
     /// The upstream limits the rate; `retry-after` is passed on.
     RateLimitExceeded = "rate_limit_exceeded", 429, "rate_limit_error", Upstream, true;
     /// The upstream's account has no money left.
@@ -124,14 +130,18 @@ codes! {
     StoredResponsesUnavailable = "stored_responses_unavailable", 503, "server_error", Us, true;
     /// Too much feedback waits to be written.
     FeedbackBusy = "feedback_queue_full", 503, "server_error", Us, true;
-    /// cutover is shutting down; another replica, or this one after its restart, will answer.
+    /// cutover is shutting down and `server.drain_timeout` is over; another replica, or this one after
+    /// its restart, will answer. A stream under way ends with it as its last event.
     ShuttingDown = "shutting_down", 503, "server_error", Us, true;
     /// The use case is `local-only` and none of the variants that may serve the request is at a local
     /// upstream: it goes nowhere rather than elsewhere.
     NoLocalUpstream = "residency_no_local_upstream", 503, "server_error", Us, false;
     /// The upstream did not answer within its deadline.
     UpstreamTimeout = "upstream_timeout", 504, "server_error", Upstream, true;
-    /// The stream broke off after content had been sent: it cannot be retried invisibly.
+    /// The stream broke off after content had been sent: it cannot be retried invisibly. Whatever an
+    /// upstream did then (closed the connection, stalled, ran out of its time, sent what cannot be read,
+    /// failed), this is its code; the message says which, and the metric
+    /// `cutover_stream_interruptions_total` counts them by reason. It is seen in streams alone.
     StreamInterrupted = "stream_interrupted", 502, "server_error", Upstream, true;
 }
 

@@ -58,19 +58,25 @@ pub(crate) static SERVER: Section = Section {
             "header_limit",
             size(4 << 10, 1 << 20),
             r#""64 KiB""#,
-            "Largest request head: request line and headers together. More is refused.",
+            "Largest request head: request line and headers together, blanks around values not counted. More is answered 431.",
         ),
         value(
             "header_count",
             count(16, 1_000),
             "100",
-            "Most headers in a request. More is refused.",
+            "Most headers in a request. More is answered 431.",
         ),
         value(
             "header_timeout",
             deadline(),
             r#""10 s""#,
             "Time for a whole request head to arrive; then the connection is closed.",
+        ),
+        value(
+            "idle_timeout",
+            deadline(),
+            r#""75 s""#,
+            "How long a client's connection may be idle between two requests; then it is closed. Longer than load balancers keep theirs (commonly 60 s), so that they close first: a request that crosses our closing is a failed request. Each idle connection holds some kilobytes and one of `max_connections`.",
         ),
         value(
             "body_timeout",

@@ -18,6 +18,7 @@ pub(crate) fn server(root: &Table<'_>) -> Option<Server> {
     let header_limit_bytes = table.read("header_limit", values::size);
     let header_count_max = table.read("header_count", values::count);
     let header_timeout = table.read("header_timeout", values::duration);
+    let idle_timeout = table.read("idle_timeout", values::duration);
     let body_timeout = table.read("body_timeout", values::duration);
     let drain_timeout = table.read("drain_timeout", values::duration);
     let keep_alive_interval = table.read("keep_alive_interval", values::duration);
@@ -37,6 +38,7 @@ pub(crate) fn server(root: &Table<'_>) -> Option<Server> {
         header_limit_bytes: header_limit_bytes?,
         header_count_max: header_count_max?,
         header_timeout: header_timeout?,
+        idle_timeout: idle_timeout?,
         body_timeout: body_timeout?,
         drain_timeout: drain_timeout?,
         keep_alive_interval: keep_alive_interval?,

@@ -108,6 +108,7 @@ impl Rig {
             header_bytes_max: usize::try_from(server.header_limit_bytes).unwrap(),
             header_count_max: usize::try_from(server.header_count_max).unwrap(),
             header_timeout: server.header_timeout,
+            idle_timeout: server.idle_timeout,
             connections_max: usize::try_from(server.connections_max).unwrap(),
             drain_timeout: Duration::from_secs(1),
         };

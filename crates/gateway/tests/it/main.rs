@@ -11,6 +11,7 @@
 
 mod dialects;
 mod doors;
+mod ending;
 mod faults;
 mod feedback;
 mod feeds;

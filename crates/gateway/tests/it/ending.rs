@@ -1,0 +1,100 @@
+//! The end of the process: what is under way then is told, and recorded as what it was.
+
+use cutover_store::{Options, Store};
+use cutover_testkit::fake::{Fake, Gate, Persona, Reply};
+use cutover_testkit::raw::Raw;
+
+use crate::harness::{Rig, ask, ask_stream, now, two_arms, until};
+
+fn rig(store: Option<&Store>) -> (Fake, Rig) {
+    let own = Fake::start(Persona::OpenAi);
+    let config = two_arms(&own.base_url(), &own.base_url(), "0%");
+    (own, Rig::start_storing(&config, None, store))
+}
+
+fn error_in(text: &str) -> serde_json::Value {
+    let last = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
+    let event: serde_json::Value = serde_json::from_str(last.unwrap_or_default()).unwrap();
+    event["error"].clone()
+}
+
+fn begun(rig: &Rig, path: &str, body: String) -> Raw {
+    let mut raw = rig.raw();
+    raw.request(&format!("POST {path}"), &[], body).unwrap();
+    raw
+}
+
+#[test]
+fn a_stream_that_the_drain_cuts_ends_with_an_error_event_and_is_recorded_as_drained() {
+    let (own, mut rig) = rig(None);
+    let gate = Gate::new();
+    own.always(Reply::words(4).hold_each_chunk(&gate));
+    let mut chat = begun(&rig, "/v1/chat/completions", ask_stream("app"));
+    gate.release(1);
+    chat.read_until("w0 ").unwrap();
+    rig.stop();
+    let rest = String::from_utf8_lossy(&chat.read_to_close()).into_owned();
+    let error = error_in(&rest);
+    assert_eq!(error["code"], "shutting_down", "{rest}");
+    assert!(rest.ends_with("0\r\n\r\n") && !rest.contains("[DONE]"), "{rest}");
+    until("it is counted", || rig.metrics().contains("outcome=\"drained\"} 1"));
+    assert!(!rig.metrics().contains("outcome=\"client_gone\"} 1"));
+    until("its upstream is let go", || own.in_flight() == 0);
+}
+
+#[test]
+fn a_stream_in_another_dialect_is_told_in_its_words() {
+    let (own, mut rig) = rig(None);
+    let gate = Gate::new();
+    own.always(Reply::words(4).hold_each_chunk(&gate));
+    let body = ask_stream("app").replace("}]", "}],\"max_tokens\":9");
+    let mut raw = begun(&rig, "/v1/messages", body);
+    gate.release(1);
+    raw.read_until("w0 ").unwrap();
+    rig.stop();
+    let rest = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
+    assert!(rest.contains("event: error"), "{rest}");
+}
+
+#[test]
+fn a_request_that_waits_for_its_answer_gets_503_and_so_does_one_that_still_sends() {
+    let (own, mut rig) = rig(None);
+    own.always(Reply::words(4).hold_headers(&Gate::new()));
+    let mut whole = begun(&rig, "/v1/chat/completions", ask("app"));
+    let mut sending = rig.raw();
+    sending
+        .send("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\n{")
+        .unwrap();
+    until("the upstream is asked", || own.in_flight() == 1);
+    until("both are open", || rig.connections() == 2);
+    rig.stop();
+    for raw in [&mut whole, &mut sending] {
+        let response = raw.response().unwrap().expect("an answer");
+        assert_eq!(response.status, 503, "{}", response.text());
+        assert_eq!(response.json()["error"]["code"], "shutting_down");
+        assert_eq!(response.header("x-should-retry"), None, "another replica may answer");
+    }
+    until("it is counted", || rig.metrics().contains("outcome=\"drained\"} 1"));
+    let metrics = rig.metrics();
+    let errors: u64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("cutover_errors_total") && line.contains("shutting_down"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum();
+    assert_eq!(errors, 2, "each once: {metrics}");
+    until("the upstream is let go", || own.disconnects().len() == 1);
+}
+
+#[test]
+fn the_record_says_drained() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(folder.path(), now)).unwrap();
+    let (own, mut rig) = rig(Some(&store));
+    own.always(Reply::words(4).hold_headers(&Gate::new()));
+    let mut whole = begun(&rig, "/v1/chat/completions", ask("app"));
+    until("the upstream is asked", || own.in_flight() == 1);
+    rig.stop();
+    assert_eq!(whole.response().unwrap().map(|r| r.status), Some(503));
+    until("it is counted", || rig.metrics().contains("outcome=\"drained\"} 1"));
+    until("it is written", || store.stats().written == 1);
+}
