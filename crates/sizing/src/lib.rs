@@ -10,6 +10,7 @@
 
 pub mod blocks;
 pub mod catalogue;
+pub mod claims;
 pub mod detect;
 pub mod dims;
 pub mod engine;
@@ -21,6 +22,7 @@ pub mod kv;
 pub mod memory;
 pub mod model;
 pub mod quant;
+pub mod recommend;
 pub mod speed;
 pub mod tensors;
 

@@ -1,0 +1,64 @@
+//! Claims about machines and models that are not what they are called.
+
+use super::{Article, Claim, Finding, Holds};
+use crate::catalogue;
+use crate::hardware::gpu;
+use crate::wrong::Wrong;
+
+pub(super) const CLAIMS: &[Claim] = &[
+    Claim {
+        name: "hetzner-ax102",
+        article: Article::CaseStudy,
+        said: "Hetzner AX102: 2 x RTX 4090 for 109 USD a month",
+        check: || {
+            rented("rtx4090", 2, 109.0, "the AX102 is a server without a GPU (general knowledge)")
+        },
+    },
+    Claim {
+        name: "ovh-t1-180",
+        article: Article::CaseStudy,
+        said: "OVHcloud T1-180: 3 x RTX 3090 Ti for 180 USD a month",
+        check: || {
+            let what =
+                "t1-180 has four Tesla V100 (general knowledge); even for the older RTX 3090";
+            rented("rtx3090", 3, 180.0, what)
+        },
+    },
+    Claim {
+        name: "gcp-g2-standard-48",
+        article: Article::CaseStudy,
+        said: "GCP g2-standard-48: 4 x L4 for 720 USD a month",
+        check: || rented("l4", 4, 720.0, "the GPUs are right, the price is not"),
+    },
+    Claim {
+        name: "llama-3.2-8b",
+        article: Article::Budget,
+        said: "a local Llama 3.2 8B on one A6000",
+        check: no_such_model,
+    },
+];
+
+/// Hours of a month.
+const HOURS: f64 = 730.0;
+
+/// The claimed price of a month beside the lowest rent that the catalogue has seen.
+fn rented(name: &str, count: u32, said: f64, what: &str) -> Result<Finding, Wrong> {
+    let gpu = gpu(name)?;
+    let rent = gpu.rent.ok_or_else(|| Wrong::new("no rent was ever seen"))?;
+    let month = f64::from(count) * rent.usd_per_hour * HOURS;
+    Ok(Finding {
+        holds: if month <= said { Holds::Partly } else { Holds::No },
+        figures: vec![("month_usd", month)],
+        words: format!(
+            "{what}; {count} of them cost {month:.0} USD a month at the lowest rent seen ({} USD/h, {})",
+            rent.usd_per_hour, rent.source
+        ),
+    })
+}
+
+fn no_such_model() -> Result<Finding, Wrong> {
+    let finding = |holds, words| Finding { holds, figures: Vec::new(), words };
+    let found =
+        catalogue::find("llama3.2:8b").map(|_| finding(Holds::Yes, "it is there".to_owned()));
+    found.or_else(|wrong| Ok(finding(Holds::No, wrong.problem)))
+}
