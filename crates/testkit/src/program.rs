@@ -158,12 +158,6 @@ impl Program {
         response.expect("the admin listener answers").json()
     }
 
-    /// `GET /metrics`.
-    pub fn metrics(&self) -> String {
-        let response = raw::exchange(&self.admin, "GET /metrics", &[], "");
-        response.expect("the admin listener answers").text()
-    }
-
     /// Replaces the config file, listeners and state kept as they are.
     pub fn write_config(&mut self, config: &str) {
         config.clone_into(&mut self.setup.config);
