@@ -13,7 +13,7 @@
 //! Assumes one observation per unit. Fails like every such boundary on dependent observations.
 
 use crate::level::{Alpha, Count, Interval, Invalid, check};
-use crate::special::{bisect, ln_beta, ln_beta_cdf};
+use crate::special::{bisect, bisect_up, ln_beta, ln_beta_cdf};
 
 /// Keeps the beta prior proper where the tuned variance is tiny.
 const PRIOR_MIN: f64 = 1e-3;
@@ -108,7 +108,7 @@ impl BetaBinomial {
         let most = v / self.down;
         let threshold = -alpha.get().ln();
         let below = |s| self.log_e(s, v) < threshold;
-        (!below(most)).then(|| bisect(0.0, most, below))
+        (!below(most)).then(|| bisect_up(0.0, most, below))
     }
 }
 

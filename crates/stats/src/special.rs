@@ -147,15 +147,26 @@ pub fn normal_quantile(p: f64) -> f64 {
 
 /// The point where `below` turns from true to false on a bracket; `below` holds left of it.
 pub(crate) fn bisect(low: f64, high: f64, below: impl Fn(f64) -> bool) -> f64 {
+    let (low, high) = halve((low, high), 0.0, below);
+    low + (high - low) / 2.0
+}
+
+/// The same to a billionth of the range, from above: where `below` has certainly ended.
+pub(crate) fn bisect_up(low: f64, high: f64, below: impl Fn(f64) -> bool) -> f64 {
+    halve((low, high), 1e-9 * (high - low), below).1
+}
+
+/// Two points around the end of `below`, no further apart than asked if numbers allow it.
+fn halve((low, high): (f64, f64), enough: f64, below: impl Fn(f64) -> bool) -> (f64, f64) {
     let (mut low, mut high) = (low, high);
     for _ in 0..HALVINGS {
         let middle = low + (high - low) / 2.0;
-        if middle <= low || middle >= high {
+        if middle <= low || middle >= high || high - low <= enough {
             break;
         }
         if below(middle) { low = middle } else { high = middle }
     }
-    low + (high - low) / 2.0
+    (low, high)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod observations;
 mod units;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use cutover_stats::{Arm, split_log_e};
 use cutover_units::{Arm as AssignedArm, Millis};
@@ -79,6 +80,25 @@ pub struct Evidence {
     /// What is said of the scorer; none: its scores count.
     #[serde(default)]
     grader: Option<Grader>,
+    #[serde(skip)]
+    claims: Claims,
+}
+
+/// The gates' claims in words, written once: evidence belongs to one spec.
+#[derive(Debug, Clone, Default)]
+struct Claims(OnceLock<Vec<String>>);
+
+impl Claims {
+    fn of(&self, spec: &Spec) -> &[String] {
+        self.0.get_or_init(|| spec.gates.iter().map(Gate::claim).collect())
+    }
+}
+
+/// Whether they are written yet says nothing.
+impl PartialEq for Claims {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Evidence {
@@ -106,6 +126,7 @@ impl Evidence {
             breaches: 0,
             gaps: Gaps::default(),
             grader: None,
+            claims: Claims::default(),
         }
     }
 

@@ -71,8 +71,9 @@ impl Evidence {
                 missing
             })
             .collect();
-        let gates = spec.gates.iter().zip(&self.processes).zip(&missing);
-        let gates = gates.map(|((gate, process), missing)| {
+        let claims = self.claims.of(spec);
+        let gates = spec.gates.iter().zip(&self.processes).zip(missing.iter().zip(claims));
+        let gates = gates.map(|((gate, process), (missing, claim))| {
             let context = Context::of(spec, gate, (state, bars));
             let reading = match (&context, process) {
                 (Some(context), Some(process)) => process.reading(context),
@@ -87,7 +88,7 @@ impl Evidence {
             }
             let reader = Reader { spec, state, bars, now: now.max(self.through), current };
             let whole = missing.of(gate, state.weight).1.latest.is_none();
-            reader.evaluation((gate, whole), reading)
+            reader.evaluation((gate, claim, whole), reading)
         });
         let gates = gates.collect();
         let step = if current { self.step_units } else { super::Split::default() };
@@ -150,7 +151,11 @@ impl Reader<'_> {
     }
 
     /// The gate's evaluation; `whole`: what comes counts for its claim.
-    fn evaluation(&self, (gate, whole): (&Gate, bool), reading: Reading) -> Evaluation {
+    fn evaluation(
+        &self,
+        (gate, claim, whole): (&Gate, &str, bool),
+        reading: Reading,
+    ) -> Evaluation {
         let Self { spec, state, bars, current, .. } = *self;
         let row = crate::gates::row(gate);
         let log_e_fail = if current { reading.log_e_fail } else { 0.0 };
@@ -172,7 +177,7 @@ impl Reader<'_> {
         let interval = reading.interval.filter(|ends| estimate.is_none_or(|at| within(at, *ends)));
         Evaluation {
             gate: gate.id.clone(),
-            claim: gate.claim(),
+            claim: claim.to_owned(),
             role: gate.role,
             required_now,
             verdict,

@@ -5,7 +5,8 @@
 //! readers, found in a millisecond. Verdicts come from the process, which sees every score as it is.
 
 use cutover_stats::{
-    Alpha, CanaryClaim, CanaryTally, Direction, Pair, PairClaim, PairTally, Score,
+    Alpha, CanaryClaim, CanaryTally, Count, Direction, FractionClaim, Pair, PairClaim, PairTally,
+    Score,
 };
 
 use super::Context;
@@ -61,6 +62,17 @@ pub(super) fn excess_interval(tally: &CanaryTally, alpha: Alpha) -> cutover_stat
     let low = last((-1.0, 1.0), FINE, |margin| proved(Direction::Above, margin));
     let high = first((-1.0, 1.0), FINE, |margin| proved(Direction::Below, margin));
     cutover_stats::Interval { low: low.unwrap_or(-1.0), high: high.unwrap_or(1.0) }
+}
+
+/// The shares that neither proof nor harm refutes.
+pub(super) fn share_interval(count: Count, alpha: Alpha) -> cutover_stats::Interval {
+    let proved = |direction, limit| {
+        FractionClaim::new(direction, limit).is_ok_and(|claim| claim.log_e(count).proves_at(alpha))
+    };
+    let share = count.share().unwrap_or(0.5);
+    let low = last((0.0, share), USUAL, |limit| proved(Direction::Above, limit));
+    let high = first((share, 1.0), USUAL, |limit| proved(Direction::Below, limit));
+    cutover_stats::Interval { low: low.unwrap_or(0.0), high: high.unwrap_or(1.0) }
 }
 
 /// The last point that holds, going up from `low`, where it holds if anywhere.
@@ -171,6 +183,18 @@ mod tests {
             tally.excess_interval(Alpha::FIVE_PERCENT),
         );
         assert!((own.low - exact.low).abs() < 1e-5 && (own.high - exact.high).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_share_s_ends_are_those_of_the_exact_sequence() {
+        for (hits, trials) in [(0, 0), (0, 40), (3, 40), (40, 40), (12, 900), (870, 900)] {
+            let count = Count::new(hits, trials).unwrap();
+            let own = share_interval(count, Alpha::FIVE_PERCENT);
+            let exact = cutover_stats::fraction_interval(count, Alpha::FIVE_PERCENT);
+            let near = |a: f64, b: f64| (a - b).abs() < 2e-3;
+            assert!(near(own.low, exact.low) && near(own.high, exact.high), "{own:?} {exact:?}");
+            assert!(own.low <= exact.low + 1e-12 && own.high >= exact.high - 1e-12, "wider");
+        }
     }
 
     #[test]

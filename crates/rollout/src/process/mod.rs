@@ -3,8 +3,8 @@
 //! Contract: `live` takes a window's units, votes and bills at once, `pair` one pair; `end_window` closes
 //! a tick;
 //! `begin_step` forgets what belongs to a step alone (harm), never what belongs to the rollout (proof).
-//! `refresh` recomputes the costly ends of intervals when the sample has grown by a quarter, the verdict
-//! has changed or the estimate has left them; a confidence sequence holds at all looks at once, so an
+//! `refresh` recomputes the costly ends of intervals when the sample has grown by a half (by a quarter
+//! where they decide), the verdict has changed or the estimate has left them; a confidence sequence holds at all looks at once, so an
 //! end from an earlier look is still right.
 //!
 //! Every bet is a share of the largest that cannot go broke *at the share of traffic then in force*:
@@ -164,10 +164,15 @@ pub(crate) struct Ends {
 
 impl Ends {
     /// Whether so many observations, another verdict, or an estimate that has left the interval, are
-    /// enough news to look again.
+    /// enough news to look again at an interval that only people read.
     fn due(&self, n: u64, proved: (bool, bool), estimate: Option<f64>) -> bool {
         let left = estimate.zip(self.interval).is_some_and(|(at, ends)| !within(at, ends));
-        n > self.n && (n >= self.n + self.n / 4 || proved != self.proved || left)
+        n > self.n && (n >= self.n + self.n / 2 || proved != self.proved || left)
+    }
+
+    /// The same where the interval is what decides.
+    fn due_to_decide(&self, n: u64, estimate: Option<f64>) -> bool {
+        n > self.n && n >= self.n + self.n / 4 || self.due(n, self.proved, estimate)
     }
 }
 

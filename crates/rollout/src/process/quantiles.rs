@@ -100,7 +100,7 @@ impl Quantiles {
     pub(crate) fn refresh(&mut self, context: &Context<'_>) {
         let Some((quantile, factor)) = claim(context.gate) else { return };
         let n = self.candidate.n() + self.baseline.n();
-        if !self.ends.due(n, self.ends.proved, self.estimate(context)) {
+        if !self.ends.due_to_decide(n, self.estimate(context)) {
             return;
         }
         let both = |alpha: Alpha| {

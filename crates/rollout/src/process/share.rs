@@ -1,12 +1,13 @@
 //! E1 for a share: at most so many units of the candidate fail, fall back, or are slower than a limit.
 //! Needs no baseline, so it also works while the candidate has everything.
 
-use cutover_stats::{Arm, Count, Direction, fraction_interval};
+use cutover_stats::{Arm, Count, Direction};
 use serde::{Deserialize, Serialize};
 
 use super::fraction::{Fraction, Lazy, Odds};
 use super::growth::{needed, smoothed};
 use super::histogram::Histogram;
+use super::interval::share_interval;
 use super::strata::Cell;
 use super::watch::Watch;
 use super::{Batch, Class, Context, Ends, Reading};
@@ -119,7 +120,7 @@ impl Share {
             reason = "a sum of shares of units"
         )]
         let count = Count { hits: self.cell.sum().round() as u64, trials: self.cell.n };
-        let ends = fraction_interval(count, context.bars.promote);
+        let ends = share_interval(count, context.bars.promote);
         let interval = Some((ends.low, ends.high));
         self.ends = Ends { n: self.cell.n, proved, interval, ..Ends::default() };
     }
