@@ -32,11 +32,11 @@ mod warn;
 mod world;
 
 pub use outcome::{End, Outcome};
-pub use study::{Case, Study, study};
+pub use study::{Case, Harm, Study, harms, study};
 pub use traffic::{Skew, Traffic};
 pub use trial::{HORIZON, Trial, simulate};
 pub use truth::{ArmTruth, Heavy, Standing, Truth};
-pub use warn::{Warning, warn};
+pub use warn::{Warning, warn, warn_of_blindness};
 
 #[cfg(test)]
 mod scenarios;

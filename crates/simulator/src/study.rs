@@ -27,7 +27,23 @@ pub struct Study {
     pub equal: Case,
     /// Per required gate, a candidate that misses its claim by nothing: how often it is promoted.
     pub boundaries: Vec<Case>,
+    /// Per gate that rolls back, a candidate that is like the baseline but for plain harm in what the
+    /// gate measures: whether anything stops it. Few runs: they show what is not seen at all.
+    #[serde(default)]
+    pub harms: Vec<Harm>,
 }
+
+/// A candidate that does plain harm in what one gate measures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Harm {
+    /// The gate's id.
+    pub gate: String,
+    /// The harm in words, what came of it, and what the gates' claims are worth.
+    pub case: Case,
+}
+
+/// Runs of each harm: with one in two missed, twenty show it all but surely.
+const HARM_RUNS: u32 = 20;
 
 impl Study {
     /// All cases: what was asked, equal arms, boundaries.
@@ -49,6 +65,9 @@ impl Study {
         self.equal.outcome.merge(other.equal.outcome);
         for (own, more) in self.boundaries.iter_mut().zip(other.boundaries) {
             own.outcome.merge(more.outcome);
+        }
+        for (own, more) in self.harms.iter_mut().zip(other.harms) {
+            own.case.outcome.merge(more.case.outcome);
         }
     }
 }
@@ -72,7 +91,20 @@ pub fn study(spec: &Spec, trial: &Trial) -> Study {
     } else {
         case("equal arms".to_owned(), trial.truth.equal())
     };
-    Study { asked, equal, boundaries }
+    Study { asked, equal, boundaries, harms: harms(spec, trial) }
+}
+
+/// Simulates a candidate that does plain harm in what a gate measures, for every gate that rolls back.
+pub fn harms(spec: &Spec, trial: &Trial) -> Vec<Harm> {
+    let acts = |gate: &&Gate| matches!(gate.role, Role::Required | Role::Rollback);
+    let last = trial.runs.end.min(HARM_RUNS);
+    let runs = trial.runs.start.min(last)..last;
+    let harm = |gate: &Gate| {
+        let (name, truth) = trial.truth.harmed(gate)?;
+        let outcome = simulate(spec, &Trial { truth, runs: runs.clone(), ..trial.clone() });
+        Some(Harm { gate: gate.id.clone(), case: Case { name, truth, outcome } })
+    };
+    spec.gates.iter().filter(acts).filter_map(harm).collect()
 }
 
 impl Truth {
@@ -80,6 +112,57 @@ impl Truth {
     pub fn equal(&self) -> Self {
         let cost = self.candidate.cost;
         Self { candidate: ArmTruth { cost, ..self.baseline }, ..*self }
+    }
+
+    /// The same world with a candidate that is like the baseline but ten times as bad in what a gate
+    /// measures (half as good, where more is better), and that in words. What is harm so follows from
+    /// the baseline's own figures and not from the gate's limit. None where nothing is measured here.
+    pub fn harmed(&self, gate: &Gate) -> Option<(String, Self)> {
+        const TIMES: f64 = 10.0;
+        let mut truth = self.equal();
+        truth.onset = cutover_units::Millis(0);
+        let b = truth.baseline;
+        let c = &mut truth.candidate;
+        let share = |rate: f64| (TIMES * rate.max(0.001)).min(1.0);
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let name = match gate.metric {
+            Metric::Quality => {
+                c.quality = b.quality / 2.0;
+                format!("half the baseline's quality ({:.2})", c.quality)
+            }
+            Metric::Feedback => {
+                c.feedback = b.feedback / 2.0;
+                format!("half the baseline's feedback ({:.2})", c.feedback)
+            }
+            Metric::Errors => {
+                c.errors = share(b.errors);
+                format!("ten times the baseline's errors ({})", percent(c.errors))
+            }
+            Metric::Invalid => {
+                c.invalid = share(b.invalid);
+                format!("ten times the baseline's invalid answers ({})", percent(c.invalid))
+            }
+            Metric::Fallback => {
+                c.fallback = 0.5f64.max(share(b.fallback));
+                format!("{} of its requests answered by the baseline", percent(c.fallback))
+            }
+            Metric::Duration => {
+                c.p95_ms = TIMES * b.p95_ms;
+                format!("ten times the baseline's times (p95 {:.1} s)", c.p95_ms / 1_000.0)
+            }
+            Metric::FirstToken => {
+                c.p95_first_token_ms = TIMES * b.p95_first_token_ms;
+                c.p95_ms = c.p95_ms.max(c.p95_first_token_ms);
+                let seconds = c.p95_first_token_ms / 1_000.0;
+                format!("ten times the baseline's time to the first token (p95 {seconds:.1} s)")
+            }
+            Metric::Cost => {
+                c.cost = TIMES * b.cost;
+                format!("ten times the baseline's cost ({:.2} USD per 1000)", c.cost)
+            }
+            Metric::TokenRate | Metric::Privacy => return None,
+        };
+        Some((name, truth))
     }
 
     /// The same world with a candidate that is like the baseline but for one gate, whose claim it

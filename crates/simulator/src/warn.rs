@@ -6,9 +6,10 @@ use cutover_units::Millis;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, quantile};
+use super::study::Harm;
 use super::traffic::Traffic;
 use cutover_rollout::text::Span;
-use cutover_rollout::{Gate, Metric, OnInconclusive, Role, Spec, Test};
+use cutover_rollout::{Gate, Metric, OnInconclusive, Role, Spec, Test, lint};
 
 /// Something about a spec that its author should know before it touches traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,53 @@ pub fn warn(spec: &Spec, traffic: &Traffic, outcome: &Outcome) -> Vec<Warning> {
         slow(spec, traffic, outcome, &mut say);
     }
     cannot_fail(spec, outcome, &mut say);
+    no_streams(spec, traffic, &mut say);
+    warnings
+}
+
+/// What plain harm and equal arms say against the spec: gates that accept harm, harm that nothing
+/// stops, and gates that even a candidate like the baseline cannot pass.
+pub fn warn_of_blindness(spec: &Spec, equal: &Outcome, harms: &[Harm]) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut say = |what: String, hint: &str| {
+        warnings.push(Warning { what, hint: hint.to_owned() });
+    };
+    for (gate, standing) in spec.gates.iter().zip(&equal.standings) {
+        let required = gate.role == Role::Required;
+        if required && standing.room.is_some() && !standing.holds() {
+            say(
+                format!(
+                    "`{}` cannot pass even with a candidate like the baseline: {}",
+                    gate.claim(),
+                    falls_short(gate, standing.room)
+                ),
+                "compare with the baseline (`x baseline`, `baseline + N pp`), or choose a limit that \
+                 the baseline keeps",
+            );
+        }
+    }
+    for Harm { gate, case } in harms {
+        let outcome = &case.outcome;
+        let found = spec.gates.iter().zip(&outcome.standings).find(|(one, _)| one.id == *gate);
+        let Some((gate, standing)) = found.filter(|_| outcome.runs > 0) else { continue };
+        let (promoted, runs) = (outcome.promoted, outcome.runs);
+        let through = if promoted == 0 {
+            "; other gates stop it".to_owned()
+        } else {
+            format!("; {promoted} of {runs} such candidates were promoted")
+        };
+        if !standing.harms() {
+            say(
+                format!("`{}` cannot fail: it accepts {}{through}", gate.claim(), case.name),
+                "choose a limit nearer to what the baseline does",
+            );
+        } else if f64::from(promoted) > FEW * f64::from(runs) {
+            say(
+                format!("`{}` does not see {} in time{through}", gate.claim(), case.name),
+                "let a step that measures it require it, give steps more time, or larger shares",
+            );
+        }
+    }
     warnings
 }
 
@@ -118,6 +166,17 @@ fn slow(spec: &Spec, traffic: &Traffic, outcome: &Outcome, say: &mut impl FnMut(
     }
 }
 
+/// Gates that are measured on streams, where none come.
+fn no_streams(spec: &Spec, traffic: &Traffic, say: &mut impl FnMut(String, &str)) {
+    let mut known = spec.clone();
+    known.sources.streams = Some(traffic.streams > 0.0);
+    for problem in lint(&known) {
+        if problem.why.contains("stream") {
+            say(format!("{}: {}", problem.path, problem.why), &problem.fix);
+        }
+    }
+}
+
 /// Nothing that could stop a bad candidate.
 fn cannot_fail(spec: &Spec, outcome: &Outcome, say: &mut impl FnMut(String, &str)) {
     if !spec.gates.iter().any(|gate| gate.role == Role::Required) {
@@ -135,14 +194,6 @@ fn cannot_fail(spec: &Spec, outcome: &Outcome, say: &mut impl FnMut(String, &str
             ),
             "let a step before 100% require it",
         );
-    }
-    for gate in &spec.gates {
-        if matches!(gate.test, Test::RatioAtLeast { ratio } if ratio <= 0.5) {
-            say(
-                format!("`{}` accepts a candidate that is half as good", gate.claim()),
-                "0.95 is what most users do not notice",
-            );
-        }
     }
     if spec.on_inconclusive == OnInconclusive::Advance {
         say(

@@ -28,6 +28,48 @@ fn too_little_traffic_is_said() {
 fn a_spec_that_cannot_fail_is_told_so() {
     let said = warned(&["errors <= baseline + 0.5 pp (rollback)"], "60/min", "");
     assert!(said.contains("no gate is required"), "{said}");
-    let said = warned(&["quality >= 0.5 x baseline"], "60/min", "");
-    assert!(said.contains("half as good"), "{said}");
+}
+
+/// What plain harm and equal arms say of these gates.
+fn blind(gates: &[&str], truth: &str) -> String {
+    let spec = spec(gates, &["shadow 50%", "ramp 50%", "100%"]);
+    let (traffic, truth) = (Traffic::parse("60/min").unwrap(), crate::Truth::parse(truth).unwrap());
+    let trial = crate::Trial::new(traffic, truth, 4);
+    let equal = crate::simulate(&spec, &crate::Trial { truth: truth.equal(), ..trial.clone() });
+    let said = warn_of_blindness(&spec, &equal, &crate::harms(&spec, &trial));
+    said.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_limit_that_harm_never_reaches_cannot_fail() {
+    for (gate, harm) in [
+        ("errors <= 99%", "ten times the baseline's errors (3.0 %)"),
+        ("p95 <= 1 h", "ten times the baseline's times (p95 25.0 s)"),
+        ("quality >= 0.45 x baseline", "half the baseline's quality (0.46)"),
+        ("errors <= baseline + 60 pp", "ten times the baseline's errors"),
+        ("p95 <= 30 x baseline", "ten times the baseline's times"),
+    ] {
+        let said = blind(&[gate], "");
+        let wanted = format!("`{gate}` cannot fail: it accepts {harm}");
+        assert!(said.contains(&wanted), "{said} for {wanted}");
+        assert!(said.contains("4 of 4 such candidates were promoted"), "{said}");
+    }
+    // Another gate stops what this one accepts.
+    let said = blind(&["errors <= 99%", "errors <= baseline + 0.5 pp"], "");
+    assert!(said.contains("other gates stop it") && said.matches("hint").count() == 1, "{said}");
+    // The same limit is one where the baseline is worse.
+    assert_eq!(blind(&["errors <= 20%"], "baseline_errors=5%"), "");
+    assert_eq!(blind(&["quality >= 0.95 x baseline", "errors <= baseline + 0.5 pp"], ""), "");
+}
+
+#[test]
+fn a_limit_that_the_baseline_does_not_keep_cannot_pass() {
+    let said = blind(&["p95 <= 2 s"], "");
+    assert!(said.contains("cannot pass even with a candidate like the baseline"), "{said}");
+}
+
+#[test]
+fn gates_on_streams_without_streams_are_told() {
+    let said = warned(&["p95 first token <= 2 s"], "60/min,streams=0%", "");
+    assert!(said.contains("clients do not stream"), "{said}");
 }
