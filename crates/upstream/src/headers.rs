@@ -34,6 +34,9 @@ const OPENAI: [HeaderName; 5] = [
     HeaderName::from_static("x-client-request-id"),
 ];
 
+/// The same of Anthropic's.
+const ANTHROPIC: [HeaderName; 1] = [HeaderName::from_static("anthropic-beta")];
+
 /// The W3C trace context.
 const TRACE: [HeaderName; 2] =
     [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
@@ -43,6 +46,8 @@ const TRACE: [HeaderName; 2] =
 pub enum Vendor {
     /// OpenAI itself (not a service that speaks its dialect).
     OpenAi,
+    /// Anthropic, or what speaks its API.
+    Anthropic,
     /// Anyone else: no vendor header passes.
     #[default]
     Other,
@@ -85,8 +90,10 @@ impl RequestHeaders {
     /// What is prebuilt is never replaced by the client.
     pub fn for_client(&self, client: &HeaderMap) -> HeaderMap {
         let mut headers = self.base.clone();
-        if self.rules.vendor == Vendor::OpenAi {
-            take_over(client, &OPENAI, &mut headers);
+        match self.rules.vendor {
+            Vendor::OpenAi => take_over(client, &OPENAI, &mut headers),
+            Vendor::Anthropic => take_over(client, &ANTHROPIC, &mut headers),
+            Vendor::Other => {}
         }
         if self.rules.trace {
             take_over(client, &TRACE, &mut headers);
@@ -261,6 +268,12 @@ mod tests {
         ]);
         expect.sort_unstable();
         assert_eq!(text(&headers), expect);
+        let rules = RequestRules { vendor: Vendor::Anthropic, trace: false };
+        let headers = RequestHeaders::new(rules, own()).for_client(&map(CLIENT));
+        let mut expected = vec!["anthropic-beta: tools"];
+        expected.extend(ALWAYS);
+        expected.sort_unstable();
+        assert_eq!(text(&headers), expected);
     }
 
     #[test]
