@@ -15,7 +15,7 @@ pub use operations::{
 };
 pub use requests::{
     AttemptFailed, ClientGone, FailedOver, LossReported, RequestFailed, Served, SlowRequest,
-    StreamInterrupted,
+    StreamInterrupted, UpstreamSaid,
 };
 
 pub use rollouts::{PairUnscored, RolloutDecided, RolloutUnsaved, WebhookFailed};

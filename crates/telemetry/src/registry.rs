@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cutover_units::Micros;
 
+use cutover_units::Millis;
+
 use crate::events::LogLimits;
 use crate::handles::{Counter, Gauge, Histogram};
 use crate::table::{Family, Kind, Metric, TABLE, families};
@@ -194,6 +196,12 @@ impl Registry {
             Kind::Histogram(_) => Series::Histograms(shelves.histograms.copy(metric)),
         };
         TABLE.iter().map(|row| (row.metric, of(row.metric))).collect()
+    }
+
+    /// Tells how many log lines were left out where no line of their own will. To be called every
+    /// second or so.
+    pub fn tell_left_out(&self, now: Millis) {
+        self.0.limits.tell(self, now);
     }
 
     pub(crate) fn limits(&self) -> &LogLimits {

@@ -299,6 +299,9 @@ metrics! {
     Failovers FAILOVERS = Counter, Count, "cutover_failovers_total",
         ["upstream", "upstream_instance", "reason"],
         "Attempts that failed and were taken over by another instance or arm.";
+    LogLinesLeftOut LOG_LINES_LEFT_OUT = Counter, Count, "cutover_log_lines_left_out_total",
+        ["event"],
+        "Log lines that were not written because too many of their kind came within a second.";
     Weight WEIGHT = Gauge, BasisPoints, "cutover_weight_basis_points",
         ["use_case"],
         "Share of units that the candidate serves; 10000 is all.";

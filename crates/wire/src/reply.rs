@@ -16,9 +16,11 @@ use crate::usage::{Finish, Usage};
 
 mod fault;
 pub(crate) mod openai;
+mod said;
 
 pub use fault::{FaultClass, UpstreamFault};
 pub(crate) use fault::{of_answer, of_value};
+pub use said::Said;
 
 /// An answer as it came. Its `Debug` shows no body.
 #[derive(Clone)]

@@ -279,6 +279,7 @@ fn broken_off() -> UpstreamFault {
         class: FaultClass::Failed,
         failover_ok: true,
         retry_after_ms: None,
+        said: None,
     }
 }
 

@@ -3,6 +3,10 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use cutover_units::Millis;
+use tracing::warn;
+
+use crate::registry::Registry;
+use crate::table::families;
 
 /// Lines of one event that are written within a [`WINDOW`] before the rest is only counted: enough
 /// to read what goes wrong, too few to fill a disk while an upstream is down.
@@ -24,6 +28,8 @@ pub(super) struct LogLimit {
     window: AtomicU64,
     written: AtomicU32,
     left_out: AtomicU64,
+    /// All that were ever left out.
+    total: AtomicU64,
 }
 
 impl LogLimit {
@@ -45,23 +51,57 @@ impl LogLimit {
         // Held at the burst so that it never wraps round.
         self.written.store(burst, Ordering::Relaxed);
         self.left_out.fetch_add(1, Ordering::Relaxed);
+        self.total.fetch_add(1, Ordering::Relaxed);
         None
+    }
+
+    /// How many were left out that no line has told of, once their window is over.
+    fn untold(&self, now: Millis, window: Millis) -> u64 {
+        if self.window.load(Ordering::Relaxed) == now.0 / window.0 {
+            return 0;
+        }
+        self.left_out.swap(0, Ordering::Relaxed)
     }
 }
 
-/// The limits of all events that have one.
-#[derive(Debug, Default)]
-pub(crate) struct LogLimits {
-    pub(super) request_failed: LogLimit,
-    pub(super) attempt_failed: LogLimit,
-    pub(super) failed_over: LogLimit,
-    pub(super) slow_request: LogLimit,
-    pub(super) loss_reported: LogLimit,
-    pub(super) stream_interrupted: LogLimit,
-    pub(super) rollout_unsaved: LogLimit,
-    pub(super) pair_unscored: LogLimit,
-    pub(super) webhook_failed: LogLimit,
-    pub(super) auth_failed: LogLimit,
-    pub(super) limit_hit: LogLimit,
-    pub(super) store_failed: LogLimit,
+macro_rules! limits {
+    ($($event:ident: $window:ident,)+) => {
+        /// The limits of all events that have one.
+        #[derive(Debug, Default)]
+        pub(crate) struct LogLimits {
+            $(pub(super) $event: LogLimit,)+
+        }
+
+        impl LogLimits {
+            /// What was left out: tells it in a line where none of the event's own has, and counts it.
+            pub(crate) fn tell(&self, registry: &Registry, now: Millis) {
+                $(
+                    let event = stringify!($event);
+                    let total = self.$event.total.load(Ordering::Relaxed);
+                    if total > 0 {
+                        registry.counter(families::LOG_LINES_LEFT_OUT, [event]).raise_to(total);
+                    }
+                    let lines = self.$event.untold(now, $window);
+                    if lines > 0 {
+                        warn!(event, lines_left_out = lines, "log lines left out");
+                    }
+                )+
+            }
+        }
+    };
+}
+
+limits! {
+    request_failed: WINDOW,
+    attempt_failed: WINDOW,
+    failed_over: WINDOW,
+    slow_request: WINDOW,
+    loss_reported: WINDOW,
+    stream_interrupted: WINDOW,
+    rollout_unsaved: WINDOW,
+    pair_unscored: WINDOW,
+    webhook_failed: WINDOW,
+    auth_failed: AUTH_WINDOW,
+    limit_hit: WINDOW,
+    store_failed: WINDOW,
 }

@@ -96,25 +96,48 @@ pub struct AttemptFailed<'a> {
     pub reason: &'static str,
     /// The upstream's status, if it answered.
     pub status: Option<u16>,
+    /// What it said, if anything.
+    pub said: Option<UpstreamSaid<'a>>,
     /// Now.
     pub at: Millis,
 }
 
+/// What an upstream said of its failure, as far as a log may hold it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UpstreamSaid<'a> {
+    /// The error's type.
+    pub kind: Option<&'a str>,
+    /// Its code.
+    pub code: Option<&'a str>,
+    /// Of its message what may be shown.
+    pub message: Option<&'a str>,
+}
+
 impl AttemptFailed<'_> {
-    /// DEBUG, because the request's end is told by another event.
+    /// INFO if the upstream said why: no other line tells it. Else DEBUG, because the request's end is
+    /// told by another event.
     pub fn emit(&self, registry: &Registry) {
         let labels = [self.served.upstream, self.served.instance, self.reason];
         registry.counter(families::ATTEMPTS, labels).inc();
         let limit = &registry.limits().attempt_failed;
         let Some(left_out) = limit.admit(self.at, BURST, WINDOW) else { return };
-        line!(
-            debug,
-            self.served,
-            left_out,
-            "attempt failed",
-            reason = self.reason,
-            status = self.status,
-        );
+        let said = self.said.unwrap_or_default();
+        macro_rules! at {
+            ($level:ident) => {
+                line!(
+                    $level,
+                    self.served,
+                    left_out,
+                    "attempt failed",
+                    reason = self.reason,
+                    status = self.status,
+                    upstream_type = said.kind,
+                    upstream_code = said.code,
+                    upstream_message = said.message,
+                )
+            };
+        }
+        if self.said.is_some() { at!(info) } else { at!(debug) }
     }
 }
 

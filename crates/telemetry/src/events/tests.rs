@@ -111,6 +111,60 @@ fn a_flood_is_counted_in_full_and_logged_in_part() {
     assert_eq!(registry.counter(families::ERRORS, labels).get(), 501);
 }
 
+/// The burst ended, and no line of its kind came any more that could have said what was left out.
+#[test]
+fn what_was_left_out_is_told_and_counted_also_when_nothing_follows() {
+    let (paper, registry) = (Paper::default(), Registry::new());
+    let counted = || registry.counter(families::LOG_LINES_LEFT_OUT, ["request_failed"]).get();
+    tracing::subscriber::with_default(log::json(all(), paper.clone()), || {
+        (0..100).for_each(|_| failed(Code::BadGateway, 1_000).emit(&registry));
+        registry.tell_left_out(Millis(1_500));
+        assert_eq!(paper.text().lines().count(), BURST as usize, "its window is not over");
+        registry.tell_left_out(Millis(2_000));
+        registry.tell_left_out(Millis(3_000));
+    });
+    let text = paper.text();
+    assert_eq!(text.lines().count(), BURST as usize + 1);
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.contains("\"event\":\"request_failed\"") && last.contains("\"lines_left_out\":80"),
+        "{last}"
+    );
+    assert_eq!(counted(), 80);
+}
+
+#[test]
+fn what_an_upstream_said_is_a_line_and_without_it_there_is_none_by_default() {
+    let (paper, registry) = (Paper::default(), Registry::new());
+    let info = Targets::new().with_default(tracing::Level::INFO);
+    let said =
+        UpstreamSaid {
+            kind: Some("rate_limit_error"), code: None, message: Some("rate limit …")
+        };
+    let event = |said| AttemptFailed {
+        served: served(),
+        reason: "rate_limited",
+        status: Some(429),
+        said,
+        at: Millis(5),
+    };
+    tracing::subscriber::with_default(log::json(info, paper.clone()), || {
+        event(None).emit(&registry);
+        event(Some(said)).emit(&registry);
+    });
+    let text = paper.text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for part in [
+        "\"upstream_type\":\"rate_limit_error\"",
+        "\"upstream_message\":\"rate limit …\"",
+        "429",
+        "r-1",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("upstream_code"), "{text}");
+}
+
 #[test]
 fn a_wrong_key_tried_all_day_writes_one_line_a_window() {
     let (paper, registry) = (Paper::default(), Registry::new());

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::adapt::ReplyPlan;
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
+use crate::reply::Said;
 
 /// What kind of failure it was, for breakers, metrics and retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +55,8 @@ pub struct UpstreamFault {
     pub failover_ok: bool,
     /// How long the upstream asked us to wait.
     pub retry_after_ms: Option<u64>,
+    /// What the upstream said of it, for the operator.
+    pub said: Option<Box<Said>>,
 }
 
 impl UpstreamFault {
@@ -68,7 +71,7 @@ impl UpstreamFault {
 
     fn of(class: FaultClass, fault: Fault) -> Self {
         let failover_ok = class != FaultClass::ClientFault;
-        Self { fault, class, failover_ok, retry_after_ms: None }
+        Self { fault, class, failover_ok, retry_after_ms: None, said: None }
     }
 
     fn client(code: Code, message: impl Into<String>) -> Self {
@@ -151,14 +154,19 @@ pub(crate) fn of_answer(plan: &ReplyPlan, status: u16, body: &[u8]) -> UpstreamF
             _ => UpstreamFault::unreadable("it is a web page, not JSON"),
         };
     }
-    classify(plan, status, &Parts::read(body))
+    of_parts(plan, status, &Parts::read(body))
+}
+
+fn of_parts(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {
+    let said = Said::new(&parts.kind, &parts.code, &parts.message);
+    UpstreamFault { said, ..classify(plan, status, parts) }
 }
 
 /// An error inside a stream that began well, or inside a 200.
 pub(crate) fn of_value(plan: &ReplyPlan, value: &Value) -> UpstreamFault {
     let parts = Parts::of(value);
     let status = parts.status.unwrap_or(500);
-    classify(plan, status, &parts)
+    of_parts(plan, status, &parts)
 }
 
 fn classify(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {
