@@ -129,6 +129,8 @@ pub struct Log {
     pub access: bool,
     /// Duration above which a request gets a line anyway.
     pub slow: Duration,
+    /// How much of what upstreams say of their failures is logged.
+    pub upstream_messages: UpstreamMessages,
 }
 
 macro_rules! choice {
@@ -151,6 +153,16 @@ macro_rules! choice {
             }
         }
     };
+}
+
+choice! {
+    /// How much of what upstreams say of their failures is logged.
+    UpstreamMessages {
+        /// Type, code, and of the message the words of a fixed list.
+        Words = "words",
+        /// Type, code and message: it may hold what was asked.
+        Full = "full",
+    }
 }
 
 choice! {
@@ -297,6 +309,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request's last byte to the answer's first content.
     pub first_token: Duration,
+    /// To the head of an answer that is not a stream.
+    pub first_byte: Duration,
     /// Between two reads of an answer.
     pub idle: Duration,
     /// For the attempt as a whole.

@@ -44,7 +44,7 @@ pub use check::{TEXT_BYTES_MAX, check};
 pub use checked::{
     Admin, Checked, ClientKeys, Embedded, ImageUrls, KeepAlive, Log, LogFormat, LogLevel, Match,
     OllamaSettings, Price, Probing, Quantization, Server, Smoothing, State, StreamUsage,
-    SystemPrompt, SystemRole, Think, Timeouts, Unit, Unsupported, Upstream, UseCase, Variant,
+    SystemPrompt, SystemRole, Think, Timeouts, Unit, Unsupported, Upstream, UpstreamMessages, UseCase, Variant,
 };
 pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_servers};
 pub use problem::Problem;

@@ -202,6 +202,7 @@ impl Toml {
         self.text("format", log.format.as_str());
         self.line("access", log.access);
         self.duration("slow", log.slow);
+        self.text("upstream_messages", log.upstream_messages.as_str());
     }
 
     fn upstream(&mut self, upstream: &Upstream) {
@@ -233,6 +234,7 @@ impl Toml {
         }
         self.line("local", upstream.local);
         self.duration("first_token_timeout", upstream.timeouts.first_token);
+        self.duration("first_byte_timeout", upstream.timeouts.first_byte);
         self.duration("idle_timeout", upstream.timeouts.idle);
         self.duration("total_timeout", upstream.timeouts.total);
         self.line("cancel_on_disconnect", upstream.cancel_on_disconnect);

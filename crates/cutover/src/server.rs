@@ -46,6 +46,9 @@ const CLAIM_FILE: &str = "serving.lock";
 const KEY_TRIES: usize = 10;
 const KEY_PAUSE: Duration = Duration::from_millis(300);
 
+/// Time between two looks for log lines that were left out.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 /// What to serve.
 pub(crate) struct Plan {
     pub(crate) source: Source,
@@ -65,6 +68,7 @@ pub(crate) struct Server {
     pub(crate) gateway: Gateway,
     pub(crate) store: Store,
     pub(crate) rollouts: Rollouts,
+    registry: Registry,
     admin: Admin,
     listener: TcpListener,
     admin_listener: TcpListener,
@@ -129,6 +133,7 @@ impl Server {
             gateway,
             store,
             rollouts,
+            registry,
             admin,
             listener,
             admin_listener,
@@ -156,12 +161,27 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
         drained.cancel();
     };
     let operators = admin.serve(server.admin_listener, drained.cancelled());
-    tokio::join!(operators, clients, draining);
+    let telling = tell_left_out(&server.registry, drained.cancelled());
+    tokio::join!(operators, clients, draining, telling);
     rollouts.close().await;
     controller.close().await;
     let stats = store.close().await;
     let lost = stats.dropped_full + stats.dropped_failed + stats.dropped_closed;
     tracing::info!(records_written = stats.written, records_lost = lost, "stopped");
+}
+
+/// Log lines that were left out are told also when none of their kind follows.
+async fn tell_left_out(registry: &Registry, until: impl Future<Output = ()>) {
+    let telling = async {
+        loop {
+            tokio::time::sleep(TELL_EVERY).await;
+            registry.tell_left_out(clock::now());
+        }
+    };
+    tokio::select! {
+        () = until => registry.tell_left_out(clock::now()),
+        () = telling => {}
+    }
 }
 
 async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failed> {

@@ -378,3 +378,26 @@ fn prompts_answers_and_keys_are_in_no_log_and_no_metric() {
         assert!(!said.contains(secret), "{secret:?} is in log, metrics or status");
     }
 }
+
+#[test]
+fn what_an_upstream_said_is_in_the_log_in_words_that_hold_no_prompt() {
+    let rig = Rig::start();
+    let body = json!({"error": {"message": "Rate limit reached for tokens per min, prompt was: my pin is 4711",
+        "type": "tokens", "code": "rate_limit_exceeded", "param": null}})
+    .to_string();
+    let head = format!(
+        "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    rig.own.always(Reply::fault(Fault::Raw([head, body].concat().into_bytes())));
+    let response = rig.ask("fake-model", false);
+    assert_eq!(response.status, 429, "{}", response.text());
+    let id = response.header("x-request-id").unwrap().to_owned();
+    wait::until("the line is written", || rig.program.log().contains("attempt failed"));
+    let log = rig.program.log();
+    let line = log.lines().find(|line| line.contains("attempt failed")).unwrap();
+    for part in [&*id, "429", "rate_limit_exceeded", "rate limit reached for tokens per"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!log.contains("4711") && !log.contains("my pin"), "{log}");
+}

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use cutover_config::UpstreamMessages;
 use cutover_route::Leg;
 use cutover_route::balance::Draw;
 use cutover_telemetry::{InFlight, events};
@@ -235,9 +236,10 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     /// A request whose answer comes whole. Its head mostly comes with all the rest, so that a deadline
-    /// for the first content would end long generations that are well: only the total one holds.
+    /// for the first content would end long generations that are well: there is none unless configured.
     async fn whole(self, exchange: &mut Exchange) -> Result<Started, Failure> {
-        let response = self.send(exchange, self.upstream.timeouts.total).await?;
+        let timeouts = &self.upstream.timeouts;
+        let response = self.send(exchange, timeouts.first_byte.min(timeouts.total)).await?;
         let headers = passed(response.headers());
         let reply = self.reply(exchange, response).await?;
         exchange.trail.usage = reply.usage;
@@ -429,7 +431,17 @@ fn passed(upstream: &HeaderMap) -> HeaderMap {
 
 fn attempt_failed(exchange: &Exchange, failure: &Failure) {
     let (served, at) = (exchange.served(), exchange.shared.now());
-    events::AttemptFailed { served, reason: failure.reason, status: failure.status, at }
+    let said = failure.said.as_deref();
+    let message = said.and_then(|said| match exchange.live.limits.upstream_messages {
+        UpstreamMessages::Words => said.known_words(),
+        UpstreamMessages::Full => said.message(),
+    });
+    let said = said.map(|said| events::UpstreamSaid {
+        kind: said.kind(),
+        code: said.code(),
+        message: message.as_deref(),
+    });
+    events::AttemptFailed { served, reason: failure.reason, status: failure.status, said, at }
         .emit(&exchange.shared.registry);
 }
 

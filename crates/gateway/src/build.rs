@@ -145,6 +145,7 @@ fn limits(checked: &Checked) -> Limits {
         ping_interval: checked.server.keep_alive_interval,
         slow: checked.log.slow,
         access_log: checked.log.access,
+        upstream_messages: checked.log.upstream_messages,
     }
 }
 
@@ -220,6 +221,7 @@ fn upstream_lane(
         takes_api_key: provider(upstream)?.auth == Auth::ApiKey,
         timeouts: Timeouts {
             connect: upstream.timeouts.connect,
+            first_byte: upstream.timeouts.first_byte,
             first_token: upstream.timeouts.first_token,
             idle: upstream.timeouts.idle,
             total: upstream.timeouts.total,

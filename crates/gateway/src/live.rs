@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use cutover_config::UpstreamMessages;
 use cutover_route::balance::{Peer, Policy, rests};
 use cutover_route::health::State;
 use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
@@ -116,6 +117,8 @@ pub struct UpstreamLane {
 pub struct Timeouts {
     /// For name look-up, connection and TLS together.
     pub connect: Duration,
+    /// To the head of an answer that is not a stream.
+    pub first_byte: Duration,
     /// To the first content.
     pub first_token: Duration,
     /// Between two reads.
@@ -221,6 +224,8 @@ pub struct Limits {
     pub slow: Duration,
     /// Whether every request gets a log line.
     pub access_log: bool,
+    /// How much of what upstreams say of their failures is logged.
+    pub upstream_messages: UpstreamMessages,
 }
 
 impl UpstreamLane {

@@ -10,7 +10,7 @@ use cutover_dialects::Dialect;
 use cutover_units::{Code, Side};
 use cutover_upstream::{SendError, SendErrorKind};
 use cutover_wire::Fault;
-use cutover_wire::reply::{FaultClass, UpstreamFault};
+use cutover_wire::reply::{FaultClass, Said, UpstreamFault};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::body::{Out, json};
@@ -31,6 +31,8 @@ pub(crate) struct Failure {
     pub(crate) status: Option<u16>,
     /// How long the upstream asked to wait.
     pub(crate) retry_after_ms: Option<u64>,
+    /// What the upstream said of it. For the log alone.
+    pub(crate) said: Option<Box<Said>>,
 }
 
 /// What a client is told to wait when the upstream is overloaded and does not say: one second, the
@@ -51,6 +53,7 @@ impl Failure {
             instance_at_fault: false,
             status: None,
             retry_after_ms: None,
+            said: None,
         }
     }
 
@@ -81,6 +84,7 @@ impl Failure {
             instance_at_fault: kind != SendErrorKind::TooManyConnections,
             status: None,
             retry_after_ms: (code == Code::Overloaded).then_some(RETRY_AFTER_MS),
+            said: None,
         }
     }
 
@@ -109,6 +113,7 @@ impl Failure {
             instance_at_fault: true,
             status: None,
             retry_after_ms: None,
+            said: None,
         }
     }
 
@@ -131,6 +136,7 @@ impl Failure {
             status: None,
             retry_after_ms: fault.retry_after_ms.or(waits.then_some(RETRY_AFTER_MS)),
             fault: fault.fault,
+            said: fault.said,
         }
     }
 }

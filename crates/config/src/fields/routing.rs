@@ -65,7 +65,13 @@ pub(crate) static UPSTREAM: Section = Section {
             "first_token_timeout",
             deadline(),
             r#""120 s""#,
-            "For streams: time from the request's last byte to the answer's first content. An answer that is not a stream shows nothing before it is whole, so that `total_timeout` alone holds for it: until that ends, an upstream that hangs is waited for and no other is tried.",
+            "For streams: time from the request's last byte to the answer's first content. An answer that is not a stream shows nothing before it is whole: `first_byte_timeout` holds for it.",
+        ),
+        words(
+            "first_byte_timeout",
+            deadline(),
+            "`total_timeout`",
+            "For answers that are not streams: time from sending a request to the head of its answer, which mostly comes with all the rest. Until it ends an upstream that hangs is waited for; then the next instance or the baseline is asked. Set it to what your longest whole answer takes, so that a request outlives a hung upstream.",
         ),
         value(
             "idle_timeout",
@@ -77,7 +83,7 @@ pub(crate) static UPSTREAM: Section = Section {
             "total_timeout",
             deadline(),
             r#""10 min""#,
-            "Time for an attempt as a whole. For answers that are not streams it is the only limit on the wait for the first byte: set it no longer than your longest whole answer takes.",
+            "Time for an attempt as a whole.",
         ),
         value(
             "cancel_on_disconnect",

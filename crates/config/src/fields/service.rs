@@ -6,7 +6,7 @@ use super::rollouts::WEBHOOK;
 use super::routing::{UPSTREAM, USE_CASE, VARIANT};
 use super::surface::{IMAGES, SURFACE};
 use super::{Kind, Section};
-use crate::checked::{LogFormat, LogLevel};
+use crate::checked::{LogFormat, LogLevel, UpstreamMessages};
 
 /// The whole file.
 pub(crate) static ROOT: Section = Section {
@@ -159,7 +159,7 @@ pub(crate) static STATE: Section = Section {
 
 pub(crate) static LOG: Section = Section {
     path: "log",
-    doc: "What is logged, and how. Prompt and answer text never is.",
+    doc: "What is logged, and how. Prompt and answer text never is, unless `upstream_messages` is \"full\".",
     fields: &[
         value("level", Choice(LogLevel::WORDS), r#""info""#, "Least severe level that is logged."),
         value(
@@ -172,8 +172,14 @@ pub(crate) static LOG: Section = Section {
             "access",
             Bool,
             "false",
-            "Whether every request gets a line. Errors, failovers and slow requests always do.",
+            "Whether every request gets a line. Errors, failovers and slow requests do anyway, at most 20 lines of a kind in a second; what is left out is counted and told.",
         ),
         value("slow", deadline(), r#""30 s""#, "Duration from which a request counts as slow."),
+        value(
+            "upstream_messages",
+            Choice(UpstreamMessages::WORDS),
+            r#""words""#,
+            "What is logged of an upstream's own words when an attempt fails, beside its status and the error's type and code. \"words\": of its message the words of a fixed list (`rate limit reached for …`), which no prompt can be read from. \"full\": the message, at most 300 characters, without what looks like a key; engines quote what they were asked in some errors, so it may hold parts of prompts.",
+        ),
     ],
 };

@@ -2,7 +2,7 @@
 
 use cutover_units::UseCaseName;
 
-use crate::checked::{Admin, ClientKeys, Log, LogFormat, LogLevel, Operator, Server, State};
+use crate::checked::{Admin, ClientKeys, Log, LogFormat, LogLevel, Operator, Server, State, UpstreamMessages};
 use crate::reader::{NamedTable, Table, Weight};
 use crate::sections::{is_public, shapes};
 use crate::values::{self, Wrong};
@@ -102,10 +102,12 @@ pub(crate) fn log(root: &Table<'_>) -> Option<Log> {
     let format = table.read("format", values::choice);
     let access = table.read("access", values::boolean);
     let slow = table.read("slow", values::duration);
+    let upstream_messages = table.read("upstream_messages", values::choice);
     Some(Log {
         level: LogLevel::from_word(level?)?,
         format: LogFormat::from_word(format?)?,
         access: access?,
         slow: slow?,
+        upstream_messages: UpstreamMessages::from_word(upstream_messages?)?,
     })
 }

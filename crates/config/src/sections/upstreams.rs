@@ -113,8 +113,17 @@ fn timeouts(table: &Table<'_>) -> Option<Timeouts> {
     let first_token = table.read("first_token_timeout", values::duration);
     let idle = table.read("idle_timeout", values::duration);
     let total = table.read("total_timeout", values::duration);
-    let timeouts =
-        Timeouts { connect: connect?, first_token: first_token?, idle: idle?, total: total? };
+    let first_byte = table.read("first_byte_timeout", values::duration);
+    let timeouts = Timeouts {
+        connect: connect?,
+        first_token: first_token?,
+        first_byte: first_byte.or(total)?,
+        idle: idle?,
+        total: total?,
+    };
+    if timeouts.total < timeouts.first_byte {
+        table.warn("first_byte_timeout", "longer than total_timeout, so it never ends a request", None);
+    }
     if timeouts.total < timeouts.first_token && table.given("first_token_timeout").is_some() {
         table.warn(
             "first_token_timeout",

@@ -1,8 +1,8 @@
 //! Upstreams that fail before any content: the client must not notice while another arm can answer.
 
-use cutover_testkit::fake::{Fake, Fault, Persona, Refusing, Reply, Setup};
+use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Refusing, Reply, Setup};
 
-use crate::harness::{Rig, ask, ask_stream, two_arms};
+use crate::harness::{Rig, ask, ask_stream, two_arms, until};
 
 fn cloud() -> Fake {
     Fake::start_with(Setup::new(Persona::OpenAi).name("cloud"))
@@ -173,4 +173,21 @@ fn a_candidate_without_tools_leaves_them_to_the_baseline_and_it_is_counted() {
     assert_eq!(own.bytes(), 0);
     let metrics = rig.metrics();
     assert!(metrics.contains("reason=\"unsupported\"} 1"), "{metrics}");
+}
+
+/// An answer that is no stream was waited for until the total timeout: ten minutes by default.
+#[test]
+fn a_hung_upstream_is_left_for_the_baseline_after_its_first_byte_timeout() {
+    let cloud = Fake::start_with(Setup::new(Persona::OpenAi).name("cloud"));
+    let own = Fake::start_with(Setup::new(Persona::LlamaCpp).name("own"));
+    own.always(Reply::words(2).hold_headers(&Gate::new()));
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%").replace(
+        "provider = \"llamacpp\"",
+        "provider = \"llamacpp\"\nfirst_byte_timeout = \"300 ms\"",
+    );
+    let rig = Rig::start(&config);
+    let response = rig.chat(&["x-unit: u1"], &ask("app"));
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.header("x-cutover-arm"), Some("baseline"));
+    until("the hung one is let go", || own.in_flight() == 0);
 }
