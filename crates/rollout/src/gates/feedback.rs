@@ -15,7 +15,8 @@ pub(super) const ROW: Row = Row {
            counted is discontent, 1 - score.",
     source: BETTING,
     assumes: "that rating does not depend on the arm. Users who are content with one arm may rate less \
-              often than those who are not; therefore a signal by default. Slow.",
+              often than those who are not; therefore a signal by default. Slow. Where the candidate has \
+              everything it is held against one and a quarter times the baseline's discontent.",
     expected: KELLY,
     suits: |gate| {
         gate.metric == Metric::Feedback && matches!(gate.test, Test::WorseByLessThan { .. })

@@ -20,7 +20,8 @@ pub(super) const ROW: Row = Row {
     test: "Like errors with a margin, on answers that break their schema or tool call. An answer that was \
            not checked is missing, not valid.",
     source: BETTING,
-    assumes: "one observation per unit and window; both arms' answers are checked by the same rule.",
+    assumes: "one observation per unit and window; both arms' answers are checked by the same rule. The \
+              gateway checks no live answers: only pairs count, by a scorer that looks at the form.",
     expected: KELLY,
     suits: |gate| {
         gate.metric == Metric::Invalid && matches!(gate.test, Test::WorseByLessThan { .. })

@@ -21,7 +21,8 @@ pub(super) const ROW: Row = Row {
            proof that the mean of y is above 0, fails on proof that it is below.",
     source: BETTING,
     assumes: "one pair per unit and pair window. The scorer's errors are taken for quality: a scorer \
-              that grades the baseline wrongly passes bad candidates.",
+              that grades the baseline wrongly passes bad candidates. Not watched while the candidate \
+              has everything: there is no answer of the baseline to compare with.",
     expected: KELLY,
     suits: |gate| gate.metric == Metric::Quality && matches!(gate.test, Test::RatioAtLeast { .. }),
     open: |_| Ok(Process::Margin(Box::new(Margin::new()))),

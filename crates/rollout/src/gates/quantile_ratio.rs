@@ -18,7 +18,9 @@ pub(super) const ROW: Row = Row {
            wide and read from the far end. Conservative.",
     source: "E4 quantile confidence sequence: Howard & Ramdas, arXiv 1906.09712",
     assumes: "units assigned by chance, once per unit window, independent of each other. A failed \
-              request never came: it is slower than any value.",
+              request never came: it is slower than any value. Where the candidate has everything it is \
+              held against the worst that the baseline's quantile may have been in the last comparison, \
+              which knows only the hours of that step.",
     expected: "scaled from the simulated median, 750 units of the candidate at equal quantiles and a \
                factor of 1.25",
     suits: |gate| {

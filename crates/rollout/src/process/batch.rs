@@ -116,6 +116,13 @@ impl Batch {
         self.total.push((class, Timed { value, bucket: bucket(value) }));
     }
 
+    /// A unit of which nothing is known but how fast it was.
+    #[cfg(test)]
+    pub(crate) fn speed(&mut self, class: Class, value: f64) {
+        let class = self.class(class);
+        self.speed.push((class, Timed { value, bucket: bucket(value) }));
+    }
+
     /// How many units of each class there were.
     pub(crate) fn units(&self) -> impl Iterator<Item = (Class, u64)> + '_ {
         self.classes.iter().copied().zip(self.units.iter().copied())

@@ -176,7 +176,7 @@ mod tests {
         for (arm, hits, trials) in
             [(cutover_stats::Arm::Candidate, 9, 1_000), (cutover_stats::Arm::Baseline, 12, 3_000)]
         {
-            tally.add(arm, share, cutover_stats::Count::new(hits, trials).unwrap());
+            tally.add(arm, share, Count::new(hits, trials).unwrap());
         }
         let (own, exact) = (
             excess_interval(&tally, Alpha::FIVE_PERCENT),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::growth::{expected, smoothed};
 use super::interval::{coarse, excess_interval, pair_interval};
-use super::strata::Strata;
+use super::strata::{SWING, Strata};
 use super::watch::Watch;
 use super::{ALL, Batch, Context, Ends, Paired, Reading};
 use crate::gates::Data;
@@ -175,7 +175,8 @@ impl Margin {
         (self.step_units, self.step_pairs) = (0, 0);
         let limit = match context.gate.test {
             Test::WorseByLessThan { margin } if context.share == ALL => {
-                self.strata.remembered_baseline().map(|rate| rate + margin)
+                let swing = swing(context.gate.metric);
+                self.strata.remembered_baseline(swing).map(|rate| rate + margin)
             }
             _ => None,
         };
@@ -264,11 +265,19 @@ impl Margin {
         if context.share == ALL {
             note = match self.watch.limit() {
                 Some(limit) => format!(
-                    "no baseline to compare with: held against {:.2} %, three times what the \
-                     baseline had at most, and the margin",
-                    limit * 100.0
+                    "no baseline to compare with: held against {:.2} %, {} times what the baseline had \
+                     at most, and the margin",
+                    limit * 100.0,
+                    swing(context.gate.metric)
                 ),
-                None => "not watched while the candidate has all the traffic".to_owned(),
+                None if context.gate.metric == Metric::Quality => {
+                    "not watched while the candidate has all the traffic: there is no answer of the \
+                     baseline to compare with"
+                        .to_owned()
+                }
+                None => "not watched while the candidate has all the traffic: too few units of the \
+                         baseline were seen"
+                    .to_owned(),
             };
         } else if live && pairs > 0 {
             note = format!("live units; {pairs} shadow pairs count in the evidence too");
@@ -276,6 +285,7 @@ impl Margin {
             "from shadow pairs".clone_into(&mut note);
         }
         if context.gate.metric == Metric::Quality
+            && context.share != ALL
             && let Some((candidate, baseline)) = self.means()
         {
             note = format!("mean score {candidate:.3} against {baseline:.3}");
@@ -335,6 +345,12 @@ impl Margin {
         )]
         Some((units as f64 * w).ceil() as u64)
     }
+}
+
+/// How many times the remembered rate may be reached at another hour. Errors come in waves; how content
+/// people are does not, and three times the discontented would be all of them.
+fn swing(metric: Metric) -> f64 {
+    if metric == Metric::Feedback { 1.25 } else { SWING }
 }
 
 fn in_shadow(context: &Context<'_>) -> bool {

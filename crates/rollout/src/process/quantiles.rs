@@ -23,7 +23,8 @@ pub(crate) struct Quantiles {
     within: bool,
     beyond: bool,
     ends: Ends,
-    /// The most that the baseline's quantile may have been when the comparison ended, times the factor.
+    /// The worst that the baseline's quantile may have been when the comparison ended, made worse by the
+    /// factor.
     #[serde(with = "crate::exact::option")]
     frozen: Option<f64>,
     pub(super) watch: Watch,
@@ -57,10 +58,13 @@ fn inverted(ends: Interval) -> Interval {
 
 impl Quantiles {
     pub(crate) fn live(&mut self, gate: &Gate, batch: &Batch) {
+        let speed = gate.metric == Metric::TokenRate;
         let mut guarded = [0u64; 2];
         for (class, timed) in batch.times(gate.metric) {
             if class.share == ALL {
-                let slow = self.frozen.is_some_and(|limit| timed.value > limit);
+                let slow = self.frozen.is_some_and(|limit| {
+                    if speed { timed.value < limit } else { timed.value > limit }
+                });
                 guarded[usize::from(slow)] += 1;
             }
             if class.in_step {
@@ -79,22 +83,25 @@ impl Quantiles {
 
     pub(crate) fn begin_step(&mut self, context: &Context<'_>) {
         let Some((quantile, factor)) = claim(context.gate) else { return };
-        let slower = context.gate.metric != Metric::TokenRate;
-        let frozen = if context.share == ALL && slower {
-            self.remembered_baseline(context, quantile).map(|most| most * factor).or(self.frozen)
-        } else {
-            None
-        };
+        let speed = context.gate.metric == Metric::TokenRate;
+        let frozen = (context.share == ALL).then(|| {
+            let remembered = self.remembered_baseline(context, quantile);
+            remembered.map(|worst| if speed { worst / factor } else { worst * factor })
+        });
+        let frozen = frozen.and_then(|frozen| frozen.or(self.frozen));
         *self = Self { frozen, ..Self::default() };
-        self.watch.begin(frozen.map(|_| 1.0 - quantile));
+        // As many units as the quantile says may be on its wrong side.
+        self.watch.begin(frozen.map(|_| if speed { quantile } else { 1.0 - quantile }));
     }
 
-    /// The most that the baseline's quantile may be. Its measured value is below the true one as often as
-    /// above: held against that, an equal candidate is slower in too many cases, and with enough of
-    /// its units the watch proves it. None where the baseline had too few units to say.
+    /// The worst that the baseline's quantile may be. Its measured value is better than the true one as
+    /// often as worse: held against that, an equal candidate is slower in too many cases, and with
+    /// enough of its units the watch proves it. None where the baseline had too few units to say.
     fn remembered_baseline(&self, context: &Context<'_>, quantile: f64) -> Option<f64> {
         let ends = interval(&self.baseline, quantile, context.bars.harm)?;
-        Some(ends.high).filter(|most| most.is_finite())
+        let speed = context.gate.metric == Metric::TokenRate;
+        let worst = if speed { ends.low } else { ends.high };
+        Some(worst).filter(|worst| *worst > 0.0 && worst.is_finite())
     }
 
     pub(crate) fn refresh(&mut self, context: &Context<'_>) {
@@ -150,14 +157,15 @@ impl Quantiles {
         let show = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
         let note = match self.frozen {
             Some(limit) if guarded => {
+                let times = if flip { 1.0 / factor } else { factor };
                 format!(
-                    "no baseline to compare with: held against {limit:.0} ms, {factor} times the most \
-                     that the baseline's may have been"
+                    "no baseline to compare with: held against {limit:.0} {unit}, {times} times the \
+                     worst that the baseline's may have been in the hours of the last comparison"
                 )
             }
             _ if guarded => {
-                "not watched while the candidate has all the traffic: too few units of \
-                             the baseline were seen, or speed is compared"
+                "not watched while the candidate has all the traffic: too few units of the \
+                             baseline were seen"
                     .to_owned()
             }
             _ => {
@@ -262,5 +270,40 @@ mod tests {
             }
         }
         assert!(slow_share(2_000, 1).is_some(), "two thousand do");
+    }
+
+    #[test]
+    fn speed_is_watched_at_all_the_traffic_too() {
+        let spec =
+            spec(&["ramp 50% for 0 s", "100%"], &["p5 tokens/s >= 0.8 x baseline (required)"]);
+        let gate = &spec.gates[0];
+        let context = |share| Context {
+            spec: &spec,
+            gate,
+            row: gates::row(gate).unwrap(),
+            bars: Bars::of(&spec),
+            share,
+            promoted: false,
+        };
+        let speed = |i: u64| 20.0 + (mix(i) % 1_000) as f64 / 10.0;
+        let batch = |arm, share, slower: f64| {
+            let mut batch = Batch::default();
+            for i in 0..2_000 {
+                batch.speed(Class { arm, share, in_step: true, matched: true }, speed(i) * slower);
+            }
+            batch
+        };
+        for (slower, harms) in [(1.0, false), (0.95, false), (0.5, true)] {
+            let mut process = Quantiles::default();
+            process.begin_step(&context(5_000));
+            process.live(gate, &batch(Arm::Baseline, 5_000, 1.0));
+            process.begin_step(&context(ALL));
+            process.live(gate, &batch(Arm::Candidate, ALL, slower));
+            process.watch.end_window(false);
+            let found = process.reading(&context(ALL));
+            assert!(found.note.contains("tokens/s"), "{}", found.note);
+            let harmful = found.log_e_fail >= context(ALL).bars.fail_at;
+            assert_eq!(harmful, harms, "{slower}: {found:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use cutover_stats::{Arm, Direction, Invalid, RateRatio, RatioClaim, Share};
 use serde::{Deserialize, Serialize};
 
 use super::growth::needed;
-use super::strata::Strata;
+use super::strata::{SWING, Strata};
 use super::watch::Watch;
 use super::{ALL, Batch, Context, Ends, Reading};
 use crate::report::Verdict;
@@ -75,7 +75,7 @@ impl Ratio {
         self.step_units = 0;
         let limit = match context.gate.test {
             Test::RateRatioAtMost { ratio } if context.share == ALL => {
-                let rate = self.strata.remembered_baseline();
+                let rate = self.strata.remembered_baseline(SWING);
                 rate.map(|rate| (rate * ratio).max(rate + EXCESS_MIN))
             }
             _ => None,

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{ALL, Class};
 use crate::spec::Comparison;
 
+/// How far rates of errors swing over a day: times the remembered one.
+pub(crate) const SWING: f64 = 3.0;
+
 /// Values are summed in ten-thousandths, so that sums are exact.
 const ONE: u64 = 10_000;
 
@@ -92,13 +95,12 @@ impl Strata {
         shares.filter(|(share, _)| *share > 0 && *share < ALL)
     }
 
-    /// The most that the baseline's mean may be while nothing of it is seen: three times the highest
+    /// The most that the baseline's mean may be while nothing of it is seen: so many times the highest
     /// that it may have been under any share so far (mean and three standard errors). A remembered rate
     /// knows neither its own error nor the time of day: held against the last mean itself, half of all
     /// equal candidates were rolled back where errors swung over the day.
-    pub(crate) fn remembered_baseline(&self) -> Option<f64> {
+    pub(crate) fn remembered_baseline(&self, swing: f64) -> Option<f64> {
         const UNITS_MIN: u64 = 100;
-        const SWING: f64 = 3.0;
         let highest = |cell: Cell| {
             let mean = cell.mean()?;
             let n = cell.n as f64;
@@ -107,7 +109,7 @@ impl Strata {
             (cell.n >= UNITS_MIN).then_some(mean + 3.0 * error)
         };
         let seen = self.by_share.values().filter_map(|stratum| highest(stratum.baseline));
-        seen.reduce(f64::max).map(|rate| SWING * rate)
+        seen.reduce(f64::max).map(|rate| swing * rate)
     }
 
     /// Candidate's mean - baseline's mean within strata: `stats::stratified_difference` without its
