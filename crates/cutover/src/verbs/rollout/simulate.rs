@@ -79,7 +79,11 @@ pub(super) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     term.talk(format_args!("simulating {} rollouts of each case ...", args.runs));
     let study = simulate(&spec, &trial, args.only_asked)?;
     let outcome = &study.asked.outcome;
-    let warnings = cutover_simulator::warn(&spec, &args.traffic, outcome);
+    let mut warnings = cutover_simulator::warn(&spec, &args.traffic, outcome);
+    if !args.only_asked {
+        let equal = &study.equal.outcome;
+        warnings.extend(cutover_simulator::warn_of_blindness(&spec, equal, &study.harms));
+    }
     if args.json {
         let cases: Vec<_> =
             study.cases().take(if args.only_asked { 1 } else { usize::MAX }).collect();
@@ -144,7 +148,7 @@ fn simulate(spec: &Spec, trial: &Trial, only_asked: bool) -> Result<Study, Faile
         }
         let outcome = cutover_simulator::simulate(spec, &trial);
         let asked = Case { name: "as asked".to_owned(), truth: trial.truth, outcome };
-        Study { equal: asked.clone(), asked, boundaries: Vec::new() }
+        Study { equal: asked.clone(), asked, boundaries: Vec::new(), harms: Vec::new() }
     };
     thread::scope(|scope| {
         let one = &one;
