@@ -116,6 +116,10 @@ pub struct State {
     pub retention: Duration,
     /// Whether a record per request is kept.
     pub records: bool,
+    /// Whether answers of the Responses API are kept.
+    pub responses: bool,
+    /// Age at which those are deleted.
+    pub responses_retention: Duration,
 }
 
 /// `[log]`.

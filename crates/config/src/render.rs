@@ -194,6 +194,8 @@ impl Toml {
         self.optional("directory", state.directory.as_deref().map(quote_path));
         self.duration("retention", state.retention);
         self.line("records", state.records);
+        self.line("responses", state.responses);
+        self.duration("responses_retention", state.responses_retention);
     }
 
     fn log(&mut self, log: &Log) {

@@ -14,6 +14,7 @@ mod exit;
 mod explain;
 mod fetch;
 mod files;
+mod kept;
 mod models;
 mod observed;
 mod operator;

@@ -281,6 +281,11 @@ impl Process {
             ("admin.operators", then.admin.operators != now.admin.operators),
             ("state.directory", then.state.directory != now.state.directory),
             ("state.records", then.state.records != now.state.records),
+            ("state.responses", then.state.responses != now.state.responses),
+            (
+                "state.responses_retention",
+                then.state.responses_retention != now.state.responses_retention,
+            ),
             ("state.retention", then.state.retention != now.state.retention),
             ("log.level", then.log.level != now.log.level),
             ("log.format", then.log.format != now.log.format),

@@ -27,6 +27,7 @@ use crate::clock;
 use crate::embedded::Engines;
 use crate::exit::{Exit, Failed};
 use crate::files::{self, Source};
+use crate::kept;
 use crate::models::Watcher;
 use crate::observed::Observed;
 use crate::operator::ADDRESS_FILE;
@@ -205,8 +206,13 @@ fn open_store(checked: &Checked, directory: &Path, registry: &Registry) -> Resul
     let options = Options::new(directory, clock::now).with_observer(move |event| {
         observe(event, &observed);
     });
-    let retain = u64::try_from(checked.state.retention.as_millis()).unwrap_or(u64::MAX);
-    let store = Store::open(Options { retain: Some(Millis(retain)), ..options })
+    let millis = |age: Duration| Millis(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    let options = Options {
+        retain: Some(millis(checked.state.retention)),
+        retain_responses: Some(millis(checked.state.responses_retention)),
+        ..options
+    };
+    let store = Store::open(options)
         .context("cannot start the store's thread")?;
     let (mirrored, stats) = (registry.clone(), store.clone());
     registry.on_scrape(move || mirror(&mirrored, &stats));
@@ -221,6 +227,8 @@ fn observe(event: StoreEvent, registry: &Registry) {
     match event {
         StoreEvent::RecordsWait(error) => failed("write_records", &error),
         StoreEvent::SweepFailed(error) => failed("sweep", &error),
+        StoreEvent::ResponsesWait(error) => failed("write_responses", &error),
+        StoreEvent::ResponsesFlow => tracing::info!("stored responses are written again"),
         StoreEvent::RecordsFlow => tracing::info!("request records are written again"),
         StoreEvent::RecordsDropped { count, reason } => {
             events::RecordsDropped { count, reason: reason.as_str() }.emit(registry);
@@ -234,6 +242,11 @@ fn mirror(registry: &Registry, store: &Store) {
     registry.counter(families::RECORDS_WRITTEN, []).raise_to(stats.written);
     let queued = i64::try_from(stats.queued).unwrap_or(i64::MAX);
     registry.gauge(families::RECORDS_QUEUED, []).set(queued);
+    let kept = store.responses().stats();
+    registry.counter(families::RESPONSES_KEPT, []).raise_to(kept.written);
+    registry.counter(families::RESPONSES_DROPPED, []).raise_to(kept.dropped);
+    let waiting = i64::try_from(kept.waiting).unwrap_or(i64::MAX);
+    registry.gauge(families::RESPONSES_WAITING, []).set(waiting);
 }
 
 /// The configured token, or the one in the state directory.
@@ -352,6 +365,7 @@ fn gateway_parts(
         clock: clock::shared(),
         records: checked.state.records.then(|| store.records()),
         feedback: Some(store.feedback()),
+        answers: checked.state.responses.then(|| kept::shared(store)),
         registry: registry.clone(),
         id_prefix: prefix,
         unit_key: unit_key(directory),

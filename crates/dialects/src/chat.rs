@@ -8,6 +8,8 @@ use cutover_wire::{Fault, Finish, Usage};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::signature;
+
 /// An answer or a chunk of one; the members that the ingress dialects need.
 #[derive(Deserialize)]
 pub(crate) struct Answer<'a> {
@@ -57,14 +59,37 @@ pub(crate) struct Said {
     reasoning_details: Option<Vec<Value>>,
 }
 
+/// A call. Its id carries its signature, if its maker signed it.
 #[derive(Deserialize)]
+#[serde(from = "SentCall")]
 pub(crate) struct Call {
-    #[serde(default)]
     pub(crate) index: Option<u64>,
-    #[serde(default)]
     pub(crate) id: Option<String>,
-    #[serde(default)]
     pub(crate) function: Called,
+}
+
+/// A call as it comes.
+#[derive(Deserialize)]
+struct SentCall {
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    function: Called,
+    #[serde(default)]
+    extra_content: Option<Value>,
+}
+
+impl From<SentCall> for Call {
+    fn from(sent: SentCall) -> Self {
+        let SentCall { index, id, function, extra_content } = sent;
+        let signed = extra_content.as_ref().and_then(|extra| {
+            let text = extra.pointer("/google/thought_signature")?.as_str()?;
+            Some(signature::join(id.as_deref()?, text))
+        });
+        Self { index, id: signed.or(id), function }
+    }
 }
 
 #[derive(Default, Deserialize)]

@@ -1,5 +1,5 @@
-//! The other way round: from the OpenAI dialect to an upstream that speaks Anthropic's Messages API,
-//! and its answers, errors and streams back.
+//! The other way round: from the OpenAI dialect to an upstream that speaks Anthropic's Messages API or
+//! Google's ([`gemini`]), and its answers, errors and streams back.
 //!
 //! It stands between the relay path and the upstream: what goes in is a chat completions request as
 //! `wire::adapt` made it for a target, what comes out is read by `wire` like any answer of the OpenAI
@@ -8,7 +8,10 @@
 mod answer;
 mod events;
 mod fields;
+pub mod gemini;
 mod request;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use cutover_wire::Loss;
@@ -28,8 +31,10 @@ pub const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 /// What becomes of each field of a chat completions request.
 pub static FIELDS: &[Field] = fields::FIELDS;
 
-/// A request for the Messages API. No `Debug`: it holds the prompt.
+/// A request for an upstream's own API. No `Debug`: it holds the prompt.
 pub struct Sent {
+    /// The path, with its query.
+    pub path: Cow<'static, str>,
     /// The body.
     pub body: Bytes,
     /// What could not be sent as it was.

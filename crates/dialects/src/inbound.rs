@@ -25,8 +25,8 @@ pub struct RequestFacts<'a> {
     /// Whether an earlier answer's reasoning is sent back as `reasoning_content`, which self-hosted
     /// engines use and OpenAI's own API refuses. Off: it is dropped and reported.
     pub keep_reasoning: bool,
-    /// Whether marks for caching are sent on, as members of parts, messages and tools, which only
-    /// Anthropic's own API takes. Off: they are dropped and reported.
+    /// Whether marks for caching are sent on, as members of parts, messages and tools, and signatures of
+    /// calls, which only Anthropic's and Gemini's own APIs take. Off: the marks are dropped and reported.
     pub keep_marks: bool,
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::read::Text;
+use crate::signature;
 use crate::write::{self, Json};
 
 /// One part of a message.
@@ -86,16 +87,16 @@ pub(crate) enum Message<'a> {
 }
 
 impl Message<'_> {
-    fn write(&self, json: &mut Json) {
+    fn write(&self, json: &mut Json, signatures: bool) {
         json.object(|j| match self {
             Self::Said { role, parts } => {
                 j.put("role", role);
                 write_content(j, parts);
             }
-            Self::Assistant(said) => write_assistant(j, said),
+            Self::Assistant(said) => write_assistant(j, said, signatures),
             Self::Tool { id, parts, mark } => {
                 j.put("role", "tool");
-                id.write(j.key("tool_call_id"));
+                j.put("tool_call_id", &signature::split(id).0);
                 write_content(j, parts);
                 write_mark(j, *mark);
             }
@@ -154,7 +155,7 @@ fn write_members(j: &mut Json, part: &Part<'_>) {
     }
 }
 
-fn write_assistant(json: &mut Json, said: &Assistant<'_>) {
+fn write_assistant(json: &mut Json, said: &Assistant<'_>, signatures: bool) {
     json.put("role", "assistant");
     match said.texts.as_slice() {
         [] if said.calls.is_empty() && said.refusal.is_none() => json.put("content", ""),
@@ -181,13 +182,17 @@ fn write_assistant(json: &mut Json, said: &Assistant<'_>) {
     }
     json.put_array("tool_calls", |j| {
         for call in &said.calls {
+            let (id, signature) = signature::split(&call.id);
             j.object(|j| {
-                call.id.write(j.key("id"));
+                j.put("id", &id);
                 j.put("type", "function");
                 j.put_object("function", |j| {
                     call.name.write(j.key("name"));
                     call.arguments.write(j.key("arguments"));
                 });
+                if let Some(signature) = signature.filter(|_| signatures) {
+                    signature::write(j, &signature);
+                }
             });
         }
     });
@@ -211,6 +216,8 @@ pub(crate) struct Chat<'a> {
     pub(crate) tools: Vec<Tool<'a>>,
     /// Other fields, as raw JSON.
     pub(crate) fields: Vec<(&'static str, Cow<'a, str>)>,
+    /// Whether signatures of calls are sent on, to the upstreams that take them.
+    pub(crate) signatures: bool,
 }
 
 impl<'a> Chat<'a> {
@@ -228,7 +235,9 @@ impl<'a> Chat<'a> {
     pub(crate) fn write(&self, model: &Text<'_>, stream: bool) -> Bytes {
         let text = write::object(|j| {
             model.write(j.key("model"));
-            j.put_array("messages", |j| self.messages.iter().for_each(|m| m.write(j)));
+            j.put_array("messages", |j| {
+                self.messages.iter().for_each(|m| m.write(j, self.signatures));
+            });
             if !self.tools.is_empty() {
                 j.put_array("tools", |j| self.tools.iter().for_each(|tool| write_tool(j, tool)));
             }

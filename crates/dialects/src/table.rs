@@ -226,6 +226,12 @@ pub fn matrix() -> String {
     for field in crate::egress::FIELDS {
         page.push_str(&row(field));
     }
+    page.push_str("\n## Upstreams that speak Google's Gemini API\n\n");
+    page.push_str("The same, for `generateContent`.\n\n");
+    page.push_str("| field | what becomes of it | generateContent | why |\n|---|---|---|---|\n");
+    for field in crate::egress::gemini::FIELDS {
+        page.push_str(&row(field));
+    }
     page
 }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod egress;
+mod gemini;
 mod golden;
 mod properties;
 mod round_trip;

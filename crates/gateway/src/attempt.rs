@@ -23,9 +23,8 @@ use cutover_units::{Arm, Code};
 use cutover_upstream::{Answered, Body, Deadlines, Outbound, passed_response_headers};
 use cutover_wire::Fault;
 use cutover_wire::adapt::Outgoing;
-use cutover_wire::reply::{Received, Reply, read_reply};
+use cutover_wire::reply::{Received, Reply};
 use cutover_wire::stream::Limits as TapLimits;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -292,7 +291,7 @@ impl Asking<'_> {
         let upstream = self.upstream;
         let outbound = || Outbound {
             method: Method::POST,
-            path_and_query: PathAndQuery::from_static(self.outgoing.path),
+            path_and_query: vendor::path_and_query(&self.outgoing.path),
             headers: upstream.request_headers(&exchange.headers),
             body: self.outgoing.body.clone(),
         };
@@ -316,10 +315,8 @@ impl Asking<'_> {
             body: collect(body, self.upstream, ends_at).await?,
         };
         let mint = exchange.mint();
-        let received = vendor::received(&self.outgoing.reply, &mint, received);
-        let status = Some(received.status);
-        read_reply(&self.outgoing.reply, &mint, received)
-            .map_err(|fault| Failure { status, ..Failure::upstream(fault) })
+        let (status, reply) = vendor::read(&self.outgoing.reply, &mint, received);
+        reply.map_err(|fault| Failure { status: Some(status), ..Failure::upstream(fault) })
     }
 }
 

@@ -31,7 +31,7 @@ use crate::probes::Probing;
 use crate::prompts::{LanePrompt, framing};
 use http::{HeaderName, HeaderValue, header};
 
-use crate::caller::X_API_KEY;
+use crate::caller::{X_API_KEY, X_GOOG_API_KEY};
 use crate::live::{Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
 use crate::prices::Pricing;
 
@@ -204,7 +204,11 @@ fn upstream_lane(
 ) -> Result<UpstreamLane, BuildError> {
     let name = upstream.name.as_str();
     let rules = RequestRules {
-        vendor: if upstream.provider.name == "openai" { Vendor::OpenAi } else { Vendor::Other },
+        vendor: match (upstream.provider.name, upstream.provider.dialect) {
+            ("openai", _) => Vendor::OpenAi,
+            (_, Dialect::Anthropic) => Vendor::Anthropic,
+            _ => Vendor::Other,
+        },
         trace: upstream.local,
     };
     let own = own_headers(materials, upstream)?;
@@ -237,6 +241,8 @@ fn key_header(auth: Auth, secret: &str) -> Option<(HeaderName, String)> {
     match auth {
         Auth::None => None,
         Auth::ApiKey => Some((X_API_KEY, secret.to_owned())),
+        Auth::GoogleKey => Some((X_GOOG_API_KEY, secret.to_owned())),
+        Auth::GoogleKey => Some((X_GOOG_API_KEY, secret.to_owned())),
         Auth::Bearer | Auth::OptionalBearer => {
             Some((header::AUTHORIZATION, format!("Bearer {secret}")))
         }

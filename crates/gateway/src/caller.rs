@@ -7,8 +7,12 @@ use cutover_units::Code;
 use cutover_wire::Fault;
 use http::{HeaderMap, HeaderName, header};
 
-/// Where SDKs put keys: Bearer (OpenAI), `x-api-key` (Anthropic), `api-key` (Azure).
-const KEY_HEADERS: [HeaderName; 2] = [X_API_KEY, HeaderName::from_static("api-key")];
+/// Where SDKs put keys: Bearer (OpenAI), `x-api-key` (Anthropic), `api-key` (Azure), `x-goog-api-key`.
+const KEY_HEADERS: [HeaderName; 3] =
+    [X_API_KEY, HeaderName::from_static("api-key"), X_GOOG_API_KEY];
+
+/// Google's.
+pub(crate) const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// Anthropic's.
 pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");

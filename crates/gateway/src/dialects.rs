@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cutover_dialects::anthropic::{self, ANTHROPIC};
 use cutover_dialects::ollama::{self, ModelFacts};
-use cutover_dialects::{Answer, Ask, Dialect, Found, RequestFacts, responses};
-use cutover_store::Key;
+use cutover_dialects::{Answer, Ask, Dialect, Found, RequestFacts};
+use cutover_store::{Key, RESPONSE_BYTES_MAX};
 use cutover_units::{Code, Millis};
 use cutover_wire::openai::models::Model;
 use cutover_wire::{Endpoint, Fault};
@@ -19,7 +20,8 @@ use crate::foreign::{self, ReadBody, Reading};
 use crate::gateway::{Asked, Gateway, Refusal, Visit};
 use crate::ingress::{self, Arrived, Route};
 use crate::live::{Lane, Live};
-use crate::{infer, models};
+use crate::responses::{self, About, KeptAnswers, Looker};
+use crate::{infer, models, vendor};
 
 /// What Anthropic's clients send with everything.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -59,6 +61,8 @@ pub(crate) fn spoken(head: &request::Parts) -> Option<&'static Dialect> {
 pub(crate) struct Knock<'a> {
     pub(crate) found: Found<'a>,
     pub(crate) caller: Option<Arc<Key>>,
+    /// What stands behind the path.
+    pub(crate) query: String,
 }
 
 /// Answers a request at a dialect's door.
@@ -79,7 +83,7 @@ pub(crate) async fn open(
         // A refusal here counts as one of an inference endpoint, as everywhere.
         let refusal =
             |fault| Refusal { endpoint: Some(Endpoint::ChatCompletions), ..refusal(fault) };
-        return infer(gateway, visit, (headers, body), (knock, read)).await.map_err(refusal);
+        return infer(gateway, visit, (headers, body), (knock, &read)).await.map_err(refusal);
     }
     let limits = &visit.live.limits;
     let answer = match knock.found.ask {
@@ -89,7 +93,10 @@ pub(crate) async fn open(
             let found = models::find(&visit.live, (&name, headers), visit.started_at).await;
             found.map(|model| ollama::show(&facts(&visit.live, &model)))
         }
-        ask => list(visit, headers, (ask, &knock)).await,
+        Ask::GetStored => stored(gateway, visit, (About::Show, &knock)).await,
+        Ask::DeleteStored => stored(gateway, visit, (About::Delete, &knock)).await,
+        Ask::StoredInput => stored(gateway, visit, (About::Input, &knock)).await,
+        ask => list(visit, headers, ask).await,
     };
     answer.map(|answer| signed(visit, dialect, answer)).map_err(refusal)
 }
@@ -99,16 +106,36 @@ async fn infer(
     gateway: &Gateway,
     visit: &Visit,
     (headers, body): (&mut HeaderMap, &mut Incoming),
-    (knock, read): (Knock<'_>, ReadBody),
+    (knock, read): (Knock<'_>, ReadBody<'_>),
 ) -> Result<Response<Out>, Fault> {
     let dialect = knock.found.dialect;
     let Arrived { body, waited } = ingress::read_body(headers, body, &visit.live.limits).await?;
     let read_us = micros(waited).0;
     let id = visit.id.with_prefix("");
-    let facts = RequestFacts::new(&id, visit.started_at);
-    match foreign::read(dialect, read, &body, facts)? {
+    let kept = gateway.answers();
+    let facts = RequestFacts {
+        storage: kept.is_some(),
+        keep_marks: visit.live.lanes.iter().any(|lane| vendor::takes_marks(&lane.target)),
+        room: kept.is_some_and(KeptAnswers::has_room) && body.len() <= RESPONSE_BYTES_MAX / 2,
+        ..RequestFacts::new(&id, visit.started_at)
+    };
+    let owner = responses::owner(knock.caller.as_ref());
+    let (mut reading, mut local_only) = (foreign::read(dialect, read, &body, facts)?, false);
+    if let (Reading::Load(needs), Some(kept)) = (&reading, kept) {
+        let looker = Looker { kept, owner, bytes_max: visit.live.limits.body_bytes_max };
+        let before = looker.load(needs).await?;
+        local_only = before.local_only;
+        let read = |body: &Bytes, facts: &RequestFacts<'_>| {
+            cutover_dialects::responses::read_after(body, facts, before.loaded())
+        };
+        reading = foreign::read(dialect, &read, &body, facts)?;
+    }
+    match reading {
         Reading::Now(answer) => Ok(signed(visit, dialect, answer)),
-        Reading::Infer(form, foreign) => {
+        // What was loaded is in it by now; without a store nothing asks to be loaded.
+        Reading::Load(_) => Err(Fault::new(Code::Internal, "stored responses were not loaded")),
+        Reading::Infer(form, mut foreign) => {
+            (foreign.owner, foreign.local_only) = (owner, local_only);
             let asked = Asked {
                 headers: std::mem::take(headers),
                 head: form.head,
@@ -117,17 +144,31 @@ async fn infer(
                 read_us,
                 caller: knock.caller,
             };
-            Ok(infer::infer(gateway.exchange(visit, asked)).await)
+            let exchange = gateway.exchange(visit, asked);
+            match responses::strays(&exchange) {
+                Some(fault) => Ok(infer::refuse(exchange, fault)),
+                None => Ok(infer::infer(exchange).await),
+            }
         }
     }
 }
 
-/// What is answered from what the gateway knows.
-async fn list(
+/// A kept answer.
+async fn stored(
+    gateway: &Gateway,
     visit: &Visit,
-    headers: &HeaderMap,
-    (ask, knock): (Ask, &Knock<'_>),
+    (about, knock): (About, &Knock<'_>),
 ) -> Result<Answer, Fault> {
+    let id = knock.found.id.unwrap_or_default();
+    let kept = gateway.answers();
+    let kept = kept.ok_or_else(|| cutover_dialects::responses::not_stored(id, None))?;
+    let bytes_max = visit.live.limits.body_bytes_max;
+    let looker = Looker { kept, owner: responses::owner(knock.caller.as_ref()), bytes_max };
+    responses::about(looker, (about, id), &knock.query).await
+}
+
+/// What is answered from what the gateway knows.
+async fn list(visit: &Visit, headers: &HeaderMap, ask: Ask) -> Result<Answer, Fault> {
     let (live, now) = (&visit.live, visit.started_at);
     match ask {
         Ask::Models => {
@@ -148,12 +189,11 @@ async fn list(
             Ok(ollama::running(&loaded, Millis(now.0.saturating_add(LOADED_MS))))
         }
         Ask::Version => Ok(ollama::version()),
-        Ask::GetStored | Ask::DeleteStored | Ask::StoredInput => {
-            Err(responses::not_stored(knock.found.id.unwrap_or_default(), None))
-        }
         Ask::Refused(why) => Err(Fault::new(Code::PermissionDenied, why)),
         // Answered before.
-        Ask::Read(_) | Ask::ShowModel => Err(Fault::new(Code::Internal, "no such list")),
+        Ask::Read(_) | Ask::ShowModel | Ask::GetStored | Ask::DeleteStored | Ask::StoredInput => {
+            Err(Fault::new(Code::Internal, "no such list"))
+        }
     }
 }
 

@@ -12,9 +12,14 @@
 //!   kept for the legs whose variant is strict.
 //! - Earlier reasoning that the client sends back: self-hosted engines take it, hosted services refuse
 //!   it. A request that holds any has a second form without.
+//! - Marks for caching and signatures of calls: only Anthropic's and Gemini's own APIs take them, so a
+//!   request has a form with them for those.
 
 use bytes::Bytes;
-use cutover_dialects::{Answer, Asked, Dialect, Inbound, Moment, RequestFacts, StreamOut, WayBack};
+use cutover_dialects::responses::Stored;
+use cutover_dialects::{
+    Answer, Asked, Dialect, Inbound, Moment, RequestFacts, StoreNeeds, StreamOut, WayBack,
+};
 use cutover_units::{Code, Micros, Millis};
 use cutover_wire::providers::Dialect as Provided;
 use cutover_wire::{Fault, Head, Loss, Target, Unsupported};
@@ -24,9 +29,17 @@ use tokio::time::Instant;
 
 use crate::body::{Out, json};
 use crate::exchange::micros;
+use crate::vendor;
 
 /// How a dialect's routes read a body.
-pub(crate) type ReadBody = fn(&Bytes, &RequestFacts<'_>) -> Result<Asked, Fault>;
+pub(crate) type ReadBody<'a> =
+    &'a (dyn Fn(&Bytes, &RequestFacts<'_>) -> Result<Asked, Fault> + Sync);
+
+/// The member that marks for caching stand in.
+const MARK: &[u8] = b"\"cache_control\"";
+
+/// What ids of signed calls hold.
+const SIGNED: &[u8] = cutover_dialects::SIGNED_ID.as_bytes();
 
 /// The member that earlier reasoning becomes.
 const REASONING: &[u8] = b"\"reasoning_";
@@ -46,8 +59,14 @@ pub(crate) struct Foreign {
     pub(crate) losses: Vec<Loss>,
     /// The form for targets that take no earlier reasoning, if there is any.
     pub(crate) plain: Option<Box<Form>>,
+    /// The form for targets that take marks for caching, if there are any.
+    pub(crate) marked: Option<Box<Form>>,
     /// What a strict variant says to the request.
     refusal: Option<Fault>,
+    /// The key that an answer is kept for.
+    pub(crate) owner: Option<i64>,
+    /// Whether it goes on from an answer of a local-only use case.
+    pub(crate) local_only: bool,
     /// None: a stream has taken it.
     way_back: Option<WayBack>,
 }
@@ -56,6 +75,8 @@ pub(crate) struct Foreign {
 pub(crate) enum Reading {
     /// An inference request: its main form, and the rest.
     Infer(Form, Box<Foreign>),
+    /// Stored answers must be loaded first, and the body read again with them.
+    Load(StoreNeeds),
     /// Answered already.
     Now(Answer),
 }
@@ -63,10 +84,13 @@ pub(crate) enum Reading {
 /// Reads a body of another dialect.
 pub(crate) fn read(
     dialect: &'static Dialect,
-    read: ReadBody,
+    read: ReadBody<'_>,
     body: &Bytes,
     facts: RequestFacts<'_>,
 ) -> Result<Reading, Fault> {
+    let holds = |mark: &[u8]| memmem::find(body, mark).is_some();
+    let marks = facts.keep_marks && (holds(MARK) || holds(SIGNED));
+    let facts = RequestFacts { keep_marks: false, ..facts };
     let with = |unsupported, keep_reasoning| {
         read(body, &RequestFacts { unsupported, keep_reasoning, ..facts })
     };
@@ -80,6 +104,9 @@ pub(crate) fn read(
         Asked::Now(answer) => return Ok(Reading::Now(answer)),
         Asked::Infer(inbound) => *inbound,
     };
+    if inbound.needs.must_load() {
+        return Ok(Reading::Load(inbound.needs));
+    }
     let unsupported = if refusal.is_some() { Unsupported::Lenient } else { Unsupported::Strict };
     let plain = match memmem::find(&inbound.body, REASONING) {
         None => None,
@@ -88,9 +115,25 @@ pub(crate) fn read(
             _ => None,
         },
     };
+    let all = RequestFacts { unsupported, keep_reasoning: true, keep_marks: true, ..facts };
+    let marked = match marks.then(|| read(body, &all)).transpose()? {
+        Some(Asked::Infer(marked)) if marked.body != inbound.body => {
+            Some(Box::new(form(*marked)?.0))
+        }
+        _ => None,
+    };
     let (mut form, way_back) = form(inbound)?;
     let losses = std::mem::take(&mut form.losses);
-    let foreign = Foreign { dialect, losses, plain, refusal, way_back: Some(way_back) };
+    let foreign = Foreign {
+        dialect,
+        losses,
+        plain,
+        marked,
+        refusal,
+        owner: None,
+        local_only: false,
+        way_back: Some(way_back),
+    };
     Ok(Reading::Infer(form, Box::new(foreign)))
 }
 
@@ -109,6 +152,9 @@ fn takes_reasoning(target: &Target) -> bool {
 impl Foreign {
     /// The form for a target, if it is not the main one.
     pub(crate) fn form_for(&self, target: &Target) -> Option<&Form> {
+        if let Some(marked) = self.marked.as_deref().filter(|_| vendor::takes_marks(target)) {
+            return Some(marked);
+        }
         self.plain.as_deref().filter(|_| !takes_reasoning(target))
     }
 
@@ -122,11 +168,15 @@ impl Foreign {
         self.refusal.as_ref().filter(|_| target.unsupported == Unsupported::Strict)
     }
 
-    /// Turns a whole answer into the client's dialect.
-    pub(crate) fn reply(&self, body: &[u8], now: Moment) -> Result<Response<Out>, Fault> {
+    /// Turns a whole answer into the client's dialect, with what shall be kept of it.
+    pub(crate) fn reply(
+        &self,
+        body: &[u8],
+        now: Moment,
+    ) -> Result<(Response<Out>, Option<Stored>), Fault> {
         let way_back = self.way_back.as_ref();
         let way_back = way_back.ok_or_else(|| Fault::new(Code::Internal, "no way back"))?;
-        way_back.reply(body, now).map(response)
+        way_back.reply_and_keep(body, now).map(|(answer, kept)| (response(answer), kept))
     }
 
     /// Where a stream leaves in the client's dialect. Once.
@@ -189,6 +239,11 @@ impl Edge {
     /// The upstream's stream has ended well: adds what is missing of the client's.
     pub(crate) fn finish(&mut self, pieces: &mut Vec<Bytes>) {
         self.out.finish(self.now(), pieces);
+    }
+
+    /// What shall be kept, once the stream has ended well. Once.
+    pub(crate) fn take_stored(&mut self) -> Option<Stored> {
+        self.out.take_stored()
     }
 
     /// Ends the stream with an error. Nothing comes out if it has ended.

@@ -32,6 +32,7 @@ use crate::listener::{self, Doors};
 use crate::live::Live;
 use crate::refused::Refused;
 use crate::rescue::{self, Failure};
+use crate::responses::KeptAnswers;
 use crate::shadow::{self, Copies, Ending};
 pub(crate) use crate::visit::{Asked, Refusal, Visit};
 use crate::{caller, dialects, feedback, hints, infer, models, unread};
@@ -49,6 +50,8 @@ pub struct Parts {
     pub records: Option<RecordSink>,
     /// Where users' feedback goes; None: it is refused.
     pub feedback: Option<FeedbackSink>,
+    /// Where answers are kept that clients want to go on from; None: nowhere.
+    pub answers: Option<Arc<dyn KeptAnswers>>,
     /// Where metrics are kept.
     pub registry: Registry,
     /// A random number of this process, for ids.
@@ -65,6 +68,7 @@ pub(crate) struct Shared {
     unit_key: [u8; 16],
     pub(crate) records: Option<RecordSink>,
     pub(crate) feedback: Option<FeedbackSink>,
+    pub(crate) answers: Option<Arc<dyn KeptAnswers>>,
     pub(crate) registry: Registry,
     pub(crate) tasks: TaskTracker,
     overhead: [Histogram; Endpoint::ALL.len()],
@@ -117,6 +121,7 @@ impl Gateway {
             unit_key: parts.unit_key,
             records: parts.records,
             feedback: parts.feedback,
+            answers: parts.answers,
             overhead: Endpoint::ALL.map(overhead),
             connections: registry.gauge(families::OPEN_CONNECTIONS, ["client"]),
             tasks: TaskTracker::new(),
@@ -125,6 +130,11 @@ impl Gateway {
             registry,
         };
         Self(Arc::new(shared))
+    }
+
+    /// Where answers are kept.
+    pub(crate) fn answers(&self) -> Option<&dyn KeptAnswers> {
+        self.0.answers.as_deref()
     }
 
     /// Swaps the picture. Requests in flight keep the one they began with.
@@ -304,7 +314,8 @@ impl Gateway {
                 Ok(Box::pin(infer::infer(exchange)).await)
             }
             Route::Foreign(found) => {
-                let knock = dialects::Knock { found, caller };
+                let query = parts.uri.query().unwrap_or_default().to_owned();
+                let knock = dialects::Knock { found, caller, query };
                 let headers = &mut parts.headers;
                 Box::pin(dialects::open(self, visit, (headers, body), knock)).await
             }

@@ -9,9 +9,9 @@ use crate::answer;
 use crate::attempt::{self, Opened, Started};
 use crate::body::{Out, json};
 use crate::exchange::Exchange;
-use crate::foreign;
 use crate::rescue::{self, Failure};
 use crate::stream::Relay;
+use crate::{foreign, responses};
 
 /// Asks upstreams and answers. A stream that takes long to begin gets its head, and comments, first.
 pub(crate) async fn infer(exchange: Box<Exchange>) -> Response<Out> {
@@ -59,6 +59,12 @@ fn flowing(exchange: Box<Exchange>, mut opened: Opened, mut relay: Box<Relay>) -
     response
 }
 
+/// Answers a request that was decided and may not run.
+pub(crate) fn refuse(mut exchange: Box<Exchange>, fault: Fault) -> Response<Out> {
+    exchange.sample = None;
+    finish(exchange, Err(Failure::client(fault)))
+}
+
 /// Turns an answer that is there as a whole, or a failure, into a response.
 fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Response<Out> {
     let failure = match result {
@@ -95,7 +101,9 @@ fn turned(exchange: &Exchange, body: Bytes) -> Result<Response<Out>, Fault> {
         None => Ok(json(body)),
         Some(foreign) => {
             let now = foreign::moment(exchange.started_at, exchange.elapsed());
-            foreign.reply(&body, now)
+            let (response, stored) = foreign.reply(&body, now)?;
+            responses::keep(exchange, stored);
+            Ok(response)
         }
     }
 }

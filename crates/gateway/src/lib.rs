@@ -15,8 +15,8 @@
 //! - `foreign` turns requests of other dialects (Anthropic, Responses, Ollama) into OpenAI's at the edge,
 //!   and their answers back; nothing between knows of them.
 //!
-//! Invariants: no lock is held across an await; nothing here waits for the store or the disk; prompt
-//! and completion text is in no log line, no metric and no record.
+//! Invariants: no lock is held across an await; nothing here waits for the disk, or for the store
+//! but `responses`, where a request asks for what is stored; prompt and completion text is in no log line, no metric and no record.
 
 mod affinity;
 mod answer;
@@ -42,6 +42,7 @@ mod pacing;
 mod prices;
 mod refused;
 mod rescue;
+mod responses;
 pub mod shadow;
 mod socket;
 mod probes;
@@ -59,6 +60,7 @@ pub use live::{
     Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane,
 };
 pub use pacing::Pace;
+pub use responses::{KeptAnswers, Looking, Unavailable};
 pub use prices::{PriceSource, Pricing};
 pub use prompts::LanePrompt;
 pub use responses::{KeptAnswers, Looking, Unavailable};

@@ -35,6 +35,7 @@ use crate::foreign::{EVENT_STREAM, Edge};
 use crate::gateway::Shared;
 use crate::pacing::{self, Pacer};
 use crate::rescue::{self, Failure};
+use crate::responses;
 
 /// What keeps proxies and clients from giving up on a silent stream.
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
@@ -123,7 +124,7 @@ impl Relay {
         // Nothing is asked again from here on, and a stream may last: a large prompt need not.
         exchange.body = Bytes::new();
         if let Some(foreign) = &mut exchange.foreign {
-            foreign.plain = None;
+            (foreign.plain, foreign.marked) = (None, None);
         }
         exchange.trail.status = 200;
         let pace = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at)?.pace);
@@ -204,7 +205,16 @@ impl Relay {
         if let Some(edge) = &mut self.edge {
             edge.turn(&mut self.scratch);
         }
+        self.keep_stored();
         self.pass_scratch();
+    }
+
+    /// Before the client sees the end: it may go on from it at once.
+    fn keep_stored(&mut self) {
+        let stored = self.edge.as_mut().and_then(|edge| edge.take_stored());
+        if let Some(exchange) = &self.exchange {
+            responses::keep(exchange, stored);
+        }
     }
 
     fn pass_scratch(&mut self) {
@@ -241,6 +251,7 @@ impl Relay {
             Ok(true) => {
                 if let Some(edge) = &mut self.edge {
                     edge.finish(&mut self.scratch);
+                    self.keep_stored();
                     self.pass_scratch();
                 }
                 self.stop_if_unturned();

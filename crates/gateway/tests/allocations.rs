@@ -78,6 +78,7 @@ impl Bench {
             clock: Arc::new(harness::now),
             records: None,
             feedback: None,
+            answers: None,
             registry,
             id_prefix: 1,
             unit_key: [0; 16],

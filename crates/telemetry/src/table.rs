@@ -404,6 +404,15 @@ metrics! {
     RecordsQueued RECORDS_QUEUED = Gauge, Count, "cutover_records_queued",
         [],
         "Request records waiting for the store.";
+    ResponsesKept RESPONSES_KEPT = Counter, Count, "cutover_responses_kept_total",
+        [],
+        "Answers written to the store because clients of the Responses API want to go on from them.";
+    ResponsesDropped RESPONSES_DROPPED = Counter, Count, "cutover_responses_dropped_total",
+        [],
+        "Answers that were to be kept and were lost: no room, too large, or the store was closed.";
+    ResponsesWaiting RESPONSES_WAITING = Gauge, Count, "cutover_responses_waiting",
+        [],
+        "Answers that wait for the store. They can be gone on from already.";
     StoreFailures STORE_FAILURES = Counter, Count, "cutover_store_failures_total",
         ["operation", "reason"],
         "Store operations that failed.";

@@ -4,6 +4,7 @@
 //! `Bytes`. What the target cannot do is refused by name ([`Unsupported::Strict`]) or reported as a
 //! [`Loss`] ([`Unsupported::Lenient`]).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -93,7 +94,7 @@ pub struct ReplyPlan {
 /// A request ready to be sent. Its `Debug` shows no body.
 pub struct Outgoing {
     /// The path at the upstream (see [`crate::providers::request_path`]).
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// The body in pieces; those that were not changed are slices of the client's.
     pub body: Vec<Bytes>,
     /// What could not be sent as it was.
@@ -134,7 +135,7 @@ pub fn adapt(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fau
         return Err(Fault::unsupported("messages", "the model does not see images"));
     }
     match target.provider.dialect {
-        Dialect::OpenAi | Dialect::Anthropic => same_dialect(head, body, target),
+        Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini => same_dialect(head, body, target),
         Dialect::Ollama => crate::ollama::convert(head, body, target),
     }
 }
@@ -171,7 +172,7 @@ fn same_dialect(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, 
         messages::edit(head, body, (target, framing), &mut edits)?;
     }
     Ok(Outgoing {
-        path: head.endpoint.path(),
+        path: head.endpoint.path().into(),
         body: edits.finish(),
         losses,
         reply: plan(head, target),

@@ -21,6 +21,8 @@ pub enum Dialect {
     /// Anthropic's Messages API. It is converted behind this crate, by `dialects`: what is adapted and
     /// read here is the OpenAI dialect.
     Anthropic,
+    /// Google's Gemini API, converted in the same place.
+    Gemini,
 }
 
 /// How a key is shown to the upstream.
@@ -32,6 +34,8 @@ pub enum Auth {
     OptionalBearer,
     /// `x-api-key: KEY`, and it is required.
     ApiKey,
+    /// `x-goog-api-key: KEY`, and it is required.
+    GoogleKey,
     /// None: the upstream is in this process.
     None,
 }
@@ -159,6 +163,7 @@ pub static PROVIDERS: &[&Provider] = &[
     &hosted::OPENAI,
     &hosted::COMPATIBLE,
     &hosted::ANTHROPIC,
+    &hosted::GEMINI,
     &local::VLLM,
     &local::LLAMACPP,
     &local::OLLAMA,
@@ -194,8 +199,14 @@ pub static NEVER_FORWARDED: &[Rule] = &[
 /// once, whether the address was written with it or not.
 pub fn request_path(base_path: &str, path: &str) -> String {
     let base = base_path.trim_end_matches('/');
+    // Google's compatible endpoint has its version before its name.
+    let versioned = base.ends_with("/v1") || base.ends_with("/v1beta/openai");
+    // And its own API stands once, too.
+    if let (Some(rest), true) = (path.strip_prefix("/v1beta"), base.ends_with("/v1beta")) {
+        return format!("{base}{rest}");
+    }
     match path.strip_prefix("/v1") {
-        Some(rest) if base.ends_with("/v1") => format!("{base}{rest}"),
+        Some(rest) if versioned && !rest.starts_with("beta") => format!("{base}{rest}"),
         _ => format!("{base}{path}"),
     }
 }
@@ -232,6 +243,10 @@ mod tests {
         assert_eq!(request_path("/", chat), "/v1/chat/completions");
         assert_eq!(request_path("/v1/", chat), "/v1/chat/completions");
         assert_eq!(request_path("/api/v1", chat), "/api/v1/chat/completions");
+        assert_eq!(request_path("/v1beta/openai/", chat), "/v1beta/openai/chat/completions");
+        let native = "/v1beta/models/m:generateContent";
+        assert_eq!(request_path("", native), native);
+        assert_eq!(request_path("/v1beta/", native), native);
         assert_eq!(request_path("/x", "/api/chat"), "/x/api/chat");
     }
 }

@@ -129,7 +129,7 @@ impl Tap {
     /// A tap for one answer.
     pub fn new(plan: ReplyPlan, mint: Mint, limits: Limits) -> Self {
         let (framing, reader) = match plan.provider.dialect {
-            Dialect::OpenAi | Dialect::Anthropic => {
+            Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini => {
                 (Framing::Events, Reader::OpenAi(Events::default()))
             }
             Dialect::Ollama => (Framing::Lines, Reader::Ollama(Lines::default())),

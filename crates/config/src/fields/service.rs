@@ -154,6 +154,18 @@ pub(crate) static STATE: Section = Section {
             "true",
             "Whether a record is kept for each request: use case, arm, variant, status, times, tokens, cost. Never prompt or answer text.",
         ),
+        value(
+            "responses",
+            Bool,
+            "false",
+            "Whether answers of the Responses API are kept, as its clients ask by default (`store`), so that they can be gone on from (`previous_response_id`), shown and deleted. This writes prompts and answers into the database.",
+        ),
+        value(
+            "responses_retention",
+            Kind::Duration { min_ms: 60_000, max_ms: 315_360_000_000 },
+            r#""30 d""#,
+            "Age at which kept answers are deleted and overwritten. A conversation whose beginning is gone cannot be gone on with.",
+        ),
     ],
 };
 

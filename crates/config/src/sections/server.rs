@@ -93,7 +93,15 @@ pub(crate) fn state(root: &Table<'_>) -> Option<State> {
     let directory = table.read("directory", values::path);
     let retention = table.read("retention", values::duration);
     let records = table.read("records", values::boolean);
-    Some(State { directory, retention: retention?, records: records? })
+    let responses = table.read("responses", values::boolean);
+    let responses_retention = table.read("responses_retention", values::duration);
+    Some(State {
+        directory,
+        retention: retention?,
+        records: records?,
+        responses: responses?,
+        responses_retention: responses_retention?,
+    })
 }
 
 pub(crate) fn log(root: &Table<'_>) -> Option<Log> {

@@ -70,7 +70,7 @@ fn convert<'a>(
 ) -> Result<(Text<'a>, Chat<'a>), Fault> {
     let at = At::Root;
     let model = root.need_text(at, "model")?;
-    let mut chat = Chat::default();
+    let mut chat = Chat { signatures: facts.keep_marks, ..Chat::default() };
     if let Some(raw) = root.get("system") {
         let parts = content::system(raw, at.key("system"), (facts.keep_marks, losses))?;
         if !parts.is_empty() {

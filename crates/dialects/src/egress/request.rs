@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use cutover_wire::{Fault, Unsupported};
 
-use super::Sent;
 use super::fields::FIELDS;
+use super::{PATH, Sent};
 use crate::chat::arguments_object;
 use crate::losses::Losses;
 use crate::pivot::MARK;
@@ -53,7 +53,7 @@ pub fn request(body: &[u8], unsupported: Unsupported) -> Result<Sent, Fault> {
             j.put_flag("stream", true);
         }
     });
-    Ok(Sent { body: Bytes::from(text), losses: losses.into_list() })
+    Ok(Sent { path: PATH.into(), body: Bytes::from(text), losses: losses.into_list() })
 }
 
 /// Values that ask for nothing.

@@ -46,7 +46,7 @@ fn convert(
     let stream = root.flag(at, "stream")?.unwrap_or(false);
     refusals(&root, &mut losses)?;
     let keeping = keeping(&root, facts)?;
-    let mut chat = Chat::default();
+    let mut chat = Chat { signatures: facts.keep_marks, ..Chat::default() };
     let names = tools::read(&root, &mut chat, &mut losses)?;
     let shelf = Shelf::of(loaded.unwrap_or_default());
     let known = loaded.is_some().then_some(&shelf);

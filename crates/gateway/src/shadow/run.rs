@@ -11,10 +11,9 @@ use cutover_units::{Millis, NanoUsd, WeightBp};
 use cutover_upstream::{Body, Deadlines, Outbound, SendError};
 use cutover_wire::adapt::Outgoing;
 use cutover_wire::extract::{Extract, StreamExtractor};
-use cutover_wire::reply::{Received, read_reply};
+use cutover_wire::reply::Received;
 use cutover_wire::stream::Limits as TapLimits;
 use cutover_wire::{Finish, Head, Mint, Unsupported, Usage};
-use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt as _;
 use tokio::runtime::Handle;
@@ -285,7 +284,7 @@ impl Asking<'_> {
         let timeouts = &self.lane.upstream.timeouts;
         let outbound = Outbound {
             method: Method::POST,
-            path_and_query: PathAndQuery::from_static(outgoing.path),
+            path_and_query: vendor::path_and_query(&outgoing.path),
             // Nothing of the client's: its trace would show a call that it did not make.
             headers: self.lane.upstream.headers.for_client(&HeaderMap::new()),
             body: outgoing.body.clone(),
@@ -314,9 +313,8 @@ impl Asking<'_> {
         let total = self.began.elapsed();
         let status = Some(received.status).filter(|status| *status >= 300);
         let mint = self.mint();
-        let received = vendor::received(&outgoing.reply, &mint, received);
-        let reply = read_reply(&outgoing.reply, &mint, received)
-            .map_err(|fault| Failure { status, ..Failure::upstream(fault) })?;
+        let (_, reply) = vendor::read(&outgoing.reply, &mint, received);
+        let reply = reply.map_err(|fault| Failure { status, ..Failure::upstream(fault) })?;
         if self.head.stream {
             let message = "the upstream answered a stream request whole";
             return Err(Failure::broken("not_a_stream", message));

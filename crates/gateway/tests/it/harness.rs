@@ -8,9 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cutover_config::{Checked, Embedded, SecretRef};
 use cutover_gateway::build::{BuildError, Materials, Surroundings, live};
 use cutover_gateway::shadow::{Copies, Settings, ShadowPair};
-use cutover_gateway::{Doors, Feed, Gateway, Live, Parts};
+use cutover_gateway::{
+    Doors, Feed, Gateway, KeptAnswers, Live, Looking, Parts, Unavailable,
+};
 use cutover_route::Traffic;
-use cutover_store::{KeyRing, Store};
+use cutover_store::{Conversation, ConversationQuery, KeptResponse, KeyRing, Store};
 use cutover_telemetry::{Format, Registry};
 use cutover_testkit::raw::{Raw, Response};
 use cutover_units::{Millis, UseCaseName, WeightBp};
@@ -39,6 +41,30 @@ impl Surroundings for Here {
 pub(crate) fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Millis(u64::try_from(since.as_millis()).unwrap())
+}
+
+/// Where answers are kept.
+struct Shelf(Store);
+
+impl KeptAnswers for Shelf {
+    fn has_room(&self) -> bool {
+        self.0.responses().has_room()
+    }
+    fn keep(&self, answer: KeptResponse) -> bool {
+        self.0.responses().try_keep(answer)
+    }
+    fn answer(&self, id: String, owner: Option<i64>) -> Looking<Option<KeptResponse>> {
+        let store = self.0.clone();
+        Box::pin(async move { store.response(id, owner).await.map_err(|_| Unavailable) })
+    }
+    fn conversation(&self, query: ConversationQuery) -> Looking<Conversation> {
+        let store = self.0.clone();
+        Box::pin(async move { store.conversation(query).await.map_err(|_| Unavailable) })
+    }
+    fn delete(&self, id: String, owner: Option<i64>) -> Looking<bool> {
+        let store = self.0.clone();
+        Box::pin(async move { store.delete_response(id, owner).await.map_err(|_| Unavailable) })
+    }
 }
 
 pub(crate) struct Rig {
@@ -83,6 +109,20 @@ impl Rig {
         keys: Option<Arc<KeyRing>>,
         store: Option<&Store>,
     ) -> Self {
+        let shelf = store.map(|store| Arc::new(Shelf(store.clone())) as Arc<dyn KeptAnswers>);
+        Self::start_all(config, keys, (store, shelf))
+    }
+
+    /// A gateway that keeps answers here.
+    pub(crate) fn keeping(config: &str, answers: Arc<dyn KeptAnswers>) -> Self {
+        Self::start_all(config, None, (None, Some(answers)))
+    }
+
+    fn start_all(
+        config: &str,
+        keys: Option<Arc<KeyRing>>,
+        (store, answers): (Option<&Store>, Option<Arc<dyn KeptAnswers>>),
+    ) -> Self {
         let checked = checked(config);
         let registry = Registry::new();
         let live = build(&checked, keys, (&registry, None));
@@ -91,6 +131,7 @@ impl Rig {
             clock: Arc::new(now),
             records: store.map(Store::records),
             feedback: store.map(Store::feedback),
+            answers,
             registry: registry.clone(),
             id_prefix: 1,
             unit_key: [0; 16],

@@ -18,6 +18,7 @@ mod feeds;
 mod harness;
 mod paths;
 mod residency;
+mod responses;
 mod shadow;
 mod streams;
 mod trust;

@@ -343,7 +343,41 @@ def responses_errors():
 
 
 @probe
+def responses_stored():
+    needs("storage")
+    client = responses()
+    first = respond("Remember the number 7.", store=True)
+    equal(first.store, True, "store")
+    found = client.retrieve(first.id)
+    equal((found.id, found.output_text), (first.id, first.output_text), "the stored answer")
+    second = respond("And 8.", previous_response_id=first.id)
+    equal(second.previous_response_id, first.id, "previous_response_id")
+    items = list(client.input_items.list(second.id, limit=1, order="asc"))
+    equal([item.content[0].text for item in items], ["And 8."], "the input items")
+    client.delete(first.id)
+    four_members(expect(openai.NotFoundError, lambda: client.retrieve(first.id)), None)
+    going_on = lambda: respond("And 9.", previous_response_id=second.id)
+    four_members(expect(openai.BadRequestError, going_on), "previous_response_not_found")
+
+
+@probe
+def responses_stored_tools():
+    needs("storage")
+    needs("tools")
+    for stream in (False, True):
+        first = respond(ASK, tools=[FUNCTION], stream=stream)
+        if stream:
+            first = list(first)[-1].response
+        call = first.output[-1]
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": SUNNY}
+        made = respond([result], tools=[FUNCTION], previous_response_id=first.id)
+        check(SUNNY in made.output_text, made)
+
+
+@probe
 def responses_storage_is_off():
+    if OPTIONS.get("storage"):
+        raise Skip("storing is on")
     made = respond(store=True)
     equal(made.store, False, "store")
     going_on = lambda: respond(previous_response_id=made.id)

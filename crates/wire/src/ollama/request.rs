@@ -204,7 +204,7 @@ impl<'a> Work<'a> {
     fn outgoing(self, path: &'static str, body: Vec<u8>, prompt_bytes: u64) -> Outgoing {
         let mut reply = plan(self.head, self.target);
         reply.prompt_bytes = prompt_bytes;
-        Outgoing { path, body: vec![Bytes::from(body)], losses: self.losses, reply }
+        Outgoing { path: path.into(), body: vec![Bytes::from(body)], losses: self.losses, reply }
     }
 
     fn common(&self, options: Map<String, Value>) -> Common<'a> {

@@ -70,3 +70,26 @@ pub(super) static ANTHROPIC: Provider = Provider {
     doc: "Anthropic's Messages API. Requests are converted; thinking with its signature makes the \
           round trip.",
 };
+
+/// Google's own API. What becomes of a field stands in the table of `dialects::egress::gemini`.
+pub(super) static GEMINI: Provider = Provider {
+    name: "gemini",
+    dialect: Dialect::Gemini,
+    default_base: Some("https://generativelanguage.googleapis.com"),
+    key_env: Some("GEMINI_API_KEY"),
+    auth: Auth::GoogleKey,
+    self_hosted: false,
+    endpoints: &[Endpoint::ChatCompletions],
+    probes: &[],
+    quirks: Quirks {
+        developer_as_system: false,
+        usage_of_one_choice: false,
+        completions_like_chat: false,
+        new_limit_name: false,
+        client_faults_as_500: false,
+        ignores_model_name: false,
+    },
+    rules: &[],
+    doc: "Google's Gemini API (`generateContent`). Requests are converted; signatures of calls make the \
+          round trip. Written after the published interface, never tried against the service.",
+};

@@ -1,0 +1,282 @@
+//! From Gemini's answers to the OpenAI dialect: whole ones, and what a piece of a stream shares with them.
+
+use bytes::Bytes;
+use cutover_units::{Code, Millis};
+use cutover_wire::{Fault, Usage};
+
+use crate::chat;
+use crate::read::{At, Obj, Text};
+use crate::signature;
+use crate::write::{self, Json};
+
+const AT: At<'static> = At::Root;
+
+/// Turns a whole answer (status 200) into a chat completion.
+pub fn answer(body: &[u8], created: Millis) -> Result<Bytes, Fault> {
+    let answer = std::str::from_utf8(body).ok().and_then(|text| Answer::read(text).ok());
+    let answer = answer.ok_or_else(chat::unreadable)?;
+    let choices = answer.choices()?;
+    let text = write::object(|j| {
+        j.put("id", &answer.id);
+        j.put("object", "chat.completion");
+        j.put_number("created", created.0 / 1_000);
+        j.put("model", &answer.model);
+        j.put_array("choices", |j| choices.iter().for_each(|choice| j.raw(choice)));
+        let usage = answer.usage.unwrap_or_default();
+        j.put_raw("usage", serde_json::to_string(&usage).ok().as_deref());
+    });
+    Ok(Bytes::from(text))
+}
+
+/// One answer, or one piece of a stream.
+pub(super) struct Answer {
+    pub(super) id: String,
+    pub(super) model: String,
+    pub(super) candidates: Vec<Candidate>,
+    /// Why the prompt was not answered, if it was not.
+    pub(super) blocked: Option<String>,
+    pub(super) usage: Option<Usage>,
+}
+
+/// One of its answers, or a piece of one.
+pub(super) struct Candidate {
+    pub(super) index: u64,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) finish: Option<String>,
+    /// `content` of chat's log-probabilities, as JSON.
+    pub(super) logprobs: Option<String>,
+}
+
+/// What a part says.
+pub(super) enum Piece {
+    Text(String),
+    Thought(String),
+    Call(Call),
+}
+
+pub(super) struct Call {
+    id: Option<String>,
+    name: String,
+    arguments: String,
+    signature: Option<String>,
+}
+
+impl Call {
+    /// Writes the members of a call. Gemini need not name its calls: one without a name gets one that
+    /// no other answer has.
+    pub(super) fn write(&self, json: &mut Json, (answer, number): (&str, u64)) {
+        match &self.id {
+            Some(id) => json.put("id", id),
+            None => {
+                let plain: String = answer.chars().filter(char::is_ascii_alphanumeric).collect();
+                json.put("id", &format!("call_{plain}_{number}"));
+            }
+        }
+        json.put("type", "function");
+        json.put_object("function", |j| {
+            j.put("name", &self.name);
+            j.put("arguments", &self.arguments);
+        });
+        if let Some(signature) = &self.signature {
+            signature::write(json, signature);
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn read(text: &str) -> Result<Self, Fault> {
+        let root = Obj::parse(text, AT)?;
+        let mut candidates = Vec::new();
+        for raw in root.list(AT, "candidates")?.unwrap_or_default() {
+            candidates.push(Candidate::read(&Obj::read(raw, AT)?)?);
+        }
+        let feedback = root.object(AT, "promptFeedback")?;
+        let blocked = feedback.map(|feedback| feedback.word(AT, "blockReason")).transpose()?;
+        let usage = root.object(AT, "usageMetadata")?;
+        Ok(Self {
+            id: root.word(AT, "responseId")?,
+            model: root.word(AT, "modelVersion")?,
+            candidates,
+            blocked: blocked.filter(|reason| !reason.is_empty()),
+            usage: usage.map(|usage| usage_of(&usage)).transpose()?,
+        })
+    }
+
+    fn choices(&self) -> Result<Vec<String>, Fault> {
+        if self.candidates.is_empty() {
+            let reason = self.blocked.as_ref().ok_or_else(chat::unreadable)?;
+            return Ok(vec![write::object(|j| {
+                j.put_number("index", 0);
+                j.put_object("message", |j| {
+                    j.put("role", "assistant");
+                    j.key("content").null();
+                    j.put("refusal", &refusal(reason));
+                });
+                j.key("logprobs").null();
+                j.put("finish_reason", "content_filter");
+            })]);
+        }
+        self.candidates.iter().map(|candidate| candidate.choice(&self.id)).collect()
+    }
+}
+
+impl Candidate {
+    fn read(candidate: &Obj<'_>) -> Result<Self, Fault> {
+        let index = candidate.whole(AT, "index")?.and_then(|index| u64::try_from(index).ok());
+        let mut pieces = Vec::new();
+        let content = candidate.object(AT, "content")?;
+        let parts = content.map(|content| content.list(AT, "parts")).transpose()?.flatten();
+        for raw in parts.unwrap_or_default() {
+            pieces.extend(piece(&Obj::read(raw, AT)?)?);
+        }
+        let finish = candidate.word(AT, "finishReason")?;
+        let logprobs = candidate.object(AT, "logprobsResult")?;
+        Ok(Self {
+            index: index.unwrap_or(0),
+            pieces,
+            finish: Some(finish).filter(|word| !word.is_empty()),
+            logprobs: logprobs.map(|result| logprobs_of(&result)).transpose()?,
+        })
+    }
+
+    fn choice(&self, answer: &str) -> Result<String, Fault> {
+        let (mut text, mut thoughts, mut calls) = (None::<String>, String::new(), Vec::new());
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(piece) => text.get_or_insert_default().push_str(piece),
+                Piece::Thought(piece) => thoughts.push_str(piece),
+                Piece::Call(call) => calls.push(call),
+            }
+        }
+        let finish = finish(self.finish.as_deref().unwrap_or_default(), !calls.is_empty())?;
+        Ok(write::object(|j| {
+            j.put_number("index", self.index);
+            j.put_object("message", |j| {
+                j.put("role", "assistant");
+                match &text {
+                    Some(text) => j.put("content", text),
+                    None => j.key("content").null(),
+                }
+                j.key("refusal").null();
+                if !thoughts.is_empty() {
+                    j.put("reasoning_content", &thoughts);
+                }
+                if !calls.is_empty() {
+                    j.put_array("tool_calls", |j| {
+                        for (number, call) in (0..).zip(&calls) {
+                            j.object(|j| call.write(j, (answer, number)));
+                        }
+                    });
+                }
+            });
+            write_logprobs(j, self.logprobs.as_deref());
+            j.put("finish_reason", finish);
+        }))
+    }
+}
+
+pub(super) fn write_logprobs(json: &mut Json, content: Option<&str>) {
+    match content {
+        Some(content) => json.put_object("logprobs", |j| {
+            j.put_raw("content", Some(content));
+            j.key("refusal").null();
+        }),
+        None => json.key("logprobs").null(),
+    }
+}
+
+/// What a refused prompt's answer says.
+pub(super) fn refusal(reason: &str) -> String {
+    let reason: String =
+        reason.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    format!("Gemini did not answer this prompt: {reason}")
+}
+
+fn piece(part: &Obj<'_>) -> Result<Option<Piece>, Fault> {
+    if let Some(call) = part.object(AT, "functionCall")? {
+        let signature = part.text(AT, "thoughtSignature")?;
+        let id = call.text(AT, "id")?.map(|id| id.decode().into_owned());
+        return Ok(Some(Piece::Call(Call {
+            id: id.filter(|id| !id.is_empty()),
+            name: call.need_text(AT, "name")?.decode().into_owned(),
+            arguments: call.raw_object(AT, "args")?.unwrap_or("{}").to_owned(),
+            signature: signature.map(|text| text.decode().into_owned()).filter(|t| !t.is_empty()),
+        })));
+    }
+    let text = part.text(AT, "text")?;
+    let Some(text) = text.as_ref().map(Text::decode).filter(|text| !text.is_empty()) else {
+        // Steps of Google's own tools, or a signature alone.
+        return Ok(None);
+    };
+    let text = text.into_owned();
+    let thought = part.flag(AT, "thought")? == Some(true);
+    Ok(Some(if thought { Piece::Thought(text) } else { Piece::Text(text) }))
+}
+
+/// `finishReason` as a finish reason. What is wrong with the model's answer itself is an error: nothing
+/// in it can be used, and another try may do better.
+pub(super) fn finish(reason: &str, called: bool) -> Result<&'static str, Fault> {
+    Ok(match reason {
+        "STOP" if called => "tool_calls",
+        "STOP" => "stop",
+        "MAX_TOKENS" => "length",
+        "MALFORMED_FUNCTION_CALL"
+        | "UNEXPECTED_TOOL_CALL"
+        | "TOO_MANY_TOOL_CALLS"
+        | "MISSING_THOUGHT_SIGNATURE"
+        | "MALFORMED_RESPONSE" => {
+            let message = format!("the model's answer cannot be used: {reason}");
+            return Err(Fault::new(Code::BadGateway, message));
+        }
+        "" => return Err(chat::unreadable()),
+        // Safety, recitation, block lists and whatever else ends an answer early.
+        _ => "content_filter",
+    })
+}
+
+/// Thoughts are outside Gemini's count of the answer and inside OpenAI's; cached tokens are inside both.
+fn usage_of(usage: &Obj<'_>) -> Result<Usage, Fault> {
+    let count = |key: &str| -> Result<Option<u64>, Fault> {
+        Ok(usage.whole(AT, key)?.and_then(|count| u64::try_from(count).ok()))
+    };
+    let some = |key: &str| count(key).map(Option::unwrap_or_default);
+    let thoughts = count("thoughtsTokenCount")?;
+    let prompt = some("promptTokenCount")?.saturating_add(some("toolUsePromptTokenCount")?);
+    let answer = some("candidatesTokenCount")?.saturating_add(thoughts.unwrap_or(0));
+    Ok(Usage {
+        cached_tokens: count("cachedContentTokenCount")?,
+        reasoning_tokens: thoughts,
+        ..Usage::new(prompt, answer)
+    })
+}
+
+/// Log-probabilities in chat's form.
+fn logprobs_of(result: &Obj<'_>) -> Result<String, Fault> {
+    let chosen = result.list(AT, "chosenCandidates")?.unwrap_or_default();
+    let tops = result.list(AT, "topCandidates")?.unwrap_or_default();
+    let mut json = Json::new();
+    json.array(|j| {
+        for (at, raw) in chosen.iter().enumerate() {
+            let top = tops.get(at).and_then(|raw| Obj::read(raw, AT).ok());
+            let top = top.and_then(|top| top.list(AT, "candidates").ok().flatten());
+            j.object(|j| {
+                write_token(j, raw);
+                j.put_array("top_logprobs", |j| {
+                    for raw in top.unwrap_or_default() {
+                        j.object(|j| write_token(j, raw));
+                    }
+                });
+            });
+        }
+    });
+    Ok(json.into_string())
+}
+
+fn write_token(json: &mut Json, raw: &str) {
+    let token = Obj::read(raw, AT).ok();
+    let text = token.as_ref().and_then(|t| t.word(AT, "token").ok()).unwrap_or_default();
+    let logprob = token.as_ref().and_then(|t| t.number(AT, "logProbability").ok().flatten());
+    json.put("token", &text);
+    json.put_raw("logprob", Some(logprob.unwrap_or("0")));
+    json.put_array("bytes", |j| text.bytes().for_each(|b| j.number(u64::from(b))));
+}

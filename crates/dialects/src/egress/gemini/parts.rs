@@ -1,0 +1,254 @@
+//! The conversation: messages become turns of parts.
+
+use std::collections::BTreeMap;
+
+use cutover_wire::Fault;
+
+use crate::chat::arguments_object;
+use crate::losses::Losses;
+use crate::pivot::MARK;
+use crate::read::{At, Obj, Text, list};
+use crate::signature;
+use crate::write;
+
+/// What Gemini documents for calls that it did not make itself: they are not checked then.
+const UNSIGNED: &str = "skip_thought_signature_validator";
+
+/// One turn.
+pub(super) struct Turn {
+    pub(super) role: &'static str,
+    pub(super) parts: Vec<String>,
+}
+
+/// The conversation under conversion.
+pub(super) struct Talk<'l> {
+    pub(super) system: Vec<String>,
+    pub(super) turns: Vec<Turn>,
+    pub(super) losses: &'l mut Losses,
+    /// Whether calls must be signed: by the model's generation.
+    pub(super) signs: bool,
+    /// Names of the functions that were called, by the call's id.
+    pub(super) called: BTreeMap<String, String>,
+}
+
+impl Talk<'_> {
+    pub(super) fn message(&mut self, raw: &str, at: At<'_>) -> Result<(), Fault> {
+        let message = Obj::read(raw, at)?;
+        match &*message.word(at, "role")? {
+            "system" | "developer" => {
+                if !self.turns.is_empty() {
+                    self.losses.note("messages[].system.later");
+                }
+                let parts = self.content(&message, at)?;
+                self.system.extend(parts);
+            }
+            "user" => {
+                let parts = self.content(&message, at)?;
+                self.put("user", parts);
+            }
+            "assistant" => self.assistant(&message, at)?,
+            "tool" => {
+                let part = self.result(&message, at)?;
+                self.put("user", vec![part]);
+            }
+            _ => self.losses.refuse("messages[].function_call", at.key("role"))?,
+        }
+        self.mark(&message);
+        self.losses.rest(&message, "messages[].", at)
+    }
+
+    /// Marks for caching are for another vendor.
+    fn mark(&mut self, obj: &Obj<'_>) {
+        if obj.get(MARK).is_some() {
+            self.losses.note(MARK);
+        }
+    }
+
+    fn put(&mut self, role: &'static str, parts: Vec<String>) {
+        if parts.is_empty() {
+            return;
+        }
+        match self.turns.last_mut().filter(|turn| turn.role == role) {
+            Some(turn) => turn.parts.extend(parts),
+            None => self.turns.push(Turn { role, parts }),
+        }
+    }
+
+    fn assistant(&mut self, message: &Obj<'_>, at: At<'_>) -> Result<(), Fault> {
+        for (key, row) in [
+            ("reasoning_content", "messages[].reasoning_content"),
+            ("reasoning_details", "messages[].reasoning_details"),
+        ] {
+            if message.get(key).is_some() {
+                self.losses.note(row);
+            }
+        }
+        let mut parts = self.content(message, at)?;
+        if let Some(text) = message.text(at, "refusal")? {
+            parts.extend(text_part(&text));
+        }
+        let here = at.key("tool_calls");
+        let calls = message.list(at, "tool_calls")?.unwrap_or_default();
+        let mut signed = false;
+        for (index, raw) in calls.into_iter().enumerate() {
+            // Of calls made at once Gemini signs the first one, so that one must be.
+            parts.push(self.call(raw, here.item(index), &mut signed)?);
+        }
+        self.put("model", parts);
+        Ok(())
+    }
+
+    fn call(&mut self, raw: &str, at: At<'_>, signed: &mut bool) -> Result<String, Fault> {
+        let call = Obj::read(raw, at)?;
+        let here = at.key("function");
+        let function = call.object(at, "function")?.ok_or_else(|| here.missing())?;
+        let (id, name) = (call.need_text(at, "id")?, function.need_text(here, "name")?);
+        let arguments = function.text(here, "arguments")?.unwrap_or_else(|| Text::from(""));
+        let arguments = arguments.decode();
+        let object = arguments_object(&arguments)
+            .ok_or_else(|| here.key("arguments").invalid("must hold a JSON object"))?;
+        let mut signature = signature::of_call(&call);
+        if signature.is_none() && !*signed && self.signs {
+            self.losses.note("messages[].tool_calls[].signature");
+            signature = Some(UNSIGNED.to_owned());
+        }
+        *signed = true;
+        self.called.insert(id.decode().into_owned(), name.decode().into_owned());
+        Ok(write::object(|j| {
+            j.put_object("functionCall", |j| {
+                id.write(j.key("id"));
+                name.write(j.key("name"));
+                j.key("args").raw(object);
+            });
+            if let Some(signature) = &signature {
+                j.put("thoughtSignature", signature);
+            }
+        }))
+    }
+
+    /// A tool's result: Gemini wants the function's name with it.
+    fn result(&mut self, message: &Obj<'_>, at: At<'_>) -> Result<String, Fault> {
+        let id = message.need_text(at, "tool_call_id")?;
+        let name = self.called.get(&*id.decode()).cloned();
+        let name = name
+            .ok_or_else(|| at.key("tool_call_id").invalid("names no call of this conversation"))?;
+        let texts = self.texts(message, at)?;
+        let output = texts.join("\n");
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&output).is_ok()
+            && output.trim_start().starts_with(['{', '[']);
+        Ok(write::object(|j| {
+            j.put_object("functionResponse", |j| {
+                id.write(j.key("id"));
+                j.put("name", &name);
+                j.put_object("response", |j| {
+                    if is_json {
+                        j.key("output").raw(&output);
+                    } else {
+                        j.put("output", &output);
+                    }
+                });
+            });
+        }))
+    }
+
+    /// The texts of a tool message: chat completions knows nothing else there.
+    fn texts(&mut self, message: &Obj<'_>, at: At<'_>) -> Result<Vec<String>, Fault> {
+        let Some(raw) = message.get("content") else { return Ok(Vec::new()) };
+        let at = at.key("content");
+        if raw.starts_with('"') {
+            return Ok(vec![Text::read(raw, at)?.decode().into_owned()]);
+        }
+        let mut texts = Vec::new();
+        for (index, raw) in list(raw, at)?.into_iter().enumerate() {
+            let at = at.item(index);
+            let part = Obj::read(raw, at)?;
+            if part.word(at, "type")? != "text" {
+                return Err(at.key("type").invalid("must be text in a tool's result"));
+            }
+            texts.push(part.need_text(at, "text")?.decode().into_owned());
+            self.mark(&part);
+        }
+        Ok(texts)
+    }
+
+    fn content(&mut self, message: &Obj<'_>, at: At<'_>) -> Result<Vec<String>, Fault> {
+        let Some(raw) = message.get("content") else { return Ok(Vec::new()) };
+        let at = at.key("content");
+        if raw.starts_with('"') {
+            return Ok(text_part(&Text::read(raw, at)?).into_iter().collect());
+        }
+        let mut parts = Vec::new();
+        for (index, raw) in list(raw, at)?.into_iter().enumerate() {
+            let at = at.item(index);
+            let part = Obj::read(raw, at)?;
+            match &*part.word(at, "type")? {
+                "text" => parts.extend(text_part(&part.need_text(at, "text")?)),
+                "refusal" => parts.extend(text_part(&part.need_text(at, "refusal")?)),
+                "image_url" => parts.extend(self.image(&part, at)?),
+                "file" => parts.extend(self.file(&part, at)?),
+                "input_audio" => parts.push(audio(&part, at)?),
+                _ => return Err(at.key("type").invalid("names a kind of part that is not known")),
+            }
+            self.mark(&part);
+        }
+        Ok(parts)
+    }
+
+    fn image(&mut self, part: &Obj<'_>, at: At<'_>) -> Result<Option<String>, Fault> {
+        let here = at.key("image_url");
+        let image = part.object(at, "image_url")?.ok_or_else(|| here.missing())?;
+        if image.get("detail").is_some_and(|raw| raw != "\"auto\"") {
+            self.losses.note("messages[].content[].detail");
+        }
+        let url = image.need_text(here, "url")?;
+        let inlined = inline(&url.decode());
+        if inlined.is_none() {
+            self.losses.refuse("messages[].content[].image_url.url", here.key("url"))?;
+        }
+        Ok(inlined)
+    }
+
+    fn file(&mut self, part: &Obj<'_>, at: At<'_>) -> Result<Option<String>, Fault> {
+        let here = at.key("file");
+        let file = part.object(at, "file")?.ok_or_else(|| here.missing())?;
+        if file.get("file_id").is_some() {
+            self.losses.refuse("messages[].content[].file_id", here.key("file_id"))?;
+            return Ok(None);
+        }
+        let data = file.need_text(here, "file_data")?;
+        let inlined = inline(&data.decode());
+        inlined.map(Some).ok_or_else(|| here.key("file_data").invalid("must be a data URL"))
+    }
+}
+
+fn audio(part: &Obj<'_>, at: At<'_>) -> Result<String, Fault> {
+    let here = at.key("input_audio");
+    let audio = part.object(at, "input_audio")?.ok_or_else(|| here.missing())?;
+    let (format, data) = (audio.need_text(here, "format")?, audio.need_text(here, "data")?);
+    let kind = match &*format.decode() {
+        "wav" => "audio/wav",
+        "mp3" => "audio/mp3",
+        _ => return Err(here.key("format").invalid("must be wav or mp3")),
+    };
+    Ok(blob(kind, &data.decode()))
+}
+
+/// Empty texts say nothing, and a part must hold something.
+fn text_part(text: &Text<'_>) -> Option<String> {
+    (!text.is_empty()).then(|| write::object(|j| text.write(j.key("text"))))
+}
+
+/// What a data URL holds.
+fn inline(url: &str) -> Option<String> {
+    let (kind, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
+    Some(blob(kind, data))
+}
+
+fn blob(kind: &str, data: &str) -> String {
+    write::object(|j| {
+        j.put_object("inlineData", |j| {
+            j.put("mimeType", kind);
+            j.put("data", data);
+        });
+    })
+}

@@ -1,0 +1,277 @@
+//! From a chat completions request to a generateContent request.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use cutover_wire::{Fault, Unsupported};
+
+use super::fields::FIELDS;
+use super::parts::{Talk, Turn};
+use super::path;
+use crate::egress::Sent;
+use crate::losses::Losses;
+use crate::pivot::MARK;
+use crate::read::{self, At, Obj};
+use crate::write::{self, Json};
+
+const ROOT: At<'static> = At::Root;
+
+/// Converts a request. `body` is a chat completions request.
+pub fn request(body: &[u8], unsupported: Unsupported) -> Result<Sent, Fault> {
+    let text = read::body_text(body)?;
+    let root = Obj::parse(text, ROOT)?;
+    let mut losses = Losses::new(FIELDS, unsupported);
+    let model = root.need_text(ROOT, "model")?;
+    let model = model.decode();
+    let mut talk = Talk {
+        system: Vec::new(),
+        turns: Vec::new(),
+        losses: &mut losses,
+        signs: generation(&model) >= 3,
+        called: BTreeMap::new(),
+    };
+    for (index, raw) in root.list(ROOT, "messages")?.unwrap_or_default().into_iter().enumerate() {
+        talk.message(raw, ROOT.key("messages").item(index))?;
+    }
+    let (system, turns) = (talk.system, talk.turns);
+    let config = config(&root, &model, &mut losses)?;
+    let tools = tools(&root, &mut losses)?;
+    let stream = root.flag(ROOT, "stream")?.unwrap_or(false);
+    root.get("stream_options");
+    if root.get(MARK).is_some() {
+        losses.note(MARK);
+    }
+    let tier = tier(&root, &mut losses)?;
+    neutral(&root);
+    losses.rest(&root, "", ROOT)?;
+    let text = write::object(|j| {
+        if !system.is_empty() {
+            j.put_object("systemInstruction", |j| {
+                j.put_array("parts", |j| system.iter().for_each(|part| j.raw(part)));
+            });
+        }
+        j.put_array("contents", |j| turns.iter().for_each(|turn| write_turn(j, turn)));
+        j.members(&tools);
+        if !config.is_empty() {
+            j.put_object("generationConfig", |j| j.members(&config));
+        }
+        if let Some(tier) = tier {
+            j.put("serviceTier", tier);
+        }
+    });
+    let path = path(&model, stream);
+    Ok(Sent { path, body: Bytes::from(text), losses: losses.into_list() })
+}
+
+fn write_turn(json: &mut Json, turn: &Turn) {
+    json.object(|j| {
+        j.put("role", turn.role);
+        j.put_array("parts", |j| turn.parts.iter().for_each(|part| j.raw(part)));
+    });
+}
+
+/// The model's generation: 3 of `gemini-3.1-pro`. One that does not say is a new one.
+fn generation(model: &str) -> u32 {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let number = name.strip_prefix("gemini-").and_then(|rest| rest.split(['.', '-']).next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(3)
+}
+
+/// Values that ask for nothing.
+fn neutral(root: &Obj<'_>) {
+    const NEUTRAL: &[(&str, &[&str])] = &[
+        ("modalities", &["[\"text\"]"]),
+        ("logit_bias", &["{}"]),
+        ("store", &["false"]),
+        ("metadata", &["{}"]),
+        ("parallel_tool_calls", &["true"]),
+    ];
+    for (key, values) in NEUTRAL {
+        if root.each().any(|(name, raw)| name == *key && values.contains(&raw)) {
+            root.get(key);
+        }
+    }
+}
+
+/// `generationConfig`, as members.
+fn config(root: &Obj<'_>, model: &str, losses: &mut Losses) -> Result<String, Fault> {
+    let mut json = Json::new();
+    root.whole(ROOT, "max_tokens")?;
+    let old = root.get("max_tokens");
+    root.whole(ROOT, "max_completion_tokens")?;
+    put_some(&mut json, "maxOutputTokens", root.get("max_completion_tokens").or(old));
+    for (theirs, ours) in [
+        ("temperature", "temperature"),
+        ("top_p", "topP"),
+        ("presence_penalty", "presencePenalty"),
+        ("frequency_penalty", "frequencyPenalty"),
+    ] {
+        put_some(&mut json, ours, root.number(ROOT, theirs)?);
+    }
+    for (theirs, ours) in [("seed", "seed"), ("n", "candidateCount")] {
+        let asked = root.whole(ROOT, theirs)?.is_some_and(|value| theirs != "n" || value != 1);
+        put_some(&mut json, ours, root.get(theirs).filter(|_| asked));
+    }
+    match root.get("stop") {
+        Some(raw) if raw.starts_with('"') => json.put_array("stopSequences", |j| j.raw(raw)),
+        Some(raw) if raw != "[]" => json.put_raw("stopSequences", Some(raw)),
+        _ => {}
+    }
+    if root.flag(ROOT, "logprobs")? == Some(true) {
+        json.put_flag("responseLogprobs", true);
+    }
+    let top = root.whole(ROOT, "top_logprobs")?.filter(|top| *top > 0);
+    put_some(&mut json, "logprobs", root.get("top_logprobs").filter(|_| top.is_some()));
+    thinking(root, model, (&mut json, losses))?;
+    format(root, &mut json)?;
+    Ok(json.into_string())
+}
+
+fn put_some(json: &mut Json, key: &str, raw: Option<&str>) {
+    if let Some(raw) = raw {
+        json.put_raw(key, Some(raw));
+    }
+}
+
+/// Google's own mapping of efforts for its OpenAI-compatible endpoint: levels from generation 3 on,
+/// budgets before.
+fn thinking(
+    root: &Obj<'_>,
+    model: &str,
+    (json, losses): (&mut Json, &mut Losses),
+) -> Result<(), Fault> {
+    let wish = root.word(ROOT, "reasoning_effort")?;
+    let (level, budget) = match &*wish {
+        "" => return Ok(()),
+        "none" => ("MINIMAL", 0),
+        "minimal" => ("MINIMAL", 1_024),
+        "low" => ("LOW", 1_024),
+        "medium" => ("MEDIUM", 8_192),
+        "high" | "xhigh" | "max" => ("HIGH", 24_576),
+        _ => return Err(ROOT.key("reasoning_effort").invalid("names no effort")),
+    };
+    losses.note("reasoning_effort");
+    json.put_object("thinkingConfig", |j| {
+        if wish != "none" {
+            j.put_flag("includeThoughts", true);
+        }
+        if generation(model) >= 3 {
+            j.put("thinkingLevel", level);
+        } else {
+            j.put_number("thinkingBudget", budget);
+        }
+    });
+    Ok(())
+}
+
+fn format(root: &Obj<'_>, json: &mut Json) -> Result<(), Fault> {
+    let at = ROOT.key("response_format");
+    let Some(format) = root.object(ROOT, "response_format")? else { return Ok(()) };
+    match &*format.word(at, "type")? {
+        "text" => {}
+        "json_object" => json.put("responseMimeType", "application/json"),
+        "json_schema" => {
+            let here = at.key("json_schema");
+            let inner = format.object(at, "json_schema")?.ok_or_else(|| here.missing())?;
+            let schema = inner.raw_object(here, "schema")?;
+            let schema = schema.ok_or_else(|| here.key("schema").missing())?;
+            json.put("responseMimeType", "application/json");
+            json.key("responseJsonSchema").raw(schema);
+        }
+        _ => return Err(at.key("type").invalid("must be text, json_object or json_schema")),
+    }
+    Ok(())
+}
+
+/// `tools` and `toolConfig`, as members.
+fn tools(root: &Obj<'_>, losses: &mut Losses) -> Result<String, Fault> {
+    let here = ROOT.key("tools");
+    let (mut tools, mut strict) = (Vec::new(), false);
+    for (index, raw) in root.list(ROOT, "tools")?.unwrap_or_default().into_iter().enumerate() {
+        let at = here.item(index);
+        let tool = Obj::read(raw, at)?;
+        if tool.word(at, "type")? != "function" {
+            losses.refuse("tools[].type", at.key("type"))?;
+            continue;
+        }
+        if tool.get(MARK).is_some() {
+            losses.note(MARK);
+        }
+        let inner = at.key("function");
+        let function = tool.object(at, "function")?.ok_or_else(|| inner.missing())?;
+        let name = function.need_text(inner, "name")?;
+        let description = function.text(inner, "description")?;
+        let schema = function.raw_object(inner, "parameters")?.filter(|raw| *raw != "{}");
+        strict |= function.flag(inner, "strict")? == Some(true);
+        tools.push(write::object(|j| {
+            name.write(j.key("name"));
+            if let Some(text) = &description {
+                text.write(j.key("description"));
+            }
+            if let Some(schema) = schema {
+                j.key("parametersJsonSchema").raw(schema);
+            }
+        }));
+    }
+    let choice = choice(root, losses)?;
+    let mut json = Json::new();
+    if tools.is_empty() {
+        return Ok(String::new());
+    }
+    json.put_array("tools", |j| {
+        j.object(|j| {
+            j.put_array("functionDeclarations", |j| tools.iter().for_each(|tool| j.raw(tool)));
+        });
+    });
+    let (mode, name) = match choice {
+        None | Some(("AUTO", _)) if strict => ("VALIDATED", None),
+        None => return Ok(json.into_string()),
+        Some(choice) => choice,
+    };
+    json.put_object("toolConfig", |j| {
+        j.put_object("functionCallingConfig", |j| {
+            j.put("mode", mode);
+            if let Some(name) = &name {
+                j.put_array("allowedFunctionNames", |j| j.text(name));
+            }
+        });
+    });
+    Ok(json.into_string())
+}
+
+type Choice = (&'static str, Option<String>);
+
+fn choice(root: &Obj<'_>, losses: &mut Losses) -> Result<Option<Choice>, Fault> {
+    let at = ROOT.key("tool_choice");
+    let mode = match root.get("tool_choice") {
+        None => return Ok(None),
+        Some("\"auto\"") => "AUTO",
+        Some("\"none\"") => "NONE",
+        Some("\"required\"") => "ANY",
+        Some(raw) => {
+            let choice = Obj::read(raw, at)?;
+            if choice.word(at, "type")? != "function" {
+                losses.refuse("tool_choice.type", at.key("type"))?;
+                return Ok(None);
+            }
+            let here = at.key("function");
+            let function = choice.object(at, "function")?.ok_or_else(|| here.missing())?;
+            let name = function.need_text(here, "name")?;
+            return Ok(Some(("ANY", Some(name.decode().into_owned()))));
+        }
+    };
+    Ok(Some((mode, None)))
+}
+
+fn tier(root: &Obj<'_>, losses: &mut Losses) -> Result<Option<&'static str>, Fault> {
+    Ok(match &*root.word(ROOT, "service_tier")? {
+        "" | "auto" => None,
+        "default" => Some("standard"),
+        "flex" => Some("flex"),
+        "priority" => Some("priority"),
+        _ => {
+            losses.note("service_tier");
+            None
+        }
+    })
+}
