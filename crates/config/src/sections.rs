@@ -6,6 +6,7 @@ mod rollouts;
 mod scorer;
 mod server;
 mod shapes;
+mod sources;
 mod surface;
 mod upstreams;
 mod use_cases;
@@ -40,8 +41,16 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
         .map(|entry| variants::read(entry, &upstream_names, &upstreams))
         .collect();
     let variant_names = Names::of("variants", &variant_tables);
-    let use_cases: Vec<_> =
-        use_case_tables.iter().map(|entry| use_cases::read(entry, &variant_names, keys)).collect();
+    let around = sources::Around {
+        keys,
+        records: state.as_ref().map(|state| state.records),
+        variants: &variants,
+        upstreams: &upstreams,
+    };
+    let use_cases: Vec<_> = use_case_tables
+        .iter()
+        .map(|entry| use_cases::read(entry, &variant_names, &around))
+        .collect();
 
     let default_upstream = default_upstream(root, &upstream_names);
     let surface = surface::surface(root, &upstream_names, &upstreams);

@@ -63,6 +63,7 @@ pub(crate) static ROLLOUT: Section = Section {
             "Which baseline units stand beside the candidate's in reports: as many, or all.",
         ),
         table("levels", &LEVELS),
+        table("grader", &GRADER),
         value(
             "interval",
             Kind::Duration { min_ms: 1_000, max_ms: 3_600_000 },
@@ -117,6 +118,25 @@ pub(crate) static ROLLOUT: Section = Section {
             span(60_000),
             r#""365 d""#,
             "Mean time between two false alarms after promotion.",
+        ),
+    ],
+};
+
+pub(crate) static GRADER: Section = Section {
+    path: "use_cases.NAME.rollout.grader",
+    doc: "What a judge's record must show before its scores count for a gate that moves traffic. Below it the rollout holds, and says so.",
+    fields: &[
+        value(
+            "agreement_min",
+            level(),
+            "0.4",
+            "The least agreement with people beyond chance (Cohen's kappa).",
+        ),
+        value(
+            "flip_rate_max",
+            level(),
+            "0.25",
+            "The largest share of pairs whose verdict changes with the order of the two answers.",
         ),
     ],
 };

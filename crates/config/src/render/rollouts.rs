@@ -71,6 +71,12 @@ impl Toml {
             levels.promote, levels.rollback, levels.srm
         );
         self.line("levels", inner);
+        let floor = spec.grader;
+        let inner = format!(
+            "{{ agreement_min = {:?}, flip_rate_max = {:?} }}",
+            floor.agreement_min, floor.flip_rate_max
+        );
+        self.line("grader", inner);
         self.span("interval", spec.interval);
         let unit_rule = match spec.unit_rule {
             UnitRule::First => "first",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cutover_rollout::{
-    Approval, Comparison, Gate, OnInconclusive, OnStale, Role, Severity, Spec, Step, StepKind,
-    TextError, UnitRule, VariantIdentity, lint, parse_gate, parse_step,
+    Approval, Comparison, Gate, GraderFloor, OnInconclusive, OnStale, Role, Severity, Sources,
+    Spec, Step, StepKind, TextError, UnitRule, VariantIdentity, lint, parse_gate, parse_step,
 };
 use cutover_units::{Millis, UseCaseName, VariantName, WeightBp};
 
@@ -25,6 +25,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) local_only: bool,
     /// The scorer's kind.
     pub(crate) scorer: Option<&'static str>,
+    /// What is known of the gates' sources.
+    pub(crate) sources: Sources,
 }
 
 /// The section's values, before the spec is made of them.
@@ -39,6 +41,7 @@ pub(crate) struct Draft<'a> {
 struct Settings {
     comparison: Comparison,
     levels: cutover_rollout::Levels,
+    grader: GraderFloor,
     interval: Millis,
     unit_rule: UnitRule,
     unit_window: Millis,
@@ -64,6 +67,9 @@ fn settings(table: &Table<'_>) -> Option<Settings> {
     let levels = table.child("levels");
     let level = |key: &'static str| levels.read(key, values::number);
     let (promote, rollback, srm) = (level("promote"), level("rollback"), level("srm"));
+    let grader = table.child("grader");
+    let agreement_min = grader.read("agreement_min", values::number);
+    let flip_rate_max = grader.read("flip_rate_max", values::number);
     let span = |key: &'static str| table.read(key, values::duration).map(millis);
     let interval = span("interval");
     let unit_rule = table.read("unit_rule", values::choice);
@@ -80,6 +86,7 @@ fn settings(table: &Table<'_>) -> Option<Settings> {
             _ => Comparison::Matched,
         },
         levels: cutover_rollout::Levels { promote: promote?, rollback: rollback?, srm: srm? },
+        grader: GraderFloor { agreement_min: agreement_min?, flip_rate_max: flip_rate_max? },
         interval,
         unit_rule: if unit_rule? == "mean" { UnitRule::Mean } else { UnitRule::First },
         unit_window: unit_window?,
@@ -282,6 +289,8 @@ impl Draft<'_> {
         spec.local_only = facts.local_only;
         spec.comparison = settings.comparison;
         spec.levels = settings.levels;
+        spec.grader = settings.grader;
+        spec.sources = facts.sources;
         spec.interval = settings.interval;
         spec.unit_rule = settings.unit_rule;
         spec.unit_window = settings.unit_window;
@@ -319,9 +328,10 @@ impl Draft<'_> {
         if let Some(entry) = entry {
             return entry.note(claim_field(entry, field), weight, wrong);
         }
-        let levels = self.table.given_child("levels");
-        let (table, name) = match (place, levels) {
-            ("levels", Some(levels)) => (levels, field),
+        let child = ["levels", "grader"].into_iter().find(|child| *child == place);
+        let child = child.and_then(|child| self.table.given_child(child));
+        let (table, name) = match (place, child) {
+            (_, Some(child)) => (child, field),
             ("alarm_run_length", _) => (self.table.clone(), "alarm_every"),
             _ => (self.table.clone(), place.split('[').next().unwrap_or_default()),
         };

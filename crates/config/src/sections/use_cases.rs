@@ -9,11 +9,16 @@ use crate::checked::{ClientKeys, Match, Smoothing, Unit, UseCase};
 use crate::reader::{NamedTable, Table, Weight};
 use crate::rollouts::{KeepTexts, Scorer, ShadowSettings};
 use crate::sections::shapes::{self, MapOf};
+use crate::sections::sources::Around;
 use crate::sections::{Keys, Names, rollouts, scorer};
 use crate::values::{self, Wrong};
 
-pub(crate) fn read(entry: &NamedTable<'_>, variants: &Names<'_>, keys: Keys) -> Option<UseCase> {
-    let table = &entry.table;
+pub(crate) fn read(
+    entry: &NamedTable<'_>,
+    variants: &Names<'_>,
+    around: &Around<'_>,
+) -> Option<UseCase> {
+    let (table, keys) = (&entry.table, around.keys);
     let name = match UseCaseName::new(entry.name) {
         Ok(name) => Some(name),
         Err(why) => {
@@ -69,7 +74,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, variants: &Names<'_>, keys: Keys) -> 
     };
     check_arms(table, &use_case, candidate_given);
     if let Some(draft) = rollout {
-        use_case.rollout = Some(rollout_of(table, &use_case, (draft, variants))?);
+        use_case.rollout = Some(rollout_of(table, (&use_case, around), (draft, variants))?);
     }
     Some(use_case)
 }
@@ -77,7 +82,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, variants: &Names<'_>, keys: Keys) -> 
 /// The rollout, judged together with the rest of the use case.
 fn rollout_of(
     table: &Table<'_>,
-    use_case: &UseCase,
+    (use_case, around): (&UseCase, &Around<'_>),
     (draft, variants): (Option<rollouts::Draft<'_>>, &Names<'_>),
 ) -> Option<Spec> {
     let name = |at: usize| VariantName::new(variants.at(at)?).ok();
@@ -101,6 +106,7 @@ fn rollout_of(
         candidate: &name(use_case.candidate?)?,
         local_only: use_case.local_only,
         scorer: use_case.scorer.as_ref().map(|scorer: &Scorer| scorer.kind),
+        sources: around.sources(use_case),
     };
     Some(draft?.finish(&facts))
 }

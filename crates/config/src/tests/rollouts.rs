@@ -56,7 +56,12 @@ fn the_defaults_are_those_of_a_draft() {
     let steps = read.steps.clone();
     let mut expected = Spec { gates: read.gates.clone(), steps: steps.clone(), ..draft };
     expected.resolve_requires();
+    expected.sources = read.sources;
     assert_eq!(read, expected);
+    // The floors of a judge are those that the judge's own record knows.
+    let floor = cutover_evals::judge::JudgeFloor::default();
+    let own = (read.grader.agreement_min, read.grader.flip_rate_max);
+    assert_eq!(own, (floor.agreement_min, floor.flip_rate_max));
     let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["canary 5%", "ramp 25%", "ramp 75%", "100%"], "no scorer, no shadow");
     assert!(steps.iter().all(|step| step.min_units == 100));
@@ -301,4 +306,41 @@ fn a_webhooks_url_is_its_secret() {
     let text =
         "[webhooks.x]\nurl = \"https://example.com/T0K3N\"\n[upstreams.e]\nprovider = \"embedded\"";
     assert!(!format!("{:?}", good(text)).contains("T0K3N"));
+}
+
+#[test]
+fn an_approval_is_worth_what_its_names_are_worth() {
+    let rollout = "[use_cases.u.rollout]\ngates = [\"errors <= 2%\"]\n\
+        steps = [\"canary 5%\", \"ramp 50% after approval by ann, bob\", \"100%\"]\n";
+    let own = "[admin.operators.ann]\ntoken = { env = \"ANN\" }\n";
+    let warned = |text: &str| -> Vec<_> {
+        let checked = good(&format!("{GROUND}{text}"));
+        let said = checked.warnings.iter().filter(|problem| problem.message.contains("approve"));
+        said.map(|problem| format!("{problem}")).collect()
+    };
+    let both = warned(rollout);
+    assert!(both[0].contains("approve as ann or bob") && both[0].contains("[admin.operators.ann]"));
+    let one = warned(&format!("{rollout}{own}"));
+    assert!(one[0].contains("approve as bob, who"), "{one:?}");
+    let wrong =
+        report(&format!("{GROUND}{rollout}[admin.operators.controller]\ntoken = \"s3cret\"\n"));
+    for part in ["controller's own name", "a secret never stands in the file itself"] {
+        assert!(wrong.contains(part), "{wrong}");
+    }
+    assert!(!wrong.contains("s3cret"));
+}
+
+#[test]
+fn gates_without_a_source_are_refused_where_the_file_says_so() {
+    let refused = |gate: &str, more: &str| {
+        let rollout = format!("[use_cases.u.rollout]\ngates = [\"errors <= 2%\", \"{gate}\"]\n");
+        report(&format!("{GROUND}{rollout}{more}"))
+    };
+    let said = refused("invalid <= baseline + 1 pp", "");
+    assert!(said.contains("`invalid` without a scorer"), "{said}");
+    let exact = "[use_cases.u.scorer]\nkind = \"exact-match\"\n";
+    let said = refused("invalid <= baseline + 1 pp", exact);
+    assert!(said.contains("does not look at the form"), "{said}");
+    let said = refused("cost <= 2.50 USD per 1000", "");
+    assert!(said.contains("nobody knows the price of the candidate, later"), "{said}");
 }

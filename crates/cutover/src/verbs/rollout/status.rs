@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cutover_control::api::rollouts::{Place, RolloutStatus, StepStatus};
 use cutover_control::client::{Admin, CallError};
+use cutover_rollout::text::About;
 use cutover_rollout::{Evaluation, Report, StepKind};
 use cutover_units::{Millis, WeightBp};
 
@@ -236,7 +237,7 @@ fn gates(out: &mut String, status: &RolloutStatus) {
             let wait = Millis(at.0.saturating_sub(report.at.0));
             more.push(match wait.0 {
                 0..1_000 => "decided soon".to_owned(),
-                _ => format!("decided in about {}", words::span(wait)),
+                _ => format!("decided in about {}", About(wait)),
             });
         }
         if !gate.note.is_empty() {
