@@ -19,6 +19,7 @@ mod routes;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +62,10 @@ pub trait Host: Send + Sync + 'static {
     fn instances(&self) -> Vec<InstanceStatus>;
     /// What each arm of each use case has served.
     fn served(&self) -> BTreeMap<UseCaseName, BTreeMap<String, u64>>;
+    /// Files beside the config file whose change is a reason to read it again.
+    fn watched_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
     /// Lets these client keys in, and no others. Must not block.
     fn take_keys(&self, keys: Keys);
     /// Says what is wrong if the config in force could not be served with these prompts. Blocks.

@@ -187,6 +187,10 @@ pub struct Ready {
     /// What it waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting_for: Vec<String>,
+    /// What does not work while requests are served all the same: the database, say. No reason to take
+    /// the process out of service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<String>,
 }
 
 /// Answer of `POST /admin/reload`.

@@ -1,4 +1,5 @@
-//! Looks after files: takes a changed config file and rollbacks written by others, without being told.
+//! Looks after files: takes a changed config file, changed certificates that it names, and rollbacks
+//! written by others, without being told.
 //!
 //! It polls. Notifications of the operating system miss what happens on network mounts and behind
 //! the symbolic links that container platforms swap, and a `stat` twice a second costs nothing.
@@ -47,6 +48,19 @@ impl Watch {
     pub fn new(files: Vec<PathBuf>) -> Self {
         let seen: Vec<_> = files.iter().map(|path| look(path)).collect();
         Self { files, taken: seen.clone(), last: seen }
+    }
+
+    /// Watches these, too, from now on. What is watched already is no news.
+    pub fn follow(&mut self, files: Vec<PathBuf>) {
+        for file in files {
+            if self.files.contains(&file) {
+                continue;
+            }
+            let seen = look(&file);
+            self.files.push(file);
+            self.taken.push(seen);
+            self.last.push(seen);
+        }
     }
 
     /// Looks once. True when a file differs from what was taken and has come to rest. A file that is
@@ -98,6 +112,7 @@ async fn look_once(controller: &Controller, host: &Arc<dyn Host>, mut watch: Wat
     let (controller, host) = (controller.clone(), host.clone());
     let looked = tokio::task::spawn_blocking(move || {
         controller.read_overrides();
+        watch.follow(host.watched_files());
         if watch.has_changed() {
             // What came of it is in the log, the status and the metrics.
             let _ = host.reload();
@@ -112,6 +127,21 @@ async fn look_once(controller: &Controller, host: &Arc<dyn Host>, mut watch: Wat
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn a_file_that_is_followed_later_counts_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, roots) = (folder.path().join("cutover.toml"), folder.path().join("ca.pem"));
+        fs::write(&config, "a").unwrap();
+        fs::write(&roots, "old").unwrap();
+        let mut watch = Watch::new(vec![config]);
+        watch.follow(vec![roots.clone()]);
+        watch.follow(vec![roots.clone()]);
+        assert!(!watch.has_changed());
+        fs::write(&roots, "newer").unwrap();
+        assert!(!watch.has_changed(), "seen for the first time");
+        assert!(watch.has_changed() && !watch.has_changed());
+    }
 
     #[test]
     fn a_file_is_taken_once_it_has_come_to_rest() {

@@ -9,6 +9,7 @@ pub mod env;
 
 mod banner;
 mod cli;
+mod database;
 mod embedded;
 mod exit;
 mod explain;

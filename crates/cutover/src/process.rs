@@ -62,6 +62,10 @@ pub(crate) struct Process {
     /// None: they could not be read yet.
     ring: Mutex<Option<Ring>>,
     status: Mutex<ConfigStatus>,
+    /// Files of certificates that the config in force names.
+    trusted: Mutex<Vec<PathBuf>>,
+    /// What is wrong with the database; none when all is well.
+    database: Mutex<Option<String>>,
     draining: std::sync::atomic::AtomicBool,
 }
 
@@ -87,6 +91,12 @@ pub(crate) fn specs(checked: &Checked) -> Vec<Spec> {
     specs.collect()
 }
 
+/// The files of certificates that a config names.
+fn trusted(source: &Source, checked: &Checked) -> Vec<PathBuf> {
+    let named = checked.upstreams.iter().filter_map(|upstream| upstream.ca_file.as_deref());
+    named.map(|path| source.base.join(path)).collect()
+}
+
 /// Rollouts and webhooks of a config file, or the first thing that is wrong with them.
 fn moves(checked: &Checked, outside: &Outside) -> Result<(Vec<Plan>, Vec<Webhook>), String> {
     let plans = plans::plans(checked, outside).map_err(|problem| problem.to_string())?;
@@ -107,6 +117,8 @@ pub(crate) struct Parts {
 impl Process {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
+            trusted: Mutex::new(trusted(&parts.source, &parts.checked)),
+            database: Mutex::default(),
             source: parts.source,
             overruled: parts.overruled,
             engines: parts.engines,
@@ -139,6 +151,11 @@ impl Process {
     /// The gateway, once there is one.
     pub(crate) fn gateway(&self) -> Option<&Gateway> {
         self.gateway.get()
+    }
+
+    /// What is wrong with the database, from now on.
+    pub(crate) fn note_database(&self, problem: Option<String>) {
+        *lock(&self.database) = problem;
     }
 
     /// From now on `/ready` says no.
@@ -241,6 +258,7 @@ impl Process {
             Ok::<_, Vec<String>>(())
         })?;
         self.put_plans(moves.0, moves.1);
+        *lock(&self.trusted) = trusted(&self.source, &checked);
         self.forget(&checked);
         let mut warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(self.needs_restart(&checked));
@@ -328,11 +346,16 @@ impl Host for Handle {
         if process.gateway.get().is_none() {
             waiting_for.push("the gateway".to_owned());
         }
-        Ready { ready: waiting_for.is_empty(), waiting_for }
+        let degraded = lock(&process.database).iter().map(|why| format!("state: {why}")).collect();
+        Ready { ready: waiting_for.is_empty(), waiting_for, degraded }
     }
 
     fn config(&self) -> ConfigStatus {
         lock(&self.0.status).clone()
+    }
+
+    fn watched_files(&self) -> Vec<PathBuf> {
+        lock(&self.0.trusted).clone()
     }
 
     fn instances(&self) -> Vec<InstanceStatus> {

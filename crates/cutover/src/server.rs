@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::database::{self, Unwritten};
 use crate::embedded::Engines;
 use crate::exit::{Exit, Failed};
 use crate::files::{self, Source};
@@ -70,6 +71,7 @@ pub(crate) struct Server {
     pub(crate) store: Store,
     pub(crate) rollouts: Rollouts,
     registry: Registry,
+    unwritten: Unwritten,
     admin: Admin,
     listener: TcpListener,
     admin_listener: TcpListener,
@@ -89,7 +91,8 @@ impl Server {
         let admin_listener = bind(checked.admin.listen, "admin.listen").await?;
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
         let registry = Registry::new();
-        let store = open_store(&checked, &directory, &registry)?;
+        let unwritten = Unwritten::default();
+        let store = open_store(&checked, &directory, (&registry, &unwritten))?;
         let token = admin_token(checked.admin.token.as_ref(), &directory, &source.base)?;
         let keys = client_keys(&store, checked.server.keys).await?;
         let process = Arc::new(Process::new(Parts {
@@ -135,6 +138,7 @@ impl Server {
             store,
             rollouts,
             registry,
+            unwritten,
             admin,
             listener,
             admin_listener,
@@ -163,7 +167,9 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
     };
     let operators = admin.serve(server.admin_listener, drained.cancelled());
     let telling = tell_left_out(&server.registry, drained.cancelled());
-    tokio::join!(operators, clients, draining, telling);
+    let watched = (&host, &server.registry);
+    let database = database::watch(&store, &server.unwritten, watched, drained.cancelled());
+    tokio::join!(operators, clients, draining, telling, database);
     rollouts.close().await;
     controller.close().await;
     let stats = store.close().await;
@@ -201,9 +207,14 @@ async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failed> {
     })
 }
 
-fn open_store(checked: &Checked, directory: &Path, registry: &Registry) -> Result<Store, Failed> {
-    let observed = registry.clone();
+fn open_store(
+    checked: &Checked,
+    directory: &Path,
+    (registry, unwritten): (&Registry, &Unwritten),
+) -> Result<Store, Failed> {
+    let (observed, unwritten) = (registry.clone(), unwritten.clone());
     let options = Options::new(directory, clock::now).with_observer(move |event| {
+        unwritten.note(&event);
         observe(event, &observed);
     });
     let millis = |age: Duration| Millis(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
@@ -212,8 +223,7 @@ fn open_store(checked: &Checked, directory: &Path, registry: &Registry) -> Resul
         retain_responses: Some(millis(checked.state.responses_retention)),
         ..options
     };
-    let store = Store::open(options)
-        .context("cannot start the store's thread")?;
+    let store = Store::open(options).context("cannot start the store's thread")?;
     let (mirrored, stats) = (registry.clone(), store.clone());
     registry.on_scrape(move || mirror(&mirrored, &stats));
     Ok(store)

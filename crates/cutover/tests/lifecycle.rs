@@ -117,3 +117,21 @@ fn a_revoked_key_stops_working_at_once() {
         assert!(!found, "the key stands in a file");
     }
 }
+
+#[test]
+fn a_database_that_is_gone_is_told_while_requests_are_served_and_so_is_its_return() {
+    let upstream = fake("upstream");
+    let program = Program::start(BINARY, &config(&upstream));
+    let degraded = || program.status()["ready"]["degraded"].to_string();
+    wait::until("the start to be over", || program.state().join("cutover.db").exists());
+    assert!(ask(&program).text().contains("Hello from upstream"));
+    let (there, away) = (program.state().join("cutover.db"), program.state().join("away.db"));
+    std::fs::rename(&there, &away).unwrap();
+    wait::until("the status to say so", || degraded().contains("gone"));
+    assert!(program.ok(&["status"]).contains("BROKEN"));
+    assert_eq!(program.status()["ready"]["ready"], true, "it serves");
+    assert!(ask(&program).text().contains("Hello from upstream"));
+    std::fs::rename(&away, &there).unwrap();
+    wait::until("the status to be well again", || degraded() == "null");
+    assert!(!program.ok(&["status"]).contains("BROKEN"));
+}

@@ -302,6 +302,9 @@ metrics! {
     LogLinesLeftOut LOG_LINES_LEFT_OUT = Counter, Count, "cutover_log_lines_left_out_total",
         ["event"],
         "Log lines that were not written because too many of their kind came within a second.";
+    StateUsable STATE_USABLE = Gauge, Count, "cutover_state_usable",
+        [],
+        "1 while the state database can be read and takes records, else 0.";
     Weight WEIGHT = Gauge, BasisPoints, "cutover_weight_basis_points",
         ["use_case"],
         "Share of units that the candidate serves; 10000 is all.";

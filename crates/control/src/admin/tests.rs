@@ -29,7 +29,7 @@ impl Publisher for Process {
 
 impl Host for Process {
     fn ready(&self) -> Ready {
-        Ready { ready: false, waiting_for: vec!["the model".into()] }
+        Ready { ready: false, waiting_for: vec!["the model".into()], degraded: Vec::new() }
     }
     fn config(&self) -> ConfigStatus {
         ConfigStatus::default()

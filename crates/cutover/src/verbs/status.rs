@@ -71,6 +71,9 @@ fn show(status: &Status, rollouts: &[RolloutStatus]) -> String {
     if let Some(problem) = &status.state_problem {
         let _ = writeln!(out, "state   UNREADABLE, every candidate is at 0%: {problem}");
     }
+    for what in &status.ready.degraded {
+        let _ = writeln!(out, "BROKEN  {what}");
+    }
     for what in &status.ready.waiting_for {
         let _ = writeln!(out, "waits   {what}");
     }
