@@ -229,6 +229,24 @@ choice! {
         /// Its own.
         System = "system",
         /// The user's: the model's template has no other.
+choice! {
+    /// How a model is held to a form of its answers.
+    StructuredOutput {
+        /// By the engine, as the client asked.
+        Native = "native",
+        /// By the engine's own field for a schema.
+        Grammar = "grammar",
+        /// JSON by the engine, the schema in words.
+        JsonMode = "json-mode",
+        /// In words; the answer's one JSON object is taken out of its text.
+        InstructAndRepair = "instruct-and-repair",
+    }
+}
+
+choice! {
+    /// Whether the usage of a stream is asked for.
+    StreamUsage {
+        /// `stream_options.include_usage` is sent with every stream.
         User = "user",
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cutover_prompts::{Book, Problem as PromptProblem, Prompt, Reference, Rendered, Scope};
 use serde_json::{Value, json};
 
-use crate::checked::{Checked, Variant};
+use crate::checked::{Checked, StructuredOutput, Variant};
 
 /// What a variant changes in requests besides sampling.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Adaptation {
     pub stop: Vec<String>,
     /// A text at the end of the system text.
     pub format_instruction: Option<Arc<str>>,
+    /// How a form of the answer is asked for; none: as is usual for the provider.
+    pub structured: Option<StructuredOutput>,
 }
 
 /// A version of a prompt, fitted to a variant. Its `Debug` shows no text.
@@ -145,15 +147,8 @@ fn fit(
 /// What of a variant's adaptation makes its answers; nothing where it has none, so that variants without
 /// have the digest they had before there was any.
 pub(crate) fn identity(adaptation: &Adaptation) -> Option<Value> {
-    let Adaptation {
-        prompt,
-        version,
-        vars,
-        prompt_metadata,
-        folds_system,
-        stop,
-        format_instruction,
-    } = adaptation;
+    let Adaptation { prompt, version, vars, prompt_metadata, folds_system, .. } = adaptation;
+    let Adaptation { stop, format_instruction, structured, .. } = adaptation;
     if *adaptation == Adaptation::default() {
         return None;
     }
@@ -161,14 +156,9 @@ pub(crate) fn identity(adaptation: &Adaptation) -> Option<Value> {
         || prompt.as_ref().map(|reference| json!(reference.to_string())),
         |version| Some(json!([&*version.reference, version.digest])),
     );
-    Some(json!([
-        prompt,
-        **vars,
-        prompt_metadata,
-        folds_system,
-        stop,
-        format_instruction.as_deref()
-    ]))
+    let structured = structured.map(StructuredOutput::as_str);
+    let rest = json!([folds_system, stop, format_instruction.as_deref(), structured]);
+    Some(json!([prompt, **vars, prompt_metadata, rest]))
 }
 
 #[cfg(test)]

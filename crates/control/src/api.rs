@@ -299,6 +299,9 @@ pub struct ExplainedLoss {
 /// Body of `POST /admin/keys`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+    /// The version of its prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
 pub struct AddKey {
     /// The key's name: what records and matchers call it.
     pub name: String,

@@ -34,6 +34,7 @@ pub(crate) enum Verb {
     Key(verbs::key::Args),
 }
 
+    Prompt(verbs::prompt::Args),
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let mut term = Term::real();
@@ -64,6 +65,7 @@ fn run(cli: Cli, term: &mut Term) -> Result<Exit, Failed> {
 }
 
 fn finish(result: Result<Exit, Failed>, term: &mut Term) -> Exit {
+        Verb::Prompt(args) => verbs::prompt::run(&args, config, term),
     match result {
         Ok(exit) => exit,
         // As with `rollout history | head`: whoever reads has what they want.

@@ -61,6 +61,7 @@ fn explain_leg(live: &Live, leg: Leg, request: (&Head, &Bytes)) -> ExplainedLeg 
         path: None,
         model: None,
         body: None,
+        prompt: None,
         losses: Vec::new(),
         refused: None,
     };
@@ -72,14 +73,16 @@ fn explain_leg(live: &Live, leg: Leg, request: (&Head, &Bytes)) -> ExplainedLeg 
 
 fn fill(explained: &mut ExplainedLeg, lane: &Lane, (head, body): (&Head, &Bytes)) {
     lane.target.provider.name.clone_into(&mut explained.provider);
-    let outgoing = match adapt::adapt(head, body, &lane.target) {
+    explained.prompt = lane.prompt_version().map(str::to_owned);
+    let target = lane.target_for(head, body);
+    let outgoing = match target.and_then(|target| adapt::adapt(head, body, &target)) {
         Ok(outgoing) => outgoing,
         Err(fault) => {
             explained.refused = Some(refusal_text(&fault));
             return;
         }
     };
-    explained.path = Some(outgoing.path.to_owned());
+    explained.path = Some(outgoing.path.to_string());
     explained.model = Some(lane.target.model.as_deref().unwrap_or(&head.model).to_owned());
     let unchanged = outgoing.body.len() == 1 && outgoing.body.first() == Some(body);
     let bytes = outgoing.body.iter().map(Bytes::len).sum();
@@ -131,6 +134,9 @@ pub(crate) fn show(explanation: &Explanation) -> String {
         if let (Some(path), Some(model), Some(body)) = (&leg.path, &leg.model, &leg.body) {
             let unchanged = if body.unchanged { "the client's own" } else { "rewritten" };
             lines.push(format!("  asks      {path} for {model}"));
+            if let Some(prompt) = &leg.prompt {
+                lines.push(format!("  prompt    {prompt}"));
+            }
             lines.push(format!("  body      {} bytes, {unchanged}", body.bytes));
         }
         for loss in &leg.losses {

@@ -22,6 +22,7 @@ mod operator;
 mod plans;
 mod process;
 mod questions;
+mod prompts;
 mod reference;
 mod server;
 mod signals;

@@ -13,6 +13,7 @@ use cutover_control::{Controller, Host, Publisher, Spec, Traffic, Weights};
 use cutover_gateway::build::{self, Materials};
 use cutover_gateway::{Gateway, Live};
 use cutover_store::{KeyRing, Keys};
+use cutover_prompts::Book;
 use cutover_telemetry::{Outcome, Registry, events, families};
 use cutover_units::{Arm, UseCaseName, WeightBp};
 
@@ -22,6 +23,7 @@ use crate::files::Source;
 use crate::plans;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::{clock, env};
+use crate::prompts::InForce;
 
 /// What flags say instead of the config file.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +63,8 @@ pub(crate) struct Process {
     started_with: Checked,
     /// None: they could not be read yet.
     ring: Mutex<Option<Ring>>,
+    /// The config in force with its prompts. Held while either is exchanged.
+    in_force: Mutex<InForce>,
     status: Mutex<ConfigStatus>,
     /// Files of certificates that the config in force names.
     trusted: Mutex<Vec<PathBuf>>,
@@ -114,6 +118,8 @@ pub(crate) struct Parts {
     pub(crate) keys: Option<Keys>,
 }
 
+    /// The prompts that `checked` is fitted to; none if they could not be read.
+    pub(crate) prompts: Option<Book>,
 impl Process {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
@@ -128,6 +134,7 @@ impl Process {
             rollouts: OnceLock::new(),
             started_with: parts.checked,
             ring: Mutex::new(parts.keys.map(Ring::new)),
+            in_force: Mutex::new(InForce { checked: parts.checked.clone(), book: parts.prompts }),
             status: Mutex::default(),
             draining: std::sync::atomic::AtomicBool::new(false),
         }
@@ -240,29 +247,62 @@ impl Process {
         };
         let text = self.source.read().map_err(|error| vec![format!("{error:#}")])?;
         let checked = cutover_config::check(&text, &self.source.name(), &|name| env::any(name));
+        let mut in_force = lock(&self.in_force);
         let mut checked = checked
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         self.overruled.apply(&mut checked);
-        let outside = self.outside();
         let wrong = |error: build::BuildError| vec![self.source.locate(&text, &error)];
-        let moves = moves(&checked, &outside).map_err(|why| vec![why])?;
+        in_force.fit(&mut checked).map_err(wrong)?;
+        self.install((gateway, controller), &checked, &wrong)?;
+        self.forget(&checked);
+        let mut warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(self.needs_restart(&checked));
+        in_force.checked = checked;
+        Ok(warnings)
+    }
+
+    /// Puts a config into force, all of it or nothing.
+    fn install(
+        &self,
+        (gateway, controller): (&Gateway, &Controller),
+        checked: &Checked,
+        wrong: &dyn Fn(build::BuildError) -> Vec<String>,
+    ) -> Result<(), Vec<String>> {
+        let outside = self.outside();
+        let moves = moves(checked, &outside).map_err(|why| vec![why])?;
         // Twice: the first time for all that takes long, the second time with the weights that are
         // in force then, while nobody can change them.
-        let draft = self.build(&checked, &outside, Some(&gateway.live())).map_err(wrong)?;
-        controller.adopt(specs(&checked), |weights| {
+        let draft = self.build(checked, &outside, Some(&gateway.live())).map_err(wrong)?;
+        controller.adopt(specs(checked), |weights| {
             let outside = outside.with_weights(weights.clone());
-            let live = self.build(&checked, &outside, Some(&draft)).map_err(wrong)?;
+            let live = self.build(checked, &outside, Some(&draft)).map_err(wrong)?;
             let digest = live.config_digest.clone();
             gateway.publish(live);
             self.note_loaded(&digest);
             Ok::<_, Vec<String>>(())
         })?;
         self.put_plans(moves.0, moves.1);
-        *lock(&self.trusted) = trusted(&self.source, &checked);
-        self.forget(&checked);
-        let mut warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
-        warnings.extend(self.needs_restart(&checked));
-        Ok(warnings)
+        *lock(&self.trusted) = trusted(&self.source, checked);
+        Ok(())
+    }
+
+    /// Puts other prompts into force, unless newer ones are.
+    fn take_prompts(&self, book: Book) -> Result<Vec<String>, String> {
+        let (Some(gateway), Some(controller)) = (self.gateway.get(), self.controller.get()) else {
+            return Err("the process is still starting".to_owned());
+        };
+        let mut in_force = lock(&self.in_force);
+        let Some((checked, effects)) = in_force.with(&book)? else { return Ok(Vec::new()) };
+        if !effects.is_empty() {
+            let wrong = |error: build::BuildError| vec![error.to_string()];
+            let installed = self.install((gateway, controller), &checked, &wrong);
+            installed.map_err(|problems| problems.join("; "))?;
+            for effect in &effects {
+                tracing::info!(effect = effect.as_str(), "prompts");
+            }
+        }
+        *in_force = InForce { checked, book: Some(book) };
+        Ok(effects)
     }
 
     /// Lets go of what only the file before had.
@@ -438,6 +478,15 @@ impl Host for Handle {
                     .emit(&process.registry);
                 for problem in &problems {
                     tracing::error!(problem = problem.as_str(), "config");
+    fn try_prompts(&self, prompts: &Book) -> Result<(), String> {
+        let mut checked = lock(&self.0.in_force).checked.clone();
+        checked.take_prompts(prompts).map_err(|unfit| unfit.to_string())
+    }
+
+    fn take_prompts(&self, prompts: Book) -> Result<Vec<String>, String> {
+        self.0.take_prompts(prompts)
+    }
+
                 }
                 lock(&process.status).refused =
                     Some(Refused { at: clock::now(), problems: problems.clone() });

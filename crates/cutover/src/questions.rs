@@ -93,11 +93,12 @@ impl To<'_> {
         let body = Bytes::from(body.to_string());
         let head = Head::read(endpoint, &body).map_err(|fault| failed(fault.message))?;
         // A model that cannot be held to a form is asked all the same: its answer is checked.
-        let target = Target { unsupported: Unsupported::Lenient, ..lane.target.clone() };
+        let target = lane.target_for(&head, &body).map_err(|fault| failed(fault.message))?;
+        let target = Target { unsupported: Unsupported::Lenient, ..target.into_owned() };
         let outgoing = adapt(&head, &body, &target).map_err(|fault| failed(fault.message))?;
         let outbound = Outbound {
             method: Method::POST,
-            path_and_query: PathAndQuery::from_static(outgoing.path),
+            path_and_query: PathAndQuery::try_from(&*outgoing.path).map_err(failed)?,
             headers: lane.upstream.headers.for_client(&HeaderMap::new()),
             body: outgoing.body.clone(),
         };

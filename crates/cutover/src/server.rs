@@ -34,6 +34,7 @@ use crate::observed::Observed;
 use crate::operator::ADDRESS_FILE;
 use crate::plans;
 use crate::process::{Handle, Overruled, Parts, Process, specs};
+use crate::prompts;
 use crate::questions::Questions;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::term::Term;
@@ -82,7 +83,7 @@ pub(crate) struct Server {
 impl Server {
     /// Puts everything together and binds both listeners.
     pub(crate) async fn start(plan: Plan, term: &mut Term) -> Result<Self, Failed> {
-        let Plan { source, checked, overruled } = plan;
+        let Plan { source, mut checked, overruled } = plan;
         let configured = checked.state.directory.as_deref();
         let directory = files::state_directory(None, configured, &source.base)?;
         files::make_private(&directory)?;
@@ -95,6 +96,8 @@ impl Server {
         let store = open_store(&checked, &directory, (&registry, &unwritten))?;
         let token = admin_token(checked.admin.token.as_ref(), &directory, &source.base)?;
         let keys = client_keys(&store, checked.server.keys).await?;
+        let book = prompts::load(&store, checked.needs_prompts()).await?;
+        prompts::fit_first(&mut checked, book.as_ref(), &source)?;
         let process = Arc::new(Process::new(Parts {
             source: source.clone(),
             overruled,
@@ -102,6 +105,7 @@ impl Server {
             engines: Engines::new(Watcher::new(term.colour)),
             registry: registry.clone(),
             keys,
+            prompts: book,
         }));
         let host = Handle(process.clone());
         let controller = control(&checked, (&store, &directory), &host, &registry).await;

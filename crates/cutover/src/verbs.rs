@@ -6,6 +6,8 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod prompt;
+pub(crate) mod recommend;
 pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod serve;
@@ -33,3 +35,4 @@ pub(crate) const VERBS: &[Row] = &[
     Row { name: "rollout", exits: &[Exit::Config, Exit::Unreachable, Exit::Refused, Exit::Partly] },
     Row { name: "key", exits: &[Exit::Refused] },
 ];
+    Row { name: "prompt", exits: &[Exit::Refused] },

@@ -78,6 +78,11 @@ impl Schema {
     }
 }
 
+/// Whether a value is valid against a schema. One that is no usable schema accepts nothing.
+pub fn fits_schema(schema: &str, value: &Value) -> bool {
+    Schema::read("schema", schema).is_ok_and(|schema| schema.accepts(value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +108,8 @@ mod tests {
         // Exponential in a backtracking engine.
         let hard = Schema::read("schema", r#"{"pattern": "^(a+)+$"}"#).unwrap();
         assert!(!hard.accepts(&json!("a".repeat(40) + "!")));
+        assert!(fits_schema(r#"{"required": ["a"]}"#, &json!({"a": 1})));
+        assert!(!fits_schema(r#"{"required": ["a"]}"#, &json!({})));
+        assert!(!fits_schema("{", &json!({})));
     }
 }

@@ -41,6 +41,7 @@ mod step;
 mod subject;
 mod text;
 
+pub use json::fits_schema;
 pub use options::{OptionProblem, OptionRow, OptionType};
 pub use reference::reference;
 pub use refusal::Refusal;

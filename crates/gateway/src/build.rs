@@ -27,13 +27,12 @@ use cutover_wire::providers::{Auth, Dialect};
 use cutover_wire::{
     Capabilities, OllamaSettings, StreamUsage, Target, Think, Unsupported, VariantSettings,
 };
-use crate::probes::Probing;
-use crate::prompts::{LanePrompt, framing};
 use http::{HeaderName, HeaderValue, header};
 
 use crate::caller::{X_API_KEY, X_GOOG_API_KEY};
 use crate::live::{Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
 use crate::prices::Pricing;
+use crate::prompts::{LanePrompt, framing, structured};
 
 mod trust;
 mod use_cases;
@@ -108,7 +107,6 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     lanes.push(Lane {
         variant: HeaderValue::from_static(DEFAULT_VARIANT),
         target: Target {
-        model_place: None,
         prompt: None,
             stream_usage: stream_usage(default),
             ..Target::untouched(provider(default)?)
@@ -395,6 +393,7 @@ fn lane(
             capabilities: Capabilities { tools: variant.tools, images: variant.images },
             settings: VariantSettings {
                 framing: framing(&variant.adaptation, system_prompt),
+                structured: variant.adaptation.structured.map(structured),
                 stop: variant.adaptation.stop.clone(),
                 temperature: variant.temperature,
                 top_p: variant.top_p,

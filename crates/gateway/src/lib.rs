@@ -40,14 +40,14 @@ mod live;
 mod models;
 mod pacing;
 mod prices;
+mod prompts;
 mod refused;
 mod rescue;
 mod responses;
 pub mod shadow;
 mod socket;
-mod probes;
-mod prompts;
 mod stream;
+mod structured;
 mod unread;
 mod vendor;
 mod visit;
@@ -60,7 +60,6 @@ pub use live::{
     Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane,
 };
 pub use pacing::Pace;
-pub use responses::{KeptAnswers, Looking, Unavailable};
 pub use prices::{PriceSource, Pricing};
 pub use prompts::LanePrompt;
 pub use responses::{KeptAnswers, Looking, Unavailable};

@@ -23,9 +23,8 @@ use crate::caller::{X_API_KEY, presented};
 use crate::feeds::Feed;
 use crate::pacing::Pace;
 use crate::prices::Pricing;
-use crate::shadow::{self, Copies};
-use crate::probes::Probing;
 use crate::prompts::LanePrompt;
+use crate::shadow::{self, Copies};
 
 /// What requests read. Cloning shares all but the snapshot.
 #[derive(Debug, Clone)]
@@ -71,8 +70,6 @@ pub struct Lane {
     /// The price of its tokens.
     pub price: Pricing,
     /// Where it is served.
-    /// The place of its model in [`UpstreamLane::asked_models`].
-    pub model_place: Option<u8>,
     /// Its prompt, if that is one of the store's.
     pub prompt: Option<LanePrompt>,
     pub upstream: Arc<UpstreamLane>,

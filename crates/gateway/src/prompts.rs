@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cutover_config::{Adaptation, PromptVersion};
 use cutover_prompts::{Place, Rendered, Speaker};
 use cutover_units::Code;
-use cutover_wire::{Endpoint, Example, Fault, Framing, Head, Target};
+use cutover_wire::{Endpoint, Example, Fault, Framing, Head, StructuredOutput, Target};
 use http::HeaderValue;
 
 use crate::live::Lane;
@@ -93,6 +93,17 @@ fn frame(rendered: &Rendered) -> Framing {
     framing
 }
 
+/// How a form of the answer is asked for.
+pub(crate) fn structured(configured: cutover_config::StructuredOutput) -> StructuredOutput {
+    use cutover_config::StructuredOutput as Configured;
+    match configured {
+        Configured::Native => StructuredOutput::Native,
+        Configured::Grammar => StructuredOutput::Grammar,
+        Configured::JsonMode => StructuredOutput::JsonMode,
+        Configured::InstructAndRepair => StructuredOutput::Repair,
+    }
+}
+
 impl Lane {
     /// The target of a request: the lane's own, or one with the prompt as this request fills it in.
     pub fn target_for(&self, head: &Head, body: &Bytes) -> Result<Cow<'_, Target>, Fault> {
@@ -118,6 +129,11 @@ impl Lane {
         let mut target = self.target.clone();
         target.settings.framing = finished(frame(&rendered), adaptation);
         Ok(Cow::Owned(target))
+    }
+
+    /// The version of its prompt, such as `extraction@3`.
+    pub fn prompt_version(&self) -> Option<&str> {
+        self.prompt.as_ref().map(|prompt| &*prompt.reference)
     }
 
     /// The prompt that a request to an endpoint is answered with.

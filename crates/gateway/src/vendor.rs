@@ -18,6 +18,7 @@ use cutover_wire::{
 };
 use http::uri::PathAndQuery;
 
+use crate::structured;
 
 /// The request as a target's upstream is sent it.
 pub(crate) fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fault> {
@@ -92,7 +93,7 @@ pub(crate) fn read(
     let retry_after_ms = wait.as_deref().or(retry_after_ms);
     let received = Received { status, content_type, retry_after, retry_after_ms, body };
     let reply = read_reply(plan, mint, received);
-    (status, reply)
+    (status, reply.and_then(|reply| structured::repaired(plan, reply)))
 }
 
 fn created(mint: &Mint) -> Millis {

@@ -17,6 +17,7 @@ use crate::json;
 use crate::openai::embeddings::Encoding;
 use crate::openai::sampling::Stop;
 use crate::providers::{Act, Dialect, Provider, Rule};
+use crate::structured::{self, Form, Repair};
 use crate::target::{StreamUsage, Target, Unsupported};
 
 mod messages;
@@ -87,6 +88,8 @@ pub struct ReplyPlan {
     pub unasked_prompt_tokens: Option<u64>,
     /// Whether that estimate is told in the stream, for a client whose dialect must have figures.
     pub tells_estimate: bool,
+    /// The form that the answer shall be brought into, where the engine does not hold it.
+    pub repair: Option<Repair>,
     /// How an embedding's vectors shall be written, where we write them.
     pub encoding: Encoding,
 }
@@ -155,6 +158,7 @@ pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
         prompt_bytes: 0,
         unasked_prompt_tokens: unasked.then_some(head.est_prompt_tokens),
         tells_estimate: unasked && head.stream_options_are_ours,
+        repair: None,
         encoding: Encoding::default(),
     }
 }
@@ -167,16 +171,39 @@ fn same_dialect(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, 
     ask_for_usage(head, target, &mut edits);
     apply_settings(head, target, &mut edits, &mut losses);
     add_stops((head, body), target, &mut edits, &mut losses)?;
+    let mut reply = plan(head, target);
     if head.endpoint == Endpoint::ChatCompletions {
-        let framing = target.settings.framing.as_deref();
+        let mut shaped = structured::shape(head, body, target)?;
+        if let Some(shaped) = &mut shaped {
+            apply_form(head, &shaped.form, &mut edits)?;
+            losses.extend(shaped.loss.take());
+            reply.repair = shaped.repair.take();
+        }
+        let shaped = shaped.as_ref().and_then(|shaped| shaped.framing.as_ref());
+        let framing = shaped.or(target.settings.framing.as_deref());
         messages::edit(head, body, (target, framing), &mut edits)?;
     }
-    Ok(Outgoing {
-        path: head.endpoint.path().into(),
-        body: edits.finish(),
-        losses,
-        reply: plan(head, target),
-    })
+    Ok(Outgoing { path: head.endpoint.path().into(), body: edits.finish(), losses, reply })
+}
+
+/// Asks for the answer's form in another way than the client did.
+fn apply_form(head: &Head, form: &Form, edits: &mut Edits<'_>) -> Result<(), Fault> {
+    let member = head.members.iter().position(|m| m.key == Key::ResponseFormat);
+    match (form, member) {
+        (Form::Json, _) => edits.set(Key::ResponseFormat, "{\"type\":\"json_object\"}"),
+        (Form::Gone, Some(member)) => edits.remove(member),
+        (Form::Field(name, raw), Some(member)) => {
+            let key = Key::from_name(name);
+            if head.members.iter().any(|m| m.key == key && key != Key::Other) {
+                let message = format!("'response_format' and '{name}' must not be given together");
+                return Err(Fault::of(Code::InvalidValue, *name, message));
+            }
+            edits.remove(member);
+            edits.append(name, raw);
+        }
+        (Form::AsItCame | Form::Gone | Form::Field(..), _) => {}
+    }
+    Ok(())
 }
 
 fn rename_model(head: &Head, target: &Target, edits: &mut Edits<'_>) {

@@ -59,6 +59,7 @@ pub(crate) fn plan(provider: &str, endpoint: Endpoint) -> ReplyPlan {
         prompt_bytes: 0,
         unasked_prompt_tokens: None,
         tells_estimate: false,
+        repair: None,
         encoding: crate::openai::embeddings::Encoding::Float,
     }
 }

@@ -28,6 +28,7 @@ pub mod probe;
 pub mod providers;
 pub mod reply;
 pub mod stream;
+pub mod structured;
 pub mod surface;
 mod target;
 mod usage;
@@ -41,6 +42,7 @@ pub use mint::Mint;
 pub use providers::{PROVIDERS, Provider};
 pub use reply::{FaultClass, Received, Reply, UpstreamFault, read_reply};
 pub use stream::{Limits, Tap};
+pub use structured::{Repair, StructuredOutput};
 pub use target::{
     Capabilities, OllamaSettings, StreamUsage, Target, Think, Unsupported, VariantSettings,
 };

@@ -10,6 +10,7 @@ mod local;
 use crate::endpoint::Endpoint;
 use crate::head::Key;
 use crate::probe::Page;
+use crate::structured::{Grammar, Structured, StructuredOutput};
 
 /// The JSON that a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +113,14 @@ pub struct Quirks {
     pub ignores_model_name: bool,
 }
 
+/// `response_format` as it came, and no other way.
+const NATIVE: Structured = Structured { usual: StructuredOutput::Native, grammar: None };
+
+/// The same, and a field of its own for a schema.
+const fn with_grammar(grammar: Grammar) -> Structured {
+    Structured { usual: StructuredOutput::Native, grammar: Some(grammar) }
+}
+
 /// One provider kind.
 #[derive(Debug)]
 pub struct Provider {
@@ -131,6 +140,8 @@ pub struct Provider {
     pub endpoints: &'static [Endpoint],
     /// The pages that tell how an instance is; none where asking costs money or tells nothing.
     pub probes: &'static [Page],
+    /// How it is held to a form of its answers.
+    pub structured: Structured,
     /// Departures from the dialect.
     pub quirks: Quirks,
     /// What becomes of fields.

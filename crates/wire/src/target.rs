@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::framing::Framing;
 use crate::providers::Provider;
+use crate::structured::StructuredOutput;
 
 /// What happens to a field that the target cannot act on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct OllamaSettings {
 pub struct VariantSettings {
     /// Put around the request's own messages; none leaves them alone.
     pub framing: Option<Arc<Framing>>,
+    /// How a form of the answer is asked for; none: as the provider's row says.
+    pub structured: Option<StructuredOutput>,
     /// Stop sequences, besides the request's own.
     pub stop: Vec<String>,
     /// Used where the request has no `temperature`.
@@ -93,6 +96,7 @@ impl fmt::Debug for VariantSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VariantSettings")
             .field("framing", &self.framing)
+            .field("structured", &self.structured)
             .field("stop", &self.stop.len())
             .field("temperature", &self.temperature)
             .field("top_p", &self.top_p)

@@ -10,7 +10,7 @@ use super::kinds::{
 use super::rollouts::{GATE, ROLLOUT, SCORER, SHADOW, STEP};
 use super::surface::IMAGE_URLS;
 use super::{Kind, Preset, Section};
-use crate::checked::{Quantization, StreamUsage, SystemRole, Think, Unsupported};
+use crate::checked::{Quantization, StreamUsage, StructuredOutput, SystemRole, Think, Unsupported};
 use crate::providers::{POLICY_NAMES, PROVIDER_NAMES};
 
 pub(crate) static UPSTREAM: Section = Section {
@@ -224,6 +224,12 @@ pub(crate) static VARIANT: Section = Section {
             "Which role carries the model's instructions. \"user\" is for models whose template has no system role: system text, the client's own too, goes into the next user message.",
         ),
         value("stop", List(&Text), "[]", "Stop sequences besides the request's own, at most 4."),
+        words(
+            "structured_output",
+            Choice(StructuredOutput::WORDS),
+            "\"native\" for every provider so far",
+            "How a form of the answer (`response_format`) is asked for. \"native\": as it came. \"grammar\": by the engine's own field (vllm, llamacpp; ollama and embedded make a grammar of it anyway). \"json-mode\": JSON natively, the schema in words. \"instruct-and-repair\": all in words; the one JSON object in the answer's text that fits the schema is the answer, and where there is none the answer has failed. Streams are not repaired: `unsupported` says what becomes of them.",
+        ),
         words(
             "format_instruction",
             Text,

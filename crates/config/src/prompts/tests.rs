@@ -103,10 +103,24 @@ fn another_version_is_another_variant() {
     // Where a label leads to the same version as a number, the answers are the same.
     assert_eq!(with(LABELLED, 2), with("prompt = \"extraction@2\"", 1));
     let plain = identity_of(&checked(""));
-    let keys =
-        [LABELLED, "stop = [\"x\"]", "system_role = \"user\"", "format_instruction = \"JSON\""];
+    let keys = [
+        LABELLED,
+        "stop = [\"x\"]",
+        "system_role = \"user\"",
+        "format_instruction = \"JSON\"",
+        "structured_output = \"json-mode\"",
+    ];
     for key in keys {
         assert_ne!(with(key, 2), plain, "{key}");
     }
     assert_ne!(with(&format!("{LABELLED}\nvars = {{ a = 1 }}"), 2), with(LABELLED, 2));
+}
+
+#[test]
+fn a_grammar_needs_an_engine_that_takes_one() {
+    let text = "[upstreams.a]\nprovider = \"openai\"\n[variants.v]\nupstream = \"a\"\nmodel = \"m\"\n\
+                structured_output = \"grammar\"\n";
+    let problems = crate::check(text, "t.toml", &|_| None).expect_err("wrong");
+    assert_eq!(problems[0].key, "variants.v.structured_output");
+    assert_eq!(problems[0].message, "provider openai takes no grammar");
 }

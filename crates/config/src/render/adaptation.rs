@@ -22,6 +22,9 @@ impl Toml {
         if !adaptation.stop.is_empty() {
             self.line("stop", list(&adaptation.stop));
         }
+        if let Some(structured) = adaptation.structured {
+            self.text("structured_output", structured.as_str());
+        }
         self.optional("format_instruction", adaptation.format_instruction.as_deref().map(quote));
     }
 }

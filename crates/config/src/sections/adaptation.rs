@@ -7,7 +7,7 @@ use cutover_prompts::Reference;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use crate::checked::SystemRole;
+use crate::checked::{StructuredOutput, SystemRole, Upstream};
 use crate::fields::Kind;
 use crate::prompts::Adaptation;
 use crate::reader::{Place, Table, Value, Weight};
@@ -51,7 +51,9 @@ pub(crate) fn read(table: &Table<'_>) -> Option<Adaptation> {
         table.wrong("stop", format!("expected at most {STOPS_MAX} entries"), None);
     }
     let format_instruction = table.read("format_instruction", free_text);
+    let structured = table.read("structured_output", values::choice);
     Some(Adaptation {
+        structured: structured.and_then(StructuredOutput::from_word),
         prompt,
         version: None,
         vars: Arc::new(vars?),
@@ -60,6 +62,17 @@ pub(crate) fn read(table: &Table<'_>) -> Option<Adaptation> {
         stop: stop?,
         format_instruction: format_instruction.map(Arc::from),
     })
+}
+
+/// A grammar where the provider's engine takes none.
+pub(crate) fn note_grammar(table: &Table<'_>, upstream: &Upstream, adaptation: &Adaptation) {
+    let row = cutover_wire::Provider::by_name(upstream.provider.name);
+    let has_none = row.is_some_and(|row| row.structured.grammar.is_none());
+    if has_none && adaptation.structured == Some(StructuredOutput::Grammar) {
+        let message = format!("provider {} takes no grammar", upstream.provider.name);
+        let hint = "\"native\", \"json-mode\" or \"instruct-and-repair\"".to_owned();
+        table.wrong("structured_output", message, Some(hint));
+    }
 }
 
 fn reference(value: &Value<'_>, kind: &Kind) -> Result<Reference, Wrong> {

@@ -36,6 +36,9 @@ pub(crate) fn read(
 
     let position = position?;
     let upstream = upstreams.get(position)?.as_ref();
+    if let (Some(upstream), Some(adaptation)) = (upstream, &adaptation) {
+        adaptation::note_grammar(table, upstream, adaptation);
+    }
     let model = model.or_else(|| default_model(table, upstream));
     if let Some(upstream) = upstream
         && upstream.provider.name != "ollama"

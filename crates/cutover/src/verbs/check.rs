@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failed};
 use crate::files::Source;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::term::Term;
-use crate::{clock, explain};
+use crate::{clock, explain, prompts};
 
 /// Check a config file, show it in full, or explain what would happen to a request.
 ///
@@ -54,7 +54,8 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
 
 pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {
     let source = Source::find(args.file.as_deref().or(config));
-    let checked = source.load(term)?;
+    let mut checked = source.load(term)?;
+    prompts::look_up(&mut checked, &source, term)?;
     let live = build(&source, &checked).map_err(|error| {
         let text = source.read().unwrap_or_default();
         Failed::new(Exit::Config, source.locate(&text, &error))

@@ -18,6 +18,7 @@ use crate::openai::completions::Prompt;
 use crate::openai::sampling::{FormatKind, ResponseFormat, Stop};
 use crate::openai::{chat, embeddings};
 use crate::providers::Act;
+use crate::structured::{self, Form};
 use crate::target::{Target, Think};
 
 /// The dialect's own default limit for completions; chat has none.
@@ -149,16 +150,26 @@ impl<'a> Work<'a> {
             // Ollama would take this as the wish to load the model.
             return Err(empty("messages"));
         }
-        let converted = messages::convert(list, self.target.settings.framing.as_deref())?;
+        let mut shaped = structured::shape(self.head, self.body, self.target)?;
+        let own = self.target.settings.framing.as_deref();
+        let framing = shaped.as_ref().and_then(|shaped| shaped.framing.as_ref()).or(own);
+        let converted = messages::convert(list, framing)?;
         self.losses.extend(converted.losses);
-        let format = self.format()?;
+        self.losses.extend(shaped.as_mut().and_then(|shaped| shaped.loss.take()));
+        let format = match shaped.as_ref().map(|shaped| &shaped.form) {
+            Some(Form::Gone) => None,
+            Some(Form::Json) => RawValue::from_string("\"json\"".to_owned()).ok(),
+            _ => self.format()?,
+        };
         let tools = self.tools()?;
         let logprobs = self.field::<bool>(Key::Logprobs)?.filter(|&wanted| wanted);
         let top_logprobs = self.field(Key::TopLogprobs)?;
         let base = self.generating(logprobs, top_logprobs)?;
         let request = Chat { base, messages: converted.messages, tools, format };
         let text = json::to_vec(&request);
-        Ok(self.outgoing("/api/chat", text, converted.text_bytes))
+        let mut outgoing = self.outgoing("/api/chat", text, converted.text_bytes);
+        outgoing.reply.repair = shaped.and_then(|shaped| shaped.repair);
+        Ok(outgoing)
     }
 
     fn completion(mut self) -> Result<Outgoing, Fault> {

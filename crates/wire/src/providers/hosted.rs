@@ -13,6 +13,7 @@ pub(super) static OPENAI: Provider = Provider {
     self_hosted: false,
     endpoints: &Endpoint::ALL,
     probes: &[],
+    structured: super::NATIVE,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -35,6 +36,7 @@ pub(super) static COMPATIBLE: Provider = Provider {
     self_hosted: false,
     endpoints: &Endpoint::ALL,
     probes: &[],
+    structured: super::NATIVE,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -58,6 +60,7 @@ pub(super) static ANTHROPIC: Provider = Provider {
     self_hosted: false,
     endpoints: &[Endpoint::ChatCompletions],
     probes: &[],
+    structured: super::NATIVE,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -81,6 +84,7 @@ pub(super) static GEMINI: Provider = Provider {
     self_hosted: false,
     endpoints: &[Endpoint::ChatCompletions],
     probes: &[],
+    structured: super::NATIVE,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,

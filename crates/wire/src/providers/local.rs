@@ -4,6 +4,7 @@ use super::{Act, Auth, Dialect, Provider, Quirks, Rule};
 use crate::endpoint::Endpoint;
 use crate::head::Key;
 use crate::probe::Page;
+use crate::structured::Grammar;
 
 const CHAT: &[Endpoint] = &[Endpoint::ChatCompletions];
 const COMPLETIONS: &[Endpoint] = &[Endpoint::Completions];
@@ -73,6 +74,7 @@ pub(super) static VLLM: Provider = Provider {
     self_hosted: true,
     endpoints: &Endpoint::ALL,
     probes: &[Page::VllmHealth, Page::VllmMetrics],
+    structured: super::with_grammar(Grammar::StructuredOutputs),
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,
@@ -106,6 +108,7 @@ pub(super) static LLAMACPP: Provider = Provider {
     self_hosted: true,
     endpoints: &Endpoint::ALL,
     probes: &[Page::LlamaHealth, Page::LlamaSlots, Page::LlamaMetrics],
+    structured: super::with_grammar(Grammar::JsonSchema),
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: true,
@@ -151,6 +154,7 @@ pub(super) static OLLAMA: Provider = Provider {
     self_hosted: true,
     endpoints: &Endpoint::ALL,
     probes: &[Page::OllamaVersion, Page::OllamaLoaded],
+    structured: super::with_grammar(Grammar::Native),
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,
@@ -221,6 +225,7 @@ pub(super) static EMBEDDED: Provider = Provider {
     self_hosted: true,
     endpoints: &Endpoint::ALL,
     probes: &[],
+    structured: super::with_grammar(Grammar::Native),
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,

@@ -1,0 +1,305 @@
+//! Prompts from end to end: the real program, a scripted upstream, and what that upstream was sent.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::path::PathBuf;
+
+use cutover_testkit::fake::{Fake, Persona, Reply, Setup};
+use cutover_testkit::program::Program;
+use cutover_testkit::{raw, wait};
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
+
+/// The variant without and with its prompt; everything else stays.
+const PLAIN: &str = "";
+const LABELLED: &str = r#"prompt = "extraction@production"
+vars = { bank = "N26" }
+"#;
+
+struct Rig {
+    fake: Fake,
+    program: Program,
+    files: tempfile::TempDir,
+}
+
+fn config(fake: &Fake, provider: &str, keys: &str) -> String {
+    let base = fake.base_url();
+    let base = if provider == "ollama" { base } else { format!("{base}/v1") };
+    format!(
+        r#"
+[upstreams.own]
+provider = "{provider}"
+instances = ["{base}"]
+
+[variants.own]
+upstream = "own"
+model = "fake-model"
+{keys}
+[use_cases.app]
+match = {{ model = "app" }}
+baseline = "own"
+"#
+    )
+}
+
+impl Rig {
+    /// With the first version labelled, and the variant on the label.
+    fn start(provider: &str, persona: Persona) -> Self {
+        let fake = Fake::start_with(Setup::new(persona));
+        fake.always(Reply::text("done"));
+        let program = Program::start(BINARY, &config(&fake, provider, PLAIN));
+        let files = tempfile::tempdir().unwrap();
+        let mut rig = Self { fake, program, files };
+        let one = rig.file("one.txt", "You read statements of {{ vars.bank }}.");
+        let told = rig.cli(&["prompt", "add", "extraction", &one, "--label", "production"]);
+        assert_eq!(told, "extraction@1: added; production is on it (generation 1)\n");
+        rig.take(provider, LABELLED);
+        rig
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path: PathBuf = self.files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    fn cli(&self, arguments: &[&str]) -> String {
+        self.program.ok(arguments)
+    }
+
+    fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.program.cli(arguments);
+        assert!(!output.status.success(), "{arguments:?} succeeded");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn admin(&self, line: &str, body: &str) -> Value {
+        let token = std::fs::read_to_string(self.program.state().join("admin-token")).unwrap();
+        let header = format!("authorization: Bearer {}", token.trim());
+        raw::exchange(self.program.admin_url(), line, &[&header], body).unwrap().json()
+    }
+
+    fn reload(&self) -> Value {
+        self.admin("POST /admin/reload", "{}")
+    }
+
+    fn take(&mut self, provider: &str, keys: &str) {
+        let config = config(&self.fake, provider, keys);
+        self.program.write_config(&config);
+        let reloaded = self.reload();
+        assert_eq!(reloaded["loaded"], true, "{reloaded}");
+    }
+
+    /// One request; the version that the answer names, and what the upstream was sent.
+    fn ask(&self, line: &str, body: &Value) -> (Option<String>, Value) {
+        let headers = ["anthropic-version: 2023-06-01"];
+        let response =
+            raw::exchange(self.program.url(), line, &headers, body.to_string()).unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+        let prompt = response.header("x-cutover-prompt").map(str::to_owned);
+        let sent = self.fake.inferences().pop().unwrap();
+        (prompt, serde_json::from_slice(&sent.body).unwrap())
+    }
+
+    fn chat(&self) -> (Option<String>, Value) {
+        let body = json!({"model": "app", "messages": [{"role": "user", "content": "hi"}]});
+        let (prompt, sent) = self.ask("POST /v1/chat/completions", &body);
+        (prompt, sent["messages"][0]["content"].clone())
+    }
+}
+
+fn version(prompt: Option<String>) -> String {
+    prompt.unwrap_or_else(|| "none".to_owned())
+}
+
+#[test]
+fn a_moved_label_changes_what_is_sent_and_moving_it_back_does_too() {
+    let mut rig = Rig::start("vllm", Persona::Vllm);
+    let (prompt, system) = rig.chat();
+    assert_eq!((version(prompt), system), ("extraction@1".into(), json!("You read statements of N26.")));
+
+    let two = rig.file("two.txt", "@@ system append\nAnswer with {{ model }}.\n@@ user before\nSTATEMENT\n");
+    assert_eq!(rig.cli(&["prompt", "add", "extraction", &two, "--note", "shorter"]), "extraction@2: added\n");
+    assert_eq!(version(rig.chat().0), "extraction@1", "a version without its label changed traffic");
+
+    let output = rig.program.cli(&["prompt", "label", "extraction", "2", "production", "--actor", "ann"]);
+    let (told, effects) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(told, "extraction@production is on version 2 (generation 2)\n");
+    assert_eq!(effects, "variant own answers with extraction@2 instead of extraction@1\n");
+    // In force when the command has ended, not a second later.
+    let own = json!([{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}]);
+    let (prompt, sent) = rig.ask("POST /v1/chat/completions", &json!({"model": "app", "messages": own}));
+    assert_eq!(version(prompt), "extraction@2");
+    let expected = json!([
+        {"role": "system", "content": "S\n\nAnswer with fake-model."},
+        {"role": "user", "content": "STATEMENT\n\nhi"},
+    ]);
+    assert_eq!(sent["messages"], expected);
+
+    // A reload keeps the version, and so does a crash.
+    assert_eq!(rig.reload()["loaded"], true);
+    assert_eq!(version(rig.chat().0), "extraction@2");
+    rig.program.kill();
+    rig.program.start_again();
+    assert_eq!(version(rig.chat().0), "extraction@2");
+
+    rig.cli(&["prompt", "label", "extraction", "1", "production", "--reason", "dates are wrong"]);
+    assert_eq!(rig.chat(), (Some("extraction@1".into()), json!("You read statements of N26.")));
+    let list = rig.cli(&["prompt", "list"]);
+    for part in ["extraction@1  production", "extraction@2  -", "shorter", "on version 1 since", ": dates are wrong"] {
+        assert!(list.contains(part), "{part:?} is missing in {list}");
+    }
+    assert_eq!(rig.cli(&["prompt", "show", "extraction@2"]).lines().next(), Some("@@ system append"));
+    let difference = rig.program.cli(&["prompt", "diff", "extraction@production", "extraction@2"]);
+    assert_eq!(difference.status.code(), Some(1));
+    let difference = String::from_utf8(difference.stdout).unwrap();
+    assert!(difference.contains("-You read statements of {{ vars.bank }}.\n"), "{difference}");
+    assert!(difference.contains("+@@ system append\n"), "{difference}");
+    assert!(!rig.program.log().contains("You read statements"));
+    records_name_their_version(&mut rig);
+}
+
+/// The versions of all requests, in their order, as they were written when the program ended.
+fn records_name_their_version(rig: &mut Rig) {
+    rig.program.terminate();
+    let database = rusqlite::Connection::open(rig.program.state().join("cutover.db")).unwrap();
+    let mut records = database.prepare("SELECT prompt FROM records ORDER BY id").unwrap();
+    let versions: Vec<Option<String>> =
+        records.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let versions: Vec<_> = versions.into_iter().map(Option::unwrap).collect();
+    let (one, two) = ("extraction@1", "extraction@2");
+    // The crash may have taken the records of its last moments with it.
+    assert_eq!(versions.first().map(String::as_str), Some(one));
+    assert_eq!(versions.last().map(String::as_str), Some(one));
+    assert!(versions.iter().any(|version| version == two), "{versions:?}");
+}
+
+#[test]
+fn what_would_break_traffic_is_refused_and_changes_nothing() {
+    let mut rig = Rig::start("vllm", Persona::Vllm);
+    let bad = rig.file("bad.txt", "Good.\n{{ vars.bank }\n");
+    let told = rig.refused(&["prompt", "add", "extraction", &bad]);
+    assert!(told.starts_with(&format!("error: {bad}:2: ")), "{told}");
+    for (text, part) in [
+        ("{% include '/etc/passwd' %}", ":1: {% include %} is not available"),
+        ("a\n\n{{ secrets }}", ":3: there is no value \"secrets\""),
+        ("", ":1: the prompt is empty"),
+    ] {
+        let bad = rig.file("bad.txt", text);
+        let told = rig.refused(&["prompt", "add", "extraction", &bad]);
+        assert!(told.contains(part), "{told}");
+    }
+    // A good template that this config does not fill in.
+    let unfit = rig.file("unfit.txt", "Good.\n{{ vars.country }}");
+    let told = rig.refused(&["prompt", "add", "extraction", &unfit, "--label", "production"]);
+    assert!(told.contains("variants.own.vars: extraction@2, line 2, uses vars.country"), "{told}");
+    assert!(!rig.cli(&["prompt", "list"]).contains("extraction@2"));
+    rig.cli(&["prompt", "add", "extraction", &unfit]);
+    let told = rig.refused(&["prompt", "label", "extraction", "2", "production"]);
+    assert!(told.contains("line 2, uses vars.country"), "{told}");
+    let told = rig.refused(&["prompt", "label", "extraction", "9", "production"]);
+    assert!(told.contains("prompt extraction has no version 9; the newest is 2"), "{told}");
+    let told = rig.refused(&["prompt", "label", "extraction", "1", "production", "--expect", "7"]);
+    assert!(told.contains("at generation 1, not 7: another move came first"), "{told}");
+    let told = rig.refused(&["prompt", "show", "extraction@live"]);
+    assert!(told.contains("has no label \"live\"; it has production"), "{told}");
+    assert_eq!(version(rig.chat().0), "extraction@1");
+
+    // A label that leads nowhere: told with its line, and what serves goes on.
+    let text = config(&rig.fake, "vllm", "prompt = \"extraction@live\"\n");
+    rig.program.write_config(&text);
+    let reloaded = rig.reload();
+    let problem = reloaded["problems"][0].as_str().unwrap();
+    assert_eq!(reloaded["loaded"], false);
+    assert!(problem.contains("cutover.toml:") && problem.contains("no label \"live\""), "{problem}");
+    assert_eq!(version(rig.chat().0), "extraction@1");
+    let file = rig.program.config_file().display().to_string();
+    let told = rig.refused(&["check", &file]);
+    assert!(told.contains("variants.own.prompt: prompt extraction has no label"), "{told}");
+}
+
+#[test]
+fn every_dialect_and_streams_get_the_prompt() {
+    let user = json!([{"role": "user", "content": "hi"}]);
+    for (provider, persona) in [("vllm", Persona::Vllm), ("ollama", Persona::Ollama)] {
+        let rig = Rig::start(provider, persona);
+        for (line, body) in [
+            ("POST /v1/chat/completions", json!({"model": "app", "messages": user})),
+            ("POST /v1/chat/completions", json!({"model": "app", "messages": user, "stream": true})),
+            ("POST /v1/responses", json!({"model": "app", "input": "hi"})),
+            ("POST /v1/responses", json!({"model": "app", "input": "hi", "stream": true})),
+            ("POST /v1/messages", json!({"model": "app", "messages": user, "max_tokens": 9})),
+            ("POST /v1/messages", json!({"model": "app", "messages": user, "max_tokens": 9, "stream": true})),
+            ("POST /api/chat", json!({"model": "app", "messages": user, "stream": false})),
+            ("POST /api/chat", json!({"model": "app", "messages": user})),
+        ] {
+            let (prompt, sent) = rig.ask(line, &body);
+            assert_eq!(version(prompt), "extraction@1", "{provider} {line} {body}");
+            let first = &sent["messages"][0];
+            assert_eq!(first["role"], "system", "{provider} {line}");
+            assert_eq!(first["content"], "You read statements of N26.", "{provider} {line}");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_can_depend_on_the_request() {
+    let mut rig = Rig::start("vllm", Persona::Vllm);
+    let two = rig.file("two.txt", "{{ metadata.country }}, {{ metadata.tone | default('polite') }}");
+    rig.cli(&["prompt", "add", "extraction", &two]);
+    let keys = "prompt = \"extraction@2\"\nprompt_metadata = [\"country\", \"tone\"]\n\
+                system_role = \"user\"\nformat_instruction = \"JSON only.\"\nstop = [\"END\"]\n";
+    rig.take("vllm", keys);
+    let user = json!([{"role": "user", "content": "hi"}]);
+    let body = json!({"model": "app", "messages": user, "metadata": {"country": "{{ model }}"}});
+    let (prompt, sent) = rig.ask("POST /v1/chat/completions", &body);
+    assert_eq!(version(prompt), "extraction@2");
+    let expected = "{{ model }}, polite\n\nJSON only.\n\nhi";
+    assert_eq!(sent["messages"], json!([{"role": "user", "content": expected}]));
+    assert_eq!(sent["stop"], json!(["END"]));
+
+    let without = json!({"model": "app", "messages": user}).to_string();
+    let answer = raw::exchange(rig.program.url(), "POST /v1/chat/completions", &[], without).unwrap();
+    assert_eq!(answer.status, 400);
+    let error = &answer.json()["error"];
+    assert_eq!(error["param"], "metadata");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("extraction@2") && message.contains("line 1: a value is not defined"), "{message}");
+}
+
+#[test]
+fn of_many_movers_who_read_the_same_one_wins() {
+    let rig = Rig::start("vllm", Persona::Vllm);
+    for at in 2..=4 {
+        let file = rig.file("next.txt", &format!("Version {at} of {{{{ vars.bank }}}}."));
+        rig.cli(&["prompt", "add", "extraction", &file]);
+    }
+    let results: Vec<bool> = std::thread::scope(|scope| {
+        let moving = (2..=4).map(|version: u32| {
+            let rig = &rig;
+            scope.spawn(move || {
+                let number = version.to_string();
+                let move_it = ["prompt", "label", "extraction", &number, "production", "--expect", "1"];
+                rig.program.cli(&move_it).status.success()
+            })
+        });
+        let moving: Vec<_> = moving.collect();
+        moving.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(results.iter().filter(|won| **won).count(), 1, "{results:?}");
+    let winner = results.iter().position(|won| *won).unwrap() + 2;
+    wait::until("the winner's version", || rig.chat().0 == Some(format!("extraction@{winner}")));
+}
+
+#[test]
+fn without_a_running_cutover_the_state_directory_is_changed() {
+    let mut rig = Rig::start("vllm", Persona::Vllm);
+    rig.program.kill();
+    let two = rig.file("two.txt", "Two.");
+    let told = rig.cli(&["prompt", "add", "extraction", &two, "--label", "production"]);
+    assert_eq!(told, "extraction@2: added; production is on it (generation 2)\n");
+    assert_eq!(rig.cli(&["prompt", "add", "extraction", &two]), "extraction@2: there already, with this very text\n");
+    rig.program.start_again();
+    assert_eq!(rig.chat(), (Some("extraction@2".into()), json!("Two.")));
+}
