@@ -32,6 +32,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::affinity;
 use crate::exchange::{Exchange, Tried, micros};
+use crate::images::Bound;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
 use crate::stream::Beginning;
@@ -118,7 +119,7 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
     let Some(lane) = live.lane(leg.variant) else {
         return Err(Failure::client(unknown_model(&exchange.head.model)));
     };
-    let outgoing = match adapted(exchange, lane) {
+    let outgoing = match adapted(exchange, lane).await {
         Ok(mut outgoing) => {
             outgoing.reply.clients_key = lane.upstream.pass_bearer;
             outgoing
@@ -169,18 +170,29 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
 }
 
 /// The request as a lane's upstream is sent it.
-fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
-    let Some(foreign) = &exchange.foreign else {
+async fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
     let target = lane.target_for(&exchange.head, &exchange.body)?;
-        return vendor::adapted(&exchange.head, &exchange.body, &target);
+    let form = match &exchange.foreign {
+        None => None,
+        Some(foreign) => match foreign.refused_by(&target) {
+            Some(fault) => return Err(fault.clone()),
+            None => foreign.form_for(&target),
+        },
     };
-    if let Some(fault) = foreign.refused_by(&target) {
-        return Err(fault.clone());
+    let (head, body) =
+        form.map_or((&exchange.head, &exchange.body), |form| (&form.head, &form.body));
+    let bound = Bound {
+        images: &exchange.live.images,
+        registry: &exchange.shared.registry,
+        upstream: &lane.upstream,
+        local_only: exchange.chosen.local_only,
+    };
+    if bound.concerns(body)
+        && let Some(form) = Box::pin(bound.inside(head, body)).await?
+    {
+        return vendor::adapted(&form.head, &form.body, &target);
     }
-    match foreign.form_for(&target) {
-        Some(form) => vendor::adapted(&form.head, &form.body, &target),
-        None => vendor::adapted(&exchange.head, &exchange.body, &target),
-    }
+    vendor::adapted(head, body, &target)
 }
 
 async fn attempt(

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::passthrough::Passed;
 use crate::socket::Pulse;
 use crate::stream::Relay;
 
@@ -23,6 +24,8 @@ pub(crate) enum Out {
     Whole(Option<Bytes>),
     /// A stream passed on as it comes.
     Relay(Box<Relay>),
+    /// An answer passed on untouched.
+    Passed(Box<Passed>),
 }
 
 impl Out {
@@ -56,11 +59,18 @@ impl Body for Out {
             Self::Relay(relay) => {
                 relay.poll_next(context).map(|next| next.map(|r| r.map(Frame::data)))
             }
+            Self::Passed(passed) => {
+                passed.poll_next(context).map(|next| next.map(|r| r.map(Frame::data)))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Relay(_) => false,
+            Self::Passed(passed) => passed.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -69,6 +79,7 @@ impl Body for Out {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
             Self::Relay(_) => SizeHint::default(),
+            Self::Passed(passed) => passed.size_hint(),
         }
     }
 }

@@ -34,6 +34,8 @@ use crate::live::{Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts
 use crate::prices::Pricing;
 use crate::prompts::{LanePrompt, framing, structured};
 
+mod images;
+mod surface;
 mod trust;
 mod use_cases;
 
@@ -127,6 +129,8 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         lanes: lanes.into(),
         use_cases: use_cases.into(),
         default_metrics: ArmMetrics::new(materials.registry, &labels),
+        surface: surface::lane(checked, &upstreams)?,
+        images: images::lane(checked)?,
         limits: limits(checked),
         keys: materials.keys.clone(),
         models: models(checked).into(),
@@ -186,8 +190,11 @@ type Carried = HashMap<String, (Arc<Instance>, Arc<Health>)>;
 
 fn carried(previous: Option<&Live>) -> Carried {
     let lanes = previous.into_iter().flat_map(|live| live.lanes.iter());
+    let passing = previous.and_then(|live| live.surface.upstream.as_ref());
     lanes
-        .flat_map(|lane| &lane.upstream.instances)
+        .map(|lane| &lane.upstream)
+        .chain(passing)
+        .flat_map(|upstream| &upstream.instances)
         .map(|lane| {
             let shared = (Arc::clone(&lane.instance), Arc::clone(&lane.health));
             (lane.fingerprint.clone(), shared)
@@ -229,6 +236,7 @@ fn upstream_lane(
             total: upstream.timeouts.total,
         },
         cancel_on_disconnect: upstream.cancel_on_disconnect,
+        image_urls: upstream.image_urls,
         answer_bytes_max: usize::try_from(upstream.answer_limit_bytes).unwrap_or(usize::MAX),
         event_bytes_max: usize::try_from(upstream.event_limit_bytes).unwrap_or(usize::MAX),
     })

@@ -35,7 +35,7 @@ use crate::rescue::{self, Failure};
 use crate::responses::KeptAnswers;
 use crate::shadow::{self, Copies, Ending};
 pub(crate) use crate::visit::{Asked, Refusal, Visit};
-use crate::{caller, dialects, feedback, hints, infer, models, unread};
+use crate::{caller, dialects, feedback, hints, infer, models, passthrough, unread};
 
 /// Tells the wall clock's time. The binary owns the only one.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -205,6 +205,10 @@ impl Gateway {
         self.0.connections.enter()
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
     /// Counts and logs that a limit refused or cut something.
     pub(crate) fn limit_hit(&self, limit: &'static str) {
         events::LimitHit { limit, at: self.0.now() }.emit(&self.0.registry);
@@ -218,7 +222,8 @@ impl Gateway {
         head_bytes_max: usize,
     ) -> Response<Out> {
         let visit = self.visit(peer);
-        let (mut head, mut body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let mut body = Some(body);
         let answered = match unread::too_large(&head, head_bytes_max) {
             None => self.unless_cut(self.phases(&visit, &mut head, &mut body)).await,
             Some(fault) => Some(Err(Refusal::nowhere(fault).in_words(dialects::spoken(&head)))),
@@ -238,7 +243,12 @@ impl Gateway {
         let head_refused = refusal.fault.code == Code::HeadTooLarge;
         let mut response = self.refuse(&visit, &head.headers, refusal);
         // What was not read of a refused body would be taken for the next request's head.
-        if head_refused || !ingress::discard(body, &head.headers).await {
+        let kept = match body {
+            Some(body) if !head_refused => ingress::discard(body, &head.headers).await,
+            Some(_) => false,
+            None => true,
+        };
+        if !kept {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -275,7 +285,7 @@ impl Gateway {
         &self,
         visit: &Visit,
         parts: &mut request::Parts,
-        body: &mut Incoming,
+        body: &mut Option<Incoming>,
     ) -> Result<Response<Out>, Refusal> {
         let path = parts.uri.path();
         let route = ingress::route(&parts.method, path).map_err(|lost| Refusal {
@@ -293,6 +303,13 @@ impl Gateway {
                 .map_err(Refusal::nowhere)
                 .map_err(|refusal| refusal.in_words(dialects::dialect_of(route, &parts.headers)))?;
         }
+        let unread = || Refusal::nowhere(Fault::new(Code::Internal, "the body is gone"));
+        if let Route::Passed(family) = route {
+            let body = body.take().ok_or_else(unread)?;
+            let knock = passthrough::Knock { family, caller };
+            return Ok(Box::pin(passthrough::pass(self, visit, (parts, body), knock)).await);
+        }
+        let body = body.as_mut().ok_or_else(unread)?;
         match route {
             Route::Infer(endpoint) => {
                 let key_name = caller.as_ref().map(|key| Arc::clone(&key.name));
@@ -340,7 +357,7 @@ impl Gateway {
                 .map(|answer| visit.sign(answer))
                 .map_err(Refusal::nowhere)
             }
-            Route::Health => Ok(health()),
+            Route::Health | Route::Passed(_) => Ok(health()),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use cutover_dialects::{Dialect, Found};
 use cutover_units::Code;
+use cutover_wire::surface::{self, Family};
 use cutover_wire::{Endpoint, Fault};
 use http::{HeaderMap, Method, header};
 use http_body::Body as _;
@@ -30,6 +31,8 @@ pub(crate) enum Route<'a> {
     Health,
     /// A route of another dialect.
     Foreign(Found<'a>),
+    /// An endpoint that is passed on untouched.
+    Passed(&'static Family),
 }
 
 /// Why there is no route, and in whose words that is said.
@@ -65,10 +68,7 @@ pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Los
         return match cutover_dialects::find(method.as_str(), path) {
             Some(Ok(found)) => Ok(Route::Foreign(found)),
             Some(Err((dialect, fault))) => Err(Lost { dialect: Some(dialect), fault }),
-            None => {
-                let message = format!("no such path: {method} {}", shorten(path));
-                Err(Fault::new(Code::NotFound, message).into())
-            }
+            None => passed(method, path),
         };
     };
     let fits = *method == wants || (wants == Method::GET && *method == Method::HEAD);
@@ -77,6 +77,24 @@ pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Los
         return Err(Fault::new(Code::MethodNotAllowed, message).into());
     }
     Ok(route)
+}
+
+/// The rest of the OpenAI surface.
+fn passed<'a>(method: &Method, path: &str) -> Result<Route<'a>, Lost> {
+    let fault = match surface::find(method.as_str(), path) {
+        Some(surface::Found::Passed(family)) => return Ok(Route::Passed(family)),
+        Some(surface::Found::Refused(code, why)) => Fault::new(code, why),
+        Some(surface::Found::WrongMethod(methods)) => {
+            let (path, wants) = (shorten(path), methods.join(", "));
+            let message = format!("{path} takes {wants}, not {method}");
+            Fault::new(Code::MethodNotAllowed, message)
+        }
+        None => {
+            let message = format!("no such path: {method} {}", shorten(path));
+            Fault::new(Code::NotFound, message)
+        }
+    };
+    Err(fault.into())
 }
 
 /// A path as an error may show it: whoever sends a megabyte of path does not get it back.
@@ -216,7 +234,9 @@ mod tests {
         let code = |method, path: &str| route(&method, path).err().unwrap().fault.code;
         assert_eq!(code(Method::GET, "/v1/chat/completions"), Code::MethodNotAllowed);
         assert_eq!(code(Method::POST, "/v1/models"), Code::MethodNotAllowed);
-        assert_eq!(code(Method::POST, "/v1/organization/keys"), Code::NotFound);
+        assert_eq!(code(Method::POST, "/v1/organization/keys"), Code::PermissionDenied);
+        assert_eq!(code(Method::POST, "/v1/unheard_of"), Code::NotFound);
+        assert_eq!(code(Method::PUT, "/v1/files"), Code::MethodNotAllowed);
         assert_eq!(code(Method::GET, "/v1/models/"), Code::NotFound);
         let long = route(&Method::GET, &format!("/{}", "a".repeat(10_000))).err().unwrap();
         assert!(long.fault.message.len() < 200);

@@ -15,6 +15,9 @@
 //! - `foreign` turns requests of other dialects (Anthropic, Responses, Ollama) into OpenAI's at the edge,
 //!   and their answers back; nothing between knows of them.
 //!
+//! - `passthrough` passes the rest of the OpenAI surface on, untouched and streamed both ways; `images`
+//!   fetches what a chat names by address for upstreams that shall not.
+//!
 //! Invariants: no lock is held across an await; nothing here waits for the disk, or for the store
 //! but `responses`, where a request asks for what is stored; prompt and completion text is in no log line, no metric and no record.
 
@@ -33,12 +36,14 @@ mod foreign;
 mod gateway;
 mod hints;
 mod ids;
+mod images;
 mod infer;
 mod ingress;
 mod listener;
 mod live;
 mod models;
 mod pacing;
+mod passthrough;
 mod prices;
 mod prompts;
 mod refused;
@@ -56,10 +61,12 @@ mod wait;
 pub use feeds::{FEED_FIRST, FEED_MAX, Feed};
 pub use gateway::{Clock, Gateway, Parts};
 pub use listener::Doors;
+pub use images::ImageLane;
 pub use live::{
     Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane,
 };
 pub use pacing::Pace;
+pub use passthrough::SurfaceLane;
 pub use prices::{PriceSource, Pricing};
 pub use prompts::LanePrompt;
 pub use responses::{KeptAnswers, Looking, Unavailable};

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cutover_config::UpstreamMessages;
+use cutover_config::ImageUrls;
 use cutover_route::balance::{Peer, Policy, rests};
 use cutover_route::health::State;
 use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
@@ -21,7 +22,9 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::caller::{X_API_KEY, presented};
 use crate::feeds::Feed;
+use crate::images::ImageLane;
 use crate::pacing::Pace;
+use crate::passthrough::SurfaceLane;
 use crate::prices::Pricing;
 use crate::prompts::LanePrompt;
 use crate::shadow::{self, Copies};
@@ -37,6 +40,10 @@ pub struct Live {
     pub use_cases: Arc<[UseCaseLane]>,
     /// The handles of requests that no use case matches.
     pub default_metrics: ArmMetrics,
+    /// Endpoints that are passed on untouched.
+    pub surface: SurfaceLane,
+    /// How images are fetched.
+    pub images: Arc<ImageLane>,
     /// The listener's limits.
     pub limits: Limits,
     /// The client keys; None: no key is asked for.
@@ -103,6 +110,8 @@ pub struct UpstreamLane {
     pub timeouts: Timeouts,
     /// Whether a client that goes away ends the request here, too.
     pub cancel_on_disconnect: bool,
+    /// What happens to images that a chat names by address.
+    pub image_urls: ImageUrls,
     /// Largest whole answer, in bytes.
     pub answer_bytes_max: usize,
     /// Largest stream event, in bytes.

@@ -43,6 +43,11 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
+    /// When its head was read.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Adds the request's id.
     pub(crate) fn sign(&self, mut response: Response<Out>) -> Response<Out> {
         if let Ok(id) = HeaderValue::from_str(&self.id.with_prefix("req_")) {

@@ -102,6 +102,14 @@ pub fn run_python_dialects(options: &Options) -> Result<Outcomes, Unavailable> {
     run(python.args(["-I", "-B", program]).arg(options.0.to_string()))
 }
 
+/// Runs the Python probes of the rest of the OpenAI surface. What a probe that passed returned is its
+/// detail, so that two runs can be compared.
+pub fn run_python_surface(base_url: &str, api_key: &str) -> Result<Outcomes, Unavailable> {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/python/surface.py");
+    let options = json!({"base_url": base_url, "api_key": api_key}).to_string();
+    run(Command::new(rig::python()?).args(["-I", "-B", program]).arg(options))
+}
+
 /// Runs the Node probes.
 pub fn run_node(options: &Options) -> Result<Outcomes, Unavailable> {
     let (node, folder) = rig::node()?;

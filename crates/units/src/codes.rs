@@ -82,6 +82,11 @@ codes! {
     UnsupportedParameter = "unsupported_parameter", 400, "invalid_request_error", Client, false;
     /// Prompt and answer do not fit the model's context window.
     ContextLengthExceeded = "context_length_exceeded", 400, "invalid_request_error", Client, false;
+    /// An image's address may not be fetched from here, or it is no PNG, JPEG, GIF or WebP within the
+    /// limits of `[images]`. `param` names it. Send the image as a `data:` URL.
+    InvalidImageUrl = "invalid_image_url", 400, "invalid_request_error", Client, false;
+    /// An image could not be fetched from its address. `param` names it. Send it as a `data:` URL.
+    ImageFetchFailed = "image_fetch_failed", 400, "invalid_request_error", Client, false;
     /// The upstream refused the request as wrong for another reason; its message is passed on.
     InvalidRequest = "invalid_request", 400, "invalid_request_error", Client, false;
     /// The request is not HTTP/1.1 that can be read in one way only: a broken request line or header,

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use cutover_ledger::Tokens;
 use cutover_rollout::Served;
 use cutover_route::balance::Draw;
+use cutover_telemetry::Registry;
 use cutover_units::{Millis, NanoUsd, WeightBp};
 use cutover_upstream::{Body, Deadlines, Outbound, SendError};
 use cutover_wire::adapt::Outgoing;
 use cutover_wire::extract::{Extract, StreamExtractor};
 use cutover_wire::reply::Received;
 use cutover_wire::stream::Limits as TapLimits;
-use cutover_wire::{Finish, Head, Mint, Unsupported, Usage};
+use cutover_wire::{Finish, Head, Mint, Target, Unsupported, Usage};
 use http::{HeaderMap, Method, Response};
 use http_body_util::BodyExt as _;
 use tokio::runtime::Handle;
@@ -25,6 +26,7 @@ use super::{Captured, Copies, Dropped, Settings, ShadowPair};
 use crate::attempt::{collect, cut_off, is_stream};
 use crate::flow::END_WITHIN;
 use crate::gateway::Shared;
+use crate::images::Bound;
 use crate::live::{InstanceLane, Lane};
 use crate::rescue::Failure;
 use crate::vendor::{self, Intake};
@@ -86,7 +88,8 @@ async fn one(shared: &Shared, copies: &Copies, job: Job) -> Result<ShadowPair, D
     let instance = room(shared, &job, lane).await?;
     let bill = Bill { copies, lane, head: &head, reserved: None };
     let bill = bill.open(shared.now(), &job)?;
-    let asking = Asking { job: &job, lane, instance, head: &head, began: Instant::now() };
+    let registry = &shared.registry;
+    let asking = Asking { job: &job, lane, instance, head: &head, registry, began: Instant::now() };
     let answered = asking.ask().await;
     let cost = bill.close(shared.now(), &answered);
     let candidate = captured(answered, cost)?;
@@ -237,9 +240,27 @@ struct Asking<'a> {
     instance: &'a InstanceLane,
     head: &'a Head,
     began: Instant,
+    registry: &'a Registry,
 }
 
 impl Asking<'_> {
+    /// The copy as the candidate is sent it.
+    async fn adapted(&self, target: &Target) -> Result<Outgoing, cutover_wire::Fault> {
+        let prompt = &self.job.prompt;
+        let bound = Bound {
+            images: &self.job.seen.live.images,
+            registry: self.registry,
+            upstream: &self.lane.upstream,
+            local_only: self.job.seen.local_only,
+        };
+        if bound.concerns(prompt)
+            && let Some(form) = Box::pin(bound.inside(self.head, prompt)).await?
+        {
+            return vendor::adapted(&form.head, &form.body, target);
+        }
+        vendor::adapted(self.head, prompt, target)
+    }
+
     async fn ask(&self) -> Result<Answer, Fault> {
         let failed = |failure: Failure| Fault {
             refused: failure.status.is_some() || failure.reason == "unsupported",
@@ -251,10 +272,12 @@ impl Asking<'_> {
         {
             return Err(failed(Failure::refused(fault.clone())));
         }
-        let target = self.lane.target_for(self.head, &self.job.prompt);
-        let outgoing = target
-            .and_then(|target| vendor::adapted(self.head, &self.job.prompt, &target))
+        let target = self
+            .lane
+            .target_for(self.head, &self.job.prompt)
             .map_err(|fault| failed(Failure::refused(fault)))?;
+        let outgoing =
+            self.adapted(&target).await.map_err(|fault| failed(Failure::refused(fault)))?;
         let response = self.send(&outgoing).await.map_err(|error| Fault {
             refused: !error.anything_sent(),
             ..failed(Failure::send(&error))

@@ -1,0 +1,148 @@
+//! Images that a chat names by address, on their way to an upstream that shall not fetch them itself.
+//!
+//! ```text
+//! pass    the upstream fetches; of a local-only use case only from listed hosts
+//! refuse  400
+//! fetch   fetched here, checked, and put inside the request as data URLs
+//! ```
+//!
+//! It happens per leg: what one arm refuses, another may take. An error names the field and the kind of
+//! trouble, never the address, and never anything that a server said; kinds that would tell of this
+//! machine's network are one kind to the client, and apart in the metric.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cutover_config::ImageUrls;
+use cutover_dialects::images::{self, Named};
+use cutover_telemetry::{Registry, families};
+use cutover_units::Code;
+use cutover_upstream::fetch::{FetchError, FetchLimits, Fetcher};
+use cutover_wire::{Fault, Head};
+use tokio::time::Instant;
+
+use crate::foreign::Form;
+use crate::live::UpstreamLane;
+
+/// What the configuration says of fetching.
+#[derive(Debug)]
+pub struct ImageLane {
+    /// Fetches by the configured rules.
+    pub fetcher: Fetcher,
+    /// Most images of a request.
+    pub count_max: usize,
+    /// Largest image, in bytes.
+    pub image_bytes_max: usize,
+    /// Largest sum of a request's images, in bytes.
+    pub total_bytes_max: usize,
+    /// Time for all images of a request.
+    pub timeout: Duration,
+}
+
+/// A request on its way to an upstream.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound<'a> {
+    pub(crate) images: &'a ImageLane,
+    pub(crate) registry: &'a Registry,
+    pub(crate) upstream: &'a UpstreamLane,
+    pub(crate) local_only: bool,
+}
+
+impl Bound<'_> {
+    /// Whether the body must be looked at.
+    pub(crate) fn concerns(&self, body: &Bytes) -> bool {
+        (self.upstream.image_urls != ImageUrls::Pass || self.local_only)
+            && images::may_name_any(body)
+    }
+
+    /// The request with its images inside, if it named any that must not pass. None: it goes as it is.
+    pub(crate) async fn inside(&self, head: &Head, body: &Bytes) -> Result<Option<Form>, Fault> {
+        let named = images::find(body)?;
+        let mut outside = Vec::new();
+        for one in named {
+            if !one.is_inside() {
+                outside.push(one);
+            } else if one.is_image && self.upstream.image_urls != ImageUrls::Pass {
+                images::check_data_url(one.url.trim())
+                    .map_err(|why| fault(Code::InvalidImageUrl, &one, why))?;
+            }
+        }
+        if outside.is_empty() {
+            return Ok(None);
+        }
+        match self.upstream.image_urls {
+            ImageUrls::Pass => self.may_be_told(&outside).map(|()| None),
+            ImageUrls::Refuse => Err(self.refused(&outside[0])),
+            ImageUrls::Fetch => self.fetched(head, body, outside).await.map(Some),
+        }
+    }
+
+    fn refused(&self, one: &Named) -> Fault {
+        self.count("refused");
+        let why = "is an address, and this upstream takes what is inside the request only; send it \
+                   as a data URL";
+        fault(Code::InvalidImageUrl, one, why)
+    }
+
+    /// The upstream of a local-only use case fetches itself: from hosts that are listed.
+    fn may_be_told(&self, outside: &[Named]) -> Result<(), Fault> {
+        outside.iter().try_for_each(|one| {
+            self.images.fetcher.check(&one.url, true).map_err(|error| self.not_fetched(one, error))
+        })
+    }
+
+    async fn fetched(&self, head: &Head, body: &Bytes, outside: Vec<Named>) -> Result<Form, Fault> {
+        if let Some(other) = outside.iter().find(|one| !one.is_image) {
+            return Err(self.refused(other));
+        }
+        let (count, count_max) = (outside.len(), self.images.count_max);
+        if count > count_max {
+            self.count("too_many");
+            let why = format!("is one of {count} images by address; {count_max} are the most");
+            return Err(fault(Code::InvalidImageUrl, &outside[count_max], &why));
+        }
+        let by = Instant::now() + self.images.timeout;
+        let mut left = self.images.total_bytes_max;
+        let mut with = Vec::with_capacity(count);
+        // One after the other: what is fetched counts against one sum, and nobody's request makes this
+        // machine knock at many doors at once.
+        for one in outside {
+            let limits = FetchLimits {
+                listed_only: self.local_only,
+                bytes_max: self.images.image_bytes_max.min(left),
+                by,
+            };
+            let fetched = self.images.fetcher.fetch(&one.url, limits).await;
+            let image = fetched.map_err(|error| self.not_fetched(&one, error))?;
+            let Some(kind) = images::sniff(&image) else {
+                self.count("not_an_image");
+                let why = "does not lead to a PNG, JPEG, GIF or WebP image";
+                return Err(fault(Code::InvalidImageUrl, &one, why));
+            };
+            self.count("fetched");
+            left -= image.len();
+            with.push((one.range, images::data_url(kind, &image)));
+        }
+        let body = images::replace(body, &with);
+        let mut again = Head::read(head.endpoint, &body)?;
+        again.stream_options_are_ours = head.stream_options_are_ours;
+        Ok(Form { head: again, body, losses: Vec::new() })
+    }
+
+    fn not_fetched(&self, one: &Named, error: FetchError) -> Fault {
+        self.count(error.as_str());
+        if error.is_silent() {
+            return fault(Code::ImageFetchFailed, one, "could not be fetched");
+        }
+        fault(Code::InvalidImageUrl, one, &format!("is not fetched: {error}"))
+    }
+
+    fn count(&self, result: &'static str) {
+        let upstream = self.upstream.name.as_str();
+        self.registry.counter(families::IMAGE_FETCHES, [upstream, result]).inc();
+    }
+}
+
+fn fault(code: Code, one: &Named, why: &str) -> Fault {
+    Fault::of(code, one.param.clone(), format!("'{}' {why}", one.param))
+}

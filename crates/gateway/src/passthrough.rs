@@ -1,0 +1,308 @@
+//! Endpoints that are passed on untouched: files, audio, images, batches and the rest of the OpenAI
+//! surface (`cutover_wire::surface`).
+//!
+//! ```text
+//! client ─ Upload, piece by piece ─▶ one upstream ─ Passed, piece by piece ─▶ client
+//! ```
+//!
+//! - **One upstream, no arms.** The use case that a request names (by its key, a header, or a matcher that
+//!   needs neither model nor metadata) leads to its baseline's upstream, whatever weights say; everything
+//!   else to the surface's upstream. So an id that a vendor gave out leads back to that vendor, as long as
+//!   the application asks with the same key and headers, and nothing has to be remembered here.
+//! - **Nothing is read or held.** Bodies pass at the pace of the slower side. So nothing is tried twice:
+//!   what was sent is gone.
+//! - **Only what is listed passes**: paths by the table, headers by allow-list, the client's keys never,
+//!   neither in a header nor in the query.
+//! - A local-only use case is refused: what these endpoints do, they do at a vendor's.
+
+mod choose;
+mod passage;
+mod passed;
+mod upload;
+
+use std::sync::Arc;
+
+use cutover_store::Key;
+use cutover_units::Code;
+use cutover_upstream::{
+    Body, Deadlines, Outbound, SendError, StreamedBody, StreamedDeadlines, passed_headers,
+};
+use cutover_wire::Fault;
+use cutover_wire::surface::Family;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::body::Out;
+use crate::exchange::micros;
+use crate::gateway::{Gateway, Visit};
+use crate::ingress;
+use crate::live::InstanceLane;
+use crate::rescue::{self, Failure};
+
+pub use choose::SurfaceLane;
+pub(crate) use choose::carries;
+pub(crate) use passed::Passed;
+
+use choose::Choice;
+use passage::Passage;
+use upload::{Held, Progress, Upload};
+
+/// Who asks for what.
+pub(crate) struct Knock {
+    pub(crate) family: &'static Family,
+    pub(crate) caller: Option<Arc<Key>>,
+}
+
+/// Passes a request on and its answer back.
+pub(crate) async fn pass(
+    gateway: &Gateway,
+    visit: &Visit,
+    (parts, body): (&request::Parts, Incoming),
+    knock: Knock,
+) -> Response<Out> {
+    let mut passage = Passage::begin(gateway.shared(), visit, &parts.headers, &knock);
+    let choice = match admit(gateway, visit, (parts, &body), &knock) {
+        Ok(choice) => choice,
+        Err(fault) => {
+            let response = passage.refuse(&Failure::client(fault));
+            return closed_unless(ingress::discard(body, &parts.headers).await, visit, response);
+        }
+    };
+    let progress = Arc::new(Progress::new());
+    passage.goes_to(&choice, &progress);
+    let Some(instance) = choice.instance() else {
+        let fault = Fault::new(Code::Internal, "the upstream has no instance");
+        return closed_unless(false, visit, passage.refuse(&Failure::client(fault)));
+    };
+    passage.asks(instance);
+    let going = Going { gateway, visit, choice: &choice, instance, progress: &progress };
+    let response = match going.send(parts, body).await {
+        Ok(response) => going.answer(response, passage),
+        Err(failure) => passage.refuse(&failure),
+    };
+    closed_unless(progress.held() == Held::Nothing, visit, response)
+}
+
+/// A body that was not read to its end would be taken for the next request's head.
+fn closed_unless(read: bool, visit: &Visit, mut response: Response<Out>) -> Response<Out> {
+    if !read {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    visit.sign(response)
+}
+
+/// Everything that can be said before a byte is sent.
+fn admit(
+    gateway: &Gateway,
+    visit: &Visit,
+    (parts, body): (&request::Parts, &Incoming),
+    knock: &Knock,
+) -> Result<Choice, Fault> {
+    let surface = &visit.live.surface;
+    if !surface.allow.contains(&knock.family.name) {
+        let message =
+            format!("{} is not passed on here; an operator can allow it", knock.family.name);
+        return Err(Fault::new(Code::PermissionDenied, message));
+    }
+    let choice = choose::choose(visit, &parts.headers, knock)?;
+    let encoding = parts.headers.get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let message =
+            "compressed request bodies are not accepted; send it without content-encoding";
+        return Err(Fault::new(Code::InvalidValue, message));
+    }
+    if body.size_hint().lower() > surface.upload_bytes_max {
+        gateway.limit_hit(UPLOAD_LIMIT);
+        return Err(upload::too_large(surface.upload_bytes_max));
+    }
+    Ok(choice)
+}
+
+/// The limits' names.
+const UPLOAD_LIMIT: &str = "surface.upload_limit";
+const IDLE_TIMEOUT: &str = "surface.idle_timeout";
+
+/// A request on its way.
+struct Going<'a> {
+    gateway: &'a Gateway,
+    visit: &'a Visit,
+    choice: &'a Choice,
+    instance: &'a InstanceLane,
+    progress: &'a Arc<Progress>,
+}
+
+impl Going<'_> {
+    async fn send(
+        &self,
+        parts: &request::Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Failure> {
+        let upstream = &self.choice.upstream;
+        let mut headers = upstream.request_headers(&parts.headers);
+        passed_headers::to_upstream(&parts.headers, &mut headers);
+        let outbound = Outbound {
+            method: parts.method.clone(),
+            path_and_query: path_and_query(&parts.uri),
+            headers,
+            body: Vec::new(),
+        };
+        let (connect, total) = (upstream.timeouts.connect, upstream.timeouts.total);
+        let sent_at = Instant::now();
+        let sent = if reads_only(&parts.method) && body.is_end_stream() {
+            self.progress.ended();
+            let deadlines = Deadlines { connect, first_byte: total };
+            self.instance.instance.send(outbound, deadlines).await
+        } else {
+            let surface = &self.visit.live.surface;
+            let upload = Upload::new(body, surface.upload_bytes_max, Arc::clone(self.progress));
+            let due = || self.progress.due(surface.idle, total);
+            let deadlines = StreamedDeadlines { connect, due: &due };
+            let body = StreamedBody::new(upload);
+            self.instance.instance.send_streamed(outbound, body, deadlines).await
+        };
+        let response = sent.map_err(|error| self.failed(&error))?;
+        self.instance.metrics.first_byte.observe(micros(sent_at.elapsed()));
+        self.instance.metrics.succeeded.inc();
+        self.instance.health.succeeded();
+        Ok(response)
+    }
+
+    /// Why there is no answer: the sender's own reasons come before what the connection says of them.
+    fn failed(&self, error: &SendError) -> Failure {
+        let surface = &self.visit.live.surface;
+        match self.progress.held() {
+            Held::TooLarge => {
+                self.gateway.limit_hit(UPLOAD_LIMIT);
+                Failure::client(upload::too_large(surface.upload_bytes_max))
+            }
+            Held::Broken => {
+                let message = "the body ended before its announced length";
+                Failure::client(Fault::new(Code::InvalidRequest, message))
+            }
+            Held::ByClient if error.kind().is_timeout() && error.anything_sent() => {
+                self.gateway.limit_hit(IDLE_TIMEOUT);
+                let ms = surface.idle.as_millis();
+                let message = format!("nothing of the body arrived for {ms} ms");
+                Failure::client(Fault::new(Code::RequestTimeout, message))
+            }
+            _ => {
+                let failure = Failure::send(error);
+                if failure.instance_at_fault {
+                    self.instance.health.failed(self.visit.started_at);
+                }
+                failure
+            }
+        }
+    }
+
+    /// The answer as the client gets it.
+    fn answer(&self, response: Response<Body>, mut passage: Passage) -> Response<Out> {
+        let status = response.status();
+        if let Some(failure) = self.not_for_clients(&response) {
+            return passage.refuse(&failure);
+        }
+        let mut headers = passed_headers::to_client(response.headers());
+        passage.answers(status, &mut headers);
+        let idle = self.choice.upstream.timeouts.idle;
+        let passed = Passed::new(response.into_body(), passage, idle);
+        let mut answer = Response::new(Out::Passed(Box::new(passed)));
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        answer
+    }
+
+    /// Answers that are about our side of the matter, or that no SDK could read.
+    fn not_for_clients(&self, response: &Response<Body>) -> Option<Failure> {
+        let status = response.status();
+        let failure = |code, message: &str| Failure {
+            status: Some(status.as_u16()),
+            ..Failure::client(Fault::new(code, message))
+        };
+        match status.as_u16() {
+            // Its words would show a part of our key.
+            401 | 403 if self.choice.upstream.pass_bearer => {
+                Some(failure(Code::InvalidApiKey, "the upstream refused the API key"))
+            }
+            401 | 403 => Some(failure(Code::UpstreamAuth, "the upstream refused our key")),
+            304 => None,
+            100..=199 | 300..=399 => {
+                Some(failure(Code::BadGateway, "the upstream's answer leads elsewhere"))
+            }
+            400..=599 if !is_json(response.headers()) => Some(unreadable(status, &failure)),
+            _ => None,
+        }
+    }
+}
+
+/// An error page of something before the API itself: a proxy, a captive portal.
+fn unreadable(status: StatusCode, failure: &dyn Fn(Code, &str) -> Failure) -> Failure {
+    match status.as_u16() {
+        404 => failure(Code::NotFound, "the upstream does not know this path"),
+        413 => failure(Code::RequestTooLarge, "the upstream does not take so large a body"),
+        429 => failure(Code::RateLimitExceeded, "the upstream limits the rate"),
+        400..=499 => failure(Code::InvalidRequest, "the upstream refused the request"),
+        503 => failure(Code::Overloaded, "the upstream is busy"),
+        504 => failure(Code::UpstreamTimeout, "the upstream did not answer in time"),
+        _ => failure(Code::BadGateway, "the upstream failed"),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    const JSON: &[u8] = b"application/json";
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type
+        .and_then(|value| value.get(..JSON.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(JSON))
+}
+
+/// Whether asking twice changes nothing, so that a connection that was closed while idle costs nobody a
+/// request.
+fn reads_only(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD
+}
+
+/// Parts of a query in which some clients send keys.
+const KEYS: [&str; 6] = ["key", "api_key", "api-key", "apikey", "access_token", "token"];
+
+/// The path as the dialect has it, and the query without keys. The table has found the path, so it is
+/// plain.
+fn path_and_query(uri: &http::Uri) -> PathAndQuery {
+    let path = uri.path();
+    let versioned = path.starts_with("/v1/");
+    let mut text = if versioned { path.to_owned() } else { format!("/v1{path}") };
+    let is_key = |part: &&str| {
+        let name = part.split('=').next().unwrap_or_default();
+        KEYS.iter().any(|key| name.eq_ignore_ascii_case(key))
+    };
+    let query = uri.query().unwrap_or_default();
+    let mut gap = '?';
+    for part in query.split('&').filter(|part| !part.is_empty()).filter(|part| !is_key(part)) {
+        text.push(gap);
+        text.push_str(part);
+        gap = '&';
+    }
+    PathAndQuery::try_from(text).unwrap_or_else(|_| PathAndQuery::from_static("/v1"))
+}
+
+/// What a refusal says, for the guard that tells of it.
+fn said(failure: &Failure) -> Response<Out> {
+    rescue::response(failure, 1, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_the_query_stays_here_and_the_rest_goes_on() {
+        let of = |uri: &str| path_and_query(&uri.parse().unwrap()).to_string();
+        assert_eq!(of("/v1/files?limit=2&after=file-1"), "/v1/files?limit=2&after=file-1");
+        assert_eq!(of("/files?KEY=x&limit=2"), "/v1/files?limit=2");
+        assert_eq!(of("/v1/files?api_key=ck-1&access_token=2"), "/v1/files");
+        assert_eq!(of("/v1/files?include[]=a&include[]=b"), "/v1/files?include[]=a&include[]=b");
+        assert_eq!(of("/v1/files"), "/v1/files");
+    }
+}

@@ -1,0 +1,98 @@
+//! Which upstream takes a request that is passed on.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cutover_route::{Ask, Caller, UseCaseIx};
+use cutover_units::{Code, UseCaseName};
+use cutover_wire::Fault;
+use cutover_wire::providers::Dialect;
+use cutover_wire::surface::Fate;
+use http::HeaderMap;
+
+use super::Knock;
+use crate::answer::X_CUTOVER_USE_CASE;
+use crate::gateway::Visit;
+use crate::live::{InstanceLane, Lane, UpstreamLane};
+
+/// The engine in this process has no such endpoints.
+const EMBEDDED: &str = "embedded";
+
+/// What the configuration says of endpoints that are passed on.
+#[derive(Debug, Clone)]
+pub struct SurfaceLane {
+    /// The families that are passed on.
+    pub allow: Vec<&'static str>,
+    /// Where they go unless a use case says otherwise; None: nowhere.
+    pub upstream: Option<Arc<UpstreamLane>>,
+    /// Largest request body, in bytes.
+    pub upload_bytes_max: u64,
+    /// Longest time in which not a byte of a request body moves.
+    pub idle: Duration,
+}
+
+/// Whether a provider has endpoints of the OpenAI surface, over a connection.
+pub(crate) fn carries(provider: &cutover_wire::Provider) -> bool {
+    provider.dialect == Dialect::OpenAi && provider.name != EMBEDDED
+}
+
+/// Where a request goes.
+pub(super) struct Choice {
+    pub(super) use_case: Option<UseCaseIx>,
+    pub(super) upstream: Arc<UpstreamLane>,
+}
+
+impl Choice {
+    /// The instance that fails and has to do least.
+    pub(super) fn instance(&self) -> Option<&InstanceLane> {
+        self.upstream
+            .instances
+            .iter()
+            .min_by_key(|lane| (lane.health.failures(), lane.instance.live().in_flight()))
+    }
+}
+
+/// Chooses, by what a request says outside of its body.
+pub(super) fn choose(visit: &Visit, headers: &HeaderMap, knock: &Knock) -> Result<Choice, Fault> {
+    let live = &visit.live;
+    let header =
+        |name: &str| headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+    let id = visit.id.with_prefix("req_");
+    let caller = knock.caller.as_ref();
+    let ask = Ask {
+        model: "",
+        user: None,
+        header: &header,
+        metadata: &|_| None::<Cow<'_, str>>,
+        caller: Caller {
+            key_name: caller.map(|key| &*key.name),
+            use_case: caller.and_then(|key| key.use_case.as_ref()).map(UseCaseName::as_str),
+        },
+        use_case: header(X_CUTOVER_USE_CASE.as_str()),
+        priority: None,
+        request_id: &id,
+    };
+    let decision = live.snapshot.decide(&ask);
+    if decision.local_only {
+        let keeps = if knock.family.fate == Fate::Kept { "kept" } else { "seen" };
+        let message = format!(
+            "the use case is local-only, and what {} is sent would be {keeps} by a vendor",
+            knock.family.name
+        );
+        return Err(Fault::new(Code::NoLocalUpstream, message));
+    }
+    let baseline = decision
+        .use_case
+        .and_then(|at| live.lane(live.snapshot.use_case(at)?.baseline))
+        .filter(|lane| carries(lane.target.provider));
+    let upstream = baseline.map(|lane: &Lane| &lane.upstream).or(live.surface.upstream.as_ref());
+    let Some(upstream) = upstream else {
+        let message = format!(
+            "no upstream takes {}: the default upstream does not have it, and surface.upstream names no other",
+            knock.family.name
+        );
+        return Err(Fault::new(Code::NotSupported, message));
+    };
+    Ok(Choice { use_case: decision.use_case, upstream: Arc::clone(upstream) })
+}

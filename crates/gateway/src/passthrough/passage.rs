@@ -1,0 +1,275 @@
+//! One request that is passed on, from its head to its record: a guard whose drop counts, logs and
+//! records, whatever the end was.
+
+use std::sync::Arc;
+
+use cutover_store::Record;
+use cutover_telemetry::{InFlight, NONE, Outcome, events, families};
+use cutover_units::{Arm, Code, InstanceId, Micros, Millis, Side, UseCaseName};
+use cutover_wire::surface::Family;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::Knock;
+use super::choose::Choice;
+use super::upload::{Held, Progress};
+use crate::answer::{X_CUTOVER_INSTANCE, X_CUTOVER_UPSTREAM, X_CUTOVER_USE_CASE, sdk_retry};
+use crate::body::Out;
+use crate::exchange::micros;
+use crate::gateway::{Shared, Visit};
+use crate::live::{InstanceLane, Live, UpstreamLane};
+use crate::rescue::Failure;
+
+/// What is known of such a request. Nothing of what it says.
+pub(super) struct Passage {
+    shared: Arc<Shared>,
+    live: Arc<Live>,
+    family: &'static Family,
+    id_text: String,
+    started: Instant,
+    started_at: Millis,
+    key_name: Option<Arc<str>>,
+    sdk_retry: u32,
+    use_case: Option<UseCaseName>,
+    use_case_header: Option<HeaderValue>,
+    upstream: Option<Arc<UpstreamLane>>,
+    instance: Option<(InstanceId, HeaderValue)>,
+    progress: Option<Arc<Progress>>,
+    bytes_down: u64,
+    status: u16,
+    code: Option<Code>,
+    /// Whether all of the answer was handed over.
+    ended: bool,
+    /// Whether it broke off after its head.
+    interrupted: bool,
+    in_flight: Option<InFlight>,
+    /// What passed before an upstream was asked.
+    asked_after: Option<Micros>,
+}
+
+impl Passage {
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        visit: &Visit,
+        headers: &HeaderMap,
+        knock: &Knock,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            live: Arc::clone(&visit.live),
+            family: knock.family,
+            id_text: visit.id.with_prefix("req_"),
+            started: visit.started(),
+            started_at: visit.started_at,
+            key_name: knock.caller.as_ref().map(|key| Arc::clone(&key.name)),
+            sdk_retry: sdk_retry(headers),
+            use_case: None,
+            use_case_header: None,
+            upstream: None,
+            instance: None,
+            progress: None,
+            bytes_down: 0,
+            status: 0,
+            code: None,
+            ended: false,
+            interrupted: false,
+            in_flight: None,
+            asked_after: None,
+        }
+    }
+
+    /// It was decided where it goes.
+    pub(super) fn goes_to(&mut self, choice: &Choice, progress: &Arc<Progress>) {
+        let at = choice.use_case;
+        self.use_case = at.and_then(|at| Some(self.live.snapshot.use_case(at)?.name.clone()));
+        self.use_case_header = at.and_then(|at| Some(self.live.use_case(at)?.header.clone()));
+        self.upstream = Some(Arc::clone(&choice.upstream));
+        self.progress = Some(Arc::clone(progress));
+    }
+
+    /// An instance is asked.
+    pub(super) fn asks(&mut self, instance: &InstanceLane) {
+        self.instance = Some((instance.id.clone(), instance.header.clone()));
+        self.in_flight = Some(instance.metrics.in_flight.enter());
+        self.asked_after = Some(micros(self.started.elapsed()));
+    }
+
+    /// The upstream's head is there.
+    pub(super) fn answers(&mut self, status: StatusCode, headers: &mut HeaderMap) {
+        self.status = status.as_u16();
+        self.sign(headers);
+    }
+
+    /// An error instead.
+    pub(super) fn refuse(mut self, failure: &Failure) -> Response<Out> {
+        let mut response = super::said(failure);
+        self.status = response.status().as_u16();
+        self.code = Some(failure.fault.code);
+        self.ended = true;
+        if self.instance.is_some() {
+            let (served, at) = (self.served(), self.shared.now());
+            events::AttemptFailed {
+                served,
+                reason: failure.reason,
+                status: failure.status,
+                said: None,
+                at,
+            }
+            .emit(&self.shared.registry);
+        }
+        self.sign(response.headers_mut());
+        response
+    }
+
+    fn sign(&self, headers: &mut HeaderMap) {
+        if let Some(use_case) = &self.use_case_header {
+            headers.insert(X_CUTOVER_USE_CASE, use_case.clone());
+        }
+        if let Some(upstream) = &self.upstream {
+            headers.insert(X_CUTOVER_UPSTREAM, upstream.header.clone());
+        }
+        if let Some((_, instance)) = &self.instance {
+            headers.insert(X_CUTOVER_INSTANCE, instance.clone());
+        }
+    }
+
+    /// A piece of the answer passes.
+    pub(super) fn passed(&mut self, bytes: usize) {
+        self.bytes_down += bytes as u64;
+    }
+
+    /// The answer was handed over whole.
+    pub(super) fn ended(&mut self) {
+        self.ended = true;
+        self.in_flight = None;
+    }
+
+    /// The answer broke off.
+    pub(super) fn broke_off(&mut self, code: Code) {
+        self.code = Some(code);
+        self.interrupted = true;
+        self.ended = true;
+        self.in_flight = None;
+    }
+
+    fn outcome(&self) -> Outcome {
+        let client_left =
+            self.progress.as_ref().is_some_and(|progress| progress.held() == Held::Broken);
+        match (self.code, self.status) {
+            _ if !self.ended || client_left => Outcome::ClientGone,
+            _ if self.interrupted => Outcome::Interrupted,
+            (Some(code), _) => match code.row().side {
+                Side::Client => Outcome::ClientError,
+                Side::Upstream => Outcome::UpstreamError,
+                Side::Us => Outcome::InternalError,
+            },
+            (None, 400..=499) => Outcome::ClientError,
+            (None, 500..) => Outcome::UpstreamError,
+            (None, _) => Outcome::Ok,
+        }
+    }
+
+    fn upstream_name(&self) -> &str {
+        self.upstream.as_ref().map_or(NONE, |upstream| upstream.name.as_str())
+    }
+
+    fn served(&self) -> events::Served<'_> {
+        events::Served {
+            request_id: &self.id_text,
+            use_case: self.use_case.as_ref().map_or(NONE, UseCaseName::as_str),
+            arm: Arm::Default,
+            variant: NONE,
+            upstream: self.upstream_name(),
+            instance: self.instance.as_ref().map_or(NONE, |(id, _)| id.as_str()),
+        }
+    }
+
+    fn finish(&self) {
+        let total = micros(self.started.elapsed());
+        let outcome = self.outcome();
+        let bytes_up = self.progress.as_ref().map_or(0, |progress| progress.bytes());
+        let (family, upstream) = (self.family.name, self.upstream_name());
+        let registry = &self.shared.registry;
+        let ended = [family, upstream, outcome.as_str()];
+        registry.counter(families::SURFACE_REQUESTS, ended).inc();
+        registry.histogram(families::SURFACE_DURATION, [family, upstream]).observe(total);
+        for (direction, bytes) in [("up", bytes_up), ("down", self.bytes_down)] {
+            registry.counter(families::SURFACE_BYTES, [family, upstream, direction]).add(bytes);
+        }
+        let at = self.shared.now();
+        if let Some(code) = self.code {
+            let attempts = u32::from(self.instance.is_some());
+            events::RequestFailed { served: self.served(), code, attempts, total, at }
+                .emit(registry);
+        }
+        if outcome == Outcome::ClientGone {
+            events::ClientGone { served: self.served(), total }.emit();
+        }
+        if self.live.limits.access_log {
+            tracing::info!(
+                request_id = self.id_text,
+                endpoint = family,
+                use_case = self.served().use_case,
+                upstream,
+                status = self.status,
+                outcome = outcome.as_str(),
+                bytes_up,
+                bytes_down = self.bytes_down,
+                total_us = total.0,
+                "request"
+            );
+        }
+        if let Some(records) = &self.shared.records {
+            records.try_push(self.record(outcome));
+        }
+    }
+
+    /// It is of no arm, and nobody knows what it cost: files and images have no price per token.
+    fn record(&self, outcome: Outcome) -> Record {
+        let total = micros(self.started.elapsed());
+        Record {
+            request_id: self.id_text.clone(),
+            at: self.started_at,
+            use_case: self.use_case.clone(),
+            arm: Arm::Default,
+            answered_arm: None,
+            variant: None,
+            prompt: None,
+            upstream: self.upstream.as_ref().map(|upstream| upstream.name.clone()),
+            instance: self.instance.as_ref().map(|(id, _)| id.clone()),
+            endpoint: self.family.name,
+            stream: false,
+            assignment: NO_ASSIGNMENT,
+            share: None,
+            bucket: None,
+            unit_hash: 0,
+            outcome: outcome.as_str(),
+            status: self.status,
+            code: self.code.map(Code::name),
+            first_token: None,
+            total,
+            overhead: self.asked_after.unwrap_or(total),
+            prompt_tokens: None,
+            completion_tokens: None,
+            cached_tokens: None,
+            usage_estimated: false,
+            cost: None,
+            price_source: None,
+            finish_reason: None,
+            attempts: u32::from(self.instance.is_some()),
+            failed_over: false,
+            losses: Vec::new(),
+            key_name: self.key_name.clone(),
+            sdk_retry: self.sdk_retry,
+        }
+    }
+}
+
+/// The word for an assignment that there was none of.
+const NO_ASSIGNMENT: &str = "none";
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
