@@ -218,6 +218,8 @@ impl Exchange {
         let cost = self.lane().zip(tokens).and_then(|((lane, _, _), tokens)| {
             lane.price.cost(&self.head.model, tokens, self.started_at)
         });
+        // Writing into a vendor's cache has a price of its own, which is not known here.
+        let cost = cost.filter(|_| usage.is_none_or(|u| u.cache_write_tokens.unwrap_or(0) == 0));
         let arm = self.trail.tried.map_or(self.chosen.arm, |tried| tried.leg.arm);
         self.live.metrics(self.chosen.use_case, arm).finish(&Finished {
             outcome,

@@ -62,6 +62,16 @@ impl Pricing {
     }
 }
 
+/// What the catalogue calls a provider whose name says whose models it serves.
+fn catalogued(provider: &str) -> Option<&'static str> {
+    match provider {
+        "openai" => Some("openai"),
+        "anthropic" => Some("anthropic"),
+        "gemini" => Some("google"),
+        _ => None,
+    }
+}
+
 /// Where the catalogue looks for an upstream's models.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceSource {
@@ -77,9 +87,11 @@ impl PriceSource {
         let name = upstream.provider.name;
         let public = upstream.instances.iter().all(|url| url.reach() == Reach::Public);
         Self {
-            provider: (name == "openai").then(|| name.to_owned()),
+            provider: catalogued(name).map(str::to_owned),
             url: upstream.instances.first().map(ToString::to_string).unwrap_or_default(),
-            priced: public && !upstream.local && matches!(name, "openai" | "openai-compatible"),
+            priced: public
+                && !upstream.local
+                && (catalogued(name).is_some() || name == "openai-compatible"),
         }
     }
 
@@ -99,17 +111,23 @@ mod tests {
     const NOW: Millis = Millis(1_793_491_200_000);
 
     fn priced(upstream: &str) -> bool {
+        priced_as("gpt-4o", upstream)
+    }
+
+    fn priced_as(model: &str, upstream: &str) -> bool {
         let text = format!("default_upstream = \"u\"\n[upstreams.u]\n{upstream}\n");
         let checked = cutover_config::check(&text, "test.toml", &|_| Some("key".to_owned()));
         let checked = checked.expect("a good configuration");
         let pricing = Pricing::by_model(checked.default_upstream(), Millis(0));
         let tokens = Tokens { prompt: 10, cached: 0, completion: 1 };
-        pricing.cost(&"gpt-4o".into(), tokens, NOW).is_some()
+        pricing.cost(&model.into(), tokens, NOW).is_some()
     }
 
     #[test]
     fn only_services_at_public_addresses_are_looked_up() {
         assert!(priced("provider = \"openai\""));
+        assert!(priced_as("claude-sonnet-4-6", "provider = \"anthropic\""));
+        assert!(priced_as("gemini-2.5-pro", "provider = \"gemini\""));
         for own in [
             "provider = \"openai\"\nbase_url = \"http://127.0.0.1:1\"",
             "provider = \"openai-compatible\"\nbase_url = \"http://10.0.0.7:8000\"",

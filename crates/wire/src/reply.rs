@@ -89,7 +89,9 @@ pub fn read_reply(
     let result = match received.status {
         200..=299 if html => Err(UpstreamFault::unreadable("it is a web page, not JSON")),
         200..=299 => match plan.provider.dialect {
-            Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini => openai::read(plan, mint, received.body),
+            Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini => {
+                openai::read(plan, mint, received.body)
+            }
             Dialect::Ollama => ollama::answer::read(plan, mint, &received.body),
         },
         status => Err(of_answer(plan, status, &received.body)),
