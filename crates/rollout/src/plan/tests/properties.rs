@@ -4,9 +4,10 @@ use cutover_units::{Millis, WeightBp};
 use proptest::prelude::*;
 
 use super::super::*;
-use crate::command::command;
+use crate::command::{command, restart};
 use crate::evidence::{Absorbed, Evidence};
 use crate::observe::Window;
+use crate::replay::replay_from;
 use crate::report::Verdict;
 use crate::spec::{OnInconclusive, OnStale, Role};
 use crate::state::Command;
@@ -188,6 +189,70 @@ proptest! {
                 state = next;
             }
         }
+    }
+
+    #[test]
+    fn lost_repeated_and_late_windows_restarts_and_edits_replay_the_same(
+        specs in (specs(), specs()),
+        minutes in minutes(),
+        edited in 0usize..80,
+    ) {
+        let mut spec = specs.0;
+        let mut first = start(&spec, "run-1".to_owned(), T0);
+        let (mut state, mut evidence) = (first.clone(), Evidence::new(&spec));
+        let (mut events, mut made, mut last) = (Vec::new(), Vec::new(), T0);
+        for (at, minute) in minutes.iter().enumerate() {
+            if at == edited && specs.1.hash() != spec.hash() {
+                // What is stored so far replays; the edit begins anew.
+                let again = replay_from(&spec, first.clone(), std::mem::take(&mut events));
+                prop_assert_eq!(&again, &std::mem::take(&mut made));
+                let Ok((next, _)) = restart(&spec, &specs.1, &state, last) else { return Ok(()) };
+                prop_assert!(next.weight <= state.weight, "an edit raises no share");
+                (spec, first, state) = (specs.1.clone(), next.clone(), next);
+                let old = window(last, MINUTE);
+                prop_assert_eq!(evidence.absorb(&spec, &state, &old), Absorbed::OtherSpec);
+                evidence = Evidence::new(&spec);
+            }
+            let window = seen(minute, &state, last);
+            if minute.odd == 6 {
+                // The window is lost: neither absorbed nor stored. The next one begins after it.
+                last = window.to;
+                continue;
+            }
+            prop_assert_eq!(evidence.absorb(&spec, &state, &window), Absorbed::Taken);
+            let before = evidence.clone();
+            let mut late = window.clone();
+            late.to = Millis(late.to.0 + 1);
+            prop_assert_eq!(evidence.absorb(&spec, &state, &window), Absorbed::Refused);
+            prop_assert_eq!(evidence.absorb(&spec, &state, &late), Absorbed::Refused);
+            prop_assert_eq!(&evidence, &before, "what is refused leaves no trace");
+            if minute.odd == 7 {
+                let text = serde_json::to_string(&evidence).unwrap();
+                evidence = serde_json::from_str(&text).unwrap();
+            }
+            // A store that reads and writes windows keeps every number.
+            let text = serde_json::to_string(&window).unwrap();
+            events.push(crate::Event::Tick(serde_json::from_str(&text).unwrap()));
+            events.push(crate::Event::Tick(window.clone()));
+            last = window.to;
+            let observations = evidence.observations(&spec, &state, last);
+            for (gate, missing) in observations.gates.iter().zip(&observations.missing) {
+                if let Some((estimate, (low, high))) = gate.estimate.zip(gate.interval) {
+                    prop_assert!(low <= estimate && estimate <= high, "{:?}", gate);
+                }
+                for gap in [missing.live, missing.pairs] {
+                    prop_assert!((0.0..=1.0).contains(&gap.of_run), "{:?}", gap);
+                    prop_assert!((0.0..=1.0).contains(&gap.of_step), "{:?}", gap);
+                }
+            }
+            let plan = plan(&spec, &state, &observations, last);
+            holds(&spec, &state, &observations, &plan);
+            if let Some(next) = &plan.next {
+                state.clone_from(next);
+            }
+            made.push(plan);
+        }
+        prop_assert_eq!(&replay_from(&spec, first, events), &made);
     }
 
     #[test]
