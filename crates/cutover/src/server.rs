@@ -349,8 +349,7 @@ fn rollouts(process: &Arc<Process>, controller: &Controller, registry: &Registry
     // Without TLS only `https` addresses of webhooks and scorers fail, each with its reason.
     let tls = Tls::new(&[]).inspect_err(|error| tracing::error!(%error, "no TLS")).ok();
     let outgoing = Outgoing::new(tls);
-    let store = controller.state().store().clone();
-    let webhooks = Webhooks::new(outgoing.clone(), store, (registry.clone(), clock::shared()));
+    let webhooks = Webhooks::new(outgoing.clone(), controller, registry.clone());
     Rollouts::new(RolloutParts {
         controller: controller.clone(),
         source: Arc::new(Observed(process.clone())),

@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lock;
+use crate::controller::Controller;
 use crate::outgoing::{Outgoing, Post, Url};
 use crate::sign::hmac_sha256;
 
@@ -132,16 +133,12 @@ impl fmt::Debug for Webhooks {
 
 impl Webhooks {
     /// None yet.
-    pub fn new(
-        outgoing: Outgoing,
-        store: Store,
-        (registry, clock): (Registry, Arc<dyn Fn() -> Millis + Send + Sync>),
-    ) -> Self {
+    pub fn new(outgoing: Outgoing, controller: &Controller, registry: Registry) -> Self {
         Self(Arc::new(Shared {
             outgoing,
-            store,
+            store: controller.state().store().clone(),
             registry,
-            clock,
+            clock: controller.clock(),
             hooks: Mutex::default(),
             counts: Mutex::default(),
             tasks: TaskTracker::new(),

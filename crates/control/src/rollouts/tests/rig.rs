@@ -224,11 +224,7 @@ pub(crate) fn without(controller: Controller) -> Rollouts {
     let registry = Registry::new();
     let outgoing = Outgoing::new(None);
     Rollouts::new(RolloutParts {
-        webhooks: Webhooks::new(
-            outgoing.clone(),
-            controller.state().store().clone(),
-            (registry.clone(), clock),
-        ),
+        webhooks: Webhooks::new(outgoing.clone(), &controller, registry.clone()),
         controller,
         source: Arc::new(fake),
         caller: Arc::new(Referee),
@@ -307,7 +303,7 @@ impl Rig {
             controller: controller.clone(),
             source: Arc::new(fake),
             caller: Arc::new(Referee),
-            webhooks: Webhooks::new(outgoing.clone(), store.clone(), (registry.clone(), clock)),
+            webhooks: Webhooks::new(outgoing.clone(), &controller, registry.clone()),
             outgoing,
             registry: registry.clone(),
             read_spec: read_spec(),
