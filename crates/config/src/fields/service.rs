@@ -120,7 +120,7 @@ pub(crate) static ADMIN: Section = Section {
             "token",
             Secret,
             "a token generated in the state directory",
-            "The token that callers must show.",
+            "The token that callers must show. Who shows it says by which name they act.",
         ),
         named("operators", &OPERATOR),
     ],
