@@ -25,6 +25,7 @@ mod questions;
 mod prompts;
 mod reference;
 mod server;
+mod sampling;
 mod signals;
 mod surroundings;
 mod table;

@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failed};
 use crate::files::Source;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::term::Term;
-use crate::{clock, explain, prompts};
+use crate::{clock, explain, prompts, sampling};
 
 /// Check a config file, show it in full, or explain what would happen to a request.
 ///
@@ -66,6 +66,13 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     }
     let Some(request) = &args.explain else {
         term.say(summary(&source, &checked))?;
+        for use_case in &checked.use_cases {
+            let Some((shown, warning)) = sampling::compare(&checked, use_case) else { continue };
+            term.say(format_args!("\n{shown}"))?;
+            if let Some(warning) = warning {
+                term.warn(warning);
+            }
+        }
         for at in 0..checked.use_cases.len() {
             let full = cutover_config::render_rollout(&checked, at);
             if !full.is_empty() {
