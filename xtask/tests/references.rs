@@ -30,6 +30,43 @@ fn the_scorers_reference_is_what_the_table_says() {
     compare("scorers.md", &cutover_evals::reference());
 }
 
+#[test]
+fn the_surface_reference_is_what_the_table_says() {
+    let page = format!(
+        "# The rest of the OpenAI surface\n\n\
+         <!-- Generated from crates/wire/src/surface.rs by `cargo xtask docs`. Do not edit. -->\n\n{}",
+        cutover_wire::surface::reference()
+    );
+    compare("surface.md", &page);
+}
+
+/// Topics of the claims page: a heading and a table that the crate of that topic makes of its rows.
+const CLAIMS: &[(&str, fn() -> String)] = &[("Fit and speed", cutover_sizing::claims::markdown)];
+
+#[test]
+fn the_claims_page_is_what_the_rows_say() {
+    let mut page = String::from(
+        "# Claims checked\n\n\
+         <!-- Generated from the tables CLAIMS by `cargo xtask docs`. Do not edit. -->\n\n\
+         Four articles about moving from a cloud API to one's own hardware, and what became of their claims when \
+         they were computed. Tests hold every figure. \"false\" is what no engine can do on that hardware, \
+         \"depends\" what is so under a condition that was not said.\n\n\
+         - case study: TechDocs SaaS, Ollama and Llama 3.3 70B (2026)\n\
+         - playbook: Ollama Migration Guide, a production playbook (December 2025)\n\
+         - budget: Scaling AI Inference on a Budget (May 2026)\n\
+         - enterprise: three case studies with vLLM, Ollama and llama.cpp (2026)\n\n\
+         Ask it yourself: `cutover size llama3.3:70b --quant q8_0 --gpu 2xrtx4090`; how it is computed stands in \
+         [Sizing](sizing.md).\n",
+    );
+    for (title, table) in CLAIMS {
+        page.push_str("\n## ");
+        page.push_str(title);
+        page.push_str("\n\n");
+        page.push_str(&table());
+    }
+    compare("../guides/claims-checked.md", &page);
+}
+
 fn compare(name: &str, page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference").join(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
