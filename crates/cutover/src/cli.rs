@@ -27,14 +27,16 @@ pub(crate) enum Verb {
     Demo(verbs::demo::Args),
     Init(verbs::init::Args),
     Check(verbs::check::Args),
+    Size(Box<verbs::size::Args>),
+    Recommend(verbs::recommend::Args),
     Status(verbs::status::Args),
     Weight(verbs::weight::Args),
     Rollback(verbs::rollback::Args),
     Rollout(verbs::rollout::Args),
     Key(verbs::key::Args),
+    Prompt(verbs::prompt::Args),
 }
 
-    Prompt(verbs::prompt::Args),
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let mut term = Term::real();
@@ -56,16 +58,18 @@ fn run(cli: Cli, term: &mut Term) -> Result<Exit, Failed> {
         Verb::Demo(args) => verbs::demo::run(&args, term),
         Verb::Init(args) => verbs::init::run(&args, term),
         Verb::Check(args) => verbs::check::run(&args, config, term),
+        Verb::Size(args) => verbs::size::run(&args, config, term),
+        Verb::Recommend(args) => verbs::recommend::run(&args, term),
         Verb::Status(args) => verbs::status::run(&args, config, term),
         Verb::Weight(args) => verbs::weight::run(&args, config, term),
         Verb::Rollback(args) => verbs::rollback::run(&args, config, term),
         Verb::Rollout(args) => verbs::rollout::run(&args, config, term),
         Verb::Key(args) => verbs::key::run(&args, config, term),
+        Verb::Prompt(args) => verbs::prompt::run(&args, config, term),
     }
 }
 
 fn finish(result: Result<Exit, Failed>, term: &mut Term) -> Exit {
-        Verb::Prompt(args) => verbs::prompt::run(&args, config, term),
     match result {
         Ok(exit) => exit,
         // As with `rollout history | head`: whoever reads has what they want.

@@ -11,6 +11,7 @@ pub(crate) mod recommend;
 pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod serve;
+pub(crate) mod size;
 pub(crate) mod status;
 pub(crate) mod weight;
 
@@ -29,10 +30,12 @@ pub(crate) const VERBS: &[Row] = &[
     Row { name: "demo", exits: &[] },
     Row { name: "init", exits: &[] },
     Row { name: "check", exits: &[Exit::Config] },
+    Row { name: "size", exits: &[] },
+    Row { name: "recommend", exits: &[] },
     Row { name: "status", exits: &[Exit::Unreachable, Exit::Refused] },
     Row { name: "weight", exits: &[Exit::Unreachable, Exit::Refused] },
     Row { name: "rollback", exits: &[Exit::Refused, Exit::Partly] },
     Row { name: "rollout", exits: &[Exit::Config, Exit::Unreachable, Exit::Refused, Exit::Partly] },
     Row { name: "key", exits: &[Exit::Refused] },
-];
     Row { name: "prompt", exits: &[Exit::Refused] },
+];
