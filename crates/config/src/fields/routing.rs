@@ -345,7 +345,7 @@ pub(crate) static USE_CASE: Section = Section {
             "pilot",
             List(&Text),
             "[]",
-            "Units that always get the candidate. They never count in comparisons.",
+            "Units that get the candidate as soon as the weight is above 0; at 0 the baseline, like everyone. They never count in comparisons.",
         ),
         value(
             "excluded",

@@ -9,6 +9,7 @@
     reason = "helpers of tests: what cannot go on fails the test, and the gateway runs in real time"
 )]
 
+mod codes;
 mod dialects;
 mod doors;
 mod ending;
