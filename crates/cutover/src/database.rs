@@ -24,7 +24,10 @@ impl Unwritten {
         let problem = match event {
             StoreEvent::RecordsWait(error) => Some(error.to_string()),
             StoreEvent::RecordsFlow => None,
-            StoreEvent::RecordsDropped { .. } | StoreEvent::SweepFailed(_) => return,
+            StoreEvent::RecordsDropped { .. }
+            | StoreEvent::SweepFailed(_)
+            | StoreEvent::ResponsesWait(_)
+            | StoreEvent::ResponsesFlow => return,
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
