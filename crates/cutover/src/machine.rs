@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use cutover_sizing::Wrong;
@@ -121,7 +122,7 @@ fn amd_cards(drm: &Path) -> Vec<Result<Gpu, Wrong>> {
 
 /// A driver that hangs must not hang the command.
 const TOOL_WAIT: Duration = Duration::from_secs(5);
-const TOOL_STEP: Duration = Duration::from_millis(10);
+const TOOL_BYTES: u64 = 1 << 20;
 
 /// What a tool said, if it is there and ended well in time.
 fn said(tool: &str, words: &[&str]) -> Option<String> {
@@ -132,18 +133,20 @@ fn said(tool: &str, words: &[&str]) -> Option<String> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let steps = TOOL_WAIT.as_millis() / TOOL_STEP.as_millis();
-    for _ in 0..steps {
-        if let Some(status) = child.try_wait().ok()? {
-            let mut text = String::new();
-            child.stdout.take()?.take(1 << 20).read_to_string(&mut text).ok()?;
-            return status.success().then_some(text);
-        }
-        std::thread::sleep(TOOL_STEP);
+    let stdout = child.stdout.take()?;
+    let (sender, receiver) = mpsc::channel();
+    // Ends with the tool: its end closes the pipe.
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let read = stdout.take(TOOL_BYTES).read_to_string(&mut text);
+        let _ = sender.send(read.ok().map(|_| text));
+    });
+    let text = receiver.recv_timeout(TOOL_WAIT).ok().flatten();
+    if text.is_none() {
+        let _ = child.kill();
     }
-    let _ = child.kill();
-    let _ = child.wait();
-    None
+    let status = child.wait().ok()?;
+    text.filter(|_| status.success())
 }
 
 #[cfg(test)]
