@@ -90,7 +90,7 @@ codes! {
     /// The upstream refused the request as wrong for another reason; its message is passed on.
     InvalidRequest = "invalid_request", 400, "invalid_request_error", Client, false;
     /// The request is not HTTP/1.1 that can be read in one way only: a broken request line or header,
-    /// two lengths, a transfer coding beside a length. The connection is closed.
+    /// two lengths, an unknown transfer coding. The connection is closed.
     MalformedHttp = "malformed_http", 400, "invalid_request_error", Client, false;
     /// What `previous_response_id` or an item names is not stored: it never was, was deleted, has expired,
     /// or was another key's. Send the whole conversation as `input`.
