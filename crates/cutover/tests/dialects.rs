@@ -23,8 +23,13 @@ fn in_front_of_a_fake(provider: &str, persona: Persona) {
     let fake = Fake::start_with(Setup::new(persona).key("sk-upstream"));
     let base = fake.base_url();
     let base = if persona == Persona::Ollama { base } else { format!("{base}/v1") };
+    // One of them keeps answers, the others say that they do not.
+    let keeps = persona == Persona::Vllm;
     let (program, key) = start(&format!(
         r#"
+[state]
+responses = {keeps}
+
 [upstreams.fake]
 provider = "{provider}"
 instances = ["{base}"]
@@ -43,6 +48,7 @@ baseline = "fake"
     let options = options(&program, &key)
         .with("tools", true)
         .with("markers", true)
+        .with("storage", keeps)
         .with("unknown", provider != "llamacpp")
         .with("embeddings", true);
     let Some(outcomes) = rig::require(probes::run_python_dialects(&options)) else { return };

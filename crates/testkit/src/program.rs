@@ -101,6 +101,11 @@ impl Program {
         raw::exchange(self.admin_url(), line, &[&header], body).expect("an answer")
     }
 
+    /// What `/metrics` says.
+    pub fn metrics(&self) -> String {
+        self.admin("GET /metrics", "").text()
+    }
+
     /// Where clients connect: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url
