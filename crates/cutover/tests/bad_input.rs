@@ -250,7 +250,7 @@ fn what_could_be_read_in_two_ways_is_read_in_none() {
         let (response, closed) = rig.raw(format!("{head}{lines}\r\n{body}{smuggled}"));
         let (status, code, _) = error(&response.expect(name));
         // Beside a transfer coding a length counts for nothing: the body is then no chunked one.
-        let by_body = matches!(name, "CL+TE" | "TE+CL") && code == "invalid_request";
+        let by_body = name.contains("TE") && code == "invalid_request";
         assert!(status == 400 && (code == "malformed_http" || by_body), "{name}: {status} {code}");
         assert!(closed, "{name}: the connection was used on");
     }
