@@ -220,15 +220,15 @@ choice! {
 }
 
 choice! {
-    /// Whether the usage of a stream is asked for.
-    StreamUsage {
-        /// `stream_options.include_usage` is sent with every stream.
-choice! {
     /// Which role carries a model's instructions.
     SystemRole {
         /// Its own.
         System = "system",
         /// The user's: the model's template has no other.
+        User = "user",
+    }
+}
+
 choice! {
     /// How a model is held to a form of its answers.
     StructuredOutput {
@@ -247,20 +247,12 @@ choice! {
     /// Whether the usage of a stream is asked for.
     StreamUsage {
         /// `stream_options.include_usage` is sent with every stream.
-        User = "user",
-    }
-}
-
         Ask = "ask",
         /// `stream_options` is never sent; the usage is estimated.
         Never = "never",
     }
 }
 
-choice! {
-    /// How much a thinking model on Ollama thinks.
-    Think {
-        /// Not at all.
 choice! {
     /// What happens to images that a chat names by address.
     ImageUrls {
@@ -273,6 +265,10 @@ choice! {
     }
 }
 
+choice! {
+    /// How much a thinking model on Ollama thinks.
+    Think {
+        /// Not at all.
         Off = "off",
         /// As the model does by itself.
         On = "on",
@@ -296,6 +292,8 @@ pub struct Upstream {
     pub instances: Vec<BaseUrl>,
     /// How an instance is chosen.
     pub balance: &'static Policy,
+    /// How instances are probed; None: not at all.
+    pub probing: Option<Probing>,
     /// What requests carry as API key.
     pub key: UpstreamKey,
     /// Static extra headers: name in lower case, value.
@@ -314,14 +312,23 @@ pub struct Upstream {
     pub event_limit_bytes: u64,
     /// Whether the usage of a stream is asked for.
     pub stream_usage: StreamUsage,
+    /// What happens to images that a chat names by address.
+    pub image_urls: ImageUrls,
     /// File with the certificates (PEM) to trust instead of the built-in roots.
     pub ca_file: Option<PathBuf>,
     /// Models to list; empty asks the upstream.
     pub models: Vec<String>,
-    /// What happens to images that a chat names by address.
-    pub image_urls: ImageUrls,
     /// The embedded engine's settings: `Some` exactly when the provider is `embedded`.
     pub embedded: Option<Embedded>,
+}
+
+/// How an upstream's instances are probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probing {
+    /// How often.
+    pub every: Duration,
+    /// So many requests waiting inside an engine make it count as full.
+    pub waiting_limit: u32,
 }
 
 /// Deadlines of one attempt at an upstream.
@@ -377,6 +384,8 @@ pub struct Variant {
     pub tools: Option<bool>,
     /// Whether the model sees images; `None` if not known.
     pub images: Option<bool>,
+    /// Its prompt in the store, and what else it changes in requests.
+    pub adaptation: Adaptation,
     /// What only Ollama understands.
     pub ollama: OllamaSettings,
     /// The price, where the built-in list has none or another one holds.
@@ -392,8 +401,6 @@ pub enum SystemPrompt {
     File(PathBuf),
 }
 
-    /// Its prompt in the store, and what else it changes in requests.
-    pub adaptation: Adaptation,
 impl std::fmt::Debug for SystemPrompt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

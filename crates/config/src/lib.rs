@@ -43,9 +43,9 @@ pub use address::{BaseUrl, Reach};
 pub use check::{TEXT_BYTES_MAX, check};
 pub use checked::{
     Admin, Checked, ClientKeys, Embedded, ImageUrls, KeepAlive, Log, LogFormat, LogLevel, Match,
-    OllamaSettings, Price, Quantization, Server, Smoothing, State, StreamUsage,
-    StructuredOutput,
-    SystemPrompt, SystemRole, Think, Timeouts, Unit, Unsupported, Upstream, UpstreamMessages, UseCase, Variant,
+    OllamaSettings, Price, Probing, Quantization, Server, Smoothing, State, StreamUsage,
+    StructuredOutput, SystemPrompt, SystemRole, Think, Timeouts, Unit, Unsupported, Upstream,
+    UpstreamMessages, UseCase, Variant,
 };
 pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_servers};
 pub use problem::Problem;

@@ -207,6 +207,17 @@ impl Toml {
         self.text("upstream_messages", log.upstream_messages.as_str());
     }
 
+    fn probing(&mut self, upstream: &Upstream) {
+        if upstream.provider.probes.is_empty() {
+            return;
+        }
+        self.line("probes", upstream.probing.is_some());
+        if let Some(probing) = &upstream.probing {
+            self.duration("probe_interval", probing.every);
+            self.line("waiting_limit", probing.waiting_limit);
+        }
+    }
+
     fn upstream(&mut self, upstream: &Upstream) {
         self.table("upstreams", upstream.name.as_str());
         self.text("provider", upstream.provider.name);
@@ -219,6 +230,7 @@ impl Toml {
             let urls: Vec<_> = upstream.instances.iter().map(ToString::to_string).collect();
             self.line("instances", list(&urls));
             self.text("balance", upstream.balance.name);
+            self.probing(upstream);
             let key = match &upstream.key {
                 UpstreamKey::None => quote("none"),
                 UpstreamKey::Client => quote("client"),
@@ -239,9 +251,9 @@ impl Toml {
         self.duration("first_byte_timeout", upstream.timeouts.first_byte);
         self.duration("idle_timeout", upstream.timeouts.idle);
         self.duration("total_timeout", upstream.timeouts.total);
+        self.text("image_urls", upstream.image_urls.as_str());
         self.line("cancel_on_disconnect", upstream.cancel_on_disconnect);
         self.size("answer_limit", upstream.answer_limit_bytes);
-        self.text("image_urls", upstream.image_urls.as_str());
         self.size("event_limit", upstream.event_limit_bytes);
     }
 }

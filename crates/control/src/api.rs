@@ -131,6 +131,35 @@ pub struct InstanceStatus {
     pub in_flight: u64,
     /// Failures since its last success.
     pub failures: u64,
+    /// What it is fit for: healthy, cold, saturated, ejected, down or draining.
+    #[serde(default)]
+    pub state: String,
+    /// What its last probe told; none: it is not probed, or does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineStatus>,
+}
+
+/// What an engine told of itself. A member that is missing was not told.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Requests that wait inside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<u32>,
+    /// Requests it generates for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<u32>,
+    /// Requests it can generate for at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
+    /// Its key-value cache in use, in thousandths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_permille: Option<u16>,
+    /// The models in its memory, with their contexts in tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<BTreeMap<String, Option<u32>>>,
 }
 
 /// The config in force.
@@ -270,6 +299,9 @@ pub struct ExplainedLeg {
     pub model: Option<String>,
     /// Bytes sent, and whether they are the client's own.
     pub body: Option<ExplainedBody>,
+    /// The version of its prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// Fields the target cannot honour as asked, and what is done with them.
     pub losses: Vec<ExplainedLoss>,
     /// The error the client would get instead.
@@ -299,9 +331,6 @@ pub struct ExplainedLoss {
 /// Body of `POST /admin/keys`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-    /// The version of its prompt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<String>,
 pub struct AddKey {
     /// The key's name: what records and matchers call it.
     pub name: String,

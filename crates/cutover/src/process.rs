@@ -6,24 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cutover_config::{Checked, ClientKeys};
 use cutover_control::api::{
-    ConfigStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready, Refused, Reloaded,
+    ConfigStatus, EngineStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready,
+    Refused, Reloaded,
 };
 use cutover_control::rollouts::{Plan, Rollouts, Webhook};
 use cutover_control::{Controller, Host, Publisher, Spec, Traffic, Weights};
 use cutover_gateway::build::{self, Materials};
 use cutover_gateway::{Gateway, Live};
-use cutover_store::{KeyRing, Keys};
 use cutover_prompts::Book;
+use cutover_store::{KeyRing, Keys};
 use cutover_telemetry::{Outcome, Registry, events, families};
 use cutover_units::{Arm, UseCaseName, WeightBp};
+use cutover_wire::probe::Facts;
 
 use crate::embedded::Engines;
 use crate::explain;
 use crate::files::Source;
 use crate::plans;
+use crate::prompts::InForce;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::{clock, env};
-use crate::prompts::InForce;
 
 /// What flags say instead of the config file.
 #[derive(Debug, Clone, Default)]
@@ -61,10 +63,10 @@ pub(crate) struct Process {
     rollouts: OnceLock<Rollouts>,
     /// The config the process was started with: settings that need a restart are compared with it.
     started_with: Checked,
-    /// None: they could not be read yet.
-    ring: Mutex<Option<Ring>>,
     /// The config in force with its prompts. Held while either is exchanged.
     in_force: Mutex<InForce>,
+    /// None: they could not be read yet.
+    ring: Mutex<Option<Ring>>,
     status: Mutex<ConfigStatus>,
     /// Files of certificates that the config in force names.
     trusted: Mutex<Vec<PathBuf>>,
@@ -116,10 +118,10 @@ pub(crate) struct Parts {
     pub(crate) registry: Registry,
     /// The client keys; none if they could not be read.
     pub(crate) keys: Option<Keys>,
-}
-
     /// The prompts that `checked` is fitted to; none if they could not be read.
     pub(crate) prompts: Option<Book>,
+}
+
 impl Process {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
@@ -132,9 +134,9 @@ impl Process {
             gateway: OnceLock::new(),
             controller: OnceLock::new(),
             rollouts: OnceLock::new(),
+            in_force: Mutex::new(InForce { checked: parts.checked.clone(), book: parts.prompts }),
             started_with: parts.checked,
             ring: Mutex::new(parts.keys.map(Ring::new)),
-            in_force: Mutex::new(InForce { checked: parts.checked.clone(), book: parts.prompts }),
             status: Mutex::default(),
             draining: std::sync::atomic::AtomicBool::new(false),
         }
@@ -245,9 +247,9 @@ impl Process {
         let (Some(gateway), Some(controller)) = (self.gateway.get(), self.controller.get()) else {
             return Err(vec!["the process is still starting".to_owned()]);
         };
+        let mut in_force = lock(&self.in_force);
         let text = self.source.read().map_err(|error| vec![format!("{error:#}")])?;
         let checked = cutover_config::check(&text, &self.source.name(), &|name| env::any(name));
-        let mut in_force = lock(&self.in_force);
         let mut checked = checked
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         self.overruled.apply(&mut checked);
@@ -376,6 +378,20 @@ impl Publisher for Handle {
     }
 }
 
+fn engine_status(facts: &Facts) -> EngineStatus {
+    let models = facts.loaded.as_ref().map(|loaded| {
+        loaded.iter().map(|model| (model.name.clone(), model.context_length)).collect()
+    });
+    EngineStatus {
+        version: facts.version.clone(),
+        waiting: facts.waiting,
+        running: facts.running,
+        slots: facts.slots,
+        cache_permille: facts.cache_permille,
+        models,
+    }
+}
+
 impl Host for Handle {
     fn ready(&self) -> Ready {
         let process = &self.0;
@@ -383,8 +399,9 @@ impl Host for Handle {
         if process.draining.load(std::sync::atomic::Ordering::Relaxed) {
             waiting_for.push("shutting down".to_owned());
         }
-        if process.gateway.get().is_none() {
-            waiting_for.push("the gateway".to_owned());
+        match process.gateway.get() {
+            None => waiting_for.push("the gateway".to_owned()),
+            Some(gateway) => waiting_for.extend(gateway.live().unserved(clock::now())),
         }
         let degraded = lock(&process.database).iter().map(|why| format!("state: {why}")).collect();
         Ready { ready: waiting_for.is_empty(), waiting_for, degraded }
@@ -410,6 +427,8 @@ impl Host for Handle {
                 address: address.to_owned(),
                 in_flight: figures.in_flight().into(),
                 failures: instance.health.failures().into(),
+                state: instance.health.state(clock::now()).as_str().to_owned(),
+                engine: instance.health.facts().map(|facts| engine_status(&facts)),
             });
         }
         known.into_values().collect()
@@ -459,6 +478,15 @@ impl Host for Handle {
         });
     }
 
+    fn try_prompts(&self, prompts: &Book) -> Result<(), String> {
+        let mut checked = lock(&self.0.in_force).checked.clone();
+        checked.take_prompts(prompts).map_err(|unfit| unfit.to_string())
+    }
+
+    fn take_prompts(&self, prompts: Book) -> Result<Vec<String>, String> {
+        self.0.take_prompts(prompts)
+    }
+
     fn reload(&self) -> Reloaded {
         let process = &self.0;
         let path = process.source.name();
@@ -478,15 +506,6 @@ impl Host for Handle {
                     .emit(&process.registry);
                 for problem in &problems {
                     tracing::error!(problem = problem.as_str(), "config");
-    fn try_prompts(&self, prompts: &Book) -> Result<(), String> {
-        let mut checked = lock(&self.0.in_force).checked.clone();
-        checked.take_prompts(prompts).map_err(|unfit| unfit.to_string())
-    }
-
-    fn take_prompts(&self, prompts: Book) -> Result<Vec<String>, String> {
-        self.0.take_prompts(prompts)
-    }
-
                 }
                 lock(&process.status).refused =
                     Some(Refused { at: clock::now(), problems: problems.clone() });

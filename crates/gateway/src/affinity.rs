@@ -29,6 +29,7 @@ pub(crate) fn draw(exchange: &Exchange, upstream: &UpstreamLane) -> Draw {
         .or_else(|| named(&head.safety_identifier))
         .or_else(|| named(&head.user));
     Draw {
+        tried: 0,
         seed,
         turn: upstream.turn.fetch_add(1, Ordering::Relaxed),
         session,

@@ -142,7 +142,8 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg) -> Result<Started, Failure> 
             break;
         }
         let now = exchange.shared.now();
-        let peer = |at: usize| lane.upstream.instances[at].peer(now);
+        let wanted = lane.wanted(&exchange.head.model);
+        let peer = |at: usize| lane.upstream.instances[at].peer(wanted, now);
         let draw = Draw { tried, ..affinity::draw(exchange, &lane.upstream) };
         let (policy, count) = (lane.upstream.balance, lane.upstream.instances.len());
         let Some(at) = policy.pick(count, &draw, &peer) else {

@@ -5,7 +5,6 @@
 //! over with their connections and counters. Nothing here performs I/O: what lies outside the
 //! configuration (secrets, files, the embedded engine) is asked of [`Surroundings`].
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -14,15 +13,11 @@ use cutover_config::{
     Checked, HeaderValue as ConfiguredValue, Reach, SecretRef, SystemPrompt, UpstreamKey,
 };
 use cutover_dialects::egress;
-use cutover_route::Traffic;
-use cutover_route::balance::key_of;
+use cutover_route::{Traffic, health};
 use cutover_store::KeyRing;
-use cutover_telemetry::{ArmLabels, ArmMetrics, InstanceMetrics, NONE, Registry};
-use cutover_units::{Arm, InstanceId, Millis, UseCaseName, WeightBp};
-use cutover_upstream::{
-    InProcess, Instance, InstanceAddress, InstanceLive, InstanceSettings, RequestHeaders,
-    RequestRules, Vendor,
-};
+use cutover_telemetry::{ArmLabels, ArmMetrics, NONE, Registry};
+use cutover_units::{Arm, Millis, UseCaseName, WeightBp};
+use cutover_upstream::{InProcess, RequestHeaders, RequestRules, Vendor};
 use cutover_wire::providers::{Auth, Dialect};
 use cutover_wire::{
     Capabilities, OllamaSettings, StreamUsage, Target, Think, Unsupported, VariantSettings,
@@ -30,16 +25,16 @@ use cutover_wire::{
 use http::{HeaderName, HeaderValue, header};
 
 use crate::caller::{X_API_KEY, X_GOOG_API_KEY};
-use crate::live::{Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
+use crate::live::{Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
 use crate::prices::Pricing;
+use crate::probes::Probing;
 use crate::prompts::{LanePrompt, framing, structured};
 
 mod images;
+mod instances;
 mod surface;
 mod trust;
 mod use_cases;
-
-use trust::Trust;
 
 /// The name shown for the variant of requests that no use case matches.
 const DEFAULT_VARIANT: &str = "default";
@@ -93,7 +88,7 @@ fn wrong(key: impl Into<String>, why: impl Into<String>) -> BuildError {
 /// Builds the picture.
 pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     let checked = materials.checked;
-    let carried = carried(materials.previous);
+    let carried = instances::carried(materials.previous);
     let mut upstreams = Vec::with_capacity(checked.upstreams.len());
     for upstream in &checked.upstreams {
         upstreams.push(Arc::new(upstream_lane(materials, upstream, &carried)?));
@@ -109,10 +104,11 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     lanes.push(Lane {
         variant: HeaderValue::from_static(DEFAULT_VARIANT),
         target: Target {
-        prompt: None,
             stream_usage: stream_usage(default),
             ..Target::untouched(provider(default)?)
         },
+        model_place: None,
+        prompt: None,
         price: Pricing::by_model(default, materials.now),
         upstream: default_lane,
     });
@@ -185,27 +181,10 @@ fn provider(
         .ok_or_else(|| wrong(format!("upstreams.{}.provider", upstream.name), "unknown provider"))
 }
 
-/// Instances of the picture before, by what identifies them.
-type Carried = HashMap<String, (Arc<Instance>, Arc<Health>)>;
-
-fn carried(previous: Option<&Live>) -> Carried {
-    let lanes = previous.into_iter().flat_map(|live| live.lanes.iter());
-    let passing = previous.and_then(|live| live.surface.upstream.as_ref());
-    lanes
-        .map(|lane| &lane.upstream)
-        .chain(passing)
-        .flat_map(|upstream| &upstream.instances)
-        .map(|lane| {
-            let shared = (Arc::clone(&lane.instance), Arc::clone(&lane.health));
-            (lane.fingerprint.clone(), shared)
-        })
-        .collect()
-}
-
 fn upstream_lane(
     materials: &Materials<'_>,
     upstream: &cutover_config::Upstream,
-    carried: &Carried,
+    carried: &instances::Carried,
 ) -> Result<UpstreamLane, BuildError> {
     let name = upstream.name.as_str();
     let rules = RequestRules {
@@ -222,9 +201,15 @@ fn upstream_lane(
         header: header_value(name)?,
         local: upstream.local,
         own: upstream.local || upstream.instances.iter().all(|url| url.reach() != Reach::Public),
-        instances: instances(materials, upstream, carried)?,
+        instances: instances::instances(materials, upstream, carried)?,
         balance: upstream.balance,
         turn: AtomicU32::new(0),
+        probing: upstream.probing.map(|probing| Probing {
+            pages: upstream.provider.probes,
+            every: probing.every,
+            limits: health::Limits { waiting: probing.waiting_limit, ..health::Limits::default() },
+        }),
+        asked_models: instances::asked_models(materials.checked, upstream),
         headers: RequestHeaders::new(rules, own),
         pass_bearer: upstream.key == UpstreamKey::Client,
         takes_api_key: provider(upstream)?.auth == Auth::ApiKey,
@@ -247,7 +232,6 @@ fn key_header(auth: Auth, secret: &str) -> Option<(HeaderName, String)> {
     match auth {
         Auth::None => None,
         Auth::ApiKey => Some((X_API_KEY, secret.to_owned())),
-        Auth::GoogleKey => Some((X_GOOG_API_KEY, secret.to_owned())),
         Auth::GoogleKey => Some((X_GOOG_API_KEY, secret.to_owned())),
         Auth::Bearer | Auth::OptionalBearer => {
             Some((header::AUTHORIZATION, format!("Bearer {secret}")))
@@ -304,74 +288,6 @@ fn header_value(text: &str) -> Result<HeaderValue, BuildError> {
     HeaderValue::from_str(text).map_err(|_| wrong(text, "cannot stand in a header"))
 }
 
-fn instances(
-    materials: &Materials<'_>,
-    upstream: &cutover_config::Upstream,
-    carried: &Carried,
-) -> Result<Vec<InstanceLane>, BuildError> {
-    let name = &upstream.name;
-    let mut lanes = Vec::new();
-    if let Some(embedded) = &upstream.embedded {
-        let fingerprint = format!("embedded {embedded:?}");
-        let make = || {
-            let service = materials
-                .surroundings
-                .embedded(embedded)
-                .map_err(|why| wrong(format!("upstreams.{name}"), why))?;
-            Ok(Instance::in_process(name.as_str(), service, Arc::new(InstanceLive::default())))
-        };
-        lanes.push(instance_lane(materials, (upstream, 0), (fingerprint, carried), make)?);
-        return Ok(lanes);
-    }
-    let trust = Trust::of(materials, upstream)?;
-    for (position, url) in upstream.instances.iter().enumerate() {
-        let text = url.to_string();
-        let fingerprint = format!("{text} {} {}", upstream.connections_max, trust.digest);
-        let make = || http_instance(upstream, &text, &trust);
-        lanes.push(instance_lane(materials, (upstream, position), (fingerprint, carried), make)?);
-    }
-    Ok(lanes)
-}
-
-fn http_instance(
-    upstream: &cutover_config::Upstream,
-    url: &str,
-        prompt: LanePrompt::of(&variant.adaptation),
-    trust: &Trust,
-) -> Result<Instance, BuildError> {
-    let name = &upstream.name;
-    let address = InstanceAddress::parse(url)
-        .map_err(|why| wrong(format!("upstreams.{name}.instances"), why.to_string()))?;
-    let tls = trust.tls.clone().filter(|_| address.is_https());
-    let settings = InstanceSettings {
-        max_connections: usize::try_from(upstream.connections_max).unwrap_or(usize::MAX),
-        ..InstanceSettings::default()
-    };
-    Ok(Instance::http(address, settings, tls, Arc::new(InstanceLive::default())))
-}
-
-fn instance_lane(
-    materials: &Materials<'_>,
-    (upstream, position): (&cutover_config::Upstream, usize),
-    (fingerprint, carried): (String, &Carried),
-    make: impl FnOnce() -> Result<Instance, BuildError>,
-) -> Result<InstanceLane, BuildError> {
-    let id = InstanceId::new(&upstream.name, position);
-    let (instance, health) = match carried.get(&fingerprint) {
-        Some((instance, health)) => (Arc::clone(instance), Arc::clone(health)),
-        None => (Arc::new(make()?), Arc::default()),
-    };
-    Ok(InstanceLane {
-        header: header_value(id.as_str())?,
-        metrics: InstanceMetrics::new(materials.registry, upstream.name.as_str(), id.as_str()),
-        id,
-        key: key_of(instance.label().as_bytes()),
-        fingerprint,
-        instance,
-        health,
-    })
-}
-
 fn lane(
     materials: &Materials<'_>,
     variant: &cutover_config::Variant,
@@ -389,6 +305,7 @@ fn lane(
     };
     Ok(Lane {
         variant: header_value(name.as_str())?,
+        model_place: instances::place(&upstream.asked_models, &variant.model),
         target: Target {
             provider: provider(configured)?,
             model: Some(Arc::clone(&variant.model)),
@@ -410,6 +327,7 @@ fn lane(
                 ollama: ollama(&variant.ollama),
             },
         },
+        prompt: LanePrompt::of(&variant.adaptation),
         price: Pricing::of_variant(variant, configured, materials.now),
         upstream,
     })

@@ -35,7 +35,7 @@ use crate::rescue::{self, Failure};
 use crate::responses::KeptAnswers;
 use crate::shadow::{self, Copies, Ending};
 pub(crate) use crate::visit::{Asked, Refusal, Visit};
-use crate::{caller, dialects, feedback, hints, infer, models, passthrough, unread};
+use crate::{caller, dialects, feedback, hints, infer, models, passthrough, probes, unread};
 
 /// Tells the wall clock's time. The binary owns the only one.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -168,6 +168,12 @@ impl Gateway {
     /// Swaps weights and shares of copies, and nothing else.
     pub fn set_traffic(&self, traffic_of: &dyn Fn(&UseCase) -> Traffic) {
         self.0.live.rcu(|live| Arc::new(live.with_traffic(traffic_of)));
+    }
+
+    /// Looks after the instances, for ever: probes them, compares them, tells of changes. Without it
+    /// they are judged by consecutive failures of requests alone.
+    pub async fn watch_instances(&self) {
+        probes::run(Arc::clone(&self.0)).await;
     }
 
     /// Accepts until `shutdown` resolves, then lets requests in flight end.

@@ -15,8 +15,7 @@
 //! - `foreign` turns requests of other dialects (Anthropic, Responses, Ollama) into OpenAI's at the edge,
 //!   and their answers back; nothing between knows of them.
 //!
-//! - `passthrough` passes the rest of the OpenAI surface on, untouched and streamed both ways; `images`
-//!   fetches what a chat names by address for upstreams that shall not.
+//! - `passthrough` passes the rest of the OpenAI surface on, untouched and streamed both ways.
 //!
 //! Invariants: no lock is held across an await; nothing here waits for the disk, or for the store
 //! but `responses`, where a request asks for what is stored; prompt and completion text is in no log line, no metric and no record.
@@ -34,6 +33,7 @@ mod feeds;
 mod flow;
 mod foreign;
 mod gateway;
+pub mod health;
 mod hints;
 mod ids;
 mod images;
@@ -45,6 +45,7 @@ mod models;
 mod pacing;
 mod passthrough;
 mod prices;
+pub mod probes;
 mod prompts;
 mod refused;
 mod rescue;
@@ -60,11 +61,9 @@ mod wait;
 
 pub use feeds::{FEED_FIRST, FEED_MAX, Feed};
 pub use gateway::{Clock, Gateway, Parts};
-pub use listener::Doors;
 pub use images::ImageLane;
-pub use live::{
-    Health, InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane,
-};
+pub use listener::Doors;
+pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane};
 pub use pacing::Pace;
 pub use passthrough::SurfaceLane;
 pub use prices::{PriceSource, Pricing};

@@ -5,13 +5,11 @@
 //! nothing for it. Connections, health and counters live in `Arc`s that a rebuild carries over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use cutover_config::UpstreamMessages;
-use cutover_config::ImageUrls;
-use cutover_route::balance::{Peer, Policy, rests};
-use cutover_route::health::State;
+use cutover_config::{ImageUrls, UpstreamMessages};
+use cutover_route::balance::{Peer, Policy};
 use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmMetrics, InstanceMetrics};
@@ -22,10 +20,12 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::caller::{X_API_KEY, presented};
 use crate::feeds::Feed;
+use crate::health::{Health, Wanted};
 use crate::images::ImageLane;
 use crate::pacing::Pace;
 use crate::passthrough::SurfaceLane;
 use crate::prices::Pricing;
+use crate::probes::Probing;
 use crate::prompts::LanePrompt;
 use crate::shadow::{self, Copies};
 
@@ -74,11 +74,13 @@ pub struct Lane {
     pub variant: HeaderValue,
     /// What requests become on their way.
     pub target: Target,
+    /// The place of its model in [`UpstreamLane::asked_models`].
+    pub model_place: Option<u8>,
+    /// Its prompt, if that is one of the store's.
+    pub prompt: Option<LanePrompt>,
     /// The price of its tokens.
     pub price: Pricing,
     /// Where it is served.
-    /// Its prompt, if that is one of the store's.
-    pub prompt: Option<LanePrompt>,
     pub upstream: Arc<UpstreamLane>,
 }
 
@@ -100,6 +102,10 @@ pub struct UpstreamLane {
     pub balance: &'static Policy,
     /// Counts the choices.
     pub turn: AtomicU32,
+    /// How its instances are probed; None: not at all.
+    pub probing: Option<Probing>,
+    /// The models that its variants ask for, as the engine's own list names them; at most 64.
+    pub asked_models: Box<[String]>,
     /// Prebuilt headers (our key among them), and which of the client's may join them.
     pub headers: RequestHeaders,
     /// Whether the client's own bearer is passed on.
@@ -146,53 +152,24 @@ pub struct InstanceLane {
     pub fingerprint: String,
     /// Its pool.
     pub instance: Arc<Instance>,
+    /// The connection that its probes go over; the pool's own for an engine in this process.
+    pub prober: Arc<Instance>,
     /// Its handles.
     pub metrics: InstanceMetrics,
     /// How it has fared lately.
     pub health: Arc<Health>,
 }
 
-/// How an instance has fared lately, as balancing sees it. Judged by whole answers, not by their
-/// heads: an instance that says 200 and then stalls or breaks off fails each time.
-#[derive(Debug, Default)]
-pub struct Health {
-    failures: AtomicU32,
-    failed_at: AtomicU64,
-}
-
-impl Health {
-    /// Failures since the last success.
-    pub fn failures(&self) -> u32 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// An answer came to its end.
-    pub(crate) fn succeeded(&self) {
-        // Nearly always it is 0 already, and reading costs other cores nothing.
-        if self.failures() != 0 {
-            self.failures.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// The instance is to blame for a failure.
-    pub(crate) fn failed(&self, now: Millis) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-        self.failed_at.store(now.0, Ordering::Relaxed);
-    }
-}
-
 impl InstanceLane {
-    /// What the balancer compares.
-    pub(crate) fn peer(&self, now: Millis) -> Peer {
+    /// What the balancer compares, for a request of this model.
+    pub(crate) fn peer(&self, wanted: Wanted<'_>, now: Millis) -> Peer {
         let live = self.instance.live();
-        let failed_at = Millis(self.health.failed_at.load(Ordering::Relaxed));
-        let rests = rests(self.health.failures(), failed_at, now);
         Peer {
-            state: if rests { State::Ejected } else { State::Healthy },
-            warm: true,
+            state: self.health.state(now),
+            warm: self.health.has(wanted),
             in_flight: live.in_flight(),
             latency_us: live.latency_us(),
-            failed_at,
+            failed_at: self.health.failed_at(),
             id: self.key,
         }
     }
@@ -234,6 +211,13 @@ pub struct Limits {
     pub upstream_messages: UpstreamMessages,
 }
 
+impl Lane {
+    /// What an instance should have in memory for a request of this model.
+    pub(crate) fn wanted<'a>(&self, asked: &'a str) -> Wanted<'a> {
+        self.model_place.map_or(Wanted::Named(asked), Wanted::Known)
+    }
+}
+
 impl UpstreamLane {
     /// The headers of a request for this client: ours, what may pass of the client's, and the
     /// client's own bearer where that is configured.
@@ -260,6 +244,32 @@ impl Live {
     /// The same with other shares.
     pub(crate) fn with_traffic(&self, traffic_of: &dyn Fn(&UseCase) -> Traffic) -> Self {
         Self { snapshot: self.snapshot.with_traffic(traffic_of), ..self.clone() }
+    }
+
+    /// All upstreams that are asked for anything, each once.
+    pub(crate) fn upstreams(&self) -> Vec<Arc<UpstreamLane>> {
+        let mut upstreams: Vec<Arc<UpstreamLane>> = Vec::new();
+        let passing = self.surface.upstream.as_ref();
+        for upstream in self.lanes.iter().map(|lane| &lane.upstream).chain(passing) {
+            if !upstreams.iter().any(|known| Arc::ptr_eq(known, upstream)) {
+                upstreams.push(Arc::clone(upstream));
+            }
+        }
+        upstreams
+    }
+
+    /// The baselines that no instance can serve, in words. A candidate that cannot be served is no
+    /// reason to take the process out of service: its requests go to the baseline.
+    pub fn unserved(&self, now: Millis) -> Vec<String> {
+        let dead = |lane: &Lane| {
+            let instances = &lane.upstream.instances;
+            !instances.iter().any(|instance| instance.health.state(now).can_serve())
+        };
+        let use_cases = self.snapshot.use_cases().iter();
+        let baselines = use_cases.filter(|use_case| self.lane(use_case.baseline).is_some_and(dead));
+        baselines
+            .map(|use_case| format!("an instance for the baseline of {}", use_case.name))
+            .collect()
     }
 
     /// A variant's lane. The snapshot's indices always lie inside `lanes`.

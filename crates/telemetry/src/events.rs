@@ -10,8 +10,8 @@ mod rollouts;
 
 pub(crate) use limits::LogLimits;
 pub use operations::{
-    AuthFailed, ConfigRefused, ConfigReloaded, LimitHit, OverridesUnreadable, RecordsDropped,
-    RolledBack, Started, StoreFailed, WeightChanged,
+    AuthFailed, ConfigRefused, ConfigReloaded, InstanceChanged, LimitHit, OverridesUnreadable,
+    RecordsDropped, RolledBack, Started, StoreFailed, WeightChanged,
 };
 pub use requests::{
     AttemptFailed, ClientGone, FailedOver, LossReported, RequestFailed, Served, SlowRequest,

@@ -58,6 +58,12 @@ pub struct Loaded {
     pub size_vram: u64,
 }
 
+impl Loaded {
+    fn tagged(self) -> Self {
+        Self { name: with_tag(&self.name).into_owned(), ..self }
+    }
+}
+
 /// A page of an engine that tells how it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
@@ -97,7 +103,9 @@ impl Page {
                 facts.version = json::<Version>(status, body).map(|told| told.version);
             }
             Self::OllamaLoaded => {
-                facts.loaded = json::<LoadedList>(status, body).map(|told| told.models);
+                let told = json::<LoadedList>(status, body);
+                facts.loaded =
+                    told.map(|told| told.models.into_iter().map(Loaded::tagged).collect());
             }
             Self::VllmHealth => {
                 facts.fitness = if status == 200 { Fitness::Ready } else { Fitness::Unfit };

@@ -37,6 +37,24 @@ pub(crate) static UPSTREAM: Section = Section {
             "How one of several instances is chosen; one that fails, is full or is down is passed over \
              under each of them.",
         ),
+        value(
+            "probes",
+            Bool,
+            "true",
+            "For providers ollama, vllm and llamacpp: whether each instance is asked regularly how it is, by pages that load no model and cost no token.",
+        ),
+        value(
+            "probe_interval",
+            Kind::Duration { min_ms: 1_000, max_ms: 3_600_000 },
+            r#""5 s""#,
+            "How often. An instance that refuses two probes, or misses three while it answers no request, is down until one succeeds.",
+        ),
+        value(
+            "waiting_limit",
+            count(1, COUNT_MAX),
+            "8",
+            "So many requests waiting inside an engine, as it tells itself, make the instance count as saturated, until fewer than half are left.",
+        ),
         words(
             "key",
             UpstreamKey,
@@ -79,12 +97,7 @@ pub(crate) static UPSTREAM: Section = Section {
             r#""60 s""#,
             "Longest silence within an answer that has begun.",
         ),
-        value(
-            "total_timeout",
-            deadline(),
-            r#""10 min""#,
-            "Time for an attempt as a whole.",
-        ),
+        value("total_timeout", deadline(), r#""10 min""#, "Time for an attempt as a whole."),
         value(
             "cancel_on_disconnect",
             Bool,
@@ -187,24 +200,6 @@ pub(crate) static VARIANT: Section = Section {
             "A system prompt of the variant's own, put before the request's messages. Prompts do not port from model to model.",
         ),
         words(
-            "temperature",
-            Number { min: 0.0, max: 2.0 },
-            "the upstream's own",
-            "Temperature for requests that give none.",
-        ),
-        words(
-            "top_p",
-            Number { min: 0.0, max: 1.0 },
-            "the upstream's own",
-            "Nucleus share for requests that give none.",
-        ),
-        words(
-            "max_tokens",
-            count(1, TOKENS_MAX),
-            "the upstream's own; 1024 for chats on provider embedded",
-            "Answer length in tokens for requests that give none. An answer that is cut there ends with `finish_reason` \"length\".",
-        ),
-        words(
             "prompt",
             Text,
             "none",
@@ -235,6 +230,24 @@ pub(crate) static VARIANT: Section = Section {
             Text,
             "none",
             "A text at the end of the system text, such as how this model is best told to answer with JSON alone.",
+        ),
+        words(
+            "temperature",
+            Number { min: 0.0, max: 2.0 },
+            "the upstream's own",
+            "Temperature for requests that give none.",
+        ),
+        words(
+            "top_p",
+            Number { min: 0.0, max: 1.0 },
+            "the upstream's own",
+            "Nucleus share for requests that give none.",
+        ),
+        words(
+            "max_tokens",
+            count(1, TOKENS_MAX),
+            "the upstream's own; 1024 for chats on provider embedded",
+            "Answer length in tokens for requests that give none. An answer that is cut there ends with `finish_reason` \"length\".",
         ),
         words(
             "seed",

@@ -2,7 +2,9 @@
 
 use cutover_units::UseCaseName;
 
-use crate::checked::{Admin, ClientKeys, Log, LogFormat, LogLevel, Operator, Server, State, UpstreamMessages};
+use crate::checked::{
+    Admin, ClientKeys, Log, LogFormat, LogLevel, Operator, Server, State, UpstreamMessages,
+};
 use crate::reader::{NamedTable, Table, Weight};
 use crate::sections::{is_public, shapes};
 use crate::values::{self, Wrong};

@@ -4,7 +4,9 @@ use cutover_route::balance::{self, Policy};
 use cutover_units::UpstreamName;
 
 use crate::address::{BaseUrl, Reach};
-use crate::checked::{ClientKeys, Embedded, Quantization, StreamUsage, Timeouts, Upstream};
+use crate::checked::{
+    ClientKeys, Embedded, Probing, Quantization, StreamUsage, Timeouts, Upstream,
+};
 use crate::providers::{self, Provider};
 use crate::reader::{Context, NamedTable, Table, Value, Weight};
 use crate::secret::{SecretRef, UpstreamKey};
@@ -49,6 +51,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let stream_usage = table.read("stream_usage", values::choice);
     let balance = table.read("balance", values::choice).and_then(Policy::by_name);
     let image_urls = surface::image_urls(table);
+    let probing = probing(table);
     let ca_file = table.read("ca_file", values::path);
     let models = table.read_set("models", values::text);
     let embedded = embedded(table);
@@ -62,6 +65,11 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     if !providers::has_stream_options(provider) {
         let why = format!("does not apply to provider {}", provider.name);
         refuse_all(table, &["stream_usage"], &why);
+    }
+    let tells = !provider.probes.is_empty();
+    if !tells && !providers::is_embedded(provider) {
+        let why = format!("provider {} has no pages that tell how it is", provider.name);
+        refuse_all(table, PROBE_KEYS, &why);
     }
     let instances = if providers::is_embedded(provider) {
         Some(Vec::new())
@@ -81,6 +89,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         image_urls: image_urls?.unwrap_or_else(|| surface::usual_image_urls(provider, &instances)),
         instances,
         balance: balance.unwrap_or_else(|| providers::usual_policy(provider)),
+        probing: probing?.filter(|_| tells),
         key,
         headers,
         local: local.unwrap_or(providers::is_embedded(provider)),
@@ -122,7 +131,11 @@ fn timeouts(table: &Table<'_>) -> Option<Timeouts> {
         total: total?,
     };
     if timeouts.total < timeouts.first_byte {
-        table.warn("first_byte_timeout", "longer than total_timeout, so it never ends a request", None);
+        table.warn(
+            "first_byte_timeout",
+            "longer than total_timeout, so it never ends a request",
+            None,
+        );
     }
     if timeouts.total < timeouts.first_token && table.given("first_token_timeout").is_some() {
         table.warn(
@@ -140,6 +153,9 @@ const NOT_FOR_EMBEDDED: &[&str] = &[
     "base_url",
     "instances",
     "balance",
+    "probes",
+    "probe_interval",
+    "waiting_limit",
     "key",
     "headers",
     "connect_timeout",
@@ -147,6 +163,21 @@ const NOT_FOR_EMBEDDED: &[&str] = &[
     "ca_file",
     "models",
 ];
+
+const PROBE_KEYS: &[&str] = &["probes", "probe_interval", "waiting_limit"];
+
+/// Some(None): they are switched off.
+#[expect(
+    clippy::option_option,
+    reason = "the outer is whether the file is right, as everywhere here"
+)]
+fn probing(table: &Table<'_>) -> Option<Option<Probing>> {
+    let wanted = table.read("probes", values::boolean);
+    let every = table.read("probe_interval", values::duration);
+    let waiting_limit = table.read("waiting_limit", values::count);
+    let probing = Probing { every: every?, waiting_limit: waiting_limit? };
+    Some(wanted?.then_some(probing))
+}
 
 fn refuse_all(table: &Table<'_>, keys: &[&'static str], why: &str) {
     for &key in keys {

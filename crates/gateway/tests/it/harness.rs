@@ -8,9 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cutover_config::{Checked, Embedded, SecretRef};
 use cutover_gateway::build::{BuildError, Materials, Surroundings, live};
 use cutover_gateway::shadow::{Copies, Settings, ShadowPair};
-use cutover_gateway::{
-    Doors, Feed, Gateway, KeptAnswers, Live, Looking, Parts, Unavailable,
-};
+use cutover_gateway::{Doors, Feed, Gateway, KeptAnswers, Live, Looking, Parts, Unavailable};
 use cutover_route::Traffic;
 use cutover_store::{Conversation, ConversationQuery, KeptResponse, KeyRing, Store};
 use cutover_telemetry::{Format, Registry};
@@ -171,6 +169,13 @@ impl Rig {
         rig.gateway.publish(live);
         rig.copy(WeightBp::ALL);
         rig
+    }
+
+    /// Looks after the instances, as the program does.
+    pub(crate) fn watch_instances(&self) {
+        let gateway = self.gateway.clone();
+        let runtime = self.runtime.as_ref().expect("it runs");
+        runtime.spawn(async move { gateway.watch_instances().await });
     }
 
     /// Changes the share of copies.

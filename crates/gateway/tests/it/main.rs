@@ -17,6 +17,7 @@ mod faults;
 mod feedback;
 mod feeds;
 mod harness;
+mod health;
 mod paths;
 mod residency;
 mod responses;

@@ -1,6 +1,6 @@
 //! Two are drawn, the one that would answer sooner wins.
 
-use super::{Choice, Draw, Peer, Policy};
+use super::{Choice, Draw, Peer, Policy, mix};
 
 pub(super) const POLICY: Policy = Policy {
     name: "least-latency",
@@ -11,10 +11,20 @@ pub(super) const POLICY: Policy = Policy {
     choose,
 };
 
+/// One pick in so many is left to chance: an instance that was slow once would never be measured again,
+/// were it only taken when it is the faster of two.
+const CHANCE_ONE_IN: u64 = 32;
+
 /// Power of two choices (Mitzenmacher, 2001), compared by expected wait as Finagle's "Peak EWMA" does.
+/// The second must be a fifth better to displace the first: between instances that are about equal,
+/// noise in their averages would else send everything to one.
 pub(super) fn choose(choice: &Choice<'_>, draw: &Draw) -> usize {
     let (first, second) = choice.two(draw);
-    if wait(choice.peer(second)) < wait(choice.peer(first)) { second } else { first }
+    if mix(draw.seed ^ u64::MAX).is_multiple_of(CHANCE_ONE_IN) {
+        return first;
+    }
+    let (of_first, of_second) = (wait(choice.peer(first)), wait(choice.peer(second)));
+    if of_second < of_first - of_first / 5 { second } else { first }
 }
 
 /// What the next request would wait, in microseconds. An instance that has not been measured is taken

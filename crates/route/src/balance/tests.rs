@@ -91,7 +91,15 @@ fn of_several_that_rest_the_longest_rested_is_tried() {
 fn a_slow_instance_gets_less_under_least_latency() {
     let peers = peers(4, |at, peer| peer.latency_us = if at == 0 { 9_000 } else { 1_000 });
     let taken = tally(named("least-latency"), &peers, 4_000);
-    assert_eq!(taken[0], 0, "of two, it never is the faster: {taken:?}");
+    // Only by chance: drawn first in a quarter of the picks, and then one time in 32.
+    assert!((10..70).contains(&taken[0]), "{taken:?}");
+}
+
+#[test]
+fn two_that_are_about_equally_fast_share_the_work() {
+    let peers = peers(2, |at, peer| peer.latency_us = if at == 0 { 1_000 } else { 1_150 });
+    let taken = tally(named("least-latency"), &peers, 1_000);
+    assert!(taken.iter().all(|n| *n > 400), "{taken:?}");
 }
 
 #[test]

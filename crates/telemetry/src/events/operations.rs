@@ -55,6 +55,32 @@ impl LimitHit {
     }
 }
 
+/// An instance came into another state.
+#[derive(Debug, Clone, Copy)]
+pub struct InstanceChanged<'a> {
+    /// Which: `upstream/0`.
+    pub instance: &'a str,
+    /// The state it was in.
+    pub from: &'static str,
+    /// The state it is in.
+    pub to: &'static str,
+    /// Whether it can serve in that state.
+    pub serves: bool,
+}
+
+impl InstanceChanged<'_> {
+    /// WARN if it can no longer serve, else INFO. At most one a second and instance: not limited.
+    pub fn emit(&self, registry: &Registry) {
+        registry.counter(families::INSTANCE_CHANGES, [self.instance, self.to]).inc();
+        let Self { instance, from, to, serves } = *self;
+        if serves {
+            info!(instance, from, to, "instance changed");
+        } else {
+            warn!(instance, from, to, "instance changed");
+        }
+    }
+}
+
 /// A store operation failed.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreFailed {

@@ -1,0 +1,215 @@
+//! How an instance is, as balancing, status and metrics see it: atomics, written by requests and by
+//! the probes' task, read by every pick.
+//!
+//! Judged by whole answers, not by their heads: an instance that says 200 and then stalls or breaks off
+//! fails each time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use arc_swap::ArcSwapOption;
+use cutover_route::health::{Judged, State, Tally, rests};
+use cutover_units::Millis;
+use cutover_wire::probe::{Facts, with_tag};
+
+/// How long an outlier rests for each time in a row that it is one: Envoy's base ejection time.
+const EJECTION_MS: u64 = 30_000;
+/// The longest.
+const EJECTION_MAX_MS: u64 = 300_000;
+
+/// How an instance is.
+#[derive(Debug, Default)]
+pub struct Health {
+    failures: AtomicU32,
+    failed_at: AtomicU64,
+    /// Since the last look at outliers.
+    ok: AtomicU32,
+    failed: AtomicU32,
+    /// Since the last probe.
+    answered: AtomicBool,
+    ejections: AtomicU32,
+    ejected_until: AtomicU64,
+    probed: AtomicU8,
+    misses: AtomicU32,
+    /// Which of the upstream's variants' models are in memory; meaningful while `tells_models`.
+    warm: AtomicU64,
+    tells_models: AtomicBool,
+    facts: ArcSwapOption<Facts>,
+}
+
+/// Which model a request asks an instance for.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// One of the upstream's variants' models, by its place.
+    Known(u8),
+    /// Any other name.
+    Named(&'a str),
+}
+
+impl Health {
+    /// Failures since the last success.
+    pub fn failures(&self) -> u32 {
+        self.failures.load(Relaxed)
+    }
+
+    /// When it failed last.
+    pub fn failed_at(&self) -> Millis {
+        Millis(self.failed_at.load(Relaxed))
+    }
+
+    /// What its last probe told; None: it has not been probed, or did not answer.
+    pub fn facts(&self) -> Option<Arc<Facts>> {
+        self.facts.load_full()
+    }
+
+    /// What it is fit for.
+    pub fn state(&self, now: Millis) -> State {
+        let rests = rests(self.failures(), self.failed_at(), now)
+            || now.0 < self.ejected_until.load(Relaxed);
+        let probed = State::from_u8(self.probed.load(Relaxed));
+        if rests { probed.max(State::Ejected) } else { probed }
+    }
+
+    /// Whether a model is in its memory, as far as it tells; one that does not tell has what it has.
+    pub fn has(&self, wanted: Wanted<'_>) -> bool {
+        if !self.tells_models.load(Relaxed) {
+            return true;
+        }
+        match wanted {
+            Wanted::Known(place) => self.warm.load(Relaxed) & (1 << (place & 63)) != 0,
+            Wanted::Named(name) => {
+                let name = with_tag(name);
+                let facts = self.facts.load();
+                let loaded = facts.as_deref().and_then(|facts| facts.loaded.as_deref());
+                loaded.is_some_and(|loaded| loaded.iter().any(|model| model.name == name))
+            }
+        }
+    }
+
+    /// An answer came to its end.
+    pub(crate) fn succeeded(&self) {
+        self.ok.fetch_add(1, Relaxed);
+        // Nearly always they are so already, and reading costs other cores nothing.
+        if self.failures() != 0 {
+            self.failures.store(0, Relaxed);
+        }
+        if !self.answered.load(Relaxed) {
+            self.answered.store(true, Relaxed);
+        }
+    }
+
+    /// The instance is to blame for a failure.
+    pub(crate) fn failed(&self, now: Millis) {
+        self.failed.fetch_add(1, Relaxed);
+        self.failures.fetch_add(1, Relaxed);
+        self.failed_at.store(now.0, Relaxed);
+    }
+
+    /// What probes have said so far.
+    pub(crate) fn judged(&self) -> Judged {
+        Judged {
+            state: State::from_u8(self.probed.load(Relaxed)),
+            misses: self.misses.load(Relaxed),
+        }
+    }
+
+    /// What they say now. `models` are the upstream's variants' models, in their places.
+    pub(crate) fn probed(&self, judged: Judged, facts: Option<Facts>, models: &[String]) {
+        self.probed.store(judged.state as u8, Relaxed);
+        self.misses.store(judged.misses, Relaxed);
+        // Of an instance that did not answer the last word stands: it is late, not empty.
+        let Some(facts) = facts else {
+            if judged.state == State::Down {
+                self.facts.store(None);
+                self.tells_models.store(false, Relaxed);
+            }
+            return;
+        };
+        if let Some(loaded) = &facts.loaded {
+            let is_loaded = |model: &String| loaded.iter().any(|known| known.name == *model);
+            let places = models.iter().enumerate().take(64).filter(|(_, model)| is_loaded(model));
+            self.warm.store(places.fold(0, |warm, (place, _)| warm | 1 << place), Relaxed);
+        }
+        self.tells_models.store(facts.loaded.is_some(), Relaxed);
+        self.facts.store(Some(Arc::new(facts)));
+    }
+
+    /// Whether requests were answered since this was asked last.
+    pub(crate) fn take_answered(&self) -> bool {
+        self.answered.swap(false, Relaxed)
+    }
+
+    /// What became of its requests since this was asked last.
+    pub(crate) fn take_tally(&self) -> Tally {
+        Tally { ok: self.ok.swap(0, Relaxed), failed: self.failed.swap(0, Relaxed) }
+    }
+
+    /// Whether it was an outlier in the while that ended now.
+    pub(crate) fn judged_by_peers(&self, is_outlier: bool, now: Millis) {
+        if !is_outlier {
+            // One good while forgives one bad one.
+            let fewer = self.ejections.load(Relaxed).saturating_sub(1);
+            self.ejections.store(fewer, Relaxed);
+            return;
+        }
+        let times = self.ejections.fetch_add(1, Relaxed).saturating_add(1);
+        let rest_ms = (EJECTION_MS * u64::from(times)).min(EJECTION_MAX_MS);
+        self.ejected_until.store(now.0.saturating_add(rest_ms), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cutover_wire::probe::Loaded;
+
+    use super::*;
+
+    fn told(names: &[&str]) -> Option<Facts> {
+        let loaded = names.iter().map(|name| Loaded { name: (*name).into(), ..Loaded::default() });
+        Some(Facts { loaded: Some(loaded.collect()), ..Facts::default() })
+    }
+
+    #[test]
+    fn what_is_loaded_is_known_by_place_and_by_name() {
+        let health = Health::default();
+        assert!(health.has(Wanted::Known(0)) && health.has(Wanted::Named("x")), "nobody told");
+        let models = ["a:latest".to_owned(), "b:7b".to_owned()];
+        health.probed(Judged::default(), told(&["b:7b", "c:latest"]), &models);
+        assert!(!health.has(Wanted::Known(0)) && health.has(Wanted::Known(1)));
+        assert!(health.has(Wanted::Named("c")) && !health.has(Wanted::Named("a")));
+        // A late probe leaves it as it was; an absent instance tells nothing.
+        health.probed(Judged { misses: 1, ..Judged::default() }, None, &models);
+        assert!(!health.has(Wanted::Known(0)));
+        health.probed(Judged { state: State::Down, misses: 3 }, None, &models);
+        assert!(health.has(Wanted::Known(0)) && health.facts().is_none());
+    }
+
+    #[test]
+    fn the_worst_source_decides() {
+        let health = Health::default();
+        for _ in 0..cutover_route::health::FAILURES_MAX {
+            health.failed(Millis(1_000));
+        }
+        assert_eq!(health.state(Millis(1_001)), State::Ejected);
+        health.probed(Judged { state: State::Down, misses: 3 }, None, &[]);
+        assert_eq!(health.state(Millis(1_001)), State::Down);
+        health.probed(Judged::default(), None, &[]);
+        health.succeeded();
+        assert_eq!(health.state(Millis(1_001)), State::Healthy);
+    }
+
+    #[test]
+    fn an_outlier_rests_longer_each_time_in_a_row() {
+        let health = Health::default();
+        health.judged_by_peers(true, Millis(0));
+        assert_eq!(health.state(Millis(29_999)), State::Ejected);
+        assert_eq!(health.state(Millis(30_000)), State::Healthy);
+        health.judged_by_peers(true, Millis(30_000));
+        assert_eq!(health.state(Millis(89_999)), State::Ejected);
+        assert_eq!(health.state(Millis(90_000)), State::Healthy);
+        health.judged_by_peers(false, Millis(90_000));
+        health.judged_by_peers(true, Millis(100_000));
+        assert_eq!(health.state(Millis(159_999)), State::Ejected);
+        assert_eq!(health.state(Millis(160_000)), State::Healthy);
+    }
+}

@@ -1,0 +1,228 @@
+//! The task that looks after instances, off every request's path.
+//!
+//! ```text
+//! each second > instances whose probe is due > pages of their engine > judge > Health
+//! each 10 s   > what became of their requests > outliers among peers  > Health
+//! each second > state > metric, and a log line when it changed
+//! ```
+//!
+//! A probe has a connection of its own, so that a full pool does not make it late. It reads pages that
+//! load no model and cost no token; upstreams without such pages are judged by their requests alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cutover_route::health::{Limits, Load, Probed, State, judge, outliers};
+use cutover_telemetry::{Registry, events, families};
+use cutover_upstream::{Deadlines, Instance, Outbound, SendErrorKind};
+use cutover_wire::probe::{Facts, Fitness, Page};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method};
+use http_body_util::{BodyExt as _, Limited};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::gateway::Shared;
+use crate::health::Health;
+use crate::live::{InstanceLane, UpstreamLane};
+
+/// How often the task looks whether a probe is due.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often peers are compared.
+const COMPARE: Duration = Duration::from_secs(10);
+/// How long a page may take: an engine that answers later is busy at best.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest page. vLLM's metrics take some 100 kB.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// How an upstream's instances are probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probing {
+    /// What is asked.
+    pub pages: &'static [Page],
+    /// How often.
+    pub every: Duration,
+    /// From where on an instance counts as full.
+    pub limits: Limits,
+}
+
+/// What is remembered of an instance between looks. It holds the `Health` whose address is its key, so
+/// that no other comes to lie there.
+struct Watched {
+    health: Arc<Health>,
+    due: Instant,
+    state: State,
+}
+
+/// Looks after the instances of whatever picture is in force, for ever.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut watched: HashMap<usize, Watched> = HashMap::new();
+    let mut probes = JoinSet::new();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut compared = Instant::now();
+    loop {
+        looks.tick().await;
+        while probes.try_join_next().is_some() {}
+        let live = shared.live().clone();
+        let upstreams = live.upstreams();
+        let compares = compared.elapsed() >= COMPARE;
+        for upstream in &upstreams {
+            if compares {
+                compare(&shared, upstream);
+            }
+            for at in 0..upstream.instances.len() {
+                let lane = &upstream.instances[at];
+                let known = watched.entry(Arc::as_ptr(&lane.health).addr()).or_insert_with(|| {
+                    show_state(&shared.registry, lane, State::Healthy);
+                    let (health, due) = (Arc::clone(&lane.health), Instant::now());
+                    Watched { health, due, state: State::Healthy }
+                });
+                changed(&shared, lane, known);
+                let Some(probing) = upstream.probing.filter(|_| known.due <= Instant::now()) else {
+                    continue;
+                };
+                known.due = Instant::now() + probing.every;
+                let (upstream, registry) = (Arc::clone(upstream), shared.registry.clone());
+                probes.spawn(async move { look(&upstream, at, probing, &registry).await });
+            }
+        }
+        if compares {
+            compared = Instant::now();
+        }
+        // An instance that left the configuration lives on in its requests only.
+        let is_used = |known: &Watched| {
+            let lanes = upstreams.iter().flat_map(|upstream| &upstream.instances);
+            lanes.into_iter().any(|lane| Arc::ptr_eq(&lane.health, &known.health))
+        };
+        watched.retain(|_, known| is_used(known));
+    }
+}
+
+fn compare(shared: &Shared, upstream: &UpstreamLane) {
+    let tallies: Vec<_> = upstream.instances.iter().map(|lane| lane.health.take_tally()).collect();
+    let found = outliers(&tallies);
+    for (at, lane) in upstream.instances.iter().enumerate() {
+        let is_outlier = at < 64 && found & (1 << at) != 0;
+        lane.health.judged_by_peers(is_outlier, shared.now());
+    }
+}
+
+/// Tells of a new state, once.
+fn changed(shared: &Shared, lane: &InstanceLane, known: &mut Watched) {
+    let state = lane.health.state(shared.now());
+    if state == known.state {
+        return;
+    }
+    let instance = lane.id.as_str();
+    let (from, to) = (known.state.as_str(), state.as_str());
+    events::InstanceChanged { instance, from, to, serves: state.can_serve() }
+        .emit(&shared.registry);
+    known.state = state;
+    show_state(&shared.registry, lane, state);
+}
+
+fn show_state(registry: &Registry, lane: &InstanceLane, state: State) {
+    let id = lane.id.as_str();
+    let upstream = id.rsplit_once('/').map_or(id, |(upstream, _)| upstream);
+    for each in cutover_route::health::STATES {
+        let gauge = registry.gauge(families::INSTANCE_STATE, [upstream, id, each.as_str()]);
+        gauge.set(i64::from(each == state));
+    }
+}
+
+async fn look(upstream: &UpstreamLane, at: usize, probing: Probing, registry: &Registry) {
+    let lane = &upstream.instances[at];
+    let answers = lane.health.take_answered();
+    let mut facts = Facts::default();
+    let probed = ask(upstream, &lane.prober, probing.pages, &mut facts).await;
+    let facts = matches!(probed, Probed::Fit(_)).then_some(facts);
+    let probed = match (probed, &facts) {
+        (Probed::Fit(_), Some(facts)) => Probed::Fit(load(facts, &upstream.asked_models)),
+        (other, _) => other,
+    };
+    let judged = judge(lane.health.judged(), probed, probing.limits, answers);
+    if let Some(facts) = &facts {
+        show_load(registry, (upstream.name.as_str(), lane.id.as_str()), facts);
+    }
+    lane.health.probed(judged, facts, &upstream.asked_models);
+}
+
+/// Reads the pages. The first decides whether anyone is there.
+async fn ask(
+    upstream: &UpstreamLane,
+    prober: &Instance,
+    pages: &[Page],
+    facts: &mut Facts,
+) -> Probed {
+    for (nth, page) in pages.iter().enumerate() {
+        match timeout(PAGE_TIMEOUT, read(upstream, prober, *page)).await {
+            Ok(Ok((status, body))) => page.read(status, &body, facts),
+            Ok(Err(SendErrorKind::Connect | SendErrorKind::Dns)) if nth == 0 => {
+                return Probed::Refused;
+            }
+            Ok(Err(_)) | Err(_) if nth == 0 => return Probed::Missed,
+            // A page of figures that does not come leaves figures unknown.
+            Ok(Err(_)) | Err(_) => {}
+        }
+        if matches!(facts.fitness, Fitness::Loading | Fitness::Unfit) {
+            return Probed::Unfit;
+        }
+    }
+    Probed::Fit(Load::default())
+}
+
+async fn read(
+    upstream: &UpstreamLane,
+    prober: &Instance,
+    page: Page,
+) -> Result<(u16, Bytes), SendErrorKind> {
+    let mut headers = upstream.request_headers(&HeaderMap::new());
+    headers.remove(http::header::CONTENT_TYPE);
+    let outbound = Outbound {
+        method: Method::GET,
+        path_and_query: PathAndQuery::from_static(page.path()),
+        headers,
+        body: Vec::new(),
+    };
+    let deadlines = Deadlines { connect: PAGE_TIMEOUT, first_byte: PAGE_TIMEOUT };
+    let response = prober.send(outbound, deadlines).await.map_err(|error| error.kind())?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), PAGE_BYTES_MAX).collect().await;
+    Ok((status, body.map_err(|_| SendErrorKind::Protocol)?.to_bytes()))
+}
+
+/// What the balancer's judgement needs of the facts.
+fn load(facts: &Facts, asked: &[String]) -> Load {
+    let warm =
+        facts.loaded.as_ref().filter(|_| !asked.is_empty()).map(|loaded| {
+            asked.iter().any(|model| loaded.iter().any(|known| known.name == *model))
+        });
+    Load {
+        waiting: facts.waiting,
+        running: facts.running,
+        slots: facts.slots,
+        cache_permille: facts.cache_permille,
+        warm,
+    }
+}
+
+fn show_load(registry: &Registry, (upstream, instance): (&str, &str), facts: &Facts) {
+    let labels = [upstream, instance];
+    let shown = [
+        (families::INSTANCE_WAITING, facts.waiting),
+        (families::INSTANCE_RUNNING, facts.running),
+        (families::INSTANCE_CACHE, facts.cache_permille.map(|permille| u32::from(permille) * 10)),
+    ];
+    for (family, value) in shown {
+        if let Some(value) = value {
+            registry.gauge(family, labels).set(value.into());
+        }
+    }
+    if let Some(loaded) = &facts.loaded {
+        let count = i64::try_from(loaded.len()).unwrap_or(i64::MAX);
+        registry.gauge(families::INSTANCE_MODELS, labels).set(count);
+    }
+}

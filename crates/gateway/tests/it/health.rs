@@ -1,0 +1,125 @@
+//! What probes and peers say of instances, and what becomes of requests then.
+
+use cutover_testkit::fake::{Fake, Gate, Persona, Setup};
+
+use crate::harness::{Rig, ask, until};
+
+/// Several instances of one upstream behind one use case, looked after.
+fn watched(provider: &str, instances: &[&Fake], more: &str) -> Rig {
+    let urls: Vec<_> = instances.iter().map(|fake| format!("{:?}", fake.base_url())).collect();
+    let rig = Rig::start(&format!(
+        r#"
+[upstreams.own]
+provider = "{provider}"
+instances = [{}]
+probe_interval = "1 s"
+{more}
+[variants.small]
+upstream = "own"
+model = "fake-model"
+[use_cases.docs]
+match = {{ model = "app" }}
+baseline = "small"
+"#,
+        urls.join(", ")
+    ));
+    rig.watch_instances();
+    rig
+}
+
+fn state(rig: &Rig, instance: usize) -> String {
+    let metrics = rig.metrics();
+    let of = format!(
+        "cutover_upstream_instance_state{{upstream=\"own\",upstream_instance=\"own/{instance}\",state=\""
+    );
+    let lines = metrics.lines().filter_map(|line| line.strip_prefix(of.as_str()));
+    let mut states = lines.filter_map(|rest| rest.strip_suffix("\"} 1"));
+    let state = states.next().unwrap_or("unknown").to_owned();
+    assert_eq!(states.next(), None, "an instance is in one state");
+    state
+}
+
+fn ask_app(rig: &Rig) -> Option<String> {
+    let response = rig.chat(&[], &ask("app"));
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.header("x-cutover-instance").map(str::to_owned)
+}
+
+#[test]
+fn requests_go_where_the_model_is_loaded() {
+    let gate = Gate::new();
+    gate.open();
+    let cold = Setup { load_gate: Some(gate), ..Setup::new(Persona::Ollama).name("cold") };
+    let cold = Fake::start_with(cold);
+    let warm = Fake::start_with(Setup::new(Persona::Ollama).name("warm"));
+    let rig = watched("ollama", &[&cold, &warm], "");
+    until("the probes have told", || {
+        (state(&rig, 0), state(&rig, 1)) == ("cold".to_owned(), "healthy".to_owned())
+    });
+    for _ in 0..20 {
+        assert_eq!(ask_app(&rig).as_deref(), Some("own/1"));
+    }
+    assert_eq!((cold.loads(), warm.loads()), (0, 0), "no probe and no request loaded a model");
+    let metrics = rig.metrics();
+    let loaded =
+        "cutover_upstream_engine_loaded_models{upstream=\"own\",upstream_instance=\"own/1\"} 1";
+    assert!(metrics.contains(loaded), "{metrics}");
+}
+
+#[test]
+fn an_instance_that_is_gone_is_down_and_comes_back() {
+    let mut one = Fake::start_with(Setup::new(Persona::LlamaCpp).name("one"));
+    let two = Fake::start_with(Setup::new(Persona::LlamaCpp).name("two"));
+    let rig = watched("llamacpp", &[&one, &two], "");
+    until("it is known", || state(&rig, 0) == "healthy");
+    one.go_down();
+    until("it is down", || state(&rig, 0) == "down");
+    for _ in 0..10 {
+        let response = rig.chat(&[], &ask("app"));
+        assert_eq!(response.header("x-cutover-instance"), Some("own/1"));
+        assert_eq!(response.header("x-cutover-attempts"), Some("1"), "the dead one is not tried");
+    }
+    assert_eq!(rig.gateway.live().unserved(crate::harness::now()), Vec::<String>::new());
+    one.come_back();
+    until("it is back", || state(&rig, 0) == "healthy");
+    let taken: Vec<_> = (0..50).filter_map(|_| ask_app(&rig)).collect();
+    assert!(taken.iter().any(|instance| instance == "own/0"), "{taken:?}");
+}
+
+#[test]
+fn a_use_case_whose_baseline_has_no_instance_left_is_told_of() {
+    let mut only = Fake::start_with(Setup::new(Persona::Vllm).name("only"));
+    let rig = watched("vllm", &[&only], "");
+    until("it is known", || state(&rig, 0) == "healthy");
+    only.go_down();
+    until("it is down", || state(&rig, 0) == "down");
+    let unserved = rig.gateway.live().unserved(crate::harness::now());
+    assert_eq!(unserved, ["an instance for the baseline of docs"]);
+    // The only instance is tried all the same: a probe may be wrong.
+    assert_eq!(rig.chat(&[], &ask("app")).status, 503);
+    only.come_back();
+    until("it is back", || state(&rig, 0) == "healthy");
+    ask_app(&rig);
+}
+
+#[test]
+fn a_model_that_is_read_in_is_waited_for_elsewhere() {
+    let loading = Fake::start_with(Setup::new(Persona::LlamaCpp).name("loading"));
+    let ready = Fake::start_with(Setup::new(Persona::LlamaCpp).name("ready"));
+    loading.set_loading(true);
+    let rig = watched("llamacpp", &[&loading, &ready], "");
+    until("it is known", || state(&rig, 0) == "down");
+    for _ in 0..10 {
+        assert_eq!(ask_app(&rig).as_deref(), Some("own/1"));
+    }
+    loading.set_loading(false);
+    until("it has read its model in", || state(&rig, 0) == "healthy");
+}
+
+#[test]
+fn probes_are_off_where_the_file_says_so() {
+    let fake = Fake::start_with(Setup::new(Persona::Ollama).name("quiet"));
+    let rig = watched("ollama", &[&fake], "probes = false");
+    until("it is looked after", || state(&rig, 0) == "healthy");
+    assert_eq!(fake.seen().len(), 0);
+}
