@@ -60,17 +60,17 @@ pub(crate) struct Term {
 impl Term {
     /// The process's own.
     pub(crate) fn real() -> Self {
-        let colour = std::io::stderr().is_terminal() && env::get(env::NO_COLOR).is_none();
+        let colour = io::stderr().is_terminal() && env::get(env::NO_COLOR).is_none();
         Self {
-            out: Box::new(Stdout(std::io::stdout())),
-            err: Box::new(std::io::stderr()),
+            out: Box::new(Stdout(io::stdout())),
+            err: Box::new(io::stderr()),
             colour,
-            screen: std::io::stdout().is_terminal(),
+            screen: io::stdout().is_terminal(),
         }
     }
 
     /// One line of data.
-    pub(crate) fn say(&mut self, line: impl fmt::Display) -> std::io::Result<()> {
+    pub(crate) fn say(&mut self, line: impl fmt::Display) -> io::Result<()> {
         writeln!(self.out, "{line}")
     }
 

@@ -17,7 +17,7 @@ use crate::feedback::{self, FeedbackSink};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
 use crate::pairs::Keep;
 use crate::queue::{RecordSink, Shared, Stats};
-use crate::responses::{self, Conversation, ConversationQuery, ResponseSink};
+use crate::responses::{self, Conversation, ConversationQuery, KeptResponse, ResponseSink};
 use crate::sqlite::Sqlite;
 use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
 use crate::summary::{Summary, Window};
@@ -187,6 +187,16 @@ impl Store {
         self.call(move |backend| responses.conversation(backend, &query)).await?
     }
 
+    /// One kept answer, if it is this key's.
+    pub async fn response(
+        &self,
+        id: String,
+        owner: Option<i64>,
+    ) -> Result<Option<KeptResponse>, StoreError> {
+        let responses = self.responses.clone();
+        self.call(move |backend| responses.load(backend, (&id, owner))).await?
+    }
+
     /// Deletes a kept answer, if it is this key's. Tells whether it was there.
     pub async fn delete_response(
         &self,
@@ -295,7 +305,7 @@ impl Store {
 }
 
 mod deliveries;
+mod prompts;
 mod rollouts;
 #[cfg(test)]
 mod tests;
-mod prompts;

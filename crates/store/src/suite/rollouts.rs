@@ -1,6 +1,6 @@
 use cutover_rollout::{
-    Action, Actor, Comparison, Decision, Evaluation, Exposure, Levels, OnInconclusive, OnStale,
-    Phase, Report, Role, Spec, State, UnitRule, VariantIdentity, Verdict, Window,
+    Action, Actor, Comparison, Decision, Evaluation, Exposure, GraderFloor, Levels, OnInconclusive,
+    OnStale, Phase, Report, Role, Sources, Spec, State, UnitRule, VariantIdentity, Verdict, Window,
 };
 use cutover_units::{Generation, Millis, VariantName, WeightBp};
 
@@ -34,6 +34,8 @@ pub(crate) fn spec(name: &str) -> Spec {
         roll_back_after_promotion: false,
         alarm_run_length: 5,
         scorer: None,
+        grader: GraderFloor::default(),
+        sources: Sources::default(),
         steps: vec![],
         gates: vec![],
     }
