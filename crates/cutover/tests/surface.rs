@@ -425,6 +425,11 @@ baseline = "small"
     }
     assert_eq!((passed_on(&cloud), passed_on(&other), passed_on(&local)), (1, 3, 0));
 
+    // A misspelt use case goes nowhere rather than to the default upstream.
+    let misspelt = ask(&program, &key, &line, &["x-cutover-use-case: secert"], "");
+    assert_eq!(code(&misspelt), (400, "invalid_value".to_owned()));
+    assert_eq!(passed_on(&cloud), 1);
+
     // A bound key beats what a header says.
     let bound = program.ok(&["key", "add", "bound", "--use-case", "secret"]);
     let bound = bound.split_whitespace().find(|word| word.starts_with("ck-")).expect("a key");

@@ -311,11 +311,9 @@ impl Gateway {
         }
         let unread = || Refusal::nowhere(Fault::new(Code::Internal, "the body is gone"));
         if let Route::Passed(family) = route {
-            let body = body.take().ok_or_else(unread)?;
-            let knock = passthrough::Knock { family, caller };
-            return Ok(Box::pin(passthrough::pass(self, visit, (parts, body), knock)).await);
+            return passthrough::pass(self, visit, (parts, body.take()), (family, caller)).await;
         }
-        let body = body.as_mut().ok_or_else(unread)?;
+        let body = body.as_mut().ok_or_else(passthrough::gone)?;
         match route {
             Route::Infer(endpoint) => {
                 let key_name = caller.as_ref().map(|key| Arc::clone(&key.name));

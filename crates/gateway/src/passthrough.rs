@@ -37,7 +37,8 @@ use tokio::time::Instant;
 
 use crate::body::Out;
 use crate::exchange::micros;
-use crate::gateway::{Gateway, Visit};
+use crate::gateway::{Gateway, Refusal, Visit};
+use crate::hints;
 use crate::ingress;
 use crate::live::InstanceLane;
 use crate::rescue::{self, Failure};
@@ -51,13 +52,29 @@ use passage::Passage;
 use upload::{Held, Progress, Upload};
 
 /// Who asks for what.
-pub(crate) struct Knock {
-    pub(crate) family: &'static Family,
-    pub(crate) caller: Option<Arc<Key>>,
+struct Knock {
+    family: &'static Family,
+    caller: Option<Arc<Key>>,
 }
 
 /// Passes a request on and its answer back.
 pub(crate) async fn pass(
+    gateway: &Gateway,
+    visit: &Visit,
+    (parts, body): (&request::Parts, Option<Incoming>),
+    (family, caller): (&'static Family, Option<Arc<Key>>),
+) -> Result<Response<Out>, Refusal> {
+    let body = body.ok_or_else(gone)?;
+    // Boxed, so that the future hyper moves around for every request stays small.
+    Ok(Box::pin(on_and_back(gateway, visit, (parts, body), Knock { family, caller })).await)
+}
+
+/// A body is taken once: that it is gone cannot be a client's doing.
+pub(crate) fn gone() -> Refusal {
+    Refusal::nowhere(Fault::new(Code::Internal, "the body is gone"))
+}
+
+async fn on_and_back(
     gateway: &Gateway,
     visit: &Visit,
     (parts, body): (&request::Parts, Incoming),
@@ -101,6 +118,7 @@ fn admit(
     (parts, body): (&request::Parts, &Incoming),
     knock: &Knock,
 ) -> Result<Choice, Fault> {
+    hints::check(&parts.headers, knock.caller.as_deref(), &visit.live.snapshot)?;
     let surface = &visit.live.surface;
     if !surface.allow.contains(&knock.family.name) {
         let message =
