@@ -94,8 +94,7 @@ impl Rig {
     /// One request; the version that the answer names, and what the upstream was sent.
     fn ask(&self, line: &str, body: &Value) -> (Option<String>, Value) {
         let headers = ["anthropic-version: 2023-06-01"];
-        let response =
-            raw::exchange(self.program.url(), line, &headers, body.to_string()).unwrap();
+        let response = raw::exchange(self.program.url(), line, &headers, body.to_string()).unwrap();
         assert_eq!(response.status, 200, "{}", response.text());
         let prompt = response.header("x-cutover-prompt").map(str::to_owned);
         let sent = self.fake.inferences().pop().unwrap();
@@ -117,19 +116,33 @@ fn version(prompt: Option<String>) -> String {
 fn a_moved_label_changes_what_is_sent_and_moving_it_back_does_too() {
     let mut rig = Rig::start("vllm", Persona::Vllm);
     let (prompt, system) = rig.chat();
-    assert_eq!((version(prompt), system), ("extraction@1".into(), json!("You read statements of N26.")));
+    assert_eq!(
+        (version(prompt), system),
+        ("extraction@1".into(), json!("You read statements of N26."))
+    );
 
-    let two = rig.file("two.txt", "@@ system append\nAnswer with {{ model }}.\n@@ user before\nSTATEMENT\n");
-    assert_eq!(rig.cli(&["prompt", "add", "extraction", &two, "--note", "shorter"]), "extraction@2: added\n");
-    assert_eq!(version(rig.chat().0), "extraction@1", "a version without its label changed traffic");
+    let two = rig
+        .file("two.txt", "@@ system append\nAnswer with {{ model }}.\n@@ user before\nSTATEMENT\n");
+    assert_eq!(
+        rig.cli(&["prompt", "add", "extraction", &two, "--note", "shorter"]),
+        "extraction@2: added\n"
+    );
+    assert_eq!(
+        version(rig.chat().0),
+        "extraction@1",
+        "a version without its label changed traffic"
+    );
 
-    let output = rig.program.cli(&["prompt", "label", "extraction", "2", "production", "--actor", "ann"]);
-    let (told, effects) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let output =
+        rig.program.cli(&["prompt", "label", "extraction", "2", "production", "--actor", "ann"]);
+    let (told, effects) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(told, "extraction@production is on version 2 (generation 2)\n");
     assert_eq!(effects, "variant own answers with extraction@2 instead of extraction@1\n");
     // In force when the command has ended, not a second later.
     let own = json!([{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}]);
-    let (prompt, sent) = rig.ask("POST /v1/chat/completions", &json!({"model": "app", "messages": own}));
+    let (prompt, sent) =
+        rig.ask("POST /v1/chat/completions", &json!({"model": "app", "messages": own}));
     assert_eq!(version(prompt), "extraction@2");
     let expected = json!([
         {"role": "system", "content": "S\n\nAnswer with fake-model."},
@@ -147,10 +160,19 @@ fn a_moved_label_changes_what_is_sent_and_moving_it_back_does_too() {
     rig.cli(&["prompt", "label", "extraction", "1", "production", "--reason", "dates are wrong"]);
     assert_eq!(rig.chat(), (Some("extraction@1".into()), json!("You read statements of N26.")));
     let list = rig.cli(&["prompt", "list"]);
-    for part in ["extraction@1  production", "extraction@2  -", "shorter", "on version 1 since", ": dates are wrong"] {
+    for part in [
+        "extraction@1  production",
+        "extraction@2  -",
+        "shorter",
+        "on version 1 since",
+        ": dates are wrong",
+    ] {
         assert!(list.contains(part), "{part:?} is missing in {list}");
     }
-    assert_eq!(rig.cli(&["prompt", "show", "extraction@2"]).lines().next(), Some("@@ system append"));
+    assert_eq!(
+        rig.cli(&["prompt", "show", "extraction@2"]).lines().next(),
+        Some("@@ system append")
+    );
     let difference = rig.program.cli(&["prompt", "diff", "extraction@production", "extraction@2"]);
     assert_eq!(difference.status.code(), Some(1));
     let difference = String::from_utf8(difference.stdout).unwrap();
@@ -212,7 +234,10 @@ fn what_would_break_traffic_is_refused_and_changes_nothing() {
     let reloaded = rig.reload();
     let problem = reloaded["problems"][0].as_str().unwrap();
     assert_eq!(reloaded["loaded"], false);
-    assert!(problem.contains("cutover.toml:") && problem.contains("no label \"live\""), "{problem}");
+    assert!(
+        problem.contains("cutover.toml:") && problem.contains("no label \"live\""),
+        "{problem}"
+    );
     assert_eq!(version(rig.chat().0), "extraction@1");
     let file = rig.program.config_file().display().to_string();
     let told = rig.refused(&["check", &file]);
@@ -226,11 +251,17 @@ fn every_dialect_and_streams_get_the_prompt() {
         let rig = Rig::start(provider, persona);
         for (line, body) in [
             ("POST /v1/chat/completions", json!({"model": "app", "messages": user})),
-            ("POST /v1/chat/completions", json!({"model": "app", "messages": user, "stream": true})),
+            (
+                "POST /v1/chat/completions",
+                json!({"model": "app", "messages": user, "stream": true}),
+            ),
             ("POST /v1/responses", json!({"model": "app", "input": "hi"})),
             ("POST /v1/responses", json!({"model": "app", "input": "hi", "stream": true})),
             ("POST /v1/messages", json!({"model": "app", "messages": user, "max_tokens": 9})),
-            ("POST /v1/messages", json!({"model": "app", "messages": user, "max_tokens": 9, "stream": true})),
+            (
+                "POST /v1/messages",
+                json!({"model": "app", "messages": user, "max_tokens": 9, "stream": true}),
+            ),
             ("POST /api/chat", json!({"model": "app", "messages": user, "stream": false})),
             ("POST /api/chat", json!({"model": "app", "messages": user})),
         ] {
@@ -246,7 +277,8 @@ fn every_dialect_and_streams_get_the_prompt() {
 #[test]
 fn a_prompt_can_depend_on_the_request() {
     let mut rig = Rig::start("vllm", Persona::Vllm);
-    let two = rig.file("two.txt", "{{ metadata.country }}, {{ metadata.tone | default('polite') }}");
+    let two =
+        rig.file("two.txt", "{{ metadata.country }}, {{ metadata.tone | default('polite') }}");
     rig.cli(&["prompt", "add", "extraction", &two]);
     let keys = "prompt = \"extraction@2\"\nprompt_metadata = [\"country\", \"tone\"]\n\
                 system_role = \"user\"\nformat_instruction = \"JSON only.\"\nstop = [\"END\"]\n";
@@ -260,12 +292,16 @@ fn a_prompt_can_depend_on_the_request() {
     assert_eq!(sent["stop"], json!(["END"]));
 
     let without = json!({"model": "app", "messages": user}).to_string();
-    let answer = raw::exchange(rig.program.url(), "POST /v1/chat/completions", &[], without).unwrap();
+    let answer =
+        raw::exchange(rig.program.url(), "POST /v1/chat/completions", &[], without).unwrap();
     assert_eq!(answer.status, 400);
     let error = &answer.json()["error"];
     assert_eq!(error["param"], "metadata");
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains("extraction@2") && message.contains("line 1: a value is not defined"), "{message}");
+    assert!(
+        message.contains("extraction@2") && message.contains("line 1: a value is not defined"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -280,7 +316,8 @@ fn of_many_movers_who_read_the_same_one_wins() {
             let rig = &rig;
             scope.spawn(move || {
                 let number = version.to_string();
-                let move_it = ["prompt", "label", "extraction", &number, "production", "--expect", "1"];
+                let move_it =
+                    ["prompt", "label", "extraction", &number, "production", "--expect", "1"];
                 rig.program.cli(&move_it).status.success()
             })
         });
@@ -299,7 +336,10 @@ fn without_a_running_cutover_the_state_directory_is_changed() {
     let two = rig.file("two.txt", "Two.");
     let told = rig.cli(&["prompt", "add", "extraction", &two, "--label", "production"]);
     assert_eq!(told, "extraction@2: added; production is on it (generation 2)\n");
-    assert_eq!(rig.cli(&["prompt", "add", "extraction", &two]), "extraction@2: there already, with this very text\n");
+    assert_eq!(
+        rig.cli(&["prompt", "add", "extraction", &two]),
+        "extraction@2: there already, with this very text\n"
+    );
     rig.program.start_again();
     assert_eq!(rig.chat(), (Some("extraction@2".into()), json!("Two.")));
 }
