@@ -56,7 +56,7 @@ pub(crate) fn split<'t>(id: &'t Text<'_>) -> (Cow<'t, str>, Option<String>) {
         other => other,
     };
     let mut text: String = signature.chars().map(standard).collect();
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     let own = whole.get(..at).unwrap_or_default().to_owned();

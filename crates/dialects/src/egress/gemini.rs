@@ -12,6 +12,7 @@ mod parts;
 mod request;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use crate::table::Field;
 
@@ -40,7 +41,8 @@ fn escaped(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            let _infallible = write!(text, "%{byte:02X}");
         }
     }
     // A dot segment would be resolved away.
