@@ -83,23 +83,47 @@ fn three_gpus_are_refused_by_tensor_parallelism_and_two_are_offered() {
 #[test]
 fn a_question_that_makes_no_sense_ends_with_2_and_a_hint() {
     for (words, problem, hint) in [
-        (vec!["size", "lama3.3:70b", "--gpu", "rtx4090"], "no model", "did you mean \"llama3.3:70b\""),
+        (
+            vec!["size", "lama3.3:70b", "--gpu", "rtx4090"],
+            "no model",
+            "did you mean \"llama3.3:70b\"",
+        ),
         (vec!["size", "llama3.2:8b", "--gpu", "rtx4090"], "there is no such model", "--dims"),
         (vec!["size", "qwen3:8b", "--gpu", "rtx4900"], "no GPU", "did you mean"),
         (vec!["size", "qwen3:8b", "--gpu", "0xrtx4090"], "no GPU at all", "none"),
         (vec!["size", "qwen3:8b", "--gpu", "99xrtx4090"], "more than 64 GPUs", ""),
         (vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--context", "0"], "0 tokens", "--context"),
-        (vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--context", "999999"], "was made for", "RoPE"),
-        (vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--concurrency", "0"], "makes no sense", "1 to"),
+        (
+            vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--context", "999999"],
+            "was made for",
+            "RoPE",
+        ),
+        (
+            vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--concurrency", "0"],
+            "makes no sense",
+            "1 to",
+        ),
         (vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--quant", "q9"], "no quantisation", ""),
-        (vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--quant", "awq"], "does not run awq", "vllm"),
-        (vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--kv-type", "fp8"], "no cache of type", "q8_0"),
+        (
+            vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--quant", "awq"],
+            "does not run awq",
+            "vllm",
+        ),
+        (
+            vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--kv-type", "fp8"],
+            "no cache of type",
+            "q8_0",
+        ),
         (vec!["size", "qwen3:8b", "--gpu", "rtx4090", "--engine", "vlm"], "no engine", "vllm"),
         (vec!["size", "x", "--dims", "layers=2", "--gpu", "none"], "lack hidden", "--dims"),
         (vec!["size", "qwen3:8b", "--gpu", "none", "--engine", "vllm"], "needs a GPU", "llamacpp"),
         (vec!["size", "qwen3:8b", "--gpu", "none", "--ram", "-4"], "", ""),
         (vec!["recommend", "--use-case", "cod", "--gpu", "rtx4090"], "no use case", "\"code\""),
-        (vec!["recommend", "--use-case", "code", "--latency", "soon", "--gpu", "t4"], "no latency", "real-time"),
+        (
+            vec!["recommend", "--use-case", "code", "--latency", "soon", "--gpu", "t4"],
+            "no latency",
+            "real-time",
+        ),
     ] {
         let (code, talk) = refused(&words);
         assert_eq!(code, 2, "{words:?}: {talk}");
@@ -145,28 +169,34 @@ fn files_are_read_or_refused() {
 
 #[test]
 fn a_recommendation_fits_and_says_where_its_figures_are_from() {
-    let words = ["recommend", "--use-case", "code", "--gpu", "rtx 4090", "--latency", "interactive"];
+    let words =
+        ["recommend", "--use-case", "code", "--gpu", "rtx 4090", "--latency", "interactive"];
     let text = ok(&words);
     assert!(text.starts_with("try first: "), "{text}");
     assert!(text.contains("swe-bench-verified") && text.contains("others were dropped"), "{text}");
     let value = json(&words);
-    let choices = value["choices"].as_array().unwrap();
+    let choices = value["models"].as_array().unwrap();
     assert!(!choices.is_empty());
     for choice in choices {
         assert!(choice["needed_bytes"].as_u64().unwrap() <= 24 << 30);
         let evidence = &choice["evidence"];
-        assert!(evidence.is_null() || evidence["source"].is_string() && evidence["date"].is_string());
+        assert!(
+            evidence.is_null() || evidence["source"].is_string() && evidence["date"].is_string()
+        );
     }
     let dropped = value["dropped"].as_array().unwrap();
     assert!(dropped.iter().any(|row| row["model"] == "llama-3.3-70b"));
-    let none = ok(&["recommend", "--use-case", "chat", "--gpu", "vram=2,bandwidth=100"]);
-    assert!(none.starts_with("none: ") || none.starts_with("models fit") || none.starts_with("try first"));
+    // Room for the runtime and nothing else.
+    let none = ok(&["recommend", "--use-case", "chat", "--gpu", "vram=1.05,bandwidth=100"]);
+    assert!(none.starts_with("none: "), "{none}");
 }
 
 #[test]
 fn the_catalogues_are_listed_with_their_sources() {
     let text = ok(&["size", "--list"]);
-    assert!(text.contains("rtx-4090") && text.contains("llama-3.3-70b") && text.contains("recalled"));
+    assert!(
+        text.contains("rtx-4090") && text.contains("llama-3.3-70b") && text.contains("recalled")
+    );
     let value = json(&["size", "--list"]);
     assert!(value["gpus"].as_array().unwrap().len() >= 40);
     assert!(value["models"].as_array().unwrap().len() >= 40);

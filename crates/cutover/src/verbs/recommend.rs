@@ -3,14 +3,13 @@
 use std::fmt::Write as _;
 
 use cutover_sizing::engine::Engine;
+use cutover_sizing::json;
 use cutover_sizing::recommend::{Choice, Latency, Recommendation, UseCase, Wish, recommend};
-use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failed};
 use crate::machine::{Hardware, usage};
 use crate::table::Table;
 use crate::term::Term;
-use crate::verbs::size::range;
 
 /// Rank the models that really fit on a machine for a use case, with the evidence for each.
 ///
@@ -60,7 +59,7 @@ pub(crate) fn run(args: &Args, term: &mut Term) -> Result<Exit, Failed> {
     };
     let found = recommend(&wish).map_err(usage)?;
     let text = if args.json {
-        serde_json::to_string_pretty(&as_json(&wish, &found))?
+        serde_json::to_string_pretty(&json::recommendation(&wish, &found))?
     } else {
         as_text(&wish, &found, args.all)
     };
@@ -150,44 +149,6 @@ fn choices(found: &Recommendation) -> Table<7> {
         ]);
     }
     table
-}
-
-fn as_json(wish: &Wish<'_>, found: &Recommendation) -> Value {
-    let choice = |choice: &Choice| {
-        let needs: u64 = choice.answer.bills.iter().map(cutover_sizing::memory::Bill::total).sum();
-        let speeds = choice.answer.speeds.as_ref();
-        json!({
-            "model": choice.entry.model.name,
-            "quant": choice.quant.name,
-            "verdict": choice.answer.verdict.as_str(),
-            "needed_bytes": needs,
-            "each_tokens_per_s": speeds.map(|speeds| range(speeds.each)),
-            "first_token_s": speeds.and_then(|speeds| speeds.first_token_s).map(range),
-            "evidence": choice.evidence.map(|found| json!({
-                "yardstick": found.yardstick,
-                "figure": found.figure,
-                "by": found.by,
-                "read": found.read,
-                "source": found.source,
-                "date": found.date,
-            })),
-            "commands": choice.answer.commands,
-        })
-    };
-    let dropped = found
-        .dropped
-        .iter()
-        .map(|dropped| json!({"model": dropped.entry.model.name, "why": dropped.why}));
-    json!({
-        "use_case": wish.use_case.name,
-        "latency": wish.latency.name,
-        "machine": wish.machine.title(),
-        "engine": wish.engine.as_str(),
-        "context": wish.context,
-        "concurrency": wish.sequences,
-        "choices": found.choices.iter().map(choice).collect::<Vec<_>>(),
-        "dropped": dropped.collect::<Vec<_>>(),
-    })
 }
 
 #[cfg(test)]

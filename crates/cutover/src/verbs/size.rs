@@ -1,9 +1,6 @@
 //! `cutover size`: does a model fit, how fast will it be, and why not.
 
-mod json;
 mod show;
-
-pub(super) use json::range;
 
 use std::fs::File;
 use std::io::Read;
@@ -17,6 +14,7 @@ use cutover_sizing::fit::{Answer, Ask, answer};
 use cutover_sizing::gguf::{self, Trouble};
 use cutover_sizing::hardware::{self, Machine};
 use cutover_sizing::hugging_face;
+use cutover_sizing::json;
 use cutover_sizing::kv::Kv;
 use cutover_sizing::model::Model;
 use cutover_sizing::quant::{QUANTS, Quant, Weights, quant};
@@ -86,7 +84,11 @@ struct Subject {
 
 pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {
     if args.list {
-        let text = if args.json { json::catalogues()? } else { show::catalogues() };
+        let text = if args.json {
+            serde_json::to_string_pretty(&json::catalogues())?
+        } else {
+            show::catalogues()
+        };
         term.say(text.trim_end())?;
         return Ok(Exit::Done);
     }
@@ -108,7 +110,11 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     };
     let mut found: Answer = answer(&ask).map_err(usage)?;
     found.notes.extend(subject.notes.iter().cloned());
-    let text = if args.json { json::answer(&ask, &found)? } else { show::answer(&ask, &found) };
+    let text = if args.json {
+        serde_json::to_string_pretty(&json::answer(&ask, &found))?
+    } else {
+        show::answer(&ask, &found)
+    };
     term.say(text.trim_end())?;
     Ok(Exit::Done)
 }

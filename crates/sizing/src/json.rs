@@ -1,13 +1,16 @@
-//! The answer as JSON. Bytes are integers, speeds numbers; members are added, never renamed.
+//! Answers as JSON. Bytes are integers, speeds numbers; members are added, never renamed.
 
-use cutover_sizing::fit::{Answer, Ask, Other, Verdict};
-use cutover_sizing::memory::{Bill, Split};
-use cutover_sizing::speed::Range;
 use serde_json::{Value, json};
 
-use super::listed;
+use crate::catalogue::models;
+use crate::fit::{Answer, Ask, Other, Verdict};
+use crate::hardware::gpus;
+use crate::memory::{Bill, Split};
+use crate::recommend::{Choice, Recommendation, Wish};
+use crate::speed::Range;
 
-pub(super) fn answer(ask: &Ask<'_>, found: &Answer) -> serde_json::Result<String> {
+/// The answer to `cutover size`.
+pub fn answer(ask: &Ask<'_>, found: &Answer) -> Value {
     let speeds = found.speeds.as_ref().map(|speeds| {
         json!({
             "decode_tokens_per_s": range(speeds.decode),
@@ -19,7 +22,7 @@ pub(super) fn answer(ask: &Ask<'_>, found: &Answer) -> serde_json::Result<String
             "each_tokens_per_s": range(speeds.each),
         })
     });
-    let value = json!({
+    json!({
         "verdict": found.verdict.as_str(),
         "fits": found.verdict != Verdict::No,
         "why": found.why,
@@ -58,8 +61,7 @@ pub(super) fn answer(ask: &Ask<'_>, found: &Answer) -> serde_json::Result<String
         "alternatives": found.others.iter().map(other).collect::<Vec<_>>(),
         "commands": found.commands,
         "notes": found.notes,
-    });
-    serde_json::to_string_pretty(&value)
+    })
 }
 
 fn bill(bill: &Bill) -> Value {
@@ -75,7 +77,7 @@ fn bill(bill: &Bill) -> Value {
     })
 }
 
-pub(in crate::verbs) fn range(range: Range) -> Value {
+fn range(range: Range) -> Value {
     let short = |value: f64| (value * 1000.0).round() / 1000.0;
     json!({
         "low": short(range.low),
@@ -97,9 +99,9 @@ fn other(other: &Other) -> Value {
     })
 }
 
-pub(super) fn catalogues() -> serde_json::Result<String> {
-    let (models, gpus) = listed();
-    let models = models.iter().map(|entry| {
+/// Both catalogues.
+pub fn catalogues() -> Value {
+    let models = models().iter().map(|entry| {
         json!({
             "name": entry.model.name,
             "title": entry.model.title,
@@ -112,7 +114,7 @@ pub(super) fn catalogues() -> serde_json::Result<String> {
             "source": entry.model.source,
         })
     });
-    let gpus = gpus.iter().map(|entry| {
+    let gpus = gpus().iter().map(|entry| {
         let gpu = &entry.gpu;
         json!({
             "name": gpu.name,
@@ -133,9 +135,47 @@ pub(super) fn catalogues() -> serde_json::Result<String> {
             "source": gpu.source,
         })
     });
-    let value = json!({
+    json!({
         "models": models.collect::<Vec<_>>(),
         "gpus": gpus.collect::<Vec<_>>(),
-    });
-    serde_json::to_string_pretty(&value)
+    })
+}
+
+/// The answer to `cutover recommend`.
+pub fn recommendation(wish: &Wish<'_>, found: &Recommendation) -> Value {
+    let choice = |choice: &Choice| {
+        let needs: u64 = choice.answer.bills.iter().map(Bill::total).sum();
+        let speeds = choice.answer.speeds.as_ref();
+        json!({
+            "model": choice.entry.model.name,
+            "quant": choice.quant.name,
+            "verdict": choice.answer.verdict.as_str(),
+            "needed_bytes": needs,
+            "each_tokens_per_s": speeds.map(|speeds| range(speeds.each)),
+            "first_token_s": speeds.and_then(|speeds| speeds.first_token_s).map(range),
+            "evidence": choice.evidence.map(|found| json!({
+                "yardstick": found.yardstick,
+                "figure": found.figure,
+                "by": found.by,
+                "read": found.read,
+                "source": found.source,
+                "date": found.date,
+            })),
+            "commands": choice.answer.commands,
+        })
+    };
+    let dropped = found
+        .dropped
+        .iter()
+        .map(|dropped| json!({"model": dropped.entry.model.name, "why": dropped.why}));
+    json!({
+        "use_case": wish.use_case.name,
+        "latency": wish.latency.name,
+        "machine": wish.machine.title(),
+        "engine": wish.engine.as_str(),
+        "context": wish.context,
+        "concurrency": wish.sequences,
+        "models": found.choices.iter().map(choice).collect::<Vec<_>>(),
+        "dropped": dropped.collect::<Vec<_>>(),
+    })
 }
