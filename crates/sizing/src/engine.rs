@@ -127,6 +127,19 @@ impl Engine {
         if self == Self::Vllm { (usable as f64 * VLLM_SHARE) as u64 } else { usable }
     }
 
+    /// What an engine mostly runs of a model.
+    pub fn usual_quant(self, model: &Model) -> &str {
+        let own = model.default_quant.as_str();
+        match (self, own) {
+            (Self::Vllm, "mxfp4") => "mxfp4-experts",
+            (Self::Vllm, "fp8" | "awq" | "gptq" | "nvfp4" | "mxfp4-experts") => own,
+            (Self::Vllm, _) => "bf16",
+            (_, "bf16" | "fp8" | "awq" | "gptq" | "nvfp4") => "q4_k_m",
+            (_, "mxfp4-experts") => "mxfp4",
+            _ => own,
+        }
+    }
+
     /// The load as its cache sees it.
     pub fn load(self, context: u64, sequences: u64) -> Load {
         let beyond = if self == Self::Vllm { VLLM_BLOCK } else { UBATCH };

@@ -5,6 +5,7 @@
 //! models without a figure. A figure is the publisher's claim about the original; what is served here is
 //! quantised. It chooses what to try first and replaces no rollout.
 
+use std::fmt;
 use std::sync::LazyLock;
 
 use crate::catalogue::{Entry, models};
@@ -145,6 +146,31 @@ pub struct Wish<'a> {
     pub context: u64,
     /// Requests at a time.
     pub sequences: u64,
+}
+
+impl fmt::Display for Wish<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usual = self.use_case.usual;
+        let limits = if self.latency.each > 0.0 {
+            format!(
+                "first token within {} s, {} tokens/s each",
+                self.latency.first_token_s, self.latency.each
+            )
+        } else {
+            "any speed".to_owned()
+        };
+        write!(
+            f,
+            "{} on {} ({}): {} x {} tokens of context, usually {} in and {} out, {limits}",
+            self.use_case.name,
+            self.machine.title(),
+            self.engine.title(),
+            self.sequences,
+            self.context,
+            usual.prompt,
+            usual.output,
+        )
+    }
 }
 
 /// A model that would do.

@@ -135,6 +135,13 @@ fn quantisations_stand_from_the_largest_to_the_smallest() {
     }
 }
 
+/// A real file, SmolLM2-135M-Instruct.Q4_1.gguf: what its tensors take, read from its header.
+#[test]
+fn a_real_file_takes_what_the_rules_say_to_the_byte() {
+    let (entry, _) = catalogue::find("smollm2:135m").unwrap();
+    assert_eq!(weights(&entry.model, quant("q4_1").unwrap()).bytes, 96_576_768);
+}
+
 /// Formats of GPU servers: 70B AWQ is published with 39.8 GB; gpt-oss-20b's GGUF with 12.1 GB.
 #[test]
 fn formats_of_gpu_servers_keep_embedding_and_output_at_sixteen_bits() {

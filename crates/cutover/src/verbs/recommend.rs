@@ -67,28 +67,6 @@ pub(crate) fn run(args: &Args, term: &mut Term) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-fn wanted(wish: &Wish<'_>) -> String {
-    let usual = wish.use_case.usual;
-    let limits = if wish.latency.each > 0.0 {
-        format!(
-            "first token within {} s, {} tokens/s each",
-            wish.latency.first_token_s, wish.latency.each
-        )
-    } else {
-        "any speed".to_owned()
-    };
-    format!(
-        "{} on {} ({}): {} x {} tokens of context, usually {} in and {} out, {limits}",
-        wish.use_case.name,
-        wish.machine.title(),
-        wish.engine.title(),
-        wish.sequences,
-        wish.context,
-        usual.prompt,
-        usual.output,
-    )
-}
-
 /// Writing to a String cannot fail: the results below are dropped.
 fn as_text(wish: &Wish<'_>, found: &Recommendation, all: bool) -> String {
     let mut out = match found.choices.first() {
@@ -98,7 +76,7 @@ fn as_text(wish: &Wish<'_>, found: &Recommendation, all: bool) -> String {
         Some(_) => "models fit, but none has a published figure for this use case\n".to_owned(),
         None => "none: no model of the catalogue fits and is fast enough\n".to_owned(),
     };
-    let _ = writeln!(out, "  {}\n", wanted(wish));
+    let _ = writeln!(out, "  {}\n", wish);
     if !found.choices.is_empty() {
         let _ = writeln!(out, "{}", choices(found));
     }

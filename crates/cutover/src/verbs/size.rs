@@ -135,21 +135,8 @@ fn chosen(args: &Args, subject: &Subject, engine: Engine) -> Result<&'static Qua
             .ok_or_else(|| Failed::new(Exit::Failed, "no quantisation is known"));
     }
     let named = args.quant.as_deref().or(subject.quant.as_deref());
-    let name = named.unwrap_or_else(|| usual(&subject.model, engine));
+    let name = named.unwrap_or_else(|| engine.usual_quant(&subject.model));
     quant(name).map_err(usage)
-}
-
-/// What an engine mostly runs of a model.
-fn usual(model: &Model, engine: Engine) -> &str {
-    let own = model.default_quant.as_str();
-    match (engine, own) {
-        (Engine::Vllm, "mxfp4") => "mxfp4-experts",
-        (Engine::Vllm, "fp8" | "awq" | "gptq" | "nvfp4" | "mxfp4-experts") => own,
-        (Engine::Vllm, _) => "bf16",
-        (_, "bf16" | "fp8" | "awq" | "gptq" | "nvfp4") => "q4_k_m",
-        (_, "mxfp4-experts") => "mxfp4",
-        _ => own,
-    }
 }
 
 fn subject(args: &Args, config: Option<&Path>) -> Result<Subject, Failed> {
