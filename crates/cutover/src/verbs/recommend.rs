@@ -76,7 +76,7 @@ fn as_text(wish: &Wish<'_>, found: &Recommendation, all: bool) -> String {
         Some(_) => "models fit, but none has a published figure for this use case\n".to_owned(),
         None => "none: no model of the catalogue fits and is fast enough\n".to_owned(),
     };
-    let _ = writeln!(out, "  {}\n", wish);
+    let _ = writeln!(out, "  {wish}\n");
     if !found.choices.is_empty() {
         let _ = writeln!(out, "{}", choices(found));
     }
