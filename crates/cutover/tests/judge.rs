@@ -2,13 +2,14 @@
 //! of two answers is better. It is far too small to be a good judge, which is the point: what it is worth
 //! is measured, and until it has shown that it is right it decides nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cutover_testkit::arms::two_arms;
 use cutover_testkit::fake::{Fake, Persona, Reply, Setup};
 use cutover_testkit::load::Load;
 use cutover_testkit::program::Program;
 use cutover_testkit::rig::{self, LlamaOptions, LlamaServer};
+use cutover_testkit::wait::until_within;
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
@@ -61,21 +62,17 @@ unpriced = true
     let running = load.start();
     let rollout = || program.admin("GET /admin/rollouts/app", "").json();
     let count = |value: &Value| value.as_u64().unwrap_or(0);
-    let began = Instant::now();
     let mut running = Some(running);
-    let last = loop {
+    let last = until_within(PATIENCE, "three verdicts of the judge", || {
         if own.inferences().len() >= PAIRS {
             // Enough was copied: the judge has the machine for itself.
             drop(running.take());
         }
         let now = rollout();
         let judge = &now["scoring"]["judge"];
-        if count(&judge["judged"]) + count(&judge["unreadable"]) >= 3 && running.is_none() {
-            break now;
-        }
-        assert!(began.elapsed() < PATIENCE, "{now:#}\n{}", program.log());
-        std::thread::sleep(Duration::from_millis(100));
-    };
+        let verdicts = count(&judge["judged"]) + count(&judge["unreadable"]);
+        (verdicts >= 3 && running.is_none()).then_some(now)
+    });
     let judge = &last["scoring"]["judge"];
     // Held to the form, a model of any size gives readable verdicts; what they are worth is measured.
     assert!(count(&judge["judged"]) > 0, "{judge:#}");

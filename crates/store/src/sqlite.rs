@@ -12,6 +12,7 @@ mod audit;
 mod decisions;
 mod deliveries;
 mod feedback;
+mod files;
 mod keys;
 mod pairs;
 mod prompts;
@@ -20,17 +21,16 @@ mod responses;
 mod rollouts;
 mod schema;
 mod states;
+mod trouble;
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cutover_prompts::{Book, Label};
 use cutover_rollout::Spec;
 use cutover_units::{Generation, Millis, UseCaseName};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::audit::Change;
 use crate::backend::Backend;
@@ -51,6 +51,9 @@ use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
 use crate::store::Options;
 use crate::summary::{Summary, Window};
 
+use files::{Identity, identity, make_private};
+pub(crate) use trouble::{SqlResult, Trouble};
+
 /// The database's file in the data directory.
 pub(crate) const FILE: &str = "cutover.db";
 
@@ -64,9 +67,6 @@ const PAGE_BYTES: u64 = 4_096;
 /// The size the WAL is cut back to after a checkpoint, so that one burst does not keep disk for ever.
 const WAL_BYTES: i64 = 8 << 20;
 
-/// Which file is open: device and inode.
-type Identity = (u64, u64);
-
 pub(crate) struct Sqlite {
     dir: PathBuf,
     busy_timeout: Duration,
@@ -76,34 +76,6 @@ pub(crate) struct Sqlite {
     open: Option<(Connection, Identity)>,
     /// Whether this process has had the database open once: from then on it is never made anew.
     known: bool,
-}
-
-/// What a failed SQLite call becomes: its operation's name is added by the caller.
-type SqlResult<T> = Result<T, Trouble>;
-
-/// A failure inside an operation.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    Sql(rusqlite::Error),
-    Io(io::Error),
-    /// A row holds what cutover never wrote.
-    Damaged(String),
-    TooNew {
-        found: i64,
-        known: i64,
-    },
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 impl Sqlite {
@@ -217,49 +189,6 @@ impl Sqlite {
         let identity = identity(&path)?;
         Ok((connection, identity))
     }
-
-    /// The failure as callers see it.
-    fn name(&self, operation: &'static str, trouble: Trouble) -> StoreError {
-        match trouble {
-            Trouble::Damaged(detail) => StoreError::Damaged { operation, detail },
-            Trouble::TooNew { found, known } => StoreError::TooNew { found, known },
-            Trouble::Io(error) => match error.kind() {
-                io::ErrorKind::NotFound if self.known => {
-                    StoreError::Gone { operation, path: self.path() }
-                }
-                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-                    StoreError::ReadOnly { operation }
-                }
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    StoreError::Full { operation }
-                }
-                _ => StoreError::Failed { operation, detail: error.to_string() },
-            },
-            Trouble::Sql(error) => self.name_sql(operation, &error),
-        }
-    }
-
-    fn name_sql(&self, operation: &'static str, error: &rusqlite::Error) -> StoreError {
-        if let rusqlite::Error::SqliteFailure(failure, _) = error
-            && failure.extended_code == rusqlite::ffi::SQLITE_READONLY_DBMOVED
-        {
-            return StoreError::Gone { operation, path: self.path() };
-        }
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                StoreError::Busy { operation }
-            }
-            Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { operation },
-            Some(ErrorCode::DiskFull) => StoreError::Full { operation },
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                StoreError::Damaged { operation, detail: error.to_string() }
-            }
-            Some(ErrorCode::CannotOpen) if self.known && !self.path().exists() => {
-                StoreError::Gone { operation, path: self.path() }
-            }
-            _ => StoreError::Failed { operation, detail: error.to_string() },
-        }
-    }
 }
 
 fn in_transaction<T>(
@@ -281,32 +210,6 @@ fn set_wal(connection: &Connection) -> SqlResult<()> {
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     }
     Ok(())
-}
-
-/// Makes directory and file for their owner alone; what exists keeps the rights it has.
-fn make_private(dir: &Path, path: &Path) -> io::Result<()> {
-    crate::overrides::make_dir(dir)?;
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(unix)]
-fn identity(path: &Path) -> io::Result<Identity> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = fs::metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
-}
-
-/// Elsewhere only a file that is gone is noticed.
-#[cfg(not(unix))]
-fn identity(path: &Path) -> io::Result<Identity> {
-    fs::metadata(path).map(|_| (0, 0))
 }
 
 impl Backend for Sqlite {

@@ -13,9 +13,18 @@ const STEP: Duration = Duration::from_millis(2);
 
 /// Blocks until `holds` returns true; panics with `what` after [`PATIENCE`].
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, || holds().then_some(()));
+}
+
+/// Blocks until `found` returns something; panics with `what` after `patience`. For what takes long by
+/// its nature, such as a model at work.
+pub fn until_within<T>(patience: Duration, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for: {what}");
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(start.elapsed() < patience, "waited {patience:?} in vain for: {what}");
         std::thread::sleep(STEP);
     }
 }

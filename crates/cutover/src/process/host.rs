@@ -1,0 +1,179 @@
+//! What the controller and the admin API ask of the running process.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cutover_control::api::{
+    ConfigStatus, EngineStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready,
+    Refused, Reloaded,
+};
+use cutover_control::{Host, Publisher, Traffic, Weights};
+use cutover_gateway::Live;
+use cutover_prompts::Book;
+use cutover_store::Keys;
+use cutover_telemetry::{Outcome, events, families};
+use cutover_units::{Arm, UseCaseName, WeightBp};
+use cutover_wire::probe::Facts;
+
+use super::{Process, Ring, lock};
+use crate::{clock, explain};
+
+/// A handle that the controller and the admin API share.
+#[derive(Clone)]
+pub(crate) struct Handle(pub(crate) Arc<Process>);
+
+impl Publisher for Handle {
+    fn publish(&self, weights: &Weights) {
+        let Some(gateway) = self.0.gateway.get() else { return };
+        gateway.set_traffic(&|use_case| {
+            let unknown = Traffic { weight: use_case.weight, shadow: WeightBp::NONE };
+            weights.get(&use_case.name).copied().unwrap_or(unknown)
+        });
+    }
+}
+
+fn engine_status(facts: &Facts) -> EngineStatus {
+    let models = facts.loaded.as_ref().map(|loaded| {
+        loaded.iter().map(|model| (model.name.clone(), model.context_length)).collect()
+    });
+    EngineStatus {
+        version: facts.version.clone(),
+        waiting: facts.waiting,
+        running: facts.running,
+        slots: facts.slots,
+        cache_permille: facts.cache_permille,
+        models,
+    }
+}
+
+impl Host for Handle {
+    fn ready(&self) -> Ready {
+        let process = &self.0;
+        let mut waiting_for = process.engines.waiting_for();
+        if process.draining.load(std::sync::atomic::Ordering::Relaxed) {
+            waiting_for.push("shutting down".to_owned());
+        }
+        match process.gateway.get() {
+            None => waiting_for.push("the gateway".to_owned()),
+            Some(gateway) => waiting_for.extend(gateway.live().unserved(clock::now())),
+        }
+        let degraded = lock(&process.database).iter().map(|why| format!("state: {why}")).collect();
+        Ready { ready: waiting_for.is_empty(), waiting_for, degraded }
+    }
+
+    fn config(&self) -> ConfigStatus {
+        lock(&self.0.status).clone()
+    }
+
+    fn watched_files(&self) -> Vec<PathBuf> {
+        lock(&self.0.trusted).clone()
+    }
+
+    fn instances(&self) -> Vec<InstanceStatus> {
+        let Some(gateway) = self.0.gateway.get() else { return Vec::new() };
+        let live = gateway.live();
+        let mut known = BTreeMap::new();
+        for instance in live.lanes.iter().flat_map(|lane| &lane.upstream.instances) {
+            let figures = instance.instance.live();
+            let address = instance.instance.label();
+            known.entry(instance.id.clone()).or_insert_with(|| InstanceStatus {
+                id: instance.id.to_string(),
+                address: address.to_owned(),
+                in_flight: figures.in_flight().into(),
+                failures: instance.health.failures().into(),
+                state: instance.health.state(clock::now()).as_str().to_owned(),
+                engine: instance.health.facts().map(|facts| engine_status(&facts)),
+            });
+        }
+        known.into_values().collect()
+    }
+
+    fn served(&self) -> BTreeMap<UseCaseName, BTreeMap<String, u64>> {
+        let Some(gateway) = self.0.gateway.get() else { return BTreeMap::new() };
+        let live = gateway.live();
+        let count = |use_case: &str, arm: Arm, variant: &str, upstream: &str| -> u64 {
+            let of = |outcome: Outcome| {
+                let labels = [use_case, arm.as_str(), variant, upstream, outcome.as_str()];
+                self.0.registry.counter(families::REQUESTS, labels).get()
+            };
+            Outcome::ALL.into_iter().map(of).sum()
+        };
+        let use_cases = live.snapshot.use_cases().iter().map(|use_case| {
+            let arms =
+                [(Arm::Baseline, Some(use_case.baseline)), (Arm::Candidate, use_case.candidate)];
+            let served = arms.into_iter().filter_map(|(arm, at)| {
+                let variant = live.snapshot.variants().get(usize::from(at?.0))?;
+                let (name, upstream) = (variant.name.as_str(), variant.upstream.as_str());
+                Some((arm.to_string(), count(use_case.name.as_str(), arm, name, upstream)))
+            });
+            (use_case.name.clone(), served.collect())
+        });
+        use_cases.collect()
+    }
+
+    fn take_keys(&self, keys: Keys) {
+        let ring = Ring::new(keys);
+        let mut held = lock(&self.0.ring);
+        if held.as_ref().is_some_and(|held| held.seen == ring.seen) {
+            return;
+        }
+        let fresh = ring.keys.clone();
+        *held = Some(ring);
+        drop(held);
+        let (Some(gateway), Some(controller)) = (self.0.gateway.get(), self.0.controller.get())
+        else {
+            return;
+        };
+        controller.undisturbed(|_| {
+            let live = gateway.live();
+            if live.keys.is_some() {
+                gateway.publish(Live { keys: Some(fresh), ..Live::clone(&live) });
+            }
+        });
+    }
+
+    fn try_prompts(&self, prompts: &Book) -> Result<(), String> {
+        let mut checked = lock(&self.0.in_force).checked.clone();
+        checked.take_prompts(prompts).map_err(|unfit| unfit.to_string())
+    }
+
+    fn take_prompts(&self, prompts: Book) -> Result<Vec<String>, String> {
+        self.0.take_prompts(prompts)
+    }
+
+    fn reload(&self) -> Reloaded {
+        let process = &self.0;
+        let path = process.source.name();
+        match process.take_file() {
+            Ok(warnings) => {
+                let digest = lock(&process.status).digest.clone();
+                events::ConfigReloaded { path: &path, digest: &digest, at: clock::now() }
+                    .emit(&process.registry);
+                for warning in &warnings {
+                    tracing::warn!(warning = warning.as_str(), "config");
+                }
+                Reloaded { loaded: true, problems: Vec::new(), warnings }
+            }
+            Err(problems) => {
+                let first = problems.first().map(String::as_str).unwrap_or_default();
+                events::ConfigRefused { path: &path, problems: problems.len(), first }
+                    .emit(&process.registry);
+                for problem in &problems {
+                    tracing::error!(problem = problem.as_str(), "config");
+                }
+                lock(&process.status).refused =
+                    Some(Refused { at: clock::now(), problems: problems.clone() });
+                Reloaded { loaded: false, problems, warnings: Vec::new() }
+            }
+        }
+    }
+
+    fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Failure> {
+        let Some(gateway) = self.0.gateway.get() else {
+            let message = "the process is still starting".to_owned();
+            return Err(Failure { code: "starting".to_owned(), message, hint: None });
+        };
+        explain::explain(&gateway.live(), request)
+    }
+}
