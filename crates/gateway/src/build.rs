@@ -344,6 +344,7 @@ fn ollama(configured: &cutover_config::OllamaSettings) -> OllamaSettings {
     use cutover_config::{KeepAlive, Think as Configured};
     OllamaSettings {
         num_ctx: configured.num_ctx,
+        pins: Arc::default(),
         keep_alive: configured.keep_alive.map(|keep| match keep {
             KeepAlive::Forever => "-1".to_owned(),
             KeepAlive::For(duration) => format!("{}s", duration.as_secs()),

@@ -81,8 +81,13 @@ pub struct ReplyPlan {
     /// Whether the upstream was shown the client's own key: that it is refused is then for the client
     /// to know. [`adapt`] leaves it false; whoever sends the request sets it.
     pub clients_key: bool,
-    /// Bytes of prompt text, for telling a truncated prompt from its token count. 0 if not counted.
+    /// Solid bytes of prompt text ([`crate::context`]), for telling a truncated prompt from its token
+    /// count. 0 if not counted.
     pub prompt_bytes: u64,
+    /// The most of them that a token has, in thousandths. Whoever has measured it sets it.
+    pub millibytes_per_token: u32,
+    /// Whether an answer to a truncated prompt is a failure. False where the operator allowed the cut.
+    pub must_be_whole: bool,
     /// The prompt's tokens as estimated, for a stream whose usage was not asked for
     /// ([`StreamUsage::Never`]): what the upstream does not tell by itself is then an estimate.
     pub unasked_prompt_tokens: Option<u64>,
@@ -156,6 +161,8 @@ pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
         renamed: target.model.as_ref().is_some_and(|m| *m != head.model),
         clients_key: false,
         prompt_bytes: 0,
+        millibytes_per_token: crate::context::MILLIBYTES_PER_TOKEN,
+        must_be_whole: false,
         unasked_prompt_tokens: unasked.then_some(head.est_prompt_tokens),
         tells_estimate: unasked && head.stream_options_are_ours,
         repair: None,

@@ -57,6 +57,8 @@ pub(crate) fn plan(provider: &str, endpoint: Endpoint) -> ReplyPlan {
         renamed: false,
         clients_key: false,
         prompt_bytes: 0,
+        millibytes_per_token: crate::context::MILLIBYTES_PER_TOKEN,
+        must_be_whole: false,
         unasked_prompt_tokens: None,
         tells_estimate: false,
         repair: None,

@@ -11,6 +11,7 @@
 //! - No `Debug` output and no error holds prompt or completion text.
 
 pub mod adapt;
+pub mod context;
 mod endpoint;
 pub mod errors;
 pub mod extract;

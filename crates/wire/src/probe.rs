@@ -23,8 +23,34 @@ pub struct Facts {
     pub cache_permille: Option<u16>,
     /// The models in memory, where the engine loads them on demand.
     pub loaded: Option<Vec<Loaded>>,
+    /// The models that it lists, where it serves what it was started with.
+    pub listed: Option<Vec<Listed>>,
     /// Its version.
     pub version: Option<String>,
+}
+
+/// A model of an engine's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// The longest prompt with its answer, in tokens, if it tells.
+    pub context_length: Option<u32>,
+}
+
+impl Facts {
+    /// The context of a model, in tokens, as the engine has it now.
+    pub fn context_of(&self, model: &str) -> Option<u32> {
+        if let Some(loaded) = &self.loaded {
+            let model = with_tag(model);
+            return loaded.iter().find(|known| known.name == model)?.context_length;
+        }
+        match self.listed.as_deref()? {
+            // An engine with one model mostly answers to any name.
+            [only] => only.context_length,
+            listed => listed.iter().find(|known| known.name == model)?.context_length,
+        }
+    }
 }
 
 /// Whether an engine says that it can serve.
@@ -75,6 +101,9 @@ pub enum Page {
     VllmHealth,
     /// vLLM's metrics.
     VllmMetrics,
+    /// The models that an engine of OpenAI's dialect lists, with the context lengths that vLLM and
+    /// llama.cpp add.
+    Models,
     /// llama.cpp's health.
     LlamaHealth,
     /// llama.cpp's slots.
@@ -92,6 +121,7 @@ impl Page {
             Self::VllmHealth | Self::LlamaHealth => "/health",
             Self::VllmMetrics | Self::LlamaMetrics => "/metrics",
             Self::LlamaSlots => "/slots",
+            Self::Models => "/v1/models",
         }
     }
 
@@ -106,6 +136,10 @@ impl Page {
                 let told = json::<LoadedList>(status, body);
                 facts.loaded =
                     told.map(|told| told.models.into_iter().map(Loaded::tagged).collect());
+            }
+            Self::Models => {
+                let told = json::<List>(status, body);
+                facts.listed = told.map(|told| told.data.into_iter().map(Entry::listed).collect());
             }
             Self::VllmHealth => {
                 facts.fitness = if status == 200 { Fitness::Ready } else { Fitness::Unfit };
@@ -148,6 +182,33 @@ struct Version {
 #[derive(Deserialize)]
 struct LoadedList {
     models: Vec<Loaded>,
+}
+
+#[derive(Deserialize)]
+struct List {
+    data: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    id: String,
+    #[serde(default)]
+    max_model_len: Option<u32>,
+    #[serde(default)]
+    meta: Option<Meta>,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    #[serde(default)]
+    n_ctx: Option<u32>,
+}
+
+impl Entry {
+    fn listed(self) -> Listed {
+        let context_length = self.max_model_len.or(self.meta.and_then(|meta| meta.n_ctx));
+        Listed { name: self.id, context_length }
+    }
 }
 
 #[derive(Deserialize)]

@@ -58,6 +58,9 @@ pub enum Think {
 pub struct OllamaSettings {
     /// Context length in tokens. A change reloads the model: use one value per model.
     pub num_ctx: Option<u32>,
+    /// The same for the models that others ask this upstream for, with their tags: traffic that names
+    /// its model itself must not make Ollama load it anew.
+    pub pins: Arc<[(String, u32)]>,
     /// How long the model stays loaded, such as `10m`, `-1` (for ever) or a number of seconds.
     pub keep_alive: Option<String>,
     /// Thinking, if the request does not say (`reasoning_effort`).
@@ -68,6 +71,17 @@ pub struct OllamaSettings {
     /// Sends `/v1/completions` through the model's chat template, as Ollama's own `/v1` does. Off: the
     /// prompt is continued as it stands, which is what the endpoint means everywhere else.
     pub completions_use_template: bool,
+}
+
+impl OllamaSettings {
+    /// The context length that a request of this model is sent; None: Ollama's own.
+    pub fn context_of(&self, model: &str) -> Option<u32> {
+        if self.num_ctx.is_some() || self.pins.is_empty() {
+            return self.num_ctx;
+        }
+        let model = crate::probe::with_tag(model);
+        self.pins.iter().find(|(name, _)| *name == model).map(|(_, tokens)| *tokens)
+    }
 }
 
 /// A variant's own settings: defaults for what the request leaves open, and what is put around it.

@@ -68,9 +68,13 @@ impl Part {
     pub(super) fn read(plan: &ReplyPlan, text: &[u8]) -> Result<Self, UpstreamFault> {
         let part: Self = serde_json::from_slice(text)
             .map_err(|_| UpstreamFault::unreadable("it is not an answer of Ollama's"))?;
-        match &part.error {
-            Some(error) => Err(of_value(plan, error)),
-            None => Ok(part),
+        match (&part.error, part.done_reason.as_deref()) {
+            (Some(error), _) => Err(of_value(plan, error)),
+            // What a request without a prompt is answered with; none such is sent for a client.
+            (None, Some("load" | "unload")) => Err(UpstreamFault::failed(
+                "the upstream loaded or unloaded its model and said nothing",
+            )),
+            (None, _) => Ok(part),
         }
     }
 
@@ -111,7 +115,7 @@ impl Part {
             .collect()
     }
 
-    /// Why it ended. `load` and `unload` answer a request without a prompt.
+    /// Why it ended.
     pub(super) fn finish(&self, called: bool) -> Finish {
         match self.done_reason.as_deref() {
             _ if called => Finish::ToolCalls,
@@ -135,6 +139,14 @@ pub(super) fn named(plan: &ReplyPlan, mint: &Mint, model: Option<&str>) -> Mint 
     match model {
         Some(model) if !plan.mint => Mint { model: model.into(), ..mint.clone() },
         _ => mint.clone(),
+    }
+}
+
+/// Whether the prompt was cut; an error where it must not be.
+pub(super) fn whole(plan: &ReplyPlan, usage: &Usage) -> Result<bool, UpstreamFault> {
+    match openai::truncated(plan, Some(usage)) {
+        true if plan.must_be_whole => Err(UpstreamFault::prompt_cut(plan)),
+        cut => Ok(cut),
     }
 }
 
@@ -172,7 +184,7 @@ pub(crate) fn read(plan: &ReplyPlan, mint: &Mint, body: &Bytes) -> Result<Reply,
         let choice = chat::Choice { index: 0, message, logprobs, finish_reason: finish };
         (write(&chat::Completion::new(&mint, vec![choice], Some(usage))), finish)
     };
-    let prompt_truncated = openai::truncated(plan, Some(&usage));
+    let prompt_truncated = whole(plan, &usage)?;
     Ok(Reply { body, usage: Some(usage), finish: Some(finish), prompt_truncated })
 }
 
@@ -201,11 +213,12 @@ fn embeddings(plan: &ReplyPlan, mint: &Mint, body: &[u8]) -> Result<Reply, Upstr
     let prompt_tokens = wire.prompt_eval_count.unwrap_or(estimate);
     let usage =
         Usage { estimated: wire.prompt_eval_count.is_none(), ..Usage::new(prompt_tokens, 0) };
+    let prompt_truncated = whole(plan, &usage)?;
     Ok(Reply {
         body: write(&Response::new(&mint.model, vectors, prompt_tokens)),
         usage: Some(usage),
         finish: None,
-        prompt_truncated: openai::truncated(plan, Some(&usage)),
+        prompt_truncated,
     })
 }
 

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::answer::{Part, named};
+use super::answer::{Part, named, whole};
 use crate::adapt::ReplyPlan;
 use crate::endpoint::Endpoint;
 use crate::mint::Mint;
 use crate::openai::chat::{Chunk, ChunkChoice, Delta, Logprobs};
 use crate::openai::{DONE, completions, event};
-use crate::reply::{UpstreamFault, openai};
+use crate::reply::UpstreamFault;
 use crate::stream::{Context, Sink, Step};
 use crate::usage::{Finish, Usage};
 
@@ -63,10 +63,10 @@ impl Lines {
         let Context { plan, seen, .. } = context;
         let finish = part.finish(self.calls > 0);
         let usage = part.usage(plan, seen.content_chunks);
+        seen.usage = Some(usage);
+        seen.prompt_truncated = whole(plan, &usage)?;
         seen.finish = Some(finish);
         seen.ended_choices = 1;
-        seen.usage = Some(usage);
-        seen.prompt_truncated = openai::truncated(plan, Some(&usage));
         for last in closing(plan, &mint, finish, usage) {
             sink.write(&last);
         }

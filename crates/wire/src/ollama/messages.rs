@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::adapt::{Loss, dropped};
+use crate::context::solid_bytes;
 use crate::errors::Fault;
 use crate::framing::{self, Framing, Item, Said};
 use crate::openai::chat::{self, Role};
@@ -78,7 +79,7 @@ pub(super) fn convert(
     if let Some(framing) = framing {
         converted.messages = frame(framing, converted.messages);
     }
-    converted.text_bytes = converted.messages.iter().map(|m| m.content.len() as u64).sum();
+    converted.text_bytes = converted.messages.iter().map(|m| solid_bytes(&m.content)).sum();
     Ok(converted)
 }
 

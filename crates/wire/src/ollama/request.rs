@@ -10,6 +10,7 @@ use super::messages::{self, Message};
 use crate::adapt::{
     Loss, LossAction, Outgoing, dropped, is_neutral, plan, refuse_or_drop, stops, tools_rule,
 };
+use crate::context::solid_bytes;
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::head::{Head, Key};
@@ -190,7 +191,7 @@ impl<'a> Work<'a> {
         let raw = !self.target.settings.ollama.completions_use_template && suffix.is_none();
         let top: Option<u32> = self.field(Key::Logprobs)?;
         let base = self.generating(top.map(|_| true), top)?;
-        let text_bytes = prompt.len() as u64;
+        let text_bytes = solid_bytes(&prompt);
         let text = json::to_vec(&Generate { base, prompt: &prompt, suffix, raw });
         Ok(self.outgoing("/api/generate", text, text_bytes))
     }
@@ -201,7 +202,7 @@ impl<'a> Work<'a> {
             return Err(Fault::unsupported("input", TEXTS));
         };
         let encoding: Option<embeddings::Encoding> = self.field(Key::EncodingFormat)?;
-        let text_bytes = input.iter().map(|text| text.len() as u64).sum();
+        let text_bytes = input.iter().map(|text| solid_bytes(text)).sum();
         let mut options = Map::new();
         self.context_option(&mut options);
         let dimensions = self.field(Key::Dimensions)?;
@@ -215,6 +216,7 @@ impl<'a> Work<'a> {
     fn outgoing(self, path: &'static str, body: Vec<u8>, prompt_bytes: u64) -> Outgoing {
         let mut reply = plan(self.head, self.target);
         reply.prompt_bytes = prompt_bytes;
+        reply.must_be_whole = !self.target.settings.ollama.truncate;
         Outgoing { path: path.into(), body: vec![Bytes::from(body)], losses: self.losses, reply }
     }
 
@@ -284,7 +286,7 @@ impl<'a> Work<'a> {
     }
 
     fn context_option(&self, options: &mut Map<String, Value>) {
-        if let Some(num_ctx) = self.target.settings.ollama.num_ctx {
+        if let Some(num_ctx) = self.target.settings.ollama.context_of(self.model()) {
             options.insert("num_ctx".into(), Value::from(num_ctx));
         }
     }

@@ -85,3 +85,18 @@ proptest! {
         prop_assert!(facts.cache_permille.is_none_or(|permille| permille <= 1_000));
     }
 }
+
+#[test]
+fn what_fits_is_told_by_each_engine_in_its_own_place() {
+    let vllm = r#"{"object":"list","data":[{"id":"a","max_model_len":2048},{"id":"b"}]}"#;
+    let facts = read(&[(Page::VllmHealth, 200, ""), (Page::Models, 200, vllm)]);
+    assert_eq!((facts.context_of("a"), facts.context_of("b")), (Some(2048), None));
+    assert_eq!(facts.context_of("c"), None);
+    let llama = r#"{"data":[{"id":"x.gguf","meta":{"n_ctx":4096,"n_ctx_train":8192}}]}"#;
+    let facts = read(&[(Page::Models, 200, llama)]);
+    assert_eq!(facts.context_of("any name"), Some(4096));
+    let loaded = r#"{"models":[{"name":"m:latest","context_length":8192}]}"#;
+    let facts = read(&[(Page::OllamaLoaded, 200, loaded)]);
+    assert_eq!((facts.context_of("m"), facts.context_of("n")), (Some(8192), None));
+    assert_eq!(read(&[(Page::Models, 401, "{}")]).context_of("a"), None);
+}

@@ -73,7 +73,7 @@ pub(super) static VLLM: Provider = Provider {
     auth: Auth::OptionalBearer,
     self_hosted: true,
     endpoints: &Endpoint::ALL,
-    probes: &[Page::VllmHealth, Page::VllmMetrics],
+    probes: &[Page::VllmHealth, Page::VllmMetrics, Page::Models],
     structured: super::with_grammar(Grammar::StructuredOutputs),
     quirks: Quirks {
         developer_as_system: true,
@@ -107,7 +107,7 @@ pub(super) static LLAMACPP: Provider = Provider {
     auth: Auth::OptionalBearer,
     self_hosted: true,
     endpoints: &Endpoint::ALL,
-    probes: &[Page::LlamaHealth, Page::LlamaSlots, Page::LlamaMetrics],
+    probes: &[Page::LlamaHealth, Page::LlamaSlots, Page::LlamaMetrics, Page::Models],
     structured: super::with_grammar(Grammar::JsonSchema),
     quirks: Quirks {
         developer_as_system: true,

@@ -69,6 +69,15 @@ impl UpstreamFault {
         Self::of(FaultClass::Failed, Fault::new(Code::BadGateway, what))
     }
 
+    /// The prompt was cut, and the answer is one to its rest.
+    pub(crate) fn prompt_cut(plan: &ReplyPlan) -> Self {
+        const MESSAGE: &str =
+            "the prompt does not fit the upstream's context: it answered a part of it";
+        let field = plan.endpoint.prompt_field();
+        let fault = Fault::of(Code::ContextLengthExceeded, field, MESSAGE);
+        Self { failover_ok: true, ..Self::of(FaultClass::ClientFault, fault) }
+    }
+
     fn of(class: FaultClass, fault: Fault) -> Self {
         let failover_ok = class != FaultClass::ClientFault;
         Self { fault, class, failover_ok, retry_after_ms: None, said: None }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Reply, UpstreamFault, of_value};
 use crate::adapt::ReplyPlan;
+use crate::context::tokens_at_least;
 use crate::endpoint::Endpoint;
 use crate::json;
 use crate::mint::Mint;
@@ -179,14 +180,11 @@ pub(super) fn read(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Result<Reply, 
     Ok(Reply { body, usage, finish, prompt_truncated })
 }
 
-/// Whether the upstream counted far fewer prompt tokens than the text can have. Eight bytes per token
-/// is beyond what natural text and code reach; a prompt cut to half shows, a slightly cut one does not.
+/// Whether the upstream counted far fewer prompt tokens than the text surely has: a prompt cut to half
+/// shows, a slightly cut one does not.
 pub(crate) fn truncated(plan: &ReplyPlan, usage: Option<&Usage>) -> bool {
-    const BYTES_PER_TOKEN_MAX: u64 = 8;
-    usage.is_some_and(|u| {
-        u.prompt_tokens > 0
-            && u.prompt_tokens.saturating_mul(BYTES_PER_TOKEN_MAX) < plan.prompt_bytes
-    })
+    let surely = tokens_at_least(plan.prompt_bytes, plan.millibytes_per_token);
+    usage.is_some_and(|u| !u.estimated && u.prompt_tokens > 0 && u.prompt_tokens < surely)
 }
 
 /// Counts all choices where the engine counted one. Exact for a choice that ran into the limit,

@@ -57,6 +57,7 @@ fn options_come_from_the_request_before_the_variant() {
             think: Some(Think::Off),
             truncate: true,
             completions_use_template: false,
+            ..OllamaSettings::default()
         },
         ..Default::default()
     };
@@ -283,7 +284,49 @@ fn a_prompt_that_ollama_cut_is_noticed() {
     let plan = ReplyPlan { prompt_bytes: 24_000, ..plan(Endpoint::ChatCompletions) };
     let reply =
         read_reply(&plan, &mint(), Received::new(200, exchange("ollama", "ctx2").body)).unwrap();
-    assert!(reply.prompt_truncated);
+    assert!(reply.prompt_truncated, "told, where the operator allowed it");
+    let plan = ReplyPlan { must_be_whole: true, ..plan };
+    let read = |plan: &ReplyPlan| {
+        read_reply(plan, &mint(), Received::new(200, exchange("ollama", "ctx2").body))
+    };
+    let fault = read(&plan).unwrap_err();
+    assert_eq!(fault.fault.code, Code::ContextLengthExceeded);
+    assert!(fault.failover_ok, "another context may be longer");
+    // With a larger measured figure the same count is no proof.
+    assert!(read(&ReplyPlan { millibytes_per_token: 12_000, ..plan }).is_ok());
+}
+
+#[test]
+fn the_stream_of_a_cut_prompt_ends_in_an_error() {
+    let whole = ReplyPlan {
+        prompt_bytes: 24_000,
+        must_be_whole: true,
+        stream: true,
+        ..plan(Endpoint::ChatCompletions)
+    };
+    let lines = Bytes::from_static(
+        b"{\"model\":\"m\",\"message\":{\"content\":\"Hi\"},\"done\":false}\n\
+          {\"model\":\"m\",\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\
+          \"prompt_eval_count\":2050,\"eval_count\":1}\n",
+    );
+    let mut tap = Tap::new(whole, mint(), Limits::default());
+    let mut out = Vec::new();
+    let fault = tap.push(lines, &mut out).unwrap_err();
+    assert_eq!(fault.fault.code, Code::ContextLengthExceeded);
+    assert!(!out.concat().windows(6).any(|six| six == b"[DONE]"));
+    assert!(tap.finish_reason().is_none() && tap.usage().is_some());
+}
+
+#[test]
+fn a_model_that_was_only_loaded_is_no_answer() {
+    for reason in ["load", "unload"] {
+        let body = format!(
+            r#"{{"model":"m","message":{{"role":"assistant","content":""}},"done":true,"done_reason":"{reason}"}}"#
+        );
+        let received = Received::new(200, Bytes::from(body));
+        let fault = read_reply(&plan(Endpoint::ChatCompletions), &mint(), received).unwrap_err();
+        assert!(fault.failover_ok);
+    }
 }
 
 #[test]
@@ -398,4 +441,17 @@ fn a_nested_error_in_a_200_is_read() {
     let received = Received::new(200, Bytes::from(text));
     let fault = read_reply(&plan(Endpoint::ChatCompletions), &mint(), received).unwrap_err();
     assert_eq!(fault.fault.code, Code::ContextLengthExceeded);
+}
+
+#[test]
+fn traffic_that_names_its_model_itself_gets_the_model_s_context() {
+    let mut pinned = target();
+    pinned.settings.ollama.pins = [("m:latest".to_owned(), 16_384)].into();
+    let sent = |model: &str| {
+        chat(&json!({"model": model, "messages": [{"role": "user", "content": "hi"}]}), &pinned)
+    };
+    assert_eq!(sent("m")["options"]["num_ctx"], 16_384);
+    assert_eq!(sent("m:latest")["options"]["num_ctx"], 16_384);
+    assert_eq!(sent("m:7b")["options"]["num_ctx"], Value::Null);
+    assert_eq!(sent("m")["truncate"], false);
 }
