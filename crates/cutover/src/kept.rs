@@ -17,6 +17,7 @@ struct Shelf {
     sink: ResponseSink,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn away(error: StoreError) -> Unavailable {
     tracing::warn!(%error, "stored responses cannot be read");
     Unavailable

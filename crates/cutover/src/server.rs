@@ -170,15 +170,11 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
         drained.cancel();
     };
     let operators = admin.serve(server.admin_listener, drained.cancelled());
-    let watching = tokio::spawn({
-        let gateway = gateway.clone();
-        async move { gateway.watch_instances().await }
-    });
+    let watching = drained.run_until_cancelled(gateway.watch_instances());
     let telling = tell_left_out(&server.registry, drained.cancelled());
     let watched = (&host, &server.registry);
     let database = database::watch(&store, &server.unwritten, watched, drained.cancelled());
-    tokio::join!(operators, clients, draining, telling, database);
-    watching.abort();
+    tokio::join!(operators, clients, draining, telling, database, watching);
     rollouts.close().await;
     controller.close().await;
     let stats = store.close().await;

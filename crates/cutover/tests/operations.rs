@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -157,7 +158,8 @@ fn output_that_nobody_reads_to_its_end_is_no_failure() {
     // More than any pipe holds.
     let mut text = config("");
     for n in 0..2_000 {
-        text += &format!(
+        let _ = write!(
+            text,
             "[use_cases.more-{n}]\nmatch = {{ model = \"more-{n}\" }}\nbaseline = \"old\"\n\n"
         );
     }

@@ -91,6 +91,7 @@ fn reaches(program: &Program, name: &str, step: u64) {
 }
 
 /// The days of the week that are not today (UTC), nor what today may become while the test runs.
+#[expect(clippy::disallowed_methods, reason = "the program reads the real clock")]
 fn another_day() -> &'static str {
     const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
@@ -145,7 +146,9 @@ fn a_server_scores_code_runs_times_are_waited_for_and_means_are_counted() {
         || rollout(&program, "later")["report"]["waits_for"].to_string().contains("the times of");
     wait::until("the day to be waited for", waits);
     let samples = running.map(Running::stop);
-    samples.iter().for_each(|samples| assert_all_good(samples));
+    for samples in &samples {
+        assert_all_good(samples);
+    }
     assert_eq!(rollout(&program, "later")["state"]["step"], 0, "not on this day");
     // The server was told both answers, and what it said was counted.
     let posted: Value = serde_json::from_str(&scores.posted()[0].body).unwrap();
@@ -242,7 +245,9 @@ fn a_scorer_that_crashes_hangs_or_has_no_number_never_advances() {
         wait::until(reason, || count("broken", reason) >= 3);
     }
     wait::until("prose", || count("prose", "unreadable_reply") >= 10);
-    running.map(Running::stop).iter().for_each(|samples| assert_all_good(samples));
+    for samples in running.map(Running::stop) {
+        assert_all_good(&samples);
+    }
     let looked = |name: &str| rollout(&program, name)["report"]["gates"][0]["verdict"] == "no_data";
     for name in ["broken", "prose"] {
         wait::until("a look", || looked(name));

@@ -116,13 +116,13 @@ impl Looker<'_> {
     }
 
     async fn conversation(self, id: &str) -> Result<Vec<KeptResponse>, Fault> {
+        const PARAM: &str = "previous_response_id";
         let query = ConversationQuery {
             id: id.to_owned(),
             owner: self.owner,
             turns_max: TURNS_MAX,
             bytes_max: self.bytes_max,
         };
-        const PARAM: &str = "previous_response_id";
         match await_kept(self.kept.conversation(query)).await? {
             Conversation::Whole(turns) => Ok(turns),
             Conversation::Missing(missing) if missing == id => {

@@ -1,9 +1,11 @@
 //! What the rest of the file tells of the sources that a rollout's gates are measured on.
 
+use cutover_evals::Row;
 use cutover_rollout::Sources;
 
 use crate::address::Reach;
 use crate::checked::{Upstream, UseCase, Variant};
+use crate::rollouts::Scorer;
 use crate::sections::Keys;
 
 /// What a use case is read with.
@@ -20,7 +22,7 @@ impl Around<'_> {
     pub(super) fn sources(&self, use_case: &UseCase) -> Sources {
         let scorer = use_case.scorer.as_ref();
         Sources {
-            form: Some(scorer.and_then(|scorer| scorer.row()).is_some_and(|row| row.judges_form())),
+            form: Some(scorer.and_then(Scorer::row).is_some_and(Row::judges_form)),
             // The gateway passes live answers on without a look at their form.
             live_form: Some(false),
             baseline_priced: self.priced(use_case.baseline),

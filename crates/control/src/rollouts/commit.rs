@@ -211,6 +211,7 @@ impl Rollouts {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unwritable(error: serde_json::Error) -> Stopped {
     let detail = error.to_string();
     Stopped::Unsaved(StoreError::Failed { operation: "checkpoint", detail })
