@@ -16,6 +16,7 @@ pub mod balance;
 mod decide;
 pub mod health;
 mod matching;
+pub mod retry;
 mod snapshot;
 pub mod sticky;
 

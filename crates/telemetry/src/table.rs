@@ -299,6 +299,17 @@ metrics! {
     Failovers FAILOVERS = Counter, Count, "cutover_failovers_total",
         ["upstream", "upstream_instance", "reason"],
         "Attempts that failed and were taken over by another instance or arm.";
+    RetriesHeldBack RETRIES_HELD_BACK = Counter, Count, "cutover_retries_held_back_total",
+        ["upstream", "kind"],
+        "Attempts that were not made because the upstream's retry budget was spent: retry, hedge or \
+         continuation.";
+    Hedges HEDGES = Counter, Count, "cutover_hedges_total",
+        ["upstream", "winner"],
+        "Second attempts begun while the first was still silent, by which of them answered: first, \
+         second or neither.";
+    StreamsContinued STREAMS_CONTINUED = Counter, Count, "cutover_streams_continued_total",
+        ["upstream", "upstream_instance"],
+        "Streams that broke off after content and went on at this instance.";
     LogLinesLeftOut LOG_LINES_LEFT_OUT = Counter, Count, "cutover_log_lines_left_out_total",
         ["event"],
         "Log lines that were not written because too many of their kind came within a second.";

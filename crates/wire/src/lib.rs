@@ -12,6 +12,7 @@
 
 pub mod adapt;
 pub mod context;
+pub mod continuation;
 mod endpoint;
 pub mod errors;
 pub mod extract;
@@ -40,7 +41,7 @@ pub use errors::Fault;
 pub use framing::{Example, Framing};
 pub use head::Head;
 pub use mint::Mint;
-pub use providers::{PROVIDERS, Provider};
+pub use providers::{PROVIDERS, Prefill, Provider};
 pub use reply::{FaultClass, Received, Reply, UpstreamFault, read_reply};
 pub use stream::{Limits, Tap};
 pub use structured::{Repair, StructuredOutput};

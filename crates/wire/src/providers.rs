@@ -113,6 +113,28 @@ pub struct Quirks {
     pub ignores_model_name: bool,
 }
 
+/// How the beginning of an answer is given, for the model to go on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefill {
+    /// It is not taken, or not known to be, or it depends on the model.
+    None,
+    /// As a last message of the assistant's.
+    LastMessage,
+    /// The same, with `continue_final_message` and without a generation prompt.
+    ContinueFinalMessage,
+}
+
+impl Prefill {
+    /// The word in the reference.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "no",
+            Self::LastMessage => "as last message",
+            Self::ContinueFinalMessage => "by `continue_final_message`",
+        }
+    }
+}
+
 /// `response_format` as it came, and no other way.
 const NATIVE: Structured = Structured { usual: StructuredOutput::Native, grammar: None };
 
@@ -142,6 +164,8 @@ pub struct Provider {
     pub probes: &'static [Page],
     /// How it is held to a form of its answers.
     pub structured: Structured,
+    /// How the beginning of an answer is given to it.
+    pub prefill: Prefill,
     /// Departures from the dialect.
     pub quirks: Quirks,
     /// What becomes of fields.

@@ -1,6 +1,6 @@
 //! Cloud services, and anything that only says it speaks the OpenAI dialect.
 
-use super::{Auth, Dialect, Provider, Quirks};
+use super::{Auth, Dialect, Prefill, Provider, Quirks};
 use crate::endpoint::Endpoint;
 
 /// OpenAI itself: the dialect's owner, so nothing is mapped.
@@ -14,6 +14,7 @@ pub(super) static OPENAI: Provider = Provider {
     endpoints: &Endpoint::ALL,
     probes: &[],
     structured: super::NATIVE,
+    prefill: Prefill::None,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -37,6 +38,7 @@ pub(super) static COMPATIBLE: Provider = Provider {
     endpoints: &Endpoint::ALL,
     probes: &[],
     structured: super::NATIVE,
+    prefill: Prefill::None,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -61,6 +63,7 @@ pub(super) static ANTHROPIC: Provider = Provider {
     endpoints: &[Endpoint::ChatCompletions],
     probes: &[],
     structured: super::NATIVE,
+    prefill: Prefill::None,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -85,6 +88,7 @@ pub(super) static GEMINI: Provider = Provider {
     endpoints: &[Endpoint::ChatCompletions],
     probes: &[],
     structured: super::NATIVE,
+    prefill: Prefill::None,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,

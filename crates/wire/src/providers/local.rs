@@ -1,6 +1,6 @@
 //! Self-hosted engines. Each rule states what a real server of the engine was seen to do.
 
-use super::{Act, Auth, Dialect, Provider, Quirks, Rule};
+use super::{Act, Auth, Dialect, Prefill, Provider, Quirks, Rule};
 use crate::endpoint::Endpoint;
 use crate::head::Key;
 use crate::probe::Page;
@@ -75,6 +75,7 @@ pub(super) static VLLM: Provider = Provider {
     endpoints: &Endpoint::ALL,
     probes: &[Page::VllmHealth, Page::VllmMetrics, Page::Models],
     structured: super::with_grammar(Grammar::StructuredOutputs),
+    prefill: Prefill::ContinueFinalMessage,
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,
@@ -109,6 +110,7 @@ pub(super) static LLAMACPP: Provider = Provider {
     endpoints: &Endpoint::ALL,
     probes: &[Page::LlamaHealth, Page::LlamaSlots, Page::LlamaMetrics, Page::Models],
     structured: super::with_grammar(Grammar::JsonSchema),
+    prefill: Prefill::LastMessage,
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: true,
@@ -155,6 +157,7 @@ pub(super) static OLLAMA: Provider = Provider {
     endpoints: &Endpoint::ALL,
     probes: &[Page::OllamaVersion, Page::OllamaLoaded],
     structured: super::with_grammar(Grammar::Native),
+    prefill: Prefill::None,
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,
@@ -226,6 +229,7 @@ pub(super) static EMBEDDED: Provider = Provider {
     endpoints: &Endpoint::ALL,
     probes: &[],
     structured: super::with_grammar(Grammar::Native),
+    prefill: Prefill::None,
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,
