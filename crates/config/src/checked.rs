@@ -13,6 +13,7 @@ use cutover_route::balance::Policy;
 use cutover_units::{UpstreamName, UseCaseName, VariantName, WeightBp};
 
 use crate::address::BaseUrl;
+use crate::failover::{Endurance, Retries};
 use crate::prompts::Adaptation;
 use crate::providers::Provider;
 use crate::rollouts::{Scorer, ShadowSettings, Webhook};
@@ -165,6 +166,8 @@ pub struct Upstream {
     pub local: bool,
     /// Deadlines of an attempt.
     pub timeouts: Timeouts,
+    /// How it is asked again.
+    pub retries: Retries,
     /// Whether a client that goes away ends the request at the upstream, too.
     pub cancel_on_disconnect: bool,
     /// Most connections to one instance.
@@ -331,6 +334,8 @@ pub struct UseCase {
     pub salt: String,
     /// Whether the baseline answers where the candidate failed before any content.
     pub failover: bool,
+    /// How its requests are kept alive.
+    pub endurance: Endurance,
     /// Whether a request's `priority` hint is followed.
     pub priority_hint: bool,
     /// Even pace of streamed tokens.

@@ -4,6 +4,7 @@
 //! `docs/reference/config.md` and its JSON Schema are printed from here; so none of them can differ
 //! from the others. A key is added by a row here and a line where its section is read.
 
+mod failover;
 mod kinds;
 mod rollouts;
 mod routing;

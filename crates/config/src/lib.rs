@@ -20,6 +20,7 @@
 mod address;
 mod check;
 mod checked;
+mod failover;
 mod fields;
 mod gate_form;
 mod init;
@@ -47,6 +48,7 @@ pub use checked::{
     StructuredOutput, SystemPrompt, SystemRole, Think, Timeouts, Unit, Unsupported, Upstream,
     UpstreamMessages, UseCase, Variant,
 };
+pub use failover::{Endurance, OnInterrupt, Retries};
 pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_servers};
 pub use problem::Problem;
 pub use prompts::{Adaptation, PromptUnfit, PromptVersion};

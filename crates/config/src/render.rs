@@ -2,6 +2,7 @@
 //! `cutover check` prints, and what the digest is taken over.
 
 mod adaptation;
+mod failover;
 mod rollouts;
 mod surface;
 
@@ -111,6 +112,7 @@ impl Checked {
         out.line("excluded", list(&use_case.excluded));
         out.text("salt", &use_case.salt);
         out.line("failover", use_case.failover);
+        out.endurance(&use_case.endurance);
         out.line("priority_hint", use_case.priority_hint);
         if let Some(smoothing) = &use_case.smoothing {
             let inner = format!(
@@ -252,6 +254,7 @@ impl Toml {
         self.duration("idle_timeout", upstream.timeouts.idle);
         self.duration("total_timeout", upstream.timeouts.total);
         self.text("image_urls", upstream.image_urls.as_str());
+        self.retries(&upstream.retries);
         self.line("cancel_on_disconnect", upstream.cancel_on_disconnect);
         self.size("answer_limit", upstream.answer_limit_bytes);
         self.size("event_limit", upstream.event_limit_bytes);

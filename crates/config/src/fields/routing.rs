@@ -4,6 +4,9 @@ use super::Kind::{
     Bool, Choice, HeaderMap, KeepAlive, List, Name, Number, Path, Percent, Price, Prompt, Text,
     TextMap, Unit, UpstreamKey, Url, Vars,
 };
+use super::failover::{
+    DEADLINE, HEDGE_AFTER, ON_INTERRUPT, RETRIES, RETRY_BUDGET, RETRY_BUDGET_MIN,
+};
 use super::kinds::{
     COUNT_MAX, TOKENS_MAX, count, deadline, required, row, size, table, value, words,
 };
@@ -98,6 +101,9 @@ pub(crate) static UPSTREAM: Section = Section {
             "Longest silence within an answer that has begun.",
         ),
         value("total_timeout", deadline(), r#""10 min""#, "Time for an attempt as a whole."),
+        RETRY_BUDGET,
+        RETRY_BUDGET_MIN,
+        RETRIES,
         value(
             "cancel_on_disconnect",
             Bool,
@@ -378,6 +384,9 @@ pub(crate) static USE_CASE: Section = Section {
             "true",
             "Whether the baseline answers where the candidate failed before any content was sent.",
         ),
+        DEADLINE,
+        HEDGE_AFTER,
+        ON_INTERRUPT,
         value(
             "priority_hint",
             Bool,

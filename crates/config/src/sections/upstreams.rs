@@ -7,6 +7,7 @@ use crate::address::{BaseUrl, Reach};
 use crate::checked::{
     ClientKeys, Embedded, Probing, Quantization, StreamUsage, Timeouts, Upstream,
 };
+use crate::failover;
 use crate::providers::{self, Provider};
 use crate::reader::{Context, NamedTable, Table, Value, Weight};
 use crate::secret::{SecretRef, UpstreamKey};
@@ -41,6 +42,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let provider = provider(entry);
     // Everything is read before anything is given up, so that all problems show at once.
     let timeouts = timeouts(table);
+    let retries = failover::retries(table);
     let headers = shapes::headers(table, "headers");
     let key = shapes::upstream_key(table, "key");
     let local = table.read("local", values::boolean);
@@ -94,6 +96,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         headers,
         local: local.unwrap_or(providers::is_embedded(provider)),
         timeouts: timeouts?,
+        retries: retries?,
         cancel_on_disconnect: cancel_on_disconnect?,
         connections_max: connections_max?,
         answer_limit_bytes: answer_limit_bytes?,

@@ -6,6 +6,7 @@ use cutover_rollout::Spec;
 use cutover_units::{UseCaseName, VariantName, WeightBp};
 
 use crate::checked::{ClientKeys, Match, Smoothing, Unit, UseCase};
+use crate::failover;
 use crate::reader::{NamedTable, Table, Weight};
 use crate::rollouts::{KeepTexts, Scorer, ShadowSettings};
 use crate::sections::shapes::{self, MapOf};
@@ -36,6 +37,7 @@ pub(crate) fn read(
     let excluded = table.read_set("excluded", values::text);
     let salt = table.read("salt", values::text);
     let failover = table.read("failover", values::boolean);
+    let endurance = failover::endurance(table);
     let priority_hint = table.read("priority_hint", values::boolean);
     let smoothing = table.given_child("smoothing").map(|table| smoothing(&table));
 
@@ -62,6 +64,7 @@ pub(crate) fn read(
         excluded: excluded?,
         salt: salt.unwrap_or_else(|| entry.name.to_owned()),
         failover: failover?,
+        endurance: endurance?,
         priority_hint: priority_hint?,
         smoothing: match smoothing {
             Some(smoothing) => Some(smoothing?),
