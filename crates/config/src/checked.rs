@@ -14,6 +14,7 @@ use cutover_units::{UpstreamName, UseCaseName, VariantName, WeightBp};
 
 use crate::address::BaseUrl;
 use crate::failover::{Endurance, Retries};
+use crate::loading::{Cold, Loading};
 use crate::prompts::Adaptation;
 use crate::providers::Provider;
 use crate::rollouts::{Scorer, ShadowSettings, Webhook};
@@ -164,6 +165,8 @@ pub struct Upstream {
     pub headers: Vec<(String, HeaderValue)>,
     /// Whether it may see data that must not leave the house.
     pub local: bool,
+    /// How its instances are found and filled.
+    pub loading: Loading,
     /// Deadlines of an attempt.
     pub timeouts: Timeouts,
     /// How it is asked again.
@@ -254,6 +257,8 @@ pub struct Variant {
     pub adaptation: Adaptation,
     /// What only Ollama understands.
     pub ollama: OllamaSettings,
+    /// Whether its model is kept in memory (Ollama).
+    pub warm: bool,
     /// The price, where the built-in list has none or another one holds.
     pub price: Option<Price>,
 }
@@ -336,6 +341,8 @@ pub struct UseCase {
     pub failover: bool,
     /// How its requests are kept alive.
     pub endurance: Endurance,
+    /// What becomes of a candidate's request while its model is in no instance's memory.
+    pub cold: Cold,
     /// Whether a request's `priority` hint is followed.
     pub priority_hint: bool,
     /// Even pace of streamed tokens.

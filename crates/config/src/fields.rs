@@ -6,6 +6,7 @@
 
 mod failover;
 mod kinds;
+mod loading;
 mod rollouts;
 mod routing;
 mod service;

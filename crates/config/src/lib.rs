@@ -24,6 +24,7 @@ mod failover;
 mod fields;
 mod gate_form;
 mod init;
+mod loading;
 mod problem;
 mod prompts;
 mod providers;
@@ -50,6 +51,7 @@ pub use checked::{
 };
 pub use failover::{Endurance, OnInterrupt, Retries};
 pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_servers};
+pub use loading::{Cold, Loading};
 pub use problem::Problem;
 pub use prompts::{Adaptation, PromptUnfit, PromptVersion};
 pub use providers::{PROVIDERS, Provider};

@@ -3,6 +3,7 @@
 
 mod adaptation;
 mod failover;
+mod loading;
 mod rollouts;
 mod surface;
 
@@ -78,6 +79,7 @@ impl Checked {
         if variant.ollama != OllamaSettings::default()
             || self.upstreams[variant.upstream].provider.name == "ollama"
         {
+            out.line("warm", variant.warm);
             out.line("ollama", ollama(&variant.ollama));
         }
         if let Some(price) = &variant.price {
@@ -113,6 +115,7 @@ impl Checked {
         out.text("salt", &use_case.salt);
         out.line("failover", use_case.failover);
         out.endurance(&use_case.endurance);
+        out.text("cold", use_case.cold.as_str());
         out.line("priority_hint", use_case.priority_hint);
         if let Some(smoothing) = &use_case.smoothing {
             let inner = format!(
@@ -187,7 +190,7 @@ impl Toml {
         self.optional("token", admin.token.as_ref().map(secret));
         for operator in &admin.operators {
             self.section(&format!("admin.operators.{}", bare_or_quoted(&operator.name)));
-            self.line("token", &secret(&operator.token));
+            self.line("token", secret(&operator.token));
         }
     }
 
@@ -233,6 +236,7 @@ impl Toml {
             self.line("instances", list(&urls));
             self.text("balance", upstream.balance.name);
             self.probing(upstream);
+            self.loading(&upstream.loading);
             let key = match &upstream.key {
                 UpstreamKey::None => quote("none"),
                 UpstreamKey::Client => quote("client"),

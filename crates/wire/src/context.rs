@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn escapes_do_not_make_a_prompt_longer() {
-        let escaped = solid_json(br#"\u4f60\u597d"#);
+        let escaped = solid_json(br"\u4f60\u597d");
         assert!(escaped <= solid_bytes("\u{4f60}\u{597d}"), "{escaped}");
     }
 

@@ -6,6 +6,8 @@
 
 use serde::Deserialize;
 
+use crate::openai::models::{Listed, read_list};
+
 mod metrics;
 
 /// What is known of an instance after its pages were read.
@@ -29,15 +31,6 @@ pub struct Facts {
     pub version: Option<String>,
 }
 
-/// A model of an engine's list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name.
-    pub name: String,
-    /// The longest prompt with its answer, in tokens, if it tells.
-    pub context_length: Option<u32>,
-}
-
 impl Facts {
     /// The context of a model, in tokens, as the engine has it now.
     pub fn context_of(&self, model: &str) -> Option<u32> {
@@ -47,9 +40,10 @@ impl Facts {
         }
         match self.listed.as_deref()? {
             // An engine with one model mostly answers to any name.
-            [only] => only.context_length,
-            listed => listed.iter().find(|known| known.name == model)?.context_length,
+            [only] => only.context_tokens,
+            listed => listed.iter().find(|known| known.id == model)?.context_tokens,
         }
+        .map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX))
     }
 }
 
@@ -138,8 +132,7 @@ impl Page {
                     told.map(|told| told.models.into_iter().map(Loaded::tagged).collect());
             }
             Self::Models => {
-                let told = json::<List>(status, body);
-                facts.listed = told.map(|told| told.data.into_iter().map(Entry::listed).collect());
+                facts.listed = read_list(body).filter(|_| status == 200);
             }
             Self::VllmHealth => {
                 facts.fitness = if status == 200 { Fitness::Ready } else { Fitness::Unfit };
@@ -182,33 +175,6 @@ struct Version {
 #[derive(Deserialize)]
 struct LoadedList {
     models: Vec<Loaded>,
-}
-
-#[derive(Deserialize)]
-struct List {
-    data: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    id: String,
-    #[serde(default)]
-    max_model_len: Option<u32>,
-    #[serde(default)]
-    meta: Option<Meta>,
-}
-
-#[derive(Deserialize)]
-struct Meta {
-    #[serde(default)]
-    n_ctx: Option<u32>,
-}
-
-impl Entry {
-    fn listed(self) -> Listed {
-        let context_length = self.max_model_len.or(self.meta.and_then(|meta| meta.n_ctx));
-        Listed { name: self.id, context_length }
-    }
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ use super::failover::{
 use super::kinds::{
     COUNT_MAX, TOKENS_MAX, count, deadline, required, row, size, table, value, words,
 };
+use super::loading::{COLD, IN_FLIGHT_LIMIT, RESOLVE, RESOLVE_INTERVAL, WARM};
 use super::rollouts::{GATE, ROLLOUT, SCORER, SHADOW, STEP};
 use super::surface::IMAGE_URLS;
 use super::{Kind, Preset, Section};
@@ -33,6 +34,8 @@ pub(crate) static UPSTREAM: Section = Section {
             "`base_url` alone",
             "Addresses of all instances, instead of `base_url`.",
         ),
+        RESOLVE,
+        RESOLVE_INTERVAL,
         words(
             "balance",
             Choice(POLICY_NAMES),
@@ -58,6 +61,7 @@ pub(crate) static UPSTREAM: Section = Section {
             "8",
             "So many requests waiting inside an engine, as it tells itself, make the instance count as saturated, until fewer than half are left.",
         ),
+        IN_FLIGHT_LIMIT,
         words(
             "key",
             UpstreamKey,
@@ -279,6 +283,7 @@ pub(crate) static VARIANT: Section = Section {
             "not known: the upstream decides",
             "Whether the model sees images. False, a request with images is treated as `unsupported` says.",
         ),
+        WARM,
         table("ollama", &OLLAMA),
         words(
             "price",
@@ -297,7 +302,7 @@ pub(crate) static OLLAMA: Section = Section {
             "num_ctx",
             count(64, TOKENS_MAX),
             "Ollama's own",
-            "Context window in tokens. Give all variants of one model the same value: each change makes Ollama load the model anew.",
+            "Context window in tokens. One value per model: each change makes Ollama load the model anew. Where variants of one model ask for different ones, the largest holds for all of them, and for traffic to the default upstream that names the model.",
         ),
         words(
             "keep_alive",
@@ -387,6 +392,7 @@ pub(crate) static USE_CASE: Section = Section {
         DEADLINE,
         HEDGE_AFTER,
         ON_INTERRUPT,
+        COLD,
         value(
             "priority_hint",
             Bool,

@@ -8,6 +8,7 @@ use crate::checked::{
     ClientKeys, Embedded, Probing, Quantization, StreamUsage, Timeouts, Upstream,
 };
 use crate::failover;
+use crate::loading;
 use crate::providers::{self, Provider};
 use crate::reader::{Context, NamedTable, Table, Value, Weight};
 use crate::secret::{SecretRef, UpstreamKey};
@@ -43,6 +44,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     // Everything is read before anything is given up, so that all problems show at once.
     let timeouts = timeouts(table);
     let retries = failover::retries(table);
+    let loading = loading::loading(table, provider);
     let headers = shapes::headers(table, "headers");
     let key = shapes::upstream_key(table, "key");
     let local = table.read("local", values::boolean);
@@ -59,20 +61,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let embedded = embedded(table);
 
     let provider = provider?;
-    if providers::is_embedded(provider) {
-        refuse_all(table, NOT_FOR_EMBEDDED, "does not apply to provider embedded");
-    } else {
-        refuse_all(table, ONLY_FOR_EMBEDDED, "applies to provider embedded only");
-    }
-    if !providers::has_stream_options(provider) {
-        let why = format!("does not apply to provider {}", provider.name);
-        refuse_all(table, &["stream_usage"], &why);
-    }
-    let tells = !provider.probes.is_empty();
-    if !tells && !providers::is_embedded(provider) {
-        let why = format!("provider {} has no pages that tell how it is", provider.name);
-        refuse_all(table, PROBE_KEYS, &why);
-    }
+    refuse_what_is_of_others(table, provider);
     let instances = if providers::is_embedded(provider) {
         Some(Vec::new())
     } else {
@@ -91,11 +80,12 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         image_urls: image_urls?.unwrap_or_else(|| surface::usual_image_urls(provider, &instances)),
         instances,
         balance: balance.unwrap_or_else(|| providers::usual_policy(provider)),
-        probing: probing?.filter(|_| tells),
+        probing: probing?.filter(|_| !provider.probes.is_empty()),
         key,
         headers,
         local: local.unwrap_or(providers::is_embedded(provider)),
         timeouts: timeouts?,
+        loading: loading?,
         retries: retries?,
         cancel_on_disconnect: cancel_on_disconnect?,
         connections_max: connections_max?,
@@ -106,9 +96,31 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         models: models?,
         embedded: providers::is_embedded(provider).then_some(embedded?),
     };
+    if upstream.loading.resolve.is_some() && upstream.instances.iter().any(BaseUrl::is_tls) {
+        let message = "an https address is one instance: its certificate is for the name";
+        table.wrong("resolve", message, Some("use http:// within your own network".to_owned()));
+    }
     warn_of_reach(table, &upstream);
     surface::warn_of_passing(table, &upstream);
     Some(upstream)
+}
+
+/// Keys that mean nothing for this provider.
+fn refuse_what_is_of_others(table: &Table<'_>, provider: &Provider) {
+    let is_embedded = providers::is_embedded(provider);
+    if is_embedded {
+        refuse_all(table, NOT_FOR_EMBEDDED, "does not apply to provider embedded");
+    } else {
+        refuse_all(table, ONLY_FOR_EMBEDDED, "applies to provider embedded only");
+    }
+    if !providers::has_stream_options(provider) {
+        let why = format!("does not apply to provider {}", provider.name);
+        refuse_all(table, &["stream_usage"], &why);
+    }
+    if provider.probes.is_empty() && !is_embedded {
+        let why = format!("provider {} has no pages that tell how it is", provider.name);
+        refuse_all(table, PROBE_KEYS, &why);
+    }
 }
 
 fn provider(entry: &NamedTable<'_>) -> Option<&'static Provider> {
@@ -155,6 +167,9 @@ const ONLY_FOR_EMBEDDED: &[&str] = &["model", "quantization", "slots", "context"
 const NOT_FOR_EMBEDDED: &[&str] = &[
     "base_url",
     "instances",
+    "resolve",
+    "resolve_interval",
+    "in_flight_limit",
     "balance",
     "probes",
     "probe_interval",

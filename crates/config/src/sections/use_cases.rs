@@ -7,6 +7,7 @@ use cutover_units::{UseCaseName, VariantName, WeightBp};
 
 use crate::checked::{ClientKeys, Match, Smoothing, Unit, UseCase};
 use crate::failover;
+use crate::loading;
 use crate::reader::{NamedTable, Table, Weight};
 use crate::rollouts::{KeepTexts, Scorer, ShadowSettings};
 use crate::sections::shapes::{self, MapOf};
@@ -38,6 +39,7 @@ pub(crate) fn read(
     let salt = table.read("salt", values::text);
     let failover = table.read("failover", values::boolean);
     let endurance = failover::endurance(table);
+    let cold = loading::cold(table);
     let priority_hint = table.read("priority_hint", values::boolean);
     let smoothing = table.given_child("smoothing").map(|table| smoothing(&table));
 
@@ -65,6 +67,7 @@ pub(crate) fn read(
         salt: salt.unwrap_or_else(|| entry.name.to_owned()),
         failover: failover?,
         endurance: endurance?,
+        cold: cold?,
         priority_hint: priority_hint?,
         smoothing: match smoothing {
             Some(smoothing) => Some(smoothing?),

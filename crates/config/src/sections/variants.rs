@@ -32,6 +32,7 @@ pub(crate) fn read(
     let tools = table.read("tools", values::boolean);
     let images = table.read("images", values::boolean);
     let ollama = ollama(table);
+    let warm = table.read("warm", values::boolean);
     let price = table.given_child("price").map(|table| price(&table));
 
     let position = position?;
@@ -47,6 +48,16 @@ pub(crate) fn read(
         let message = format!("ignored: the upstream's provider is {}", upstream.provider.name);
         table.warn("ollama", message, None);
     }
+    if let Some(upstream) = upstream
+        && upstream.provider.name != "ollama"
+        && warm == Some(true)
+    {
+        let message = format!(
+            "without effect: provider {} has its model always in memory or elsewhere",
+            upstream.provider.name
+        );
+        table.warn("warm", message, None);
+    }
     Some(Variant {
         name: name?,
         upstream: position,
@@ -61,6 +72,7 @@ pub(crate) fn read(
         images,
         adaptation: adaptation?,
         ollama: ollama?,
+        warm: warm?,
         price: match price {
             Some(price) => Some(price?),
             None => None,

@@ -1,0 +1,91 @@
+//! What engines hold and take at a time: the values, and how they are read.
+
+use std::time::Duration;
+
+use crate::checked::{Upstream, Variant};
+use crate::providers::Provider;
+use crate::reader::{NamedTable, Table};
+use crate::values;
+
+/// What cutover sends to an Ollama instance before it counts as full, unless the file says: one request
+/// that is answered, as Ollama does by default, and three that wait.
+const OLLAMA_IN_FLIGHT: u32 = 4;
+
+/// How an upstream's instances are found and filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loading {
+    /// So many requests at once make an instance full; None: only what it tells does.
+    pub in_flight_limit: Option<u32>,
+    /// How often the names of its addresses are resolved anew, each address an instance; None: each
+    /// name is one instance.
+    pub resolve: Option<Duration>,
+}
+
+/// What becomes of a candidate's request while no instance has its model in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cold {
+    /// It waits until the model is read in.
+    #[default]
+    Wait,
+    /// The baseline answers, and the model is read in meanwhile.
+    Baseline,
+}
+
+impl Cold {
+    pub(crate) const WORDS: &'static [&'static str] = &["wait", "baseline"];
+
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Baseline => "baseline",
+        }
+    }
+}
+
+pub(crate) fn loading(table: &Table<'_>, provider: Option<&Provider>) -> Option<Loading> {
+    let in_flight_limit = table.read("in_flight_limit", values::count);
+    let resolve = table.read("resolve", values::boolean);
+    let every = table.read("resolve_interval", values::duration);
+    if resolve == Some(false) && table.given("resolve_interval").is_some() {
+        table.warn("resolve_interval", "without effect while resolve = false", None);
+    }
+    let is_ollama = provider.is_some_and(|provider| provider.name == "ollama");
+    Some(Loading {
+        in_flight_limit: in_flight_limit.or(is_ollama.then_some(OLLAMA_IN_FLIGHT)),
+        resolve: resolve?.then_some(every?),
+    })
+}
+
+pub(crate) fn cold(table: &Table<'_>) -> Option<Cold> {
+    let word = table.read("cold", values::choice)?;
+    Some(if word == "baseline" { Cold::Baseline } else { Cold::Wait })
+}
+
+/// Tells of variants of one model that ask for different context lengths: the largest holds for all.
+pub(crate) fn note_contexts(
+    tables: &[NamedTable<'_>],
+    variants: &[Option<Variant>],
+    upstreams: &[Option<Upstream>],
+) {
+    let known = || tables.iter().zip(variants).filter_map(|(entry, v)| Some((entry, v.as_ref()?)));
+    for (entry, variant) in known() {
+        let Some(own) = variant.ollama.num_ctx else { continue };
+        let is_ollama = |upstream: &Upstream| upstream.provider.name == "ollama";
+        if !upstreams.get(variant.upstream).and_then(Option::as_ref).is_some_and(is_ollama) {
+            continue;
+        }
+        let same = |other: &Variant| {
+            let tagged = cutover_wire::probe::with_tag;
+            other.upstream == variant.upstream && tagged(&other.model) == tagged(&variant.model)
+        };
+        let largest =
+            known().filter(|(_, other)| same(other)).filter_map(|(_, v)| v.ollama.num_ctx);
+        let Some(largest) = largest.max().filter(|&largest| largest != own) else { continue };
+        let message = format!(
+            "{own} is not used: another variant of this model asks for {largest}, and a change would make Ollama load the model anew"
+        );
+        let hint = Some(format!("give both num_ctx = {largest}"));
+        entry.table.child("ollama").warn("num_ctx", message, hint);
+    }
+}
