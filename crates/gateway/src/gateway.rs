@@ -1,6 +1,5 @@
 //! The gateway itself: what all requests share, and the phases in order.
 
-use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::pin;
@@ -9,22 +8,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use arc_swap::{ArcSwap, Guard};
-use cutover_route::{Ask, Caller, Legs, Priority, Traffic, UseCase};
+use cutover_route::{Traffic, UseCase};
 use cutover_store::{FeedbackSink, RecordSink};
 use cutover_telemetry::{
     Finished, Gauge, Histogram, InFlight, NONE, Outcome, Registry, events, families,
 };
 use cutover_units::{Code, Millis, UseCaseName, WeightBp};
 use cutover_wire::{Endpoint, Fault, Head};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE, sdk_retry};
+use crate::answer::sdk_retry;
 use crate::body::{Out, json};
-use crate::exchange::{Chosen, Exchange, Trail, micros};
+use crate::exchange::micros;
 use crate::feeds::Feed;
 use crate::ids::Ids;
 use crate::ingress::{self, Arrived, Route};
@@ -33,7 +32,8 @@ use crate::live::Live;
 use crate::refused::Refused;
 use crate::rescue::{self, Failure};
 use crate::responses::KeptAnswers;
-use crate::shadow::{self, Copies, Ending};
+use crate::shadow::{Copies, Ending};
+use crate::unread::Form;
 pub(crate) use crate::visit::{Asked, Refusal, Visit};
 use crate::{caller, dialects, feedback, hints, infer, models, passthrough, probes, unread};
 
@@ -65,7 +65,7 @@ pub(crate) struct Shared {
     live: ArcSwap<Live>,
     clock: Clock,
     ids: Ids,
-    unit_key: [u8; 16],
+    pub(crate) unit_key: [u8; 16],
     pub(crate) records: Option<RecordSink>,
     pub(crate) feedback: Option<FeedbackSink>,
     pub(crate) answers: Option<Arc<dyn KeptAnswers>>,
@@ -220,17 +220,17 @@ impl Gateway {
         events::LimitHit { limit, at: self.0.now() }.emit(&self.0.registry);
     }
 
-    /// Answers one request, whatever happens. `head_bytes_max` limits its head.
+    /// Answers one request, whatever happens.
     pub(crate) async fn answer(
         &self,
         peer: IpAddr,
         request: Request<Incoming>,
-        head_bytes_max: usize,
+        form: Form,
     ) -> Response<Out> {
         let visit = self.visit(peer);
         let (mut head, body) = request.into_parts();
         let mut body = Some(body);
-        let answered = match unread::too_large(&head, head_bytes_max) {
+        let answered = match unread::refused(&head, form) {
             None => self.unless_cut(self.phases(&visit, &mut head, &mut body)).await,
             Some(fault) => Some(Err(Refusal::nowhere(fault).in_words(dialects::spoken(&head)))),
         };
@@ -246,8 +246,13 @@ impl Gateway {
             // Its exchange has been dropped, and has recorded it.
             return visit.drained(&refusal);
         }
-        let head_refused = refusal.fault.code == Code::HeadTooLarge;
+        let head_refused = matches!(refusal.fault.code, Code::HeadTooLarge | Code::MalformedHttp);
         let mut response = self.refuse(&visit, &head.headers, refusal);
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED
+            && let Ok(methods) = HeaderValue::from_str(&ingress::allowed(head.uri.path()))
+        {
+            response.headers_mut().insert(header::ALLOW, methods);
+        }
         // What was not read of a refused body would be taken for the next request's head.
         let kept = match body {
             Some(body) if !head_refused => ingress::discard(body, &head.headers).await,
@@ -309,7 +314,6 @@ impl Gateway {
                 .map_err(Refusal::nowhere)
                 .map_err(|refusal| refusal.in_words(dialects::dialect_of(route, &parts.headers)))?;
         }
-        let unread = || Refusal::nowhere(Fault::new(Code::Internal, "the body is gone"));
         if let Route::Passed(family) = route {
             return passthrough::pass(self, visit, (parts, body.take()), (family, caller)).await;
         }
@@ -363,83 +367,6 @@ impl Gateway {
             }
             Route::Health | Route::Passed(_) => Ok(health()),
         }
-    }
-
-    /// Decides, and gathers what the rest of the way needs.
-    pub(crate) fn exchange(&self, visit: &Visit, asked: Asked) -> Box<Exchange> {
-        let Asked { headers, head, body, foreign, read_us, caller } = asked;
-        let id_text = visit.id.with_prefix("req_");
-        let live = Arc::clone(&visit.live);
-        visit.decided.store(true, Ordering::Relaxed);
-        let (chosen, shadow) = {
-            // Not `to_str`, which takes ASCII only: a unit's name may be anybody's.
-            let header = |name: &str| {
-                headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
-            };
-            // A name that is known needs no reading.
-            let text = |name: HeaderName| {
-                headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
-            };
-            let metadata = |name: &str| head.metadata(&body, name).map(Cow::Owned);
-            let ask = Ask {
-                model: &head.model,
-                user: head.safety_identifier.as_deref().or(head.user.as_deref()),
-                header: &header,
-                metadata: &metadata,
-                caller: Caller {
-                    key_name: caller.as_ref().map(|c| &*c.name),
-                    use_case: caller
-                        .as_ref()
-                        .and_then(|c| c.use_case.as_ref())
-                        .map(UseCaseName::as_str),
-                },
-                use_case: text(X_CUTOVER_USE_CASE),
-                priority: text(X_CUTOVER_PRIORITY)
-                    .map(Cow::Borrowed)
-                    .or_else(|| head.priority(&body).map(Cow::Owned))
-                    .and_then(|word| Priority::parse(&word)),
-                request_id: &id_text,
-            };
-            let decision = live.snapshot.decide(&ask);
-            let shadow = decision.use_case.zip(decision.shadow);
-            let chosen = Chosen {
-                use_case: decision.use_case,
-                arm: decision.arm,
-                assignment: decision.assignment,
-                bucket: decision.bucket,
-                unit_hash: cutover_route::sticky::unit_hash(&self.0.unit_key, &decision.unit),
-                local_only: decision.local_only,
-                legs: match decision.use_case {
-                    None if !live.default_takes(&head.model) => Legs::new(),
-                    _ => decision.legs,
-                },
-            };
-            (chosen, shadow)
-        };
-        let sample = shadow.and_then(|(at, candidate)| {
-            let form = foreign.as_ref().and_then(|f| f.form_for(&live.lane(candidate)?.target));
-            let prompt = form.map_or(&body, |form| &form.body);
-            shadow::sample(&live, live.use_case(at)?, candidate, prompt).map(Box::new)
-        });
-        let in_flight = live.metrics(chosen.use_case, chosen.arm).in_flight.enter();
-        Box::new(Exchange {
-            shared: Arc::clone(&self.0),
-            live,
-            id: visit.id,
-            id_text,
-            endpoint: head.endpoint,
-            head,
-            body,
-            headers,
-            foreign,
-            chosen,
-            sample,
-            key_name: caller.map(|c| Arc::clone(&c.name)),
-            started: visit.started,
-            started_at: visit.started_at,
-            trail: Trail { waited_us: read_us, ..Trail::default() },
-            _in_flight: in_flight,
-        })
     }
 
     fn unknown_caller(&self, visit: &Visit, refused: caller::Refused) -> Refusal {

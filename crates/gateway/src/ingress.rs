@@ -72,6 +72,9 @@ pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Los
         };
     };
     let fits = *method == wants || (wants == Method::GET && *method == Method::HEAD);
+    if *method == Method::CONNECT {
+        return Err(Fault::new(Code::MethodNotAllowed, "this is no proxy for connections").into());
+    }
     if !fits {
         let message = format!("{} takes {wants}, not {method}", shorten(path));
         return Err(Fault::new(Code::MethodNotAllowed, message).into());
@@ -191,9 +194,7 @@ async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Fault> 
 
 async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| {
-            Fault::new(Code::InvalidRequest, "the body ended before its announced length")
-        })?;
+        let frame = frame.map_err(|error| unreadable(&error))?;
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));
         }
@@ -201,9 +202,40 @@ async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
     Ok(None)
 }
 
+/// A body that hyper gives up. The connection cannot be used on: where the next request begins is not
+/// known.
+fn unreadable(error: &hyper::Error) -> Fault {
+    let source = std::error::Error::source(error);
+    let kind = source.and_then(|e| e.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    let why = if error.is_incomplete_message() || kind == Some(std::io::ErrorKind::UnexpectedEof) {
+        "the body ended before its announced length"
+    } else {
+        "the body is not coded in chunks as its head says"
+    };
+    Fault::new(Code::MalformedHttp, why)
+}
+
+/// The methods that a path takes, as the header `allow` lists them.
+pub(crate) fn allowed(path: &str) -> String {
+    let all = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
+    let refuses = |lost: &Lost| lost.fault.code == Code::MethodNotAllowed;
+    let takes = |method: &&Method| !route(method, path).as_ref().is_err_and(refuses);
+    let taken: Vec<&str> = all.iter().filter(takes).map(Method::as_str).collect();
+    taken.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_path_takes_is_what_is_routed() {
+        assert_eq!(allowed("/v1/chat/completions"), "POST");
+        assert_eq!(allowed("/v1/models"), "GET, HEAD");
+        assert_eq!(allowed("/v1/messages"), "POST");
+        assert_eq!(allowed("/v1/responses/resp_1"), "GET, HEAD, DELETE");
+        assert_eq!(allowed("/v1/files"), "GET, HEAD, POST");
+    }
 
     #[test]
     fn paths_are_known_with_and_without_v1() {

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::body::{Out, Watched};
 use crate::gateway::Gateway;
 use crate::socket::{Overdue, Patience, Pulse, Socket};
-use crate::unread::Unread;
+use crate::unread::{Form, Unread};
 
 /// What a connection may do before it has sent a whole request head.
 #[derive(Debug, Clone, Copy)]
@@ -180,8 +180,8 @@ async fn answer(
     request: Request<Incoming>,
     pulse: &Arc<Pulse>,
 ) -> Result<Response<Watched>, Infallible> {
-    pulse.asked();
-    let response: Response<Out> = gateway.answer(peer, request, doors.header_bytes_max).await;
+    let form = Form { bytes_max: doors.header_bytes_max, says_two_ends: pulse.asked() };
+    let response: Response<Out> = gateway.answer(peer, request, form).await;
     if response.headers().get(header::CONNECTION) == Some(&HeaderValue::from_static("close")) {
         pulse.ends_unread();
     }

@@ -170,9 +170,6 @@ pub(crate) fn response(failure: &Failure, attempts: u32, words: Words<'_>) -> Re
     if stops_retries(failure, attempts) {
         headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
     }
-    if row.code == Code::MethodNotAllowed {
-        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
-    }
     response
 }
 

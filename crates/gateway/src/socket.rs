@@ -19,7 +19,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::framing::Lines;
 use crate::unread::Unread;
 
 /// How long what may last.
@@ -74,6 +75,8 @@ pub(crate) struct Pulse {
     since_ms: AtomicU64,
     /// When a write was first refused, plus one; 0: writes go through.
     stalled_ms: AtomicU64,
+    /// Whether the head that came last says in two ways where its request ends.
+    two_ends: AtomicBool,
 }
 
 impl Pulse {
@@ -83,6 +86,7 @@ impl Pulse {
             state: AtomicU8::new(IDLE),
             since_ms: AtomicU64::new(0),
             stalled_ms: AtomicU64::new(0),
+            two_ends: AtomicBool::new(false),
         }
     }
 
@@ -95,9 +99,10 @@ impl Pulse {
         self.state.store(state, Relaxed);
     }
 
-    /// A whole head has arrived.
-    pub(crate) fn asked(&self) {
+    /// A whole head has arrived. Whether it says in two ways where its request ends.
+    pub(crate) fn asked(&self) -> bool {
         self.state.store(BUSY, Relaxed);
+        self.two_ends.load(Relaxed) && self.two_ends.swap(false, Relaxed)
     }
 
     /// The answer has been handed over.
@@ -156,6 +161,8 @@ pub(crate) struct Socket {
     unread: Unread,
     /// Bytes read of the head that is awaited.
     head_bytes: usize,
+    /// What they say of the request's end.
+    lines: Lines,
     /// What is written instead of hyper's own answer.
     instead: Bytes,
 }
@@ -163,7 +170,8 @@ pub(crate) struct Socket {
 impl Socket {
     pub(crate) fn new(tcp: TcpStream, pulse: Arc<Pulse>, unread: Unread) -> Self {
         let instead = Bytes::new();
-        Self { tcp, pulse, write_ended: false, unread, head_bytes: 0, instead }
+        let lines = Lines::default();
+        Self { tcp, pulse, write_ended: false, unread, head_bytes: 0, lines, instead }
     }
 
     /// Whether hyper answers a head that it could not read. The connection ends after it.
@@ -171,7 +179,9 @@ impl Socket {
         if !self.pulse.is_before_request() || !self.instead.is_empty() {
             return false;
         }
-        let Some(instead) = self.unread.instead(written, self.head_bytes) else { return false };
+        let Some(instead) = self.unread.instead(written, self.head_bytes, &self.lines) else {
+            return false;
+        };
         self.instead = instead;
         self.pulse.ends_unread();
         true
@@ -213,8 +223,15 @@ impl AsyncRead for Socket {
         if self.pulse.is_idle() && bytes > 0 {
             self.pulse.enter(HEAD);
             self.head_bytes = 0;
+            self.lines = Lines::default();
         }
         self.head_bytes = self.head_bytes.saturating_add(bytes);
+        if self.pulse.is_before_request() {
+            self.lines.feed(&buffer.filled()[before..]);
+            if self.lines.says_two_ends() {
+                self.pulse.two_ends.store(true, Relaxed);
+            }
+        }
         read
     }
 }

@@ -16,6 +16,7 @@ use cutover_wire::Fault;
 use http::{Response, Version, header, request};
 
 use crate::body::Out;
+use crate::framing::{self, Lines};
 use crate::gateway::Gateway;
 use crate::listener::Doors;
 
@@ -38,14 +39,23 @@ impl Unread {
     }
 
     /// What is to be sent instead of what hyper writes, if that is its answer to a head that it could
-    /// not read. `read` is how many bytes of the head had come.
-    pub(crate) fn instead(&self, written: &[u8], read: usize) -> Option<Bytes> {
+    /// not read. `read` is how many bytes of the head had come, `lines` what they said.
+    pub(crate) fn instead(&self, written: &[u8], read: usize, lines: &Lines) -> Option<Bytes> {
         let (gateway, peer, doors) = self.0.as_ref()?;
         let fault = match bare_status(written)? {
             414 => {
                 let message =
                     format!("the request's target is longer than {TARGET_BYTES_MAX} bytes");
                 Fault::new(Code::HeadTooLarge, message)
+            }
+            // hyper says the same of a length beyond what it counts up to.
+            431 if read <= doors.header_bytes_max
+                && lines.has_length_within(doors.header_count_max) =>
+            {
+                Fault::new(
+                    Code::RequestTooLarge,
+                    "the body's announced length is beyond all limits",
+                )
             }
             431 if read <= doors.header_bytes_max => {
                 let most = doors.header_count_max;
@@ -64,7 +74,7 @@ fn larger_than(bytes_max: usize) -> Fault {
 }
 
 /// A head that was read, if it is larger than it may be.
-pub(crate) fn too_large(head: &request::Parts, bytes_max: usize) -> Option<Fault> {
+fn too_large(head: &request::Parts, bytes_max: usize) -> Option<Fault> {
     let uri = &head.uri;
     let origin = uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len())
         + uri.authority().map_or(0, |authority| authority.as_str().len());
@@ -74,6 +84,20 @@ pub(crate) fn too_large(head: &request::Parts, bytes_max: usize) -> Option<Fault
     let headers: usize =
         headers.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
     (line + headers + "\r\n".len() > bytes_max).then(|| larger_than(bytes_max))
+}
+
+/// Why a head that was read is refused before anything else is looked at.
+pub(crate) fn refused(head: &request::Parts, form: Form) -> Option<Fault> {
+    too_large(head, form.bytes_max).or_else(|| framing::doubtful(head, form.says_two_ends))
+}
+
+/// Of a head, what does not stand in its parts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    /// The largest it may be.
+    pub(crate) bytes_max: usize,
+    /// Whether it says in two ways where its request ends.
+    pub(crate) says_two_ends: bool,
 }
 
 /// The config key of the limit that a head broke.

@@ -89,8 +89,9 @@ codes! {
     ImageFetchFailed = "image_fetch_failed", 400, "invalid_request_error", Client, false;
     /// The upstream refused the request as wrong for another reason; its message is passed on.
     InvalidRequest = "invalid_request", 400, "invalid_request_error", Client, false;
-    /// The request is not HTTP/1.1 that can be read in one way only: a broken request line or header,
-    /// two lengths, an unknown transfer coding. The connection is closed.
+    /// The request is not HTTP/1.1 that can be read in one way only: a broken request line or header, no
+    /// host or two, two lengths, a length beside a transfer coding, a coding other than `chunked`, a body
+    /// that ends early or is not in chunks. The connection is closed.
     MalformedHttp = "malformed_http", 400, "invalid_request_error", Client, false;
     /// What `previous_response_id` or an item names is not stored: it never was, was deleted, has expired,
     /// or was another key's. Send the whole conversation as `input`.

@@ -224,9 +224,16 @@ fn an_idle_connection_is_closed_after_its_time_and_not_before() {
 #[test]
 fn unknown_paths_and_methods_answer_in_json() {
     let (_own, rig) = rig();
-    let response = rig.post("/v1/organization/keys", &[], "{}");
-    assert_eq!(response.status, 404);
-    assert_eq!(response.json()["error"]["code"], "not_found");
+    let unknown = rig.post("/v1/unheard_of", &[], "{}");
+    assert_eq!((unknown.status, &unknown.json()["error"]["code"]), (404, &"not_found".into()));
+    // What a vendor's administration is asked for never passes.
+    let closed = rig.post("/v1/organization/keys", &[], "{}");
+    assert_eq!(
+        (closed.status, &closed.json()["error"]["code"]),
+        (403, &"permission_denied".into()),
+        "{}",
+        closed.text()
+    );
     let mut raw = rig.raw();
     raw.request("GET /v1/chat/completions", &[], "").unwrap();
     assert_eq!(raw.response().unwrap().unwrap().status, 405);
@@ -255,7 +262,7 @@ fn a_client_cannot_name_an_upstream() {
 fn who_is_refused_with_a_large_body_can_send_it_and_read_why() {
     let (own, rig) = rig();
     let large = "a".repeat(8 << 20);
-    for (path, status) in [("/v1/moderations", 404), ("/v1/chat/completions", 413)] {
+    for (path, status) in [("/v1/unheard_of", 404), ("/v1/chat/completions", 413)] {
         let mut raw = rig.raw();
         raw.request(&format!("POST {path}"), &[], &large).expect("the body is taken");
         let response = raw.response().unwrap().unwrap();
@@ -271,7 +278,7 @@ fn a_small_refused_body_does_not_cost_the_connection() {
     let (_own, rig) = rig();
     let mut raw = rig.raw();
     for (path, body, status) in [
-        ("/v1/moderations", "{}".to_owned(), 404),
+        ("/v1/unheard_of", "{}".to_owned(), 404),
         ("/v1/chat/completions", "a".repeat(100_000), 413),
         ("/v1/chat/completions", "{".to_owned(), 400),
         ("/v1/chat/completions", ask("app"), 200),
@@ -287,7 +294,7 @@ fn who_waits_for_our_word_gets_the_refusal_instead_of_it() {
     let (_own, rig) = rig();
     let mut raw = rig.raw();
     let head = "host: a\r\nexpect: 100-continue\r\ncontent-length: 100";
-    raw.send(format!("POST /v1/moderations HTTP/1.1\r\n{head}\r\n\r\n")).unwrap();
+    raw.send(format!("POST /v1/unheard_of HTTP/1.1\r\n{head}\r\n\r\n")).unwrap();
     assert_eq!(raw.response().unwrap().unwrap().status, 404);
     let mut raw = rig.raw();
     let body = ask("app");
@@ -404,7 +411,7 @@ fn who_is_refused_at_the_door_leaves_a_record() {
     let config = two_arms(&own.base_url(), &own.base_url(), "0%");
     let rig = Rig::start_storing(&config, None, Some(&store));
     assert_eq!(rig.chat(&[], "{\"secret\"").status, 400);
-    assert_eq!(rig.post("/v1/moderations", &[], "{}").status, 404);
+    assert_eq!(rig.post("/v1/unheard_of", &[], "{}").status, 404);
     let summary =
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
             async {

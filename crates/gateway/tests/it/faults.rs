@@ -143,7 +143,8 @@ fn an_instance_that_answers_200_and_then_fails_is_rested() {
     let config = two_arms(&good.base_url(), &good.base_url(), "0%").replace(
         &format!("provider = \"openai-compatible\"\nbase_url = \"{}\"", good.base_url()),
         &format!(
-            "provider = \"openai-compatible\"\ninstances = [\"{}\", \"{}\"]",
+            // In turn: by latency, the one that happened to be slower at first would hardly be asked.
+            "provider = \"openai-compatible\"\nbalance = \"round-robin\"\ninstances = [\"{}\", \"{}\"]",
             good.base_url(),
             bad.base_url()
         ),

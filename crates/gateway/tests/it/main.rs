@@ -18,6 +18,7 @@ mod feedback;
 mod feeds;
 mod harness;
 mod health;
+mod http;
 mod paths;
 mod residency;
 mod responses;

@@ -1,0 +1,113 @@
+//! From a request that has been read to one that has been decided: the snapshot is asked, once, and what
+//! the rest of the way needs is gathered in an [`Exchange`].
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use cutover_route::{Ask, Caller, Legs, Priority, UseCaseIx, VariantIx};
+use cutover_store::Key;
+use cutover_units::UseCaseName;
+use cutover_wire::Head;
+use http::{HeaderMap, HeaderName};
+
+use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE};
+use crate::exchange::{Chosen, Exchange, Trail};
+use crate::gateway::{Asked, Gateway, Visit};
+use crate::live::Live;
+use crate::shadow;
+
+impl Gateway {
+    /// Decides, and gathers what the rest of the way needs.
+    pub(crate) fn exchange(&self, visit: &Visit, asked: Asked) -> Box<Exchange> {
+        let Asked { headers, head, body, foreign, read_us, caller } = asked;
+        let id_text = visit.id.with_prefix("req_");
+        let live = Arc::clone(&visit.live);
+        visit.decided.store(true, Ordering::Relaxed);
+        let known =
+            Known { headers: &headers, head: &head, body: &body, caller: caller.as_deref() };
+        let (chosen, shadow) = decided(&live, &self.shared().unit_key, &known, &id_text);
+        let sample = shadow.and_then(|(at, candidate)| {
+            let form = foreign.as_ref().and_then(|f| f.form_for(&live.lane(candidate)?.target));
+            let prompt = form.map_or(&body, |form| &form.body);
+            shadow::sample(&live, live.use_case(at)?, candidate, prompt).map(Box::new)
+        });
+        let in_flight = live.metrics(chosen.use_case, chosen.arm).in_flight.enter();
+        Box::new(Exchange {
+            shared: Arc::clone(self.shared()),
+            live,
+            id: visit.id,
+            id_text,
+            endpoint: head.endpoint,
+            head,
+            body,
+            headers,
+            foreign,
+            chosen,
+            sample,
+            key_name: caller.map(|c| Arc::clone(&c.name)),
+            started: visit.started,
+            started_at: visit.started_at,
+            trail: Trail { waited_us: read_us, ..Trail::default() },
+            _in_flight: in_flight,
+        })
+    }
+}
+
+/// What a request tells of itself.
+struct Known<'a> {
+    headers: &'a HeaderMap,
+    head: &'a Head,
+    body: &'a Bytes,
+    caller: Option<&'a Key>,
+}
+
+/// Asks the snapshot. Besides the decision: the use case and candidate of a copy, if there shall be one.
+fn decided(
+    live: &Live,
+    unit_key: &[u8; 16],
+    known: &Known<'_>,
+    id_text: &str,
+) -> (Chosen, Option<(UseCaseIx, VariantIx)>) {
+    let &Known { headers, head, body, caller } = known;
+    // Not `to_str`, which takes ASCII only: a unit's name may be anybody's.
+    let header =
+        |name: &str| headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+    // A name that is known needs no reading.
+    let text = |name: HeaderName| {
+        headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+    };
+    let metadata = |name: &str| head.metadata(body, name).map(Cow::Owned);
+    let ask = Ask {
+        model: &head.model,
+        user: head.safety_identifier.as_deref().or(head.user.as_deref()),
+        header: &header,
+        metadata: &metadata,
+        caller: Caller {
+            key_name: caller.as_ref().map(|c| &*c.name),
+            use_case: caller.as_ref().and_then(|c| c.use_case.as_ref()).map(UseCaseName::as_str),
+        },
+        use_case: text(X_CUTOVER_USE_CASE),
+        priority: text(X_CUTOVER_PRIORITY)
+            .map(Cow::Borrowed)
+            .or_else(|| head.priority(body).map(Cow::Owned))
+            .and_then(|word| Priority::parse(&word)),
+        request_id: id_text,
+    };
+    let decision = live.snapshot.decide(&ask);
+    let shadow = decision.use_case.zip(decision.shadow);
+    let chosen = Chosen {
+        use_case: decision.use_case,
+        arm: decision.arm,
+        assignment: decision.assignment,
+        bucket: decision.bucket,
+        unit_hash: cutover_route::sticky::unit_hash(unit_key, &decision.unit),
+        local_only: decision.local_only,
+        legs: match decision.use_case {
+            None if !live.default_takes(&head.model) => Legs::new(),
+            _ => decision.legs,
+        },
+    };
+    (chosen, shadow)
+}

@@ -1,0 +1,365 @@
+//! HTTP as nobody should send it, and as some do: each has one outcome.
+
+use std::fmt::Write as _;
+
+use cutover_testkit::fake::{Fake, Persona};
+use cutover_testkit::raw::{Raw, Response};
+
+use crate::harness::{Rig, ask, ask_stream, two_arms};
+
+fn rig() -> (Fake, Rig) {
+    let own = Fake::start(Persona::OpenAi);
+    let config = two_arms(&own.base_url(), &own.base_url(), "0%");
+    let limits = "[server]\nbody_limit = \"64 KiB\"\nbody_timeout = \"2 s\"\n[upstreams.cloud]";
+    let rig = Rig::start(&config.replace("[upstreams.cloud]", limits));
+    (own, rig)
+}
+
+const CHAT: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n";
+
+fn chunked(body: &str) -> String {
+    format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+}
+
+/// What was answered to these bytes, and whether the connection was closed after it.
+fn answered(rig: &Rig, bytes: impl AsRef<[u8]>) -> (Response, bool) {
+    let mut raw = rig.raw();
+    // It may be refused, and the connection closed, while it is still being sent.
+    let _ = raw.send(bytes);
+    let response = raw.response().unwrap().unwrap_or_default();
+    // What is open takes another request.
+    let asked = raw.request("GET /health", &[], "");
+    let closed = asked.is_err() || !matches!(raw.response(), Ok(Some(next)) if next.status == 200);
+    (response, closed)
+}
+
+fn refused(rig: &Rig, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    let (response, closed) = answered(rig, bytes);
+    assert!(closed, "{name}: the connection was used on");
+    let error = &response.json()["error"];
+    for key in ["message", "type", "param", "code"] {
+        assert!(error.get(key).is_some(), "{name}: {} {}", response.status, response.text());
+    }
+    let code = error["code"].as_str().unwrap();
+    format!("{} {code}", response.status)
+}
+
+#[test]
+fn where_a_request_ends_is_said_in_one_way_or_it_is_refused() {
+    let (own, rig) = rig();
+    let body = ask("app");
+    let length = format!("content-length: {}\r\n", body.len());
+    let coding = "transfer-encoding: chunked\r\n";
+    for (name, lines) in [
+        ("a length, then a coding", format!("{length}{coding}")),
+        ("a coding, then a length", format!("{coding}{length}")),
+        ("a length between codings", format!("{coding}{length}{coding}")),
+        ("a coding and no length at all", format!("{coding}content-length: 0\r\n")),
+        ("two codings", format!("{coding}{coding}")),
+        ("a list of codings", "transfer-encoding: identity, chunked\r\n".to_owned()),
+        ("compressed and chunked", "transfer-encoding: gzip, chunked\r\n".to_owned()),
+        ("chunked twice", "transfer-encoding: chunked, chunked\r\n".to_owned()),
+        ("chunked not last", "transfer-encoding: chunked, gzip\r\n".to_owned()),
+        ("nearly chunked", "transfer-encoding: xchunked\r\n".to_owned()),
+        ("chunked behind a tab of the wrong kind", "transfer-encoding: \x0bchunked\r\n".to_owned()),
+        ("a blank before the colon", "transfer-encoding : chunked\r\n".to_owned()),
+        ("two lengths", format!("{length}content-length: 3\r\n")),
+        ("a list of lengths", format!("content-length: {0}, {0}\r\n", body.len())),
+        ("a signed length", format!("content-length: +{}\r\n", body.len())),
+        ("a length in hexadecimal", "content-length: 0x10\r\n".to_owned()),
+        ("an empty length", "content-length: \r\n".to_owned()),
+        ("a length that no number holds", "content-length: 99999999999999999999999\r\n".to_owned()),
+    ] {
+        let sent = format!("{CHAT}{lines}\r\n{}{CHAT}{length}\r\n{body}", chunked(&body));
+        assert_eq!(refused(&rig, name, sent), "400 malformed_http", "{name}");
+    }
+    let old = CHAT.replace("1.1", "1.0");
+    let sent = format!("{old}{coding}\r\n{}", chunked(&body));
+    assert_eq!(refused(&rig, "an old client's coding", sent), "400 malformed_http");
+    // In pieces of a few bytes, too.
+    let mut raw = rig.raw();
+    for piece in format!("{CHAT}{coding}{length}\r\n").as_bytes().chunks(7) {
+        raw.send(piece).unwrap();
+    }
+    assert_eq!(raw.response().unwrap().map(|r| r.status), Some(400));
+    assert_eq!(own.inferences().len(), 0);
+    // The same length twice, and a coding in capitals, are one.
+    for (lines, body) in [
+        (format!("{length}{length}"), body.clone()),
+        ("Transfer-Encoding: CHUNKED\r\n".to_owned(), chunked(&body)),
+    ] {
+        let (response, closed) = answered(&rig, format!("{CHAT}{lines}\r\n{body}"));
+        assert_eq!((response.status, closed), (200, false), "{lines}");
+    }
+}
+
+#[test]
+fn a_length_beyond_all_counting_is_a_body_too_large() {
+    let (_own, rig) = rig();
+    for length in ["18446744073709551615", "9223372036854775808", "99999999"] {
+        let sent = format!("{CHAT}content-length: {length}\r\n\r\n{{");
+        assert_eq!(refused(&rig, length, sent), "413 request_too_large", "{length}");
+    }
+}
+
+#[test]
+fn lines_that_are_no_header_are_refused_and_bare_newlines_taken() {
+    let (own, rig) = rig();
+    let body = ask("app");
+    let length = format!("content-length: {}\r\n", body.len());
+    for (name, lines) in [
+        ("a folded line", "x-a: b\r\n c\r\n"),
+        ("a carriage return in a value", "x-a: b\rc\r\n"),
+        ("a NUL in a value", "x-a: b\0c\r\n"),
+        ("a NUL in a name", "x-\0a: b\r\n"),
+        ("no name", ": b\r\n"),
+        ("no colon", "words\r\n"),
+        ("a second host", "host: a\r\n"),
+        ("a host beside another", "host: b\r\n"),
+    ] {
+        let sent = format!("{CHAT}{lines}{length}\r\n{body}");
+        assert_eq!(refused(&rig, name, sent), "400 malformed_http", "{name}");
+    }
+    for (name, sent) in [
+        ("HTTP/0.9", "GET /v1/models\r\n\r\n".to_owned()),
+        ("HTTP/1.2", "GET /health HTTP/1.2\r\nhost: a\r\n\r\n".to_owned()),
+        ("HTTP/2.0", "GET /health HTTP/2.0\r\nhost: a\r\n\r\n".to_owned()),
+        ("lower case", "GET /health http/1.1\r\nhost: a\r\n\r\n".to_owned()),
+        ("no host", "GET /health HTTP/1.1\r\n\r\n".to_owned()),
+        ("a host with a path", "GET /health HTTP/1.1\r\nhost: a/b\r\n\r\n".to_owned()),
+        ("a NUL in the path", "GET /v1/mod\0els HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
+        ("an authority as target", "GET a:80 HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
+        ("a relative path", "GET v1/models HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
+        ("no target", "GET  HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
+        ("TLS", "\x16\x03\x01\0\u{1}\0\r\n\r\n".to_owned()),
+    ] {
+        assert_eq!(refused(&rig, name, sent), "400 malformed_http", "{name}");
+    }
+    assert_eq!(own.bytes(), 0);
+    // What RFC 9112 (2.2) lets a server take for the end of a line.
+    let bare = format!("{CHAT}{length}\r\n").replace("\r\n", "\n");
+    let (response, closed) = answered(&rig, format!("{bare}{body}"));
+    assert_eq!((response.status, closed), (200, false));
+}
+
+#[test]
+fn chunks_are_read_strictly_and_within_limits() {
+    let (own, rig) = rig();
+    let body = ask("app");
+    let head = format!("{CHAT}transfer-encoding: chunked\r\n\r\n");
+    let size = format!("{:x}", body.len());
+    let end = "\r\n0\r\n\r\n";
+    for (name, sent) in [
+        ("a size that no number holds", format!("fffffffffffffffff\r\n{body}{end}")),
+        ("a negative size", format!("-1\r\n{body}{end}")),
+        ("a signed size", format!("+{size}\r\n{body}{end}")),
+        ("a prefixed size", format!("0x{size}\r\n{body}{end}")),
+        ("an empty size", format!("\r\n{body}{end}")),
+        ("a bare newline", format!("{size}\n{body}{end}")),
+        ("a bare newline in an extension", format!("{size};a\n{body}{end}")),
+        ("a wrong size", format!("5\r\n{body}{end}")),
+        ("a huge extension", format!("{size};{}\r\n{body}{end}", "e".repeat(100_000))),
+        ("a huge trailer", format!("{size}\r\n{body}\r\n0\r\nx: {}\r\n\r\n", "a".repeat(200_000))),
+        ("many trailers", format!("{size}\r\n{body}\r\n0\r\n{}\r\n", "x: 1\r\n".repeat(5_000))),
+    ] {
+        let code = refused(&rig, name, format!("{head}{sent}"));
+        assert_eq!(code, "400 malformed_http", "{name}");
+    }
+    // Sizes are believed only as far as bytes come.
+    let large = format!("{head}ffffffffffffffff\r\n{}", "a".repeat(100_000));
+    assert_eq!(refused(&rig, "a huge chunk", large), "413 request_too_large");
+    let mut raw = rig.raw();
+    raw.send(format!("{head}{size}\r\n{body}\r\n")).unwrap();
+    raw.finish_sending().unwrap();
+    let response = raw.response().unwrap().unwrap();
+    let error = &response.json()["error"];
+    assert_eq!(error["code"], "malformed_http", "{error}");
+    assert!(error["message"].as_str().unwrap().contains("ended before"), "{error}");
+    assert_eq!(own.inferences().len(), 0);
+    let mut small = format!("{head}{size};a=b;c=\"d\"\r\n{body}\r\n0\r\n");
+    small.push_str("x-trailer: 1\r\ncontent-length: 3\r\n\r\n");
+    let (response, closed) = answered(&rig, small);
+    assert_eq!(
+        (response.status, closed),
+        (200, false),
+        "extensions and trailers count for nothing"
+    );
+}
+
+#[test]
+fn who_asks_for_another_protocol_is_answered_in_this_one() {
+    let (own, rig) = rig();
+    let upgrade = |to: &str, path: &str| {
+        let lines = format!("connection: upgrade, http2-settings\r\nupgrade: {to}\r\n");
+        format!("GET {path} HTTP/1.1\r\nhost: a\r\n{lines}http2-settings: AAMAAABk\r\n\r\n")
+    };
+    for (name, sent, status) in [
+        ("h2c", upgrade("h2c", "/v1/models"), 200),
+        ("a web socket", upgrade("websocket", "/health"), 200),
+        ("a web socket to speak with a model", upgrade("websocket", "/v1/realtime"), 501),
+        (
+            "a proxy's absolute form",
+            "GET http://b.example/health HTTP/1.1\r\nhost: a\r\n\r\n".into(),
+            200,
+        ),
+        ("CONNECT", "CONNECT b.example:443 HTTP/1.1\r\nhost: b.example:443\r\n\r\n".into(), 405),
+        ("CONNECT to a path", "CONNECT /v1/models HTTP/1.1\r\nhost: a\r\n\r\n".into(), 405),
+        ("TRACE", "TRACE /v1/models HTTP/1.1\r\nhost: a\r\nx-secret: 1\r\n\r\n".into(), 405),
+        (
+            "an unknown expectation",
+            "GET /health HTTP/1.1\r\nhost: a\r\nexpect: b\r\n\r\n".into(),
+            200,
+        ),
+    ] {
+        let (response, closed) = answered(&rig, sent);
+        assert_eq!((response.status, closed), (status, false), "{name}: {}", response.text());
+        assert_eq!(response.header("upgrade"), None, "{name}");
+        assert!(!response.text().contains("x-secret"), "{name}");
+    }
+    assert_eq!(own.inferences().len(), 0);
+    // HTTP/2 from the first byte on: silence, which such clients understand.
+    let mut raw = rig.raw();
+    raw.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    assert!(raw.read_to_close().is_empty());
+}
+
+#[test]
+fn an_old_client_keeps_its_connection_if_it_asks_to() {
+    let (_own, rig) = rig();
+    let mut raw = rig.raw();
+    for _ in 0..2 {
+        raw.send("GET /health HTTP/1.0\r\nconnection: keep-alive\r\n\r\n").unwrap();
+        let response = raw.response().unwrap().unwrap();
+        assert_eq!((response.status, response.header("connection")), (200, Some("keep-alive")));
+    }
+    raw.send("GET /health HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!(raw.response().unwrap().unwrap().status, 200);
+    assert!(raw.read_to_close().is_empty());
+}
+
+#[test]
+fn a_hundred_pipelined_requests_get_a_hundred_answers() {
+    let (own, rig) = rig();
+    let body = ask("app");
+    let one = format!("{CHAT}content-length: {}\r\n\r\n{body}", body.len());
+    let mut raw = rig.raw();
+    raw.send(one.repeat(100)).unwrap();
+    for at in 0..100 {
+        assert_eq!(raw.response().unwrap().map(|r| r.status), Some(200), "{at}");
+    }
+    assert_eq!(own.inferences().len(), 100);
+}
+
+#[test]
+fn paths_are_compared_as_they_are_written() {
+    let (own, rig) = rig();
+    let body = ask("app");
+    let long = format!("/v1/{}", "a".repeat(60_000));
+    for (path, status) in [
+        ("//v1//chat/completions", 404),
+        ("/v1//chat/completions", 404),
+        ("/v1/chat/%63ompletions", 404),
+        ("/v1/../v1/chat/completions", 404),
+        ("/v1/chat/completions;a=b", 404),
+        ("/V1/chat/completions", 404),
+        ("/v1/v1/chat/completions", 404),
+        ("/v1/chat/completions%00", 404),
+        ("/v1/embeddings/", 404),
+        ("/v1/\u{e7}hat", 404),
+        ("/%", 404),
+        ("*", 404),
+        (&long, 404),
+        ("/v1/chat/completions?a=b&c", 200),
+        ("/v1/chat/completions?", 200),
+        ("/v1/chat/completions#fragment", 200),
+    ] {
+        let length = body.len();
+        let sent =
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{body}");
+        let (response, closed) = answered(&rig, sent);
+        assert_eq!((response.status, closed), (status, false), "{path}: {}", response.text());
+        assert!(response.body.len() < 1_000, "a long path is not sent back");
+    }
+    assert_eq!(own.inferences().len(), 3);
+}
+
+/// A page in a browser would need a key to ask: who may read the page could take it.
+#[test]
+fn browsers_are_told_nothing_that_lets_a_page_ask() {
+    let (own, rig) = rig();
+    let mut preflight = "OPTIONS /v1/chat/completions HTTP/1.1\r\nhost: a\r\n".to_owned();
+    let wants =
+        "access-control-request-method: POST\r\naccess-control-request-headers: authorization";
+    write!(preflight, "origin: https://b.example\r\n{wants}\r\n\r\n").unwrap();
+    let (response, closed) = answered(&rig, preflight);
+    assert_eq!((response.status, response.header("allow"), closed), (405, Some("POST"), false));
+    let simple = rig.chat(&["origin: https://b.example"], &ask("app"));
+    for response in [&response, &simple] {
+        let names = response.headers.iter().map(|(name, _)| name);
+        assert!(names.into_iter().all(|name| !name.starts_with("access-control-")));
+    }
+    assert_eq!(
+        (simple.status, own.inferences().len()),
+        (200, 1),
+        "no page: the header means nothing"
+    );
+}
+
+#[test]
+fn a_405_lists_what_the_path_takes() {
+    let (_own, rig) = rig();
+    for (line, takes) in [
+        ("GET /v1/chat/completions", "POST"),
+        ("POST /v1/models", "GET, HEAD"),
+        ("DELETE /v1/messages", "POST"),
+        ("PUT /v1/files", "GET, HEAD, POST"),
+    ] {
+        let (response, _) = answered(&rig, format!("{line} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        assert_eq!((response.status, response.header("allow")), (405, Some(takes)), "{line}");
+    }
+}
+
+#[test]
+fn what_only_we_say_is_not_taken_from_a_client() {
+    let (own, rig) = rig();
+    let forged = [
+        "x-request-id: mine",
+        "x-cutover-arm: candidate",
+        "x-cutover-assigned-arm: candidate",
+        "x-cutover-variant: forged%0d%0aset-cookie: a=b",
+        "x-cutover-upstream: forged",
+        "x-cutover-instance: forged",
+        "x-cutover-attempts: 77",
+        "x-cutover-loss: forged",
+        "x-should-retry: true",
+    ];
+    for body in [ask("app"), ask_stream("app")] {
+        let response = rig.chat(&forged, &body);
+        assert_eq!(response.status, 200, "{}", response.text());
+        for (name, value) in &response.headers {
+            assert!(
+                !value.contains("forged") && value != "mine" && value != "77",
+                "{name}: {value}"
+            );
+        }
+        assert_eq!(response.header("x-cutover-arm"), Some("baseline"));
+        assert_eq!(response.header("set-cookie"), None);
+        assert_eq!(response.header("x-should-retry"), None);
+    }
+    for seen in own.inferences() {
+        let names: Vec<_> = seen.headers.iter().map(|(name, _)| name.to_string()).collect();
+        assert!(names.iter().all(|name| !name.starts_with("x-cutover-")), "{names:?}");
+    }
+}
+
+/// Each holds a place and some kilobytes, and nobody else waits for it.
+#[test]
+fn two_thousand_idle_connections_are_in_nobodys_way() {
+    let (_own, rig) = rig();
+    let idle: Vec<Raw> = (0..2_000).map(|_| rig.raw()).collect();
+    let response = rig.chat(&[], &ask("app"));
+    assert_eq!(response.status, 200);
+    assert!(rig.connections() >= 2_000, "{}", rig.connections());
+    drop(idle);
+    crate::harness::until("all are forgotten", || rig.connections() == 0);
+}
