@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-route", 10),
     ("cutover-ledger", 10),
     ("cutover-sizing", 10),
+    ("cutover-tco", 10),
     ("cutover-prompts", 10),
     ("cutover-rollout", 10),
     // Runs the planner of the crate above it in this list, so it stands a step higher.

@@ -1,0 +1,31 @@
+//! Total cost of ownership: what staying and moving cost over the years, when a move pays for itself,
+//! which single input would flip the answer, and when not to move at all.
+//!
+//! ```text
+//! scenario (JSON, assignments) > Scenario (ranges with sources) > Point > Flow per option
+//!                                            > Analysis (totals, break-even, sensitivity, verdict) > JSON, HTML
+//! ```
+//!
+//! Contract: every input is explicit, has a range and says where it is from; every output can be worked out
+//! by hand from them. Numbers are integers of billionths ([`Nano`]), so that money does not drift. Pure: no clock,
+//! no files, no prices of its own. An input without a value keeps an option from being judged; it is never
+//! taken for zero in silence.
+
+pub mod analysis;
+pub mod claims;
+
+mod figure;
+pub mod flow;
+
+pub mod inputs;
+pub mod json;
+pub mod nano;
+pub mod rules;
+pub mod scenario;
+pub mod sensitivity;
+pub mod verdict;
+pub mod words;
+mod wrong;
+
+pub use nano::Nano;
+pub use wrong::Wrong;

@@ -1,0 +1,33 @@
+//! Why a scenario cannot be judged.
+
+use std::fmt;
+
+/// A scenario that makes no sense. The asker can mend it; nothing was computed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// What is wrong.
+    pub problem: String,
+    /// How to mend it.
+    pub hint: Option<String>,
+}
+
+impl Wrong {
+    /// Something is wrong.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self { problem: problem.into(), hint: None }
+    }
+
+    /// And how to mend it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for Wrong {}
