@@ -33,3 +33,15 @@ pub struct ErrorAnswer {
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const EVENTS: &str = "text/event-stream";
 pub(crate) const LINES: &str = "application/x-ndjson";
+
+/// Bytes of JSON per token: the usual figure for English text, and near it for code.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// What a request of this length will cost its reader in tokens: an estimate, because the model's
+/// tokenizer is not ours.
+pub(crate) fn estimated_tokens(bytes: usize) -> u64 {
+    (bytes / BYTES_PER_TOKEN).max(1) as u64
+}
+
+/// The header by which an estimate says that it is one.
+pub(crate) const ESTIMATED: &str = "x-cutover-estimated";

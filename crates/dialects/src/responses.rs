@@ -24,6 +24,7 @@ pub static RESPONSES: Dialect = Dialect {
     name: "responses",
     routes: &[
         Route::new("POST", "/v1/responses", Ask::Read(request::read)),
+        Route::new("POST", "/v1/responses/input_tokens", Ask::Read(request::count)),
         Route::new("GET", "/v1/responses/{id}", Ask::GetStored),
         Route::new("DELETE", "/v1/responses/{id}", Ask::DeleteStored),
         Route::new("GET", "/v1/responses/{id}/input_items", Ask::StoredInput),
@@ -35,7 +36,7 @@ pub static RESPONSES: Dialect = Dialect {
     request_id_header: "x-request-id",
     doc: "OpenAI's newer API, which Codex, the Agents SDK and the Vercel AI SDK speak. It is made from \
           chat completions for every upstream, so that an engine's own incomplete form of it breaks no \
-          client.",
+          client. `input_tokens` gives an estimate, as Anthropic's `count_tokens` does.",
 };
 
 const NO_BACKGROUND: &str =

@@ -1,5 +1,6 @@
 //! Tests over whole dialects: through the public functions, from fixtures.
 
+mod agents;
 mod bad_input;
 mod egress;
 mod gemini;

@@ -105,5 +105,30 @@ fn mutated_requests_are_read_or_refused() {
 
 #[test]
 fn mutated_answers_go_back_or_fail() {
-    run(&["chat", "messages"], targets::answer);
+    run(&["chat", "messages", "gemini"], targets::answer);
+}
+
+/// An upstream that goes away after any byte of its stream: every client is told, whatever it speaks and
+/// whatever the upstream speaks.
+#[test]
+fn streams_that_end_at_any_byte_are_told_to_every_client() {
+    for (file, vendor) in [
+        ("chat/tools.sse", targets::Vendor::Chat),
+        ("messages/stream.sse", targets::Vendor::Messages),
+        ("gemini/stream.sse", targets::Vendor::Gemini),
+    ] {
+        let path = format!("{}/fixtures/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read(path).unwrap();
+        assert_eq!(targets::cut_short(&text, vendor), Some(true), "{file} is whole at its end");
+        let mut whole = 0;
+        for at in 0..text.len() {
+            match targets::cut_short(&text[..at], vendor) {
+                Some(true) => whole += 1,
+                Some(false) => {}
+                None => panic!("{file} cut at {at}: clients are told different things"),
+            }
+        }
+        // Only what is after the last word can be missing.
+        assert!(whole <= 24, "{file}: {whole} broken streams end like whole ones");
+    }
 }

@@ -5,7 +5,7 @@ use cutover_wire::{Endpoint, Fault};
 
 use super::content::{self, Conversation};
 use super::fields::FIELDS;
-use crate::answer::Answer;
+use crate::answer::{Answer, ESTIMATED, estimated_tokens};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::pivot::{self, Chat, Message, Tool};
@@ -45,21 +45,17 @@ pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Faul
     })))
 }
 
-/// Bytes of JSON per token: the usual figure for English text, and near it for code.
-const BYTES_PER_TOKEN: usize = 4;
-
-/// `POST /v1/messages/count_tokens`: an estimate, because the model's tokenizer is not ours.
+/// `POST /v1/messages/count_tokens`.
 pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     let text = read::body_text(body)?;
     let root = Obj::parse(text, At::Root)?;
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let (model, chat) = convert(&root, facts, &mut losses)?;
     // What the model will read: the request without its name.
-    let bytes = chat.write(&Text::from(""), false).len();
+    let tokens = estimated_tokens(chat.write(&Text::from(""), false).len());
     drop(model);
-    let tokens = (bytes / BYTES_PER_TOKEN).max(1);
-    let mut answer = Answer::json(write::object(|j| j.put_number("input_tokens", tokens as u64)));
-    answer.headers.push(("x-cutover-estimated", "input_tokens".to_owned()));
+    let mut answer = Answer::json(write::object(|j| j.put_number("input_tokens", tokens)));
+    answer.headers.push((ESTIMATED, "input_tokens".to_owned()));
     Ok(Asked::Now(answer))
 }
 

@@ -19,6 +19,11 @@ pub(super) const FIELDS: &[Field] = &[
         Approximated("system"),
         "one system prompt only: later ones are joined to it",
     ),
+    Field::new(
+        "messages[].system.alone",
+        Approximated("messages"),
+        "a conversation of nothing but system messages is sent as the user's turn",
+    ),
     Field::new("messages[].name", Dropped, "the Messages API has no names of participants"),
     Field::new("messages[].content[].image_url", Mapped("messages"), "data URLs become base64"),
     Field::new("messages[].content[].detail", Dropped, NONE),

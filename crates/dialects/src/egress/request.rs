@@ -1,5 +1,7 @@
 //! From a chat completions request to a Messages request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use cutover_wire::{Fault, Unsupported};
 
@@ -26,6 +28,7 @@ pub fn request(body: &[u8], unsupported: Unsupported) -> Result<Sent, Fault> {
     for (index, raw) in root.list(ROOT, "messages")?.unwrap_or_default().into_iter().enumerate() {
         talk.message(raw, ROOT.key("messages").item(index))?;
     }
+    talk.someone_speaks();
     let (system, turns) = (talk.system, talk.turns);
     let model = root.need_text(ROOT, "model")?;
     let settings = settings(&root, &mut losses)?;
@@ -119,6 +122,15 @@ impl Talk<'_> {
             _ => self.losses.refuse("messages[].function_call", at.key("role"))?,
         }
         self.losses.rest(&message, "messages[].", at)
+    }
+
+    /// A conversation must have a turn: instructions alone become the user's.
+    fn someone_speaks(&mut self) {
+        if self.turns.is_empty() && !self.system.is_empty() {
+            self.losses.note("messages[].system.alone");
+            let blocks = std::mem::take(&mut self.system);
+            self.put("user", blocks);
+        }
     }
 
     /// Turns of one role in a row are one turn: results of parallel calls must be.
@@ -360,7 +372,8 @@ fn tools(root: &Obj<'_>, json: &mut Json, losses: &mut Losses) -> Result<(), Fau
         let function = tool.object(at, "function")?.ok_or_else(|| inner.missing())?;
         let name = function.need_text(inner, "name")?;
         let description = function.text(inner, "description")?;
-        let schema = function.raw_object(inner, "parameters")?.filter(|raw| *raw != "{}");
+        let schema = function.raw_object(inner, "parameters")?;
+        let schema = input_schema(schema, inner.key("parameters"))?;
         let strict = function.flag(inner, "strict")?;
         let mark = tool.raw_object(at, MARK)?;
         tools.push(write::object(|j| {
@@ -368,7 +381,7 @@ fn tools(root: &Obj<'_>, json: &mut Json, losses: &mut Losses) -> Result<(), Fau
             if let Some(text) = &description {
                 text.write(j.key("description"));
             }
-            j.key("input_schema").raw(schema.unwrap_or(r#"{"type":"object"}"#));
+            j.key("input_schema").raw(&schema);
             if strict == Some(true) {
                 j.put_flag("strict", true);
             }
@@ -395,6 +408,18 @@ fn tools(root: &Obj<'_>, json: &mut Json, losses: &mut Losses) -> Result<(), Fau
         }
     });
     Ok(())
+}
+
+/// The Messages API wants each schema of a tool to say that it is an object's.
+fn input_schema<'a>(schema: Option<&'a str>, at: At<'_>) -> Result<Cow<'a, str>, Fault> {
+    let raw = schema.unwrap_or("{}");
+    if Obj::read(raw, at)?.get("type").is_some() {
+        return Ok(raw.into());
+    }
+    let members =
+        raw.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or("").trim();
+    let comma = if members.is_empty() { "" } else { "," };
+    Ok(format!(r#"{{"type":"object"{comma}{members}}}"#).into())
 }
 
 type Choice = (&'static str, Option<String>);

@@ -8,15 +8,40 @@ use super::items::Items;
 use super::object::{self, Echo};
 use super::store::{self, Loaded, Shelf};
 use super::tools::{self, Names};
+use crate::answer::{Answer, ESTIMATED, estimated_tokens};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::pivot::{self, Assistant, Chat, Message, Part, Results};
 use crate::read::{self, At, Obj};
+use crate::write;
 
 /// `POST /v1/responses`.
 pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
-    convert(body, facts, None)
+    convert(body, facts, None).map(Asked::Infer)
 }
+
+/// `POST /v1/responses/input_tokens`.
+pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
+    let inbound = convert(body, facts, None)?;
+    let unseen = [
+        ("previous_response_id", inbound.needs.previous.is_some()),
+        ("input", !inbound.needs.items.is_empty()),
+    ];
+    if let Some((name, _)) = unseen.iter().find(|(_, refers)| *refers) {
+        return Err(At::Root.key(name).unsupported(NO_STORED_COUNT));
+    }
+    let named = inbound.way_back.model.len();
+    let tokens = estimated_tokens(inbound.body.len().saturating_sub(named));
+    let mut answer = Answer::json(write::object(|j| {
+        j.put("object", "response.input_tokens");
+        j.put_number("input_tokens", tokens);
+    }));
+    answer.headers.push((ESTIMATED, "input_tokens".to_owned()));
+    Ok(Asked::Now(answer))
+}
+
+const NO_STORED_COUNT: &str =
+    "tokens of stored answers are not counted; send the whole conversation as input";
 
 /// Reads a request again, with the stored answers that its [`StoreNeeds`] named.
 pub fn read_after(
@@ -24,7 +49,7 @@ pub fn read_after(
     facts: &RequestFacts<'_>,
     loaded: Loaded<'_>,
 ) -> Result<Asked, Fault> {
-    convert(body, facts, Some(loaded))
+    convert(body, facts, Some(loaded)).map(Asked::Infer)
 }
 
 /// What a request says about storing.
@@ -37,7 +62,7 @@ fn convert(
     body: &Bytes,
     facts: &RequestFacts<'_>,
     loaded: Option<Loaded<'_>>,
-) -> Result<Asked, Fault> {
+) -> Result<Box<Inbound>, Fault> {
     let text = read::body_text(body)?;
     let at = At::Root;
     let root = Obj::parse(text, at)?;
@@ -74,14 +99,14 @@ fn convert(
         id: facts.id.to_owned(),
         created: facts.now,
     };
-    Ok(Asked::Infer(Box::new(Inbound {
+    Ok(Box::new(Inbound {
         endpoint: Endpoint::ChatCompletions,
         body: chat.write(&model, stream),
         stream,
         losses: losses.into_list(),
         needs,
         way_back,
-    })))
+    }))
 }
 
 const NO_STORE: &str =

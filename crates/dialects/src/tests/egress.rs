@@ -87,6 +87,46 @@ fn anthropics_own_turn_is_the_same_after_both_conversions() {
     assert_eq!(again["messages"][1]["content"][3], there["content"][4]);
 }
 
+/// Anthropic's specification wants a type in the schema of each tool, OpenAI's does not.
+#[test]
+fn a_tools_schema_says_that_it_is_an_objects() {
+    for (ours, theirs) in [
+        (r#"{"foo":"bar"}"#, r#"{"type":"object","foo":"bar"}"#),
+        (r#"{ "a" : 1 }"#, r#"{"type":"object","a" : 1}"#),
+        ("{ }", r#"{"type":"object"}"#),
+        (r#"{"properties":{},"type":"object"}"#, r#"{"properties":{},"type":"object"}"#),
+    ] {
+        let body = format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"a"}}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{ours}}}}}]}}"#
+        );
+        let sent = egress::request(body.as_bytes(), Unsupported::Strict).ok().unwrap();
+        let wanted = format!(r#""input_schema":{theirs}"#);
+        assert!(String::from_utf8_lossy(&sent.body).contains(&wanted), "{ours}");
+    }
+}
+
+/// The vendors' own tests send a developer message alone; a conversation without a turn is refused by
+/// Anthropic and by Gemini.
+#[test]
+fn instructions_alone_become_the_users_turn() {
+    let body = br#"{"model":"m","messages":[{"role":"system","content":"a"},{"role":"developer","content":"b"}]}"#;
+    let (there, losses) = sent(body, Unsupported::Strict);
+    assert_eq!(there.get("system"), None);
+    let text = |word: &str| serde_json::json!({"type": "text", "text": word});
+    assert_eq!(
+        there["messages"],
+        serde_json::json!([{"role": "user", "content": [text("a"), text("b")]}])
+    );
+    assert!(losses.contains(&"messages[].system.alone".to_owned()), "{losses:?}");
+    let gemini = egress::gemini::request(body, Unsupported::Strict).ok().unwrap();
+    let there: Value = serde_json::from_slice(&gemini.body).unwrap();
+    assert_eq!(
+        there["contents"],
+        serde_json::json!([{"role": "user", "parts": [{"text": "a"}, {"text": "b"}]}])
+    );
+    assert_eq!(gemini.losses[0].field, "messages[].system.alone");
+}
+
 /// Anthropic's events as the relay path sees them.
 fn chunks(frames: &[&[u8]]) -> String {
     let (mut events, mut out) = (egress::EventsIn::new(Millis(7_000)), Vec::new());

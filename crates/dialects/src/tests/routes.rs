@@ -129,3 +129,25 @@ fn tokens_are_counted_as_an_estimate_that_says_so() {
     let tokens = value["input_tokens"].as_u64().unwrap();
     assert!((1_000..1_100).contains(&tokens), "{tokens}");
 }
+
+#[test]
+fn tokens_of_responses_are_counted_as_an_estimate_that_says_so() {
+    let path = "/v1/responses/input_tokens";
+    let facts = crate::RequestFacts { storage: true, ..facts() };
+    let count = |body: &str| read(path, &bytes::Bytes::from(body.to_owned()), &facts);
+    let long = "word ".repeat(800);
+    let Ok(Asked::Now(answer)) = count(&format!(r#"{{"model":"m","input":"{long}"}}"#)) else {
+        panic!("a count is no inference")
+    };
+    assert_eq!(answer.headers, [("x-cutover-estimated", "input_tokens".to_owned())]);
+    let value: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(value["object"], "response.input_tokens");
+    let tokens = value["input_tokens"].as_u64().unwrap();
+    assert!((1_000..1_100).contains(&tokens), "{tokens}");
+    // What cannot be seen is not counted as nothing.
+    let fault =
+        count(r#"{"model":"m","previous_response_id":"resp_1","input":"a"}"#).err().unwrap();
+    assert_eq!(fault.param.as_deref(), Some("previous_response_id"));
+    let fault = count(r#"{"model":"m","input":[{"type":"item_reference","id":"msg_0a1b_0"}]}"#);
+    assert_eq!(fault.err().unwrap().param.as_deref(), Some("input"));
+}

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use cutover_dialects::{Ask, Asked, DIALECTS, Inbound, Moment, RequestFacts, StreamOut, egress};
 use cutover_units::Millis;
-use cutover_wire::{Head, Unsupported};
+use cutover_wire::{Endpoint, Fault, Head, Unsupported};
 
 /// Any bytes as a request in every dialect: refused as the client's fault, or a pivot that the rest of
 /// cutover reads or refuses in its turn.
@@ -15,10 +15,18 @@ pub fn request(data: &[u8]) {
             let _ = Head::read(inbound.endpoint, &inbound.body);
             let text: Result<serde_json::Value, _> = serde_json::from_slice(&inbound.body);
             assert!(text.is_ok(), "a pivot is JSON");
-            if let Ok(sent) = egress::request(&inbound.body, unsupported) {
-                let text: Result<serde_json::Value, _> = serde_json::from_slice(&sent.body);
-                assert!(text.is_ok(), "a Messages request is JSON");
-            }
+            outbound(&inbound.body, unsupported);
+        }
+        outbound(data, unsupported);
+    }
+}
+
+/// A chat request, or none, to each target that speaks no chat.
+fn outbound(body: &[u8], unsupported: Unsupported) {
+    for convert in [egress::request, egress::gemini::request] {
+        if let Ok(sent) = convert(body, unsupported) {
+            let text: Result<serde_json::Value, _> = serde_json::from_slice(&sent.body);
+            assert!(text.is_ok(), "a request is JSON");
         }
     }
 }
@@ -76,11 +84,66 @@ pub fn answer(data: &[u8]) {
         drive(&mut second.way_back.stream(), &bytes, &mut cut);
         assert_eq!(whole, cut, "the same however it is cut");
     }
-    let _ = egress::answer(data, Millis(0));
-    let _ = egress::error(500, data);
-    let (mut events, mut out) = (egress::EventsIn::new(Millis(0)), Vec::new());
-    events.push(Bytes::copy_from_slice(data), &mut out);
-    events.finish(&mut out);
+    converted(&egress::answer(data, Millis(0)));
+    converted(&egress::gemini::answer(data, Millis(0)));
+    let _ = (egress::error(500, data), egress::gemini::error(500, data));
+    through(data, &|| Box::new(egress::EventsIn::new(Millis(0))));
+    through(data, &|| Box::new(egress::gemini::EventsIn::new(Millis(0))));
+}
+
+fn converted(answer: &Result<Bytes, Fault>) {
+    let Ok(body) = answer else { return };
+    let text: Result<serde_json::Value, _> = serde_json::from_slice(body);
+    assert!(text.is_ok(), "an answer in chat's form is JSON");
+    // From any vendor to any client.
+    for inbound in asked() {
+        if let Ok(answer) = inbound.way_back.reply(body, Moment::default()) {
+            let text: Result<serde_json::Value, _> = serde_json::from_slice(&answer.body);
+            assert!(text.is_ok(), "an answer is JSON");
+        }
+    }
+}
+
+/// A vendor's stream on its way to chat.
+trait Events {
+    fn push(&mut self, bytes: Bytes, out: &mut Vec<Bytes>);
+    fn finish(&mut self, out: &mut Vec<Bytes>);
+}
+
+impl Events for egress::EventsIn {
+    fn push(&mut self, bytes: Bytes, out: &mut Vec<Bytes>) {
+        self.push(bytes, out);
+    }
+    fn finish(&mut self, out: &mut Vec<Bytes>) {
+        self.finish(out);
+    }
+}
+
+impl Events for egress::gemini::EventsIn {
+    fn push(&mut self, bytes: Bytes, out: &mut Vec<Bytes>) {
+        self.push(bytes, out);
+    }
+    fn finish(&mut self, out: &mut Vec<Bytes>) {
+        self.finish(out);
+    }
+}
+
+/// A vendor's stream to chat, whole and cut at each byte, and on to every client.
+fn through(data: &[u8], start: &dyn Fn() -> Box<dyn Events>) {
+    let convert = |frames: &[&[u8]]| {
+        let (mut events, mut out) = (start(), Vec::new());
+        for frame in frames {
+            events.push(Bytes::copy_from_slice(frame), &mut out);
+        }
+        events.finish(&mut out);
+        out.concat()
+    };
+    let whole = convert(&[data]);
+    let bytes: Vec<&[u8]> = data.chunks(1).collect();
+    assert_eq!(whole, convert(&bytes), "the same however it is cut");
+    for inbound in asked() {
+        drive(&mut inbound.way_back.stream(), &[&whole], &mut Vec::new());
+    }
 }
 
 fn drive(stream: &mut StreamOut, frames: &[&[u8]], out: &mut Vec<u8>) {
@@ -90,4 +153,51 @@ fn drive(stream: &mut StreamOut, frames: &[&[u8]], out: &mut Vec<u8>) {
     }
     stream.finish(Moment::default(), &mut pieces);
     out.extend(pieces.concat());
+}
+
+/// What an upstream's stream is written in.
+#[derive(Clone, Copy, Debug)]
+pub enum Vendor {
+    /// Chat completions.
+    Chat,
+    /// Anthropic's events.
+    Messages,
+    /// Google's.
+    Gemini,
+}
+
+/// Whether a stream ends for each client like a whole one; `None` if they are not told the same.
+pub fn cut_short(data: &[u8], vendor: Vendor) -> Option<bool> {
+    let mut out = Vec::new();
+    let mut events: Box<dyn Events> = match vendor {
+        Vendor::Chat => return told(data),
+        Vendor::Messages => Box::new(egress::EventsIn::new(Millis(0))),
+        Vendor::Gemini => Box::new(egress::gemini::EventsIn::new(Millis(0))),
+    };
+    events.push(Bytes::copy_from_slice(data), &mut out);
+    events.finish(&mut out);
+    told(&out.concat())
+}
+
+fn told(chat: &[u8]) -> Option<bool> {
+    const ENDS: [&str; 5] = [
+        "message_stop",
+        "response.completed",
+        "response.incomplete",
+        "\"done\":true",
+        "\"done\": true",
+    ];
+    let mut ends =
+        asked().into_iter().filter(|one| one.endpoint != Endpoint::Embeddings).map(|inbound| {
+            let mut out = Vec::new();
+            drive(&mut inbound.way_back.stream(), &[chat], &mut out);
+            let text = String::from_utf8_lossy(&out);
+            let whole = ENDS.iter().any(|end| text.contains(end));
+            let broken = ["event: error", "event: response.failed", "{\"error\":"];
+            let told = text.lines().any(|line| broken.iter().any(|start| line.starts_with(start)));
+            assert_ne!(whole, told, "an end or an error: {text}");
+            whole
+        });
+    let first = ends.next()?;
+    ends.all(|whole| whole == first).then_some(first)
 }

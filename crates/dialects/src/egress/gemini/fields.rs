@@ -23,6 +23,11 @@ pub(super) const FIELDS: &[Field] = &[
         Approximated("systemInstruction"),
         "one system prompt only: later ones are joined to it",
     ),
+    Field::new(
+        "messages[].system.alone",
+        Approximated("contents"),
+        "a conversation of nothing but system messages is sent as the user's turn",
+    ),
     Field::new("messages[].name", Dropped, "the Gemini API has no names of participants"),
     Field::new("messages[].content[].image_url", Mapped("contents"), "data URLs become inlineData"),
     Field::new("messages[].content[].image_url.url", Refused, "send the image as a data URL"),

@@ -57,6 +57,15 @@ impl Talk<'_> {
         self.losses.rest(&message, "messages[].", at)
     }
 
+    /// A conversation must have a turn: instructions alone become the user's.
+    pub(super) fn someone_speaks(&mut self) {
+        if self.turns.is_empty() && !self.system.is_empty() {
+            self.losses.note("messages[].system.alone");
+            let parts = std::mem::take(&mut self.system);
+            self.put("user", parts);
+        }
+    }
+
     /// Marks for caching are for another vendor.
     fn mark(&mut self, obj: &Obj<'_>) {
         if obj.get(MARK).is_some() {

@@ -33,6 +33,7 @@ pub fn request(body: &[u8], unsupported: Unsupported) -> Result<Sent, Fault> {
     for (index, raw) in root.list(ROOT, "messages")?.unwrap_or_default().into_iter().enumerate() {
         talk.message(raw, ROOT.key("messages").item(index))?;
     }
+    talk.someone_speaks();
     let (system, turns) = (talk.system, talk.turns);
     let config = config(&root, &model, &mut losses)?;
     let tools = tools(&root, &mut losses)?;
