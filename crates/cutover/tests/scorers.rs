@@ -138,7 +138,7 @@ fn a_server_scores_code_runs_times_are_waited_for_and_means_are_counted() {
     }
     // A unit of the live ones comes again within its second: its requests are one observation.
     let running =
-        names.map(|name| load(&program, name, if name == "means" { 60 } else { 100_000 }));
+        names.map(|name| load(&program, name, if name == "means" { 20 } else { 100_000 }));
     reaches(&program, "served", 1);
     reaches(&program, "runs", 1);
     reaches(&program, "means", 2);

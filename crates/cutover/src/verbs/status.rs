@@ -215,7 +215,7 @@ use case    weight  baseline  candidate  rollout  served  by   when      why
 statements  25%     gpt       qwen       -        3 + 1   ann  30 s ago  the config file's 5% is only the start
 summaries   0%      gpt       qwen       -        0 + 0   bob  60 s ago  ROLLED BACK: errors
 
-instance  address       state                        in flight  engine
+instance  address       state                         in flight  engine
 gpus/0    http://gpu-1  ejected, 5 failures in a row  2          0 waiting; 1 of 4 slots; qwen2.5:32b";
         assert_eq!(text, expected);
     }
