@@ -11,7 +11,7 @@ use crate::live::UpstreamLane;
 /// A fresh draw for the next attempt. A session is the conversation the client names
 /// (`prompt_cache_key`), else the use case's unit, else the user.
 pub(crate) fn draw(exchange: &Exchange, upstream: &UpstreamLane) -> Draw {
-    let seed = exchange.id.seed() ^ u64::from(exchange.trail.attempts);
+    let seed = exchange.id.seed() ^ u64::from(exchange.attempts());
     // What only some policies read is made only for several instances.
     if upstream.instances.len() < 2 {
         return Draw { seed, ..Draw::default() };

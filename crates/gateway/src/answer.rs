@@ -67,7 +67,7 @@ pub(crate) fn sign(headers: &mut HeaderMap, exchange: &Exchange) {
         let assigned = HeaderValue::from_static(exchange.chosen.arm.as_str());
         headers.insert(X_CUTOVER_ASSIGNED_ARM, assigned);
     }
-    headers.insert(X_CUTOVER_ATTEMPTS, HeaderValue::from(exchange.trail.attempts));
+    headers.insert(X_CUTOVER_ATTEMPTS, HeaderValue::from(exchange.attempts()));
     if !exchange.trail.losses.is_empty()
         && let Ok(value) = HeaderValue::from_str(&losses(exchange))
     {

@@ -213,6 +213,7 @@ fn upstream_lane(
         headers: RequestHeaders::new(rules, own),
         pass_bearer: upstream.key == UpstreamKey::Client,
         takes_api_key: provider(upstream)?.auth == Auth::ApiKey,
+        retry: instances::retry(materials, upstream),
         timeouts: Timeouts {
             connect: upstream.timeouts.connect,
             first_byte: upstream.timeouts.first_byte,

@@ -5,8 +5,11 @@
 //! when a client goes away in the middle.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
+use cutover_config::Endurance;
 use cutover_ledger::Tokens;
 use cutover_rollout::{Exposure, Served};
 use cutover_route::{Assignment, Leg, Legs, UseCaseIx};
@@ -17,10 +20,13 @@ use cutover_wire::{Endpoint, Finish, Head, Loss, LossAction, Mint, Usage};
 use http::HeaderMap;
 use tokio::time::Instant;
 
+use crate::attempt::ATTEMPTS_MAX;
+use crate::continuation::Part;
 use crate::foreign::Foreign;
 use crate::gateway::Shared;
 use crate::ids::RequestId;
 use crate::live::{InstanceLane, Lane, Live};
+use crate::marks::{Mark, Marks};
 use crate::rescue::Words;
 use crate::shadow::{Dropped, Sample, Seen};
 
@@ -47,8 +53,10 @@ pub(crate) struct Tried {
 /// What happened on the way.
 #[derive(Debug, Default)]
 pub(crate) struct Trail {
-    /// Requests sent to an instance.
+    /// Requests sent to an instance, without [`Self::hedges`].
     pub(crate) attempts: u32,
+    /// One while a second attempt runs beside the first, which borrows the rest of this.
+    pub(crate) hedges: AtomicU32,
     /// The last one tried: the one that answered, if any did.
     pub(crate) tried: Option<Tried>,
     /// Why the last attempt failed, until another takes over.
@@ -61,6 +69,10 @@ pub(crate) struct Trail {
     pub(crate) asking_since: Option<Instant>,
     /// From head to first content.
     pub(crate) first_token: Option<Micros>,
+    /// What is out of the ordinary.
+    pub(crate) marks: Marks,
+    /// What came of the answer before it broke off and was continued.
+    pub(crate) before: Option<Part>,
     /// What the answer said it took.
     pub(crate) usage: Option<Usage>,
     /// Why the answer ended.
@@ -105,6 +117,36 @@ impl Exchange {
     /// Time since the request's head.
     pub(crate) fn elapsed(&self) -> Micros {
         micros(self.started.elapsed())
+    }
+
+    /// Requests sent to an instance so far.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.trail.attempts + self.trail.hedges.load(Relaxed)
+    }
+
+    /// How the use case wants it kept alive.
+    pub(crate) fn endurance(&self) -> Option<&Endurance> {
+        self.chosen.use_case.and_then(|at| Some(&self.live.use_case(at)?.endurance))
+    }
+
+    /// What is left until the request's own deadline, if it has one.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let deadline = self.endurance()?.deadline?;
+        Some(deadline.saturating_sub(self.started.elapsed()))
+    }
+
+    /// Whether another attempt may be made, as far as number and time go.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.attempts() < ATTEMPTS_MAX && self.left().is_none_or(|left| !left.is_zero())
+    }
+
+    /// Waits before the next attempt.
+    pub(crate) async fn pause(&mut self, wait: Duration) {
+        let since = Instant::now();
+        self.trail.asking_since = Some(since);
+        tokio::time::sleep(wait).await;
+        self.trail.asking_since = None;
+        self.trail.waited_us += micros(since.elapsed()).0;
     }
 
     /// Ids and names for the client.
@@ -162,6 +204,11 @@ impl Exchange {
             .iter()
             .filter_map(|leg| self.live.lane(leg.variant))
             .all(|lane| lane.upstream.cancel_on_disconnect)
+    }
+
+    /// Whether its stream broke off and went on elsewhere.
+    fn is_continued(&self) -> bool {
+        self.trail.marks.has(Mark::Continued)
     }
 
     /// Whether another arm than the assigned one answered.
@@ -239,7 +286,9 @@ impl Exchange {
         let overhead = Micros(total.0.saturating_sub(self.trail.waited_us));
         self.shared.overhead(self.endpoint).observe(overhead);
         self.emit(outcome, total);
-        self.tell(outcome, total, cost.map(|c| c.amount));
+        // A part of what it cost is no evidence of what such requests cost.
+        let whole = cost.filter(|_| !self.trail.marks.has(Mark::CostPartial));
+        self.tell(outcome, total, whole.map(|c| c.amount));
         if let Some(records) = &self.shared.records {
             let record = self.record(outcome, (total, overhead), cost);
             records.try_push(record);
@@ -269,7 +318,8 @@ impl Exchange {
             matches!(outcome, Outcome::ClientError | Outcome::ClientGone | Outcome::Drained);
         let completion = self.trail.usage.map(|usage| usage.completion_tokens);
         let served = Served {
-            failed: outcome != Outcome::Ok && !client_ended,
+            // An answer that another had to finish is none of its arm's.
+            failed: (outcome != Outcome::Ok && !client_ended) || self.is_continued(),
             invalid: None,
             total_ms: millis(total),
             first_token_ms: self.trail.first_token.map(millis),
@@ -284,12 +334,13 @@ impl Exchange {
             share: use_case.weight,
             random: self.chosen.assignment.is_random(),
             client_ended,
-            fell_back: self.failed_over(),
+            fell_back: self.failed_over() || self.is_continued(),
             leaked: self.trail.leaked,
             served,
         });
         let Some(sample) = sample else { return };
         match outcome {
+            _ if self.is_continued() => sample.copies().dropped(Dropped::Continued),
             Outcome::ClientGone | Outcome::Drained => {
                 sample.copies().dropped(Dropped::ClientGone);
             }
@@ -333,7 +384,7 @@ impl Exchange {
             events::LossReported { served: self.served(), field, action, at }.emit(registry);
         }
         if let Some(code) = self.trail.code {
-            let attempts = self.trail.attempts;
+            let attempts = self.attempts();
             events::RequestFailed { served: self.served(), code, attempts, total, at }
                 .emit(registry);
         }
@@ -406,9 +457,10 @@ impl Exchange {
             cost: cost.map(|c| c.amount),
             price_source: cost.map(|c| c.source),
             finish_reason: trail.finish.map(Finish::as_str),
-            attempts: trail.attempts,
+            attempts: self.attempts(),
             failed_over: self.failed_over(),
             losses: trail.losses.iter().map(|loss| loss.field.clone()).collect(),
+            marks: trail.marks.words(),
             key_name: self.key_name.clone(),
             sdk_retry: crate::answer::sdk_retry(&self.headers),
         }
@@ -427,6 +479,6 @@ fn millis(us: Micros) -> u32 {
 }
 
 /// A duration in whole microseconds.
-pub(crate) fn micros(duration: std::time::Duration) -> Micros {
+pub(crate) fn micros(duration: Duration) -> Micros {
     Micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }

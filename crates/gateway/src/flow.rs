@@ -85,9 +85,10 @@ impl Flow {
     /// Puts what the tap knows into the request's trail.
     pub(crate) fn note(&self, exchange: &mut Exchange) {
         let trail = &mut exchange.trail;
-        trail.usage = self.intake.tap.usage();
+        let (usage, chunks) = (self.intake.tap.usage(), self.intake.tap.content_chunks());
+        trail.usage = trail.before.map_or(usage, |before| Some(before.and(usage)));
         trail.finish = self.intake.tap.finish_reason();
-        trail.chunks = self.intake.tap.content_chunks();
+        trail.chunks = chunks + trail.before.map_or(0, |before| before.chunks);
         trail.waited_us += micros(self.began.elapsed()).0;
         if self.intake.tap.prompt_truncated() {
             exchange.note_truncated_prompt();

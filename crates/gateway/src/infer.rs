@@ -87,7 +87,7 @@ fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Resp
             Failure::client(Fault::new(Code::Internal, "no stream was asked"))
         }
     };
-    let mut response = rescue::response(&failure, exchange.trail.attempts, exchange.words());
+    let mut response = rescue::response(&failure, exchange.attempts(), exchange.words());
     exchange.trail.status = response.status().as_u16();
     exchange.trail.code = Some(failure.fault.code);
     exchange.trail.answered = true;

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use cutover_config::{ImageUrls, UpstreamMessages};
+use cutover_config::{Endurance, ImageUrls, UpstreamMessages};
+use cutover_ledger::Tokens;
 use cutover_route::balance::{Peer, Policy};
+use cutover_route::retry::{Allowance, Budget};
 use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmMetrics, InstanceMetrics};
-use cutover_units::{Arm, InstanceId, Millis, UpstreamName, UseCaseName};
+use cutover_units::{Arm, InstanceId, Millis, NanoUsd, UpstreamName, UseCaseName};
 use cutover_upstream::{Instance, RequestHeaders};
 use cutover_wire::Target;
 use http::{HeaderMap, HeaderValue, header};
@@ -112,6 +114,8 @@ pub struct UpstreamLane {
     pub pass_bearer: bool,
     /// Whether a key is shown as `x-api-key`, not as a bearer.
     pub takes_api_key: bool,
+    /// How it is asked again; its budget is carried over by name.
+    pub retry: Retry,
     /// Deadlines of an attempt.
     pub timeouts: Timeouts,
     /// Whether a client that goes away ends the request here, too.
@@ -122,6 +126,29 @@ pub struct UpstreamLane {
     pub answer_bytes_max: usize,
     /// Largest stream event, in bytes.
     pub event_bytes_max: usize,
+}
+
+/// How an upstream is asked again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// What is left of it.
+    pub budget: Arc<Budget>,
+    /// What fills it.
+    pub allowance: Allowance,
+    /// How often an instance is asked a second time where there is nobody else to ask.
+    pub again: u32,
+}
+
+impl Retry {
+    /// A request that is made anyway.
+    pub(crate) fn deposit(&self, now: Millis) {
+        self.budget.deposit(&self.allowance, now);
+    }
+
+    /// Takes one retry out, if one is left.
+    pub(crate) fn withdraw(&self, now: Millis) -> bool {
+        self.budget.withdraw(&self.allowance, now)
+    }
 }
 
 /// Deadlines of an attempt.
@@ -137,6 +164,19 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For all of it.
     pub total: Duration,
+}
+
+impl Timeouts {
+    /// The same, none of those until the answer is there later than this.
+    pub(crate) fn within(self, left: Duration) -> Self {
+        Self {
+            connect: self.connect.min(left),
+            first_byte: self.first_byte.min(left),
+            first_token: self.first_token.min(left),
+            total: self.total.min(left),
+            ..self
+        }
+    }
 }
 
 /// One address of an upstream.
@@ -186,6 +226,8 @@ pub struct UseCaseLane {
     pub copies: Arc<Copies>,
     /// Their limits.
     pub shadow: shadow::Settings,
+    /// How its requests are kept alive.
+    pub endurance: Endurance,
     /// Even pace of its streams, if wanted.
     pub pace: Option<Pace>,
     /// Handles of the baseline arm.
@@ -212,6 +254,13 @@ pub struct Limits {
 }
 
 impl Lane {
+    /// Whether its tokens cost money, as far as is known.
+    pub(crate) fn bills(&self, model: &Arc<str>, at: Millis) -> bool {
+        let many = Tokens { prompt: 1_000_000, cached: 0, completion: 1_000_000 };
+        let cost = self.price.cost(model, many, at);
+        cost.map_or(!self.upstream.own, |cost| cost.amount > NanoUsd(0))
+    }
+
     /// What an instance should have in memory for a request of this model.
     pub(crate) fn wanted<'a>(&self, asked: &'a str) -> Wanted<'a> {
         self.model_place.map_or(Wanted::Named(asked), Wanted::Known)

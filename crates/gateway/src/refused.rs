@@ -67,6 +67,7 @@ impl Refused {
             attempts: 0,
             failed_over: false,
             losses: Vec::new(),
+            marks: Vec::new(),
             key_name: self.key_name,
             sdk_retry: self.sdk_retry,
         }

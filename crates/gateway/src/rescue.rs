@@ -27,6 +27,8 @@ pub(crate) struct Failure {
     pub(crate) elsewhere: bool,
     /// Whether the instance is to blame, which counts towards its rest.
     pub(crate) instance_at_fault: bool,
+    /// Whether it was sent and then given up, or its answer thrown away: it may be billed.
+    pub(crate) given_up: bool,
     /// The status the upstream answered with, if it answered.
     pub(crate) status: Option<u16>,
     /// How long the upstream asked to wait.
@@ -51,6 +53,7 @@ impl Failure {
             reason: "client",
             elsewhere: false,
             instance_at_fault: false,
+            given_up: false,
             status: None,
             retry_after_ms: None,
             said: None,
@@ -82,6 +85,7 @@ impl Failure {
             reason: kind.as_str(),
             elsewhere: true,
             instance_at_fault: kind != SendErrorKind::TooManyConnections,
+            given_up: error.anything_sent(),
             status: None,
             retry_after_ms: (code == Code::Overloaded).then_some(RETRY_AFTER_MS),
             said: None,
@@ -111,6 +115,7 @@ impl Failure {
             reason,
             elsewhere: true,
             instance_at_fault: true,
+            given_up: true,
             status: None,
             retry_after_ms: None,
             said: None,
@@ -133,6 +138,7 @@ impl Failure {
             reason: fault.class.as_str(),
             elsewhere: fault.failover_ok,
             instance_at_fault,
+            given_up: fault.class == FaultClass::Unreadable,
             status: None,
             retry_after_ms: fault.retry_after_ms.or(waits.then_some(RETRY_AFTER_MS)),
             fault: fault.fault,

@@ -24,11 +24,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cutover_telemetry::events;
+use cutover_units::Side;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::attempt::{self, Opened, Started};
 use crate::body::Aborted;
+use crate::continuation::{self, Story};
 use crate::exchange::Exchange;
 use crate::flow::{self, Flow};
 use crate::foreign::{EVENT_STREAM, Edge};
@@ -55,6 +57,10 @@ pub(crate) struct Relay {
     /// Where the answer is turned into the client's dialect; None: it is OpenAI's.
     edge: Option<Box<Edge>>,
     pacer: Option<Pacer>,
+    /// What was said so far, while the answer could be continued elsewhere.
+    story: Option<Box<Story>>,
+    /// How it broke off, while somebody is asked for the rest.
+    broke: Option<Failure>,
     began: Instant,
     sent_at: Instant,
     ping_interval: Duration,
@@ -89,6 +95,8 @@ impl Relay {
             scratch: Vec::new(),
             edge,
             pacer: None,
+            story: None,
+            broke: None,
             began: now,
             sent_at: now,
             ping_interval,
@@ -121,6 +129,7 @@ impl Relay {
 
     /// Begins to pass an answer on.
     pub(crate) fn begin(&mut self, mut exchange: Box<Exchange>, opened: Opened) {
+        self.story = Story::of(&exchange);
         // Nothing is asked again from here on, and a stream may last: a large prompt need not.
         exchange.body = Bytes::new();
         if let Some(foreign) = &mut exchange.foreign {
@@ -137,6 +146,35 @@ impl Relay {
         self.exchange = Some(exchange);
         self.take_scratch();
         self.stop_if_unturned();
+    }
+
+    /// Goes on with the rest of an answer that broke off.
+    fn resume(&mut self, exchange: Box<Exchange>, opened: Opened) {
+        if let Some((lane, _, _)) = exchange.lane() {
+            let (flow, ready) = Flow::new(opened, &lane.upstream.timeouts);
+            self.phase = Phase::Flowing(flow);
+            self.scratch = continuation::joined(ready);
+        }
+        self.exchange = Some(exchange);
+        self.take_scratch();
+    }
+
+    /// Asks somebody for the rest of an answer that broke off. False: nobody may be asked.
+    fn goes_on(&mut self, failure: &Failure) -> bool {
+        let Some(story) = self.story.take() else { return false };
+        if failure.fault.code.row().side != Side::Upstream {
+            return false;
+        }
+        let Some(mut exchange) = self.exchange.take() else { return false };
+        if failure.instance_at_fault
+            && let Some((_, instance, _)) = exchange.lane()
+        {
+            instance.health.failed(exchange.shared.now());
+        }
+        exchange.trail.failed = Some(failure.reason);
+        self.broke = Some(failure.clone());
+        self.phase = Phase::Waiting(Box::pin(continuation::ask(exchange, story)));
+        true
     }
 
     /// A sign of life. Nothing, where the client's dialect has none.
@@ -202,6 +240,11 @@ impl Relay {
         if let Some(exchange) = &mut self.exchange {
             self.scratch.iter().for_each(|piece| exchange.keep(piece));
         }
+        if let Some(story) = &mut self.story
+            && !self.scratch.iter().all(|piece| story.keep(piece))
+        {
+            self.story = None;
+        }
         if let Some(edge) = &mut self.edge {
             edge.turn(&mut self.scratch);
         }
@@ -232,11 +275,17 @@ impl Relay {
 
     fn awaited(&mut self, (mut exchange, result): Beginning) {
         self.phase = Phase::Done;
-        match result {
-            Ok(Started::Stream(opened)) => self.begin(exchange, *opened),
+        match (result, self.broke.take()) {
+            (Ok(Started::Stream(opened)), Some(_)) => self.resume(exchange, *opened),
+            (Err(_), Some(broke)) => {
+                self.exchange = Some(exchange);
+                self.let_out();
+                self.fail(&broke.after_content(), true);
+            }
+            (Ok(Started::Stream(opened)), None) => self.begin(exchange, *opened),
             // A stream request is answered by a stream: `attempt` sees to it.
-            Ok(Started::Whole { .. }) => self.exchange = Some(exchange),
-            Err(failure) => {
+            (Ok(Started::Whole { .. }), _) => self.exchange = Some(exchange),
+            (Err(failure), None) => {
                 exchange.trail.status = 200;
                 self.exchange = Some(exchange);
                 self.fail(&failure, false);
@@ -265,6 +314,9 @@ impl Relay {
             Err(failure) => {
                 let began =
                     self.settle().is_some_and(|(flow, _)| flow.intake.tap.first_content_seen());
+                if began && self.goes_on(&failure) {
+                    return;
+                }
                 self.let_out();
                 self.fail(&if began { failure.after_content() } else { failure }, began);
             }

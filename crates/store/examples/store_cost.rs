@@ -50,6 +50,7 @@ fn record() -> Record {
         attempts: 1,
         failed_over: false,
         losses: Vec::new(),
+        marks: vec![],
         key_name: Some("team".into()),
         sdk_retry: 0,
     }

@@ -74,6 +74,8 @@ pub struct Record {
     pub failed_over: bool,
     /// Names of the fields that were not passed on.
     pub losses: Vec<String>,
+    /// What was out of the ordinary about it, in words of a fixed set, such as `hedged`.
+    pub marks: Vec<&'static str>,
     /// The name of the client's key.
     pub key_name: Option<Arc<str>>,
     /// Which retry of the client's SDK this was.

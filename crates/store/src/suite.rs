@@ -122,6 +122,7 @@ pub(crate) fn record(at: u64) -> Record {
         attempts: 1,
         failed_over: false,
         losses: vec![],
+        marks: vec![],
         key_name: Some("team".into()),
         sdk_retry: 0,
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`cloud`]: a scripted cloud's files, batches, sound and pictures.
 //! - [`fake`]: scripted upstreams that behave as real servers do, and misbehave on command.
+//! - [`fault_table`]: everything that goes wrong upstream, and what clients see of it.
 //! - [`load`]: a small load driver that records what each unit got.
 //! - [`probes`]: the official OpenAI SDKs, strict, as judges of a server.
 //! - [`program`]: the real `cutover` program in a folder of its own.
@@ -24,6 +25,7 @@
 pub mod arms;
 pub mod cloud;
 pub mod fake;
+pub mod fault_table;
 pub mod load;
 pub mod probes;
 pub mod program;

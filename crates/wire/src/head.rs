@@ -129,6 +129,13 @@ impl Head {
             .is_some_and(|raw| memchr::memmem::find(raw.as_bytes(), b"\"image_url\"").is_some())
     }
 
+    /// Whether the request does more at an upstream than to be answered: it is stored there, or has the
+    /// web searched. Such a request is not made twice.
+    pub fn has_effects(&self, body: &Bytes) -> bool {
+        self.raw(body, Key::Store).is_some_and(|raw| raw.trim() != "false")
+            || self.raw(body, Key::WebSearchOptions).is_some()
+    }
+
     /// Whether a message carries audio.
     pub fn has_audio(&self, body: &Bytes) -> bool {
         self.raw(body, Key::Messages)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cutover_config::Checked;
 use cutover_route::balance::key_of;
+use cutover_route::retry::Allowance;
 use cutover_telemetry::InstanceMetrics;
 use cutover_units::InstanceId;
 use cutover_upstream::{Instance, InstanceAddress, InstanceLive, InstanceSettings};
@@ -13,7 +14,7 @@ use cutover_wire::probe::with_tag;
 use super::trust::Trust;
 use super::{BuildError, Materials, header_value, wrong};
 use crate::health::Health;
-use crate::live::{InstanceLane, Live};
+use crate::live::{InstanceLane, Live, Retry};
 
 /// What of an instance outlives a reload.
 #[derive(Clone)]
@@ -94,6 +95,18 @@ pub(super) fn asked_models(
     names.dedup();
     names.truncate(64);
     names.into()
+}
+
+/// How it is asked again. What its budget has seen is kept: a reload ends no storm.
+pub(super) fn retry(materials: &Materials<'_>, upstream: &cutover_config::Upstream) -> Retry {
+    let before = materials.previous.map(Live::upstreams).unwrap_or_default();
+    let before = before.iter().find(|known| known.name == upstream.name);
+    let cutover_config::Retries { budget, per_second_min, again } = upstream.retries;
+    Retry {
+        budget: before.map(|known| Arc::clone(&known.retry.budget)).unwrap_or_default(),
+        allowance: Allowance { share: budget, per_second_min },
+        again,
+    }
 }
 
 /// A model's place among them.

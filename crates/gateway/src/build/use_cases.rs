@@ -104,6 +104,7 @@ pub(super) fn lanes(
                 feed: carried.map_or_else(feed, |lane| Arc::clone(&lane.feed)),
                 copies: carried.map_or_else(copies, |lane| Arc::clone(&lane.copies)),
                 shadow: limits(&configured.shadow),
+                endurance: configured.endurance,
                 pace: configured
                     .smoothing
                     .map(|s| Pace { interval: s.interval, delay_max: s.delay_max }),

@@ -259,6 +259,7 @@ impl Passage {
             attempts: u32::from(self.instance.is_some()),
             failed_over: false,
             losses: Vec::new(),
+            marks: Vec::new(),
             key_name: self.key_name.clone(),
             sdk_retry: self.sdk_retry,
         }

@@ -46,6 +46,8 @@ reasons! {
     TooLarge = "too_large";
     /// The client left before its answer was complete.
     ClientGone = "client_gone";
+    /// The live answer is two upstreams': it broke off and was continued.
+    Continued = "continued";
     /// The request was at fault.
     ClientError = "client_error";
     /// Too many copies wait.

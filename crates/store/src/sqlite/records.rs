@@ -12,11 +12,11 @@ const INSERT: &str = "INSERT INTO records (
     endpoint, stream, assignment, bucket, unit_hash, outcome, status, code,
     first_token_us, total_us, overhead_us, prompt_tokens, completion_tokens, cached_tokens,
     usage_estimated, cost_nano_usd, price_source, finish_reason,
-    attempts, failed_over, losses, key_name, sdk_retry, share_bp, prompt
+    attempts, failed_over, losses, key_name, sdk_retry, share_bp, prompt, marks
 ) VALUES (
     ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
     ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32,
-    ?33
+    ?33, ?34
 )";
 
 /// Rows written before the processor is offered to others. Where requests share it, they would else
@@ -39,10 +39,7 @@ pub(super) fn write(transaction: &Transaction<'_>, records: &[Record]) -> SqlRes
 }
 
 fn insert(statement: &mut Statement<'_>, record: &Record) -> SqlResult<()> {
-    let losses = match record.losses.as_slice() {
-        [] => None,
-        fields => Some(serde_json::to_string(fields).map_err(|e| Trouble::Damaged(e.to_string()))?),
-    };
+    let losses = words(&record.losses)?;
     statement.execute(params![
         record.request_id,
         signed(record.at.0),
@@ -78,8 +75,17 @@ fn insert(statement: &mut Statement<'_>, record: &Record) -> SqlResult<()> {
         record.sdk_retry,
         record.share.map(WeightBp::basis_points),
         record.prompt.as_deref(),
+        words(&record.marks)?,
     ])?;
     Ok(())
+}
+
+/// A list of words as JSON; none of an empty one.
+fn words<T: serde::Serialize>(words: &[T]) -> SqlResult<Option<String>> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    serde_json::to_string(words).map(Some).map_err(|e| Trouble::Damaged(e.to_string()))
 }
 
 pub(super) fn delete(transaction: &Transaction<'_>, before: Millis, limit: u32) -> SqlResult<u64> {

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("responses", include_str!("migrations/0003_responses.sql")),
     ("deliveries", include_str!("migrations/0004_deliveries.sql")),
     ("prompts", include_str!("migrations/0005_prompts.sql")),
+    ("marks", include_str!("migrations/0006_marks.sql")),
 ];
 
 pub(super) fn known() -> i64 {

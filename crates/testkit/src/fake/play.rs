@@ -31,6 +31,11 @@ enum After {
     End,
 }
 
+/// Less body than announced.
+const HALF: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4000\r\n\r\n\
+      {\"id\":\"chatcmpl-1\",\"object\":\"chat.comp";
+
 fn gone() -> io::Error {
     ErrorKind::ConnectionAborted.into()
 }
@@ -89,10 +94,11 @@ pub(super) fn instead(
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\
               content-length: 40\r\n\r\n{}",
         )?,
-        Some(Fault::Half) => connection.raw(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4000\r\n\r\n\
-              {\"id\":\"chatcmpl-1\",\"object\":\"chat.comp",
-        )?,
+        Some(Fault::Half) => connection.raw(HALF)?,
+        Some(Fault::HalfThen(gate)) => {
+            connection.raw(HALF)?;
+            gate.pass(|| connection.gone());
+        }
         Some(Fault::HugeHeaders(bytes)) => {
             let filler = "x".repeat(*bytes);
             let text =

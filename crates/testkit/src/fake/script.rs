@@ -73,6 +73,8 @@ pub enum Fault {
     TwoLengths,
     /// Less body than announced, then close.
     Half,
+    /// Less body than announced, and nothing more until the gate opens; then close.
+    HalfThen(Gate),
     /// Headers of this many bytes in total.
     HugeHeaders(usize),
     /// 302 to this address.

@@ -1,0 +1,257 @@
+//! One attempt at one instance: sent, awaited under deadlines, read until its answer has begun.
+//!
+//! It changes nothing of the request's own: two may run at once, and whoever made them says what
+//! became of each.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use cutover_telemetry::InFlight;
+use cutover_upstream::{Answered, Body, Deadlines, Outbound, passed_response_headers};
+use cutover_wire::adapt::Outgoing;
+use cutover_wire::reply::{Received, Reply};
+use cutover_wire::stream::Limits as TapLimits;
+use http::{HeaderMap, HeaderName, Method, Response, header};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use crate::exchange::{Exchange, micros};
+use crate::live::{InstanceLane, Lane, Timeouts, UpstreamLane};
+use crate::rescue::Failure;
+use crate::vendor::{self, Intake};
+use crate::wait::before;
+
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+/// A stream whose first content is there, or which has ended.
+pub(crate) struct Opened {
+    pub(crate) body: Body,
+    pub(crate) intake: Intake,
+    /// What is ready for the client.
+    pub(crate) ready: Vec<Bytes>,
+    /// Bytes read before the first content: comments and empty events without end are not held.
+    pub(crate) held_bytes: usize,
+    pub(crate) headers: HeaderMap,
+    pub(crate) sent_at: Instant,
+    /// The upstream's body is at its end and the tap has agreed.
+    pub(crate) ended: bool,
+    /// Counts the attempt while the stream flows.
+    pub(crate) in_flight: InFlight,
+}
+
+/// One attempt at one instance. Each wait has one timer: the nearest of the deadlines that bind it.
+pub(crate) struct Asking<'a> {
+    instance: &'a InstanceLane,
+    upstream: &'a UpstreamLane,
+    outgoing: &'a Outgoing,
+    sent_at: Instant,
+    /// The upstream's deadlines, cut where the request's own is nearer.
+    timeouts: Timeouts,
+    in_flight: InFlight,
+}
+
+impl<'a> Asking<'a> {
+    /// Of an instance of a lane, with what is left until the request's deadline.
+    pub(crate) fn new(
+        (lane, at): (&'a Lane, usize),
+        outgoing: &'a Outgoing,
+        left: Option<Duration>,
+    ) -> Option<Self> {
+        let upstream = &*lane.upstream;
+        let instance = upstream.instances.get(at)?;
+        Some(Self {
+            instance,
+            upstream,
+            outgoing,
+            sent_at: Instant::now(),
+            timeouts: left.map_or(upstream.timeouts, |left| upstream.timeouts.within(left)),
+            in_flight: instance.metrics.in_flight.enter(),
+        })
+    }
+
+    pub(crate) fn sent_at(&self) -> Instant {
+        self.sent_at
+    }
+
+    /// A request whose answer comes whole. Its head mostly comes with all the rest, so that a deadline
+    /// for the first content would end long generations that are well: there is none unless configured.
+    pub(crate) async fn whole(self, exchange: &Exchange) -> Result<(Reply, HeaderMap), Failure> {
+        let first_byte = self.timeouts.first_byte.min(self.timeouts.total);
+        let response = self.send(exchange, first_byte).await?;
+        let headers = passed(response.headers());
+        Ok((self.reply(exchange, response).await?, headers))
+    }
+
+    /// A request whose answer is a stream: ready when its first content is there.
+    pub(crate) async fn open(self, exchange: &Exchange) -> Result<Opened, Failure> {
+        let limit = self.timeouts.first_token.min(self.timeouts.total);
+        let response = self.send(exchange, limit).await?;
+        if !is_stream(&response) {
+            // Not a stream: an error to read, or an upstream that ignored `stream`.
+            self.reply(exchange, response).await?;
+            let message = "the upstream answered a stream request whole";
+            return Err(Failure::broken("not_a_stream", message));
+        }
+        let headers = passed(response.headers());
+        let limits = TapLimits { event_bytes: self.upstream.event_bytes_max };
+        let mut opened = Opened {
+            body: response.into_body(),
+            intake: Intake::new(self.outgoing.reply.clone(), exchange.mint(), limits),
+            ready: Vec::new(),
+            held_bytes: 0,
+            headers,
+            sent_at: self.sent_at,
+            ended: false,
+            in_flight: self.in_flight,
+        };
+        let first_by = self.sent_at + limit;
+        while !opened.is_begun() {
+            opened.read_on(self.upstream, first_by).await?;
+        }
+        Ok(opened)
+    }
+
+    /// Sends the request and awaits the head of the answer.
+    async fn send(
+        &self,
+        exchange: &Exchange,
+        first_byte: Duration,
+    ) -> Result<Response<Body>, Failure> {
+        let upstream = self.upstream;
+        let outbound = || Outbound {
+            method: Method::POST,
+            path_and_query: vendor::path_and_query(&self.outgoing.path),
+            headers: upstream.request_headers(&exchange.headers),
+            body: self.outgoing.body.clone(),
+        };
+        let deadlines = Deadlines { connect: self.timeouts.connect, first_byte };
+        let sending = self.instance.instance.send_made(&outbound, deadlines, self.sent_at);
+        let Answered { response, took } = sending.await.map_err(|e| Failure::send(&e))?;
+        self.instance.metrics.first_byte.observe(micros(took));
+        Ok(response)
+    }
+
+    /// Reads an answer to its end and makes sense of it.
+    async fn reply(&self, exchange: &Exchange, response: Response<Body>) -> Result<Reply, Failure> {
+        let (parts, body) = response.into_parts();
+        let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let ends_at = self.sent_at + self.timeouts.total;
+        let received = Received {
+            status: parts.status.as_u16(),
+            content_type: text(header::CONTENT_TYPE),
+            retry_after: text(header::RETRY_AFTER),
+            retry_after_ms: text(RETRY_AFTER_MS),
+            body: collect(body, self.upstream, ends_at).await?,
+        };
+        let mint = exchange.mint();
+        let (status, reply) = vendor::read(&self.outgoing.reply, &mint, received);
+        reply.map_err(|fault| Failure { status: Some(status), ..Failure::upstream(fault) })
+    }
+}
+
+impl Opened {
+    fn is_begun(&self) -> bool {
+        self.ended || self.intake.tap.first_content_seen() || self.intake.tap.ended_well()
+    }
+
+    /// Reads one piece, before the first content.
+    async fn read_on(&mut self, upstream: &UpstreamLane, first_by: Instant) -> Result<(), Failure> {
+        let by = first_by.min(Instant::now() + upstream.timeouts.idle);
+        match timeout_at(by, self.body.frame()).await {
+            Err(_) if by == first_by => {
+                let message = "the upstream sent no content in time";
+                Err(Failure::late("first_token_timeout", message))
+            }
+            Err(_) => Err(Failure::late("idle_timeout", "the upstream's stream stalled")),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => {
+                    self.held_bytes += data.len();
+                    if self.held_bytes > upstream.answer_bytes_max {
+                        return Err(too_large());
+                    }
+                    self.intake.push(data, &mut self.ready).map_err(Failure::upstream)
+                }
+                Err(_) => Ok(()),
+            },
+            Ok(Some(Err(_))) => Err(cut_off()),
+            Ok(None) => {
+                self.ended = true;
+                self.intake.finish(&mut self.ready).map_err(Failure::upstream)
+            }
+        }
+    }
+}
+
+/// The connection broke in the middle of an answer.
+pub(crate) fn cut_off() -> Failure {
+    Failure::broken("cut_off", "the upstream's answer broke off")
+}
+
+fn too_large() -> Failure {
+    Failure::broken("answer_too_large", "the upstream's answer is too large")
+}
+
+/// A 200 whose body is events or lines.
+pub(crate) fn is_stream(response: &Response<Body>) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let content_type = content_type.map_or(&b""[..], header::HeaderValue::as_bytes);
+    let is = |kind: &[u8]| {
+        content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind))
+    };
+    response.status().is_success() && (is(b"text/event-stream") || is(b"application/x-ndjson"))
+}
+
+pub(crate) async fn collect(
+    mut body: Body,
+    upstream: &UpstreamLane,
+    ends_at: Instant,
+) -> Result<Bytes, Failure> {
+    let bytes_max = upstream.answer_bytes_max;
+    let announced = body.size_hint().exact().unwrap_or(0);
+    if announced > bytes_max as u64 {
+        return Err(too_large());
+    }
+    let mut first: Option<Bytes> = None;
+    let mut whole = BytesMut::new();
+    loop {
+        let mut by = ends_at;
+        let until = || {
+            by = ends_at.min(Instant::now() + upstream.timeouts.idle);
+            by
+        };
+        let frame = match before(until, body.frame()).await {
+            Err(_) if by == ends_at => {
+                return Err(Failure::late("total_timeout", "the upstream did not answer in time"));
+            }
+            Err(_) => return Err(Failure::late("idle_timeout", "the upstream's answer stalled")),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(cut_off()),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > bytes_max {
+            return Err(too_large());
+        }
+        match (first.take(), whole.is_empty()) {
+            // The usual case: one frame is the whole answer, and nothing is copied.
+            (None, true) if body.is_end_stream() => return Ok(data),
+            (None, true) => first = Some(data),
+            (earlier, _) => {
+                if let Some(earlier) = earlier {
+                    whole.reserve(usize::try_from(announced).unwrap_or(0));
+                    whole.extend_from_slice(&earlier);
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+fn passed(upstream: &HeaderMap) -> HeaderMap {
+    passed_response_headers(upstream)
+        .filter(|(name, _)| *name != header::CONTENT_TYPE)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}

@@ -1,0 +1,230 @@
+//! One leg under way: which of its instances is next, whether another attempt may be made, and what
+//! each came to.
+
+use std::time::Duration;
+
+use cutover_route::Leg;
+use cutover_route::balance::Draw;
+use cutover_route::retry::{backoff_ms, wait_ms};
+use cutover_telemetry::families;
+use cutover_units::Code;
+use cutover_wire::Fault;
+use cutover_wire::adapt::Outgoing;
+use cutover_wire::reply::Reply;
+use http::HeaderMap;
+
+use super::{ATTEMPTS_MAX, Asking, Started, attempt_failed, hedge, taken_over};
+use crate::affinity;
+use crate::exchange::{Exchange, Tried, micros};
+use crate::live::{InstanceLane, Lane, UpstreamLane};
+use crate::marks::Mark;
+use crate::rescue::Failure;
+
+/// Instances tried for one leg, at most: a second one helps against a dead instance; a third would
+/// mostly repeat what is wrong with the upstream as a whole.
+const INSTANCES_PER_LEG_MAX: u32 = 2;
+
+/// What follows a failed attempt, within its leg.
+pub(super) enum Next {
+    /// Another instance, at once: what is wrong with the first need not be wrong with it.
+    Another,
+    /// The same upstream, after this wait.
+    Again(Duration),
+    /// Nothing.
+    End,
+}
+
+/// One leg under way.
+pub(crate) struct Course<'a> {
+    pub(super) lane: &'a Lane,
+    pub(super) outgoing: &'a Outgoing,
+    leg: Leg,
+    /// A bit for each instance that was tried.
+    tried: u64,
+    /// Whether the leg's first attempt was made.
+    begun: bool,
+    /// How often it was begun again.
+    again: u32,
+}
+
+impl<'a> Course<'a> {
+    pub(crate) fn new(lane: &'a Lane, leg: Leg, outgoing: &'a Outgoing) -> Self {
+        Self { lane, outgoing, leg, tried: 0, begun: false, again: 0 }
+    }
+
+    /// Passes an instance over.
+    pub(crate) fn without(mut self, instance: usize) -> Self {
+        self.tried |= 1 << instance.min(63);
+        self
+    }
+
+    /// The fittest instance that was not tried yet.
+    pub(crate) fn pick(&mut self, exchange: &Exchange) -> Option<usize> {
+        let upstream = &self.lane.upstream;
+        let now = exchange.shared.now();
+        let wanted = self.lane.wanted(&exchange.head.model);
+        let peer = |at: usize| upstream.instances[at].peer(wanted, now);
+        let draw = Draw { tried: self.tried, ..affinity::draw(exchange, upstream) };
+        let at = upstream.balance.pick(upstream.instances.len(), &draw, &peer)?;
+        self.tried |= 1 << at.min(63);
+        Some(at)
+    }
+
+    /// One attempt; two at once, if the first is silent for long and the use case wants it.
+    pub(super) async fn attempt(
+        &mut self,
+        exchange: &mut Exchange,
+        at: usize,
+    ) -> Result<Started, Failure> {
+        if !self.begun {
+            self.begun = true;
+            self.lane.upstream.retry.deposit(exchange.shared.now());
+            if let Some(after) = hedge::wanted(exchange, self.lane) {
+                return hedge::race(exchange, self, (at, after)).await;
+            }
+        }
+        let asking = self.begin(exchange, at)?;
+        let sent_at = asking.sent_at();
+        let result = if exchange.head.stream {
+            asking.open(exchange).await.map(|opened| Started::Stream(Box::new(opened)))
+        } else {
+            asking.whole(exchange).await.map(|answer| land(exchange, answer))
+        };
+        exchange.trail.asking_since = None;
+        exchange.trail.waited_us += micros(sent_at.elapsed()).0;
+        if let Ok(Started::Stream(opened)) = &result
+            && exchange.trail.first_token.is_none()
+            && opened.intake.tap.first_content_seen()
+        {
+            exchange.trail.first_token = Some(exchange.elapsed());
+        }
+        self.settle(exchange, &result);
+        result
+    }
+
+    /// Notes that an instance is asked now.
+    pub(crate) fn begin(&self, exchange: &mut Exchange, at: usize) -> Result<Asking<'a>, Failure> {
+        let (lane, outgoing) = (self.lane, self.outgoing);
+        let asking = Asking::new((lane, at), outgoing, exchange.left());
+        let (Some(asking), Some(instance)) = (asking, lane.upstream.instances.get(at)) else {
+            return Err(Failure::client(Fault::new(Code::Internal, "there is no such instance")));
+        };
+        taken_over(exchange, instance);
+        exchange.trail.attempts += 1;
+        exchange.trail.tried = Some(self.tried_at(at));
+        exchange.trail.asking_since = Some(asking.sent_at());
+        exchange.trail.leaked |= exchange.chosen.local_only && !lane.upstream.local;
+        Ok(asking)
+    }
+
+    pub(super) fn tried_at(&self, instance: usize) -> Tried {
+        Tried { leg: self.leg, instance }
+    }
+
+    /// Notes what the last attempt came to: at its instance, in the metrics and in the log.
+    pub(crate) fn settle<T: Lands>(&self, exchange: &mut Exchange, result: &Result<T, Failure>) {
+        let Some(tried) = exchange.trail.tried else { return };
+        let Some(instance) = self.lane.upstream.instances.get(tried.instance) else { return };
+        match result {
+            Ok(started) => {
+                instance.metrics.succeeded.inc();
+                // Whether a stream succeeds is known at its end.
+                if started.is_whole() {
+                    instance.health.succeeded();
+                }
+            }
+            Err(failure) => {
+                judge(exchange, instance, failure);
+                // Given up while it was under way: it may be billed all the same.
+                let (model, at) = (&exchange.head.model, exchange.started_at);
+                if failure.given_up && self.lane.bills(model, at) {
+                    exchange.trail.marks.add(Mark::CostPartial);
+                }
+                attempt_failed(exchange, failure);
+                exchange.trail.failed = Some(failure.reason);
+            }
+        }
+    }
+
+    /// What follows a failed attempt that another may mend.
+    pub(super) fn after(
+        &mut self,
+        exchange: &mut Exchange,
+        failure: &Failure,
+        is_last: bool,
+    ) -> Next {
+        let upstream = &self.lane.upstream;
+        let tried = self.tried.count_ones();
+        let others = usize::try_from(tried).is_ok_and(|tried| tried < upstream.instances.len());
+        if others && tried < INSTANCES_PER_LEG_MAX {
+            return if may(exchange, upstream, "retry") { Next::Another } else { Next::End };
+        }
+        // What the next arm may mend at once is not waited for here.
+        if !is_last || self.again >= upstream.retry.again || !failure.fault.code.row().retry {
+            return Next::End;
+        }
+        let backoff = backoff_ms(self.again + 1, exchange.id.seed());
+        let left = exchange.left().map(|left| micros(left).0 / 1_000);
+        let Some(wait) = wait_ms(backoff, failure.retry_after_ms, left) else { return Next::End };
+        if !may(exchange, upstream, "retry") {
+            return Next::End;
+        }
+        self.again += 1;
+        self.tried = 0;
+        Next::Again(Duration::from_millis(wait))
+    }
+}
+
+/// Whether the upstream may be asked once more, as far as its budget goes. Told where it may not.
+pub(crate) fn may(exchange: &mut Exchange, upstream: &UpstreamLane, kind: &'static str) -> bool {
+    let may = upstream.retry.withdraw(exchange.shared.now());
+    if !may {
+        exchange.trail.marks.add(Mark::HeldBack);
+        let labels = [upstream.name.as_str(), kind];
+        exchange.shared.registry.counter(families::RETRIES_HELD_BACK, labels).inc();
+    }
+    may
+}
+
+/// Whether two may run at once, as far as attempts go.
+pub(super) fn has_room_for_two(exchange: &Exchange) -> bool {
+    exchange.attempts() + 2 <= ATTEMPTS_MAX
+}
+
+fn judge(exchange: &Exchange, instance: &InstanceLane, failure: &Failure) {
+    let now = exchange.shared.now();
+    if failure.instance_at_fault {
+        instance.health.failed(now);
+    } else if failure.status.is_some() {
+        // It has answered, if only to say no.
+        instance.health.succeeded();
+    }
+}
+
+/// What an attempt brings.
+pub(crate) trait Lands {
+    /// Whether it is there to its end.
+    fn is_whole(&self) -> bool;
+}
+
+impl Lands for Started {
+    fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole { .. })
+    }
+}
+
+impl Lands for () {
+    fn is_whole(&self) -> bool {
+        true
+    }
+}
+
+/// A whole answer is the request's.
+pub(super) fn land(exchange: &mut Exchange, (reply, headers): (Reply, HeaderMap)) -> Started {
+    exchange.trail.usage = reply.usage;
+    exchange.trail.finish = reply.finish;
+    if reply.prompt_truncated {
+        exchange.note_truncated_prompt();
+    }
+    Started::Whole { body: reply.body, headers }
+}

@@ -1,0 +1,188 @@
+//! A second attempt while the first is still silent: for answers that come whole, and where the use
+//! case wants it.
+//!
+//! ```text
+//!  first  ├──────────── silent ───────────┬───────────────── ✗ cancelled
+//!  second                     hedge_after ├──────── answer ─▶ client
+//! ```
+//!
+//! Both are attempts, both count against limits and the upstream's retry budget, and each is counted
+//! once by what it came to; the one that was cancelled as `hedge_lost`. What that one had cost by then
+//! nobody says, so that the request's cost is marked as a part.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Duration;
+
+use cutover_route::health::State;
+use cutover_telemetry::families;
+use cutover_wire::reply::Reply;
+use http::HeaderMap;
+use tokio::time::timeout;
+
+use super::course::{has_room_for_two, land};
+use super::{Asking, Course, Started};
+use crate::exchange::{Exchange, micros};
+use crate::live::Lane;
+use crate::marks::Mark;
+use crate::rescue::Failure;
+
+type Answer = Result<(Reply, HeaderMap), Failure>;
+
+/// After which silence a second instance is asked, if it may be.
+///
+/// Not for streams (they show early that they are well), not where a request has an effect of its own
+/// at the upstream, and not where an answer that is cancelled is lost and billed.
+pub(super) fn wanted(exchange: &Exchange, lane: &Lane) -> Option<Duration> {
+    let after = exchange.endurance()?.hedge_after?;
+    let may = !exchange.head.stream
+        && lane.upstream.instances.len() > 1
+        && lane.upstream.cancel_on_disconnect
+        && has_room_for_two(exchange)
+        && !exchange.head.has_effects(&exchange.body);
+    may.then_some(after)
+}
+
+/// What came of it.
+#[expect(clippy::large_enum_variant, reason = "made once for a request, and moved once")]
+enum Heat {
+    /// The second was not begun: the first was quick enough, or there was nobody, or no budget.
+    Alone { answer: Answer, held_back: bool },
+    /// Both ran. None: cancelled.
+    Both { second: usize, answers: [Option<Answer>; 2] },
+}
+
+/// One attempt, and a second one if the first stays silent.
+pub(super) async fn race(
+    exchange: &mut Exchange,
+    course: &mut Course<'_>,
+    (first, after): (usize, Duration),
+) -> Result<Started, Failure> {
+    let asking = course.begin(exchange, first)?;
+    let sent_at = asking.sent_at();
+    let heat = run(exchange, course, (asking, after)).await;
+    exchange.trail.asking_since = None;
+    exchange.trail.waited_us += micros(sent_at.elapsed()).0;
+    match heat {
+        Heat::Alone { answer, held_back } => {
+            if held_back {
+                exchange.trail.marks.add(Mark::HeldBack);
+            }
+            let result = answer.map(|answer| land(exchange, answer));
+            course.settle(exchange, &result);
+            result
+        }
+        Heat::Both { second, answers } => {
+            exchange.trail.attempts += exchange.trail.hedges.swap(0, Relaxed);
+            exchange.trail.marks.add(Mark::Hedged);
+            both(exchange, course, ([first, second], answers))
+        }
+    }
+}
+
+async fn run(
+    exchange: &Exchange,
+    course: &mut Course<'_>,
+    (asking, after): (Asking<'_>, Duration),
+) -> Heat {
+    let mut one = pin!(asking.whole(exchange));
+    if let Ok(answer) = timeout(after, one.as_mut()).await {
+        return Heat::Alone { answer, held_back: false };
+    }
+    let Some(second) = partner(exchange, course) else {
+        return Heat::Alone { answer: one.await, held_back: false };
+    };
+    let upstream = &course.lane.upstream;
+    if !upstream.retry.withdraw(exchange.shared.now()) {
+        let labels = [upstream.name.as_str(), "hedge"];
+        exchange.shared.registry.counter(families::RETRIES_HELD_BACK, labels).inc();
+        return Heat::Alone { answer: one.await, held_back: true };
+    }
+    let Some(asking) = Asking::new((course.lane, second), course.outgoing, exchange.left()) else {
+        return Heat::Alone { answer: one.await, held_back: false };
+    };
+    // Before it is sent: the client may go while both are under way.
+    exchange.trail.hedges.store(1, Relaxed);
+    let two = pin!(asking.whole(exchange));
+    Heat::Both { second, answers: first_good(one, two).await }
+}
+
+/// Another instance that is well.
+fn partner(exchange: &Exchange, course: &mut Course<'_>) -> Option<usize> {
+    let at = course.pick(exchange)?;
+    let instance = course.lane.upstream.instances.get(at)?;
+    let wanted = course.lane.wanted(&exchange.head.model);
+    let state = instance.peer(wanted, exchange.shared.now()).state;
+    (state < State::Saturated).then_some(at)
+}
+
+/// Awaits both until one of them is good, or neither is.
+async fn first_good(
+    mut one: Pin<&mut impl Future<Output = Answer>>,
+    mut two: Pin<&mut impl Future<Output = Answer>>,
+) -> [Option<Answer>; 2] {
+    let mut answers = [None, None];
+    poll_fn(|context| {
+        let [first, second] = &mut answers;
+        if first.is_none()
+            && let Poll::Ready(answer) = one.as_mut().poll(context)
+        {
+            *first = Some(answer);
+        }
+        let is_good = |answer: &Option<Answer>| answer.as_ref().is_some_and(Result::is_ok);
+        if !is_good(first)
+            && second.is_none()
+            && let Poll::Ready(answer) = two.as_mut().poll(context)
+        {
+            *second = Some(answer);
+        }
+        let over = is_good(first) || is_good(second) || (first.is_some() && second.is_some());
+        if over { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    answers
+}
+
+/// Counts each once, and lets the good one be the answer.
+fn both(
+    exchange: &mut Exchange,
+    course: &Course<'_>,
+    (places, answers): ([usize; 2], [Option<Answer>; 2]),
+) -> Result<Started, Failure> {
+    let upstream = &course.lane.upstream;
+    let (mut good, mut failure, mut winner) = (None, None, "neither");
+    for ((at, name), answer) in places.into_iter().zip(["first", "second"]).zip(answers) {
+        let lost = || {
+            let instance = upstream.instances.get(at).map_or("", |lane| lane.id.as_str());
+            let labels = [upstream.name.as_str(), instance, "hedge_lost"];
+            exchange.shared.registry.counter(families::ATTEMPTS, labels).inc();
+        };
+        match answer {
+            Some(Ok(answer)) => (good, winner) = (Some((at, answer)), name),
+            Some(Err(failed)) => {
+                exchange.trail.tried = Some(course.tried_at(at));
+                let failed: Result<(), Failure> = Err(failed);
+                course.settle(exchange, &failed);
+                failure = failed.err();
+            }
+            None => {
+                lost();
+                if course.lane.bills(&exchange.head.model, exchange.started_at) {
+                    exchange.trail.marks.add(Mark::CostPartial);
+                }
+            }
+        }
+    }
+    let labels = [upstream.name.as_str(), winner];
+    exchange.shared.registry.counter(families::HEDGES, labels).inc();
+    if let Some((at, answer)) = good {
+        exchange.trail.tried = Some(course.tried_at(at));
+        exchange.trail.failed = None;
+        let started = Ok(land(exchange, answer));
+        course.settle(exchange, &started);
+        return started;
+    }
+    Err(failure.unwrap_or_else(|| Failure::broken("hedge", "neither attempt was answered")))
+}

@@ -1,0 +1,183 @@
+//! Streams that broke off after content, continued elsewhere: only where the use case wants it and
+//! nothing speaks against it.
+//!
+//! ```text
+//!  instance A ├─ "Once upon a" ─✗
+//!  instance B     prompt + "Once upon a" ├─ " time" ─ end     one stream, one id, marked `continued`
+//! ```
+//!
+//! What must hold: text alone, both ways ([`cutover_wire::continuation::is_safe`]); OpenAI's own dialect
+//! at the door; a target whose provider takes the beginning of an answer; at most one continuation for
+//! a request; an attempt and a retry left. Another instance of the same variant is asked first: its
+//! words are the same model's. Who may see the request is not asked anew: the legs are those that were
+//! decided, and one that is not local never follows for a request that stays local.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cutover_route::Leg;
+use cutover_telemetry::families;
+use cutover_units::Code;
+use cutover_wire::adapt::Outgoing;
+use cutover_wire::continuation;
+use cutover_wire::extract::StreamExtractor;
+use cutover_wire::{Fault, Head, Prefill, Usage};
+use memchr::memmem;
+
+use crate::attempt::{Course, Opened, Started, may};
+use crate::exchange::{Exchange, micros};
+use crate::live::Lane;
+use crate::marks::Mark;
+use crate::pacing;
+use crate::rescue::Failure;
+use crate::stream::Beginning;
+use crate::vendor;
+
+/// The most of an answer's events that are remembered: a longer one ends when it breaks off.
+const STORY_BYTES_MAX: usize = 1 << 20;
+
+/// What an answer has said so far. No `Debug`: it holds prompt and answer.
+pub(crate) struct Story {
+    prompt: Bytes,
+    said: StreamExtractor,
+    bytes: usize,
+}
+
+/// The part of an answer that came before it broke off.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) usage: Usage,
+    pub(crate) chunks: u64,
+}
+
+impl Part {
+    /// Both parts were taken, and both are billed.
+    pub(crate) fn and(&self, rest: Option<Usage>) -> Usage {
+        let rest = rest.unwrap_or_default();
+        let prompt = self.usage.prompt_tokens.saturating_add(rest.prompt_tokens);
+        let completion = self.usage.completion_tokens.saturating_add(rest.completion_tokens);
+        Usage {
+            cached_tokens: rest.cached_tokens,
+            cache_write_tokens: rest.cache_write_tokens,
+            reasoning_tokens: rest.reasoning_tokens,
+            estimated: true,
+            ..Usage::new(prompt, completion)
+        }
+    }
+}
+
+impl Story {
+    /// Begins to remember an answer, if it may be continued. Before the request's body is let go.
+    pub(crate) fn of(exchange: &Exchange) -> Option<Box<Self>> {
+        let wanted = exchange
+            .endurance()
+            .is_some_and(|e| e.on_interrupt == cutover_config::OnInterrupt::Continue);
+        if !wanted
+            || exchange.foreign.is_some()
+            || targets(exchange).next().is_none()
+            || !continuation::is_safe(&exchange.head, &exchange.body)
+        {
+            return None;
+        }
+        let prompt = exchange.body.clone();
+        Some(Box::new(Self { prompt, said: StreamExtractor::default(), bytes: 0 }))
+    }
+
+    /// Remembers a piece. False: it cannot be continued any more.
+    pub(crate) fn keep(&mut self, piece: &Bytes) -> bool {
+        self.bytes = self.bytes.saturating_add(piece.len());
+        // Thoughts cannot be given back as the beginning of an answer.
+        let thinks = memmem::find(piece, b"\"reasoning").is_some();
+        if thinks || self.bytes > STORY_BYTES_MAX {
+            return false;
+        }
+        self.said.push(piece.clone());
+        true
+    }
+}
+
+/// Where the rest may come from, in order: the same leg, then those behind it.
+fn targets(exchange: &Exchange) -> impl Iterator<Item = (Leg, &Lane)> {
+    let from = exchange.trail.tried.map(|tried| tried.leg);
+    let legs = exchange.chosen.legs.iter().copied().skip_while(move |leg| Some(*leg) != from);
+    legs.filter_map(move |leg| {
+        let lane = exchange.live.lane(leg.variant)?;
+        let alone = Some(leg) == from && lane.upstream.instances.len() < 2;
+        let may_see = lane.upstream.local || !exchange.chosen.local_only;
+        let takes = lane.target.provider.prefill != Prefill::None;
+        (!alone && may_see && takes).then_some((leg, lane))
+    })
+}
+
+/// Asks for the rest of an answer.
+pub(crate) async fn ask(mut exchange: Box<Exchange>, story: Box<Story>) -> Beginning {
+    let result = rest(&mut exchange, *story).await;
+    (exchange, result.map(|opened| Started::Stream(Box::new(opened))))
+}
+
+async fn rest(exchange: &mut Exchange, story: Story) -> Result<Opened, Failure> {
+    let none = || Failure::client(Fault::new(Code::Internal, "nobody can continue the answer"));
+    let live = Arc::clone(&exchange.live);
+    let before = exchange.trail.tried.ok_or_else(none)?;
+    let leg = targets(exchange).next().map(|(leg, _)| leg).ok_or_else(none)?;
+    let lane = live.lane(leg.variant).ok_or_else(none)?;
+    if !exchange.may_go_on() || !may(exchange, &lane.upstream, "continuation") {
+        return Err(none());
+    }
+    let part = first_part(exchange);
+    let text = story.said.finish().text;
+    let outgoing = outgoing(&story.prompt, (&text, part.chunks), lane).map_err(Failure::client)?;
+    let mut course = Course::new(lane, leg, &outgoing);
+    if leg == before.leg {
+        course = course.without(before.instance);
+    }
+    let at = course.pick(exchange).ok_or_else(none)?;
+    let bills = |lane: &Lane| lane.bills(&exchange.head.model, exchange.started_at);
+    let first = exchange.lane().is_some_and(|(lane, _, _)| bills(lane));
+    if leg.variant != before.leg.variant && (first || bills(lane)) {
+        // The tokens are two models', and there is one price.
+        exchange.trail.marks.add(Mark::CostPartial);
+    }
+    exchange.trail.before = Some(part);
+    let asking = course.begin(exchange, at)?;
+    let sent_at = asking.sent_at();
+    let result = asking.open(exchange).await;
+    exchange.trail.asking_since = None;
+    exchange.trail.waited_us += micros(sent_at.elapsed()).0;
+    match &result {
+        Ok(_) => {
+            exchange.trail.marks.add(Mark::Continued);
+            let instance = lane.upstream.instances.get(at).map_or("", |lane| lane.id.as_str());
+            let labels = [lane.upstream.name.as_str(), instance];
+            exchange.shared.registry.counter(families::STREAMS_CONTINUED, labels).inc();
+        }
+        Err(failure) => course.settle::<()>(exchange, &Err(failure.clone())),
+    }
+    result
+}
+
+/// What the first part took. Upstreams tell it at the end, which this one did not reach.
+fn first_part(exchange: &Exchange) -> Part {
+    let chunks = exchange.trail.chunks;
+    let told = exchange.trail.usage;
+    let usage = told.unwrap_or_else(|| Usage {
+        estimated: true,
+        ..Usage::new(exchange.head.est_prompt_tokens, chunks)
+    });
+    Part { usage, chunks }
+}
+
+fn outgoing(prompt: &Bytes, said: (&str, u64), lane: &Lane) -> Result<Outgoing, Fault> {
+    let body = continuation::request(prompt, said, lane.target.provider.prefill)?;
+    let head = Head::read(cutover_wire::Endpoint::ChatCompletions, &body)?;
+    let target = lane.target_for(&head, &body)?;
+    let mut outgoing = vendor::adapted(&head, &body, &target)?;
+    outgoing.reply.clients_key = lane.upstream.pass_bearer;
+    Ok(outgoing)
+}
+
+/// The rest's first pieces, without what the answer has said of itself already.
+pub(crate) fn joined(pieces: Vec<Bytes>) -> Vec<Bytes> {
+    let events = pieces.into_iter().flat_map(|piece| pacing::split(piece, false));
+    events.filter_map(|event| continuation::without_role(&event)).collect()
+}

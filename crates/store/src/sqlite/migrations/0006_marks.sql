@@ -1,0 +1,3 @@
+-- What was out of the ordinary about a request, as a JSON list of words: `retry_held_back`, `hedged` ...
+-- NULL: nothing.
+ALTER TABLE records ADD COLUMN marks TEXT;
