@@ -1,0 +1,630 @@
+//! What the sums say, and what they cannot say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cutover_units::{Millis, Utc};
+
+use super::classes::{Class, Shape};
+use super::histogram::Histogram;
+use super::overlap::{FileFacts, Overlap};
+use super::savings::{self, Opportunity};
+use super::sums::{Audit, NONE, Sums, Volume};
+
+/// Shares of one model or one use case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The provider; of a use case empty.
+    pub provider: String,
+    /// The model or use case.
+    pub name: String,
+    /// Its sums.
+    pub sums: Sums,
+}
+
+/// A use case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UseCaseLine {
+    /// Its sums.
+    pub line: Line,
+    /// Its class.
+    pub class: Class,
+    /// Days with usage.
+    pub active_days: u64,
+    /// Its models.
+    pub models: Vec<String>,
+    /// Whether it is among the fifth of the use cases that cost most.
+    pub top: bool,
+}
+
+/// A month.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Month {
+    /// `2026-11`.
+    pub month: String,
+    /// Days of it that the files span.
+    pub days: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Cost.
+    pub cost: i128,
+}
+
+/// Change from one month to the next, of daily means, in tenths of a percent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Growth {
+    /// The earlier month.
+    pub from: String,
+    /// The later one.
+    pub to: String,
+    /// Of requests; none where there were none.
+    pub requests: Option<i64>,
+    /// Of tokens.
+    pub tokens: Option<i64>,
+    /// Of cost.
+    pub cost: Option<i64>,
+}
+
+/// The highest load against the mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peak {
+    /// `hour` or `minute`.
+    pub unit: &'static str,
+    /// `requests` or `tokens`, which is what is counted.
+    pub of: &'static str,
+    /// When.
+    pub at: Millis,
+    /// How many then.
+    pub most: u64,
+    /// Peak by mean, in hundredths. The mean is over all hours or minutes of the span, empty ones too.
+    pub factor: u64,
+}
+
+/// Percentiles of one quantity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lengths {
+    /// Values.
+    pub n: u64,
+    /// The mean.
+    pub mean: u64,
+    /// The median, 90, 95 and 99 of 100.
+    pub quantiles: [u64; 4],
+    /// The largest.
+    pub most: u64,
+}
+
+/// What providers invoiced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invoice {
+    /// The provider.
+    pub provider: String,
+    /// Its invoice lines.
+    pub invoiced: i128,
+    /// The cost of its usage in the other files; none if there is no usage of it.
+    pub usage: Option<i128>,
+}
+
+/// A price that was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceSeen {
+    /// Provider and model.
+    pub name: (String, String),
+    /// The price.
+    pub found: crate::prices::Found,
+    /// Why it is to be doubted.
+    pub doubt: Option<String>,
+}
+
+/// A price change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// In percent.
+    pub change: i32,
+    /// The month's cost.
+    pub monthly: i128,
+    /// The year's cost without growth.
+    pub yearly: i128,
+}
+
+/// A month as the last weeks were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Projection {
+    /// The days it is from.
+    pub days: u64,
+    /// Cost per month of 30.4375 days.
+    pub monthly: i128,
+    /// With price changes.
+    pub scenarios: Vec<Scenario>,
+    /// The next twelve months if the last month's growth went on; none if no two whole months are there.
+    pub grown_year: Option<i128>,
+}
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The files.
+    pub files: Vec<FileFacts>,
+    /// First and last moment.
+    pub span: Option<(Millis, Millis)>,
+    /// All usage.
+    pub total: Sums,
+    /// By model, the dearest first.
+    pub models: Vec<Line>,
+    /// By use case, the dearest first.
+    pub use_cases: Vec<UseCaseLine>,
+    /// By model and use case.
+    pub groups: Vec<(String, Line)>,
+    /// Months.
+    pub months: Vec<Month>,
+    /// Month over month.
+    pub growth: Vec<Growth>,
+    /// Peak hour and minute.
+    pub peaks: Vec<Peak>,
+    /// Prompt tokens per request.
+    pub prompts: Option<Lengths>,
+    /// Answer tokens per request.
+    pub answers: Option<Lengths>,
+    /// Microseconds to the last byte.
+    pub latency: Option<Lengths>,
+    /// Microseconds to the first token.
+    pub first_token: Option<Lengths>,
+    /// What could be saved.
+    pub opportunities: Vec<Opportunity>,
+    /// A month to come.
+    pub projection: Option<Projection>,
+    /// Invoices.
+    pub invoices: Vec<Invoice>,
+    /// Other currencies, in billionths of their unit.
+    pub foreign: BTreeMap<String, i128>,
+    /// Prices that were used.
+    pub prices: Vec<PriceSeen>,
+    /// Usage that is there twice; only with leave to count it twice.
+    pub overlaps: Vec<Overlap>,
+    /// What cannot be said, and why; what else must be known.
+    pub notes: Vec<String>,
+}
+
+const HOUR_MS: u64 = 3_600_000;
+const MINUTE_MS: u64 = 60_000;
+
+impl Audit {
+    /// The report; or the overlaps, if usage is there twice and was not allowed to.
+    pub fn finish(mut self) -> Result<Report, Vec<Overlap>> {
+        let overlaps = self.watch.overlaps(&self.files);
+        if !self.options.allow_overlap {
+            if !overlaps.is_empty() {
+                return Err(overlaps);
+            }
+            if self.watch.repeats_unseen() {
+                let names = || self.files.iter().map(|file| file.name.clone()).next_back();
+                let name = names().unwrap_or_default();
+                return Err(vec![Overlap {
+                    files: (name.clone(), name),
+                    provider: "any".to_owned(),
+                    days: (String::new(), String::new()),
+                    count: 0,
+                    why: "rows are repeated, more of them than can be left out one by one",
+                }]);
+            }
+        }
+        let all_days = self.days_spanned();
+        let months = self.months();
+        let growth = growth(&months);
+        let projection = self.projection(&growth, &months);
+        let mut use_cases = self.use_cases(all_days);
+        mark_top(&mut use_cases);
+        let opportunities = self.opportunities(&use_cases);
+        let prices = self.prices_seen();
+        let notes = self.notes(projection.as_ref(), &prices);
+        Ok(Report {
+            span: self.span,
+            models: self.lines(|group| (group.provider.to_string(), group.model.to_string())),
+            groups: self.pairs(),
+            peaks: self.peaks(),
+            prompts: lengths(&self.prompts),
+            answers: lengths(&self.answers),
+            latency: lengths(&self.latencies),
+            first_token: lengths(&self.first_tokens),
+            invoices: self.invoices(),
+            foreign: self.foreign,
+            total: self.total,
+            files: self.files,
+            use_cases,
+            months,
+            growth,
+            opportunities,
+            projection,
+            prices,
+            overlaps,
+            notes,
+        })
+    }
+
+    /// Whole days from the first to the last, at least one.
+    fn days_spanned(&self) -> u64 {
+        match (self.days.first_key_value(), self.days.last_key_value()) {
+            (Some((first, _)), Some((last, _))) => u64::from(last - first) + 1,
+            _ => 0,
+        }
+    }
+
+    fn lines(&self, name: impl Fn(&super::sums::Group) -> (String, String)) -> Vec<Line> {
+        let mut by: BTreeMap<(String, String), Sums> = BTreeMap::new();
+        for group in &self.groups {
+            by.entry(name(group)).or_default().join(&group.sums);
+        }
+        let mut lines: Vec<Line> =
+            by.into_iter().map(|((provider, name), sums)| Line { provider, name, sums }).collect();
+        lines.sort_by(|a, b| dearest(&a.sums, &b.sums));
+        lines
+    }
+
+    fn pairs(&self) -> Vec<(String, Line)> {
+        let mut pairs: Vec<(String, Line)> = self
+            .groups
+            .iter()
+            .map(|group| {
+                let line = Line {
+                    provider: group.provider.to_string(),
+                    name: group.model.to_string(),
+                    sums: group.sums.clone(),
+                };
+                (group.use_case.to_string(), line)
+            })
+            .collect();
+        pairs.sort_by(|a, b| dearest(&a.1.sums, &b.1.sums));
+        pairs
+    }
+
+    fn use_cases(&self, all_days: u64) -> Vec<UseCaseLine> {
+        let lines = self.lines(|group| (String::new(), group.use_case.to_string()));
+        let of = |part: u128, whole: u128| u64::try_from(part * 1_000 / whole.max(1)).unwrap_or(0);
+        let cost = |sums: &Sums| sums.cost().max(0).unsigned_abs();
+        lines
+            .into_iter()
+            .map(|line| {
+                let groups = self.groups.iter().filter(|group| *group.use_case == *line.name);
+                let mut by_hour = [0u64; 24];
+                let mut without_hour = 0;
+                let mut days: BTreeSet<u32> = BTreeSet::new();
+                let mut models = BTreeSet::new();
+                for group in groups {
+                    by_hour.iter_mut().zip(&group.by_hour).for_each(|(sum, n)| *sum += n);
+                    without_hour += group.without_hour;
+                    days.extend(&group.days);
+                    models.insert(group.model.to_string());
+                }
+                let of_requests = of(line.sums.requests.into(), self.total.requests.into());
+                let share = of_requests.max(of(cost(&line.sums), cost(&self.total)));
+                let active_days = days.len() as u64;
+                let class = Class::of(Shape {
+                    named: self.options.critical.contains(&line.name),
+                    // What has no name is no use case that could be critical as one.
+                    share: if line.name == NONE { 0 } else { share },
+                    active_days,
+                    all_days,
+                    by_hour: &by_hour,
+                    without_hour,
+                });
+                let models = models.into_iter().collect();
+                UseCaseLine { line, class, active_days, models, top: false }
+            })
+            .collect()
+    }
+
+    fn months(&self) -> Vec<Month> {
+        let Some((first, last)) = self.days.keys().next().zip(self.days.keys().next_back()) else {
+            return Vec::new();
+        };
+        let mut months: BTreeMap<String, Month> = BTreeMap::new();
+        for day in *first..=*last {
+            let month = &super::overlap::day_text(day)[..7];
+            let entry = months.entry(month.to_owned()).or_insert_with(|| Month {
+                month: month.to_owned(),
+                days: 0,
+                requests: 0,
+                tokens: 0,
+                cost: 0,
+            });
+            entry.days += 1;
+            let Some(Volume { requests, tokens, cost }) = self.days.get(&day) else { continue };
+            entry.requests = entry.requests.saturating_add(*requests);
+            entry.tokens = entry.tokens.saturating_add(*tokens);
+            entry.cost += cost;
+        }
+        months.into_values().collect()
+    }
+
+    fn peaks(&self) -> Vec<Peak> {
+        let Some((from, until)) = self.span else { return Vec::new() };
+        if self.long_buckets > 0 {
+            return Vec::new();
+        }
+        let by_requests = self.total.uncounted == 0;
+        let mut peaks = Vec::new();
+        let load = |v: &Volume| if by_requests { v.requests } else { v.tokens };
+        let of = if by_requests { "requests" } else { "tokens" };
+        let hours = self.hours.iter().map(|(hour, volume)| (*hour, load(volume)));
+        peaks.extend(peak(("hour", of), hours, (from, until), HOUR_MS));
+        if by_requests && !self.minutes_lost {
+            let minutes = self.minutes.iter().map(|(minute, n)| (*minute, *n));
+            peaks.extend(peak(("minute", of), minutes, (from, until), MINUTE_MS));
+        }
+        peaks
+    }
+
+    fn opportunities(&mut self, use_cases: &[UseCaseLine]) -> Vec<Opportunity> {
+        let class_of: BTreeMap<&str, Class> =
+            use_cases.iter().map(|line| (line.line.name.as_str(), line.class)).collect();
+        let at = self.span.map_or(self.options.now, |span| span.1);
+        let mut found = Vec::new();
+        for group in &self.groups {
+            found.extend(savings::cache(group));
+            let class = class_of.get(&*group.use_case).copied().unwrap_or(Class::Occasional);
+            found.extend(savings::batch(group, class, (&mut self.prices, at)));
+        }
+        found.sort_by_key(|opportunity| std::cmp::Reverse(opportunity.saves));
+        found
+    }
+
+    fn projection(&self, growth: &[Growth], months: &[Month]) -> Option<Projection> {
+        const DAYS: u32 = 30;
+        const DAYS_MIN: u64 = 7;
+        let last = *self.days.keys().next_back()?;
+        let first = (*self.days.keys().next()?).max(last.saturating_sub(DAYS - 1));
+        let days = u64::from(last - first) + 1;
+        let sum: i128 = self.days.range(first..=last).map(|(_, volume)| volume.cost).sum();
+        if days < DAYS_MIN || sum == 0 {
+            return None;
+        }
+        // 30.4375 days a month: 365.25 / 12.
+        let monthly = sum * 304_375 / (i128::from(days) * 10_000);
+        let changed = |change: i32| monthly * (100 + i128::from(change)) / 100;
+        let scenarios = self.options.price_changes.iter().map(|change| Scenario {
+            change: *change,
+            monthly: changed(*change),
+            yearly: changed(*change) * 12,
+        });
+        let whole = months.len() >= 2 && months.iter().rev().take(2).all(|month| month.days >= 20);
+        let rate = growth.last().and_then(|growth| growth.cost).filter(|_| whole);
+        let grown_year = rate.map(|rate| {
+            let mut month = monthly;
+            (0..12).fold(0, |sum, _| {
+                month = month * (1_000 + i128::from(rate)) / 1_000;
+                sum + month
+            })
+        });
+        Some(Projection { days, monthly, scenarios: scenarios.collect(), grown_year })
+    }
+
+    fn invoices(&self) -> Vec<Invoice> {
+        let usage = |provider: &str| {
+            let groups = self.groups.iter().filter(|group| *group.provider == *provider);
+            groups.map(|group| group.sums.cost()).reduce(|a, b| a + b)
+        };
+        self.invoiced
+            .iter()
+            .map(|(provider, invoiced)| Invoice {
+                provider: provider.clone(),
+                invoiced: *invoiced,
+                usage: usage(provider),
+            })
+            .collect()
+    }
+
+    fn prices_seen(&self) -> Vec<PriceSeen> {
+        let mut seen = BTreeMap::new();
+        for group in &self.groups {
+            if let Some(found) = &group.price {
+                let name = (group.provider.to_string(), group.model.to_string());
+                seen.entry(name).or_insert_with(|| found.clone());
+            }
+        }
+        let now = self.options.now;
+        seen.into_iter()
+            .map(|(name, found)| {
+                let doubt = self.prices.doubt(&found, &name.1, now);
+                PriceSeen { name, found, doubt }
+            })
+            .collect()
+    }
+
+    fn notes(&self, projection: Option<&Projection>, prices: &[PriceSeen]) -> Vec<String> {
+        let mut notes = Vec::new();
+        let total = &self.total;
+        let mut say = |condition: bool, note: String| {
+            if condition {
+                notes.push(note);
+            }
+        };
+        say(total.rows > 0 && self.prompts.n() == 0, "no percentiles of prompt and answer length: the files have \
+             only sums of spans or estimates, and a percentile cannot be had from those; import a request log".to_owned());
+        say(
+            self.prompts.n() > 0 && self.buckets > 0,
+            "percentiles are of the requests in the files alone; sums of \
+             spans have none"
+                .to_owned(),
+        );
+        say(
+            self.long_buckets > 0,
+            "no peak factor: some of the files have only sums of more than an hour; ask \
+             for buckets of an hour (bucket_width=1h) or a minute, or import a request log"
+                .to_owned(),
+        );
+        say(
+            total.uncounted > 0,
+            format!(
+                "{} rows have tokens and no request count: requests are those that are counted",
+                total.uncounted
+            ),
+        );
+        say(
+            total.unpriced > 0,
+            format!(
+                "{} rows have tokens whose cost nobody knows: the cost is without them, not 0 for \
+             them; name a price with cutover prices import, or a file with --prices",
+                total.unpriced
+            ),
+        );
+        say(
+            total.estimated > 0,
+            format!("tokens of {} rows are estimated from bytes", total.estimated),
+        );
+        say(
+            projection.is_none() && total.rows > 0,
+            "no projection: it needs seven days with a known cost".to_owned(),
+        );
+        say(
+            self.names_lost,
+            "more than 20,000 models and use cases: the rest is (others)".to_owned(),
+        );
+        say(
+            self.watch.is_full(),
+            "too many files and days: double counting was not looked for in the last ones"
+                .to_owned(),
+        );
+        self.more_notes(&mut notes, prices);
+        notes
+    }
+
+    /// Times, currencies and prices.
+    fn more_notes(&self, notes: &mut Vec<String>, prices: &[PriceSeen]) {
+        let mut say = |condition: bool, note: String| {
+            if condition {
+                notes.push(note);
+            }
+        };
+        let naive: u64 = self.files.iter().map(|file| file.naive_times).sum();
+        say(
+            naive > 0,
+            format!(
+                "{naive} times say no distance from UTC: they were taken at the one of --utc-offset"
+            ),
+        );
+        let sampling = self.watch.sampling();
+        say(sampling > 1, format!("one row in {sampling} was watched for coming twice"));
+        if !self.foreign.is_empty() {
+            let names: Vec<&str> = self.foreign.keys().map(String::as_str).collect();
+            notes.push(format!(
+                "amounts in {} are kept apart: no rate of exchange is known here",
+                names.join(", ")
+            ));
+        }
+        for price in prices {
+            if let Some(doubt) = &price.doubt {
+                notes.push(format!("the price of {}/{} {doubt}", price.name.0, price.name.1));
+            }
+        }
+    }
+}
+
+impl Sums {
+    fn join(&mut self, other: &Self) {
+        let add = |sum: &mut u64, n: u64| *sum = sum.saturating_add(n);
+        add(&mut self.rows, other.rows);
+        add(&mut self.requests, other.requests);
+        add(&mut self.uncounted, other.uncounted);
+        add(&mut self.input, other.input);
+        add(&mut self.cached, other.cached);
+        add(&mut self.cache_write, other.cache_write);
+        add(&mut self.output, other.output);
+        add(&mut self.reasoning, other.reasoning);
+        add(&mut self.errors, other.errors);
+        add(&mut self.ended, other.ended);
+        add(&mut self.unpriced, other.unpriced);
+        add(&mut self.estimated, other.estimated);
+        self.reported += other.reported;
+        self.priced += other.priced;
+    }
+}
+
+/// By cost, then by tokens, then by requests.
+fn dearest(a: &Sums, b: &Sums) -> std::cmp::Ordering {
+    (b.cost(), b.tokens(), b.requests).cmp(&(a.cost(), a.tokens(), a.requests))
+}
+
+/// A fifth of the use cases, rounded up; what has no name is none.
+fn mark_top(use_cases: &mut [UseCaseLine]) {
+    let named = use_cases.iter().filter(|line| line.line.name != NONE).count();
+    let top = named.div_ceil(5);
+    use_cases.iter_mut().filter(|line| line.line.name != NONE).take(top).for_each(|l| l.top = true);
+}
+
+fn growth(months: &[Month]) -> Vec<Growth> {
+    months
+        .windows(2)
+        .filter_map(|pair| {
+            let [a, b] = pair else { return None };
+            // Daily means, so that a month of which half is there has not halved.
+            let change = |before: i128, after: i128| -> Option<i64> {
+                let (before, after) = (before * i128::from(b.days), after * i128::from(a.days));
+                let tenths = (before > 0).then(|| (after - before) * 1_000 / before)?;
+                i64::try_from(tenths).ok()
+            };
+            Some(Growth {
+                from: a.month.clone(),
+                to: b.month.clone(),
+                requests: change(a.requests.into(), b.requests.into()),
+                tokens: change(a.tokens.into(), b.tokens.into()),
+                cost: change(a.cost, b.cost),
+            })
+        })
+        .collect()
+}
+
+fn peak(
+    (unit, of): (&'static str, &'static str),
+    loads: impl Iterator<Item = (u32, u64)>,
+    (from, until): (Millis, Millis),
+    width: u64,
+) -> Option<Peak> {
+    let (mut sum, mut most) = (0u128, (0u32, 0u64));
+    for (at, load) in loads {
+        sum += u128::from(load);
+        // The earlier of two equal ones, whichever order they come in.
+        if load > most.1 || (load == most.1 && at < most.0) {
+            most = (at, load);
+        }
+    }
+    let first = from.0 / width;
+    let last = until.0.saturating_sub(1).max(from.0) / width;
+    let slots = u128::from(last - first) + 1;
+    // Of one slot the peak is the mean, which says nothing.
+    if sum == 0 || slots < 2 {
+        return None;
+    }
+    let factor = u64::try_from(u128::from(most.1) * slots * 100 / sum).ok()?;
+    Some(Peak { unit, of, at: Millis(u64::from(most.0) * width), most: most.1, factor })
+}
+
+fn lengths(histogram: &Histogram) -> Option<Lengths> {
+    let quantile = |per_mille| histogram.quantile(per_mille);
+    Some(Lengths {
+        n: histogram.n(),
+        mean: histogram.mean()?,
+        quantiles: [quantile(500)?, quantile(900)?, quantile(950)?, quantile(990)?],
+        most: histogram.most(),
+    })
+}
+
+impl Report {
+    /// Days from first to last.
+    pub fn days(&self) -> u64 {
+        self.months.iter().map(|month| month.days).sum()
+    }
+
+    /// The first and last day, as a calendar shows them.
+    pub fn dates(&self) -> Option<(String, String)> {
+        let text = |at: Millis| Utc::at(at).rfc3339()[..10].to_owned();
+        let (from, until) = self.span?;
+        // A span's end is not part of it.
+        let last = if until > from { Millis(until.0 - 1) } else { until };
+        Some((text(from), text(last)))
+    }
+
+    /// All rows of all files.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(FileFacts::rows).sum()
+    }
+}

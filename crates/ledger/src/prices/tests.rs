@@ -1,0 +1,145 @@
+//! Prices: exact, linear, compared.
+
+use super::*;
+use proptest::prelude::*;
+
+/// 2026-11-21.
+const NOW: Millis = Millis(1_795_219_200_000);
+
+fn asked<'a>(provider: Option<&'a str>, model: &'a str) -> Asked<'a> {
+    Asked { provider, model, at: NOW, tier: Tier::Standard, prompt: None }
+}
+
+#[test]
+fn the_catalogue_gives_exact_rates() {
+    let mut prices = Prices::default();
+    let found = prices.find(asked(Some("openai"), "gpt-4o")).unwrap();
+    let rates = FullRates {
+        input: 2_500_000_000,
+        cached: 1_250_000_000,
+        cache_write: 2_500_000_000,
+        output: 10_000_000_000,
+    };
+    assert_eq!((found.rates, found.tiered), (rates, false));
+    assert_eq!(found.source.as_ref(), crate::CATALOGUE);
+    let batch =
+        prices.find(Asked { tier: Tier::Batch, ..asked(Some("openai"), "gpt-4o") }).unwrap();
+    assert_eq!((batch.rates.input, batch.rates.output), (1_250_000_000, 5_000_000_000));
+    let none = prices.find(Asked { tier: Tier::Other, ..asked(Some("openai"), "gpt-4o") });
+    assert_eq!(none, None, "priority has other rates: nobody knows");
+    assert_eq!(prices.find(asked(None, "no-such-model-anywhere")), None);
+}
+
+#[test]
+fn a_long_prompt_has_its_own_rates_and_a_sum_of_many_has_not() {
+    let mut prices = Prices::default();
+    let base = asked(Some("openai"), "gpt-5.4");
+    let found = prices.find(base).unwrap();
+    assert!(found.tiered);
+    assert_eq!((found.rates.input, found.rates.output), (2_500_000_000, 15_000_000_000));
+    let long = prices.find(Asked { prompt: Some(300_000), ..base }).unwrap();
+    assert_eq!((long.rates.input, long.rates.output), (5_000_000_000, 22_500_000_000));
+    assert_eq!(prices.find(Asked { prompt: Some(100_000), ..base }).unwrap().rates, found.rates);
+}
+
+#[test]
+fn own_rows_win_and_are_doubted_when_stale_or_alone() {
+    let text = format!("{}\nopenai,gpt-4o,5,,,20,my contract,2026-08-01\n", write_file(&[]).trim());
+    let mut prices = Prices::with_own(read_file(&text).unwrap());
+    let found = prices.find(asked(Some("openai"), "gpt-4o")).unwrap();
+    assert_eq!((found.rates.input, found.source.as_ref()), (5_000_000_000, "my contract"));
+    let doubt = prices.doubt(&found, "gpt-4o", NOW).unwrap();
+    assert!(doubt.contains("112 days old") && doubt.contains("input 5 here, 2.5 there"), "{doubt}");
+    let catalogue = Prices::default().find(asked(Some("openai"), "gpt-4o")).unwrap();
+    assert_eq!(prices.doubt(&catalogue, "gpt-4o", NOW), None);
+}
+
+#[test]
+fn the_second_opinion_is_a_good_file() {
+    let rows = read_file(include_str!("../../data/second-opinion.csv")).unwrap();
+    assert_eq!(rows.len(), 390);
+    assert!(rows.iter().all(|row| !row.provider.is_empty() && !row.source.is_empty()));
+    // As published: gpt-4-turbo 10/30, gpt-6-luna 0.10/0.50, claude-opus-5-5 4/20 per million.
+    for (model, input, output) in
+        [("gpt-4-turbo", "10", "30"), ("gpt-6-luna", "0.1", "0.5"), ("claude-opus-5-5", "4", "20")]
+    {
+        let row = rows.iter().find(|row| row.model == model && row.provider != "azure").unwrap();
+        assert_eq!(
+            (usd_text(row.rates.input), usd_text(row.rates.output)),
+            (input.into(), output.into())
+        );
+    }
+}
+
+#[test]
+fn files_of_litellm_and_genai_prices_are_imported_row_by_row() {
+    let litellm = r#"{"sample_spec": {"input_cost_per_token": 0},
+        "gpt-x": {"litellm_provider": "openai", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05, "cache_read_input_token_cost": 1.25e-06},
+        "azure/gpt-x": {"litellm_provider": "azure", "input_cost_per_token": 1e-7, "output_cost_per_token": 5e-7},
+        "bad": {"litellm_provider": "openai", "input_cost_per_token": -1},
+        "picture": {"litellm_provider": "openai", "output_cost_per_image": 0.04}}"#;
+    let found = Imported::read(litellm, "prices.json", NOW).unwrap();
+    assert_eq!((found.kind, found.rows.len(), found.aside), ("LiteLLM", 2, 2));
+    assert_eq!(found.refused, ["bad: a price is negative"]);
+    let row = &found.rows[0];
+    assert_eq!(
+        (row.rates.input, row.rates.cached, row.rates.output),
+        (2_500_000_000, 1_250_000_000, 10_000_000_000)
+    );
+    assert_eq!((found.rows[1].provider.as_str(), found.rows[1].model.as_str()), ("azure", "gpt-x"));
+    assert_eq!(found.rows[1].rates.input, 100_000_000);
+    let genai = r#"[{"id": "openai", "models": [
+        {"id": "a", "prices": {"input_mtok": {"base": 3, "tiers": [{"start": 200000, "price": 6}]}, "output_mtok": 15}},
+        {"id": "b", "prices": [{"prices": {"input_mtok": 1, "output_mtok": 2}},
+            {"constraint": {"start_date": "2026-11-01"}, "prices": {"input_mtok": 0.5, "output_mtok": 1}},
+            {"constraint": {"start_date": "2027-01-01"}, "prices": {"input_mtok": 9, "output_mtok": 9}}]},
+        {"id": "c", "prices": {"requests_kcount": 5}}]}]"#;
+    let found = Imported::read(genai, "data.json", NOW).unwrap();
+    assert_eq!((found.kind, found.rows.len(), found.aside), ("genai-prices", 2, 1));
+    assert_eq!(
+        (found.rows[0].rates.input, found.rows[1].rates.input),
+        (3_000_000_000, 500_000_000)
+    );
+    for bad in ["{}", "[]", "7", "{\"a\": 1}", "model\nx\n"] {
+        assert!(Imported::read(bad, "x", NOW).is_err(), "{bad}");
+    }
+}
+
+fn any_row() -> impl Strategy<Value = PriceRow> {
+    let rate = 0u64..1_000_000_000_000;
+    ("[a-z]{0,5}", "[a-z0-9.-]{1,9}", [rate.clone(), rate.clone(), rate.clone(), rate]).prop_map(
+        |(provider, model, [input, cached, cache_write, output])| PriceRow {
+            provider: canonical(&provider),
+            model,
+            rates: FullRates { input, cached, cache_write, output },
+            source: "somebody".into(),
+            date: "2026-11-21".into(),
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_price_file_reads_back_equal(rows in prop::collection::vec(any_row(), 0..8)) {
+        prop_assert_eq!(read_file(&write_file(&rows)).unwrap(), rows);
+    }
+
+    #[test]
+    fn cost_is_linear_in_tokens_without_drift(
+        row in any_row(), parts in prop::collection::vec((0u64..5_000_000, 0u64..1_000, 0u64..1_000, 0u64..900_000), 1..50),
+    ) {
+        let tokens = |(plain, cached, written, output): (u64, u64, u64, u64)| TokenCounts {
+            input: Some(plain + cached + written), cached, cache_write: written, output: Some(output), reasoning: 0,
+        };
+        let whole = parts.iter().fold((0, 0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2, a.3 + b.3));
+        let sum: i128 = parts.iter().map(|part| row.rates.femto_usd(&tokens(*part))).sum();
+        prop_assert_eq!(sum, row.rates.femto_usd(&tokens(whole)));
+        let double = (whole.0 * 2, whole.1 * 2, whole.2 * 2, whole.3 * 2);
+        prop_assert_eq!(row.rates.femto_usd(&tokens(double)), 2 * sum);
+    }
+
+    #[test]
+    fn no_file_makes_the_import_panic(text in ".{0,200}") {
+        let _ = Imported::read(&text, "x", NOW);
+    }
+}
