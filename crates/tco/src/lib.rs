@@ -17,6 +17,7 @@ pub mod claims;
 mod figure;
 pub mod flow;
 
+pub mod html;
 pub mod inputs;
 pub mod json;
 pub mod nano;

@@ -111,6 +111,7 @@ pub struct Draft {
     conditions: Conditions,
     given: Vec<Option<Given>>,
     per_request: [Option<Given>; 2],
+    models: Vec<(Kind, String)>,
 }
 
 /// Tokens of one request: sugar for tokens of a month.
@@ -125,6 +126,7 @@ impl Default for Draft {
             conditions: Conditions::default(),
             given: vec![None; Key::ALL.len()],
             per_request: [None, None],
+            models: Vec::new(),
         }
     }
 }
@@ -164,6 +166,26 @@ impl Draft {
         self.take(name, &value, source)
     }
 
+    /// Models of a cloud that are named instead of priced: whoever knows prices fills them in.
+    pub fn models(&self) -> &[(Kind, String)] {
+        &self.models
+    }
+
+    /// Fills in what a model costs, where no price of its own was given.
+    pub fn price(&mut self, kind: Kind, prices: [Nano; 3], source: &str) {
+        let keys = match kind {
+            Kind::Today => [Key::TodayInput, Key::TodayOutput, Key::TodayCached],
+            Kind::Cheaper => [Key::CheaperInput, Key::CheaperOutput, Key::CheaperCached],
+            Kind::Hosted => [Key::HostedInput, Key::HostedOutput, Key::HostedCached],
+            Kind::Rent | Kind::Own => return,
+        };
+        for (key, price) in keys.into_iter().zip(prices) {
+            let given =
+                Given { range: Range::exact(price), source: source.to_owned(), default: false };
+            self.given[key as usize].get_or_insert(given);
+        }
+    }
+
     /// Whether an input was given.
     pub fn has(&self, key: Key) -> bool {
         self.given[key as usize].is_some()
@@ -183,6 +205,23 @@ impl Draft {
             let name = text(value, name)?;
             self.names.retain(|(other, _)| *other != kind);
             self.names.push((kind, name));
+            return Ok(());
+        }
+        if let Some(section) = name.strip_suffix(".model")
+            && let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.section() == section)
+        {
+            let model = text(value, name)?;
+            if !kind.is_cloud() {
+                return Err(Wrong::new(format!(
+                    "{name}: the price of {} is not a model's",
+                    kind.title()
+                ))
+                .hint(
+                    "`cutover size` tells which machine a model needs and how fast it is there",
+                ));
+            }
+            self.models.retain(|(other, _)| *other != kind);
+            self.models.push((kind, model));
             return Ok(());
         }
         if let Some(at) = PER_REQUEST.iter().position(|(known, _)| *known == name) {
@@ -214,7 +253,8 @@ impl Draft {
         }
         let name = |kind: Kind| {
             let own = self.names.iter().find(|(named, _)| *named == kind);
-            own.map_or_else(|| kind.title().to_owned(), |(_, name)| name.clone())
+            let model = self.models.iter().find(|(named, _)| *named == kind);
+            own.or(model).map_or_else(|| kind.title().to_owned(), |(_, name)| name.clone())
         };
         let choices = kinds.into_iter().map(|kind| Choice { kind, name: name(kind) }).collect();
         let mut given = self.given;

@@ -9,7 +9,7 @@ use crate::inputs::Key;
 use crate::nano::Nano;
 use crate::rules::Applied;
 use crate::scenario::{Kind, Point, Scenario};
-use crate::words::{percent, short, usd};
+use crate::words::{about, percent, short, usd};
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,13 +133,13 @@ fn months(scenario: &Scenario) -> String {
 
 fn why_move(scenario: &Scenario, one: &Outcome) -> String {
     let amount = if one.saving.is_open() {
-        format!("{} to {}", usd(one.saving.low), usd(one.saving.high))
+        format!("{} to {}", about(one.saving.low), about(one.saving.high))
     } else {
-        usd(one.saving.likely)
+        about(one.saving.likely)
     };
     let verb = if one.saving.likely < Nano::ZERO { "it costs" } else { "it saves" };
     let amount = if one.saving.likely < Nano::ZERO {
-        format!("{} more", usd(one.saving.likely.abs()))
+        format!("{} more", about(one.saving.likely.abs()))
     } else {
         amount
     };
@@ -165,13 +165,13 @@ fn why_stay(scenario: &Scenario, outcomes: &[Outcome], rules: &[Applied]) -> Str
         Some(one) if one.saving.likely <= Nano::ZERO => format!(
             "the nearest option, {}, would cost {} more in {} months",
             one.name,
-            usd(one.saving.likely.abs()),
+            about(one.saving.likely.abs()),
             months(scenario)
         ),
         Some(one) => format!(
             "the best option, {}, would save {} ({}) in {} months, less than the {} that make a move worth its risk",
             one.name,
-            usd(one.saving.likely),
+            about(one.saving.likely),
             percent(one.saved_share()),
             months(scenario),
             percent(scenario.likely().get(Key::Hurdle))

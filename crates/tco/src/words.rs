@@ -16,6 +16,15 @@ pub fn usd(value: Nano) -> String {
     format!("{sign}${text}")
 }
 
+/// Dollars in a sentence: no cents from a thousand on.
+pub fn about(value: Nano) -> String {
+    if value.abs() < Nano::whole(1_000) {
+        return usd(value);
+    }
+    let sign = if value.0 < 0 { "-" } else { "" };
+    format!("{sign}${}", fixed(value.abs(), 0))
+}
+
 /// A percentage with at most one decimal.
 pub fn percent(share: Nano) -> String {
     let text = fixed(Nano(share.0 * 100), 1);

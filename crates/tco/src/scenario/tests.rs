@@ -52,7 +52,7 @@ fn the_playbooks_case_costs_what_it_says_but_pays_back_sooner() {
     assert!(months > n("8.98") && months < n("9"), "{months}");
     assert_eq!(found.verdict.answer, Answer::Move);
     assert!(
-        found.verdict.sentence.starts_with("Move to own hardware: it saves $10,817.40 (66.8 %)"),
+        found.verdict.sentence.starts_with("Move to own hardware: it saves $10,817 (66.8 %)"),
         "{}",
         found.verdict.sentence
     );
