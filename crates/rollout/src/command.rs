@@ -231,20 +231,26 @@ fn promote(spec: &Spec, state: &State, (by, now): (&str, Millis)) -> Followed {
     (Action::Promote, next, format!("NOT PROVED: {by} gave the candidate all the traffic by hand"))
 }
 
-/// The last step, not after `place`, from which on everything can still be proved: what only shadow
-/// pairs can prove needs a step with a shadow. Without one that helps it is `place` itself.
+/// The last step, not after `place`, from which on everything that the spec requires anywhere can
+/// still be proved: evidence is empty, so a gate whose last asking step lies behind would never be
+/// asked again, and what only shadow pairs can prove needs a step with a shadow. Where no step
+/// shadows, a gate of pairs cannot be helped by going back.
 fn provable_from(spec: &Spec, place: usize) -> usize {
+    let asked = |at: usize, id: &String| spec.steps[at].requires.contains(id);
+    let last_asked = |id: &String| (0..spec.steps.len()).rev().find(|at| asked(*at, id));
+    let ids = spec.gates.iter().map(|gate| &gate.id);
+    let place = ids.filter_map(last_asked).fold(place.min(spec.steps.len()), usize::min);
     let only_pairs = |id: &String| {
         let gate = spec.gates.iter().find(|gate| gate.id == *id);
         gate.and_then(gates::row).is_some_and(|row| row.data == gates::Data::Pairs)
     };
     let shadows = |at: usize| spec.steps[at].shadow.basis_points() > 0;
-    let ahead = place.min(spec.steps.len())..spec.steps.len();
+    let mut ahead = place..spec.steps.len();
     let needed = ahead.clone().any(|at| spec.steps[at].requires.iter().any(only_pairs));
-    if !needed || ahead.clone().any(shadows) {
+    if !needed || ahead.any(shadows) {
         return place;
     }
-    (0..ahead.start).rev().find(|at| shadows(*at)).unwrap_or(place)
+    (0..place).rev().find(|at| shadows(*at)).unwrap_or(place)
 }
 
 /// The rollout goes on with another spec: evidence begins anew. The step is kept only if the way and
@@ -299,7 +305,7 @@ pub fn restart(
     } else if kept {
         format!(
             "the spec has changed: evidence begins anew, and the rollout goes back to {name:?} at a share \
-             of {weight}, because what later steps require can only be proved there"
+             of {weight}, because what the spec requires can only be proved from there on"
         )
     } else {
         format!(

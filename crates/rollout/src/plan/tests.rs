@@ -397,7 +397,7 @@ fn another_spec_begins_anew_and_never_raises_the_share() {
     gates.gates.pop();
     let (back, decision) = restart(&old, &gates, &state, T0).unwrap();
     assert_eq!((back.step, back.weight, back.shadow), (0, WeightBp::NONE, old.steps[0].shadow));
-    assert!(decision.reason.contains("can only be proved there"), "{}", decision.reason);
+    assert!(decision.reason.contains("can only be proved from there"), "{}", decision.reason);
     // Where a later step shadows, too, the step stays.
     let shadowing = |spec: &Spec| {
         let mut spec = spec.clone();
@@ -420,6 +420,33 @@ fn another_spec_begins_anew_and_never_raises_the_share() {
     let mut evidence = Evidence::new(&old);
     let taken = evidence.absorb(&other, &back, &window(T0, MINUTE));
     assert_eq!(taken, crate::evidence::Absorbed::OtherSpec);
+}
+
+#[test]
+fn a_spec_edited_at_the_last_step_is_not_promoted_without_its_proofs() {
+    // The last step asks for nothing but the p95: what was proved under the old spec is forgotten.
+    for (steps, gates, back_to) in [
+        (
+            &["shadow 50%", "ramp 50%", "100%"][..],
+            &["quality >= 0.95 x baseline", "p95 <= 4 s"][..],
+            0,
+        ),
+        (&["ramp 25%", "ramp 50%", "100%"], &["errors <= baseline + 1 pp", "p95 <= 4 s"], 1),
+        (&["ramp 25%", "ramp 50%", "100%"], &["p95 <= 4 s"], 2),
+    ] {
+        let old = spec(steps, &["p95 <= 5 s"]);
+        let new = spec(steps, gates);
+        let mut state = start(&old, "run-1".to_owned(), T0);
+        (state.step, state.weight, state.shadow) = (2, WeightBp::ALL, WeightBp::NONE);
+        let (next, decision) = restart(&old, &new, &state, T0).unwrap();
+        assert_eq!(next.step, back_to, "{gates:?}: {}", decision.reason);
+        assert_eq!(next.weight, new.steps[usize::from(back_to)].weight, "{gates:?}");
+        // Whatever is required anywhere is asked for from there on.
+        for id in new.steps.iter().flat_map(|step| &step.requires) {
+            let ahead = &new.steps[usize::from(next.step)..];
+            assert!(ahead.iter().any(|step| step.requires.contains(id)), "{id} is asked for");
+        }
+    }
 }
 
 #[test]
