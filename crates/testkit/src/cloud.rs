@@ -9,7 +9,7 @@
 //! `fault=redirect`, `fault=cut`, `fault=stall`, `fault=early413`, `fault=never_reads`.
 
 mod answers;
-mod http;
+pub(crate) mod http;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

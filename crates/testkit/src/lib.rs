@@ -1,6 +1,7 @@
 //! What tests of the other crates stand on. A dev-dependency only; nothing here ships.
 //!
 //! - [`cloud`]: a scripted cloud's files, batches, sound and pictures.
+//! - [`conformance`]: the vendors' own test suites and specifications as judges.
 //! - [`fake`]: scripted upstreams that behave as real servers do, and misbehave on command.
 //! - [`fault_table`]: everything that goes wrong upstream, and what clients see of it.
 //! - [`load`]: a small load driver that records what each unit got.
@@ -24,6 +25,7 @@
 
 pub mod arms;
 pub mod cloud;
+pub mod conformance;
 pub mod fake;
 pub mod fault_table;
 pub mod load;

@@ -10,53 +10,53 @@ use sha2::{Digest, Sha256};
 use super::Arrived;
 
 /// The head of a request.
-pub(super) struct Head {
-    pub(super) method: String,
-    pub(super) target: String,
-    pub(super) headers: Vec<(String, String)>,
+pub(crate) struct Head {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Head {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn bearer(&self) -> Option<&str> {
+    pub(crate) fn bearer(&self) -> Option<&str> {
         self.header("authorization")?.strip_prefix("Bearer ")
     }
 
     /// The path without `/v1` and query.
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         let path = self.target.split('?').next().unwrap_or_default();
         path.strip_prefix("/v1").unwrap_or(path)
     }
 
-    pub(super) fn query(&self, name: &str) -> Option<&str> {
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
         let query = self.target.split_once('?')?.1;
         query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
     }
 
-    pub(super) fn fault(&self) -> Option<&str> {
+    pub(crate) fn fault(&self) -> Option<&str> {
         self.query("fault")
     }
 }
 
 /// An answer.
-pub(super) struct Told {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Vec<u8>,
-    pub(super) chunked: bool,
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) chunked: bool,
     /// Whether the body is left out, as after HEAD.
-    pub(super) head_only: bool,
+    pub(crate) head_only: bool,
 }
 
 impl Told {
-    pub(super) fn json(value: &Value) -> Self {
+    pub(crate) fn json(value: &Value) -> Self {
         Self::bytes("application/json", value.to_string().into_bytes())
     }
 
-    pub(super) fn bytes(content_type: &str, body: Vec<u8>) -> Self {
+    pub(crate) fn bytes(content_type: &str, body: Vec<u8>) -> Self {
         let headers = vec![
             ("content-type", content_type.to_owned()),
             ("openai-processing-ms", "12".to_owned()),
@@ -68,25 +68,25 @@ impl Told {
         Self { status: 200, headers, body, chunked: false, head_only: false }
     }
 
-    pub(super) fn error(status: u16, message: &str, code: &str) -> Self {
+    pub(crate) fn error(status: u16, message: &str, code: &str) -> Self {
         let error = json!({"message": message, "type": "invalid_request_error", "param": null, "code": code});
         Self { status, ..Self::json(&json!({ "error": error })) }
     }
 }
 
 /// One connection.
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Incoming {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         let _ = stream.set_nodelay(true);
         Self { stream, buffer: Vec::new() }
     }
 
-    pub(super) fn head(&mut self) -> io::Result<Option<Head>> {
+    pub(crate) fn head(&mut self) -> io::Result<Option<Head>> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
@@ -109,7 +109,7 @@ impl Incoming {
     }
 
     /// Reads the body to its end, or as far as it comes.
-    pub(super) fn body(&mut self, head: &Head, kept_max: usize, note: &dyn Fn(usize)) -> Arrived {
+    pub(crate) fn body(&mut self, head: &Head, kept_max: usize, note: &dyn Fn(usize)) -> Arrived {
         let mut taking =
             Taking { digest: Sha256::new(), kept: Some(Vec::new()), bytes: 0, kept_max };
         let chunked = head.header("transfer-encoding").is_some_and(|coding| coding == "chunked");
@@ -181,13 +181,13 @@ impl Incoming {
         Ok(count)
     }
 
-    pub(super) fn answer(&mut self, told: &Told) -> io::Result<()> {
+    pub(crate) fn answer(&mut self, told: &Told) -> io::Result<()> {
         self.begin(told)?;
         self.rest(told)
     }
 
     /// The head and the first half of the body.
-    pub(super) fn begin(&mut self, told: &Told) -> io::Result<()> {
+    pub(crate) fn begin(&mut self, told: &Told) -> io::Result<()> {
         let mut text = format!("HTTP/1.1 {} Told\r\n", told.status);
         for (name, value) in &told.headers {
             let _ = write!(text, "{name}: {value}\r\n");
@@ -202,7 +202,7 @@ impl Incoming {
     }
 
     /// The second half.
-    pub(super) fn rest(&mut self, told: &Told) -> io::Result<()> {
+    pub(crate) fn rest(&mut self, told: &Told) -> io::Result<()> {
         self.half(told, told.body.len() / 2..)?;
         if told.chunked { self.stream.write_all(b"0\r\n\r\n") } else { Ok(()) }
     }

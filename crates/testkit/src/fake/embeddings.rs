@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::refusal::Refusal;
 
 const WIDTH: usize = 8;
+/// As large as the largest real ones: a test must not be able to ask for all of the memory.
+const WIDTH_MAX: usize = 3072;
 
 /// Answers Ollama's `POST /api/embed`.
 pub(super) fn ollama(body: &Value) -> Value {
@@ -32,7 +34,10 @@ pub(super) fn openai(body: &Value) -> Result<Value, Refusal> {
     };
     let width = match &body["dimensions"] {
         Value::Null => WIDTH,
-        value => value.as_u64().and_then(|count| usize::try_from(count).ok()).ok_or_else(bad)?,
+        value => {
+            let asked = value.as_u64().and_then(|count| usize::try_from(count).ok());
+            asked.filter(|count| (1..=WIDTH_MAX).contains(count)).ok_or_else(bad)?
+        }
     };
     let packed = body["encoding_format"] == "base64";
     let data: Vec<Value> = inputs

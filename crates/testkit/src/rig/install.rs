@@ -126,11 +126,26 @@ fn is_root() -> bool {
 
 /// Fetches one pinned wheel without its dependencies, checks its digest and unpacks it into `to`.
 pub(super) fn wheel(requirement: &str, digest: &str, to: &Path) -> Result<(), Unavailable> {
+    unpack((requirement, "--only-binary=:all:", "zipfile"), digest, to)
+}
+
+/// Fetches one pinned source distribution, checks its digest and unpacks it into `to`. The package's
+/// own build tools are fetched, too: `pip` asks them for the name before it believes it.
+pub(super) fn source(requirement: &str, digest: &str, to: &Path) -> Result<(), Unavailable> {
+    let package = requirement.split("==").next().unwrap_or_default();
+    unpack((requirement, &format!("--no-binary={package}"), "tarfile"), digest, to)
+}
+
+fn unpack(
+    (requirement, kind, module): (&str, &str, &str),
+    digest: &str,
+    to: &Path,
+) -> Result<(), Unavailable> {
     let tools = once("python-pip", |folder| make_venv(&folder.join("venv")))?;
     let python = tools.join("venv/bin/python");
-    let store = to.join("wheel");
+    let store = to.join("download");
     run(Command::new(&python)
-        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"])
+        .args(["-m", "pip", "download", "--quiet", "--no-deps", kind, "--dest"])
         .arg(&store)
         .arg(requirement))?;
     let file = fs::read_dir(&store)
@@ -139,7 +154,7 @@ pub(super) fn wheel(requirement: &str, digest: &str, to: &Path) -> Result<(), Un
         .map(|entry| entry.path())
         .ok_or_else(|| Unavailable(format!("pip left no file for {requirement}")))?;
     check_digest(&file, digest)?;
-    run(Command::new(&python).args(["-m", "zipfile", "-e"]).arg(&file).arg(to))?;
+    run(Command::new(&python).args(["-m", module, "-e"]).arg(&file).arg(to))?;
     fs::remove_dir_all(&store)
         .map_err(|error| Unavailable(format!("clearing {} failed: {error}", store.display())))
 }

@@ -12,6 +12,7 @@
 mod install;
 mod llama_server;
 mod parts;
+mod vendors;
 
 use std::fmt;
 
@@ -19,6 +20,7 @@ pub use llama_server::{LlamaOptions, LlamaServer};
 pub use parts::{
     home, node, node_dialects, python, python_dialects, smollm2, tiny_model, tiny_noise_model,
 };
+pub use vendors::{Suites, schemathesis, steady, suites, vendor_spec};
 
 /// Why a real part cannot be used here.
 #[derive(Debug)]

