@@ -15,6 +15,7 @@ use cutover_units::{UpstreamName, UseCaseName, VariantName, WeightBp};
 use crate::address::BaseUrl;
 use crate::failover::{Endurance, Retries};
 use crate::loading::{Cold, Loading};
+use crate::overflow::{Overflow, Queue};
 use crate::prompts::Adaptation;
 use crate::providers::Provider;
 use crate::rollouts::{Scorer, ShadowSettings, Webhook};
@@ -167,6 +168,8 @@ pub struct Upstream {
     pub local: bool,
     /// How its instances are found and filled.
     pub loading: Loading,
+    /// The line before it while it is full; None: requests go there all the same.
+    pub queue: Option<Queue>,
     /// Deadlines of an attempt.
     pub timeouts: Timeouts,
     /// How it is asked again.
@@ -343,6 +346,10 @@ pub struct UseCase {
     pub endurance: Endurance,
     /// What becomes of a candidate's request while its model is in no instance's memory.
     pub cold: Cold,
+    /// What of its excess goes to the baseline; None: nothing.
+    pub overflow: Option<Overflow>,
+    /// Whether nobody waits for its answers, so that others go first.
+    pub batch: bool,
     /// Whether a request's `priority` hint is followed.
     pub priority_hint: bool,
     /// Even pace of streamed tokens.

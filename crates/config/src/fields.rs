@@ -7,6 +7,7 @@
 mod failover;
 mod kinds;
 mod loading;
+mod overflow;
 mod rollouts;
 mod routing;
 mod service;

@@ -25,6 +25,7 @@ mod fields;
 mod gate_form;
 mod init;
 mod loading;
+mod overflow;
 mod problem;
 mod prompts;
 mod providers;
@@ -52,6 +53,7 @@ pub use checked::{
 pub use failover::{Endurance, OnInterrupt, Retries};
 pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_servers};
 pub use loading::{Cold, Loading};
+pub use overflow::{Overflow, Queue};
 pub use problem::Problem;
 pub use prompts::{Adaptation, PromptUnfit, PromptVersion};
 pub use providers::{PROVIDERS, Provider};

@@ -4,6 +4,7 @@
 mod adaptation;
 mod failover;
 mod loading;
+mod overflow;
 mod rollouts;
 mod surface;
 
@@ -125,6 +126,8 @@ impl Checked {
             );
             out.line("smoothing", inner);
         }
+        out.overflow(use_case.overflow.as_ref());
+        out.text("priority_class", if use_case.batch { "batch" } else { "interactive" });
         out.text("residency", if use_case.local_only { "local-only" } else { "any" });
         out.migration(use_case);
     }
@@ -252,6 +255,7 @@ impl Toml {
             self.optional("ca_file", upstream.ca_file.as_deref().map(quote_path));
             self.line("models", list(&upstream.models));
         }
+        self.queue(upstream.queue.as_ref());
         self.line("local", upstream.local);
         self.duration("first_token_timeout", upstream.timeouts.first_token);
         self.duration("first_byte_timeout", upstream.timeouts.first_byte);

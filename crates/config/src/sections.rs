@@ -19,6 +19,7 @@ use cutover_units::did_you_mean;
 
 use crate::checked::{Checked, ClientKeys, Server, Upstream, UseCase, Variant};
 use crate::loading;
+use crate::overflow;
 use crate::reader::{NamedTable, Table};
 
 /// Reads the whole file. `None` only after a problem was noted.
@@ -62,6 +63,7 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
     }
     residency::note_cloud_arms(&use_case_tables, &use_cases, (&variants, &upstreams));
     scorer::note_judges(&use_case_tables, &use_cases, &variants);
+    overflow::note_blind(&use_case_tables, &use_cases, (&variants, &upstreams));
     loading::note_contexts(&variant_tables, &variants, &upstreams);
     note_unused_variants(&variant_tables, &use_cases);
     let passing = surface.as_ref().and_then(|surface| surface.upstream);

@@ -278,6 +278,9 @@ pub struct Explanation {
     pub bucket: Option<u16>,
     /// The candidate's share, if a use case was found.
     pub weight: Option<String>,
+    /// Whether local upstreams alone may see it.
+    #[serde(default)]
+    pub local_only: bool,
     /// What would be tried, in order.
     pub legs: Vec<ExplainedLeg>,
 }
@@ -337,6 +340,12 @@ pub struct AddKey {
     /// The use case all its requests belong to, if any.
     #[serde(default)]
     pub use_case: Option<UseCaseName>,
+    /// Whether its requests stay with local upstreams.
+    #[serde(default)]
+    pub local_only: bool,
+    /// Whether nobody waits for its answers, so that others go first.
+    #[serde(default)]
+    pub batch: bool,
     /// Who asks; shown in the audit log.
     pub actor: String,
 }
@@ -368,6 +377,12 @@ pub struct KeyStatus {
     pub created: Millis,
     /// The use case it is bound to.
     pub use_case: Option<UseCaseName>,
+    /// Whether its requests stay with local upstreams.
+    #[serde(default)]
+    pub local_only: bool,
+    /// Whether nobody waits for its answers, so that others go first.
+    #[serde(default)]
+    pub batch: bool,
     /// When it was revoked.
     pub revoked: Option<Millis>,
 }

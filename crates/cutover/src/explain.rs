@@ -8,6 +8,7 @@ use cutover_control::api::{
 };
 use cutover_gateway::{Lane, Live};
 use cutover_route::{Ask, Caller, Leg, Priority};
+use cutover_units::Code;
 use cutover_wire::{Endpoint, Fault, Head, adapt};
 
 /// The unit of a request that brings none, so that the same question has the same answer.
@@ -37,6 +38,7 @@ pub(crate) fn explain(live: &Live, request: &ExplainRequest) -> Result<Explanati
         caller: Caller { key_name: request.key.as_deref(), use_case: None },
         use_case: header("x-cutover-use-case"),
         priority: hint.and_then(Priority::parse),
+        local_only: header("x-cutover-residency").is_some(),
         request_id: REQUEST_ID,
     });
     let use_case = decision.use_case.and_then(|at| live.snapshot.use_case(at));
@@ -47,6 +49,7 @@ pub(crate) fn explain(live: &Live, request: &ExplainRequest) -> Result<Explanati
         unit: decision.unit.to_string(),
         bucket: decision.bucket,
         weight: use_case.map(|found| found.weight.to_string()),
+        local_only: decision.local_only,
         legs: decision.legs.iter().map(|leg| explain_leg(live, *leg, (&head, &body))).collect(),
     })
 }
@@ -143,8 +146,14 @@ pub(crate) fn show(explanation: &Explanation) -> String {
             lines.push(format!("  loses     {} ({}): {}", loss.field, loss.action, loss.why));
         }
     }
-    if explanation.legs.is_empty() {
+    if explanation.legs.is_empty() && explanation.local_only {
+        let code = Code::NoLocalUpstream.row();
+        lines.push(format!("attempts    none: {} {}", code.status, code.name));
+    } else if explanation.legs.is_empty() {
         lines.push("attempts    none: 404 model_not_found".to_owned());
+    }
+    if explanation.local_only {
+        lines.push("residency   local-only: no other upstream sees it".to_owned());
     }
     lines.join("\n")
 }

@@ -118,6 +118,7 @@ impl Server {
         });
         let gateway = gateway.map_err(|error| unbuilt(&error, &source))?;
         process.set_controller(controller.clone());
+        restore_overflow(&checked, &store, &gateway).await;
         let doors = Doors {
             listen: admin_address,
             operators: operators(&checked, &source.base, &token)?,
@@ -360,6 +361,20 @@ fn rollouts(process: &Arc<Process>, controller: &Controller, registry: &Registry
         registry: registry.clone(),
         read_spec: plans::spec_reader(&process.source().base),
     })
+}
+
+/// What overflow has cost today counts on. Where the state cannot be read nothing is restored: every
+/// candidate has weight zero then, and without candidates there is no overflow.
+async fn restore_overflow(checked: &Checked, store: &Store, gateway: &Gateway) {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    if checked.use_cases.iter().all(|use_case| use_case.overflow.is_none()) {
+        return;
+    }
+    let now = clock::now();
+    let today = Millis(now.0 - now.0 % DAY_MS);
+    for (use_case, spent) in store.overflow_costs(today).await.unwrap_or_default() {
+        gateway.restore_overflow_spent(&use_case, spent);
+    }
 }
 
 fn gateway_parts(

@@ -21,7 +21,7 @@ pub(crate) fn draw(exchange: &Exchange, upstream: &UpstreamLane) -> Draw {
         Assignment::Sticky | Assignment::Pilot | Assignment::Excluded => {
             Some(exchange.chosen.unit_hash)
         }
-        Assignment::Request | Assignment::Hint | Assignment::Fixed => None,
+        Assignment::Request | Assignment::Hint | Assignment::Residency | Assignment::Fixed => None,
     };
     let named = |name: &Option<Box<str>>| name.as_deref().map(|name| key_of(name.as_bytes()));
     let session = named(&head.prompt_cache_key)

@@ -33,6 +33,12 @@ names! {
     X_CUTOVER_LOSS = "x-cutover-loss";
     /// The client's hint: `cost` or `quality`.
     X_CUTOVER_PRIORITY = "x-cutover-priority";
+    /// The client's word that nobody waits for the answer.
+    X_CUTOVER_PRIORITY_CLASS = "x-cutover-priority-class";
+    /// Why the baseline answered, where the candidate's upstream was full.
+    X_CUTOVER_OVERFLOW = "x-cutover-overflow";
+    /// The client's word that the request stays with local upstreams.
+    X_CUTOVER_RESIDENCY = "x-cutover-residency";
     /// How often the client's SDK has retried.
     X_STAINLESS_RETRY_COUNT = "x-stainless-retry-count";
 }
@@ -63,7 +69,10 @@ pub(crate) fn sign(headers: &mut HeaderMap, exchange: &Exchange) {
         headers.insert(X_CUTOVER_UPSTREAM, lane.upstream.header.clone());
         headers.insert(X_CUTOVER_INSTANCE, instance.header.clone());
     }
-    if exchange.failed_over() {
+    if let Some(why) = exchange.admission.overflow {
+        headers.insert(X_CUTOVER_OVERFLOW, HeaderValue::from_static(why.as_str()));
+    }
+    if exchange.another_arm_answered() {
         let assigned = HeaderValue::from_static(exchange.chosen.arm.as_str());
         headers.insert(X_CUTOVER_ASSIGNED_ARM, assigned);
     }

@@ -30,6 +30,7 @@ use crate::prices::Pricing;
 use crate::probes::Probing;
 use crate::prompts::{LanePrompt, framing, structured};
 
+mod doors;
 mod images;
 mod instances;
 mod surface;
@@ -209,6 +210,7 @@ fn upstream_lane(
             every: probing.every,
             limits: health::Limits { waiting: probing.waiting_limit, ..health::Limits::default() },
         }),
+        door: doors::door(materials, upstream),
         asked_models: instances::asked_models(materials.checked, upstream),
         headers: RequestHeaders::new(rules, own),
         pass_bearer: upstream.key == UpstreamKey::Client,

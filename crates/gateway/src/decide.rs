@@ -12,11 +12,12 @@ use cutover_units::UseCaseName;
 use cutover_wire::Head;
 use http::{HeaderMap, HeaderName};
 
+use crate::admission::Admission;
 use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE};
 use crate::exchange::{Chosen, Exchange, Trail};
 use crate::gateway::{Asked, Gateway, Visit};
 use crate::live::Live;
-use crate::shadow;
+use crate::{hints, shadow};
 
 impl Gateway {
     /// Decides, and gathers what the rest of the way needs.
@@ -39,6 +40,7 @@ impl Gateway {
             live,
             id: visit.id,
             id_text,
+            admission: Admission::of(&headers, caller.as_deref()),
             endpoint: head.endpoint,
             head,
             body,
@@ -93,6 +95,7 @@ fn decided(
             .map(Cow::Borrowed)
             .or_else(|| head.priority(body).map(Cow::Owned))
             .and_then(|word| Priority::parse(&word)),
+        local_only: hints::local_only(headers, caller),
         request_id: id_text,
     };
     let decision = live.snapshot.decide(&ask);

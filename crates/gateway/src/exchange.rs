@@ -15,18 +15,23 @@ use cutover_rollout::{Exposure, Served};
 use cutover_route::{Assignment, Leg, Legs, UseCaseIx};
 use cutover_store::Record;
 use cutover_telemetry::{Finished, InFlight, NONE, Outcome, events};
-use cutover_units::{Arm, Code, Micros, Millis, NanoUsd, Side, UseCaseName, WeightBp};
+use cutover_units::{
+    Arm, Code, Micros, Millis, NanoUsd, Side, UpstreamName, UseCaseName, WeightBp,
+};
 use cutover_wire::{Endpoint, Finish, Head, Loss, LossAction, Mint, Usage};
 use http::HeaderMap;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::attempt::ATTEMPTS_MAX;
 use crate::continuation::Part;
+use crate::admission::Admission;
 use crate::foreign::Foreign;
 use crate::gateway::Shared;
 use crate::ids::RequestId;
-use crate::live::{InstanceLane, Lane, Live};
+use crate::live::{InstanceLane, Lane, Live, UpstreamLane};
 use crate::marks::{Mark, Marks};
+use crate::overflow::Why;
 use crate::rescue::Words;
 use crate::shadow::{Dropped, Sample, Seen};
 
@@ -81,6 +86,10 @@ pub(crate) struct Trail {
     pub(crate) chunks: u64,
     /// Whether an upstream saw it that may not: never, unless the router is wrong.
     pub(crate) leaked: bool,
+    /// The upstreams that were sent it.
+    pub(crate) seen: SmallVec<[UpstreamName; 2]>,
+    /// The upstream that gets a copy.
+    pub(crate) copy_for: Option<UpstreamName>,
     /// The error the client saw.
     pub(crate) code: Option<Code>,
     /// Whether content had been sent when the stream broke off.
@@ -97,6 +106,8 @@ pub(crate) struct Exchange {
     pub(crate) live: Arc<Live>,
     pub(crate) id: RequestId,
     pub(crate) id_text: String,
+    /// How it came to its upstream.
+    pub(crate) admission: Admission,
     pub(crate) endpoint: Endpoint,
     pub(crate) head: Head,
     pub(crate) body: Bytes,
@@ -211,8 +222,22 @@ impl Exchange {
         self.trail.marks.has(Mark::Continued)
     }
 
-    /// Whether another arm than the assigned one answered.
+    /// It is sent to an upstream, which sees it from now on.
+    pub(crate) fn show(&mut self, upstream: &UpstreamLane) {
+        self.trail.leaked |= self.chosen.local_only && !upstream.local;
+        if !self.trail.seen.contains(&upstream.name) {
+            self.trail.seen.push(upstream.name.clone());
+        }
+        self.admission.sent_to(upstream);
+    }
+
+    /// Whether another arm than the assigned one answered because that one failed.
     pub(crate) fn failed_over(&self) -> bool {
+        self.admission.overflow.is_none() && self.another_arm_answered()
+    }
+
+    /// Whether another arm than the assigned one answered.
+    pub(crate) fn another_arm_answered(&self) -> bool {
         self.trail.tried.is_some_and(|tried| tried.leg.arm != self.chosen.arm)
     }
 
@@ -267,6 +292,10 @@ impl Exchange {
         });
         // Writing into a vendor's cache has a price of its own, which is not known here.
         let cost = cost.filter(|_| usage.is_none_or(|u| u.cache_write_tokens.unwrap_or(0) == 0));
+        if let Some(bill) = self.admission.bill.take() {
+            let spent = cost.map(|cost| cost.amount);
+            bill.settle(self.shared.now(), spent, self.trail.tried.is_some());
+        }
         let arm = self.trail.tried.map_or(self.chosen.arm, |tried| tried.leg.arm);
         self.live.metrics(self.chosen.use_case, arm).finish(&Finished {
             outcome,
@@ -336,6 +365,7 @@ impl Exchange {
             client_ended,
             fell_back: self.failed_over() || self.is_continued(),
             leaked: self.trail.leaked,
+            excluded: self.admission.overflow.is_some(),
             served,
         });
         let Some(sample) = sample else { return };
@@ -346,6 +376,8 @@ impl Exchange {
             }
             Outcome::ClientError => sample.copies().dropped(Dropped::ClientError),
             _ => {
+                let copy_for = live.lane(sample.candidate()).map(|lane| &lane.upstream.name);
+                self.trail.copy_for = copy_for.cloned();
                 let seen = self.seen(served, use_case.name.clone());
                 sample.ended(seen, &self.shared);
             }
@@ -461,6 +493,10 @@ impl Exchange {
             failed_over: self.failed_over(),
             losses: trail.losses.iter().map(|loss| loss.field.clone()).collect(),
             marks: trail.marks.words(),
+            seen_by: trail.seen.to_vec(),
+            copy_for: trail.copy_for.clone(),
+            overflow: self.admission.overflow.map(Why::as_str),
+            queued: self.admission.queued,
             key_name: self.key_name.clone(),
             sdk_retry: crate::answer::sdk_retry(&self.headers),
         }

@@ -130,6 +130,7 @@ mod tests {
             client_ended: false,
             fell_back: false,
             leaked: false,
+            excluded: false,
             served: Served::default(),
         }
     }

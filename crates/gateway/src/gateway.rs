@@ -13,7 +13,7 @@ use cutover_store::{FeedbackSink, RecordSink};
 use cutover_telemetry::{
     Finished, Gauge, Histogram, InFlight, NONE, Outcome, Registry, events, families,
 };
-use cutover_units::{Code, Millis, UseCaseName, WeightBp};
+use cutover_units::{Code, Millis, NanoUsd, UseCaseName, WeightBp};
 use cutover_wire::{Endpoint, Fault, Head};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
@@ -163,6 +163,15 @@ impl Gateway {
     /// The copies of a use case's requests. They stay the same across reloads.
     pub fn copies(&self, use_case: &UseCaseName) -> Option<Arc<Copies>> {
         Some(Arc::clone(&self.0.live().use_case_by_name(use_case)?.copies))
+    }
+
+    /// Takes over what a use case's overflow has cost this UTC day before a restart.
+    pub fn restore_overflow_spent(&self, use_case: &UseCaseName, spent: NanoUsd) {
+        let live = self.0.live();
+        if let Some(lane) = live.use_case_by_name(use_case).and_then(|lane| lane.overflow.as_ref())
+        {
+            lane.purse.restore(self.0.now(), spent);
+        }
     }
 
     /// Swaps weights and shares of copies, and nothing else.

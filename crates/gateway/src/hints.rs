@@ -4,18 +4,21 @@
 //! upstream, measured nowhere, and leave the house where the use case it meant is local-only. Names in
 //! other places (a body's `metadata`, the model) may mean something to others, and are not judged.
 
-use cutover_route::{Priority, Snapshot};
+use cutover_route::overflow::Class;
+use cutover_route::{Priority, Snapshot, residency};
 use cutover_store::Key;
 use cutover_units::Code;
 use cutover_wire::Fault;
 use http::{HeaderMap, HeaderName};
 
-use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE};
+use crate::answer::{
+    X_CUTOVER_PRIORITY, X_CUTOVER_PRIORITY_CLASS, X_CUTOVER_RESIDENCY, X_CUTOVER_USE_CASE,
+};
 
 /// The most characters of a client's word that it is shown again.
 const SHOWN_CHARS_MAX: usize = 100;
 
-/// Refuses a use case that there is none of, and a priority that is none.
+/// Refuses a use case that there is none of, a priority that is none, and a residency that is none.
 pub(crate) fn check(
     headers: &HeaderMap,
     caller: Option<&Key>,
@@ -36,7 +39,38 @@ pub(crate) fn check(
         let message = format!("'{}' is neither 'cost' nor 'quality'", shown(priority));
         return Err(wrong(&X_CUTOVER_PRIORITY, message));
     }
+    if let Some(residency) = word(headers, &X_CUTOVER_RESIDENCY)?
+        && residency::parse(residency).is_none()
+    {
+        let message = format!(
+            "'{}' is not 'local-only', the only value: a header can keep a request at local \
+             upstreams, and cannot release it from them",
+            shown(residency)
+        );
+        return Err(wrong(&X_CUTOVER_RESIDENCY, message));
+    }
+    if let Some(class) = word(headers, &X_CUTOVER_PRIORITY_CLASS)?
+        && Class::parse(class).is_none()
+    {
+        let message = format!("'{}' is neither 'interactive' nor 'batch'", shown(class));
+        return Err(wrong(&X_CUTOVER_PRIORITY_CLASS, message));
+    }
     Ok(())
+}
+
+/// Whether a request stays with local upstreams, by its headers or its key. A word that [`check`] would
+/// refuse counts as the strictest: a way that forgot to ask it leaks nothing.
+pub(crate) fn local_only(headers: &HeaderMap, caller: Option<&Key>) -> bool {
+    caller.is_some_and(|key| key.local_only) || headers.contains_key(&X_CUTOVER_RESIDENCY)
+}
+
+/// How urgent a request is, by its header and its key: whichever says less.
+pub(crate) fn class(headers: &HeaderMap, caller: Option<&Key>) -> Class {
+    let said = headers.get(&X_CUTOVER_PRIORITY_CLASS);
+    let said = said.and_then(|value| Class::parse(std::str::from_utf8(value.as_bytes()).ok()?));
+    let by_key =
+        if caller.is_some_and(|key| key.batch) { Class::Batch } else { Class::Interactive };
+    said.unwrap_or_default().max(by_key)
 }
 
 fn word<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Fault> {

@@ -11,10 +11,16 @@ use crate::body::{Out, json};
 use crate::exchange::Exchange;
 use crate::rescue::{self, Failure};
 use crate::stream::Relay;
-use crate::{foreign, responses};
+use crate::{admission, foreign, responses};
 
 /// Asks upstreams and answers. A stream that takes long to begin gets its head, and comments, first.
-pub(crate) async fn infer(exchange: Box<Exchange>) -> Response<Out> {
+pub(crate) async fn infer(mut exchange: Box<Exchange>) -> Response<Out> {
+    if let Some(upstream) = admission::enter(&mut exchange) {
+        // Boxed, as few requests wait, and all would carry the room for it.
+        if let Err(failure) = Box::pin(admission::turn(&mut exchange, upstream)).await {
+            return finish(exchange, Err(failure));
+        }
+    }
     if exchange.head.stream {
         return stream(exchange).await;
     }
@@ -81,7 +87,7 @@ fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Resp
                 Err(fault) => Failure::client(fault),
             }
         }
-        Err(failure) => failure,
+        Err(failure) => residency(&exchange, failure),
         // A request that is no stream is answered whole: `attempt` sees to it.
         Ok(Started::Stream(_)) => {
             Failure::client(Fault::new(Code::Internal, "no stream was asked"))
@@ -93,6 +99,16 @@ fn finish(mut exchange: Box<Exchange>, result: Result<Started, Failure>) -> Resp
     exchange.trail.answered = true;
     answer::sign(response.headers_mut(), &exchange);
     response
+}
+
+/// What stays local and was reached by nobody is told so, not only that somebody was away: the client may
+/// know another way, and cutover may not.
+fn residency(exchange: &Exchange, failure: Failure) -> Failure {
+    if !exchange.chosen.local_only || failure.fault.code != Code::UpstreamUnavailable {
+        return failure;
+    }
+    let message = "no local instance could be reached, and this request goes to no other";
+    Failure { fault: Fault::new(Code::NoLocalUpstream, message), ..failure }
 }
 
 /// A whole answer in the client's dialect.

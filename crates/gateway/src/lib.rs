@@ -20,6 +20,7 @@
 //! Invariants: no lock is held across an await; nothing here waits for the disk, or for the store
 //! but `responses`, where a request asks for what is stored; prompt and completion text is in no log line, no metric and no record.
 
+mod admission;
 mod affinity;
 mod answer;
 mod attempt;
@@ -46,6 +47,7 @@ mod listener;
 mod live;
 mod marks;
 mod models;
+mod overflow;
 mod pacing;
 mod passthrough;
 mod prices;
@@ -65,9 +67,11 @@ mod wait;
 
 pub use feeds::{FEED_FIRST, FEED_MAX, Feed};
 pub use gateway::{Clock, Gateway, Parts};
+pub use admission::{Door, Held, Rules};
 pub use images::ImageLane;
 pub use listener::Doors;
 pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane};
+pub use overflow::{OverflowLane, Purse};
 pub use pacing::Pace;
 pub use passthrough::SurfaceLane;
 pub use prices::{PriceSource, Pricing};

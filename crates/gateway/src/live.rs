@@ -12,6 +12,7 @@ use cutover_config::{Endurance, ImageUrls, UpstreamMessages};
 use cutover_ledger::Tokens;
 use cutover_route::balance::{Peer, Policy};
 use cutover_route::retry::{Allowance, Budget};
+use cutover_route::overflow::Class;
 use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmMetrics, InstanceMetrics};
@@ -21,9 +22,11 @@ use cutover_wire::Target;
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::caller::{X_API_KEY, presented};
+use crate::admission::Door;
 use crate::feeds::Feed;
 use crate::health::{Health, Wanted};
 use crate::images::ImageLane;
+use crate::overflow::OverflowLane;
 use crate::pacing::Pace;
 use crate::passthrough::SurfaceLane;
 use crate::prices::Pricing;
@@ -106,6 +109,8 @@ pub struct UpstreamLane {
     pub turn: AtomicU32,
     /// How its instances are probed; None: not at all.
     pub probing: Option<Probing>,
+    /// The way in, where requests wait or go elsewhere while it is full; None: they go in all the same.
+    pub door: Option<Door>,
     /// The models that its variants ask for, as the engine's own list names them; at most 64.
     pub asked_models: Box<[String]>,
     /// Prebuilt headers (our key among them), and which of the client's may join them.
@@ -228,6 +233,10 @@ pub struct UseCaseLane {
     pub shadow: shadow::Settings,
     /// How its requests are kept alive.
     pub endurance: Endurance,
+    /// What of its excess goes to the baseline; None: nothing.
+    pub overflow: Option<OverflowLane>,
+    /// How urgent its requests are.
+    pub class: Class,
     /// Even pace of its streams, if wanted.
     pub pace: Option<Pace>,
     /// Handles of the baseline arm.

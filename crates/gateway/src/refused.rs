@@ -68,6 +68,10 @@ impl Refused {
             failed_over: false,
             losses: Vec::new(),
             marks: Vec::new(),
+            seen_by: Vec::new(),
+            copy_for: None,
+            overflow: None,
+            queued: None,
             key_name: self.key_name,
             sdk_retry: self.sdk_retry,
         }

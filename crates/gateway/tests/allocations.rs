@@ -37,6 +37,7 @@ fn recording_an_observation_allocates_nothing() {
         client_ended: false,
         fell_back: true,
         leaked: false,
+        excluded: false,
         served: Served {
             failed: true,
             invalid: Some(false),

@@ -97,6 +97,7 @@ fn window(rollout: u64, last: Millis, share: WeightBp, units: u64) -> Window {
             client_ended: false,
             fell_back: false,
             leaked: false,
+            excluded: false,
             served,
         });
         if i.is_multiple_of(10) {

@@ -42,6 +42,10 @@ pub struct Exposure {
     pub fell_back: bool,
     /// Whether an upstream saw it that may not.
     pub leaked: bool,
+    /// Whether what happened says nothing of the arm: the request went elsewhere because the candidate's
+    /// upstream was full. Its unit counts where chance put it, and nothing else of it counts.
+    #[serde(default)]
+    pub excluded: bool,
     /// What happened.
     pub served: Served,
 }

@@ -51,6 +51,7 @@ pub(crate) fn exposure(unit: u64, at: Millis, share: WeightBp) -> Exposure {
         client_ended: false,
         fell_back: false,
         leaked: false,
+        excluded: false,
         served: Served { total_ms: 900, ..Served::default() },
     }
 }

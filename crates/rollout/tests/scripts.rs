@@ -120,6 +120,7 @@ impl Rig {
                     client_ended: false,
                     fell_back: part[1] == "fallback",
                     leaked: false,
+                    excluded: false,
                     served,
                 });
             }

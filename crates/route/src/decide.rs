@@ -34,6 +34,8 @@ pub struct Ask<'a> {
     pub use_case: Option<&'a str>,
     /// The client's hint for this one request.
     pub priority: Option<Priority>,
+    /// Whether the client's key, or the request itself, says that it stays local.
+    pub local_only: bool,
     /// This request's id: the unit when there is no other.
     pub request_id: &'a str,
 }
@@ -72,6 +74,8 @@ pub enum Assignment {
     Excluded,
     /// The client's priority hint.
     Hint,
+    /// The baseline may not see the request, so that the candidate alone can serve it.
+    Residency,
     /// There is no candidate, or no use case.
     Fixed,
 }
@@ -85,6 +89,7 @@ impl Assignment {
             Self::Pilot => "pilot",
             Self::Excluded => "excluded",
             Self::Hint => "hint",
+            Self::Residency => "residency",
             Self::Fixed => "fixed",
         }
     }
@@ -153,7 +158,8 @@ impl Snapshot {
     }
 
     fn decide_default<'a>(&self, ask: &Ask<'a>) -> Decision<'a> {
-        let legs = self.default_variant().map(|variant| Leg { variant, arm: Arm::Default });
+        let default = self.default_variant().filter(|at| !ask.local_only || self.is_local(*at));
+        let legs = default.map(|variant| Leg { variant, arm: Arm::Default });
         Decision {
             use_case: None,
             arm: Arm::Default,
@@ -161,13 +167,15 @@ impl Snapshot {
             unit: Cow::Borrowed(ask.request_id),
             bucket: None,
             legs: legs.into_iter().collect(),
-            local_only: false,
+            local_only: ask.local_only,
             shadow: None,
         }
     }
 
     fn decide_arm<'a>(&self, at: UseCaseIx, use_case: &UseCase, ask: &Ask<'a>) -> Decision<'a> {
-        let may_see = |at: VariantIx| !use_case.local_only || self.is_local(at);
+        let local_only = use_case.local_only || ask.local_only;
+        let may_see = |at: VariantIx| !local_only || self.is_local(at);
+        let baseline = Some(use_case.baseline).filter(|at| may_see(*at));
         let (unit, sticky) = find_unit(&use_case.unit, ask);
         let mut decision = Decision {
             use_case: Some(at),
@@ -176,21 +184,27 @@ impl Snapshot {
             unit,
             bucket: None,
             legs: Legs::new(),
-            local_only: use_case.local_only,
+            local_only,
             shadow: None,
         };
         // A candidate that may not see the request is as good as none.
         let candidate = use_case.candidate.filter(|at| may_see(*at));
         if let Some(variant) = candidate {
             assign(use_case, ask.priority, sticky, &mut decision);
+            if baseline.is_none() {
+                keep_local(use_case, &mut decision);
+            }
             if decision.arm == Arm::Candidate {
                 decision.legs.push(Leg { variant, arm: Arm::Candidate });
             }
         }
         let wants_baseline = decision.legs.is_empty() || use_case.failover;
-        if wants_baseline && may_see(use_case.baseline) {
-            decision.legs.push(Leg { variant: use_case.baseline, arm: Arm::Baseline });
-            decision.shadow = candidate.filter(|_| is_copied(use_case, &decision));
+        if wants_baseline && let Some(variant) = baseline {
+            decision.legs.push(Leg { variant, arm: Arm::Baseline });
+            // What a copy leads to (scorers, kept texts) is checked for a use case as a whole, not for
+            // single requests of it that stay local.
+            let copied = local_only == use_case.local_only && is_copied(use_case, &decision);
+            decision.shadow = candidate.filter(|_| copied);
         }
         decision
     }
@@ -229,6 +243,16 @@ fn assign(use_case: &UseCase, priority: Option<Priority>, sticky: bool, to: &mut
     if wants_candidate && use_case.weight != WeightBp::NONE {
         to.arm = Arm::Candidate;
     }
+}
+
+/// The baseline may not see the request. The candidate takes it, if it may serve at all and the unit is
+/// not excluded from it. Chance had no part in it, whichever arm it would have named.
+fn keep_local(use_case: &UseCase, to: &mut Decision<'_>) {
+    if matches!(to.assignment, Assignment::Excluded | Assignment::Pilot) {
+        return;
+    }
+    to.assignment = Assignment::Residency;
+    to.arm = if use_case.weight == WeightBp::NONE { Arm::Baseline } else { Arm::Candidate };
 }
 
 /// The unit, and whether it outlives the request.

@@ -10,12 +10,16 @@
 //! - growing a weight moves no unit from candidate to baseline (an arm owns a prefix of the buckets);
 //! - weight zero sends no one to the candidate, whatever a header, a pilot list or a hint says;
 //! - a leg never repeats, and the last leg of a use case is its baseline;
-//! - a request of a local-only use case has no leg and no copy at a variant that is not local.
+//! - a request that stays local (by its use case, its key or a header) has no leg and no copy at a
+//!   variant that is not local, and never overflows.
 
 pub mod balance;
 mod decide;
 pub mod health;
 mod matching;
+pub mod overflow;
+pub mod queue;
+pub mod residency;
 pub mod retry;
 mod snapshot;
 pub mod sticky;

@@ -133,6 +133,7 @@ impl Scene<'_> {
             client_ended: false,
             fell_back: figures.fallback > 0.0 && draws.chance(figures.fallback),
             leaked: false,
+            excluded: false,
             served,
         };
         if !blind {

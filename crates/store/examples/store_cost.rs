@@ -51,6 +51,10 @@ fn record() -> Record {
         failed_over: false,
         losses: Vec::new(),
         marks: vec![],
+        seen_by: Vec::new(),
+        copy_for: None,
+        overflow: None,
+        queued: None,
         key_name: Some("team".into()),
         sdk_retry: 0,
     }
@@ -121,6 +125,8 @@ async fn keys(dir: &tempfile::TempDir) {
         name: "team".to_owned(),
         secret: Secret::new(text).unwrap(),
         use_case: None,
+        local_only: false,
+        batch: false,
         actor: "measure".to_owned(),
         now: Millis(0),
     };

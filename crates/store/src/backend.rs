@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cutover_prompts::{Book, Label};
 use cutover_rollout::Spec;
-use cutover_units::{Generation, Millis, UseCaseName};
+use cutover_units::{Generation, Millis, NanoUsd, UseCaseName};
 
 use crate::audit::Change;
 use crate::chain::AuditVerdict;
@@ -68,6 +68,8 @@ pub(crate) trait Backend: Send {
 
     /// Sums a window's records up.
     fn summarize(&mut self, window: &Window) -> Result<Summary, StoreError>;
+    /// What overflowed requests have cost since a time.
+    fn overflow_costs(&mut self, since: Millis) -> Result<Vec<(UseCaseName, NanoUsd)>, StoreError>;
 
     /// Begins a run unless its use case has one, durably.
     fn start_rollout(&mut self, new: &NewRollout) -> Result<RolloutStarted, StartError>;

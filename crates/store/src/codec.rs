@@ -92,6 +92,7 @@ mod live {
     pub(super) const FELL_BACK: u8 = 1 << 4;
     pub(super) const LEAKED: u8 = 1 << 5;
     pub(super) const SHARE: u8 = 1 << 6;
+    pub(super) const EXCLUDED: u8 = 1 << 7;
 }
 
 struct Writer {
@@ -170,6 +171,7 @@ impl Writer {
             client_ended,
             fell_back,
             leaked,
+            excluded,
             served,
         } = exposure;
         let flags = arm_bits(arm)
@@ -177,6 +179,7 @@ impl Writer {
             | bit(client_ended, live::CLIENT_ENDED)
             | bit(fell_back, live::FELL_BACK)
             | bit(leaked, live::LEAKED)
+            | bit(excluded, live::EXCLUDED)
             | bit(self.share != Some(share), live::SHARE);
         self.bytes.push(flags);
         self.head(at, unit);
@@ -299,6 +302,7 @@ impl Reader<'_> {
             client_ended: has(live::CLIENT_ENDED),
             fell_back: has(live::FELL_BACK),
             leaked: has(live::LEAKED),
+            excluded: has(live::EXCLUDED),
             served,
         })
     }
@@ -368,7 +372,7 @@ mod tests {
     }
 
     fn exposures() -> impl Strategy<Value = Exposure> {
-        let flags = any::<[bool; 4]>();
+        let flags = any::<[bool; 5]>();
         let who = (any::<u64>(), any::<u64>(), any::<u16>());
         (who, arms(), share(), flags, served()).prop_map(
             |((at, unit, bucket), arm, share, flags, served)| Exposure {
@@ -381,6 +385,7 @@ mod tests {
                 client_ended: flags[1],
                 fell_back: flags[2],
                 leaked: flags[3],
+                excluded: flags[4],
                 served,
             },
         )
@@ -459,6 +464,7 @@ mod tests {
             client_ended: false,
             fell_back: false,
             leaked: false,
+            excluded: false,
             served: Served {
                 failed: n.is_multiple_of(200),
                 invalid: Some(false),

@@ -72,6 +72,10 @@ pub struct NewKey {
     pub secret: Secret,
     /// The use case all its requests belong to, if any.
     pub use_case: Option<UseCaseName>,
+    /// Whether its requests stay with local upstreams.
+    pub local_only: bool,
+    /// Whether nobody waits for its answers, so that others go first.
+    pub batch: bool,
     /// Who adds it.
     pub actor: String,
     /// Now.
@@ -102,6 +106,10 @@ pub struct Key {
     pub prefix: String,
     /// The use case all its requests belong to, if any.
     pub use_case: Option<UseCaseName>,
+    /// Whether its requests stay with local upstreams.
+    pub local_only: bool,
+    /// Whether nobody waits for its answers, so that others go first.
+    pub batch: bool,
     /// When it was made.
     pub created: Millis,
     /// When it was revoked.
@@ -224,7 +232,16 @@ mod tests {
 
     fn key(id: i64, revoked: Option<Millis>) -> Key {
         let name = format!("key-{id}").into();
-        Key { id, name, prefix: "ck-".into(), use_case: None, created: Millis(1), revoked }
+        Key {
+            id,
+            name,
+            prefix: "ck-".into(),
+            use_case: None,
+            local_only: false,
+            batch: false,
+            created: Millis(1),
+            revoked,
+        }
     }
 
     fn ring(secrets: &[(&str, Option<Millis>)]) -> KeyRing {
@@ -254,6 +271,8 @@ mod tests {
             name: "a".into(),
             secret,
             use_case: None,
+            local_only: false,
+            batch: false,
             actor: String::new(),
             now: Millis(0),
         };

@@ -76,6 +76,14 @@ pub struct Record {
     pub losses: Vec<String>,
     /// What was out of the ordinary about it, in words of a fixed set, such as `hedged`.
     pub marks: Vec<&'static str>,
+    /// The upstreams that were sent its body, or may have been.
+    pub seen_by: Vec<UpstreamName>,
+    /// The upstream that was to be sent a copy of it afterwards, for comparison.
+    pub copy_for: Option<UpstreamName>,
+    /// Why it went to the baseline instead of the candidate it was assigned to: a word of a fixed set.
+    pub overflow: Option<&'static str>,
+    /// How long it waited for a place at its upstream.
+    pub queued: Option<Micros>,
     /// The name of the client's key.
     pub key_name: Option<Arc<str>>,
     /// Which retry of the client's SDK this was.

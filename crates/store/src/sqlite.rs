@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use cutover_prompts::{Book, Label};
 use cutover_rollout::Spec;
-use cutover_units::{Generation, Millis, UseCaseName};
+use cutover_units::{Generation, Millis, NanoUsd, UseCaseName};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::audit::Change;
@@ -264,6 +264,10 @@ impl Backend for Sqlite {
 
     fn delete_records(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError> {
         self.write("delete old records", |transaction| records::delete(transaction, before, limit))
+    }
+
+    fn overflow_costs(&mut self, since: Millis) -> Result<Vec<(UseCaseName, NanoUsd)>, StoreError> {
+        self.with("sum up overflow", |connection| records::overflow_costs(connection, since))
     }
 
     fn summarize(&mut self, window: &Window) -> Result<Summary, StoreError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use cutover_units::Millis;
+use cutover_units::{Millis, NanoUsd, UseCaseName};
 use tokio::sync::oneshot;
 
 use crate::audit::Change;
@@ -261,6 +261,16 @@ impl Store {
     pub async fn summarize(&self, window: Window) -> Result<Summary, StoreError> {
         self.flush().await?;
         self.call(move |backend| backend.summarize(&window)).await?
+    }
+
+    /// What requests that overflowed have cost since a time, by use case, those still waiting to be
+    /// written included. What has no price is not in it.
+    pub async fn overflow_costs(
+        &self,
+        since: Millis,
+    ) -> Result<Vec<(UseCaseName, NanoUsd)>, StoreError> {
+        self.flush().await?;
+        self.call(move |backend| backend.overflow_costs(since)).await?
     }
 
     /// Writes the records, the feedback and the answers that wait.

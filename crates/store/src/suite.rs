@@ -45,6 +45,7 @@ macro_rules! suite {
             a_window_is_summed_up_per_use_case_arm_and_variant,
             old_records_are_deleted_in_small_steps,
             every_field_of_a_record_fits,
+            what_overflow_has_cost_is_summed_by_use_case,
             a_use_case_has_one_run_at_a_time,
             a_tick_is_committed_whole_and_only_on_what_was_read,
             evidence_that_is_left_as_it_is_comes_with_the_windows_since,
@@ -72,6 +73,27 @@ macro_rules! suite {
     };
 }
 pub(crate) use suite;
+
+pub(crate) fn what_overflow_has_cost_is_summed_by_use_case(store: &mut dyn Backend) {
+    let of = |at: u64, name: &str, cost: Option<u64>| Record {
+        use_case: Some(use_case(name)),
+        overflow: Some("waited"),
+        cost: cost.map(NanoUsd),
+        ..record(at)
+    };
+    let records = [
+        of(1, "a", Some(1_000)),
+        of(10, "a", Some(7)),
+        of(11, "a", None),
+        of(12, "b", Some(5)),
+        of(13, "a", Some(8)),
+        record(14),
+    ];
+    store.write_records(&records).unwrap();
+    let costs = [(use_case("a"), NanoUsd(15)), (use_case("b"), NanoUsd(5))];
+    assert_eq!(store.overflow_costs(Millis(10)).unwrap(), costs);
+    assert_eq!(store.overflow_costs(Millis(14)).unwrap(), []);
+}
 
 pub(crate) fn use_case(name: &str) -> UseCaseName {
     UseCaseName::new(name).unwrap()
@@ -123,6 +145,10 @@ pub(crate) fn record(at: u64) -> Record {
         failed_over: false,
         losses: vec![],
         marks: vec![],
+        seen_by: Vec::new(),
+        copy_for: None,
+        overflow: None,
+        queued: None,
         key_name: Some("team".into()),
         sdk_retry: 0,
     }
@@ -133,6 +159,8 @@ pub(crate) fn new_key(name: &str, text: &str) -> NewKey {
         name: name.into(),
         secret: Secret::new(text).unwrap(),
         use_case: Some(use_case("statements")),
+        local_only: true,
+        batch: false,
         actor: "someone".into(),
         now: Millis(5),
     }

@@ -14,6 +14,7 @@
 //! - Nothing here reads a clock: durations and points in time are arguments.
 
 mod arms;
+mod buckets;
 pub mod events;
 mod handles;
 mod log;

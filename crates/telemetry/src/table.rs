@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 
 use cutover_units::Micros;
 
+use crate::buckets::{LATENCY, OVERHEAD};
 use crate::handles::{Counter, Gauge, Histogram};
 
 /// What a metric's numbers do.
@@ -172,54 +173,6 @@ impl Metric {
     }
 }
 
-const fn bounds<const N: usize>(us: [u64; N]) -> [Micros; N] {
-    let mut bounds = [Micros(0); N];
-    let mut at = 0;
-    while at < N {
-        bounds[at] = Micros(us[at]);
-        at += 1;
-    }
-    bounds
-}
-
-/// What clients wait for: from a cached error at 1 ms to a long answer of a slow model at 600 s.
-/// Neighbours differ by at most 2.5 times, so an interpolated quantile is off by less than that.
-const LATENCY: &[Micros] = &bounds([
-    1_000,
-    2_500,
-    5_000,
-    10_000,
-    25_000,
-    50_000,
-    100_000,
-    150_000,
-    200_000,
-    300_000,
-    500_000,
-    750_000,
-    1_000_000,
-    1_500_000,
-    2_000_000,
-    3_000_000,
-    4_000_000,
-    6_000_000,
-    10_000_000,
-    15_000_000,
-    20_000_000,
-    30_000_000,
-    45_000_000,
-    60_000_000,
-    120_000_000,
-    300_000_000,
-    600_000_000,
-]);
-
-/// What the gateway itself adds: tens of microseconds when all is well.
-const OVERHEAD: &[Micros] = &bounds([
-    10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 100_000,
-    1_000_000,
-]);
-
 metrics! {
     Requests REQUESTS = Counter, Count, "cutover_requests_total",
         ["use_case", "arm", "variant", "upstream", "outcome"],
@@ -376,6 +329,21 @@ metrics! {
     ShadowCost SHADOW_COST = Counter, Usd, "cutover_shadow_cost_usd_total",
         ["use_case"],
         "What copies cost, by usage or else by estimate. Not part of any client's cost.";
+    Overflow OVERFLOW = Counter, Count, "cutover_overflow_requests_total",
+        ["use_case", "reason"],
+        "The candidate's requests that went to the baseline because its upstream was full, by reason: full, queue_full (no place to wait) or waited.";
+    OverflowCost OVERFLOW_COST = Counter, Usd, "cutover_overflow_cost_usd_total",
+        ["use_case"],
+        "What overflow cost, by usage or else by estimate. Part of the use case's cost.";
+    QueueRequests QUEUE_REQUESTS = Counter, Count, "cutover_queue_requests_total",
+        ["upstream", "outcome"],
+        "Requests that found their upstream full, by what became of them: admitted, overflowed, refused or left (the client went).";
+    QueueWaiting QUEUE_WAITING = Gauge, Count, "cutover_queue_waiting_requests",
+        ["upstream"],
+        "Requests that wait for a place at an upstream.";
+    QueueWait QUEUE_WAIT = Histogram LATENCY, Seconds, "cutover_queue_wait_seconds",
+        ["upstream"],
+        "How long requests waited for a place at an upstream, whatever came of it.";
     ExposuresLost EXPOSURES_LOST = Counter, Count, "cutover_exposures_lost_total",
         ["use_case"],
         "Observations of live requests that the controller did not get: its queue was full.";

@@ -139,8 +139,9 @@ codes! {
     /// cutover is shutting down and `server.drain_timeout` is over; another replica, or this one after
     /// its restart, will answer. A stream under way ends with it as its last event.
     ShuttingDown = "shutting_down", 503, "server_error", Us, true;
-    /// The use case is `local-only` and none of the variants that may serve the request is at a local
-    /// upstream: it goes nowhere rather than elsewhere.
+    /// The request stays with local upstreams (its use case or its key is `local-only`, or it says so
+    /// itself with `x-cutover-residency`), and no local upstream can serve it: none of the variants that
+    /// may is at one, or no instance could be reached. It goes nowhere rather than elsewhere.
     NoLocalUpstream = "residency_no_local_upstream", 503, "server_error", Us, false;
     /// The upstream did not answer within its deadline.
     UpstreamTimeout = "upstream_timeout", 504, "server_error", Upstream, true;

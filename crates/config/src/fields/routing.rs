@@ -11,6 +11,7 @@ use super::kinds::{
     COUNT_MAX, TOKENS_MAX, count, deadline, required, row, size, table, value, words,
 };
 use super::loading::{COLD, IN_FLIGHT_LIMIT, RESOLVE, RESOLVE_INTERVAL, WARM};
+use super::overflow::{OVERFLOW, PRIORITY_CLASS, QUEUE};
 use super::rollouts::{GATE, ROLLOUT, SCORER, SHADOW, STEP};
 use super::surface::IMAGE_URLS;
 use super::{Kind, Preset, Section};
@@ -62,6 +63,7 @@ pub(crate) static UPSTREAM: Section = Section {
             "So many requests waiting inside an engine, as it tells itself, make the instance count as saturated, until fewer than half are left.",
         ),
         IN_FLIGHT_LIMIT,
+        QUEUE,
         words(
             "key",
             UpstreamKey,
@@ -393,6 +395,8 @@ pub(crate) static USE_CASE: Section = Section {
         HEDGE_AFTER,
         ON_INTERRUPT,
         COLD,
+        OVERFLOW,
+        PRIORITY_CLASS,
         value(
             "priority_hint",
             Bool,

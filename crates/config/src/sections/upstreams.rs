@@ -9,6 +9,7 @@ use crate::checked::{
 };
 use crate::failover;
 use crate::loading;
+use crate::overflow;
 use crate::providers::{self, Provider};
 use crate::reader::{Context, NamedTable, Table, Value, Weight};
 use crate::secret::{SecretRef, UpstreamKey};
@@ -45,6 +46,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let timeouts = timeouts(table);
     let retries = failover::retries(table);
     let loading = loading::loading(table, provider);
+    let queue = table.given_child("queue").map(|table| overflow::queue(&table));
     let headers = shapes::headers(table, "headers");
     let key = shapes::upstream_key(table, "key");
     let local = table.read("local", values::boolean);
@@ -86,6 +88,10 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         local: local.unwrap_or(providers::is_embedded(provider)),
         timeouts: timeouts?,
         loading: loading?,
+        queue: match queue {
+            Some(queue) => Some(queue?),
+            None => None,
+        },
         retries: retries?,
         cancel_on_disconnect: cancel_on_disconnect?,
         connections_max: connections_max?,

@@ -8,6 +8,7 @@ use cutover_units::{UseCaseName, VariantName, WeightBp};
 use crate::checked::{ClientKeys, Match, Smoothing, Unit, UseCase};
 use crate::failover;
 use crate::loading;
+use crate::overflow;
 use crate::reader::{NamedTable, Table, Weight};
 use crate::rollouts::{KeepTexts, Scorer, ShadowSettings};
 use crate::sections::shapes::{self, MapOf};
@@ -40,6 +41,8 @@ pub(crate) fn read(
     let failover = table.read("failover", values::boolean);
     let endurance = failover::endurance(table);
     let cold = loading::cold(table);
+    let overflow = table.given_child("overflow").map(|table| overflow::overflow(&table));
+    let batch = overflow::batch(table);
     let priority_hint = table.read("priority_hint", values::boolean);
     let smoothing = table.given_child("smoothing").map(|table| smoothing(&table));
 
@@ -68,6 +71,11 @@ pub(crate) fn read(
         failover: failover?,
         endurance: endurance?,
         cold: cold?,
+        overflow: match overflow {
+            Some(overflow) => Some(overflow?),
+            None => None,
+        },
+        batch: batch?,
         priority_hint: priority_hint?,
         smoothing: match smoothing {
             Some(smoothing) => Some(smoothing?),
@@ -79,6 +87,7 @@ pub(crate) fn read(
         rollout: None,
     };
     check_arms(table, &use_case, candidate_given);
+    overflow::check(table, &use_case);
     if let Some(draft) = rollout {
         use_case.rollout = Some(rollout_of(table, (&use_case, around), (draft, variants))?);
     }

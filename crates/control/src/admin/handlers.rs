@@ -148,13 +148,14 @@ async fn list_keys(parts: &Parts) -> Result<Response, Rejection> {
 }
 
 async fn add_key(parts: &Parts, input: &Input<'_>) -> Result<Response, Rejection> {
-    let AddKey { name, use_case, actor } = read(&input.body)?;
+    let AddKey { name, use_case, local_only, batch, actor } = read(&input.body)?;
     let actor = input.caller.actor(actor)?;
     let (key, secret) = keys::generate().map_err(|error| {
         Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", error.to_string())
     })?;
     let now = parts.controller.now();
-    let addition = Addition { name: name.clone(), secret, use_case, actor, now };
+    let addition =
+        Addition { name: name.clone(), secret, use_case, local_only, batch, actor, now };
     let store = parts.controller.state().store();
     store.add_key(addition).await.map_err(|error| {
         let message = error.to_string();
@@ -202,6 +203,8 @@ fn show_key(key: &Key) -> KeyStatus {
         prefix: key.prefix.clone(),
         created: key.created,
         use_case: key.use_case.clone(),
+        local_only: key.local_only,
+        batch: key.batch,
         revoked: key.revoked,
     }
 }

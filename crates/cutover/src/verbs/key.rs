@@ -36,6 +36,12 @@ enum What {
         /// Count all its requests to one use case
         #[arg(long, value_name = "USE_CASE", value_parser = parse_use_case)]
         use_case: Option<UseCaseName>,
+        /// Keep all its requests at local upstreams, whatever their use case allows
+        #[arg(long)]
+        local_only: bool,
+        /// Nobody waits for its answers: where requests wait in line, others go first
+        #[arg(long)]
+        batch: bool,
     },
     /// List keys, without the keys themselves
     List {
@@ -94,8 +100,10 @@ impl From<Failed> for Ended {
 async fn online(args: &Args, client: &Admin, term: &mut Term) -> Result<(), Ended> {
     let actor = operator::actor(args.actor.as_deref());
     match &args.what {
-        What::Add { name, use_case } => {
-            let key = AddKey { name: name.clone(), use_case: use_case.clone(), actor };
+        What::Add { name, use_case, local_only, batch } => {
+            let (local_only, batch) = (*local_only, *batch);
+            let (name, use_case) = (name.clone(), use_case.clone());
+            let key = AddKey { name, use_case, local_only, batch, actor };
             let made = client.add_key(&key).await?;
             show_new(&made.name, &made.key, term)?;
         }
@@ -113,10 +121,12 @@ async fn offline(args: &Args, directory: &Path, term: &mut Term) -> Result<(), F
     let store = Store::open(Options::new(directory, clock::now))?;
     let (actor, now) = (operator::actor(args.actor.as_deref()), clock::now());
     match &args.what {
-        What::Add { name, use_case } => {
+        What::Add { name, use_case, local_only, batch } => {
+            let (local_only, batch) = (*local_only, *batch);
             let (key, secret) = keys::generate()?;
             let (name, use_case) = (name.clone(), use_case.clone());
-            let new = NewKey { name: name.clone(), secret, use_case, actor, now };
+            let named = name.clone();
+            let new = NewKey { name: named, secret, use_case, local_only, batch, actor, now };
             store.add_key(new).await?;
             show_new(&name, &key, term)?;
         }
@@ -141,6 +151,8 @@ fn status(key: &Key) -> KeyStatus {
         prefix: key.prefix.clone(),
         created: key.created,
         use_case: key.use_case.clone(),
+        local_only: key.local_only,
+        batch: key.batch,
         revoked: key.revoked,
     }
 }
@@ -155,6 +167,12 @@ fn say_revoked(name: &str, term: &mut Term) -> Result<(), Failed> {
     Ok(term.say(format_args!("{name}: revoked"))?)
 }
 
+fn bounds(key: &KeyStatus) -> String {
+    let words = [(key.local_only, "local-only"), (key.batch, "batch")];
+    let words: Vec<_> = words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+    if words.is_empty() { "-".to_owned() } else { words.join(", ") }
+}
+
 fn show_list(keys: &[KeyStatus], json: bool, term: &mut Term) -> Result<(), Failed> {
     if json {
         return Ok(term.say(serde_json::to_string_pretty(keys)?)?);
@@ -163,7 +181,7 @@ fn show_list(keys: &[KeyStatus], json: bool, term: &mut Term) -> Result<(), Fail
         term.talk("There are no keys. Make one: cutover key add NAME");
         return Ok(());
     }
-    let mut table = Table::new(&["key", "begins", "use case", "made", "revoked"]);
+    let mut table = Table::new(&["key", "begins", "use case", "bounds", "made", "revoked"]);
     for key in keys {
         let use_case = key.use_case.as_ref().map_or("-", |name| name.as_str());
         let revoked = key.revoked.map_or_else(|| "no".to_owned(), clock::show);
@@ -171,6 +189,7 @@ fn show_list(keys: &[KeyStatus], json: bool, term: &mut Term) -> Result<(), Fail
             key.name.clone(),
             key.prefix.clone(),
             use_case.to_owned(),
+            bounds(key),
             clock::show(key.created),
             revoked,
         ]);

@@ -113,7 +113,7 @@ impl<'a> Course<'a> {
         exchange.trail.attempts += 1;
         exchange.trail.tried = Some(self.tried_at(at));
         exchange.trail.asking_since = Some(asking.sent_at());
-        exchange.trail.leaked |= exchange.chosen.local_only && !lane.upstream.local;
+        exchange.show(&lane.upstream);
         Ok(asking)
     }
 

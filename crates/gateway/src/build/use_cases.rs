@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use cutover_config::ShadowSettings;
+use cutover_route::overflow::Class;
 use cutover_route::{Draft, Matcher, Snapshot, Traffic, UnitSource, UseCase, Variant, VariantIx};
 use cutover_telemetry::{ArmLabels, ArmMetrics, NONE, families};
 use cutover_units::{Arm, UseCaseName, VariantName};
 
+use super::doors;
 use super::{BuildError, DEFAULT_VARIANT, Materials, header_value, wrong};
 use crate::feeds::Feed;
 use crate::live::UseCaseLane;
@@ -104,6 +106,8 @@ pub(super) fn lanes(
                 feed: carried.map_or_else(feed, |lane| Arc::clone(&lane.feed)),
                 copies: carried.map_or_else(copies, |lane| Arc::clone(&lane.copies)),
                 shadow: limits(&configured.shadow),
+                overflow: doors::overflow(materials, configured, carried),
+                class: if configured.batch { Class::Batch } else { Class::Interactive },
                 endurance: configured.endurance,
                 pace: configured
                     .smoothing

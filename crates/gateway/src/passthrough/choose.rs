@@ -14,6 +14,7 @@ use http::HeaderMap;
 use super::Knock;
 use crate::answer::X_CUTOVER_USE_CASE;
 use crate::gateway::Visit;
+use crate::hints;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 
 /// The engine in this process has no such endpoints.
@@ -71,13 +72,14 @@ pub(super) fn choose(visit: &Visit, headers: &HeaderMap, knock: &Knock) -> Resul
         },
         use_case: header(X_CUTOVER_USE_CASE.as_str()),
         priority: None,
+        local_only: hints::local_only(headers, caller.map(AsRef::as_ref)),
         request_id: &id,
     };
     let decision = live.snapshot.decide(&ask);
     if decision.local_only {
         let keeps = if knock.family.fate == Fate::Kept { "kept" } else { "seen" };
         let message = format!(
-            "the use case is local-only, and what {} is sent would be {keeps} by a vendor",
+            "the request is local-only, and what {} is sent would be {keeps} by a vendor",
             knock.family.name
         );
         return Err(Fault::new(Code::NoLocalUpstream, message));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cutover_store::Record;
 use cutover_telemetry::{InFlight, NONE, Outcome, events, families};
-use cutover_units::{Arm, Code, InstanceId, Micros, Millis, Side, UseCaseName};
+use cutover_units::{Arm, Code, InstanceId, Micros, Millis, Side, UpstreamName, UseCaseName};
 use cutover_wire::surface::Family;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
@@ -260,9 +260,21 @@ impl Passage {
             failed_over: false,
             losses: Vec::new(),
             marks: Vec::new(),
+            seen_by: self.seen_by(),
+            copy_for: None,
+            overflow: None,
+            queued: None,
             key_name: self.key_name.clone(),
             sdk_retry: self.sdk_retry,
         }
+    }
+}
+
+impl Passage {
+    /// The upstream, once it has been asked: from then on the body is on its way.
+    fn seen_by(&self) -> Vec<UpstreamName> {
+        let asked = self.upstream.as_ref().filter(|_| self.instance.is_some());
+        asked.map(|upstream| upstream.name.clone()).into_iter().collect()
     }
 }
 

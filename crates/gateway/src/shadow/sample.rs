@@ -76,6 +76,11 @@ impl Sample {
         self.bytes > self.settings.capture_bytes_max
     }
 
+    /// Who gets the copy.
+    pub(crate) fn candidate(&self) -> VariantIx {
+        self.candidate
+    }
+
     pub(crate) fn copies(&self) -> &Arc<Copies> {
         &self.copies
     }

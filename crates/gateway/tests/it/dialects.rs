@@ -320,6 +320,8 @@ fn the_door_asks_for_a_key_in_each_dialects_way() {
         name: "app".to_owned(),
         secret: Secret::new(KEY).unwrap(),
         use_case: None,
+        local_only: false,
+        batch: false,
         actor: "test".to_owned(),
         now: now(),
     };

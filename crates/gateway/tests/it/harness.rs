@@ -89,7 +89,7 @@ pub(crate) fn build(
     live(&Materials { checked, surroundings, keys, registry, previous, now: now() }).unwrap()
 }
 
-fn docs() -> UseCaseName {
+pub(crate) fn docs() -> UseCaseName {
     UseCaseName::new("docs").unwrap()
 }
 

@@ -20,6 +20,7 @@ mod feeds;
 mod harness;
 mod health;
 mod http;
+mod overflow;
 mod paths;
 mod residency;
 mod responses;

@@ -1,12 +1,16 @@
 //! A local-only use case's requests end at local upstreams, or nowhere. The configuration refuses most
 //! of what is tried here; the data path holds without it.
 
+use std::sync::Arc;
+
 use cutover_gateway::Live;
+use cutover_route::balance::mix;
 use cutover_route::{Draft, Snapshot};
+use cutover_store::{KeyRing, NewKey, Options, Secret, Store};
 use cutover_testkit::fake::{Fake, Fault, Persona, Reply};
 use cutover_units::WeightBp;
 
-use crate::harness::{Rig, ask, ask_stream, two_arms, until};
+use crate::harness::{Rig, ask, ask_stream, now, two_arms, until};
 
 /// The candidate `small` is local, the baseline `big` is not, or the other way round.
 fn rig(cloud: &Fake, own: &Fake, weight: &str, local: &str) -> Rig {
@@ -94,4 +98,160 @@ fn a_router_that_is_wrong_is_found_out() {
         !seen.is_empty()
     });
     assert!(seen[0].leaked);
+}
+
+/// Keys `kept` (local-only) and `free`.
+fn ring() -> Arc<KeyRing> {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(dir.path(), now)).unwrap();
+    let keys = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        for (name, local_only) in [("kept", true), ("free", false)] {
+            let secret = Secret::new(&name.repeat(10)).unwrap();
+            let (name, actor) = (name.to_owned(), "test".to_owned());
+            let key = NewKey {
+                name,
+                secret,
+                use_case: None,
+                local_only,
+                batch: false,
+                actor,
+                now: now(),
+            };
+            store.add_key(key).await.unwrap();
+        }
+        store.load_keys().await.unwrap()
+    });
+    Arc::new(KeyRing::new(keys))
+}
+
+/// A use case that is not local-only: baseline in the cloud, candidate at home.
+fn open_to_all(cloud: &Fake, own: &Fake, weight: &str) -> String {
+    two_arms(&cloud.base_url(), &own.base_url(), weight)
+        .replace("[upstreams.own]", "[upstreams.own]\nlocal = true\nprobes = false")
+}
+
+/// Anthropic's clients must say how long an answer may be.
+fn with_limit(body: &str) -> String {
+    body.replacen('{', "{\"max_tokens\":5,", 1)
+}
+
+const LOCAL: &str = "x-cutover-residency: local-only";
+
+#[test]
+fn a_header_keeps_a_request_at_home_and_cannot_release_one() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let config = open_to_all(&cloud, &own, "1%");
+    let rig = Rig::start(&config);
+    rig.feed().watch();
+    for unit in ["x-unit: u1", "x-unit: u2", "x-unit: u3"] {
+        let response = rig.chat(&[unit, LOCAL], &ask("app"));
+        assert_eq!(response.header("x-cutover-upstream"), Some("own"), "{}", response.text());
+    }
+    for wrong in ["any", "local", "", "LOCAL-ONLY"] {
+        let response = rig.chat(&[&format!("x-cutover-residency: {wrong}")], &ask("app"));
+        let error = response.json()["error"].clone();
+        assert_eq!((response.status, &error["code"]), (400, &"invalid_value".into()));
+        assert_eq!(error["param"], "x-cutover-residency");
+    }
+    assert_eq!(rig.chat(&[LOCAL, LOCAL], &ask("app")).status, 400, "twice is not once");
+    assert_eq!(cloud.bytes(), 0);
+    let (feed, mut seen) = (rig.feed(), Vec::new());
+    until("all are told of", || {
+        feed.drain(&mut seen);
+        seen.len() == 3
+    });
+    assert!(seen.iter().all(|exposure| !exposure.random), "they count in no comparison");
+    // Nobody at home may answer what no use case matches, nor what the candidate serves no more.
+    for (weight, model) in [("1%", "other"), ("0%", "app")] {
+        rig.reload(&config.replace("1%", weight));
+        let refused = rig.chat(&["x-unit: u1", LOCAL], &ask(model));
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.json()["error"]["code"], "residency_no_local_upstream");
+    }
+    assert_eq!(cloud.bytes(), 0);
+    assert_eq!(rig.chat(&["x-unit: u1"], &ask("app")).header("x-cutover-upstream"), Some("cloud"));
+}
+
+#[test]
+fn a_key_keeps_all_its_requests_at_home() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let config = open_to_all(&cloud, &own, "0%") + "[server]\nkeys = \"required\"\n";
+    let rig = Rig::start_with(&config, Some(ring()));
+    let bearer = |name: &str| format!("authorization: Bearer {}", name.repeat(10));
+    for (path, body) in [
+        ("/v1/chat/completions", ask("app")),
+        ("/v1/chat/completions", ask_stream("other")),
+        ("/v1/messages", with_limit(&ask("app"))),
+        ("/api/chat", ask("app")),
+        ("/v1/files", "x".to_owned()),
+    ] {
+        let refused = rig.post(path, &["x-unit: u1", &bearer("kept")], &body);
+        assert_eq!(refused.status, 503, "{path}: {}", refused.text());
+    }
+    assert_eq!((cloud.bytes(), own.bytes()), (0, 0));
+    let free = rig.chat(&["x-unit: u1", &bearer("free")], &ask("app"));
+    assert_eq!(free.header("x-cutover-upstream"), Some("cloud"));
+}
+
+#[test]
+fn an_absent_home_is_told_as_what_it_is() {
+    let (cloud, mut own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let rig = Rig::start(&open_to_all(&cloud, &own, "50%"));
+    own.go_down();
+    for body in [ask("app"), ask_stream("app")] {
+        let refused = rig.chat(&["x-unit: u1", LOCAL], &body);
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.json()["error"]["code"], "residency_no_local_upstream");
+    }
+    assert_eq!(cloud.bytes(), 0);
+}
+
+/// Over sockets, what `cutover_route::residency` proves of decisions a hundred thousand times: whatever
+/// fails, waits or is full at home, not a byte goes elsewhere.
+#[test]
+fn no_byte_leaves_whatever_happens_at_home() {
+    const CASES: u64 = 120;
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let extras = ["", "overflow = {}\n", "overflow = { batch = true, unpriced = true }\n"];
+    let queues = ["", "queue = { length = 0 }", "queue = { wait = \"5 ms\" }\nin_flight_limit = 1"];
+    let weights = ["0%", "0.01%", "50%", "99.99%", "100%"];
+    let rig = Rig::start(&open_to_all(&cloud, &own, "50%"));
+    let (mut answered, mut refused) = (0, 0);
+    for case in 0..CASES {
+        let mut state = case;
+        let mut below = |n: usize| {
+            state = state.wrapping_add(1);
+            usize::try_from(mix(state ^ (case << 20)) % n as u64).unwrap()
+        };
+        let config = open_to_all(&cloud, &own, weights[below(weights.len())])
+            .replace("probes = false", &format!("probes = false\n{}", queues[below(3)]))
+            + extras[below(3)];
+        rig.reload(&config);
+        rig.copy([WeightBp::NONE, WeightBp::ALL][below(2)]);
+        let faults = [
+            Reply::words(2),
+            Reply::words(2),
+            Reply::fault(Fault::Reset),
+            Reply::fault(Fault::status(503)),
+            Reply::fault(Fault::status(429)),
+            Reply::fault(Fault::Html(200)),
+            Reply::fault(Fault::ErrorEvent),
+            Reply::words(3).and_then(1, Fault::Cut),
+        ];
+        own.always(faults[below(faults.len())].clone());
+        let unit = format!("x-unit: u{}", below(1_000));
+        let model = ["app", "app", "app", "other"][below(4)];
+        let body = if below(2) == 0 { ask(model) } else { ask_stream(model) };
+        let path = ["/v1/chat/completions", "/v1/chat/completions", "/api/chat"][below(3)];
+        let hint = ["x-a: b", "x-cutover-priority: quality", "x-cutover-priority-class: batch"];
+        let response = rig.post(path, &[&unit, LOCAL, hint[below(3)]], &body);
+        if response.status == 200 {
+            answered += 1
+        } else {
+            refused += 1
+        }
+        assert_eq!(cloud.bytes(), 0, "case {case}: {path} {body} under {config}");
+    }
+    assert!(answered > 20 && refused > 20, "{answered} answered, {refused} refused");
+    assert_eq!(rig.copies().waiting(), (0, 0), "nor is anything copied");
 }

@@ -39,7 +39,15 @@ fn kept() -> Kept {
         for letter in ['a', 'b'] {
             let secret = Secret::new(&secret(letter)).unwrap();
             let (actor, name) = ("test".to_owned(), letter.to_string());
-            let key = NewKey { name, secret, use_case: None, actor, now: Millis(1) };
+            let key = NewKey {
+                name,
+                secret,
+                use_case: None,
+                local_only: false,
+                batch: false,
+                actor,
+                now: Millis(1),
+            };
             store.add_key(key).await.unwrap();
         }
         store.load_keys().await.unwrap()

@@ -269,12 +269,14 @@ impl Evidence {
         // A head that was read after the window's end is a clock's mistake.
         let at = seen.at.min(to);
         let in_step = in_step(state, at, seen.share.basis_points());
-        batch.bills.push(Bill {
-            candidate: arm == Arm::Candidate,
-            succeeded: !seen.served.failed,
-            cost: seen.served.cost,
-            in_step,
-        });
+        if !seen.excluded {
+            batch.bills.push(Bill {
+                candidate: arm == Arm::Candidate,
+                succeeded: !seen.served.failed,
+                cost: seen.served.cost,
+                in_step,
+            });
+        }
         let unit = || LiveUnit { in_step, ..live_unit(spec, arm, seen) };
         match spec.unit_rule {
             UnitRule::First => {
@@ -284,14 +286,16 @@ impl Evidence {
             }
             UnitRule::Mean => self.sessions.add((seen.unit, at), spec.unit_window, &unit()),
         }
-        true
+        !seen.excluded
     }
 
-    /// Counts the step's units for the test of the split and the minimum of units.
+    /// Counts the step's units for the test of the split and the minimum of units. A unit of which
+    /// nothing was observed stands where chance put it, and adds nothing to the minimum.
     fn split(&mut self, batch: &Batch) {
         for (class, units) in batch.units().filter(|(class, _)| class.in_step) {
             let by_share = self.split.entry(class.share).or_default();
-            for split in [&mut self.step_units, by_share] {
+            let counts = [(&mut self.step_units, units.observed), (by_share, units.assigned)];
+            for (split, units) in counts {
                 match class.arm {
                     Arm::Candidate => split.candidate += units,
                     Arm::Baseline => split.baseline += units,
@@ -375,6 +379,7 @@ impl LiveUnit {
             share,
             in_step: false,
             matched: false,
+            observed: true,
             failed: 0.0,
             fell_back: 0.0,
             invalid: None,
@@ -418,6 +423,7 @@ fn live_unit(spec: &Spec, arm: Arm, seen: &Exposure) -> LiveUnit {
     });
     LiveUnit {
         matched: is_matched(arm, seen.bucket, share),
+        observed: !seen.excluded,
         failed: flag(failed),
         fell_back: flag(seen.fell_back),
         invalid: served.invalid.map(flag),

@@ -47,6 +47,37 @@ fn what_chance_did_not_assign_never_counts() {
     assert!(found.gates.iter().all(|gate| gate.n == 0 && gate.log_e_pass == 0.0));
 }
 
+/// A request that overflowed stands where chance put it: leaving it out of the split would look like a
+/// broken assignment. Nothing else of it counts, however it went.
+#[test]
+fn what_went_elsewhere_for_want_of_room_counts_in_the_split_alone() {
+    for rule in [UnitRule::First, UnitRule::Mean] {
+        let spec = Spec { unit_rule: rule, ..ramp() };
+        let (state, mut evidence) = begun(&spec);
+        let mut last = T0;
+        for tick in 0..3u64 {
+            let mut seen = window(last, 30 * MINUTE);
+            let at = Millis(T0.0 + tick * 30 * MINUTE);
+            // Of 400 units, half of them the candidate's, all of the candidate's overflow and fail.
+            seen.exposures = (0..400)
+                .map(|unit| exposure(tick * 400 + unit, at, state.weight))
+                .map(|seen| {
+                    let excluded = seen.arm == AssignedArm::Candidate;
+                    let served = crate::Served { failed: excluded, ..seen.served };
+                    Exposure { excluded, served, ..seen }
+                })
+                .collect();
+            last = seen.to;
+            assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+        }
+        let found = evidence.observations(&spec, &state, last);
+        assert_eq!(found.units.0, 0, "{rule:?}: no candidate's unit was observed");
+        assert!(found.units.1 > 300, "{rule:?}: {:?}", found.units);
+        assert!(found.srm.0 < found.srm.1, "{rule:?}: chance was fair: {:?}", found.srm);
+        assert!(found.gates.iter().all(|gate| gate.log_e_fail < 1.0), "{rule:?}: no harm is seen");
+    }
+}
+
 #[test]
 fn a_unit_counts_once_a_window_and_again_in_the_next() {
     let spec = ramp();

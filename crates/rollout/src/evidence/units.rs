@@ -160,6 +160,9 @@ impl Session {
 
     fn add(&mut self, unit: &LiveUnit) {
         let yes = |x: f64| u32::from(x > 0.0);
+        if !unit.observed {
+            return;
+        }
         self.n += 1;
         self.failed += yes(unit.failed);
         self.fell_back += yes(unit.fell_back);
@@ -187,6 +190,7 @@ impl Session {
             share: self.share,
             in_step: false,
             matched: self.matched,
+            observed: self.n > 0,
             failed: part(self.failed, self.n),
             fell_back: part(self.fell_back, self.n),
             invalid: (self.checked > 0).then(|| part(self.invalid, self.checked)),

@@ -52,11 +52,20 @@ impl Flags {
     }
 }
 
+/// How many units of a class there were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Units {
+    /// All that chance assigned.
+    pub assigned: u64,
+    /// Those of which more is known than that.
+    pub observed: u64,
+}
+
 /// One window's units, votes and bills.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     classes: Vec<Class>,
-    units: Vec<u64>,
+    units: Vec<Units>,
     last: usize,
     failed: Flags,
     fell_back: Flags,
@@ -76,7 +85,7 @@ impl Batch {
         let known = self.classes.iter().position(|other| *other == class);
         self.last = known.unwrap_or_else(|| {
             self.classes.push(class);
-            self.units.push(0);
+            self.units.push(Units::default());
             self.classes.len() - 1
         });
         self.last
@@ -85,7 +94,11 @@ impl Batch {
     pub(crate) fn unit(&mut self, unit: &LiveUnit) {
         let LiveUnit { arm, share, in_step, matched, .. } = *unit;
         let class = self.class(Class { arm, share, in_step, matched });
-        self.units[class] += 1;
+        self.units[class].assigned += 1;
+        if !unit.observed {
+            return;
+        }
+        self.units[class].observed += 1;
         self.failed.add(class, unit.failed);
         self.fell_back.add(class, unit.fell_back);
         if let Some(invalid) = unit.invalid {
@@ -124,7 +137,7 @@ impl Batch {
     }
 
     /// How many units of each class there were.
-    pub(crate) fn units(&self) -> impl Iterator<Item = (Class, u64)> + '_ {
+    pub(crate) fn units(&self) -> impl Iterator<Item = (Class, Units)> + '_ {
         self.classes.iter().copied().zip(self.units.iter().copied())
     }
 

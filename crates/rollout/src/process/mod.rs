@@ -54,6 +54,8 @@ pub(crate) struct LiveUnit {
     pub in_step: bool,
     /// Whether it belongs to the matched comparison.
     pub matched: bool,
+    /// Whether anything of it is known but its arm.
+    pub observed: bool,
     pub failed: f64,
     pub fell_back: f64,
     pub invalid: Option<f64>,

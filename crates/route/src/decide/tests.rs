@@ -82,6 +82,7 @@ impl Request {
             caller: Caller { key_name: self.key, use_case: self.bound },
             use_case: self.named,
             priority: self.priority,
+            local_only: false,
             request_id: "req_1",
         };
         read(&on.decide(&ask))
@@ -243,6 +244,7 @@ fn deciding_allocates_nothing() {
         caller: Caller::default(),
         use_case: None,
         priority: None,
+        local_only: false,
         request_id: "req_1",
     };
     let counted = allocation_counter::measure(|| {

@@ -39,7 +39,7 @@ pub(super) fn join(transaction: &Transaction<'_>, now: Millis) -> SqlResult<u64>
         "INSERT INTO votes
              (feedback, use_case, at_ms, unit_hash, arm, share_bp, random, score)
          SELECT f.seq, r.use_case, r.at_ms, r.unit_hash, r.arm, r.share_bp,
-                r.assignment IN ('sticky', 'request'), f.score
+                r.assignment IN ('sticky', 'request') AND r.overflow IS NULL, f.score
          FROM feedback f JOIN records r ON r.request_id = f.request_id
          WHERE f.matched = 0 AND r.share_bp IS NOT NULL AND r.use_case IS NOT NULL
          ORDER BY f.seq

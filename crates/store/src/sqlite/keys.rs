@@ -7,7 +7,7 @@ use super::{SqlResult, Trouble, audit, signed, unsigned};
 use crate::audit::Action;
 use crate::keys::{AddKeyError, Key, KeyHash, Keys, NewKey, RevokeKey, RevokeKeyError, Salt};
 
-const COLUMNS: &str = "id, name, prefix, use_case, created_ms, revoked_ms";
+const COLUMNS: &str = "id, name, prefix, use_case, created_ms, revoked_ms, local_only, batch";
 
 pub(super) fn add(
     transaction: &Transaction<'_>,
@@ -18,13 +18,16 @@ pub(super) fn add(
     }
     let hash = new.secret.hash(&salt(transaction)?);
     transaction.execute(
-        "INSERT INTO keys (name, prefix, hash, use_case, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO keys (name, prefix, hash, use_case, created_ms, local_only, batch)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             new.name,
             new.secret.prefix(),
             hash,
             new.use_case.as_ref().map(UseCaseName::as_str),
             signed(new.now.0),
+            new.local_only,
+            new.batch,
         ],
     )?;
     // Read before the audit entry is inserted, which has a row id, too.
@@ -36,7 +39,7 @@ pub(super) fn add(
         actor: &new.actor,
         reason: "",
         before: None,
-        after: new.use_case.as_ref().map(|use_case| format!("bound to {use_case}")),
+        after: bounds(new),
         generation: None,
     };
     audit::append(transaction, draft)?;
@@ -45,9 +48,20 @@ pub(super) fn add(
         name: new.name.as_str().into(),
         prefix: new.secret.prefix(),
         use_case: new.use_case.clone(),
+        local_only: new.local_only,
+        batch: new.batch,
         created: new.now,
         revoked: None,
     }))
+}
+
+/// What a key is bound to, for the audit log.
+fn bounds(new: &NewKey) -> Option<String> {
+    let use_case = new.use_case.as_ref().map(|use_case| format!("bound to {use_case}"));
+    let local_only = new.local_only.then(|| "local-only".to_owned());
+    let batch = new.batch.then(|| "batch".to_owned());
+    let bounds: Vec<_> = [use_case, local_only, batch].into_iter().flatten().collect();
+    (!bounds.is_empty()).then(|| bounds.join(", "))
 }
 
 pub(super) fn revoke(
@@ -85,7 +99,7 @@ pub(super) fn load(connection: &Connection) -> SqlResult<Keys> {
     let mut rows = statement.query([])?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        keys.push((read(row)?, row.get::<_, KeyHash>(6)?));
+        keys.push((read(row)?, row.get::<_, KeyHash>(8)?));
     }
     Ok(Keys { salt, rows: keys })
 }
@@ -109,6 +123,8 @@ fn read(row: &Row<'_>) -> SqlResult<Key> {
         use_case,
         created: Millis(unsigned(row.get(4)?)),
         revoked: row.get::<_, Option<i64>>(5)?.map(|at| Millis(unsigned(at))),
+        local_only: row.get(6)?,
+        batch: row.get(7)?,
     })
 }
 

@@ -1,6 +1,8 @@
 //! The records' table.
 
-use cutover_units::{Arm, InstanceId, Millis, UpstreamName, UseCaseName, VariantName, WeightBp};
+use cutover_units::{
+    Arm, InstanceId, Millis, NanoUsd, UpstreamName, UseCaseName, VariantName, WeightBp,
+};
 use rusqlite::{Connection, Row, Statement, Transaction, params};
 
 use super::{SqlResult, Trouble, signed, unsigned};
@@ -12,11 +14,12 @@ const INSERT: &str = "INSERT INTO records (
     endpoint, stream, assignment, bucket, unit_hash, outcome, status, code,
     first_token_us, total_us, overhead_us, prompt_tokens, completion_tokens, cached_tokens,
     usage_estimated, cost_nano_usd, price_source, finish_reason,
-    attempts, failed_over, losses, key_name, sdk_retry, share_bp, prompt, marks
+    attempts, failed_over, losses, key_name, sdk_retry, share_bp, prompt, marks,
+    seen_by, overflow, queued_us
 ) VALUES (
     ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
     ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32,
-    ?33, ?34
+    ?33, ?34, ?35, ?36, ?37
 )";
 
 /// Rows written before the processor is offered to others. Where requests share it, they would else
@@ -76,8 +79,39 @@ fn insert(statement: &mut Statement<'_>, record: &Record) -> SqlResult<()> {
         record.share.map(WeightBp::basis_points),
         record.prompt.as_deref(),
         words(&record.marks)?,
+        words(&seen_by(record))?,
+        record.overflow,
+        record.queued.map(|us| signed(us.0)),
     ])?;
     Ok(())
+}
+
+/// Who was sent the body: names of upstreams, and `copy:NAME` for a copy that follows.
+fn seen_by(record: &Record) -> Vec<String> {
+    let copy = record.copy_for.iter().map(|upstream| format!("copy:{upstream}"));
+    record.seen_by.iter().map(ToString::to_string).chain(copy).collect()
+}
+
+/// What overflowed requests have cost since a time, by use case; what has no price is not in it.
+pub(super) fn overflow_costs(
+    connection: &Connection,
+    since: Millis,
+) -> SqlResult<Vec<(UseCaseName, NanoUsd)>> {
+    let mut statement = connection.prepare(
+        "SELECT use_case, SUM(cost_nano_usd) FROM records
+         WHERE at_ms >= ?1 AND overflow IS NOT NULL
+           AND use_case IS NOT NULL AND cost_nano_usd IS NOT NULL
+         GROUP BY use_case",
+    )?;
+    let mut rows = statement.query(params![signed(since.0)])?;
+    let mut costs = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let name = UseCaseName::new(&name)
+            .map_err(|e| Trouble::Damaged(format!("a record's use case: {e}")))?;
+        costs.push((name, NanoUsd(unsigned(row.get(1)?))));
+    }
+    Ok(costs)
 }
 
 /// A list of words as JSON; none of an empty one.

@@ -13,6 +13,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("deliveries", include_str!("migrations/0004_deliveries.sql")),
     ("prompts", include_str!("migrations/0005_prompts.sql")),
     ("marks", include_str!("migrations/0006_marks.sql")),
+    ("residency", include_str!("migrations/0007_residency.sql")),
 ];
 
 pub(super) fn known() -> i64 {

@@ -39,6 +39,38 @@ fn what_was_written_is_there_after_a_restart() {
 }
 
 #[test]
+fn a_record_proves_who_was_sent_its_body() {
+    let (dir, mut sqlite) = fresh();
+    let name = |name: &str| cutover_units::UpstreamName::new(name).unwrap();
+    let seen_by = vec![name("gpus"), name("cloud")];
+    let sent = Record { seen_by, copy_for: Some(name("own")), ..record(1) };
+    sqlite.write_records(&[sent, record(2)]).unwrap();
+    let read = |at: i64| -> Option<String> {
+        let sql = "SELECT seen_by FROM records WHERE at_ms = ?1";
+        other(&dir).query_row(sql, [at], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(read(1).as_deref(), Some(r#"["gpus","cloud","copy:own"]"#));
+    assert_eq!(read(2), None, "it was sent to nobody");
+}
+
+#[test]
+fn a_key_is_local_only_and_batch_if_it_was_made_so() {
+    let (_dir, mut sqlite) = fresh();
+    for (name, local_only, batch) in [("a", true, false), ("b", false, true), ("c", false, false)] {
+        let key = NewKey { local_only, batch, ..new_key(name, &name.repeat(40)) };
+        sqlite.add_key(&key).unwrap();
+    }
+    let keys = sqlite.load_keys().unwrap();
+    let read: Vec<_> = keys.list().map(|key| (key.local_only, key.batch)).collect();
+    assert_eq!(read, [(true, false), (false, true), (false, false)]);
+    let audit = sqlite.changes(3).unwrap();
+    let after: Vec<_> = audit.iter().filter_map(|change| change.after.as_deref()).collect();
+    let expected =
+        ["bound to statements", "bound to statements, batch", "bound to statements, local-only"];
+    assert_eq!(after, expected);
+}
+
+#[test]
 fn a_locked_database_is_busy_for_writers_and_works_when_the_lock_is_gone() {
     let (dir, mut sqlite) = fresh();
     sqlite.set_weight(&set("a", Some(0), 500)).unwrap();

@@ -96,6 +96,7 @@ fn window(to: u64) -> Window {
         client_ended: false,
         fell_back: false,
         leaked: false,
+        excluded: false,
         served: cutover_rollout::Served::default(),
     };
     Window { to: Millis(to), exposures: vec![exposure], lost: 3, ..Window::default() }

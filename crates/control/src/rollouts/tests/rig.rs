@@ -139,6 +139,7 @@ impl Source for Fake {
                 client_ended: false,
                 fell_back: false,
                 leaked: false,
+                excluded: false,
                 served: Served { failed: chance(n, 1) < fails, total_ms: 900, ..Served::default() },
             });
         }

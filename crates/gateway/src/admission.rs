@@ -1,0 +1,458 @@
+//! The line before an upstream that is full.
+//!
+//! ```text
+//! decided ─▶ enter ── room ──────────────────────────▶ attempt
+//!              │ full                                     ▲
+//!              └─▶ turn ─ waits its turn ─ a place ───────┤
+//!                    │ a wait ran out, or no place to wait │
+//!                    ├─ may it go elsewhere? overflow ─────┘ (at the baseline)
+//!                    └─ 503 with an honest retry-after
+//! ```
+//!
+//! An upstream has such a [`Door`] only where the configuration asks for it: with a `queue` of its own, or as
+//! the candidate's upstream of a use case that overflows. Without one a request pays a look at an `Option`;
+//! with one that is not full, a few atomics. The lock belongs to those that wait.
+//!
+//! - Who may enter holds a [`Permit`] until its exchange ends or another upstream takes over. Giving one
+//!   back calls the next in line. Since an upstream also gets room when a probe says so, those that wait
+//!   look themselves now and then.
+//! - A client that leaves drops its future, and with it its seat in the line, or the permit that was on
+//!   its way to it.
+//! - A leg that follows a failed one enters without asking: a failover must not wait twice.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cutover_route::Assignment;
+use cutover_route::balance::key_of;
+use cutover_route::health::Load;
+use cutover_route::overflow::{self, Bounds, Class, FULL, Figures, Fill, Stage};
+use cutover_route::queue::{Line, Place, Ticket};
+use cutover_store::Key;
+use cutover_telemetry::families;
+use cutover_units::{Code, Micros, Millis};
+use cutover_wire::Fault;
+use http::HeaderMap;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use crate::exchange::{Exchange, micros};
+use crate::gateway::Shared;
+use crate::hints;
+use crate::live::{InstanceLane, UpstreamLane};
+use crate::overflow::{Bill, Why, go, offered};
+use crate::rescue::Failure;
+
+/// How often a request that waits looks itself whether there is room: for what no answer's end tells, such
+/// as a probe that finds an engine's own queue empty.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The least and the most that a client is told to wait.
+const RETRY_AFTER_MS: (u64, u64) = (1_000, 60_000);
+
+/// Weight of a new figure in the moving average of how long a place is held: 1/8.
+const HELD_SHIFT: u32 = 3;
+
+/// The way into an upstream.
+#[derive(Debug)]
+pub struct Door {
+    /// From where on its instances are full.
+    pub bounds: Bounds,
+    /// How requests wait; None: they do not.
+    pub rules: Option<Rules>,
+    /// Who is inside and who waits; carried over by the upstream's name.
+    pub held: Arc<Held>,
+}
+
+/// How requests wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// So many, at most.
+    pub length: usize,
+    /// So long, at most.
+    pub wait: Duration,
+}
+
+/// Who is inside an upstream, and who waits.
+#[derive(Default)]
+pub struct Held {
+    admitted: AtomicU32,
+    waiting: AtomicU32,
+    stage: AtomicU8,
+    /// Moving average of how long a place is held, in microseconds; 0: nothing measured.
+    held_us: AtomicU64,
+    line: Mutex<Line<oneshot::Sender<Permit>>>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held")
+            .field("admitted", &self.admitted.load(Relaxed))
+            .field("waiting", &self.waiting.load(Relaxed))
+            .field("stage", &self.stage())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What of its way in belongs to a request.
+#[derive(Default)]
+pub(crate) struct Admission {
+    /// How urgent it is, by its header and its key.
+    pub(crate) class: Class,
+    permit: Option<Permit>,
+    /// How long it waited.
+    pub(crate) queued: Option<Micros>,
+    /// Why it went to the baseline.
+    pub(crate) overflow: Option<Why>,
+    /// What that costs.
+    pub(crate) bill: Option<Bill>,
+}
+
+impl Admission {
+    pub(crate) fn of(headers: &HeaderMap, caller: Option<&Key>) -> Self {
+        Self { class: hints::class(headers, caller), ..Self::default() }
+    }
+
+    /// The request is sent to an upstream: a place at another is free again.
+    pub(crate) fn sent_to(&mut self, upstream: &UpstreamLane) {
+        let elsewhere = |permit: &Permit| !std::ptr::eq(&raw const *permit.upstream, upstream);
+        if self.permit.as_ref().is_some_and(elsewhere) {
+            self.permit = None;
+        }
+    }
+}
+
+/// A place at an upstream.
+pub(crate) struct Permit {
+    upstream: Arc<UpstreamLane>,
+    shared: Arc<Shared>,
+    since: Instant,
+    /// Whether its end is nobody's business: the one it was for had left.
+    unused: bool,
+}
+
+impl Permit {
+    /// Of a place that has been counted already.
+    fn counted(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) -> Self {
+        let (upstream, shared) = (Arc::clone(upstream), Arc::clone(shared));
+        Self { upstream, shared, since: Instant::now(), unused: false }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(door) = &self.upstream.door else { return };
+        door.held.admitted.fetch_sub(1, Relaxed);
+        if self.unused {
+            return;
+        }
+        door.held.was_held(micros(self.since.elapsed()).0);
+        call_next(&self.upstream, &self.shared);
+    }
+}
+
+/// Takes a place without waiting. Else names the upstream whose turn must be awaited.
+pub(crate) fn enter(exchange: &mut Exchange) -> Option<Arc<UpstreamLane>> {
+    let leg = exchange.chosen.legs.first()?;
+    let upstream = &exchange.live.lane(leg.variant)?.upstream;
+    let door = upstream.door.as_ref()?;
+    let upstream = Arc::clone(upstream);
+    if !door.admits(&upstream, exchange.shared.now()) {
+        return Some(upstream);
+    }
+    exchange.admission.permit = Some(Permit::counted(&upstream, &exchange.shared));
+    None
+}
+
+/// Awaits a place at a full upstream, or another way.
+pub(crate) async fn turn(
+    exchange: &mut Exchange,
+    upstream: Arc<UpstreamLane>,
+) -> Result<(), Failure> {
+    let Some(door) = &upstream.door else { return Ok(()) };
+    let offer = offered(exchange);
+    let at_once = door.rules.is_none() || door.held.stage() == Stage::Spilling;
+    if offer.is_some() && at_once && go(exchange, Why::Full) {
+        door.held.spilled();
+        count(exchange, &upstream, "overflowed");
+        return Ok(());
+    }
+    let Some(rules) = door.rules else {
+        // What the engine has no room for waits inside it, as it does without any of this.
+        door.held.admitted.fetch_add(1, Relaxed);
+        exchange.admission.permit = Some(Permit::counted(&upstream, &exchange.shared));
+        return Ok(());
+    };
+    let limit = offer.map_or(rules.wait, |wait| wait.min(rules.wait));
+    let began = Instant::now();
+    let waited = wait(exchange, &upstream, (rules.length, began + limit)).await;
+    let queued = micros(began.elapsed());
+    exchange.admission.queued = Some(queued);
+    exchange.trail.waited_us += queued.0;
+    let registry = &exchange.shared.registry;
+    registry.histogram(families::QUEUE_WAIT, [upstream.name.as_str()]).observe(queued);
+    let why = match waited {
+        Ok(permit) => {
+            exchange.admission.permit = Some(permit);
+            count(exchange, &upstream, "admitted");
+            return Ok(());
+        }
+        Err(why) => why,
+    };
+    if offer.is_some() && go(exchange, why) {
+        door.held.spilled();
+        count(exchange, &upstream, "overflowed");
+        return Ok(());
+    }
+    count(exchange, &upstream, "refused");
+    Err(full(exchange, &upstream, door))
+}
+
+/// Waits in line until there is a place.
+async fn wait(
+    exchange: &Exchange,
+    upstream: &Arc<UpstreamLane>,
+    (length, until): (usize, Instant),
+) -> Result<Permit, Why> {
+    let Some(door) = &upstream.door else { return Err(Why::QueueFull) };
+    let (sender, mut called) = oneshot::channel();
+    let ticket = door.held.sit(place(exchange), sender, length).ok_or(Why::QueueFull)?;
+    let seat = Seat { upstream, shared: &exchange.shared, ticket, left: true };
+    seat.show();
+    // Room may have come between the look and the seat.
+    call_next(upstream, &exchange.shared);
+    loop {
+        let look = (Instant::now() + LOOK).min(until);
+        match timeout_at(look, &mut called).await {
+            Ok(Ok(permit)) => return seat.ends(Ok(permit)),
+            // Who has more right to the place took it.
+            Ok(Err(_)) => return seat.ends(Err(Why::QueueFull)),
+            Err(_) if Instant::now() >= until => {
+                called.close();
+                // A place that came at the last moment counts.
+                return seat.ends(called.try_recv().map_err(|_| Why::Waited));
+            }
+            Err(_) => call_next(upstream, &exchange.shared),
+        }
+    }
+}
+
+/// A place in the line, given up when the request's future is dropped.
+struct Seat<'a> {
+    upstream: &'a Arc<UpstreamLane>,
+    shared: &'a Shared,
+    ticket: Ticket,
+    left: bool,
+}
+
+impl Seat<'_> {
+    fn ends<T>(mut self, with: T) -> T {
+        self.left = false;
+        with
+    }
+
+    fn show(&self) {
+        let Some(door) = &self.upstream.door else { return };
+        let waiting = i64::from(door.held.waiting.load(Relaxed));
+        let gauge =
+            self.shared.registry.gauge(families::QUEUE_WAITING, [self.upstream.name.as_str()]);
+        gauge.set(waiting);
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let Some(door) = &self.upstream.door else { return };
+        door.held.leave(self.ticket);
+        self.show();
+        if self.left {
+            let labels = [self.upstream.name.as_str(), "left"];
+            self.shared.registry.counter(families::QUEUE_REQUESTS, labels).inc();
+        }
+    }
+}
+
+/// Whose turn it is as often as another's, and what it costs of its share.
+fn place(exchange: &Exchange) -> Place {
+    let chosen = &exchange.chosen;
+    let key = match (&exchange.key_name, chosen.assignment) {
+        (Some(name), _) => key_of(name.as_bytes()),
+        // Without keys the units that are known share fairly, and all others are one of them.
+        (None, Assignment::Sticky | Assignment::Pilot | Assignment::Excluded) => chosen.unit_hash,
+        (None, _) => 0,
+    };
+    let cost = u32::try_from(exchange.head.est_prompt_tokens).unwrap_or(u32::MAX);
+    Place { class: class(exchange), key, cost }
+}
+
+/// How urgent a request is: the least urgent of what its use case, its key and its header say.
+pub(crate) fn class(exchange: &Exchange) -> Class {
+    let lane = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at));
+    lane.map_or(Class::Interactive, |lane| lane.class).max(exchange.admission.class)
+}
+
+/// Lets those in for whom there is room.
+fn call_next(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) {
+    let Some(door) = &upstream.door else { return };
+    while door.held.waiting.load(Relaxed) > 0 {
+        let before = door.held.admitted.fetch_add(1, Relaxed);
+        let fullness = overflow::fullness(&door.fill(upstream, shared.now()), before);
+        let has_room = fullness.is_none_or(|fullness| fullness < FULL);
+        let Some(next) = has_room.then(|| door.held.call()).flatten() else {
+            door.held.admitted.fetch_sub(1, Relaxed);
+            return;
+        };
+        if let Err(mut permit) = next.send(Permit::counted(upstream, shared)) {
+            // Its client has left at this very moment.
+            permit.unused = true;
+        }
+    }
+}
+
+fn count(exchange: &Exchange, upstream: &UpstreamLane, outcome: &'static str) {
+    let labels = [upstream.name.as_str(), outcome];
+    exchange.shared.registry.counter(families::QUEUE_REQUESTS, labels).inc();
+}
+
+/// The answer to who waited in vain, or could not even wait.
+fn full(exchange: &Exchange, upstream: &UpstreamLane, door: &Door) -> Failure {
+    let fill = door.fill(upstream, exchange.shared.now());
+    let message = match exchange.admission.queued {
+        Some(Micros(0..1_000)) | None => "no instance has room, and too many requests wait already",
+        Some(_) => "no instance had room in time",
+    };
+    Failure {
+        reason: "queue_full",
+        retry_after_ms: Some(door.held.retry_after_ms(fill.places)),
+        ..Failure::client(Fault::new(Code::Overloaded, message))
+    }
+}
+
+impl Door {
+    fn fill(&self, upstream: &UpstreamLane, now: Millis) -> Fill {
+        let figures = upstream.instances.iter().map(|instance| figures(instance, now));
+        overflow::fill(figures, &self.bounds)
+    }
+
+    /// Counts one more request if there is room for it and nobody waits.
+    fn admits(&self, upstream: &UpstreamLane, now: Millis) -> bool {
+        let held = &self.held;
+        let before = held.admitted.fetch_add(1, Relaxed);
+        let fullness = overflow::fullness(&self.fill(upstream, now), before);
+        let (stage, waiting) = (held.stage(), held.waiting.load(Relaxed));
+        let next = stage.step(fullness, waiting);
+        if next != stage {
+            held.stage.store(next as u8, Relaxed);
+        }
+        if next != Stage::Room {
+            held.admitted.fetch_sub(1, Relaxed);
+        }
+        next == Stage::Room
+    }
+}
+
+impl Held {
+    fn stage(&self) -> Stage {
+        Stage::from_u8(self.stage.load(Relaxed))
+    }
+
+    /// A request went elsewhere: others that may do so at once from now on.
+    fn spilled(&self) {
+        self.stage.store(Stage::Spilling as u8, Relaxed);
+    }
+
+    fn sit(&self, place: Place, who: oneshot::Sender<Permit>, length: usize) -> Option<Ticket> {
+        let (placed, evicted) = {
+            let mut line = self.line();
+            let placed = line.push(place, who, length);
+            self.waiting.store(u32::try_from(line.len()).unwrap_or(u32::MAX), Relaxed);
+            match placed {
+                Ok(placed) => (Some(placed.ticket), placed.evicted),
+                Err(refused) => (None, Some(refused)),
+            }
+        };
+        // Dropping a sender wakes its request, which is nothing to do under the lock.
+        drop(evicted);
+        placed
+    }
+
+    fn call(&self) -> Option<oneshot::Sender<Permit>> {
+        let mut line = self.line();
+        let next = line.pop();
+        self.waiting.store(u32::try_from(line.len()).unwrap_or(u32::MAX), Relaxed);
+        next
+    }
+
+    fn leave(&self, ticket: Ticket) {
+        let left = {
+            let mut line = self.line();
+            let left = line.remove(ticket);
+            self.waiting.store(u32::try_from(line.len()).unwrap_or(u32::MAX), Relaxed);
+            left
+        };
+        drop(left);
+    }
+
+    fn was_held(&self, us: u64) {
+        let old = self.held_us.load(Relaxed);
+        // Two that end at once may lose one of the two: a moving average bears it.
+        let new = match old {
+            0 => us,
+            _ => old - (old >> HELD_SHIFT) + (us >> HELD_SHIFT),
+        };
+        self.held_us.store(new.max(1), Relaxed);
+    }
+
+    /// When a place will be free for one more, as far as can be told: everyone who waits now has to be
+    /// served first, as many at a time as there are places.
+    fn retry_after_ms(&self, places: Option<u32>) -> u64 {
+        let before = u64::from(self.waiting.load(Relaxed)) + 1;
+        let places = u64::from(places.unwrap_or(1).max(1));
+        let us = self.held_us.load(Relaxed).saturating_mul(before) / places;
+        (us / 1_000).clamp(RETRY_AFTER_MS.0, RETRY_AFTER_MS.1)
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line<oneshot::Sender<Permit>>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn figures(instance: &InstanceLane, now: Millis) -> Figures {
+    let (live, facts) = (instance.instance.live(), instance.health.facts());
+    let load = facts.map_or_else(Load::default, |facts| Load {
+        waiting: facts.waiting,
+        running: facts.running,
+        slots: facts.slots.filter(|slots| *slots > 0),
+        cache_permille: facts.cache_permille,
+        warm: None,
+    });
+    Figures {
+        state: instance.health.state(now),
+        in_flight: live.in_flight(),
+        latency_us: live.latency_us(),
+        load,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_how_long_the_line_takes() {
+        let held = Held::default();
+        assert_eq!(held.retry_after_ms(None), 1_000, "nothing is known");
+        held.was_held(8_000_000);
+        assert_eq!(held.retry_after_ms(Some(4)), 2_000);
+        held.waiting.store(11, Relaxed);
+        assert_eq!(held.retry_after_ms(Some(4)), 24_000);
+        held.waiting.store(10_000, Relaxed);
+        assert_eq!(held.retry_after_ms(Some(1)), 60_000);
+        for _ in 0..100 {
+            held.was_held(0);
+        }
+        assert_eq!(held.retry_after_ms(Some(4)), 1_000);
+    }
+}

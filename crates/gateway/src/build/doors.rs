@@ -1,0 +1,60 @@
+//! The ways into upstreams: where requests wait, and where their excess goes.
+
+use std::sync::Arc;
+
+use cutover_route::health::Limits;
+use cutover_route::overflow::Bounds;
+
+use super::Materials;
+use crate::admission::{Door, Rules};
+use crate::exchange::micros;
+use crate::live::UseCaseLane;
+use crate::overflow::{OverflowLane, Purse};
+
+/// An upstream has one if requests shall wait for it, or go elsewhere while it is full.
+pub(super) fn door(materials: &Materials<'_>, upstream: &cutover_config::Upstream) -> Option<Door> {
+    let checked = materials.checked;
+    let is_here =
+        |at: usize| checked.upstreams[checked.variants[at].upstream].name == upstream.name;
+    let overflows = |use_case: &cutover_config::UseCase| {
+        use_case.overflow.is_some() && use_case.candidate.is_some_and(is_here)
+    };
+    if upstream.queue.is_none() && !checked.use_cases.iter().any(overflows) {
+        return None;
+    }
+    let engine = upstream.probing.map_or_else(Limits::default, |probing| Limits {
+        waiting: probing.waiting_limit,
+        ..Limits::default()
+    });
+    let first_token = upstream.queue.and_then(|queue| queue.first_token);
+    let before = materials.previous.map(crate::live::Live::upstreams).unwrap_or_default();
+    let before = before.iter().find(|known| known.name == upstream.name);
+    let held = before.and_then(|known| Some(Arc::clone(&known.door.as_ref()?.held)));
+    Some(Door {
+        bounds: Bounds {
+            in_flight: upstream
+                .loading
+                .in_flight_limit
+                .or(upstream.embedded.as_ref().map(|embedded| embedded.slots)),
+            engine,
+            first_token_us: first_token.map(|limit| micros(limit).0),
+        },
+        rules: upstream.queue.map(|queue| Rules {
+            length: usize::try_from(queue.length).unwrap_or(usize::MAX),
+            wait: queue.wait,
+        }),
+        held: held.unwrap_or_default(),
+    })
+}
+
+/// A use case's overflow; its purse is carried over.
+pub(super) fn overflow(
+    materials: &Materials<'_>,
+    configured: &cutover_config::UseCase,
+    carried: Option<&UseCaseLane>,
+) -> Option<OverflowLane> {
+    let rules = configured.overflow?;
+    let purse = carried.and_then(|lane| Some(Arc::clone(&lane.overflow.as_ref()?.purse)));
+    let new = || Arc::new(Purse::new(materials.registry, &configured.name));
+    Some(OverflowLane { rules, purse: purse.unwrap_or_else(new) })
+}

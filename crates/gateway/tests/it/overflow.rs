@@ -1,0 +1,277 @@
+//! What becomes of requests that their upstream has no room for: they wait their turn, go to the baseline,
+//! or are told when to come back.
+
+use std::thread;
+
+use cutover_route::overflow::Class;
+use cutover_store::{Options, Store};
+use cutover_testkit::fake::{Fake, Gate, Persona, Reply};
+use cutover_testkit::raw::Response;
+use cutover_units::{Arm, Millis, NanoUsd};
+
+use crate::harness::{Rig, ask, ask_stream, docs, now, two_arms, until};
+
+/// A candidate with one place, and a baseline that costs 10 dollars a million tokens.
+struct Full {
+    own: Fake,
+    cloud: Fake,
+    rig: Rig,
+    gate: Gate,
+}
+
+fn config(own: &Fake, cloud: &Fake, (weight, queue, overflow): (&str, &str, &str)) -> String {
+    two_arms(&cloud.base_url(), &own.base_url(), weight)
+        .replace(
+            "[upstreams.own]",
+            &format!("[upstreams.own]\nprobes = false\nin_flight_limit = 1\n{queue}"),
+        )
+        .replace(
+            "[variants.small]",
+            "price = { input_usd_per_mtok = 10, output_usd_per_mtok = 10 }\n[variants.small]",
+        )
+        + overflow
+}
+
+impl Full {
+    fn start(weight: &str, queue: &str, overflow: &str) -> Self {
+        Self::storing(weight, (queue, overflow), None)
+    }
+
+    fn storing(weight: &str, (queue, overflow): (&str, &str), store: Option<&Store>) -> Self {
+        let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+        let config = config(&own, &cloud, (weight, queue, overflow));
+        let rig = Rig::start_storing(&config, None, store);
+        rig.feed().watch();
+        let gate = Gate::new();
+        own.always(Reply::words(3).hold_headers(&gate));
+        Self { own, cloud, rig, gate }
+    }
+
+    /// One request holds the place while `then` runs; its answer comes afterwards.
+    fn meanwhile<T>(&self, then: impl FnOnce() -> T) -> T {
+        thread::scope(|scope| {
+            let first = scope.spawn(|| self.rig.chat(&["x-unit: first"], &ask("app")));
+            until("the place is taken", || self.gate.arrivals() >= 1);
+            let done = then();
+            self.gate.open();
+            assert_eq!(first.join().unwrap().header("x-cutover-upstream"), Some("own"));
+            done
+        })
+    }
+
+    fn ask(&self, headers: &[&str]) -> Response {
+        self.rig.chat(headers, &ask("app"))
+    }
+
+    fn metric(&self, line: &str) -> u64 {
+        let metrics = self.rig.metrics();
+        let figure = metrics.lines().find_map(|known| known.strip_prefix(line)?.strip_prefix(' '));
+        figure.map_or(0, |figure| figure.parse().unwrap())
+    }
+
+    fn waits(&self, count: u64) {
+        let waiting = "cutover_queue_waiting_requests{upstream=\"own\"}";
+        until("so many wait", || self.metric(waiting) == count);
+    }
+}
+
+const QUEUE: &str = "queue = { wait = \"30 s\" }";
+const NO_WAIT: &str = "queue = { length = 0 }";
+const OVERFLOW: &str = "overflow = {}\n";
+
+#[test]
+fn excess_goes_to_the_baseline_marked_and_out_of_the_comparison() {
+    let full = Full::start("99.99%", "", OVERFLOW);
+    let (whole, stream) = full.meanwhile(|| {
+        (full.ask(&["x-unit: u1"]), full.rig.chat(&["x-unit: u2"], &ask_stream("app")))
+    });
+    for answer in [&whole, &stream] {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("x-cutover-upstream"), Some("cloud"));
+        assert_eq!(answer.header("x-cutover-overflow"), Some("full"));
+        assert_eq!(answer.header("x-cutover-arm"), Some("baseline"));
+        assert_eq!(answer.header("x-cutover-assigned-arm"), Some("candidate"));
+    }
+    assert_eq!(
+        full.metric("cutover_overflow_requests_total{use_case=\"docs\",reason=\"full\"}"),
+        2
+    );
+    let (feed, mut seen) = (full.rig.feed(), Vec::new());
+    until("all are told of", || {
+        feed.drain(&mut seen);
+        seen.len() == 3
+    });
+    let excluded: Vec<_> = seen.iter().filter(|exposure| exposure.excluded).collect();
+    assert_eq!(excluded.len(), 2);
+    for exposure in excluded {
+        assert_eq!(
+            (exposure.arm, exposure.random),
+            (Arm::Candidate, true),
+            "assigned as chance said"
+        );
+        assert!(!exposure.fell_back && !exposure.served.failed && !exposure.leaked);
+    }
+    assert_eq!(full.own.inferences().len(), 1);
+    // The place is free again: nothing overflows any more.
+    assert_eq!(full.ask(&["x-unit: u1"]).header("x-cutover-overflow"), None);
+}
+
+#[test]
+fn who_may_overflow_waits_first_and_others_go_at_once_afterwards() {
+    let full = Full::start("99.99%", QUEUE, "overflow = { wait = \"50 ms\" }\n");
+    let (first, second) = full.meanwhile(|| (full.ask(&["x-unit: u1"]), full.ask(&["x-unit: u2"])));
+    assert_eq!(first.header("x-cutover-overflow"), Some("waited"));
+    assert_eq!(second.header("x-cutover-overflow"), Some("full"), "the line has spilled");
+    assert_eq!(full.metric("cutover_queue_wait_seconds_count{upstream=\"own\"}"), 1);
+}
+
+#[test]
+fn a_place_that_comes_free_is_given_to_who_waits() {
+    let full = Full::start("99.99%", QUEUE, "overflow = { wait = \"30 s\" }\n");
+    thread::scope(|scope| {
+        let first = scope.spawn(|| full.ask(&["x-unit: first"]));
+        until("the place is taken", || full.gate.arrivals() == 1);
+        let second = scope.spawn(|| full.rig.chat(&["x-unit: second"], &ask_stream("app")));
+        full.waits(1);
+        assert_eq!(full.own.in_flight(), 1);
+        full.gate.open();
+        for answer in [first, second] {
+            let answer = answer.join().unwrap();
+            assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("own")));
+        }
+    });
+    full.waits(0);
+    assert_eq!(full.own.in_flight_max(), 1, "never more than there are places");
+    let admitted = "cutover_queue_requests_total{upstream=\"own\",outcome=\"admitted\"}";
+    assert_eq!((full.metric(admitted), full.cloud.inferences().len()), (1, 0));
+}
+
+#[test]
+fn at_full_weight_nothing_overflows_and_the_client_is_told_when_to_come_back() {
+    let full = Full::start("100%", NO_WAIT, OVERFLOW);
+    let (whole, stream) = full.meanwhile(|| {
+        (full.ask(&["x-unit: u1"]), full.rig.chat(&["x-unit: u2"], &ask_stream("app")))
+    });
+    for answer in [whole, stream] {
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.json()["error"]["code"], "server_is_overloaded");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.header("x-should-retry"), None, "a retry after the wait can help");
+        assert_eq!(answer.header("x-cutover-attempts"), Some("0"));
+    }
+    assert_eq!(full.cloud.bytes(), 0);
+}
+
+#[test]
+fn what_stays_local_waits_and_is_refused() {
+    let full = Full::start("99.99%", NO_WAIT, OVERFLOW);
+    let config = config(&full.own, &full.cloud, ("99.99%", NO_WAIT, OVERFLOW));
+    full.rig.reload(&config.replace("[upstreams.own]", "[upstreams.own]\nlocal = true"));
+    let local = "x-cutover-residency: local-only";
+    let answer = full.meanwhile(|| full.ask(&["x-unit: u1", local]));
+    assert_eq!((answer.status, full.cloud.bytes()), (503, 0));
+    assert_eq!(answer.json()["error"]["code"], "server_is_overloaded");
+    assert_eq!(full.ask(&["x-unit: u1", local]).header("x-cutover-upstream"), Some("own"));
+}
+
+#[test]
+fn batch_waits_behind_interactive_and_costs_no_money() {
+    let full = Full::start("99.99%", QUEUE, "overflow = { wait = \"30 s\" }\n");
+    let say = |text: &str| ask("app").replace("hi", text);
+    thread::scope(|scope| {
+        let full = &full;
+        let chat = |class: &'static str, text: &'static str| {
+            let header = format!("x-cutover-priority-class: {class}");
+            scope.spawn(move || full.rig.chat(&["x-unit: u", &header], &say(text)))
+        };
+        let first = chat("interactive", "first");
+        until("the place is taken", || full.gate.arrivals() == 1);
+        let batch = chat("batch", "batch");
+        full.waits(1);
+        let interactive = chat("interactive", "interactive");
+        full.waits(2);
+        full.gate.open();
+        for answer in [first, batch, interactive] {
+            assert_eq!(answer.join().unwrap().status, 200);
+        }
+    });
+    let seen = full.own.inferences();
+    let text = |at: usize| seen[at].json()["messages"][0]["content"].as_str().unwrap().to_owned();
+    assert_eq!([text(0), text(1), text(2)], ["first", "interactive", "batch"]);
+
+    let full = Full::start("99.99%", NO_WAIT, OVERFLOW);
+    let batch = full.meanwhile(|| full.ask(&["x-unit: u1", "x-cutover-priority-class: batch"]));
+    assert_eq!((batch.status, full.cloud.bytes()), (503, 0));
+    let wrong = full.ask(&["x-cutover-priority-class: urgent"]);
+    assert_eq!(
+        (wrong.status, wrong.json()["error"]["param"].clone()),
+        (400, "x-cutover-priority-class".into())
+    );
+}
+
+#[test]
+fn the_classes_of_use_case_key_and_header_meet_at_the_least_urgent() {
+    let full = Full::start("99.99%", NO_WAIT, "overflow = {}\npriority_class = \"batch\"\n");
+    assert_eq!(full.rig.gateway.live().use_cases[0].class, Class::Batch);
+    let answer =
+        full.meanwhile(|| full.ask(&["x-unit: u1", "x-cutover-priority-class: interactive"]));
+    assert_eq!((answer.status, full.cloud.bytes()), (503, 0), "a header cannot raise it");
+}
+
+#[test]
+fn who_leaves_the_line_frees_the_seat() {
+    let full = Full::start("100%", QUEUE, "");
+    full.meanwhile(|| {
+        let mut raw = full.rig.raw();
+        raw.request("POST /v1/chat/completions", &["x-unit: u1"], &ask("app")).unwrap();
+        full.waits(1);
+        drop(raw);
+        full.waits(0);
+    });
+    let left = "cutover_queue_requests_total{upstream=\"own\",outcome=\"left\"}";
+    assert_eq!((full.metric(left), full.own.inferences().len()), (1, 1));
+    assert_eq!(full.ask(&["x-unit: u1"]).status, 200, "and the place is not lost");
+}
+
+#[test]
+fn the_days_money_ends_overflow_and_outlives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime.block_on(async { Store::open(Options::new(dir.path(), now)).unwrap() });
+    // The estimate of one answer is a thousand tokens: one cent.
+    let rules = (NO_WAIT, "overflow = { budget_per_day = \"0.015\" }\n");
+    let full = Full::storing("99.99%", rules, Some(&store));
+    let answer = full.meanwhile(|| {
+        let answer = full.ask(&["x-unit: u1"]);
+        full.rig.gateway.restore_overflow_spent(&docs(), NanoUsd(10_000_000));
+        assert_eq!(full.ask(&["x-unit: u2"]).status, 503, "no cent is left");
+        answer
+    });
+    assert_eq!(answer.header("x-cutover-overflow"), Some("queue_full"));
+    let costs = runtime.block_on(store.overflow_costs(Millis(0))).unwrap();
+    let [(use_case, spent)] = costs.as_slice() else { panic!("{costs:?}") };
+    assert_eq!(*use_case, docs());
+    assert!(spent.0 > 0 && spent.0 < 10_000_000, "by usage, not by estimate: {spent:?}");
+    let told =
+        full.metric("cutover_overflow_requests_total{use_case=\"docs\",reason=\"queue_full\"}");
+    assert_eq!(told, 1);
+    let later = runtime.block_on(store.overflow_costs(Millis(u64::MAX >> 1))).unwrap();
+    assert!(later.is_empty(), "another day");
+    runtime.block_on(store.close());
+}
+
+#[test]
+fn other_use_cases_of_a_full_upstream_go_in_as_before() {
+    let full = Full::start("0%", "", OVERFLOW);
+    let own = "[use_cases.own]\nmatch = { model = \"own\" }\nbaseline = \"small\"\n";
+    let config = config(&full.own, &full.cloud, ("0%", "", OVERFLOW));
+    full.rig.reload(&format!("{config}{own}"));
+    thread::scope(|scope| {
+        let asked: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| full.rig.chat(&[], &ask("own")))).collect();
+        until("all are inside", || full.gate.arrivals() == 3);
+        full.gate.open();
+        assert!(asked.into_iter().all(|answer| answer.join().unwrap().status == 200));
+    });
+    assert_eq!(full.cloud.bytes(), 0);
+}

@@ -1,0 +1,194 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::matching::Matcher;
+use crate::snapshot::{Draft, UnitSource, UseCase, Variant, VariantIx};
+use cutover_units::{UpstreamName, UseCaseName, VariantName};
+
+const BOUNDS: Bounds = Bounds {
+    in_flight: None,
+    engine: Limits { waiting: 8, cache_permille: 950 },
+    first_token_us: Some(1_000_000),
+};
+
+fn busy(in_flight: u32, load: Load) -> Figures {
+    Figures { in_flight, load, latency_us: 100_000, ..Figures::default() }
+}
+
+fn slots(slots: u32) -> Load {
+    Load { slots: Some(slots), ..Load::default() }
+}
+
+#[test]
+fn an_upstream_is_as_full_as_the_least_full_of_its_instances() {
+    let waits = |waiting| busy(4, Load { waiting: Some(waiting), ..slots(4) });
+    let of = |figures: &[Figures]| fill(figures.iter().copied(), &BOUNDS);
+    assert_eq!(of(&[waits(8), waits(2)]), Fill { least: Some(250), places: Some(8) });
+    let saturated = Figures { state: State::Saturated, ..waits(0) };
+    assert_eq!(of(&[saturated]).least, Some(FULL));
+    // One that does not tell how many it takes takes any number.
+    assert_eq!(of(&[waits(0), busy(1, Load::default())]).places, None);
+    let down = Figures { state: State::Down, ..waits(0) };
+    assert_eq!(of(&[down, waits(8)]), Fill { least: Some(FULL), places: Some(4) });
+    assert_eq!(fullness(&of(&[down]), 0), None, "broken, not full");
+}
+
+#[test]
+fn places_count_what_was_admitted() {
+    let fill = Fill { least: Some(0), places: Some(4) };
+    assert_eq!([0, 3, 4, 8].map(|n| fullness(&fill, n)), [0, 750, 1_000, 2_000].map(Some));
+    assert_eq!(fullness(&Fill { places: None, ..fill }, 9_999), Some(0));
+    assert_eq!(fullness(&Fill { places: Some(0), ..fill }, 1), Some(FULL));
+}
+
+#[test]
+fn what_waits_before_a_request_is_predicted_by_rows() {
+    let first = |figures: Figures| predicted_us(&figures, &BOUNDS);
+    assert_eq!(first(busy(4, slots(4))), 100_000);
+    assert_eq!(first(busy(9, slots(4))), 300_000, "five wait in two rows");
+    assert_eq!(
+        first(busy(1, Load { waiting: Some(8), ..slots(4) })),
+        300_000,
+        "others' requests count"
+    );
+    assert_eq!(first(busy(0, Load { waiting: Some(8), ..slots(4) })), 0);
+    let slow = Figures { latency_us: 2_000_000, ..busy(1, Load::default()) };
+    assert_eq!(told_of(&slow, &BOUNDS), Some(2_000));
+    assert_eq!(
+        told_of(&Figures { in_flight: 0, ..slow }, &BOUNDS),
+        Some(0),
+        "it can be tried again"
+    );
+}
+
+#[test]
+fn a_configured_limit_beats_what_the_engine_tells() {
+    let bounds = Bounds { in_flight: Some(2), ..BOUNDS };
+    assert_eq!(places_of(&busy(0, slots(8)), &bounds), Some(2));
+    assert_eq!(places_of(&busy(0, slots(8)), &BOUNDS), Some(8));
+}
+
+#[test]
+fn requests_spill_until_the_upstream_has_clearly_recovered() {
+    let mut stage = Stage::Room.step(Some(FULL), 0);
+    assert_eq!(stage, Stage::Queueing);
+    stage = Stage::Spilling;
+    for fullness in [FULL, 999, RESUME + 1] {
+        stage = stage.step(Some(fullness), 0);
+        assert_eq!(stage, Stage::Spilling);
+    }
+    assert_eq!(stage.step(Some(RESUME), 1), Stage::Spilling, "somebody waits still");
+    assert_eq!(stage.step(Some(RESUME), 0), Stage::Room);
+    assert_eq!(stage.step(None, 7), Stage::Room);
+}
+
+fn snapshot(weight: &str, local_only: bool) -> Snapshot {
+    let variant = |name: &str| Variant {
+        name: VariantName::new(name).unwrap(),
+        upstream: UpstreamName::new(name).unwrap(),
+        local: true,
+    };
+    let use_case = UseCase {
+        name: UseCaseName::new("docs").unwrap(),
+        matcher: Matcher::default(),
+        unit: UnitSource::User,
+        salt: String::new(),
+        baseline: VariantIx(0),
+        candidate: Some(VariantIx(1)),
+        weight: WeightBp::parse(weight).unwrap(),
+        shadow: WeightBp::NONE,
+        local_only,
+        pilot: Vec::new(),
+        excluded: Vec::new(),
+        failover: false,
+        priority_hint: true,
+    };
+    let (variants, use_cases) = (vec![variant("big"), variant("small")], vec![use_case]);
+    Snapshot::build(Draft { variants, use_cases, default: None })
+}
+
+#[test]
+fn only_excess_that_may_go_elsewhere_does() {
+    let excess = Excess {
+        use_case: Some(UseCaseIx(0)),
+        arm: Arm::Candidate,
+        local_only: false,
+        class: Class::Interactive,
+    };
+    let batch = Excess { class: Class::Batch, ..excess };
+    let on = snapshot("99%", false);
+    let baseline = Ok(Leg { variant: VariantIx(0), arm: Arm::Baseline });
+    assert_eq!(spill(&on, excess, false), baseline);
+    assert_eq!((spill(&on, batch, false), spill(&on, batch, true)), (Err(Stays::Batch), baseline));
+    let of = |excess| spill(&on, excess, true);
+    assert_eq!(of(Excess { arm: Arm::Baseline, ..excess }), Err(Stays::NotCandidate));
+    assert_eq!(of(Excess { local_only: true, ..excess }), Err(Stays::LocalOnly));
+    assert_eq!(of(Excess { use_case: None, ..excess }), Err(Stays::Off));
+    assert_eq!(spill(&snapshot("100%", false), excess, true), Err(Stays::FullWeight));
+    assert_eq!(spill(&snapshot("50%", true), excess, true), Err(Stays::LocalOnly));
+}
+
+#[test]
+fn a_class_is_read_and_written_by_the_same_word() {
+    for class in Class::ALL {
+        assert_eq!(Class::parse(class.as_str()), Some(class));
+    }
+    assert_eq!(Class::parse("low"), None);
+    assert!(Class::Interactive < Class::Batch);
+}
+
+fn stage() -> impl Strategy<Value = Stage> {
+    prop_oneof![Just(Stage::Room), Just(Stage::Queueing), Just(Stage::Spilling)]
+}
+
+proptest! {
+    /// A load that does not change does not make the stage change twice: it does not flap.
+    #[test]
+    fn a_steady_load_has_a_steady_stage(from in stage(), fullness in 0u32..3_000, waiting in 0u32..3) {
+        let once = from.step(Some(fullness), waiting);
+        prop_assert_eq!(once.step(Some(fullness), waiting), once);
+    }
+
+    /// Between the two bounds everything stays as it is, in whatever order loads come.
+    #[test]
+    fn between_the_bounds_spilling_goes_on_and_never_begins(
+        loads in prop::collection::vec((RESUME + 1)..FULL, 1..50),
+    ) {
+        let (mut spilling, mut room) = (Stage::Spilling, Stage::Room);
+        for load in loads {
+            spilling = spilling.step(Some(load), 0);
+            room = room.step(Some(load), 0);
+            prop_assert_eq!((spilling, room), (Stage::Spilling, Stage::Room));
+        }
+    }
+
+    /// Only a full upstream, or somebody who waits, keeps new requests from it.
+    #[test]
+    fn nobody_waits_while_there_is_room(from in stage(), fullness in 0u32..FULL) {
+        if from.step(Some(fullness), 0) == Stage::Queueing {
+            prop_assert!(false, "{from:?} at {fullness}");
+        }
+    }
+
+    #[test]
+    fn more_requests_never_make_an_upstream_less_full(
+        told in prop::option::of(0u32..2_000), places in prop::option::of(0u32..100),
+        admitted in 0u32..1_000, more in 0u32..1_000,
+    ) {
+        let fill = Fill { least: told, places };
+        prop_assert!(fullness(&fill, admitted + more) >= fullness(&fill, admitted));
+    }
+
+    #[test]
+    fn no_figures_overflow(
+        in_flight: u32, latency_us: u64, waiting in prop::option::of(any::<u32>()),
+        slots in prop::option::of(any::<u32>()), limit in prop::option::of(any::<u64>()),
+        admitted: u32,
+    ) {
+        let load = Load { waiting, slots, ..Load::default() };
+        let figures = Figures { in_flight, latency_us, load, ..Figures::default() };
+        let bounds = Bounds { first_token_us: limit, ..BOUNDS };
+        let fill = fill([figures; 3].into_iter(), &bounds);
+        prop_assert!(fullness(&fill, admitted).is_some());
+    }
+}
