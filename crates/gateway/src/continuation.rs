@@ -144,14 +144,12 @@ async fn rest(exchange: &mut Exchange, story: Story) -> Result<Opened, Failure> 
     let result = asking.open(exchange).await;
     exchange.trail.asking_since = None;
     exchange.trail.waited_us += micros(sent_at.elapsed()).0;
-    match &result {
-        Ok(_) => {
-            exchange.trail.marks.add(Mark::Continued);
-            let instance = lane.upstream.instances.get(at).map_or("", |lane| lane.id.as_str());
-            let labels = [lane.upstream.name.as_str(), instance];
-            exchange.shared.registry.counter(families::STREAMS_CONTINUED, labels).inc();
-        }
-        Err(failure) => course.settle::<()>(exchange, &Err(failure.clone())),
+    course.settle(exchange, &result);
+    if result.is_ok() {
+        exchange.trail.marks.add(Mark::Continued);
+        let instance = lane.upstream.instances.get(at).map_or("", |lane| lane.id.as_str());
+        let labels = [lane.upstream.name.as_str(), instance];
+        exchange.shared.registry.counter(families::STREAMS_CONTINUED, labels).inc();
     }
     result
 }

@@ -13,7 +13,7 @@ use cutover_wire::adapt::Outgoing;
 use cutover_wire::reply::Reply;
 use http::HeaderMap;
 
-use super::{ATTEMPTS_MAX, Asking, Started, attempt_failed, hedge, taken_over};
+use super::{ATTEMPTS_MAX, Asking, Opened, Started, attempt_failed, hedge, taken_over};
 use crate::affinity;
 use crate::exchange::{Exchange, Tried, micros};
 use crate::live::{InstanceLane, Lane, UpstreamLane};
@@ -68,6 +68,11 @@ impl<'a> Course<'a> {
         let at = upstream.balance.pick(upstream.instances.len(), &draw, &peer)?;
         self.tried |= 1 << at.min(63);
         Some(at)
+    }
+
+    /// It was picked, and then not asked.
+    pub(super) fn give_back(&mut self, instance: usize) {
+        self.tried &= !(1 << instance.min(63));
     }
 
     /// One attempt; two at once, if the first is silent for long and the use case wants it.
@@ -210,6 +215,12 @@ pub(crate) trait Lands {
 impl Lands for Started {
     fn is_whole(&self) -> bool {
         matches!(self, Self::Whole { .. })
+    }
+}
+
+impl Lands for Opened {
+    fn is_whole(&self) -> bool {
+        false
     }
 }
 

@@ -98,6 +98,7 @@ async fn run(
     if !upstream.retry.withdraw(exchange.shared.now()) {
         let labels = [upstream.name.as_str(), "hedge"];
         exchange.shared.registry.counter(families::RETRIES_HELD_BACK, labels).inc();
+        course.give_back(second);
         return Heat::Alone { answer: one.await, held_back: true };
     }
     let Some(asking) = Asking::new((course.lane, second), course.outgoing, exchange.left()) else {
@@ -115,7 +116,11 @@ fn partner(exchange: &Exchange, course: &mut Course<'_>) -> Option<usize> {
     let instance = course.lane.upstream.instances.get(at)?;
     let wanted = course.lane.wanted(&exchange.head.model);
     let state = instance.peer(wanted, exchange.shared.now()).state;
-    (state < State::Saturated).then_some(at)
+    if state >= State::Saturated {
+        course.give_back(at);
+        return None;
+    }
+    Some(at)
 }
 
 /// Awaits both until one of them is good, or neither is.

@@ -13,6 +13,7 @@ mod codes;
 mod dialects;
 mod doors;
 mod ending;
+mod failover;
 mod fault_table;
 mod faults;
 mod feedback;
