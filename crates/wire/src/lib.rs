@@ -23,6 +23,7 @@ mod framing;
 mod golden;
 pub mod head;
 pub mod json;
+pub mod manage;
 mod mint;
 mod ollama;
 pub mod openai;

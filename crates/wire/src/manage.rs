@@ -1,0 +1,319 @@
+//! Models on an engine's disk and in its memory: what is asked to list, fetch, load and remove them, and
+//! what the answers mean.
+//!
+//! Ollama alone manages models over its API. Engines of OpenAI's dialect list what they were started
+//! with.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::openai::models::read_list;
+use crate::providers::{Dialect, Provider};
+use crate::target::OllamaSettings;
+
+/// What is done with a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Tells which there are.
+    List,
+    /// Tells of one.
+    Show,
+    /// Fetches one from its registry.
+    Pull,
+    /// Removes one from the disk.
+    Remove,
+    /// Reads one into memory.
+    Warm,
+}
+
+impl Deed {
+    /// The word on the command line and in the admin API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Show => "show",
+            Self::Pull => "pull",
+            Self::Remove => "remove",
+            Self::Warm => "warm",
+        }
+    }
+
+    /// The deed of a word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [Self::List, Self::Show, Self::Pull, Self::Remove, Self::Warm];
+        all.into_iter().find(|deed| deed.as_str() == word)
+    }
+
+    /// Whether the engines of a provider do it over their API.
+    pub fn is_done_by(self, provider: &Provider) -> bool {
+        match provider.dialect {
+            Dialect::Ollama => true,
+            _ => provider.self_hosted && provider.default_base.is_some() && self == Self::List,
+        }
+    }
+}
+
+/// A request to an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The method.
+    pub method: &'static str,
+    /// The path, from the server's root.
+    pub path: &'static str,
+    /// JSON; empty: none.
+    pub body: Vec<u8>,
+}
+
+/// The request for a deed at a provider that does it. A model is loaded as requests will ask for it:
+/// with another context length the first of them would load it anew.
+pub fn order(deed: Deed, provider: &Provider, (model, settings): (&str, &OllamaSettings)) -> Order {
+    if provider.dialect != Dialect::Ollama {
+        return Order { method: "GET", path: "/v1/models", body: Vec::new() };
+    }
+    let (method, path, body) = match deed {
+        Deed::List => return Order { method: "GET", path: "/api/tags", body: Vec::new() },
+        Deed::Show => ("POST", "/api/show", json!({"model": model})),
+        Deed::Pull => ("POST", "/api/pull", json!({"model": model, "stream": true})),
+        Deed::Remove => ("DELETE", "/api/delete", json!({"model": model})),
+        Deed::Warm => ("POST", "/api/generate", loading(model, settings)),
+    };
+    Order { method, path, body: body.to_string().into_bytes() }
+}
+
+/// A request without a prompt: Ollama loads the model and generates nothing.
+fn loading(model: &str, settings: &OllamaSettings) -> Value {
+    let mut body = json!({"model": model, "stream": false});
+    if let Some(keep_alive) = &settings.keep_alive {
+        // A bare number is seconds, and negative is for ever; as a text it would be refused.
+        let number = keep_alive.parse::<i64>().ok();
+        body["keep_alive"] = number.map_or_else(|| json!(keep_alive), |number| json!(number));
+    }
+    if let Some(tokens) = settings.context_of(model) {
+        body["options"] = json!({"num_ctx": tokens});
+    }
+    body
+}
+
+/// A model that an engine has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// What it takes on the disk, in bytes.
+    pub size: Option<u64>,
+    /// How large it is, in the engine's words: `32.8B`.
+    pub parameters: Option<String>,
+    /// How its weights are held: `Q4_K_M`.
+    pub quantization: Option<String>,
+    /// Its longest context, in tokens.
+    pub context: Option<u64>,
+    /// What it can do: `tools`, `vision`.
+    pub capabilities: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Details {
+    #[serde(default)]
+    parameter_size: Option<String>,
+    #[serde(default)]
+    quantization_level: Option<String>,
+}
+
+/// Reads a list. None: it is none.
+pub fn read_models(provider: &Provider, body: &[u8]) -> Option<Vec<Kept>> {
+    #[derive(Deserialize)]
+    struct Tags {
+        models: Vec<Tag>,
+    }
+    #[derive(Deserialize)]
+    struct Tag {
+        name: String,
+        #[serde(default)]
+        size: Option<u64>,
+        #[serde(default)]
+        details: Details,
+        #[serde(default)]
+        capabilities: Vec<String>,
+    }
+    if provider.dialect != Dialect::Ollama {
+        let listed = read_list(body)?.into_iter();
+        let kept = |model: crate::openai::models::Listed| Kept {
+            name: model.id,
+            context: model.context_tokens,
+            ..Kept::default()
+        };
+        return Some(listed.map(kept).collect());
+    }
+    let tags: Tags = serde_json::from_slice(body).ok()?;
+    let kept = |tag: Tag| Kept {
+        name: tag.name,
+        size: tag.size,
+        parameters: tag.details.parameter_size,
+        quantization: tag.details.quantization_level,
+        context: None,
+        capabilities: tag.capabilities,
+    };
+    Some(tags.models.into_iter().map(kept).collect())
+}
+
+/// Reads what Ollama shows of a model. None: it is not that.
+pub fn read_shown(model: &str, body: &[u8]) -> Option<Kept> {
+    #[derive(Deserialize)]
+    struct Shown {
+        #[serde(default)]
+        details: Details,
+        model_info: serde_json::Map<String, Value>,
+        #[serde(default)]
+        capabilities: Vec<String>,
+    }
+    let shown: Shown = serde_json::from_slice(body).ok()?;
+    let longest = shown.model_info.iter().find(|(key, _)| key.ends_with(".context_length"));
+    Some(Kept {
+        name: model.to_owned(),
+        size: None,
+        parameters: shown.details.parameter_size,
+        quantization: shown.details.quantization_level,
+        context: longest.and_then(|(_, value)| value.as_u64()),
+        capabilities: shown.capabilities,
+    })
+}
+
+/// How far a model has been fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on.
+    Step {
+        /// What is being done, in the engine's words.
+        what: String,
+        /// Bytes so far, and in all, of the part that is fetched now.
+        bytes: Option<(u64, u64)>,
+    },
+    /// It is there.
+    Done,
+    /// It failed, with the engine's words.
+    Failed(String),
+}
+
+/// Reads a line of a fetch's progress. None: it is none.
+pub fn read_progress(line: &[u8]) -> Option<Progress> {
+    #[derive(Deserialize)]
+    struct Line {
+        #[serde(default)]
+        status: Option<String>,
+        #[serde(default)]
+        total: Option<u64>,
+        #[serde(default)]
+        completed: Option<u64>,
+        #[serde(default)]
+        error: Option<Value>,
+    }
+    let line: Line = serde_json::from_slice(line).ok()?;
+    if let Some(error) = line.error {
+        return Some(Progress::Failed(words(&error)));
+    }
+    let what = line.status?;
+    if what == "success" {
+        return Some(Progress::Done);
+    }
+    let bytes = line.total.map(|total| (line.completed.unwrap_or(0), total));
+    Some(Progress::Step { what: brief(&what), bytes })
+}
+
+/// What an engine said of its refusal, for operators.
+pub fn read_refusal(status: u16, body: &[u8]) -> String {
+    let value: Option<Value> = serde_json::from_slice(body).ok();
+    let error = value.as_ref().and_then(|value| value.get("error"));
+    error.map_or_else(|| format!("it answered with status {status}"), words)
+}
+
+fn words(error: &Value) -> String {
+    let text = error.as_str().or_else(|| error.get("message")?.as_str());
+    text.map_or_else(|| "an error without words".to_owned(), brief)
+}
+
+/// One short line without control characters: it is printed on a terminal.
+fn brief(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::exchange;
+
+    fn ollama() -> &'static Provider {
+        Provider::by_name("ollama").unwrap()
+    }
+
+    #[test]
+    fn a_model_is_loaded_as_requests_will_ask_for_it() {
+        let settings = OllamaSettings {
+            keep_alive: Some("-1".to_owned()),
+            pins: [("m:latest".to_owned(), 16_384)].into(),
+            ..OllamaSettings::default()
+        };
+        let sent = order(Deed::Warm, ollama(), ("m", &settings));
+        let body: Value = serde_json::from_slice(&sent.body).unwrap();
+        assert_eq!((sent.method, sent.path), ("POST", "/api/generate"));
+        assert_eq!(
+            body,
+            json!({"model": "m", "stream": false, "keep_alive": -1, "options": {"num_ctx": 16_384}})
+        );
+        let bare = order(Deed::Warm, ollama(), ("m", &OllamaSettings::default()));
+        let body: Value = serde_json::from_slice(&bare.body).unwrap();
+        assert_eq!(body, json!({"model": "m", "stream": false}), "nothing that would load it anew");
+    }
+
+    #[test]
+    fn only_ollama_manages_and_engines_list() {
+        let by = |deed: Deed, name: &str| deed.is_done_by(Provider::by_name(name).unwrap());
+        for deed in [Deed::List, Deed::Show, Deed::Pull, Deed::Remove, Deed::Warm] {
+            assert!(by(deed, "ollama"));
+            assert_eq!(by(deed, "vllm"), deed == Deed::List);
+            assert_eq!(by(deed, "llamacpp"), deed == Deed::List);
+            assert!(!by(deed, "openai") && !by(deed, "embedded"));
+            assert_eq!(Deed::from_word(deed.as_str()), Some(deed));
+        }
+    }
+
+    #[test]
+    fn what_a_real_ollama_shows_is_read() {
+        let shown = read_shown("smollm2:135m", &exchange("ollama", "show").body).unwrap();
+        assert_eq!(shown.parameters.as_deref(), Some("134.52M"));
+        assert_eq!((shown.quantization.as_deref(), shown.context), (Some("Q4_1"), Some(8192)));
+    }
+
+    #[test]
+    fn lists_are_read_in_both_dialects() {
+        let tags = br#"{"models":[{"name":"a:7b","size":5,"details":{"parameter_size":"7B"}}]}"#;
+        let kept = read_models(ollama(), tags).unwrap();
+        assert_eq!((kept[0].name.as_str(), kept[0].size), ("a:7b", Some(5)));
+        let vllm = Provider::by_name("vllm").unwrap();
+        let list = br#"{"object":"list","data":[{"id":"b","max_model_len":2048}]}"#;
+        let kept = read_models(vllm, list).unwrap();
+        assert_eq!((kept[0].name.as_str(), kept[0].context), ("b", Some(2048)));
+        assert_eq!(read_models(ollama(), b"404"), None);
+    }
+
+    #[test]
+    fn progress_is_read_and_an_error_is_no_progress() {
+        let read = |line: &str| read_progress(line.as_bytes());
+        assert_eq!(
+            read(r#"{"status":"pulling 1a2b","digest":"sha256:1a2b","total":100,"completed":40}"#),
+            Some(Progress::Step { what: "pulling 1a2b".to_owned(), bytes: Some((40, 100)) })
+        );
+        assert_eq!(read(r#"{"status":"success"}"#), Some(Progress::Done));
+        let failed = read(r#"{"error":"pull model manifest: file does not exist"}"#);
+        let words = "pull model manifest: file does not exist".to_owned();
+        assert_eq!(failed, Some(Progress::Failed(words)));
+        assert_eq!(read("{}"), None);
+        assert_eq!(read("nonsense"), None);
+    }
+
+    #[test]
+    fn an_engine_s_words_cannot_move_the_cursor() {
+        let body = b"{\"error\":\"a\\u001b[2Jb\"}";
+        assert_eq!(read_refusal(400, body), "a [2Jb");
+        assert_eq!(read_refusal(502, b"<html>"), "it answered with status 502");
+    }
+}
