@@ -166,7 +166,7 @@ pub struct Upstream {
     pub headers: Vec<(String, HeaderValue)>,
     /// Whether it may see data that must not leave the house.
     pub local: bool,
-    /// How its instances are found and filled.
+    /// How its instances are filled.
     pub loading: Loading,
     /// The line before it while it is full; None: requests go there all the same.
     pub queue: Option<Queue>,

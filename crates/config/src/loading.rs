@@ -1,7 +1,5 @@
 //! What engines hold and take at a time: the values, and how they are read.
 
-use std::time::Duration;
-
 use crate::checked::{Upstream, Variant};
 use crate::providers::Provider;
 use crate::reader::{NamedTable, Table};
@@ -11,14 +9,11 @@ use crate::values;
 /// that is answered, as Ollama does by default, and three that wait.
 const OLLAMA_IN_FLIGHT: u32 = 4;
 
-/// How an upstream's instances are found and filled.
+/// How an upstream's instances are filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loading {
     /// So many requests at once make an instance full; None: only what it tells does.
     pub in_flight_limit: Option<u32>,
-    /// How often the names of its addresses are resolved anew, each address an instance; None: each
-    /// name is one instance.
-    pub resolve: Option<Duration>,
 }
 
 /// What becomes of a candidate's request while no instance has its model in memory.
@@ -43,18 +38,10 @@ impl Cold {
     }
 }
 
-pub(crate) fn loading(table: &Table<'_>, provider: Option<&Provider>) -> Option<Loading> {
+pub(crate) fn loading(table: &Table<'_>, provider: Option<&Provider>) -> Loading {
     let in_flight_limit = table.read("in_flight_limit", values::count);
-    let resolve = table.read("resolve", values::boolean);
-    let every = table.read("resolve_interval", values::duration);
-    if resolve == Some(false) && table.given("resolve_interval").is_some() {
-        table.warn("resolve_interval", "without effect while resolve = false", None);
-    }
     let is_ollama = provider.is_some_and(|provider| provider.name == "ollama");
-    Some(Loading {
-        in_flight_limit: in_flight_limit.or(is_ollama.then_some(OLLAMA_IN_FLIGHT)),
-        resolve: resolve?.then_some(every?),
-    })
+    Loading { in_flight_limit: in_flight_limit.or(is_ollama.then_some(OLLAMA_IN_FLIGHT)) }
 }
 
 pub(crate) fn cold(table: &Table<'_>) -> Option<Cold> {

@@ -1,7 +1,6 @@
 //! Rows of what engines hold and take at a time.
 
 use super::Field;
-use super::Kind;
 use super::Kind::{Bool, Choice};
 use super::kinds::{COUNT_MAX, count, value, words};
 use crate::loading::Cold;
@@ -11,20 +10,6 @@ pub(super) const IN_FLIGHT_LIMIT: Field = words(
     count(1, COUNT_MAX),
     "4 for provider ollama, else none",
     "So many requests of cutover's at once make an instance count as saturated: it is passed over while another one is not, and overflow sees it. Ollama tells of no queue, so that its default allows one request to be answered and three to wait; with OLLAMA_NUM_PARALLEL set, give some multiple of that. `max_connections` is the hard limit.",
-);
-
-pub(super) const RESOLVE: Field = value(
-    "resolve",
-    Bool,
-    "false",
-    "Whether the names in the addresses are looked up again and again, each address found being an instance of its own, as for a headless service. An address that is gone gets no new request; what it has begun it ends. Not for https.",
-);
-
-pub(super) const RESOLVE_INTERVAL: Field = value(
-    "resolve_interval",
-    Kind::Duration { min_ms: 1_000, max_ms: 3_600_000 },
-    r#""30 s""#,
-    "How often. A look-up that fails changes nothing.",
 );
 
 pub(super) const WARM: Field = value(

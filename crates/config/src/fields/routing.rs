@@ -10,7 +10,7 @@ use super::failover::{
 use super::kinds::{
     COUNT_MAX, TOKENS_MAX, count, deadline, required, row, size, table, value, words,
 };
-use super::loading::{COLD, IN_FLIGHT_LIMIT, RESOLVE, RESOLVE_INTERVAL, WARM};
+use super::loading::{COLD, IN_FLIGHT_LIMIT, WARM};
 use super::overflow::{OVERFLOW, PRIORITY_CLASS, QUEUE};
 use super::rollouts::{GATE, ROLLOUT, SCORER, SHADOW, STEP};
 use super::surface::IMAGE_URLS;
@@ -35,8 +35,6 @@ pub(crate) static UPSTREAM: Section = Section {
             "`base_url` alone",
             "Addresses of all instances, instead of `base_url`.",
         ),
-        RESOLVE,
-        RESOLVE_INTERVAL,
         words(
             "balance",
             Choice(POLICY_NAMES),

@@ -6,9 +6,5 @@ use crate::loading::Loading;
 impl Toml {
     pub(super) fn loading(&mut self, loading: &Loading) {
         self.optional("in_flight_limit", loading.in_flight_limit);
-        self.line("resolve", loading.resolve.is_some());
-        if let Some(every) = loading.resolve {
-            self.duration("resolve_interval", every);
-        }
     }
 }

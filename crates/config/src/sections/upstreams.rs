@@ -87,7 +87,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         headers,
         local: local.unwrap_or(providers::is_embedded(provider)),
         timeouts: timeouts?,
-        loading: loading?,
+        loading,
         queue: match queue {
             Some(queue) => Some(queue?),
             None => None,
@@ -102,10 +102,6 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         models: models?,
         embedded: providers::is_embedded(provider).then_some(embedded?),
     };
-    if upstream.loading.resolve.is_some() && upstream.instances.iter().any(BaseUrl::is_tls) {
-        let message = "an https address is one instance: its certificate is for the name";
-        table.wrong("resolve", message, Some("use http:// within your own network".to_owned()));
-    }
     warn_of_reach(table, &upstream);
     surface::warn_of_passing(table, &upstream);
     Some(upstream)
@@ -173,8 +169,6 @@ const ONLY_FOR_EMBEDDED: &[&str] = &["model", "quantization", "slots", "context"
 const NOT_FOR_EMBEDDED: &[&str] = &[
     "base_url",
     "instances",
-    "resolve",
-    "resolve_interval",
     "in_flight_limit",
     "balance",
     "probes",
