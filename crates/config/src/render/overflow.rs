@@ -1,5 +1,7 @@
 //! What becomes of requests that an upstream has no room for, in the full form.
 
+use std::fmt::Write as _;
+
 use cutover_units::NanoUsd;
 
 use super::Toml;
@@ -12,7 +14,7 @@ impl Toml {
         let mut inner =
             format!("length = {}, wait = \"{}\"", queue.length, print_duration(queue.wait));
         if let Some(first_token) = queue.first_token {
-            inner.push_str(&format!(", first_token = \"{}\"", print_duration(first_token)));
+            let _ = write!(inner, ", first_token = \"{}\"", print_duration(first_token));
         }
         self.line("queue", format!("{{ {inner} }}"));
     }
