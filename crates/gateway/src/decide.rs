@@ -26,6 +26,9 @@ impl Gateway {
         let id_text = visit.id.with_prefix("req_");
         let live = Arc::clone(&visit.live);
         visit.decided.store(true, Ordering::Relaxed);
+        if let Some(pulse) = &visit.pulse {
+            pulse.received();
+        }
         let known =
             Known { headers: &headers, head: &head, body: &body, caller: caller.as_deref() };
         let (chosen, shadow) = decided(&live, &self.shared().unit_key, &known, &id_text);

@@ -236,10 +236,10 @@ impl Gateway {
         request: Request<Incoming>,
         form: Form,
     ) -> Response<Out> {
-        let visit = self.visit(peer);
+        let visit = Visit { pulse: Some(Arc::clone(&form.pulse)), ..self.visit(peer) };
         let (mut head, body) = request.into_parts();
         let mut body = Some(body);
-        let answered = match unread::refused(&head, form) {
+        let answered = match unread::refused(&head, &form) {
             None => self.unless_cut(self.phases(&visit, &mut head, &mut body)).await,
             Some(fault) => Some(Err(Refusal::nowhere(fault).in_words(dialects::spoken(&head)))),
         };
@@ -282,6 +282,7 @@ impl Gateway {
             live: self.0.live.load_full(),
             peer,
             decided: AtomicBool::new(false),
+            pulse: None,
         }
     }
 

@@ -180,7 +180,11 @@ async fn answer(
     request: Request<Incoming>,
     pulse: &Arc<Pulse>,
 ) -> Result<Response<Watched>, Infallible> {
-    let form = Form { bytes_max: doors.header_bytes_max, says_two_ends: pulse.asked() };
+    let form = Form {
+        bytes_max: doors.header_bytes_max,
+        says_two_ends: pulse.asked(),
+        pulse: Arc::clone(pulse),
+    };
     let response: Response<Out> = gateway.answer(peer, request, form).await;
     if response.headers().get(header::CONNECTION) == Some(&HeaderValue::from_static("close")) {
         pulse.ends_unread();

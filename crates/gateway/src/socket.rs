@@ -13,9 +13,16 @@
 //! no timer. `Closing` reads on and throws away: closing a socket with unread bytes sends a reset,
 //! which can overtake the answer, and the client would see a broken connection where we said 413.
 //!
+//! A client that closes its sending side may have left, or have said all it has to say: the end of its
+//! data looks the same. hyper takes it for gone. Here, as long as nothing has been answered, it is sent
+//! the first letter of the answer: from where nobody listens any more comes a reset, and only then is it
+//! gone and its upstream let go ([`HalfClosed`]). In the middle of an answer, or of a body, the end of
+//! its data counts as its leaving.
+//!
 //! A head that hyper cannot read it answers by itself, without a body, and no request is ever seen. That
 //! answer is recognised here on its way out and replaced by one that says what is wrong ([`Unread`]).
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +33,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::framing::Lines;
 use crate::unread::Unread;
@@ -62,6 +69,13 @@ pub(crate) enum Overdue {
     Stall,
 }
 
+/// How often a client that has closed its sending side is looked at, to see whether it has left: within
+/// a second it shall be known, and such clients are few.
+const RECHECK: Duration = Duration::from_millis(100);
+
+/// What each answer begins with, whatever its version and status.
+const FIRST_LETTER: &[u8] = b"H";
+
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
@@ -77,6 +91,10 @@ pub(crate) struct Pulse {
     stalled_ms: AtomicU64,
     /// Whether the head that came last says in two ways where its request ends.
     two_ends: AtomicBool,
+    /// Whether all of the request has arrived.
+    received: AtomicBool,
+    /// Whether anything of its answer has been written.
+    begun: AtomicBool,
 }
 
 impl Pulse {
@@ -87,6 +105,8 @@ impl Pulse {
             since_ms: AtomicU64::new(0),
             stalled_ms: AtomicU64::new(0),
             two_ends: AtomicBool::new(false),
+            received: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
         }
     }
 
@@ -102,7 +122,19 @@ impl Pulse {
     /// A whole head has arrived. Whether it says in two ways where its request ends.
     pub(crate) fn asked(&self) -> bool {
         self.state.store(BUSY, Relaxed);
+        self.received.store(false, Relaxed);
+        self.begun.store(false, Relaxed);
         self.two_ends.load(Relaxed) && self.two_ends.swap(false, Relaxed)
+    }
+
+    /// All of a request has arrived, and its answer is awaited.
+    pub(crate) fn received(&self) {
+        self.received.store(true, Relaxed);
+    }
+
+    /// Whether an answer is awaited of which nothing has been written.
+    fn awaits_answer(&self) -> bool {
+        self.state.load(Relaxed) == BUSY && self.received.load(Relaxed)
     }
 
     /// The answer has been handed over.
@@ -152,6 +184,14 @@ impl Pulse {
     }
 }
 
+/// A client that sends nothing more and may listen on.
+#[derive(Debug)]
+struct HalfClosed {
+    recheck: Pin<Box<Sleep>>,
+    /// Whether the answer's first letter was sent before the answer.
+    ahead: bool,
+}
+
 /// The connection itself.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -165,13 +205,23 @@ pub(crate) struct Socket {
     lines: Lines,
     /// What is written instead of hyper's own answer.
     instead: Bytes,
+    half_closed: Option<HalfClosed>,
 }
 
 impl Socket {
     pub(crate) fn new(tcp: TcpStream, pulse: Arc<Pulse>, unread: Unread) -> Self {
         let instead = Bytes::new();
         let lines = Lines::default();
-        Self { tcp, pulse, write_ended: false, unread, head_bytes: 0, lines, instead }
+        Self {
+            tcp,
+            pulse,
+            write_ended: false,
+            unread,
+            head_bytes: 0,
+            lines,
+            instead,
+            half_closed: None,
+        }
     }
 
     /// Whether hyper answers a head that it could not read. The connection ends after it.
@@ -185,6 +235,36 @@ impl Socket {
         self.instead = instead;
         self.pulse.ends_unread();
         true
+    }
+
+    /// Whether a client whose data has ended listens on, as far as is known. If so, the task is woken
+    /// to look again.
+    fn listens_on(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.pulse.awaits_answer() {
+            return false;
+        }
+        if self.half_closed.is_none() {
+            let begun = self.pulse.begun.load(Relaxed);
+            if begun || !matches!(self.tcp.try_write(FIRST_LETTER), Ok(1)) {
+                return false;
+            }
+            let recheck = Box::pin(sleep(RECHECK));
+            self.half_closed = Some(HalfClosed { recheck, ahead: true });
+        }
+        let Some(half_closed) = &mut self.half_closed else { return false };
+        while half_closed.recheck.as_mut().poll(context).is_ready() {
+            if !matches!(self.tcp.take_error(), Ok(None)) {
+                return false;
+            }
+            half_closed.recheck.as_mut().reset(Instant::now() + RECHECK);
+        }
+        true
+    }
+
+    /// Whether the first letter of what is written now was sent before; it is not owed any more then.
+    fn was_sent_ahead(&mut self, bytes: &[u8]) -> bool {
+        let Some(half_closed) = &mut self.half_closed else { return false };
+        bytes.starts_with(FIRST_LETTER) && std::mem::take(&mut half_closed.ahead)
     }
 
     fn poll_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -207,6 +287,9 @@ impl Socket {
             Poll::Ready(_) if was != 0 => stalled.store(0, Relaxed),
             _ => {}
         }
+        if written.is_ready() && !self.pulse.begun.load(Relaxed) {
+            self.pulse.begun.store(true, Relaxed);
+        }
         written
     }
 }
@@ -220,6 +303,10 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.tcp).poll_read(context, buffer);
         let bytes = buffer.filled().len() - before;
+        let ended = bytes == 0 && buffer.remaining() > 0 && matches!(read, Poll::Ready(Ok(())));
+        if ended && self.listens_on(context) {
+            return Poll::Pending;
+        }
         if self.pulse.is_idle() && bytes > 0 {
             self.pulse.enter(HEAD);
             self.head_bytes = 0;
@@ -245,6 +332,9 @@ impl AsyncWrite for Socket {
         if self.replaces(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
+        if self.was_sent_ahead(bytes) {
+            return Poll::Ready(Ok(FIRST_LETTER.len()));
+        }
         let written = Pin::new(&mut self.tcp).poll_write(context, bytes);
         self.note(written)
     }
@@ -258,6 +348,9 @@ impl AsyncWrite for Socket {
             && self.replaces(piece)
         {
             return Poll::Ready(Ok(piece.len()));
+        }
+        if pieces.first().is_some_and(|piece| self.was_sent_ahead(piece)) {
+            return Poll::Ready(Ok(FIRST_LETTER.len()));
         }
         let written = Pin::new(&mut self.tcp).poll_write_vectored(context, pieces);
         self.note(written)

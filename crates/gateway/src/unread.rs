@@ -9,6 +9,7 @@
 //! value aside; its own buffer ends between that limit and what it happens to read at once.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_units::Code;
@@ -19,6 +20,7 @@ use crate::body::Out;
 use crate::framing::{self, Lines};
 use crate::gateway::Gateway;
 use crate::listener::Doors;
+use crate::socket::Pulse;
 
 /// The longest bare answer of hyper's: a status line, a length and a date.
 const BARE_BYTES_MAX: usize = 200;
@@ -87,17 +89,19 @@ fn too_large(head: &request::Parts, bytes_max: usize) -> Option<Fault> {
 }
 
 /// Why a head that was read is refused before anything else is looked at.
-pub(crate) fn refused(head: &request::Parts, form: Form) -> Option<Fault> {
+pub(crate) fn refused(head: &request::Parts, form: &Form) -> Option<Fault> {
     too_large(head, form.bytes_max).or_else(|| framing::doubtful(head, form.says_two_ends))
 }
 
 /// Of a head, what does not stand in its parts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Form {
     /// The largest it may be.
     pub(crate) bytes_max: usize,
     /// Whether it says in two ways where its request ends.
     pub(crate) says_two_ends: bool,
+    /// The connection it came on.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// The config key of the limit that a head broke.

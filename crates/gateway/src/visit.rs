@@ -18,6 +18,7 @@ use crate::foreign::Foreign;
 use crate::ids::RequestId;
 use crate::live::Live;
 use crate::rescue::{self, Failure};
+use crate::socket::Pulse;
 
 /// A request that has been read.
 pub(crate) struct Asked {
@@ -40,6 +41,8 @@ pub(crate) struct Visit {
     pub(crate) peer: IpAddr,
     /// Whether it has become an exchange, which records itself.
     pub(crate) decided: AtomicBool,
+    /// The connection it came on; None: its head could not be read.
+    pub(crate) pulse: Option<Arc<Pulse>>,
 }
 
 impl Visit {

@@ -1,11 +1,12 @@
 //! HTTP as nobody should send it, and as some do: each has one outcome.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
-use cutover_testkit::fake::{Fake, Persona};
+use cutover_testkit::fake::{Fake, Gate, Persona, Reply};
 use cutover_testkit::raw::{Raw, Response};
 
-use crate::harness::{Rig, ask, ask_stream, two_arms};
+use crate::harness::{Rig, ask, ask_stream, two_arms, until};
 
 fn rig() -> (Fake, Rig) {
     let own = Fake::start(Persona::OpenAi);
@@ -223,6 +224,52 @@ fn who_asks_for_another_protocol_is_answered_in_this_one() {
     assert!(raw.read_to_close().is_empty());
 }
 
+/// Some clients say that they will send nothing more, and wait for the answer. It looks like leaving.
+#[test]
+fn who_closes_its_sending_side_is_answered_and_who_leaves_is_not_waited_for() {
+    let (own, rig) = rig();
+    let waiting = |body: &str| {
+        let gate = Gate::new();
+        own.once(Reply::words(3).hold_headers(&gate));
+        let mut raw = rig.raw();
+        raw.request("POST /v1/chat/completions", &["x-unit: u"], body).unwrap();
+        until("it is there", || own.in_flight() == 1);
+        (raw, gate)
+    };
+    for body in [ask("app"), ask_stream("app")] {
+        let (mut raw, gate) = waiting(&body);
+        raw.finish_sending().unwrap();
+        // It is told apart from one that has left by one letter of its answer, which comes at once.
+        assert_eq!(raw.read_some().unwrap(), b"H");
+        gate.open();
+        let rest = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
+        assert!(rest.starts_with("TTP/1.1 200 OK\r\n") && rest.contains("w2"), "{rest}");
+        assert!(rest.ends_with("0\r\n\r\n") || rest.ends_with('}'), "{rest}");
+        let (raw, _gate) = waiting(&body);
+        let left = Instant::now();
+        drop(raw);
+        until("its upstream is let go", || own.in_flight() == 0);
+        assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+    }
+    let metrics = rig.metrics();
+    let gone = metrics.lines().filter(|line| line.contains("outcome=\"client_gone\"} 2"));
+    assert_eq!(gone.count(), 1, "{metrics}");
+}
+
+/// In the middle of an answer nothing can be sent that is not the answer.
+#[test]
+fn who_closes_its_sending_side_while_a_stream_comes_counts_as_gone() {
+    let (own, rig) = rig();
+    let gate = Gate::new();
+    own.once(Reply::words(3).hold_each_chunk(&gate));
+    let mut raw = rig.raw();
+    raw.request("POST /v1/chat/completions", &["x-unit: u"], ask_stream("app")).unwrap();
+    gate.release(1);
+    raw.read_until("w0 ").unwrap();
+    raw.finish_sending().unwrap();
+    until("its upstream is let go", || own.in_flight() == 0);
+}
+
 #[test]
 fn an_old_client_keeps_its_connection_if_it_asks_to() {
     let (_own, rig) = rig();
@@ -361,5 +408,5 @@ fn two_thousand_idle_connections_are_in_nobodys_way() {
     assert_eq!(response.status, 200);
     assert!(rig.connections() >= 2_000, "{}", rig.connections());
     drop(idle);
-    crate::harness::until("all are forgotten", || rig.connections() == 0);
+    until("all are forgotten", || rig.connections() == 0);
 }
