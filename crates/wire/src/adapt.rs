@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_units::Code;
@@ -86,6 +87,8 @@ pub struct ReplyPlan {
     pub prompt_bytes: u64,
     /// The most of them that a token has, in thousandths. Whoever has measured it sets it.
     pub millibytes_per_token: u32,
+    /// The tools that a model may call in its text, where that is read as a call ([`crate::ollama`]).
+    pub spoken_tools: Arc<[String]>,
     /// Whether an answer to a truncated prompt is a failure. False where the operator allowed the cut.
     pub must_be_whole: bool,
     /// The prompt's tokens as estimated, for a stream whose usage was not asked for
@@ -163,6 +166,7 @@ pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
         prompt_bytes: 0,
         millibytes_per_token: crate::context::MILLIBYTES_PER_TOKEN,
         must_be_whole: false,
+        spoken_tools: Arc::default(),
         unasked_prompt_tokens: unasked.then_some(head.est_prompt_tokens),
         tells_estimate: unasked && head.stream_options_are_ours,
         repair: None,

@@ -59,6 +59,7 @@ pub(crate) fn plan(provider: &str, endpoint: Endpoint) -> ReplyPlan {
         prompt_bytes: 0,
         millibytes_per_token: crate::context::MILLIBYTES_PER_TOKEN,
         must_be_whole: false,
+        spoken_tools: std::sync::Arc::default(),
         unasked_prompt_tokens: None,
         tells_estimate: false,
         repair: None,

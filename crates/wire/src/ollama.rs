@@ -17,5 +17,6 @@ pub(crate) mod answer;
 pub(crate) mod lines;
 mod messages;
 mod request;
+mod spoken;
 
 pub(crate) use request::convert;

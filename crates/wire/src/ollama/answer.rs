@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::spoken::{self, Spoken};
 use crate::adapt::ReplyPlan;
 use crate::endpoint::Endpoint;
 use crate::mint::Mint;
@@ -142,6 +143,17 @@ pub(super) fn named(plan: &ReplyPlan, mint: &Mint, model: Option<&str>) -> Mint 
     }
 }
 
+/// A call that was said in the text, in the client's form.
+pub(super) fn spoken_call(spoken: Spoken, mint: &Mint) -> CallOut {
+    let suffix = mint.id.rsplit('-').next().unwrap_or_default();
+    CallOut {
+        index: Some(0),
+        id: format!("call_{suffix}_0"),
+        kind: "function",
+        function: CallOutFunction { name: spoken.name, arguments: spoken.arguments },
+    }
+}
+
 /// Whether the prompt was cut; an error where it must not be.
 pub(super) fn whole(plan: &ReplyPlan, usage: &Usage) -> Result<bool, UpstreamFault> {
     match openai::truncated(plan, Some(usage)) {
@@ -160,7 +172,7 @@ pub(crate) fn read(plan: &ReplyPlan, mint: &Mint, body: &Bytes) -> Result<Reply,
         return Err(UpstreamFault::unreadable("the answer is not complete"));
     }
     let mint = named(plan, mint, part.model.as_deref());
-    let text = part.text();
+    let mut text = part.text();
     let usage = part.usage(plan, 0);
     let (body, finish) = if plan.endpoint == Endpoint::Completions {
         let finish = part.finish(false);
@@ -169,6 +181,12 @@ pub(crate) fn read(plan: &ReplyPlan, mint: &Mint, body: &Bytes) -> Result<Reply,
         (write(&completions::Completion::new(&mint, vec![choice], Some(usage))), finish)
     } else {
         let mut calls = part.calls(&mint, 0);
+        if calls.is_empty()
+            && let Some(spoken) = spoken::call(&text, &plan.spoken_tools)
+        {
+            calls.push(spoken_call(spoken, &mint));
+            text.clear();
+        }
         for call in &mut calls {
             call.index = None;
         }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::answer::{Part, named, whole};
+use super::answer::{Part, named, spoken_call, whole};
+use super::spoken;
 use crate::adapt::ReplyPlan;
 use crate::endpoint::Endpoint;
 use crate::mint::Mint;
@@ -22,6 +23,10 @@ pub(crate) struct Lines {
     calls: u32,
     /// Characters of text so far: offsets of log-probabilities count on.
     offset: u64,
+    /// Text that may yet become a tool call.
+    held: String,
+    /// Whether text is held back no more.
+    speaks: bool,
 }
 
 impl Lines {
@@ -48,7 +53,7 @@ impl Lines {
             sink.write(&event(&Chunk::of(&mint, ChunkChoice::delta(Delta::role()))));
         }
         let said = if chat {
-            self.chat_chunk(&mut part, &mint, sink)
+            self.chat_chunk(&mut part, (&mint, &context.plan.spoken_tools), sink)
         } else {
             self.text_chunk(&mut part, &mint, sink)
         };
@@ -73,10 +78,32 @@ impl Lines {
         Ok(Step::Ended)
     }
 
-    fn chat_chunk(&mut self, part: &mut Part, mint: &Mint, sink: &mut Sink<'_>) -> bool {
-        let content = Some(part.text()).filter(|text| !text.is_empty());
+    fn chat_chunk(
+        &mut self,
+        part: &mut Part,
+        (mint, tools): (&Mint, &[String]),
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let mut tool_calls = part.calls(mint, self.calls);
+        let mut content = Some(part.text());
+        if !tools.is_empty() && !self.speaks {
+            self.held.push_str(&content.take().unwrap_or_default());
+            let may = tool_calls.is_empty()
+                && part.logprobs.is_none()
+                && spoken::may_become(&self.held, tools);
+            if part.done && may && self.calls == 0 {
+                let call = spoken::call(&self.held, tools);
+                tool_calls.extend(call.map(|spoken| spoken_call(spoken, mint)));
+            }
+            self.speaks = !may;
+            if !tool_calls.is_empty() && part.done && may {
+                self.held.clear();
+            } else if !may || part.done {
+                content = Some(std::mem::take(&mut self.held));
+            }
+        }
+        let content = content.filter(|text| !text.is_empty());
         let reasoning_content = part.thinking();
-        let tool_calls = part.calls(mint, self.calls);
         self.calls += u32::try_from(tool_calls.len()).unwrap_or(0);
         if content.is_none() && reasoning_content.is_none() && tool_calls.is_empty() {
             return false;

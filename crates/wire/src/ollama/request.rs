@@ -166,9 +166,12 @@ impl<'a> Work<'a> {
         let logprobs = self.field::<bool>(Key::Logprobs)?.filter(|&wanted| wanted);
         let top_logprobs = self.field(Key::TopLogprobs)?;
         let base = self.generating(logprobs, top_logprobs)?;
+        let plain = format.is_none() && shaped.is_none();
+        let spoken = tools.filter(|_| plain).map(names).transpose()?.unwrap_or_default();
         let request = Chat { base, messages: converted.messages, tools, format };
         let text = json::to_vec(&request);
         let mut outgoing = self.outgoing("/api/chat", text, converted.text_bytes);
+        outgoing.reply.spoken_tools = spoken.into();
         outgoing.reply.repair = shaped.and_then(|shaped| shaped.repair);
         Ok(outgoing)
     }
@@ -370,6 +373,12 @@ impl<'a> Work<'a> {
         let raw = (!list.is_empty()).then(|| serde_json::from_str(raw).ok());
         Ok(raw.flatten())
     }
+}
+
+/// The names of declared tools.
+fn names(tools: &RawValue) -> Result<Vec<String>, Fault> {
+    let list: Vec<chat::Tool> = json::typed(tools.get(), "tools")?;
+    Ok(list.into_iter().filter_map(|tool| Some(tool.function?.name)).collect())
 }
 
 fn think_value(think: Think) -> Value {

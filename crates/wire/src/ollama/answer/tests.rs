@@ -455,3 +455,70 @@ fn traffic_that_names_its_model_itself_gets_the_model_s_context() {
     assert_eq!(sent("m:7b")["options"]["num_ctx"], Value::Null);
     assert_eq!(sent("m")["truncate"], false);
 }
+
+const SPOKEN: [&str; 3] =
+    ["{\"name\": ", "\"get_weather\", \"arguments\": ", "{\"city\": \"Paris\"}}"];
+
+fn said(pieces: &[&str], tools: &[&str]) -> String {
+    let tools: Vec<String> = tools.iter().map(|&tool| tool.to_owned()).collect();
+    let plan =
+        ReplyPlan { spoken_tools: tools.into(), stream: true, ..plan(Endpoint::ChatCompletions) };
+    let mut tap = Tap::new(plan, mint(), Limits::default());
+    let mut out = Vec::new();
+    for piece in pieces {
+        let line = json!({"model": "m", "message": {"role": "assistant", "content": piece}, "done": false});
+        tap.push(Bytes::from(format!("{line}\n")), &mut out).unwrap();
+    }
+    let last = json!({"model": "m", "message": {"role": "assistant", "content": ""}, "done": true,
+        "done_reason": "stop", "prompt_eval_count": 3, "eval_count": 4});
+    tap.push(Bytes::from(format!("{last}\n")), &mut out).unwrap();
+    String::from_utf8(out.concat()).unwrap()
+}
+
+#[test]
+fn a_call_said_in_the_text_of_a_stream_is_a_call() {
+    let text = said(&SPOKEN, &["get_weather"]);
+    assert!(text.contains("\"tool_calls\":[{\"index\":0,"), "{text}");
+    assert!(text.contains(r#""arguments":"{\"city\": \"Paris\"}""#), "{text}");
+    assert!(text.contains("\"finish_reason\":\"tool_calls\"") && text.contains("[DONE]"), "{text}");
+    assert!(!text.contains("\"content\":\"{"), "{text}");
+    // Without tools, or with others, it is a text.
+    for tools in [&[][..], &["other"][..]] {
+        let text = said(&SPOKEN, tools);
+        assert!(
+            !text.contains("tool_calls") && text.contains("\"finish_reason\":\"stop\""),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_text_that_only_begins_like_a_call_arrives_whole() {
+    let text = said(&["{\"name\": ", "\"get_weather\", ", "\"is\": \"a tool\"}"], &["get_weather"]);
+    assert!(!text.contains("tool_calls"), "{text}");
+    assert!(text.contains(r#"{\"name\": \"get_weather\", \"is\": \"a tool\"}"#), "{text}");
+    let text = said(&["Hello", " there"], &["get_weather"]);
+    assert!(
+        text.contains("\"content\":\"Hello\"") && text.contains("\"content\":\" there\""),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_call_said_in_a_whole_text_is_a_call_where_no_form_was_asked_for() {
+    let declared = json!([{"type": "function", "function": {"name": "get_weather"}}]);
+    let messages = json!([{"role": "user", "content": "Weather?"}]);
+    let asked = json!({"model": "m", "messages": messages, "tools": declared});
+    let sent = send(Endpoint::ChatCompletions, &asked, &target()).unwrap();
+    let body = json!({"model": "m", "message": {"role": "assistant", "content": SPOKEN.concat()},
+        "done": true, "done_reason": "stop", "prompt_eval_count": 3, "eval_count": 4});
+    let read = |plan: &ReplyPlan| {
+        let body = Bytes::from(body.to_string());
+        read_reply(plan, &mint(), Received::new(200, body)).unwrap().finish
+    };
+    assert_eq!(read(&sent.reply), Some(Finish::ToolCalls));
+    let mut formed = asked;
+    formed["response_format"] = json!({"type": "json_object"});
+    let sent = send(Endpoint::ChatCompletions, &formed, &target()).unwrap();
+    assert_eq!(read(&sent.reply), Some(Finish::Stop));
+}
