@@ -191,7 +191,11 @@ pub fn explain(decision: &Decision) -> String {
     line(&mut out, (0, 100), &head);
     line(&mut out, (2, 100), &format!("why: {}", decision.reason));
     let Some(report) = &decision.report else {
-        line(&mut out, (2, 100), "a person's decision: no numbers were asked for");
+        let whose = match decision.actor {
+            Actor::User { .. } => "a person's decision",
+            Actor::Controller => "not decided by evidence",
+        };
+        line(&mut out, (2, 100), &format!("{whose}: no numbers were asked for"));
         return out;
     };
     for gate in &report.gates {

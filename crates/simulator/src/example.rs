@@ -51,3 +51,40 @@ pub(crate) fn of(gates: &[&str], steps: &[&str]) -> Result<Spec, ExampleError> {
     spec.resolve_requires();
     Ok(spec)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Traffic, Trial, Truth, simulate};
+
+    use super::{GATES, STEPS, spec};
+
+    const README: &str = include_str!("../../../README.md");
+    const ROLLOUTS: &str = include_str!("../../../docs/guides/rollouts.md");
+    const COMPARED: &str = include_str!("../../../docs/guides/why-these-gates.md");
+
+    #[test]
+    fn the_documents_show_this_spec() {
+        let (gates, steps) = (format!("gates = {GATES:?}"), format!("steps = {STEPS:?}"));
+        for document in [README, ROLLOUTS, COMPARED] {
+            assert!(document.contains(&gates) && document.contains(&steps), "{gates}\n{steps}");
+        }
+    }
+
+    /// What the guide prints of `--truth quality=0.99x --runs 100`, and the hours that the README tells.
+    #[test]
+    fn the_documents_print_what_a_simulation_gives() {
+        let of = |truth: &str| {
+            let (traffic, truth) =
+                (Traffic::parse("20/min").unwrap(), Truth::parse(truth).unwrap());
+            simulate(&spec().unwrap(), &Trial::new(traffic, truth, 100))
+        };
+        let shown = of("quality=0.99x").render();
+        assert!(ROLLOUTS.contains(&shown), "not in the guide:\n{shown}");
+        let rows = of("").render();
+        let decided =
+            rows.lines().find_map(|line| line.trim().strip_prefix("decision in")).unwrap();
+        let hours = decided.trim().split(" h").next().unwrap();
+        let told = format!("decides in about {hours} hours");
+        assert!(README.contains(&told), "not in the README: {told}");
+    }
+}

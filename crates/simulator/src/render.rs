@@ -28,7 +28,14 @@ impl Outcome {
             let _ =
                 writeln!(out, "  {:<12} {} promoted over a step without proof", "", self.unproved);
         }
-        let _ = writeln!(out, "  {:<12} {}", "decision in", spans(&self.decided_ms));
+        let decided = self.decided_ms.len();
+        let _ = write!(out, "  {:<12} {}", "decision in", spans(&self.decided_ms));
+        let all = usize::try_from(runs).is_ok_and(|runs| decided == runs);
+        let _ = if decided == 0 || all {
+            writeln!(out)
+        } else {
+            writeln!(out, ", of the {decided} that decided")
+        };
         let _ = writeln!(out, "  {:<12} {}", "requests", counts(&self.requests));
         let _ = writeln!(out, "  {:<12} {}", "of candidate", counts(&self.candidate_requests));
         let _ = writeln!(out, "  {:<12} {}", "excess bad", bads(&self.excess_bad));
