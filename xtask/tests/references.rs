@@ -40,6 +40,20 @@ fn the_surface_reference_is_what_the_table_says() {
     compare("surface.md", &page);
 }
 
+#[test]
+fn the_failures_reference_is_what_the_table_says() {
+    let mut page = cutover_testkit::fault_table::reference();
+    page.push_str(
+        "\n## Who goes on from the beginning of an answer\n\n\
+         What `on_interrupt = \"continue\"` needs of the variant that goes on, by its provider:\n\n\
+         | provider | takes the beginning of an answer |\n|---|---|\n",
+    );
+    for provider in cutover_wire::PROVIDERS {
+        page.push_str(&["| ", provider.name, " | ", provider.prefill.as_str(), " |\n"].concat());
+    }
+    compare("failures.md", &page);
+}
+
 /// Topics of the claims page: a heading and a table that the crate of that topic makes of its rows.
 const CLAIMS: &[(&str, fn() -> String)] = &[("Fit and speed", cutover_sizing::claims::markdown)];
 

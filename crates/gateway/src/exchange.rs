@@ -5,11 +5,10 @@
 //! when a client goes away in the middle.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cutover_config::Endurance;
 use cutover_ledger::Tokens;
 use cutover_rollout::{Exposure, Served};
 use cutover_route::{Assignment, Leg, Legs, UseCaseIx};
@@ -23,9 +22,8 @@ use http::HeaderMap;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use crate::attempt::ATTEMPTS_MAX;
-use crate::continuation::Part;
 use crate::admission::Admission;
+use crate::continuation::Part;
 use crate::foreign::Foreign;
 use crate::gateway::Shared;
 use crate::ids::RequestId;
@@ -128,36 +126,6 @@ impl Exchange {
     /// Time since the request's head.
     pub(crate) fn elapsed(&self) -> Micros {
         micros(self.started.elapsed())
-    }
-
-    /// Requests sent to an instance so far.
-    pub(crate) fn attempts(&self) -> u32 {
-        self.trail.attempts + self.trail.hedges.load(Relaxed)
-    }
-
-    /// How the use case wants it kept alive.
-    pub(crate) fn endurance(&self) -> Option<&Endurance> {
-        self.chosen.use_case.and_then(|at| Some(&self.live.use_case(at)?.endurance))
-    }
-
-    /// What is left until the request's own deadline, if it has one.
-    pub(crate) fn left(&self) -> Option<Duration> {
-        let deadline = self.endurance()?.deadline?;
-        Some(deadline.saturating_sub(self.started.elapsed()))
-    }
-
-    /// Whether another attempt may be made, as far as number and time go.
-    pub(crate) fn may_go_on(&self) -> bool {
-        self.attempts() < ATTEMPTS_MAX && self.left().is_none_or(|left| !left.is_zero())
-    }
-
-    /// Waits before the next attempt.
-    pub(crate) async fn pause(&mut self, wait: Duration) {
-        let since = Instant::now();
-        self.trail.asking_since = Some(since);
-        tokio::time::sleep(wait).await;
-        self.trail.asking_since = None;
-        self.trail.waited_us += micros(since.elapsed()).0;
     }
 
     /// Ids and names for the client.

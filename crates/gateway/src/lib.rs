@@ -30,6 +30,7 @@ mod caller;
 mod continuation;
 mod decide;
 mod dialects;
+mod endurance;
 mod exchange;
 mod feedback;
 mod feeds;
@@ -65,9 +66,9 @@ mod vendor;
 mod visit;
 mod wait;
 
+pub use admission::{Door, Held, Rules};
 pub use feeds::{FEED_FIRST, FEED_MAX, Feed};
 pub use gateway::{Clock, Gateway, Parts};
-pub use admission::{Door, Held, Rules};
 pub use images::ImageLane;
 pub use listener::Doors;
 pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane};

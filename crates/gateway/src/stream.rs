@@ -24,13 +24,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cutover_telemetry::events;
-use cutover_units::Side;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::attempt::{self, Opened, Started};
 use crate::body::Aborted;
-use crate::continuation::{self, Story};
+use crate::continuation::Story;
 use crate::exchange::Exchange;
 use crate::flow::{self, Flow};
 use crate::foreign::{EVENT_STREAM, Edge};
@@ -38,6 +37,8 @@ use crate::gateway::Shared;
 use crate::pacing::{self, Pacer};
 use crate::rescue::{self, Failure};
 use crate::responses;
+
+mod rest;
 
 /// What keeps proxies and clients from giving up on a silent stream.
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
@@ -146,35 +147,6 @@ impl Relay {
         self.exchange = Some(exchange);
         self.take_scratch();
         self.stop_if_unturned();
-    }
-
-    /// Goes on with the rest of an answer that broke off.
-    fn resume(&mut self, exchange: Box<Exchange>, opened: Opened) {
-        if let Some((lane, _, _)) = exchange.lane() {
-            let (flow, ready) = Flow::new(opened, &lane.upstream.timeouts);
-            self.phase = Phase::Flowing(flow);
-            self.scratch = continuation::joined(ready);
-        }
-        self.exchange = Some(exchange);
-        self.take_scratch();
-    }
-
-    /// Asks somebody for the rest of an answer that broke off. False: nobody may be asked.
-    fn goes_on(&mut self, failure: &Failure) -> bool {
-        let Some(story) = self.story.take() else { return false };
-        if failure.fault.code.row().side != Side::Upstream {
-            return false;
-        }
-        let Some(mut exchange) = self.exchange.take() else { return false };
-        if failure.instance_at_fault
-            && let Some((_, instance, _)) = exchange.lane()
-        {
-            instance.health.failed(exchange.shared.now());
-        }
-        exchange.trail.failed = Some(failure.reason);
-        self.broke = Some(failure.clone());
-        self.phase = Phase::Waiting(Box::pin(continuation::ask(exchange, story)));
-        true
     }
 
     /// A sign of life. Nothing, where the client's dialect has none.

@@ -123,11 +123,15 @@ fn mixed(seed: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// The longest wait that is kept here. Whoever names a longer one is not waited for with a client on the
+/// line: its SDK does that better.
+pub const NAMED_MAX_MS: u64 = 10_000;
+
 /// How long to wait before the same upstream is asked again: what it named itself, else the backoff.
-/// None: the wait would end after the deadline, so that the client is told instead.
+/// None: too long, or the wait would end after the deadline, so that the client is told instead.
 pub fn wait_ms(backoff_ms: u64, named_ms: Option<u64>, left_ms: Option<u64>) -> Option<u64> {
     let wait = named_ms.map_or(backoff_ms, |named| named.max(backoff_ms));
-    left_ms.is_none_or(|left| wait < left).then_some(wait)
+    (wait <= NAMED_MAX_MS && left_ms.is_none_or(|left| wait < left)).then_some(wait)
 }
 
 #[cfg(test)]
@@ -226,6 +230,12 @@ mod tests {
         assert_eq!(wait_ms(80, Some(1_500), Some(1_500)), None);
         assert_eq!(wait_ms(80, Some(1_500), Some(1_501)), Some(1_500));
         assert_eq!(wait_ms(80, None, Some(20)), None);
+        assert_eq!(wait_ms(80, Some(NAMED_MAX_MS), None), Some(NAMED_MAX_MS));
+        assert_eq!(
+            wait_ms(80, Some(NAMED_MAX_MS + 1), None),
+            None,
+            "not with a client on the line"
+        );
     }
 
     proptest! {

@@ -1,0 +1,42 @@
+//! How long a request holds out: attempts made, time left, waits.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use cutover_config::Endurance;
+use tokio::time::Instant;
+
+use crate::attempt::ATTEMPTS_MAX;
+use crate::exchange::{Exchange, micros};
+
+impl Exchange {
+    /// Requests sent to an instance so far.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.trail.attempts + self.trail.hedges.load(Relaxed)
+    }
+
+    /// How the use case wants it kept alive.
+    pub(crate) fn endurance(&self) -> Option<&Endurance> {
+        self.chosen.use_case.and_then(|at| Some(&self.live.use_case(at)?.endurance))
+    }
+
+    /// What is left until the request's own deadline, if it has one.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let deadline = self.endurance()?.deadline?;
+        Some(deadline.saturating_sub(self.started.elapsed()))
+    }
+
+    /// Whether another attempt may be made, as far as number and time go.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.attempts() < ATTEMPTS_MAX && self.left().is_none_or(|left| !left.is_zero())
+    }
+
+    /// Waits before the next attempt.
+    pub(crate) async fn pause(&mut self, wait: Duration) {
+        let since = Instant::now();
+        self.trail.asking_since = Some(since);
+        tokio::time::sleep(wait).await;
+        self.trail.asking_since = None;
+        self.trail.waited_us += micros(since.elapsed()).0;
+    }
+}
