@@ -26,6 +26,7 @@ use cutover_wire::Fault;
 use cutover_wire::adapt::Outgoing;
 use http::HeaderMap;
 
+use crate::context_guard;
 use crate::exchange::Exchange;
 use crate::images::Bound;
 use crate::live::{InstanceLane, Lane};
@@ -99,7 +100,8 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, is_last: bool) -> Result<Sta
     let Some(lane) = live.lane(leg.variant) else {
         return Err(Failure::client(unknown_model(&exchange.head.model)));
     };
-    let outgoing = match adapted(exchange, lane).await {
+    let adapted = adapted(exchange, lane).await;
+    let outgoing = match adapted.and_then(|out| context_guard::fits(exchange, leg, lane, out)) {
         Ok(mut outgoing) => {
             outgoing.reply.clients_key = lane.upstream.pass_bearer;
             outgoing

@@ -20,7 +20,7 @@ use cutover_units::{Arm, Millis, UseCaseName, WeightBp};
 use cutover_upstream::{InProcess, RequestHeaders, RequestRules, Vendor};
 use cutover_wire::providers::{Auth, Dialect};
 use cutover_wire::{
-    Capabilities, OllamaSettings, StreamUsage, Target, Think, Unsupported, VariantSettings,
+    Capabilities, OllamaSettings, StreamUsage, Target, Unsupported, VariantSettings,
 };
 use http::{HeaderName, HeaderValue, header};
 
@@ -33,6 +33,7 @@ use crate::prompts::{LanePrompt, framing, structured};
 mod doors;
 mod images;
 mod instances;
+mod ollama;
 mod surface;
 mod trust;
 mod use_cases;
@@ -106,9 +107,17 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         variant: HeaderValue::from_static(DEFAULT_VARIANT),
         target: Target {
             stream_usage: stream_usage(default),
+            settings: VariantSettings {
+                ollama: OllamaSettings {
+                    pins: ollama::pins(checked, default),
+                    ..OllamaSettings::default()
+                },
+                ..VariantSettings::default()
+            },
             ..Target::untouched(provider(default)?)
         },
         model_place: None,
+        warm: false,
         prompt: None,
         price: Pricing::by_model(default, materials.now),
         upstream: default_lane,
@@ -200,6 +209,7 @@ fn upstream_lane(
     Ok(UpstreamLane {
         name: upstream.name.clone(),
         header: header_value(name)?,
+        provider: provider(upstream)?,
         local: upstream.local,
         own: upstream.local || upstream.instances.iter().all(|url| url.reach() != Reach::Public),
         instances: instances::instances(materials, upstream, carried)?,
@@ -210,6 +220,7 @@ fn upstream_lane(
             every: probing.every,
             limits: health::Limits { waiting: probing.waiting_limit, ..health::Limits::default() },
         }),
+        gauges: instances::gauges(materials, upstream),
         door: doors::door(materials, upstream),
         asked_models: instances::asked_models(materials.checked, upstream),
         headers: RequestHeaders::new(rules, own),
@@ -308,6 +319,7 @@ fn lane(
     };
     Ok(Lane {
         variant: header_value(name.as_str())?,
+        warm: variant.warm,
         model_place: instances::place(&upstream.asked_models, &variant.model),
         target: Target {
             provider: provider(configured)?,
@@ -327,7 +339,7 @@ fn lane(
                 top_p: variant.top_p,
                 max_tokens: variant.max_tokens.map(u64::from),
                 seed: variant.seed,
-                ollama: ollama(&variant.ollama),
+                ollama: ollama::settings(materials.checked, variant),
             },
         },
         prompt: LanePrompt::of(&variant.adaptation),
@@ -340,26 +352,5 @@ fn stream_usage(upstream: &cutover_config::Upstream) -> StreamUsage {
     match upstream.stream_usage {
         cutover_config::StreamUsage::Ask => StreamUsage::Ask,
         cutover_config::StreamUsage::Never => StreamUsage::Never,
-    }
-}
-
-fn ollama(configured: &cutover_config::OllamaSettings) -> OllamaSettings {
-    use cutover_config::{KeepAlive, Think as Configured};
-    OllamaSettings {
-        num_ctx: configured.num_ctx,
-        pins: Arc::default(),
-        keep_alive: configured.keep_alive.map(|keep| match keep {
-            KeepAlive::Forever => "-1".to_owned(),
-            KeepAlive::For(duration) => format!("{}s", duration.as_secs()),
-        }),
-        think: configured.think.map(|think| match think {
-            Configured::Off => Think::Off,
-            Configured::On => Think::On,
-            Configured::Low => Think::Low,
-            Configured::Medium => Think::Medium,
-            Configured::High => Think::High,
-        }),
-        truncate: configured.truncate,
-        completions_use_template: configured.completions_use_template,
     }
 }

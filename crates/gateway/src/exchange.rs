@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::admission::Admission;
+use crate::context_guard;
 use crate::continuation::Part;
 use crate::foreign::Foreign;
 use crate::gateway::Shared;
@@ -72,6 +73,8 @@ pub(crate) struct Trail {
     pub(crate) asking_since: Option<Instant>,
     /// From head to first content.
     pub(crate) first_token: Option<Micros>,
+    /// Solid bytes of the prompt as it was sent; 0: not counted.
+    pub(crate) prompt_bytes: u64,
     /// What is out of the ordinary.
     pub(crate) marks: Marks,
     /// What came of the answer before it broke off and was continued.
@@ -240,6 +243,7 @@ impl Exchange {
 
     /// Counts, logs and records.
     fn finish(&mut self) {
+        context_guard::learn(self);
         let total = self.elapsed();
         if !self.trail.answered && self.trail.code.is_none() && self.shared.is_cut() {
             let row = Code::ShuttingDown.row();

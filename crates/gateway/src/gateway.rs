@@ -29,6 +29,7 @@ use crate::ids::Ids;
 use crate::ingress::{self, Arrived, Route};
 use crate::listener::{self, Doors};
 use crate::live::Live;
+use crate::ollama::Jobs;
 use crate::refused::Refused;
 use crate::rescue::{self, Failure};
 use crate::responses::KeptAnswers;
@@ -71,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) answers: Option<Arc<dyn KeptAnswers>>,
     pub(crate) registry: Registry,
     pub(crate) tasks: TaskTracker,
+    pub(crate) jobs: Jobs,
     overhead: [Histogram; Endpoint::ALL.len()],
     connections: Gauge,
     /// How copies learn of the process's end.
@@ -125,6 +127,7 @@ impl Gateway {
             overhead: Endpoint::ALL.map(overhead),
             connections: registry.gauge(families::OPEN_CONNECTIONS, ["client"]),
             tasks: TaskTracker::new(),
+            jobs: Jobs::default(),
             ending: Ending::default(),
             cut: AtomicBool::new(false),
             registry,

@@ -4,18 +4,26 @@
 //! Judged by whole answers, not by their heads: an instance that says 200 and then stalls or breaks off
 //! fails each time.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use cutover_route::health::{Judged, State, Tally, rests};
 use cutover_units::Millis;
 use cutover_wire::probe::{Facts, with_tag};
 
+use crate::ollama::WARM_AGAIN_MS;
+
 /// How long an outlier rests for each time in a row that it is one: Envoy's base ejection time.
 const EJECTION_MS: u64 = 30_000;
 /// The longest.
 const EJECTION_MAX_MS: u64 = 300_000;
+
+/// How long an instance that refused a request as one too many counts as full, unless it says.
+const FULL_MS: u64 = 1_000;
+/// The longest that is believed of one that says.
+const FULL_MAX_MS: u64 = 30_000;
 
 /// How an instance is.
 #[derive(Debug, Default)]
@@ -29,11 +37,14 @@ pub struct Health {
     answered: AtomicBool,
     ejections: AtomicU32,
     ejected_until: AtomicU64,
+    full_until: AtomicU64,
     probed: AtomicU8,
     misses: AtomicU32,
     /// Which of the upstream's variants' models are in memory; meaningful while `tells_models`.
     warm: AtomicU64,
     tells_models: AtomicBool,
+    /// When it was told to read in which of them; at most 64.
+    told_to_warm: Mutex<HashMap<u8, u64>>,
     facts: ArcSwapOption<Facts>,
 }
 
@@ -67,7 +78,11 @@ impl Health {
         let rests = rests(self.failures(), self.failed_at(), now)
             || now.0 < self.ejected_until.load(Relaxed);
         let probed = State::from_u8(self.probed.load(Relaxed));
-        if rests { probed.max(State::Ejected) } else { probed }
+        match (rests, now.0 < self.full_until.load(Relaxed)) {
+            (true, _) => probed.max(State::Ejected),
+            (false, true) => probed.max(State::Saturated),
+            (false, false) => probed,
+        }
     }
 
     /// Whether a model is in its memory, as far as it tells; one that does not tell has what it has.
@@ -103,6 +118,29 @@ impl Health {
         self.failed.fetch_add(1, Relaxed);
         self.failures.fetch_add(1, Relaxed);
         self.failed_at.store(now.0, Relaxed);
+    }
+
+    /// Whether it may be told now to read the model in this place in; it then counts as told.
+    pub(crate) fn may_warm(&self, place: u8, now: Millis) -> bool {
+        let mut told = self.told_to_warm.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| now.0 < at.saturating_add(WARM_AGAIN_MS));
+        let is_new = !told.contains_key(&place);
+        if is_new {
+            told.insert(place, now.0);
+        }
+        is_new
+    }
+
+    /// It has read the model in this place in.
+    pub(crate) fn loaded(&self, place: u8) {
+        self.warm.fetch_or(1 << (place & 63), Relaxed);
+    }
+
+    /// It answered that its queue is full: no fault of its own, and over soon.
+    pub(crate) fn was_full(&self, now: Millis, wait_ms: Option<u64>) {
+        let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
+        self.full_until.store(now.0.saturating_add(wait_ms), Relaxed);
+        self.answered.store(true, Relaxed);
     }
 
     /// What probes have said so far.
@@ -196,6 +234,20 @@ mod tests {
         health.probed(Judged::default(), None, &[]);
         health.succeeded();
         assert_eq!(health.state(Millis(1_001)), State::Healthy);
+    }
+
+    #[test]
+    fn one_that_refused_as_full_is_passed_over_for_a_moment_and_not_ejected() {
+        let health = Health::default();
+        for _ in 0..10 {
+            health.was_full(Millis(1_000), None);
+        }
+        assert_eq!(health.state(Millis(1_999)), State::Saturated);
+        assert_eq!(health.state(Millis(2_000)), State::Healthy);
+        health.was_full(Millis(2_000), Some(5_000));
+        assert_eq!(health.state(Millis(6_999)), State::Saturated);
+        health.was_full(Millis(2_000), Some(u64::MAX));
+        assert_eq!(health.state(Millis(32_000)), State::Healthy);
     }
 
     #[test]

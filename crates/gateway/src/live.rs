@@ -11,6 +11,7 @@ use std::time::Duration;
 use cutover_config::{Endurance, ImageUrls, UpstreamMessages};
 use cutover_ledger::Tokens;
 use cutover_route::balance::{Peer, Policy};
+use cutover_route::health::State;
 use cutover_route::overflow::Class;
 use cutover_route::retry::{Allowance, Budget};
 use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
@@ -18,11 +19,12 @@ use cutover_store::KeyRing;
 use cutover_telemetry::{ArmMetrics, InstanceMetrics};
 use cutover_units::{Arm, InstanceId, Millis, NanoUsd, UpstreamName, UseCaseName};
 use cutover_upstream::{Instance, RequestHeaders};
-use cutover_wire::Target;
+use cutover_wire::{Provider, Target};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::admission::Door;
 use crate::caller::{X_API_KEY, presented};
+use crate::context_guard::Gauge;
 use crate::feeds::Feed;
 use crate::health::{Health, Wanted};
 use crate::images::ImageLane;
@@ -81,6 +83,8 @@ pub struct Lane {
     pub target: Target,
     /// The place of its model in [`UpstreamLane::asked_models`].
     pub model_place: Option<u8>,
+    /// Whether its model is kept in memory.
+    pub warm: bool,
     /// Its prompt, if that is one of the store's.
     pub prompt: Option<LanePrompt>,
     /// The price of its tokens.
@@ -96,6 +100,8 @@ pub struct UpstreamLane {
     pub name: UpstreamName,
     /// Its name, as a header.
     pub header: HeaderValue,
+    /// Its provider's row.
+    pub provider: &'static Provider,
     /// Whether it may see data that must stay local.
     pub local: bool,
     /// Whether it is one's own, so that what nobody has a price for costs nothing there: local,
@@ -113,6 +119,8 @@ pub struct UpstreamLane {
     pub door: Option<Door>,
     /// The models that its variants ask for, as the engine's own list names them; at most 64.
     pub asked_models: Box<[String]>,
+    /// What their answers have told of the tokens in their prompts, in the same places; carried over.
+    pub gauges: Box<[Arc<Gauge>]>,
     /// Prebuilt headers (our key among them), and which of the client's may join them.
     pub headers: RequestHeaders,
     /// Whether the client's own bearer is passed on.
@@ -203,14 +211,25 @@ pub struct InstanceLane {
     pub metrics: InstanceMetrics,
     /// How it has fared lately.
     pub health: Arc<Health>,
+    /// So many requests of ours at once make it full; None: it tells itself when it is.
+    pub in_flight_limit: Option<u32>,
 }
 
 impl InstanceLane {
+    /// What it is fit for: as its [`Health`] says, and full where as many requests are under way as it
+    /// shall have.
+    pub fn state(&self, now: Millis) -> State {
+        let state = self.health.state(now);
+        let full =
+            self.in_flight_limit.is_some_and(|most| self.instance.live().in_flight() >= most);
+        if full { state.max(State::Saturated) } else { state }
+    }
+
     /// What the balancer compares, for a request of this model.
     pub(crate) fn peer(&self, wanted: Wanted<'_>, now: Millis) -> Peer {
         let live = self.instance.live();
         Peer {
-            state: self.health.state(now),
+            state: self.state(now),
             warm: self.health.has(wanted),
             in_flight: live.in_flight(),
             latency_us: live.latency_us(),
@@ -225,6 +244,8 @@ impl InstanceLane {
 pub struct UseCaseLane {
     /// Its name, as a header.
     pub header: HeaderValue,
+    /// Whether the baseline answers while no instance has the candidate's model in memory.
+    pub baseline_while_cold: bool,
     /// Where its requests are told of; carried over by name.
     pub feed: Arc<Feed>,
     /// Copies of its requests for the candidate; carried over by name.
@@ -321,7 +342,7 @@ impl Live {
     pub fn unserved(&self, now: Millis) -> Vec<String> {
         let dead = |lane: &Lane| {
             let instances = &lane.upstream.instances;
-            !instances.iter().any(|instance| instance.health.state(now).can_serve())
+            !instances.iter().any(|instance| instance.state(now).can_serve())
         };
         let use_cases = self.snapshot.use_cases().iter();
         let baselines = use_cases.filter(|use_case| self.lane(use_case.baseline).is_some_and(dead));

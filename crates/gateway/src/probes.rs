@@ -27,6 +27,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::gateway::Shared;
 use crate::health::Health;
 use crate::live::{InstanceLane, UpstreamLane};
+use crate::ollama;
 
 /// How often the task looks whether a probe is due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -85,8 +86,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     continue;
                 };
                 known.due = Instant::now() + probing.every;
-                let (upstream, registry) = (Arc::clone(upstream), shared.registry.clone());
-                probes.spawn(async move { look(&upstream, at, probing, &registry).await });
+                let (upstream, shared) = (Arc::clone(upstream), Arc::clone(&shared));
+                probes.spawn(async move {
+                    look(&upstream, at, probing, &shared.registry).await;
+                    ollama::keep_warm(&shared, &upstream, at);
+                });
             }
         }
         if compares {
@@ -112,7 +116,7 @@ fn compare(shared: &Shared, upstream: &UpstreamLane) {
 
 /// Tells of a new state, once.
 fn changed(shared: &Shared, lane: &InstanceLane, known: &mut Watched) {
-    let state = lane.health.state(shared.now());
+    let state = lane.state(shared.now());
     if state == known.state {
         return;
     }

@@ -62,7 +62,12 @@ impl Failure {
 
     /// The target cannot do what the request asks; another arm may.
     pub(crate) fn refused(fault: Fault) -> Self {
-        Self { reason: "unsupported", elsewhere: true, ..Self::client(fault) }
+        let reason = match fault.code {
+            Code::ContextLengthExceeded => "context_length",
+            Code::Overloaded => "cold",
+            _ => "unsupported",
+        };
+        Self { reason, elsewhere: true, ..Self::client(fault) }
     }
 
     /// No answer from an instance.
@@ -90,6 +95,11 @@ impl Failure {
             retry_after_ms: (code == Code::Overloaded).then_some(RETRY_AFTER_MS),
             said: None,
         }
+    }
+
+    /// Whether an instance that is well has refused it as one too many.
+    pub(crate) fn is_full(&self) -> bool {
+        self.fault.code == Code::Overloaded && self.status.is_some()
     }
 
     /// The same once content has been sent: whatever an upstream did to the stream has one code then.

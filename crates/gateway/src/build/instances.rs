@@ -13,6 +13,7 @@ use cutover_wire::probe::with_tag;
 
 use super::trust::Trust;
 use super::{BuildError, Materials, header_value, wrong};
+use crate::context_guard::Gauge;
 use crate::health::Health;
 use crate::live::{InstanceLane, Live, Retry};
 
@@ -97,6 +98,21 @@ pub(super) fn asked_models(
     names.into()
 }
 
+/// What is known of the tokens in their prompts, from the picture before where there is one.
+pub(super) fn gauges(
+    materials: &Materials<'_>,
+    upstream: &cutover_config::Upstream,
+) -> Box<[Arc<Gauge>]> {
+    let before = materials.previous.map(Live::upstreams).unwrap_or_default();
+    let before = before.iter().find(|known| known.name == upstream.name);
+    let known = |model: &String| {
+        let place = before?.asked_models.iter().position(|known| known == model)?;
+        before?.gauges.get(place).cloned()
+    };
+    let models = asked_models(materials.checked, upstream);
+    models.iter().map(|model| known(model).unwrap_or_default()).collect()
+}
+
 /// How it is asked again. What its budget has seen is kept: a reload ends no storm.
 pub(super) fn retry(materials: &Materials<'_>, upstream: &cutover_config::Upstream) -> Retry {
     let before = materials.previous.map(Live::upstreams).unwrap_or_default();
@@ -160,5 +176,6 @@ fn instance_lane(
         instance,
         prober,
         health,
+        in_flight_limit: upstream.loading.in_flight_limit,
     })
 }

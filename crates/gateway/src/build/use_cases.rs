@@ -103,6 +103,7 @@ pub(super) fn lanes(
             let copies = || Arc::new(Copies::new(materials.registry, name));
             Ok(UseCaseLane {
                 header: header_value(name.as_str())?,
+                baseline_while_cold: configured.cold == cutover_config::Cold::Baseline,
                 feed: carried.map_or_else(feed, |lane| Arc::clone(&lane.feed)),
                 copies: carried.map_or_else(copies, |lane| Arc::clone(&lane.copies)),
                 shadow: limits(&configured.shadow),

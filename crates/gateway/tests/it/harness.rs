@@ -178,6 +178,17 @@ impl Rig {
         runtime.spawn(async move { gateway.watch_instances().await });
     }
 
+    /// Begins something with an upstream's models.
+    pub(crate) fn manage(
+        &self,
+        upstream: &str,
+        deed: cutover_wire::manage::Deed,
+        model: &str,
+    ) -> Result<Arc<cutover_gateway::Job>, cutover_gateway::NotBegun> {
+        let _within = self.runtime.as_ref().expect("it runs").enter();
+        self.gateway.manage(upstream, deed, model)
+    }
+
     /// Changes the share of copies.
     pub(crate) fn copy(&self, shadow: WeightBp) {
         self.gateway.set_traffic(&|use_case| Traffic { weight: use_case.weight, shadow });

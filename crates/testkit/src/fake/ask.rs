@@ -128,7 +128,7 @@ impl Ask {
             _ => None,
         };
         let prompt_tokens = count(&messages, &body["prompt"]);
-        let refuse_long = body["truncate"].as_bool() == Some(false);
+        let refuse_long = body["truncate"].as_bool() == Some(false) && !setup.ignores_truncate;
         if refuse_long && prompt_tokens > num_ctx {
             return Err(Refusal::Context { tokens: prompt_tokens, limit: num_ctx });
         }

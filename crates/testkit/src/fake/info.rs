@@ -25,6 +25,8 @@ pub(super) struct Moment<'a> {
     /// Context length with which Ollama's model is loaded, if it is.
     pub(super) loaded: Option<u64>,
     pub(super) in_flight: usize,
+    /// Models that Ollama has.
+    pub(super) models: Vec<String>,
 }
 
 /// Answers an information route; none if the persona has no such route.
@@ -138,7 +140,7 @@ fn ollama(path: &str, moment: &Moment<'_>) -> Option<Page> {
         "/" => page("text/plain", "Ollama is running"),
         "/api/version" => object(&json!({"version": "0.33.0"})),
         "/api/tags" => {
-            let list: Vec<Value> = setup
+            let list: Vec<Value> = moment
                 .models
                 .iter()
                 .map(|name| {

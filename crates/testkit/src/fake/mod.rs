@@ -84,6 +84,8 @@ pub struct Setup {
     pub load_queue: usize,
     /// Ollama: loading the model takes until this gate opens.
     pub load_gate: Option<Gate>,
+    /// Ollama: a version that does not know `truncate` yet, and cuts whatever it is told.
+    pub ignores_truncate: bool,
 }
 
 impl Setup {
@@ -101,6 +103,7 @@ impl Setup {
             embeddings: true,
             load_queue: 512,
             load_gate: None,
+            ignores_truncate: false,
         }
     }
 
@@ -142,6 +145,8 @@ struct Script {
     loaded: Option<u64>,
     loads: u64,
     load_waiting: usize,
+    /// Models fetched and removed since the start.
+    shelf: ollama::Shelf,
 }
 
 #[derive(Debug)]

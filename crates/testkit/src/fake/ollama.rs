@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Setup;
 use super::ask::{Answer, Ask};
+use super::info::Page;
 use super::openai::Event;
+use super::seen::Seen;
 
 const CREATED: &str = "2026-11-21T08:42:10.04015733Z";
 
@@ -137,4 +140,75 @@ fn logprob(token: &str, top: u64) -> Value {
 pub(super) fn silent(model: &str, reason: &str) -> Value {
     json!({"model": model, "created_at": CREATED, "message": {"role": "assistant", "content": ""},
         "done": true, "done_reason": reason})
+}
+
+/// Models that were fetched and removed since the start.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    fetched: Vec<String>,
+    removed: Vec<String>,
+}
+
+impl Shelf {
+    /// The models there are.
+    pub(super) fn models(&self, setup: &Setup) -> Vec<String> {
+        let all = setup.models.iter().chain(&self.fetched);
+        all.filter(|name| !self.removed.contains(name)).cloned().collect()
+    }
+
+    /// Does what a request asks of the shelf; None: nothing.
+    pub(super) fn order(&mut self, setup: &Setup, seen: &Seen) -> Option<Page> {
+        let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+        let model = body["model"].as_str().unwrap_or_default().to_owned();
+        let known = self.models(setup).contains(&model);
+        let missing = || refused(&format!("model '{model}' not found"));
+        Some(match seen.path() {
+            "/api/pull" if model.contains("missing") => {
+                lines(&[json!({"status": "pulling manifest"}), json!({"error": NO_MANIFEST})])
+            }
+            "/api/pull" => {
+                if !known {
+                    self.removed.retain(|name| *name != model);
+                    self.fetched.push(model);
+                }
+                lines(&fetching())
+            }
+            "/api/delete" if known => {
+                self.fetched.retain(|name| *name != model);
+                self.removed.push(model);
+                Page { status: 200, content_type: "application/json", body: String::new() }
+            }
+            "/api/delete" => missing(),
+            "/api/show" if !known => missing(),
+            _ => return None,
+        })
+    }
+}
+
+const NO_MANIFEST: &str = "pull model manifest: file does not exist";
+
+fn fetching() -> Vec<Value> {
+    let part = |completed: u64| {
+        json!({"status": "pulling 941f309b54ca", "digest": "sha256:941f309b54ca",
+            "total": 98_362_432, "completed": completed})
+    };
+    vec![
+        json!({"status": "pulling manifest"}),
+        part(0),
+        part(49_181_216),
+        part(98_362_432),
+        json!({"status": "verifying sha256 digest"}),
+        part(98_362_432),
+        json!({"status": "success"}),
+    ]
+}
+
+fn lines(values: &[Value]) -> Page {
+    let body = values.iter().map(|value| format!("{value}\n")).collect();
+    Page { status: 200, content_type: "application/x-ndjson", body }
+}
+
+fn refused(message: &str) -> Page {
+    let body = json!({"error": message}).to_string();
+    Page { status: 404, content_type: "application/json", body }
 }

@@ -48,9 +48,17 @@ impl Exchange<'_> {
             return self.outcome(connection, &[], Err(Refusal::Key));
         }
         if !self.seen.is_inference() {
+            if let Some(ordered) = self.order(connection) {
+                return ordered;
+            }
+            let (models, loaded) = {
+                let script = self.shared.script();
+                (script.shelf.models(setup), script.loaded)
+            };
             let moment = Moment {
                 setup,
-                loaded: self.shared.script().loaded,
+                models,
+                loaded,
                 in_flight: self.shared.recorder.counts().in_flight.saturating_sub(1),
             };
             return match info::answer(self.seen.path(), &moment) {
@@ -71,6 +79,18 @@ impl Exchange<'_> {
             Err(_) => self.outcome(connection, &[], Err(Refusal::BadJson)),
             Ok(body) => self.infer(connection, &reply, &body),
         }
+    }
+
+    /// Fetching, showing and removing models; None: the request is about something else.
+    fn order(&self, connection: &mut Connection) -> Option<io::Result<()>> {
+        if !self.native() {
+            return None;
+        }
+        let setup = &self.shared.setup;
+        let told = self.shared.script().shelf.order(setup, self.seen)?;
+        let (status, content_type) = (told.status, told.content_type);
+        let head = Head { status, content_type, extra: &[] };
+        Some(connection.respond(&head, told.body.as_bytes()))
     }
 
     fn native(&self) -> bool {
@@ -161,7 +181,8 @@ impl Exchange<'_> {
         let empty = body["messages"].as_array().is_none_or(Vec::is_empty)
             && body["prompt"].as_str().is_none_or(str::is_empty);
         if empty {
-            return self.outcome(connection, &reply.headers, Ok(self.load_or_unload(body)));
+            let outcome = self.load_or_unload(connection, body)?;
+            return self.outcome(connection, &reply.headers, outcome);
         }
         let setup = &self.shared.setup;
         let context = body["options"]["num_ctx"].as_u64().unwrap_or(setup.context);
@@ -221,16 +242,18 @@ impl Exchange<'_> {
     }
 
     /// A request without a prompt loads the model, with `keep_alive: 0` it unloads it.
-    fn load_or_unload(&self, body: &Value) -> Value {
-        let mut script = self.shared.script();
+    fn load_or_unload(&self, connection: &Connection, body: &Value) -> io::Result<Outcome> {
+        let setup = &self.shared.setup;
         let model = body["model"].as_str().unwrap_or_default();
         if body["keep_alive"] == json!(0) {
-            script.loaded = None;
-            return ollama::silent(model, "unload");
+            self.shared.script().loaded = None;
+            return Ok(Ok(ollama::silent(model, "unload")));
         }
-        script.loaded = Some(self.shared.setup.context);
-        script.loads += 1;
-        ollama::silent(model, "load")
+        if !setup.models.iter().any(|known| known == model) {
+            return Ok(Err(Refusal::UnknownModel { model: model.to_owned() }));
+        }
+        let context = body["options"]["num_ctx"].as_u64().unwrap_or(setup.context);
+        Ok(self.load(connection, context)?.map(|_| ollama::silent(model, "load")))
     }
 
     fn embed(&self, body: &Value) -> Outcome {

@@ -1,0 +1,396 @@
+//! Models of engines that load them on demand: listed, fetched, removed, and read into memory before
+//! their first request.
+//!
+//! Whatever takes time is a [`Job`]: one task per instance, whose lines whoever began it reads from time
+//! to time. Nothing here runs on a request's path, and nothing of it is begun by a probe: a model is read
+//! in because an operator asks for it, because its variant is to be kept warm, or because a request that
+//! needed it was sent elsewhere meanwhile.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use cutover_units::Millis;
+use cutover_upstream::{Body, Deadlines, Outbound};
+use cutover_wire::OllamaSettings;
+use cutover_wire::manage::{self, Deed, Kept, Order, Progress};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Response};
+use http_body_util::{BodyExt as _, Limited};
+use tokio::time::timeout;
+
+use crate::flow;
+use crate::gateway::{Gateway, Shared};
+use crate::live::{Lane, UpstreamLane};
+
+/// How long a list or a description may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long reading a model in may take: the largest come from slow disks.
+const LOAD_TIMEOUT: Duration = Duration::from_mins(15);
+/// How long a fetch may be silent; as a whole it takes what it takes.
+const PULL_SILENCE: Duration = Duration::from_mins(5);
+/// The largest list.
+const BODY_BYTES_MAX: usize = 8 << 20;
+/// The longest line of a fetch's progress.
+const LINE_BYTES_MAX: usize = 64 << 10;
+/// So many jobs are remembered; the oldest that has ended makes room.
+const JOBS_MAX: usize = 32;
+/// So long after an instance was told to read a model in it is not told again: it may be at it, or have
+/// no room for it beside the others that are to be kept.
+pub(crate) const WARM_AGAIN_MS: u64 = 60_000;
+
+/// How far a job is at one instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It goes on.
+    Working,
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed,
+}
+
+/// What a job does at one instance.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// The instance's id.
+    pub instance: String,
+    /// How far it is.
+    pub stage: Stage,
+    /// What it does, or why it failed; perhaps in the engine's words.
+    pub text: String,
+    /// Bytes fetched, and in all.
+    pub bytes: Option<(u64, u64)>,
+    /// The models that the instance has or shows.
+    pub models: Vec<Kept>,
+    /// The names of those in its memory, if its probe told.
+    pub loaded: Option<Vec<String>>,
+}
+
+/// Something done at all instances of an upstream.
+#[derive(Debug)]
+pub struct Job {
+    /// Its number.
+    pub id: u64,
+    /// The upstream's name.
+    pub upstream: String,
+    /// What is done.
+    pub deed: Deed,
+    /// With which model; empty for a list.
+    pub model: String,
+    lines: Mutex<Vec<Line>>,
+}
+
+impl Job {
+    /// How far it is, one line per instance.
+    pub fn lines(&self) -> Vec<Line> {
+        self.locked().clone()
+    }
+
+    /// Whether nothing goes on any more.
+    pub fn has_ended(&self) -> bool {
+        self.locked().iter().all(|line| line.stage != Stage::Working)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at(&self, instance: usize, change: impl FnOnce(&mut Line)) {
+        if let Some(line) = self.locked().get_mut(instance) {
+            change(line);
+        }
+    }
+}
+
+/// Jobs under way, and the last that ended.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    count: AtomicU64,
+    known: Mutex<VecDeque<Arc<Job>>>,
+}
+
+impl Jobs {
+    fn known(&self) -> MutexGuard<'_, VecDeque<Arc<Job>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, job: &Arc<Job>) -> Result<(), NotBegun> {
+        let mut known = self.known();
+        if known.len() >= JOBS_MAX {
+            let ended = known.iter().position(|job| job.has_ended()).ok_or(NotBegun::TooMany)?;
+            known.remove(ended);
+        }
+        known.push_back(Arc::clone(job));
+        Ok(())
+    }
+}
+
+/// Why nothing was begun.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotBegun {
+    /// No upstream has this name.
+    #[error("there is no upstream {name:?}; there are: {}", known.join(", "))]
+    UnknownUpstream {
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: Vec<String>,
+    },
+    /// Its engines do no such thing over their API.
+    #[error("provider {provider} does not {} models over its API", deed.as_str())]
+    NotManaged {
+        /// The provider's name.
+        provider: &'static str,
+        /// What was wanted.
+        deed: Deed,
+    },
+    /// Too many jobs are under way.
+    #[error("{JOBS_MAX} jobs are under way already")]
+    TooMany,
+}
+
+impl Gateway {
+    /// Begins something at all instances of an upstream.
+    pub fn manage(&self, upstream: &str, deed: Deed, model: &str) -> Result<Arc<Job>, NotBegun> {
+        let shared = self.shared();
+        let live = shared.live().clone();
+        let upstreams = live.upstreams();
+        let Some(lane) = upstreams.iter().find(|lane| lane.name.as_str() == upstream) else {
+            let known = upstreams.iter().map(|lane| lane.name.to_string()).collect();
+            return Err(NotBegun::UnknownUpstream { name: upstream.to_owned(), known });
+        };
+        if !deed.is_done_by(lane.provider) {
+            return Err(NotBegun::NotManaged { provider: lane.provider.name, deed });
+        }
+        let line = |instance: &crate::live::InstanceLane| Line {
+            instance: instance.id.to_string(),
+            stage: Stage::Working,
+            text: String::new(),
+            bytes: None,
+            models: Vec::new(),
+            loaded: None,
+        };
+        let job = Arc::new(Job {
+            id: shared.jobs.count.fetch_add(1, Relaxed) + 1,
+            upstream: upstream.to_owned(),
+            deed,
+            model: model.to_owned(),
+            lines: Mutex::new(lane.instances.iter().map(line).collect()),
+        });
+        shared.jobs.add(&job)?;
+        let settings = settings_of(&live.lanes, lane, model);
+        for at in 0..lane.instances.len() {
+            let (job, lane, settings) = (Arc::clone(&job), Arc::clone(lane), settings.clone());
+            let work = async move { run(&job, (&lane, at), &settings).await };
+            flow::spawn(&shared.tasks, work);
+        }
+        Ok(job)
+    }
+
+    /// A job, by its number.
+    pub fn job(&self, id: u64) -> Option<Arc<Job>> {
+        self.shared().jobs.known().iter().find(|job| job.id == id).cloned()
+    }
+}
+
+/// What requests of this model are sent along with: the first variant's settings that names it.
+fn settings_of(lanes: &[Lane], upstream: &Arc<UpstreamLane>, model: &str) -> OllamaSettings {
+    let name = manage_name(model);
+    let of_it = lanes.iter().find(|lane| {
+        lane.upstream.name == upstream.name
+            && lane.target.model.as_deref().is_some_and(|known| manage_name(known) == name)
+    });
+    // The default upstream's lane has no model; it knows the pins of all.
+    let any = || lanes.iter().find(|lane| lane.upstream.name == upstream.name);
+    of_it.or_else(any).map(|lane| lane.target.settings.ollama.clone()).unwrap_or_default()
+}
+
+fn manage_name(model: &str) -> String {
+    cutover_wire::probe::with_tag(model).into_owned()
+}
+
+async fn run(job: &Job, (upstream, at): (&UpstreamLane, usize), settings: &OllamaSettings) {
+    let order = manage::order(job.deed, upstream.provider, (&job.model, settings));
+    let result = match job.deed {
+        Deed::Pull => pull(job, (upstream, at), order).await,
+        _ => once(job, (upstream, at), order).await,
+    };
+    job.at(at, |line| match result {
+        Ok(text) => (line.stage, line.text) = (Stage::Done, text),
+        Err(why) => (line.stage, line.text) = (Stage::Failed, why),
+    });
+}
+
+async fn once(
+    job: &Job,
+    (upstream, at): (&UpstreamLane, usize),
+    order: Order,
+) -> Result<String, String> {
+    let within = if job.deed == Deed::Warm { LOAD_TIMEOUT } else { ANSWER_TIMEOUT };
+    job.at(at, |line| job.deed.as_str().clone_into(&mut line.text));
+    let (status, body) = answer(upstream, at, (order, within)).await?;
+    if !(200..300).contains(&status) {
+        return Err(manage::read_refusal(status, &body));
+    }
+    let unreadable = || "its answer could not be read".to_owned();
+    match job.deed {
+        Deed::List => {
+            let models = manage::read_models(upstream.provider, &body).ok_or_else(unreadable)?;
+            let facts = upstream.instances[at].health.facts();
+            let loaded = facts.and_then(|facts| {
+                let names = facts.loaded.as_ref()?.iter().map(|model| model.name.clone());
+                Some(names.collect())
+            });
+            job.at(at, |line| (line.models, line.loaded) = (models, loaded));
+            Ok(String::new())
+        }
+        Deed::Show => {
+            let model = manage::read_shown(&job.model, &body).ok_or_else(unreadable)?;
+            job.at(at, |line| line.models = vec![model]);
+            Ok(String::new())
+        }
+        Deed::Warm => Ok("loaded".to_owned()),
+        Deed::Remove | Deed::Pull => Ok("removed".to_owned()),
+    }
+}
+
+async fn answer(
+    upstream: &UpstreamLane,
+    at: usize,
+    (order, within): (Order, Duration),
+) -> Result<(u16, Bytes), String> {
+    let asking = async {
+        let response = send(upstream, at, (order, within)).await?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
+        let body = body.map_err(|_| "its answer broke off or is too long".to_owned())?;
+        Ok((status, body.to_bytes()))
+    };
+    timeout(within, asking).await.unwrap_or_else(|_| Err(too_late(within)))
+}
+
+fn too_late(within: Duration) -> String {
+    format!("it did not answer within {} s", within.as_secs())
+}
+
+async fn send(
+    upstream: &UpstreamLane,
+    at: usize,
+    (order, within): (Order, Duration),
+) -> Result<Response<Body>, String> {
+    let mut headers = upstream.request_headers(&HeaderMap::new());
+    if order.body.is_empty() {
+        headers.remove(http::header::CONTENT_TYPE);
+    }
+    let outbound = Outbound {
+        method: Method::from_bytes(order.method.as_bytes()).unwrap_or(Method::GET),
+        path_and_query: PathAndQuery::from_static(order.path),
+        headers,
+        body: if order.body.is_empty() { Vec::new() } else { vec![Bytes::from(order.body)] },
+    };
+    let deadlines = Deadlines { connect: upstream.timeouts.connect, first_byte: within };
+    let sent = upstream.instances[at].instance.send(outbound, deadlines).await;
+    sent.map_err(|error| format!("it could not be asked: {}", error.kind().as_str()))
+}
+
+async fn pull(
+    job: &Job,
+    (upstream, at): (&UpstreamLane, usize),
+    order: Order,
+) -> Result<String, String> {
+    let response = send(upstream, at, (order, PULL_SILENCE)).await?;
+    let status = response.status().as_u16();
+    let mut body = response.into_body();
+    let mut held = BytesMut::new();
+    loop {
+        let frame = timeout(PULL_SILENCE, body.frame()).await;
+        let frame = match frame.map_err(|_| too_late(PULL_SILENCE))? {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => return Err("the fetch broke off".to_owned()),
+            None if status != 200 => return Err(manage::read_refusal(status, &held)),
+            None => return Err("the fetch ended without saying that it is complete".to_owned()),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        held.extend_from_slice(&data);
+        while let Some(end) = held.iter().position(|&byte| byte == b'\n') {
+            let line = held.split_to(end + 1);
+            match manage::read_progress(&line) {
+                Some(Progress::Done) => return Ok("fetched".to_owned()),
+                Some(Progress::Failed(why)) => return Err(why),
+                Some(Progress::Step { what, bytes }) => {
+                    job.at(at, |line| (line.text, line.bytes) = (what, bytes));
+                }
+                None => {}
+            }
+        }
+        if held.len() > LINE_BYTES_MAX {
+            return Err("its progress could not be read".to_owned());
+        }
+    }
+}
+
+/// Has an instance read a lane's model in, in the background, unless it was told to lately.
+pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) {
+    let (Some(instance), Some(place)) = (lane.upstream.instances.get(at), lane.model_place) else {
+        return;
+    };
+    if !instance.health.may_warm(place, shared.now()) {
+        return;
+    }
+    let Some(model) = lane.target.model.clone() else { return };
+    let (upstream, settings) = (Arc::clone(&lane.upstream), lane.target.settings.ollama.clone());
+    flow::spawn(&shared.tasks, async move {
+        let id = upstream.instances[at].id.clone();
+        let order = manage::order(Deed::Warm, upstream.provider, (&model, &settings));
+        match answer(&upstream, at, (order, LOAD_TIMEOUT)).await {
+            Ok((200, _)) => {
+                upstream.instances[at].health.loaded(place);
+                tracing::info!(instance = id.as_str(), model = &*model, "model loaded");
+            }
+            Ok((status, body)) => {
+                let why = manage::read_refusal(status, &body);
+                tracing::warn!(instance = id.as_str(), model = &*model, why, "model not loaded");
+            }
+            Err(why) => {
+                tracing::warn!(instance = id.as_str(), model = &*model, why, "model not loaded");
+            }
+        }
+    });
+}
+
+/// Whether a lane's model is in no instance's memory, as far as they tell.
+pub(crate) fn is_cold(lane: &Lane, asked: &str) -> bool {
+    let wanted = lane.wanted(asked);
+    let instances = &lane.upstream.instances;
+    !instances.is_empty() && instances.iter().all(|instance| !instance.health.has(wanted))
+}
+
+/// Has the fittest instance read a lane's model in.
+pub(crate) fn warm_one(shared: &Arc<Shared>, lane: &Lane, now: Millis) {
+    let instances = lane.upstream.instances.iter().enumerate();
+    let fittest = instances
+        .min_by_key(|(_, instance)| (instance.state(now), instance.instance.live().in_flight()));
+    if let Some((at, _)) = fittest {
+        warm(shared, lane, at);
+    }
+}
+
+/// Has the instances read in what shall be kept in memory and is not. `at` was just probed.
+pub(crate) fn keep_warm(shared: &Arc<Shared>, upstream: &UpstreamLane, at: usize) {
+    let live = shared.live().clone();
+    let lanes = live.lanes.iter().filter(|lane| lane.warm && lane.upstream.name == upstream.name);
+    for lane in lanes {
+        let known = lane.upstream.instances.get(at).filter(|instance| {
+            let told = upstream.instances.get(at);
+            told.is_some_and(|told| Arc::ptr_eq(&told.health, &instance.health))
+        });
+        let Some(instance) = known else { continue };
+        let state = instance.health.state(shared.now());
+        if state.can_serve() && !instance.health.has(lane.wanted("")) {
+            warm(shared, lane, at);
+        }
+    }
+}

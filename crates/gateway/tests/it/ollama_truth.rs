@@ -1,0 +1,335 @@
+//! An Ollama that tells the truth: prompts are answered in full or refused loudly, models are not loaded
+//! anew, full instances are passed over, and what is cold is read in before it is needed.
+
+use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
+use cutover_testkit::raw::Response;
+use cutover_wire::manage::Deed;
+use serde_json::Value;
+
+use crate::harness::{Rig, ask, until};
+
+/// The fake counts four bytes a token, and few of them repeat.
+fn prompt(tokens: usize) -> String {
+    let words = ["river ", "stone ", "clock ", "paper ", "light "];
+    (0..).map(|n| words[n % words.len()]).flat_map(str::chars).take(tokens * 4).collect()
+}
+
+fn long(model: &str, tokens: usize, stream: bool) -> String {
+    serde_json::json!({
+        "model": model, "stream": stream,
+        "messages": [{"role": "user", "content": prompt(tokens)}],
+    })
+    .to_string()
+}
+
+/// A candidate on Ollama that gets everything, before a baseline that takes long prompts.
+fn arms(cloud: &Fake, own: &[&Fake], variant: &str, use_case: &str) -> String {
+    let urls: Vec<_> = own.iter().map(|fake| format!("{:?}", fake.base_url())).collect();
+    format!(
+        r#"
+default_upstream = "own"
+[upstreams.cloud]
+provider = "openai-compatible"
+base_url = "{}"
+[upstreams.own]
+provider = "ollama"
+instances = [{}]
+probe_interval = "1 s"
+[variants.big]
+upstream = "cloud"
+model = "fake-model"
+[variants.small]
+upstream = "own"
+model = "fake-model"
+{variant}
+[use_cases.docs]
+match = {{ model = "app" }}
+baseline = "big"
+candidate = "small"
+weight = "100%"
+{use_case}
+"#,
+        cloud.base_url(),
+        urls.join(", ")
+    )
+}
+
+fn cloud() -> Fake {
+    Fake::start_with(Setup { context: 200_000, ..Setup::new(Persona::OpenAi).name("cloud") })
+}
+
+fn arm(response: &Response) -> Option<&str> {
+    response.header("x-cutover-arm")
+}
+
+fn code(response: &Response) -> Value {
+    let body: Value = serde_json::from_str(&response.text()).unwrap();
+    body["error"]["code"].clone()
+}
+
+#[test]
+fn a_prompt_above_the_context_is_answered_in_full_or_refused_loudly() {
+    let (cloud, own) = (cloud(), Fake::start(Persona::Ollama));
+    let rig = Rig::start(&arms(&cloud, &[&own], "ollama = { num_ctx = 4096 }", ""));
+    for stream in [false, true] {
+        // What fits is answered by the candidate.
+        let response = rig.chat(&[], &long("app", 3_000, stream));
+        assert_eq!((response.status, arm(&response)), (200, Some("candidate")));
+        // A little too long: Ollama itself refuses, and the baseline answers it in full.
+        let response = rig.chat(&[], &long("app", 5_000, stream));
+        assert_eq!((response.status, arm(&response)), (200, Some("baseline")));
+        // Surely too long: it is not even sent.
+        let asked = own.inferences().len();
+        let response = rig.chat(&[], &long("app", 20_000, stream));
+        assert_eq!((response.status, arm(&response)), (200, Some("baseline")));
+        assert_eq!(own.inferences().len(), asked, "nothing was sent");
+        // Without a baseline it is refused, whether it is sent or not.
+        for tokens in [5_000, 20_000] {
+            let asked = own.inferences().len();
+            let response = rig.chat(&[], &long("fake-model", tokens, stream));
+            assert_eq!(response.status, 400, "{}", response.text());
+            assert_eq!(code(&response), "context_length_exceeded");
+            assert_eq!(own.inferences().len() - asked, usize::from(tokens == 5_000));
+        }
+    }
+    for seen in own.inferences() {
+        let body: Value = serde_json::from_slice(&seen.body).unwrap();
+        assert_eq!((&body["truncate"], &body["options"]["num_ctx"]), (&false.into(), &4096.into()));
+    }
+    assert_eq!(own.loads(), 0, "one context length for all traffic, so nothing was loaded anew");
+}
+
+#[test]
+fn an_ollama_that_cuts_all_the_same_has_failed() {
+    let (cloud, own) = (
+        cloud(),
+        Fake::start_with(Setup {
+            ignores_truncate: true,
+            ..Setup::new(Persona::Ollama).name("own")
+        }),
+    );
+    // What it has loaded is not known, so that the prompt is sent.
+    let rig = Rig::start(&arms(&cloud, &[&own], "", ""));
+    let response = rig.chat(&[], &long("app", 20_000, false));
+    assert_eq!((response.status, arm(&response)), (200, Some("baseline")));
+    assert_eq!(own.inferences().len(), 1);
+    let response = rig.chat(&[], &long("fake-model", 20_000, false));
+    assert_eq!((response.status, code(&response)), (400, "context_length_exceeded".into()));
+    // A stream has begun when it shows: it ends in an error and is counted as interrupted.
+    let response = rig.chat(&[], &long("fake-model", 20_000, true));
+    assert_eq!(response.status, 200);
+    let text = response.text();
+    assert!(text.contains("context_length_exceeded") && !text.contains("[DONE]"), "{text}");
+    until("it is counted", || rig.metrics().contains("outcome=\"interrupted\"} 1"));
+    // Who allows the cut gets the answer.
+    rig.reload(&arms(&cloud, &[&own], "ollama = { truncate = true }", ""));
+    let response = rig.chat(&[], &long("app", 20_000, false));
+    assert_eq!((response.status, arm(&response)), (200, Some("candidate")));
+}
+
+#[test]
+fn the_largest_num_ctx_of_a_model_holds_for_all_its_traffic() {
+    let (cloud, own) = (cloud(), Fake::start(Persona::Ollama));
+    let config = arms(&cloud, &[&own], "ollama = { num_ctx = 4096 }", "")
+        + "[variants.larger]\nupstream = \"own\"\nmodel = \"fake-model:latest\"\n\
+           ollama = { num_ctx = 8192 }\n\
+           [use_cases.long]\nmatch = { model = \"long\" }\nbaseline = \"larger\"\n";
+    let config = config.replace("fake-model:latest", "fake-model");
+    let checked = crate::harness::checked(&config);
+    let warnings = format!("{:?}", checked.warnings);
+    assert!(warnings.contains("asks for 8192"), "{warnings}");
+    let rig = Rig::start(&config);
+    for model in ["app", "long", "fake-model", "app"] {
+        assert_eq!(rig.chat(&[], &ask(model)).status, 200);
+    }
+    assert_eq!(own.loads(), 1, "loaded once, with the largest");
+}
+
+#[test]
+fn the_limit_of_an_engine_is_read_from_its_list() {
+    let cloud = cloud();
+    for persona in [Persona::Vllm, Persona::LlamaCpp] {
+        let own = Fake::start_with(Setup { context: 2_048, ..Setup::new(persona).name("own") });
+        let name = if persona == Persona::Vllm { "vllm" } else { "llamacpp" };
+        let config = arms(&cloud, &[&own], "", "").replace("\"ollama\"", &format!("{name:?}"));
+        let rig = Rig::start(&config);
+        rig.watch_instances();
+        until("the limit is known", || {
+            let live = rig.gateway.live();
+            let lane = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+            let facts = lane.upstream.instances[0].health.facts();
+            facts.and_then(|facts| facts.context_of("fake-model")) == Some(2_048)
+        });
+        let asked = own.inferences().len();
+        let response = rig.chat(&[], &long("app", 20_000, false));
+        assert_eq!((response.status, arm(&response)), (200, Some("baseline")));
+        assert_eq!(
+            code(&rig.chat(&[], &long("fake-model", 20_000, false))),
+            "context_length_exceeded"
+        );
+        assert_eq!(own.inferences().len(), asked, "nothing was sent");
+        // Blanks are no tokens by number.
+        let blanks = long("app", 1, false).replace("rive", &" ".repeat(80_000));
+        rig.chat(&[], &blanks);
+        assert_eq!(own.inferences().len(), asked + 1, "what may fit is the engine's to judge");
+    }
+}
+
+#[test]
+fn an_instance_with_enough_to_do_is_passed_over() {
+    let gate = Gate::new();
+    let (one, two) = (Fake::start(Persona::Ollama), Fake::start(Persona::Ollama));
+    for fake in [&one, &two] {
+        fake.always(Reply::text("done").hold_headers(&gate));
+    }
+    let config = format!(
+        r#"
+[upstreams.own]
+provider = "ollama"
+instances = ["{}", "{}"]
+balance = "session"
+in_flight_limit = 2
+[variants.small]
+upstream = "own"
+model = "fake-model"
+[use_cases.docs]
+match = {{ model = "app" }}
+baseline = "small"
+"#,
+        one.base_url(),
+        two.base_url()
+    );
+    let rig = Rig::start(&config);
+    // One session, so that all would go to the same instance.
+    let body = ask("app").replace("\"model\"", "\"prompt_cache_key\":\"s\",\"model\"");
+    let mut open = Vec::new();
+    for count in 1..=4 {
+        let mut raw = rig.raw();
+        raw.request("POST /v1/chat/completions", &[], &body).unwrap();
+        open.push(raw);
+        until("it is there", || one.in_flight() + two.in_flight() == count);
+    }
+    assert_eq!((one.in_flight(), two.in_flight()), (2, 2));
+    gate.open();
+    for mut raw in open {
+        assert_eq!(raw.response().unwrap().unwrap().status, 200);
+    }
+}
+
+#[test]
+fn a_full_queue_is_no_failure_and_another_instance_answers() {
+    let (full, free) = (Fake::start(Persona::Ollama), Fake::start(Persona::Ollama));
+    full.always(Reply::fault(Fault::status(503)));
+    let rig = Rig::start(&format!(
+        r#"
+[upstreams.own]
+provider = "ollama"
+instances = ["{}", "{}"]
+balance = "round-robin"
+[variants.small]
+upstream = "own"
+model = "fake-model"
+[use_cases.docs]
+match = {{ model = "app" }}
+baseline = "small"
+"#,
+        full.base_url(),
+        free.base_url()
+    ));
+    for _ in 0..20 {
+        assert_eq!(rig.chat(&[], &ask("app")).status, 200);
+    }
+    let live = rig.gateway.live();
+    let lane = live.lanes.first().unwrap();
+    assert_eq!(lane.upstream.instances[0].health.failures(), 0, "it is well");
+    assert!(
+        full.inferences().len() <= 3,
+        "and left alone for a while: {}",
+        full.inferences().len()
+    );
+}
+
+#[test]
+fn a_variant_to_be_kept_warm_is_read_in_before_any_request() {
+    let gate = Gate::new();
+    let setup = || Setup { load_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) };
+    let (one, two) = (Fake::start_with(setup()), Fake::start_with(setup()));
+    let cloud = cloud();
+    let variant = "warm = true\nollama = { num_ctx = 8192, keep_alive = \"forever\" }";
+    let rig = Rig::start(&arms(&cloud, &[&one, &two], variant, ""));
+    rig.watch_instances();
+    gate.open();
+    until("both have it", || one.loads() + two.loads() == 2);
+    let orders: Vec<_> =
+        one.seen().into_iter().filter(|seen| seen.path() == "/api/generate").collect();
+    let body: Value = serde_json::from_slice(&orders[0].body).unwrap();
+    assert_eq!((&body["options"]["num_ctx"], &body["keep_alive"]), (&8192.into(), &(-1).into()));
+    assert_eq!(body["prompt"], Value::Null);
+    let response = rig.chat(&[], &ask("app"));
+    assert_eq!((response.status, arm(&response)), (200, Some("candidate")));
+    assert_eq!(one.loads() + two.loads(), 2, "the request loaded nothing anew");
+}
+
+#[test]
+fn while_the_candidate_is_cold_the_baseline_answers_and_it_is_read_in() {
+    let gate = Gate::new();
+    let own =
+        Fake::start_with(Setup { load_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) });
+    let cloud = cloud();
+    let rig = Rig::start(&arms(&cloud, &[&own], "", "cold = \"baseline\""));
+    rig.watch_instances();
+    until("it is known to be cold", || {
+        rig.metrics().contains("upstream_instance=\"own/0\",state=\"cold\"} 1")
+    });
+    assert!(own.inferences().is_empty(), "no probe asked for the model");
+    for _ in 0..5 {
+        let response = rig.chat(&[], &ask("app"));
+        assert_eq!((response.status, arm(&response)), (200, Some("baseline")));
+    }
+    until("it is told to load", || own.inferences().len() == 1);
+    gate.open();
+    until("the candidate answers", || arm(&rig.chat(&[], &ask("app"))) == Some("candidate"));
+    assert_eq!(own.loads(), 1, "it was told once");
+}
+
+#[test]
+fn models_are_managed_at_every_instance() {
+    let (one, two) = (Fake::start(Persona::Ollama), Fake::start(Persona::Ollama));
+    let cloud = cloud();
+    let rig = Rig::start(&arms(&cloud, &[&one, &two], "", ""));
+    let done = |deed: Deed, model: &str| {
+        let job = rig.manage("own", deed, model).unwrap();
+        until("it has ended", || job.has_ended());
+        job.lines()
+    };
+    let names = |lines: &[cutover_gateway::Line]| -> Vec<Vec<String>> {
+        let of =
+            |line: &cutover_gateway::Line| line.models.iter().map(|m| m.name.clone()).collect();
+        lines.iter().map(of).collect()
+    };
+    assert_eq!(names(&done(Deed::List, "")), [["fake-model"], ["fake-model"]]);
+    let lines = done(Deed::Pull, "new:7b");
+    assert!(lines.iter().all(|line| line.stage == cutover_gateway::Stage::Done), "{lines:?}");
+    assert_eq!(lines[0].bytes, Some((98_362_432, 98_362_432)));
+    assert_eq!(names(&done(Deed::List, "")), [["fake-model", "new:7b"], ["fake-model", "new:7b"]]);
+    assert_eq!(done(Deed::Show, "new:7b")[1].models[0].context, Some(8192));
+    done(Deed::Remove, "new:7b");
+    assert_eq!(names(&done(Deed::List, "")), [["fake-model"], ["fake-model"]]);
+    let lines = done(Deed::Pull, "missing");
+    assert!(lines.iter().all(|line| line.text.contains("file does not exist")), "{lines:?}");
+    let lines = done(Deed::Remove, "missing");
+    assert!(lines.iter().all(|line| line.stage == cutover_gateway::Stage::Failed), "{lines:?}");
+    let none = rig.manage("cloud", Deed::Pull, "x").unwrap_err();
+    assert_eq!(none.to_string(), "provider openai-compatible does not pull models over its API");
+    let none = rig.manage("clod", Deed::List, "").unwrap_err();
+    assert!(none.to_string().contains("own") && none.to_string().contains("cloud"), "{none}");
+}
+
+#[test]
+fn the_host_header_is_the_upstream_s_own() {
+    let (cloud, own) = (cloud(), Fake::start(Persona::Ollama));
+    let rig = Rig::start(&arms(&cloud, &[&own], "", ""));
+    assert_eq!(rig.chat(&["X-Forwarded-Host: evil.example"], &ask("app")).status, 200);
+    let host = own.address().to_string();
+    assert_eq!(own.inferences()[0].header("host"), Some(host.as_str()));
+}
