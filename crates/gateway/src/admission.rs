@@ -82,7 +82,7 @@ pub struct Held {
     waiting: AtomicU32,
     stage: AtomicU8,
     /// Moving average of how long a place is held, in microseconds; 0: nothing measured.
-    held_us: AtomicU64,
+    place_us: AtomicU64,
     line: Mutex<Line<oneshot::Sender<Permit>>>,
 }
 
@@ -396,13 +396,13 @@ impl Held {
     }
 
     fn was_held(&self, us: u64) {
-        let old = self.held_us.load(Relaxed);
+        let old = self.place_us.load(Relaxed);
         // Two that end at once may lose one of the two: a moving average bears it.
         let new = match old {
             0 => us,
             _ => old - (old >> HELD_SHIFT) + (us >> HELD_SHIFT),
         };
-        self.held_us.store(new.max(1), Relaxed);
+        self.place_us.store(new.max(1), Relaxed);
     }
 
     /// When a place will be free for one more, as far as can be told: everyone who waits now has to be
@@ -410,7 +410,7 @@ impl Held {
     fn retry_after_ms(&self, places: Option<u32>) -> u64 {
         let before = u64::from(self.waiting.load(Relaxed)) + 1;
         let places = u64::from(places.unwrap_or(1).max(1));
-        let us = self.held_us.load(Relaxed).saturating_mul(before) / places;
+        let us = self.place_us.load(Relaxed).saturating_mul(before) / places;
         (us / 1_000).clamp(RETRY_AFTER_MS.0, RETRY_AFTER_MS.1)
     }
 

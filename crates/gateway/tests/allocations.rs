@@ -71,8 +71,15 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
+        Self::with("", "")
+    }
+
+    /// With more in the candidate's upstream and in the use case.
+    fn with(upstream: &str, use_case: &str) -> Self {
         let own = Fake::start(Persona::OpenAi);
-        let config = harness::two_arms(&own.base_url(), &own.base_url(), "50%");
+        let config = harness::two_arms(&own.base_url(), &own.base_url(), "99.99%")
+            .replace("[upstreams.own]", &format!("[upstreams.own]\n{upstream}"))
+            + use_case;
         let registry = Registry::new();
         let gateway = Gateway::new(Parts {
             live: harness::build(&harness::checked(&config), None, (&registry, None)),
@@ -150,4 +157,12 @@ fn a_watched_request_allocates_no_more_than_another() {
     let mut seen = Vec::new();
     assert_eq!((feed.drain(&mut seen), seen.len()), (0, 200));
     println!("allocations of a request, client and gateway together: {watched}");
+}
+
+#[test]
+fn a_line_that_nobody_waits_in_allocates_nothing() {
+    let without = Bench::start().allocations();
+    let line = "in_flight_limit = 64\nqueue = { first_token = \"10 s\" }";
+    let with = Bench::with(line, "overflow = {}\n").allocations();
+    assert_eq!(with, without);
 }

@@ -219,3 +219,27 @@ fn a_file_beyond_the_limit_is_refused() {
     let text = "#".repeat(crate::TEXT_BYTES_MAX + 1);
     insta::assert_snapshot!(report(&text), @"cutover.toml:1:1: a config file has at most 4194304 bytes");
 }
+
+#[test]
+fn overflow_that_can_never_happen_is_told() {
+    let case = |more: &str| format!("{GROUND}[use_cases.x]\nmatch = {{ model = \"x\" }}\n{more}");
+    let reports = [
+        "baseline = \"today\"\noverflow = {}\n",
+        "baseline = \"later\"\ncandidate = \"today\"\noverflow = {}\n",
+        "baseline = \"today\"\ncandidate = \"later\"\noverflow = { budget_per_day = -1, wait = 3 }\n",
+        "baseline = \"today\"\ncandidate = \"later\"\noverflow = {}\npriority_class = \"low\"\n",
+    ]
+    .map(|more| report(&case(more)));
+    let expected = [
+        "there is no candidate whose excess could go elsewhere",
+        "nothing tells when upstream cloud is full",
+        "expected a duration",
+        "one of \"interactive\" or \"batch\"",
+    ];
+    for (report, expected) in reports.iter().zip(expected) {
+        assert!(report.contains(expected), "{expected:?} is not in\n{report}");
+    }
+    let local = "baseline = \"later\"\nresidency = \"local-only\"\noverflow = {}\n";
+    let report = report(&case(local));
+    assert!(report.contains("what is local-only never overflows"), "{report}");
+}

@@ -265,7 +265,8 @@ fn other_use_cases_of_a_full_upstream_go_in_as_before() {
     let full = Full::start("0%", "", OVERFLOW);
     let own = "[use_cases.own]\nmatch = { model = \"own\" }\nbaseline = \"small\"\n";
     let config = config(&full.own, &full.cloud, ("0%", "", OVERFLOW));
-    full.rig.reload(&format!("{config}{own}"));
+    let config = config + own;
+    full.rig.reload(&config);
     thread::scope(|scope| {
         let asked: Vec<_> =
             (0..3).map(|_| scope.spawn(|| full.rig.chat(&[], &ask("own")))).collect();

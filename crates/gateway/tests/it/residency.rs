@@ -253,9 +253,9 @@ fn no_byte_leaves_whatever_happens_at_home() {
         let hint = ["x-a: b", "x-cutover-priority: quality", "x-cutover-priority-class: batch"];
         let response = rig.post(path, &[&unit, LOCAL, hint[below(3)]], &body);
         if response.status == 200 {
-            answered += 1
+            answered += 1;
         } else {
-            refused += 1
+            refused += 1;
         }
         assert_eq!(cloud.bytes(), 0, "case {case}: {path} {body} under {config}");
     }
