@@ -2,10 +2,12 @@
 
 use crate::exit::Exit;
 
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod prices;
 pub(crate) mod prompt;
 pub(crate) mod recommend;
 pub(crate) mod rollback;
@@ -30,6 +32,8 @@ pub(crate) const VERBS: &[Row] = &[
     Row { name: "demo", exits: &[] },
     Row { name: "init", exits: &[] },
     Row { name: "check", exits: &[Exit::Config] },
+    Row { name: "audit", exits: &[] },
+    Row { name: "prices", exits: &[] },
     Row { name: "size", exits: &[] },
     Row { name: "recommend", exits: &[] },
     Row { name: "status", exits: &[Exit::Unreachable, Exit::Refused] },

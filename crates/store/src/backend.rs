@@ -25,6 +25,7 @@ use crate::rollouts::{
 };
 use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
 use crate::summary::{Summary, Window};
+use crate::usage::UsageRow;
 
 pub(crate) trait Backend: Send {
     /// Connects if need be, and reads something.
@@ -65,6 +66,9 @@ pub(crate) trait Backend: Send {
 
     /// Deletes at most `limit` records older than `before`, and tells how many.
     fn delete_records(&mut self, before: Millis, limit: u32) -> Result<u64, StoreError>;
+
+    /// At most `limit` records after a place in the table, oldest first.
+    fn usage(&mut self, after: i64, limit: u32) -> Result<Vec<UsageRow>, StoreError>;
 
     /// Sums a window's records up.
     fn summarize(&mut self, window: &Window) -> Result<Summary, StoreError>;

@@ -44,6 +44,7 @@ mod store;
 #[cfg(test)]
 mod suite;
 mod summary;
+mod usage;
 mod worker;
 
 pub use audit::{Action, Change};
@@ -75,3 +76,4 @@ pub use rollouts::{
 pub use state::{Cause, SetWeight, SetWeightError, UseCaseState, WeightSet};
 pub use store::{DropReason, Options, Store, StoreEvent};
 pub use summary::{Row as SummaryRow, SUMMARY_RECORDS_MAX, Spread, Summary, Window};
+pub use usage::{USAGE_ROWS_MAX, UsageRow};

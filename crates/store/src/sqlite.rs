@@ -21,6 +21,7 @@ mod responses;
 mod rollouts;
 mod schema;
 mod states;
+mod usage;
 mod trouble;
 
 use std::path::PathBuf;
@@ -50,6 +51,7 @@ use crate::rollouts::{
 use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
 use crate::store::Options;
 use crate::summary::{Summary, Window};
+use crate::usage::UsageRow;
 
 use files::{Identity, identity, make_private};
 pub(crate) use trouble::{SqlResult, Trouble};
@@ -268,6 +270,10 @@ impl Backend for Sqlite {
 
     fn overflow_costs(&mut self, since: Millis) -> Result<Vec<(UseCaseName, NanoUsd)>, StoreError> {
         self.with("sum up overflow", |connection| records::overflow_costs(connection, since))
+    }
+
+    fn usage(&mut self, after: i64, limit: u32) -> Result<Vec<UsageRow>, StoreError> {
+        self.with("read usage", |connection| usage::read(connection, after, limit))
     }
 
     fn summarize(&mut self, window: &Window) -> Result<Summary, StoreError> {

@@ -21,6 +21,7 @@ use crate::responses::{self, Conversation, ConversationQuery, KeptResponse, Resp
 use crate::sqlite::Sqlite;
 use crate::state::{SetWeight, SetWeightError, UseCaseState, WeightSet};
 use crate::summary::{Summary, Window};
+use crate::usage::UsageRow;
 use crate::worker::{Job, Worker};
 
 /// Records that wait at most. At 1,000 requests a second this bridges eight seconds of a locked
@@ -255,6 +256,11 @@ impl Store {
     /// All client keys, to list them or to make a [`KeyRing`](crate::KeyRing).
     pub async fn load_keys(&self) -> Result<Keys, StoreError> {
         self.call(|backend| backend.load_keys()).await?
+    }
+
+    /// A page of records after a place in the table, oldest first; a short page is the last one.
+    pub async fn usage(&self, after: i64, limit: u32) -> Result<Vec<UsageRow>, StoreError> {
+        self.call(move |backend| backend.usage(after, limit)).await?
     }
 
     /// Sums up the records of a window, those still waiting included.

@@ -4,7 +4,6 @@ use super::*;
 use crate::audit::{Granularity, Outcome, Tier};
 use crate::feed::{Feed, Place};
 use proptest::prelude::*;
-use std::fmt::Write as _;
 
 /// What a file came to.
 #[derive(Debug, Default)]
