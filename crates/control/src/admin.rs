@@ -13,6 +13,7 @@ mod actors;
 mod auth;
 mod handlers;
 mod listener;
+mod models;
 mod prompts;
 mod rollouts;
 mod routes;
@@ -39,6 +40,7 @@ pub use auth::{Auth, Doors, Refusal, TokenHash};
 use auth::Who;
 pub use routes::{Action, ROUTES, Route, reference};
 
+use crate::api::models::{ManageModels, ModelsJob};
 use crate::api::{
     ConfigStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready, Reloaded,
 };
@@ -75,6 +77,15 @@ pub trait Host: Send + Sync + 'static {
     fn take_prompts(&self, prompts: Book) -> Result<Vec<String>, String>;
     /// Reads the config file again. Blocks.
     fn reload(&self) -> Reloaded;
+    /// Begins something with the models of an upstream's engines. Must not block.
+    fn manage_models(&self, upstream: &str, order: &ManageModels) -> Result<ModelsJob, Failure> {
+        let message = format!("nothing here can {} models of {upstream}", order.action);
+        Err(Failure { code: "not_managed".to_owned(), message, hint: None })
+    }
+    /// How far something is that was begun; None: it is not known any more.
+    fn models_job(&self, _: u64) -> Option<ModelsJob> {
+        None
+    }
     /// Tells what would happen to a request.
     fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Failure>;
 }

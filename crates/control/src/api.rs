@@ -4,6 +4,7 @@
 //! Answers may grow new members; readers ignore what they do not know. Requests refuse unknown
 //! members, so that a misspelt `after_rolback` is an error and not a surprise.
 
+pub mod models;
 pub mod prompts;
 pub mod rating;
 pub mod rollouts;

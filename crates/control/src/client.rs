@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::api::models::{ManageModels, ModelsJob};
 use crate::api::prompts::{AddPrompt, AddedPrompt, MoveLabel, MovedLabel, PromptList, PromptText};
 use crate::api::rating::{LabelPair, Labelled, NextPair};
 use crate::api::rollouts::{
@@ -303,6 +304,21 @@ impl Admin {
         to: &MoveLabel,
     ) -> Result<MovedLabel, CallError> {
         self.call("POST", &format!("/admin/prompts/{name}/labels/{label}"), Some(to)).await
+    }
+
+    /// `POST /admin/upstreams/{name}/models`.
+    pub async fn manage_models(
+        &self,
+        upstream: &str,
+        order: &ManageModels,
+    ) -> Result<ModelsJob, CallError> {
+        self.call("POST", &format!("/admin/upstreams/{upstream}/models"), Some(order)).await
+    }
+
+    /// `GET /admin/upstreams/{name}/models/{job}`.
+    pub async fn models_job(&self, upstream: &str, job: u64) -> Result<ModelsJob, CallError> {
+        let path = format!("/admin/upstreams/{upstream}/models/{job}");
+        self.call("GET", &path, None::<&()>).await
     }
 
     /// `GET /admin/rollouts`.

@@ -35,6 +35,7 @@ pub(crate) enum Verb {
     Weight(verbs::weight::Args),
     Rollback(verbs::rollback::Args),
     Rollout(verbs::rollout::Args),
+    Models(verbs::models::Args),
     Key(verbs::key::Args),
     Prompt(verbs::prompt::Args),
 }
@@ -68,6 +69,7 @@ fn run(cli: Cli, term: &mut Term) -> Result<Exit, Failed> {
         Verb::Weight(args) => verbs::weight::run(&args, config, term),
         Verb::Rollback(args) => verbs::rollback::run(&args, config, term),
         Verb::Rollout(args) => verbs::rollout::run(&args, config, term),
+        Verb::Models(args) => verbs::models::run(&args, config, term),
         Verb::Key(args) => verbs::key::run(&args, config, term),
         Verb::Prompt(args) => verbs::prompt::run(&args, config, term),
     }

@@ -17,6 +17,7 @@ mod fetch;
 mod files;
 mod kept;
 mod machine;
+mod managed;
 mod models;
 mod observed;
 mod operator;

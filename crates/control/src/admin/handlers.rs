@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::actors::Caller;
 use super::routes::Action;
-use super::{Parts, Rejection, prompts, rollouts};
+use super::{Parts, Rejection, models, prompts, rollouts};
 use crate::api::{AddKey, ExplainRequest, KeyStatus, NewKey, RollBack, SetWeight, Status};
 use crate::book::Refusal;
 use crate::keys;
@@ -53,6 +53,9 @@ pub(super) async fn run(
         Action::RevokeKey => revoke_key(parts, name, &input).await,
         Action::ListPrompts | Action::AddPrompt | Action::ShowPrompt | Action::MoveLabel => {
             prompts::run(parts, action, input).await
+        }
+        Action::ListModels | Action::ManageModels | Action::ModelsJob => {
+            models::run(parts, action, input).await
         }
         Action::ListRollouts
         | Action::ShowRollout

@@ -39,6 +39,12 @@ pub enum Action {
     ShowPrompt,
     /// Puts a label on a version.
     MoveLabel,
+    /// Lists the models of an upstream's engines.
+    ListModels,
+    /// Fetches, shows, removes or loads one.
+    ManageModels,
+    /// Tells how far that is.
+    ModelsJob,
     /// Lists rollouts.
     ListRollouts,
     /// Shows one rollout.
@@ -186,6 +192,29 @@ pub const ROUTES: &[Route] = &[
         action: Action::MoveLabel,
         doc: "Puts a label on a version, in force at once: `{\"version\": 3, \"actor\": \"ann\", \"reason\": \"..\"}`; \
               with `\"expected_generation\"` only if no other move came first.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/upstreams/{name}/models",
+        auth: Auth::Token,
+        action: Action::ListModels,
+        doc: "The models that each instance of an upstream has.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/upstreams/{name}/models",
+        auth: Auth::Token,
+        action: Action::ManageModels,
+        doc: "Begins something at all its instances: \
+              `{\"action\": \"pull\", \"model\": \"qwen2.5:7b\"}`; `list`, `show`, `remove` and `warm`, too. \
+              What is not done within 1.5 s goes on by itself.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/upstreams/{name}/models/{pair}",
+        auth: Auth::Token,
+        action: Action::ModelsJob,
+        doc: "How far what was begun under this number is.",
     },
     Route {
         method: Method::GET,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cutover_control::api::models::{ManageModels, ModelsJob};
 use cutover_control::api::{
     ConfigStatus, EngineStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready,
     Refused, Reloaded,
@@ -17,7 +18,7 @@ use cutover_units::{Arm, UseCaseName, WeightBp};
 use cutover_wire::probe::Facts;
 
 use super::{Process, Ring, lock};
-use crate::{clock, explain};
+use crate::{clock, explain, managed};
 
 /// A handle that the controller and the admin API share.
 #[derive(Clone)]
@@ -62,6 +63,14 @@ impl Host for Handle {
         Ready { ready: waiting_for.is_empty(), waiting_for, degraded }
     }
 
+    fn manage_models(&self, upstream: &str, order: &ManageModels) -> Result<ModelsJob, Failure> {
+        managed::begin(self.0.gateway.get(), upstream, order)
+    }
+
+    fn models_job(&self, id: u64) -> Option<ModelsJob> {
+        self.0.gateway.get()?.job(id).map(|job| managed::status(&job))
+    }
+
     fn config(&self) -> ConfigStatus {
         lock(&self.0.status).clone()
     }
@@ -82,7 +91,7 @@ impl Host for Handle {
                 address: address.to_owned(),
                 in_flight: figures.in_flight().into(),
                 failures: instance.health.failures().into(),
-                state: instance.health.state(clock::now()).as_str().to_owned(),
+                state: instance.state(clock::now()).as_str().to_owned(),
                 engine: instance.health.facts().map(|facts| engine_status(&facts)),
             });
         }

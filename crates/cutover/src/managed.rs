@@ -1,0 +1,98 @@
+//! Models of an upstream's engines: between the admin API and the gateway.
+
+use std::sync::Arc;
+
+use cutover_control::api::Failure;
+use cutover_control::api::models::{ManageModels, ModelStatus, ModelsAt, ModelsJob};
+use cutover_gateway::{Gateway, Job, Line, NotBegun, Stage};
+use cutover_units::did_you_mean;
+use cutover_wire::manage::{Deed, Kept};
+use cutover_wire::probe::with_tag;
+
+/// Begins what is ordered.
+pub(crate) fn begin(
+    gateway: Option<&Gateway>,
+    upstream: &str,
+    order: &ManageModels,
+) -> Result<ModelsJob, Failure> {
+    let failure = |code: &str, message: String, hint: Option<String>| Failure {
+        code: code.to_owned(),
+        message,
+        hint,
+    };
+    let Some(gateway) = gateway else {
+        let message = "the gateway is not there yet".to_owned();
+        return Err(failure("not_ready", message, None));
+    };
+    let Some(deed) = Deed::from_word(&order.action) else {
+        let message = format!("there is no action {:?}", order.action);
+        let hint = Some("list, show, pull, remove or warm".to_owned());
+        return Err(failure("unknown_action", message, hint));
+    };
+    let named = !order.model.trim().is_empty();
+    if named == (deed == Deed::List) {
+        let message = format!("{} takes {} model", deed.as_str(), if named { "no" } else { "a" });
+        return Err(failure("invalid_model", message, None));
+    }
+    let job = gateway.manage(upstream, deed, order.model.trim()).map_err(|why| {
+        let (code, hint) = match &why {
+            NotBegun::UnknownUpstream { name, known } => {
+                let meant = did_you_mean(name, known.iter().map(String::as_str));
+                ("unknown_upstream", meant)
+            }
+            NotBegun::NotManaged { .. } => {
+                ("not_managed", Some("give it its models where it is started".to_owned()))
+            }
+            NotBegun::TooMany => ("too_many_jobs", Some("ask again when one has ended".to_owned())),
+        };
+        failure(code, why.to_string(), hint)
+    })?;
+    Ok(status(&job))
+}
+
+/// How far a job is.
+pub(crate) fn status(job: &Arc<Job>) -> ModelsJob {
+    // Asked first: a line that ends in between is told of as ended the next time.
+    let ended = job.has_ended();
+    ModelsJob {
+        job: job.id,
+        upstream: job.upstream.clone(),
+        action: job.deed.as_str().to_owned(),
+        model: job.model.clone(),
+        ended,
+        instances: job.lines().into_iter().map(at).collect(),
+    }
+}
+
+fn at(line: Line) -> ModelsAt {
+    let state = match line.stage {
+        Stage::Working => "working",
+        Stage::Done => "done",
+        Stage::Failed => "failed",
+    };
+    let loaded = line.loaded;
+    let is_loaded = |name: &str| {
+        let name = with_tag(name);
+        loaded.as_ref().map(|loaded| loaded.iter().any(|known| *known == name))
+    };
+    ModelsAt {
+        instance: line.instance,
+        state: state.to_owned(),
+        text: line.text,
+        completed: line.bytes.map(|(completed, _)| completed),
+        total: line.bytes.map(|(_, total)| total),
+        models: line.models.into_iter().map(|kept| model(is_loaded(&kept.name), kept)).collect(),
+    }
+}
+
+fn model(loaded: Option<bool>, kept: Kept) -> ModelStatus {
+    ModelStatus {
+        name: kept.name,
+        size: kept.size,
+        parameters: kept.parameters,
+        quantization: kept.quantization,
+        context: kept.context,
+        capabilities: kept.capabilities,
+        loaded,
+    }
+}

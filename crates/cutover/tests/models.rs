@@ -1,0 +1,89 @@
+//! `cutover models`, from the command line to two scripted Ollamas.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use cutover_testkit::fake::{Fake, Persona};
+use cutover_testkit::program::Program;
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
+
+fn config(own: &[&Fake], vllm: &Fake, cloud: &Fake) -> String {
+    let urls: Vec<_> = own.iter().map(|fake| format!("{:?}", fake.base_url())).collect();
+    format!(
+        r#"
+default_upstream = "cloud"
+[upstreams.cloud]
+provider = "openai-compatible"
+base_url = "{}"
+[upstreams.gpus]
+provider = "ollama"
+instances = [{}]
+[upstreams.served]
+provider = "vllm"
+base_url = "{}"
+[variants.small]
+upstream = "gpus"
+model = "fake-model"
+ollama = {{ num_ctx = 8192 }}
+[variants.other]
+upstream = "served"
+model = "fake-model"
+[use_cases.app]
+match = {{ model = "app" }}
+baseline = "small"
+candidate = "other"
+"#,
+        cloud.base_url(),
+        urls.join(", "),
+        vllm.base_url(),
+    )
+}
+
+#[test]
+fn models_are_fetched_shown_loaded_and_removed_at_every_instance() {
+    let (one, two) = (Fake::start(Persona::Ollama), Fake::start(Persona::Ollama));
+    let (vllm, cloud) = (Fake::start(Persona::Vllm), Fake::start(Persona::OpenAi));
+    let program = Program::start(BINARY, &config(&[&one, &two], &vllm, &cloud));
+    let told = program.ok(&["models", "pull", "gpus", "new:7b"]);
+    assert_eq!(told, "gpus/0: fetched\ngpus/1: fetched\n");
+    let list: Value =
+        serde_json::from_str(&program.ok(&["models", "list", "gpus", "--json"])).unwrap();
+    for at in list["instances"].as_array().unwrap() {
+        let names: Vec<_> =
+            at["models"].as_array().unwrap().iter().map(|model| model["name"].clone()).collect();
+        assert_eq!(names, ["fake-model", "new:7b"]);
+    }
+    assert!(program.ok(&["models", "show", "gpus", "new:7b"]).contains("134.52M"));
+    assert_eq!(
+        program.ok(&["models", "remove", "gpus", "new:7b"]),
+        "gpus/0: removed\ngpus/1: removed\n"
+    );
+    assert!(!program.ok(&["models", "list", "gpus"]).contains("new:7b"));
+    assert_eq!(
+        program.ok(&["models", "warm", "gpus", "fake-model"]),
+        "gpus/0: loaded\ngpus/1: loaded\n"
+    );
+    assert_eq!((one.loads(), two.loads()), (1, 1), "with the context length of its requests");
+    let listed = program.ok(&["models", "list", "served"]);
+    assert!(listed.contains("fake-model") && listed.contains("4096"), "{listed}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let own = Fake::start(Persona::Ollama);
+    let (vllm, cloud) = (Fake::start(Persona::Vllm), Fake::start(Persona::OpenAi));
+    let program = Program::start(BINARY, &config(&[&own], &vllm, &cloud));
+    let failed = |arguments: &[&str]| {
+        let output = program.cli(arguments);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = failed(&["models", "pull", "served", "x"]);
+    assert!(said.contains("provider vllm does not pull models over its API"), "{code} {said}");
+    let (_, said) = failed(&["models", "list", "gpu"]);
+    assert!(said.contains("did you mean \"gpus\"?"), "{said}");
+    let output = program.cli(&["models", "pull", "gpus", "missing"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("gpus/0: failed: pull model manifest: file does not exist"), "{said}");
+}
