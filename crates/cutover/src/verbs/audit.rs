@@ -189,7 +189,9 @@ fn read(
             Ok(n) => n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                return Err(anyhow::Error::new(error).context(format!("cannot read {name}")).into());
+                return Err(anyhow::Error::new(error)
+                    .context(format!("cannot read {name}"))
+                    .into());
             }
         };
         done += n as u64;

@@ -166,7 +166,7 @@ fn litellm_row(name: &str, entry: &Value, stamp: &Stamp<'_>) -> Result<PriceRow,
             cache_write: cost("cache_creation_input_token_cost")?.unwrap_or(input),
             output: cost("output_cost_per_token")?.unwrap_or(0),
         },
-        source: format!("LiteLLM, {}", stamp.name).into(),
+        source: format!("LiteLLM {}", stamp.name).into(),
         date: stamp.date.clone(),
     })
 }
@@ -193,7 +193,7 @@ fn genai(providers: &[Value], stamp: &Stamp<'_>) -> Result<Imported, String> {
                     provider: canonical(id),
                     model: name.to_owned(),
                     rates,
-                    source: format!("genai-prices, {}", stamp.name).into(),
+                    source: format!("genai-prices {}", stamp.name).into(),
                     date: stamp.date.clone(),
                 }),
                 Ok(_) => found.refused.push(format!("{id}: a model without an id")),
