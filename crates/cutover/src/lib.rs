@@ -4,6 +4,7 @@
 //! stdout, talk to stderr. The only floor that uses `anyhow`, reads the environment ([`mod@env`]), the
 //! wall clock ([`clock`]) or the operating system's signals.
 
+mod claim;
 pub mod clock;
 pub mod env;
 
@@ -29,6 +30,7 @@ mod reference;
 mod sampling;
 mod server;
 mod signals;
+mod sockets;
 mod surroundings;
 mod table;
 mod term;

@@ -1,7 +1,7 @@
 //! Everything that serves, put together in the order that keeps traffic safe: state before weights,
 //! weights before the gateway, both listeners bound before anything is announced.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use cutover_telemetry::{Registry, events, families};
 use cutover_units::Millis;
 use cutover_upstream::Tls;
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::claim;
 use crate::clock;
 use crate::database::{self, Unwritten};
 use crate::embedded::Engines;
@@ -36,14 +36,12 @@ use crate::plans;
 use crate::process::{Handle, Overruled, Parts, Process, specs};
 use crate::prompts;
 use crate::questions::Questions;
+use crate::sockets::Sockets;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::term::Term;
 
 /// The file with the key of the units' hashes, in the state directory.
 const UNIT_KEY_FILE: &str = "unit-key";
-
-/// The file whose lock says that a process serves from the state directory.
-const CLAIM_FILE: &str = "serving.lock";
 
 /// So often, and with such pauses, a locked database is asked again for the client keys.
 const KEY_TRIES: usize = 10;
@@ -57,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) source: Source,
     pub(crate) checked: Checked,
     pub(crate) overruled: Overruled,
+    /// Whether to wait until another process has left the state directory and the addresses.
+    pub(crate) waits: bool,
 }
 
 /// All that serves, ready to run.
@@ -74,23 +74,23 @@ pub(crate) struct Server {
     registry: Registry,
     unwritten: Unwritten,
     admin: Admin,
-    listener: TcpListener,
-    admin_listener: TcpListener,
+    sockets: Sockets,
     /// Held as long as the state directory is this process's.
-    _claim: Option<File>,
+    claim: Option<File>,
 }
 
 impl Server {
     /// Puts everything together and binds both listeners.
     pub(crate) async fn start(plan: Plan, term: &mut Term) -> Result<Self, Failed> {
-        let Plan { source, mut checked, overruled } = plan;
+        let Plan { source, mut checked, overruled, waits } = plan;
         let configured = checked.state.directory.as_deref();
         let directory = files::state_directory(None, configured, &source.base)?;
         files::make_private(&directory)?;
-        let claim = claim(&directory, term)?;
-        let listener = bind(checked.server.listen, "server.listen").await?;
-        let admin_listener = bind(checked.admin.listen, "admin.listen").await?;
-        let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+        let claim = claim::claim(&directory, waits, term).await?;
+        let listen = (checked.server.listen, checked.admin.listen);
+        let sockets = Sockets::open(listen, waits, term).await?;
+        let (address, admin_address) =
+            (sockets.clients.local_addr()?, sockets.operators.local_addr()?);
         let registry = Registry::new();
         let unwritten = Unwritten::default();
         let store = open_store(&checked, &directory, (&registry, &unwritten))?;
@@ -145,9 +145,8 @@ impl Server {
             registry,
             unwritten,
             admin,
-            listener,
-            admin_listener,
-            _claim: claim,
+            sockets,
+            claim,
         })
     }
 
@@ -160,23 +159,33 @@ impl Server {
 /// Serves until `stop`, lets requests in flight end, and writes what waits.
 pub(crate) async fn run(server: Server, stop: CancellationToken) {
     let Server { checked, host, gateway, admin, controller, store, rollouts, .. } = server;
+    let Sockets { clients, operators, inherited } = server.sockets;
+    let mut claim = server.claim;
     let draining = async {
         stop.cancelled().await;
         host.0.drain();
+        if inherited {
+            // The next process is there already: it may have the state while we end what we began.
+            rollouts.close().await;
+            drop(claim.take());
+        }
     };
-    // Operators and probes see the drain; their listener ends after it.
+    // Operators and probes see the drain; their listener ends after it, unless the next process has it.
     let drained = CancellationToken::new();
     let clients = async {
-        gateway.serve(server.listener, doors(&checked), stop.cancelled()).await;
+        gateway.serve(clients, doors(&checked), stop.cancelled()).await;
         drained.cancel();
     };
-    let operators = admin.serve(server.admin_listener, drained.cancelled());
+    let leaves = if inherited { stop.clone() } else { drained.clone() };
+    let operators = admin.serve(operators, leaves.cancelled());
     let watching = drained.run_until_cancelled(gateway.watch_instances());
     let telling = tell_left_out(&server.registry, drained.cancelled());
     let watched = (&host, &server.registry);
     let database = database::watch(&store, &server.unwritten, watched, drained.cancelled());
     tokio::join!(operators, clients, draining, telling, database, watching);
-    rollouts.close().await;
+    if !inherited {
+        rollouts.close().await;
+    }
     controller.close().await;
     let stats = store.close().await;
     let lost = stats.dropped_full + stats.dropped_failed + stats.dropped_closed;
@@ -195,22 +204,6 @@ async fn tell_left_out(registry: &Registry, until: impl Future<Output = ()>) {
         () = until => registry.tell_left_out(clock::now()),
         () = telling => {}
     }
-}
-
-async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failed> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
-        let error =
-            anyhow::Error::from(error).context(format!("cannot listen on {address} ({key})"));
-        let failed = Failed::from(error);
-        if in_use {
-            failed.hint(
-                "another program, perhaps another cutover, listens there; choose another port",
-            )
-        } else {
-            failed
-        }
-    })
 }
 
 fn open_store(
@@ -433,29 +426,6 @@ fn doors(checked: &Checked) -> ClientDoors {
 }
 
 /// Where commands find this process. They have other ways, so a failure is a warning.
-/// Claims the state directory: of two processes on one state each would serve weights of its own, and
-/// commands would reach whichever came last. The claim goes with the process, however it ends.
-fn claim(directory: &Path, term: &mut Term) -> Result<Option<File>, Failed> {
-    let path = directory.join(CLAIM_FILE);
-    let claimed = File::create(&path).map_err(TryLockError::Error).and_then(|file| {
-        file.try_lock()?;
-        Ok(file)
-    });
-    match claimed {
-        Ok(file) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => {
-            let taken = format!("another cutover serves from {}", directory.display());
-            Err(Failed::new(Exit::Failed, taken)
-                .hint("stop it first, or give this one a state directory of its own: --state-dir"))
-        }
-        // A file system without locks, or one that cannot be written, must not stop traffic.
-        Err(TryLockError::Error(error)) => {
-            term.warn(format_args!("cannot claim {}: {error}", path.display()));
-            Ok(None)
-        }
-    }
-}
-
 fn note_address(directory: &Path, address: SocketAddr, term: &mut Term) {
     let path = directory.join(ADDRESS_FILE);
     if let Err(error) = std::fs::write(&path, format!("{address}\n")) {

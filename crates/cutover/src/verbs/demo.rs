@@ -181,7 +181,7 @@ fn planned(
         state_dir: Some(directory.to_owned()),
     };
     overruled.apply(&mut checked);
-    Ok(Plan { source, checked, overruled })
+    Ok(Plan { source, checked, overruled, waits: false })
 }
 
 fn plan(args: &Args, (folder, port): (&Path, u16), term: &mut Term) -> Result<Plan, Failed> {

@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// The state directory, instead of the config file's
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Wait until another cutover has left the state directory and the addresses, instead of failing
+    #[arg(long)]
+    wait: bool,
     /// What is logged, instead of the config file's level: a level, or a list such as
     /// info,cutover_gateway=debug
     #[arg(long, value_name = "FILTER")]
@@ -58,7 +61,7 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     let filter = args.log.as_deref().unwrap_or(checked.log.level.as_str());
     cutover_telemetry::init_log(format, filter).or_exit(Exit::Usage)?;
     let runtime = runtime(checked.server.workers)?;
-    runtime.block_on(Box::pin(serve(Plan { source, checked, overruled }, term)))
+    runtime.block_on(Box::pin(serve(Plan { source, checked, overruled, waits: args.wait }, term)))
 }
 
 /// The config file is checked for this already; a flag may have changed it.

@@ -1,0 +1,180 @@
+//! A restart that nobody notices: whoever holds the sockets starts the next process, then ends the
+//! first; what connects meanwhile waits in the kernel's queue.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use cutover_testkit::fake::{Fake, Gate, Persona, Reply, Setup};
+use cutover_testkit::raw::{Raw, exchange};
+use cutover_testkit::wait::until;
+use serde_json::json;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
+
+struct Supervisor {
+    clients: TcpListener,
+    operators: TcpListener,
+    folder: tempfile::TempDir,
+}
+
+impl Supervisor {
+    fn new(upstream: &Fake) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "[upstreams.one]\nprovider = \"openai-compatible\"\nbase_url = \"{}/v1\"\n\
+             models = [\"fake-model\"]\n[server]\nlisten = \"127.0.0.1:0\"\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n",
+            upstream.base_url()
+        );
+        std::fs::write(folder.path().join("cutover.toml"), config).unwrap();
+        let socket = || TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { clients: socket(), operators: socket(), folder }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.clients.local_addr().unwrap())
+    }
+
+    /// Starts a process with both sockets. The shell gives them their places, as systemd does.
+    fn start(&self, log: &Path) -> Running {
+        let fd = |socket: &TcpListener| Stdio::from(OwnedFd::from(socket.try_clone().unwrap()));
+        let state = self.folder.path().join("state");
+        let script = "exec 3<&0 4<&1 0</dev/null 1>&2; \
+                      LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\" serve --wait --state-dir \"$1\"";
+        let child = Command::new("/bin/sh")
+            .args(["-c", script, BINARY])
+            .arg(&state)
+            .env("CUTOVER_CONFIG", self.folder.path().join("cutover.toml"))
+            .env("HOME", self.folder.path())
+            .stdin(fd(&self.clients))
+            .stdout(fd(&self.operators))
+            .stderr(std::fs::File::create(log).unwrap())
+            .spawn();
+        Running(child.unwrap())
+    }
+
+    fn log(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// A process that does not outlive a failed test.
+struct Running(Child);
+
+impl Running {
+    fn terminate(&self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    fn ends_well(&mut self) -> bool {
+        self.0.wait().unwrap().success()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails for one that has ended, as all do in a test that passes.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Tells a thread to stop, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn chat(stream: bool) -> String {
+    json!({"model": "fake-model", "stream": stream, "messages": [{"role": "user", "content": "hi"}]})
+        .to_string()
+}
+
+#[test]
+fn a_restart_refuses_nobody_and_cuts_no_stream() {
+    let upstream = Fake::start_with(Setup::new(Persona::OpenAi).name("upstream"));
+    let supervisor = Supervisor::new(&upstream);
+    let (first_log, second_log) = (supervisor.log("first"), supervisor.log("second"));
+    let mut first = supervisor.start(&first_log);
+    let url = supervisor.url();
+    let ask = || exchange(&url, "POST /v1/chat/completions", &["connection: close"], chat(false));
+    // It waits in the socket's queue until the process is there.
+    assert_eq!(ask().unwrap().status, 200);
+
+    let gate = Gate::new();
+    upstream.once(Reply::words(4).hold_each_chunk(&gate));
+    let mut stream = Raw::open(&url).unwrap();
+    stream.request("POST /v1/chat/completions", &[], chat(true)).unwrap();
+    gate.release(1);
+    stream.read_until("w0 ").unwrap();
+
+    let (stop, asked) = (AtomicBool::new(false), AtomicU32::new(0));
+    let failed = std::thread::scope(|scope| {
+        let stopping = Stop(&stop);
+        let asking = scope.spawn(|| {
+            let mut failed = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                match ask() {
+                    Ok(answer) if answer.status == 200 => {}
+                    Ok(answer) => failed.push(answer.text()),
+                    Err(error) => failed.push(error.to_string()),
+                }
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+            failed
+        });
+        let more = |count: u32| {
+            let since = asked.load(Ordering::Relaxed);
+            until("more answers", || asked.load(Ordering::Relaxed) >= since + count);
+        };
+        more(5);
+        let mut second = supervisor.start(&second_log);
+        let said = |log: &Path, text: &str| std::fs::read_to_string(log).unwrap().contains(text);
+        until("the second to wait", || said(&second_log, "waits until another cutover"));
+        more(5);
+        first.terminate();
+        until("the second to serve", || said(&second_log, "serving"));
+        more(20);
+        assert!(first.0.try_wait().unwrap().is_none(), "the first still has its stream");
+        gate.open();
+        let rest = stream.read_until("[DONE]").unwrap();
+        assert!(rest.contains("w3"), "{rest}");
+        assert!(first.ends_well(), "{}", std::fs::read_to_string(&first_log).unwrap());
+        more(5);
+        drop(stopping);
+        let failed = asking.join().unwrap();
+        second.terminate();
+        assert!(second.ends_well());
+        failed
+    });
+    assert_eq!(failed, Vec::<String>::new(), "of {} requests", asked.load(Ordering::Relaxed));
+}
+
+#[test]
+fn one_socket_is_not_enough() {
+    let upstream = Fake::start_with(Setup::new(Persona::OpenAi).name("upstream"));
+    let supervisor = Supervisor::new(&upstream);
+    let script =
+        "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve --state-dir \"$1\"";
+    let output = Command::new("/bin/sh")
+        .args(["-c", script, BINARY])
+        .arg(supervisor.folder.path().join("state"))
+        .env("CUTOVER_CONFIG", supervisor.folder.path().join("cutover.toml"))
+        .env("HOME", supervisor.folder.path())
+        .stdin(Stdio::from(OwnedFd::from(supervisor.clients.try_clone().unwrap())))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("hand over two"), "{said}");
+}
