@@ -5,7 +5,7 @@
 use cutover_testkit::fake::{Fake, Persona, Setup};
 use cutover_testkit::probes::{self, Options};
 use cutover_testkit::program::{self, Program};
-use cutover_testkit::rig;
+use cutover_testkit::rig::{self, LlamaOptions, LlamaServer};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
 
@@ -80,6 +80,58 @@ fn llamacpp() {
 #[test]
 fn ollama() {
     in_front_of_a_fake("ollama", Persona::Ollama);
+}
+
+/// llama.cpp's server by itself fails 7 of 23 such probes with the vendors' strict SDKs.
+#[test]
+fn llamacpp_real() {
+    let parts = rig::tiny_model().and_then(|tiny| {
+        let embed = LlamaOptions { embeddings: true, ..LlamaOptions::default() };
+        // What this model says has no end, and is asked about again.
+        let wide = LlamaOptions { context: 16_384, ..LlamaOptions::default() };
+        let chat = LlamaServer::start(&tiny, &wide)?;
+        Ok((chat, LlamaServer::start(&tiny, &embed)?))
+    });
+    let Some((chat, embed)) = rig::require(parts) else { return };
+    let (program, key) = start(&format!(
+        r#"
+default_upstream = "chat"
+
+[state]
+responses = true
+
+[upstreams.chat]
+provider = "llamacpp"
+instances = ["{}/v1"]
+
+[upstreams.embed]
+provider = "llamacpp"
+instances = ["{}/v1"]
+
+[variants.chat]
+upstream = "chat"
+model = "llama"
+
+[variants.embed]
+upstream = "embed"
+model = "llama"
+
+[use_cases.app]
+match = {{ model = "app" }}
+baseline = "chat"
+
+[use_cases.vectors]
+match = {{ model = "vectors" }}
+baseline = "embed"
+"#,
+        chat.base_url(),
+        embed.base_url()
+    ));
+    let options = options(&program, &key).with("storage", true);
+    let Some(outcomes) = rig::require(probes::run_python_dialects(&options)) else { return };
+    outcomes.assert_all_pass(20);
+    let Some(outcomes) = rig::require(probes::run_node_dialects(&options)) else { return };
+    outcomes.assert_all_pass(8);
 }
 
 /// A second program speaks Messages, as Anthropic's own service does, in front of a scripted upstream.

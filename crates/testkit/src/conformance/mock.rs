@@ -3,7 +3,7 @@
 //! Steady answers with JSON, streams included. The server before it lets Steady judge a request for a
 //! stream, and then streams a short answer, as the vendor does.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use super::Vendor;
 use crate::cloud::Arrived;
@@ -21,6 +22,8 @@ use crate::rig::{self, Unavailable};
 
 /// Steady reads three megabytes of YAML before it listens.
 const READY_WITHIN: Duration = Duration::from_mins(1);
+/// Another process may take a free port between our look and Steady's bind.
+const STARTS: usize = 5;
 /// Bodies are kept whole: the largest that a test sends is far smaller.
 const BODY_BYTES_MAX: usize = 16 << 20;
 
@@ -67,52 +70,43 @@ impl Mock {
     /// Starts one with the published specification of this vendor.
     pub fn start(vendor: Vendor) -> Result<Self, Unavailable> {
         let trouble = |error: std::io::Error| Unavailable(format!("starting Steady: {error}"));
-        let spec = rig::vendor_spec(vendor.name())?;
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(trouble)?;
-        let port = free.local_addr().map_err(trouble)?.port();
-        drop(free);
-        let log = std::env::temp_dir().join(format!("cutover-steady-{port}.log"));
-        let file = File::create(&log).map_err(trouble)?;
-        let both = file.try_clone().map_err(trouble)?;
-        let child = Command::new(rig::steady()?)
-            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--quiet"])
-            .args(["query-array", "query-object", "form-array", "form-object"].map(brackets))
-            .arg(spec)
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(both)
-            .spawn()
-            .map_err(trouble)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(trouble)?;
         let address = listener.local_addr().map_err(trouble)?;
-        let steady = format!("http://127.0.0.1:{port}");
-        let (judged, stopped) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { vendor, steady, judged, stopped });
-        // From here on the value's drop ends the process, whatever happens.
-        let mut mock = Self { shared, address, steady: child };
-        let ready = mock.wait_until_ready().map_err(|why| {
-            Unavailable(format!("{why}\n{}", fs::read_to_string(&log).unwrap_or_default()))
-        });
-        let _ = fs::remove_file(&log);
-        ready?;
-        let shared = Arc::clone(&mock.shared);
-        thread::spawn(move || listen(&listener, &shared));
-        Ok(mock)
+        let mut last = String::new();
+        for _ in 0..STARTS {
+            let (judged, stopped) = (Mutex::default(), AtomicBool::new(false));
+            let (steady, child, log) = spawn(vendor)?;
+            let shared = Arc::new(Shared { vendor, steady, judged, stopped });
+            // From here on the value's drop ends the process, whatever happens.
+            let mut mock = Self { shared, address, steady: child };
+            match mock.wait_until_ready(&log) {
+                Ok(()) => {
+                    let shared = Arc::clone(&mock.shared);
+                    thread::spawn(move || listen(&listener, &shared));
+                    return Ok(mock);
+                }
+                Err(why) => last = why,
+            }
+        }
+        Err(Unavailable(last))
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), String> {
+    /// Its own word counts: another process may have taken the port, and would answer there.
+    fn wait_until_ready(&mut self, log: &NamedTempFile) -> Result<(), String> {
         let start = Instant::now();
-        let ask = || raw::exchange(&self.shared.steady, "GET /_x-steady/health", &[], "");
-        while !ask().is_ok_and(|answer| answer.status == 200) {
+        loop {
+            let said = fs::read_to_string(log.path()).unwrap_or_default();
+            if said.contains("Ready to accept requests") {
+                return Ok(());
+            }
             if let Ok(Some(status)) = self.steady.try_wait() {
-                return Err(format!("Steady ended with {status}"));
+                return Err(format!("Steady ended with {status}:\n{said}"));
             }
             if start.elapsed() > READY_WITHIN {
-                return Err(format!("Steady was not ready within {READY_WITHIN:?}"));
+                return Err(format!("Steady was not ready within {READY_WITHIN:?}:\n{said}"));
             }
             thread::sleep(Duration::from_millis(50));
         }
-        Ok(())
     }
 
     /// Where it listens, as the vendor's clients want it: OpenAI's with `/v1`.
@@ -146,6 +140,28 @@ impl Drop for Mock {
         let _ = self.steady.kill();
         let _ = self.steady.wait();
     }
+}
+
+/// Steady on a port that was free a moment ago: its address, its process, what it prints.
+fn spawn(vendor: Vendor) -> Result<(String, Child, NamedTempFile), Unavailable> {
+    let trouble = |error: std::io::Error| Unavailable(format!("starting Steady: {error}"));
+    let (program, spec) = (rig::steady()?, rig::vendor_spec(vendor.name())?);
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(trouble)?;
+    let port = free.local_addr().map_err(trouble)?.port();
+    drop(free);
+    let log = NamedTempFile::new().map_err(trouble)?;
+    let out = log.reopen().map_err(trouble)?;
+    let error = out.try_clone().map_err(trouble)?;
+    let child = Command::new(program)
+        .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--quiet"])
+        .args(["query-array", "query-object", "form-array", "form-object"].map(brackets))
+        .arg(spec)
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(error)
+        .spawn()
+        .map_err(trouble)?;
+    Ok((format!("http://127.0.0.1:{port}"), child, log))
 }
 
 /// How the vendors' SDKs write lists and objects into queries and forms.
