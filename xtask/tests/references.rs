@@ -55,7 +55,8 @@ fn the_failures_reference_is_what_the_table_says() {
 }
 
 /// Topics of the claims page: a heading and a table that the crate of that topic makes of its rows.
-const CLAIMS: &[(&str, fn() -> String)] = &[("Fit and speed", cutover_sizing::claims::markdown)];
+const CLAIMS: &[(&str, fn() -> String)] =
+    &[("Fit and speed", cutover_sizing::claims::markdown), ("Cost", cutover_tco::claims::markdown)];
 
 #[test]
 fn the_claims_page_is_what_the_rows_say() {
@@ -69,8 +70,8 @@ fn the_claims_page_is_what_the_rows_say() {
          - playbook: Ollama Migration Guide, a production playbook (December 2025)\n\
          - budget: Scaling AI Inference on a Budget (May 2026)\n\
          - enterprise: three case studies with vLLM, Ollama and llama.cpp (2026)\n\n\
-         Ask it yourself: `cutover size llama3.3:70b --quant q8_0 --gpu 2xrtx4090`; how it is computed stands in \
-         [Sizing](sizing.md).\n",
+         Ask it yourself: `cutover size llama3.3:70b --quant q8_0 --gpu 2xrtx4090`, `cutover tco`; how it is computed \
+         stands in [Sizing](sizing.md) and [Total cost](tco.md).\n",
     );
     for (title, table) in CLAIMS {
         page.push_str("\n## ");

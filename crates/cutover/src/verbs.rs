@@ -7,15 +7,18 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod latency;
 pub(crate) mod models;
 pub(crate) mod prices;
 pub(crate) mod prompt;
 pub(crate) mod recommend;
+pub(crate) mod report;
 pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod serve;
 pub(crate) mod size;
 pub(crate) mod status;
+pub(crate) mod tco;
 pub(crate) mod weight;
 
 /// One verb.
@@ -37,6 +40,9 @@ pub(crate) const VERBS: &[Row] = &[
     Row { name: "prices", exits: &[] },
     Row { name: "size", exits: &[] },
     Row { name: "recommend", exits: &[] },
+    Row { name: "tco", exits: &[] },
+    Row { name: "latency", exits: &[Exit::Config] },
+    Row { name: "report", exits: &[] },
     Row { name: "status", exits: &[Exit::Unreachable, Exit::Refused] },
     Row { name: "weight", exits: &[Exit::Unreachable, Exit::Refused] },
     Row { name: "rollback", exits: &[Exit::Refused, Exit::Partly] },

@@ -15,6 +15,7 @@ use crate::deliveries::{Delivery, DeliveryCounts, Tried};
 use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
+use crate::observed::Observations;
 use crate::pairs::{NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::prompts::{MoveLabel, NewPrompt, PromptAdded, PromptError};
 use crate::record::Record;
@@ -69,6 +70,9 @@ pub(crate) trait Backend: Send {
 
     /// At most `limit` records after a place in the table, oldest first.
     fn usage(&mut self, after: i64, limit: u32) -> Result<Vec<UsageRow>, StoreError>;
+
+    /// What a report reads of a window.
+    fn observed(&mut self, window: &Window) -> Result<Observations, StoreError>;
 
     /// Sums a window's records up.
     fn summarize(&mut self, window: &Window) -> Result<Summary, StoreError>;

@@ -30,6 +30,7 @@ mod deliveries;
 mod error;
 mod feedback;
 mod keys;
+mod observed;
 pub mod overrides;
 mod pairs;
 mod prompts;
@@ -56,6 +57,7 @@ pub use keys::{
     AddKeyError, Key, KeyRing, Keys, NewKey, RevokeKey, RevokeKeyError, SECRET_BYTES_MAX,
     SECRET_BYTES_MIN, Secret, WeakSecret,
 };
+pub use observed::{Ending, Judged, OBSERVED_MAX, Observations, Observed};
 pub use overrides::{Override, Overrides};
 pub use pairs::{
     HUMAN, Keep, KeptAnswer, KeptText, NewPair, NewScore, PAIR_TEXT_BYTES_MAX, PAIRS_MAX,

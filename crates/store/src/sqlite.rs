@@ -14,6 +14,7 @@ mod deliveries;
 mod feedback;
 mod files;
 mod keys;
+mod observed;
 mod pairs;
 mod prompts;
 mod records;
@@ -40,6 +41,7 @@ use crate::deliveries::{Delivery, DeliveryCounts, Tried};
 use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
+use crate::observed::Observations;
 use crate::pairs::{Keep, NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::prompts::{MoveLabel, NewPrompt, PromptAdded, PromptError};
 use crate::record::Record;
@@ -274,6 +276,10 @@ impl Backend for Sqlite {
 
     fn usage(&mut self, after: i64, limit: u32) -> Result<Vec<UsageRow>, StoreError> {
         self.with("read usage", |connection| usage::read(connection, after, limit))
+    }
+
+    fn observed(&mut self, window: &Window) -> Result<Observations, StoreError> {
+        self.with("read observations", |connection| observed::read(connection, window))
     }
 
     fn summarize(&mut self, window: &Window) -> Result<Summary, StoreError> {

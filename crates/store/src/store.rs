@@ -15,6 +15,7 @@ use crate::chain::AuditVerdict;
 use crate::error::StoreError;
 use crate::feedback::{self, FeedbackSink};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
+use crate::observed::Observations;
 use crate::pairs::Keep;
 use crate::queue::{RecordSink, Shared, Stats};
 use crate::responses::{self, Conversation, ConversationQuery, KeptResponse, ResponseSink};
@@ -261,6 +262,12 @@ impl Store {
     /// A page of records after a place in the table, oldest first; a short page is the last one.
     pub async fn usage(&self, after: i64, limit: u32) -> Result<Vec<UsageRow>, StoreError> {
         self.call(move |backend| backend.usage(after, limit)).await?
+    }
+
+    /// What a report reads of a window, records that still wait included.
+    pub async fn observed(&self, window: Window) -> Result<Observations, StoreError> {
+        self.flush().await?;
+        self.call(move |backend| backend.observed(&window)).await?
     }
 
     /// Sums up the records of a window, those still waiting included.

@@ -54,7 +54,7 @@ fn parse(page: &str) -> Vec<String> {
         let end = rest.find('>').unwrap();
         let tag = &rest[..end];
         rest = &rest[end + 1..];
-        assert!(!tag.contains('<') && tag.matches('"').count() % 2 == 0, "{tag}");
+        assert!(!tag.contains('<') && tag.matches('"').count().is_multiple_of(2), "{tag}");
         if let Some(name) = tag.strip_prefix('/') {
             assert_eq!(open.pop().as_deref(), Some(name), "closes another element");
             closed.push(name.to_owned());
@@ -65,9 +65,9 @@ fn parse(page: &str) -> Vec<String> {
             rest = &rest[rest.find("</style>").unwrap()..];
         }
         if tag.ends_with('/') || VOID.contains(&name.as_str()) {
-            closed.push(name)
+            closed.push(name);
         } else {
-            open.push(name)
+            open.push(name);
         }
     }
     assert!(open.is_empty(), "left open: {open:?}");

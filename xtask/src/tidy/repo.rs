@@ -82,9 +82,13 @@ impl Repo {
     pub(crate) fn load(root: &Path) -> io::Result<Self> {
         let mut files = Vec::new();
         for path in list(root)? {
-            // A file that git lists may have been deleted since; a binary file has no lines.
-            if let Ok(text) = std::fs::read_to_string(root.join(&path)) {
+            // A file that git lists may have been deleted since; a binary file has no lines, but documents show
+            // images.
+            let file = root.join(&path);
+            if let Ok(text) = std::fs::read_to_string(&file) {
                 files.push(File::new(&path, text));
+            } else if has_extension(&path, "png") && file.exists() {
+                files.push(File::new(&path, String::new()));
             }
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));

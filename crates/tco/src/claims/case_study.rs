@@ -171,12 +171,14 @@ fn latency() -> Result<Finding, Wrong> {
 fn small() -> Result<Finding, Wrong> {
     let blended = ratio(month(TOKENS, ["10", "30"])?, n("85")?);
     let found = blended.times(n("0.05")?);
+    let bought = ratio(n("50")?, blended);
     Ok(Finding {
         holds: Holds::No,
-        figures: vec![("month", found)],
+        figures: vec![("month", found), ("bought_millions", bought)],
         words: format!(
-            "less than 1: {} USD at GPT-4 Turbo's prices and its own mixture. The advice stands, with a limit a thousand times as high",
-            short(found, 2)
+            "less than 1: {} USD at GPT-4 Turbo's prices and its own mixture; 50 USD buy {} million tokens",
+            short(found, 2),
+            short(bought, 1)
         ),
     })
 }

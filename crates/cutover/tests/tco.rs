@@ -1,0 +1,195 @@
+//! `cutover tco`, as a user types it.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The playbook's case; its electricity is a yearly sum, as its maintenance.
+const PLAYBOOK: &str = r#"
+title = "100,000 requests of 500 + 200 tokens"
+
+[workload]
+requests = "100k"
+prompt_tokens = 500
+answer_tokens = 200
+
+[today]
+name = "Claude 3.5 Sonnet"
+input = { value = "3 USD", source = "price list of January 2025" }
+output = 15
+
+[own]
+name = "RTX 4090"
+capex = 3600
+power = "0.45 kW"
+hours = 730
+kwh_price = "$0.10"
+maintenance = 200
+"#;
+
+fn cutover(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cutover")).args(words).output().expect("the program runs")
+}
+
+fn ok(words: &[&str]) -> String {
+    let output = cutover(words);
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{talk}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refused(words: &[&str]) -> String {
+    let output = cutover(words);
+    assert!(output.stdout.is_empty());
+    assert_eq!(output.status.code(), Some(2));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    let path = path.display().to_string();
+    (folder, path)
+}
+
+#[test]
+fn the_playbooks_case_is_reproduced_and_its_break_even_is_not() {
+    let (_folder, path) = file("plan.toml", PLAYBOOK);
+    let text = ok(&["tco", &path]);
+    let first = text.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "move: Move to RTX 4090: it saves $10,817 (66.8 %) in 36 months, paid back after 9 months."
+    );
+    assert!(text.contains("price list of January 2025") && text.contains("nobody's time is paid"));
+    let value: Value = serde_json::from_str(&ok(&["tco", &path, "--json"])).unwrap();
+    let today = &value["options"][0];
+    assert_eq!(
+        (&today["first_month_usd"]["likely"], &today["total_usd"]["likely"]),
+        (&"450".into(), &"16200".into())
+    );
+    assert_eq!(today["usd_per_million_tokens"]["likely"], "6.428571429");
+    assert_eq!(value["options"][1]["cumulative_usd"].as_array().unwrap().len(), 37);
+}
+
+#[test]
+fn hours_that_nobody_counted_turn_the_answer_round() {
+    let (_folder, path) = file("plan.toml", PLAYBOOK);
+    let more = ["--set", "plan.hour_rate=80", "--set", "own.ops_hours=6"];
+    let text = ok(&[&["tco", &path][..], &more].concat());
+    assert!(
+        text.starts_with(
+            "stay: Do not migrate: the nearest option, RTX 4090, would cost $6,463 more"
+        ),
+        "{text}"
+    );
+    let value: Value =
+        serde_json::from_str(&ok(&[&["tco", &path, "--json"][..], &more].concat())).unwrap();
+    let flips = value["sensitivity"].as_array().unwrap();
+    let ops = flips.iter().find(|flip| flip["input"] == "own.ops_hours").unwrap();
+    assert!(ops["flips_at"].as_str().unwrap().starts_with("3.19") && ops["to"] == "own");
+}
+
+#[test]
+fn the_html_report_holds_every_figure_and_the_verdict() {
+    let (folder, path) = file("plan.toml", PLAYBOOK);
+    let page = folder.path().join("report.html");
+    let page = page.display().to_string();
+    let json = ok(&[
+        "tco",
+        &path,
+        "--json",
+        "--html",
+        &page,
+        "--set",
+        "own.ops_hours=0..2",
+        "--set",
+        "plan.hour_rate=80",
+    ]);
+    let html = std::fs::read_to_string(&page).unwrap();
+    let value: Value = serde_json::from_str(&json).unwrap();
+    let sentence = value["verdict"]["sentence"].as_str().unwrap();
+    assert!(
+        html.contains(sentence) && html.starts_with("<!DOCTYPE html>") && !html.contains("<script")
+    );
+    for at in value["options"][1]["cumulative_usd"].as_array().unwrap() {
+        assert!(html.contains(&format!("<data value={at}>")), "{at}");
+    }
+    let output = cutover(&["tco", &path, "--html", "/nowhere/report.html"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn flags_alone_and_models_by_name_are_enough() {
+    let words = [
+        "tco",
+        "--requests",
+        "100k",
+        "--prompt",
+        "500",
+        "--answer",
+        "200",
+        "--today",
+        "gpt-4o",
+        "--set",
+        "cheaper.model=gpt-4o-mini",
+        "--json",
+    ];
+    let value: Value = serde_json::from_str(&ok(&words)).unwrap();
+    // 50 x 2.5 + 20 x 10; 50 x 0.15 + 20 x 0.6.
+    let month = |at: usize| value["options"][at]["first_month_usd"]["likely"].clone();
+    assert_eq!((month(0), month(1)), ("325".into(), "19.5".into()));
+    assert_eq!(value["verdict"]["choice"], "cheaper");
+    let sources = value["assumptions"].as_array().unwrap();
+    assert!(sources.iter().any(|one| one["source"].as_str().unwrap().starts_with("genai-prices")));
+    assert!(
+        refused(&["tco", "--today", "no-such-model"])
+            .contains("no price of \"no-such-model\" is known")
+    );
+}
+
+#[test]
+fn figures_that_contradict_each_other_are_refused() {
+    let words = [
+        "tco",
+        "--set",
+        "workload.input_tokens=60M",
+        "--set",
+        "workload.output_tokens=25M",
+        "--set",
+        "today.input=10",
+        "--set",
+        "today.output=30",
+        "--set",
+        "today.monthly=4200",
+        "--set",
+        "rent.per_hour=0.15",
+    ];
+    let said = refused(&words);
+    assert!(said.contains("cost $1,350.00 a month, today.monthly says $4,200.00"), "{said}");
+    assert!(said.contains("hint: find out which is wrong"), "{said}");
+}
+
+#[test]
+fn bad_input_is_named_with_a_way_out() {
+    let (_folder, path) = file("plan.toml", PLAYBOOK);
+    for (word, wanted) in [
+        ("own.capex=-5", "own.capex: -$5.00 is negative"),
+        ("workload.prompt_tokens=0", "workload.prompt_tokens: 0 is out of range"),
+        ("own.kwh_price=0.3 EUR", "is in EUR, everything else in USD"),
+        ("own.kwh=0.3", "is no input of a scenario"),
+        ("own.model=llama3.3:70b", "is not a model's"),
+    ] {
+        let said = refused(&["tco", &path, "--set", word]);
+        assert!(said.contains(wanted), "{word}: {said}");
+    }
+    let (_folder, path) = file("plan.toml", "[own]\ncapex = ");
+    assert!(refused(&["tco", &path]).contains("line 2"));
+    let (_folder, path) = file("plan.json", "{ \"own\": 3 }");
+    assert!(refused(&["tco", &path]).contains("plan.json: own is not a table"));
+    assert!(refused(&["tco"]).contains("nothing says what is paid today"));
+    assert!(ok(&["tco", "--inputs"]).contains("| `own.pue` | `1` | 1 to 5 |"));
+}
