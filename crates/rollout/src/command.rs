@@ -218,8 +218,9 @@ fn approve(
 
 fn promote(spec: &Spec, state: &State, (by, now): (&str, Millis)) -> Followed {
     let mut next = grown(state);
-    next.unproved.push(state.step);
     let last = u16::try_from(spec.steps.len().saturating_sub(1)).unwrap_or(u16::MAX);
+    // Those that were skipped have proved nothing either.
+    next.unproved.extend(state.step..=last);
     let next = State {
         phase: Phase::Promoted,
         step: last,

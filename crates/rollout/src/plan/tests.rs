@@ -339,6 +339,7 @@ fn commands_are_followed_or_refused_with_a_reason() {
     assert_eq!(ask(&advanced, nothing).unwrap_err(), Refusal::NothingToApprove);
     let (promoted, _) = ask(&advanced, Command::Promote).unwrap();
     assert_eq!((promoted.weight, promoted.phase.clone()), (WeightBp::ALL, Phase::Promoted));
+    assert_eq!(promoted.unproved, [0, 1, 2, 3], "what was skipped is no proof either");
     assert!(matches!(ask(&promoted, Command::Promote), Err(Refusal::Over { .. })));
     let (back, _) = ask(&promoted, Command::RollBack).unwrap();
     assert_eq!(back.weight, WeightBp::NONE);
