@@ -135,6 +135,20 @@ impl Registry {
         self.note_overflow(family.metric, taken)
     }
 
+    /// What a family's counters read whose first label has this value: by last label. None is made.
+    pub fn counts<const N: usize>(
+        &self,
+        family: Family<Counter, N>,
+        first: &str,
+    ) -> BTreeMap<String, u64> {
+        let series = lock(&self.0.shelves).counters.copy(family.metric);
+        let mine =
+            series.into_iter().filter(|(labels, _)| labels.first().is_some_and(|l| **l == *first));
+        let mine =
+            mine.filter_map(|(labels, counter)| Some((labels.last()?.to_string(), counter.get())));
+        mine.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// A gauge's handle. The same labels give the same gauge.
     pub fn gauge<const N: usize>(&self, family: Family<Gauge, N>, values: [&str; N]) -> Gauge {
         let taken = lock(&self.0.shelves).gauges.take(family.metric, &values, Gauge::default);
@@ -219,6 +233,17 @@ mod tests {
         registry.counter(families::LIMITS_HIT, ["body"]).add(2);
         registry.counter(families::LIMITS_HIT, ["body"]).inc();
         assert_eq!(registry.counter(families::LIMITS_HIT, ["body"]).get(), 3);
+    }
+
+    #[test]
+    fn counts_are_of_one_use_case_and_make_no_series() {
+        let registry = Registry::new();
+        registry.counter(families::SHADOW_DROPPED, ["docs", "queue_full"]).add(2);
+        registry.counter(families::SHADOW_DROPPED, ["docs", "busy"]).add(0);
+        registry.counter(families::SHADOW_DROPPED, ["other", "queue_full"]).inc();
+        let found = registry.counts(families::SHADOW_DROPPED, "docs");
+        assert_eq!(found, BTreeMap::from([("queue_full".to_owned(), 2)]));
+        assert!(registry.counts(families::SHADOW_DROPPED, "nobody").is_empty());
     }
 
     #[test]

@@ -94,6 +94,10 @@ fn refused(refusal: RolloutRefusal) -> Rejection {
             Rejection::new(StatusCode::NOT_FOUND, "no_rollout", message)
                 .with_hint(format!("begin one: cutover rollout start {name}"))
         }
+        RolloutRefusal::Refused(cutover_rollout::Refusal::Over { how }) if how != "promoted" => {
+            conflict("refused")
+                .with_hint("if the cause is gone: cutover rollout start USE_CASE --after-rollback")
+        }
         RolloutRefusal::Refused(_) => conflict("refused"),
         RolloutRefusal::Conflict(_) => {
             conflict("conflict").with_hint("look at the status and decide again")

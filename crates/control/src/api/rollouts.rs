@@ -1,5 +1,6 @@
 //! Requests and answers of the admin API's rollout routes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use cutover_rollout::{Decision, Levels, Phase, Report, State, StepKind, Verdict};
@@ -160,6 +161,9 @@ pub struct RolloutStatus {
     pub unsaved: u64,
     /// Observations that were lost since the process began.
     pub lost: u64,
+    /// Requests that were sampled for a copy and became no pair, since the process began, by reason.
+    #[serde(default)]
+    pub not_copied: BTreeMap<String, u64>,
     /// Shadow pairs and their scores.
     pub scoring: ScoringStatus,
     /// What it has cost.

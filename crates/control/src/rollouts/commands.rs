@@ -174,7 +174,9 @@ impl Rollouts {
         }
         let run = self.run_of(name).ok_or_else(|| RolloutRefusal::NotRunning(use_case.clone()))?;
         let mut seat = run.seat.lock().await;
-        let goes_on = matches!(request.command, Verb::Resume | Verb::Advance | Verb::Promote);
+        // One that has ended says so, rather than what else stands against it.
+        let goes_on = matches!(request.command, Verb::Resume | Verb::Advance | Verb::Promote)
+            && !seat.state.is_over();
         if goes_on && self.plan_of(&use_case).is_none() {
             return Err(RolloutRefusal::NoPlan(use_case));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cutover_rollout::Report;
+use cutover_telemetry::families;
 
 use super::seat::View;
 use super::{Rollouts, Run, lock};
@@ -46,6 +47,7 @@ impl Rollouts {
             problem: view.problem.clone(),
             unsaved: view.unsaved,
             lost: view.lost,
+            not_copied: self.registry().counts(families::SHADOW_DROPPED, run.use_case.as_str()),
             spend: SpendStatus {
                 run: view.spent,
                 shadow_today: self.source().shadow_spent(&run.use_case, now),

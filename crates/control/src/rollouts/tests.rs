@@ -58,6 +58,7 @@ async fn a_good_candidate_goes_all_the_way_and_every_decision_is_reproduced() {
     assert!(matches!(rig.start().await, Err(RolloutRefusal::Promoted(_))));
     assert_eq!(rig.traffic().0, "100%");
     assert!(status.scoring.scored > 50 && status.problem.is_none(), "{status:?}");
+    assert!(status.not_copied.is_empty());
     assert_eq!(status.drawn, "shadow ✓ > canary ✓ > ramp ✓ > all ✓");
     let on = Action::Advance;
     assert_eq!(actions(&rig).await, [Action::Start, on, on, on, Action::Promote]);
@@ -371,6 +372,39 @@ async fn people_pause_resume_advance_and_nobody_else_sets_the_weight() {
     assert_eq!((replayed.differences.len(), replayed.reproduced), (0, 6), "{replayed:?}");
     let unknown = rig.rollouts.command("nobody", &command(Verb::Pause)).await.unwrap_err();
     assert!(matches!(unknown, RolloutRefusal::UseCase(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_promotion_another_candidate_does_not_inherit_the_traffic() {
+    let rig = Rig::new().await;
+    rig.start().await.unwrap();
+    rig.rollouts.command("docs", &command(Verb::Promote)).await.unwrap();
+    assert_eq!(rig.traffic().0, "100%");
+    // What the promoted variant is given is the operator's doing, and stays.
+    let mut tuned = spec();
+    tuned.candidate.digest = "another temperature".into();
+    rig.plan(tuned);
+    assert_eq!(rig.settle().await.state.phase, Phase::Promoted);
+    assert_eq!(rig.traffic().0, "100%");
+    let mut next = spec();
+    (next.baseline, next.candidate) = (next.candidate.clone(), next.baseline.clone());
+    rig.plan(next);
+    let status = rig.settle().await;
+    assert!(matches!(status.state.phase, Phase::RolledBack { .. }), "{:?}", status.state);
+    assert_eq!(rig.traffic().0, "0%");
+    let last = rig.rollouts.history("docs", 1).await.unwrap().remove(0).decision;
+    assert_eq!(last.actor, cutover_rollout::Actor::Controller);
+    assert!(last.reason.contains("cloud has proved nothing"), "{}", last.reason);
+    rig.tick().await;
+    let replayed = rig.rollouts.replay("docs", &ReplayRollout::default()).await.unwrap();
+    assert_eq!(replayed.differences, []);
+    // Who has ended is told so, whatever is asked.
+    for verb in [Verb::Pause, Verb::Resume, Verb::Advance, Verb::Promote] {
+        let refused = rig.rollouts.command("docs", &command(verb)).await.unwrap_err();
+        assert!(refused.to_string().contains("has ended"), "{refused}");
+    }
+    let again = StartRollout { actor: "ann".into(), reason: String::new(), after_rollback: true };
+    assert_eq!(rig.rollouts.start("docs", &again).await.unwrap().state.step, 0);
 }
 
 #[tokio::test(start_paused = true)]

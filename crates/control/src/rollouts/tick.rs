@@ -132,6 +132,12 @@ impl Rollouts {
             Ok(restarted) => restarted,
             // A run that is over keeps the spec it ended with.
             Err(refusal) => {
+                if let Phase::Promoted = seat.state.phase
+                    && plan.spec.candidate.name != seat.spec.candidate.name
+                {
+                    self.succeeded(run, seat, plan).await;
+                    return false;
+                }
                 seat.estranged = Some(format!("{why}: {refusal}"));
                 return !seat.unreadable;
             }
@@ -178,6 +184,17 @@ impl Rollouts {
             }
             Err(Stopped::Overtaken | Stopped::Replaced) => false,
         }
+    }
+
+    /// After a promotion the config file names another candidate: the share was the promoted one's, so
+    /// the new one loses it before anything is committed.
+    async fn succeeded(&self, run: &Arc<Run>, seat: &mut Seat, plan: &Plan) {
+        let reason = format!(
+            "the config file has another candidate: {} was promoted, {} has proved nothing",
+            seat.spec.candidate.name, plan.spec.candidate.name
+        );
+        self.hold_back(run, &reason).await;
+        self.end_by_hand(run, seat, (CONTROLLER, &reason)).await;
     }
 
     /// Reads what came since the last tick.
@@ -254,7 +271,12 @@ impl Rollouts {
             return;
         }
         seat.harmed = true;
-        let by = RollBack { actor: CONTROLLER.to_owned(), reason: report.reason.clone() };
+        self.hold_back(run, &report.reason).await;
+    }
+
+    /// Takes the candidate's traffic away, in force at once.
+    async fn hold_back(&self, run: &Run, reason: &str) {
+        let by = RollBack { actor: CONTROLLER.to_owned(), reason: reason.to_owned() };
         if let Ok((_, _, warnings)) = self.controller().hold_back(run.use_case.as_str(), &by).await
         {
             for warning in warnings {
