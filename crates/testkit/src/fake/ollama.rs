@@ -204,7 +204,7 @@ fn fetching() -> Vec<Value> {
 }
 
 fn lines(values: &[Value]) -> Page {
-    let body = values.iter().map(|value| format!("{value}\n")).collect();
+    let body = values.iter().map(|value| value.to_string() + "\n").collect();
     Page { status: 200, content_type: "application/x-ndjson", body }
 }
 
