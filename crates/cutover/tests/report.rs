@@ -5,7 +5,7 @@
 use cutover_testkit::arms::two_arms;
 use cutover_testkit::fake::{Fake, Fault, Persona, Reply};
 use cutover_testkit::program::Program;
-use cutover_testkit::raw;
+use cutover_testkit::{raw, wait};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
@@ -22,9 +22,11 @@ fn rig() -> Rig {
     let own = Fake::start(Persona::Vllm);
     cloud.always(Reply::words(10));
     own.always(Reply::words(10));
-    let prices = "[variants.old]\nprice = { input_usd_per_mtok = \"10\", output_usd_per_mtok = \"30\" }";
+    let prices =
+        "[variants.old]\nprice = { input_usd_per_mtok = \"10\", output_usd_per_mtok = \"30\" }";
     let config = two_arms(&cloud.base_url(), &own.base_url()).replace("[variants.old]", prices);
-    let prices = "[variants.new]\nprice = { input_usd_per_mtok = \"1\", output_usd_per_mtok = \"3\" }";
+    let prices =
+        "[variants.new]\nprice = { input_usd_per_mtok = \"1\", output_usd_per_mtok = \"3\" }";
     let program = Program::start(BINARY, &config.replace("[variants.new]", prices));
     Rig { own, program, _cloud: cloud }
 }
@@ -37,6 +39,19 @@ impl Rig {
             let body = r#"{"model":"app","messages":[{"role":"user","content":"hello there"}]}"#;
             raw::exchange(self.program.url(), "POST /v1/chat/completions", &headers, body).unwrap();
         }
+        // Records are written in batches.
+        let state = self.program.state().display().to_string();
+        let written = || {
+            let output = self.program.cli(&["report", "app", "--state-dir", &state, "--json"]);
+            let Ok(report) = serde_json::from_slice::<Value>(&output.stdout) else {
+                return String::from_utf8_lossy(&output.stderr)
+                    .contains("assigned to the candidate");
+            };
+            let requests = metric(&report, "requests");
+            number(&requests["before"]["value"]) + number(&requests["after"]["value"])
+                >= REQUESTS as f64
+        };
+        wait::until("the records", written);
     }
 
     fn report(&self, more: &[&str]) -> Value {
@@ -126,7 +141,7 @@ fn empty_sides_and_bad_periods_are_named() {
             &["--before", "2026-02-02..2026-02-01", "--after", "2026-02-02..2026-02-03"],
             "does not go forwards",
         ),
-        (&["--invoice-after", "-3"], "is negative"),
+        (&["--invoice-after", "$-3"], "is negative"),
         (&["--invoice-after", "3 EUR"], "is not a number"),
         (&["--before", "2026-01-01..2026-02-01"], "--after"),
     ] {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use cutover_stats::Alpha;
-use cutover_stats::fixed::{Clustered, clustered_quantile};
+use cutover_stats::fixed::{Clustered, clustered_quantile, dkw_quantile};
 use serde_json::{Value, json};
 
 use super::Args;
@@ -27,11 +27,17 @@ const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99
 /// Requests are the units: gaps of one answer belong together.
 fn percentile(values: &[Clustered], p: f64) -> Option<Percentile> {
     let known = |end: f64| end.is_finite().then_some(end);
-    if let Ok((value, interval)) = clustered_quantile(values, p, Alpha::FIVE_PERCENT) {
+    // Beyond the last few values the requests' error shows nothing: the wide band does, and knows no end.
+    let enough = values.len() as f64 * p.min(1.0 - p) >= 10.0;
+    if enough && let Ok((value, interval)) = clustered_quantile(values, p, Alpha::FIVE_PERCENT) {
         return Some(Percentile { value, low: known(interval.low), high: known(interval.high) });
     }
-    // One request has no interval.
-    values.first().map(|only| Percentile { value: only.value, low: None, high: None })
+    let mut sorted: Vec<f64> = values.iter().map(|one| one.value).collect();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (1..=sorted.len()).find(|rank| *rank as f64 >= p * sorted.len() as f64)?;
+    let interval = dkw_quantile(&sorted, p, Alpha::FIVE_PERCENT).ok()?;
+    let (low, high) = (known(interval.low), known(interval.high));
+    Some(Percentile { value: sorted[rank - 1], low, high })
 }
 
 fn values<'m>(row: &'m Row, of: impl Fn(&'m Measured) -> Vec<f64>) -> Values {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use cutover_stats::fixed::{Clustered, clustered_quantile, newcombe, wilson};
+use cutover_stats::fixed::{Clustered, clustered_quantile, dkw_quantile, newcombe, wilson};
 use cutover_stats::{Alpha, ClusterRate, ClusterSums, Count, Interval};
 use cutover_store::{Ending, Judged, Observations, Observed};
 use cutover_tco::Nano;
@@ -269,14 +269,16 @@ fn percentile(side: &Side, p: f64, of: &dyn Fn(&Observed) -> Option<u64>) -> Opt
         .filter_map(|one| Some(Clustered { unit: one.unit, value: seconds(of(one)?) }))
         .collect();
     let n = values.len() as u64;
-    if let Ok((value, interval)) = clustered_quantile(&values, p, ALPHA) {
+    // Beyond the last few values the units' error shows nothing: the wide band does, and knows no end.
+    let enough = values.len() as f64 * p.min(1.0 - p) >= 10.0;
+    if enough && let Ok((value, interval)) = clustered_quantile(&values, p, ALPHA) {
         return Some(Figure { value, interval: Some(interval), n });
     }
-    // One unit alone shows no error.
     let mut sorted: Vec<f64> = values.iter().map(|one| one.value).collect();
     sorted.sort_by(f64::total_cmp);
     let rank = (1..=sorted.len()).find(|rank| *rank as f64 >= p * sorted.len() as f64)?;
-    Some(Figure { value: sorted[rank - 1], interval: None, n })
+    let interval = dkw_quantile(&sorted, p, ALPHA).ok();
+    Some(Figure { value: sorted[rank - 1], interval, n })
 }
 
 fn shares(sides: [&Side; 2]) -> Vec<Line> {
