@@ -97,7 +97,7 @@ pub(super) fn start(args: &Start, context: &Context<'_>, term: &mut Term) -> Res
         let failed = operator::failed(error);
         // The API speaks of a weight, which is another command's.
         let hint = failed.hint.map(|hint| {
-            if hint.contains("--after-rollback") {
+            if hint.contains("cutover weight") {
                 format!(
                     "if the cause is gone: cutover rollout start {} --after-rollback",
                     args.use_case
@@ -143,7 +143,9 @@ pub(super) fn advance(
     term: &mut Term,
 ) -> Result<Exit, Failed> {
     let status = look(&args.use_case, context)?;
-    agree(&open_for_advance(&status), args.yes, term)?;
+    if !status.state.is_over() {
+        agree(&open_for_advance(&status), args.yes, term)?;
+    }
     let order = Order { verb: Verb::Advance, step: None, reason: &args.reason };
     order.give(&args.use_case, context, term)
 }
@@ -154,7 +156,9 @@ pub(super) fn promote(
     term: &mut Term,
 ) -> Result<Exit, Failed> {
     let status = look(&args.use_case, context)?;
-    agree(&open_for_promote(&status), args.yes, term)?;
+    if !status.state.is_over() {
+        agree(&open_for_promote(&status), args.yes, term)?;
+    }
     let order = Order { verb: Verb::Promote, step: None, reason: &args.reason };
     order.give(&args.use_case, context, term)
 }

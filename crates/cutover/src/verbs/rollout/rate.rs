@@ -49,7 +49,10 @@ impl Session<'_> {
         while stored < self.args.count {
             let NextPair { item, left, .. } = self.next()?;
             let Some(item) = item else {
-                term.talk(format_args!("{} has compared every pair there is", self.rater));
+                term.talk(format_args!(
+                    "there is no scored pair that {} has not compared",
+                    self.rater
+                ));
                 break;
             };
             let title = format!("pair {} of {}, {left} not compared", stored + 1, self.args.count);

@@ -1,5 +1,6 @@
 //! `cutover rollout status`: where a rollout is, what is proved, and what it waits for.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -301,10 +302,11 @@ fn missing(status: &RolloutStatus) -> String {
     let scoring = &status.scoring;
     let unscored: u64 = scoring.unscored.values().sum();
     let mut text = format!("{} lost, {unscored} pairs without a score", status.lost);
-    if unscored > 0 {
-        let reasons: Vec<_> =
-            scoring.unscored.iter().map(|(why, n)| format!("{why} {n}")).collect();
-        let _ = write!(text, " ({})", reasons.join(", "));
+    text.push_str(&reasons(&scoring.unscored));
+    let not_copied: u64 = status.not_copied.values().sum();
+    if not_copied > 0 {
+        let why = reasons(&status.not_copied);
+        let _ = write!(text, ", {not_copied} sampled requests not copied{why}");
     }
     for (count, what) in
         [(scoring.pending, "being scored"), (status.unsaved, "not in the database yet")]
@@ -314,6 +316,11 @@ fn missing(status: &RolloutStatus) -> String {
         }
     }
     text
+}
+
+fn reasons(counts: &BTreeMap<String, u64>) -> String {
+    let named: Vec<_> = counts.iter().map(|(why, n)| format!("{why} {n}")).collect();
+    if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) }
 }
 
 fn spent(status: &RolloutStatus) -> String {

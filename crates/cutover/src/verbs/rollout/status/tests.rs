@@ -78,6 +78,7 @@ fn sample() -> RolloutStatus {
             "waits_for": ["30 min more in this step", "286 units more", "proof of `errors`"]
         },
         "next_tick": now + 18_000, "now": now, "problem": null, "unsaved": 3, "lost": 1,
+        "not_copied": {"busy": 2, "queue_full": 40},
         "scoring": {
             "scorer": "exact@1", "pending": 4, "scored": 414, "repeated": 20, "lost": 0,
             "unscored": {"prose": 1, "timeout": 2}, "refused": null, "unkept": 0,
