@@ -54,8 +54,11 @@ fn the_failures_reference_is_what_the_table_says() {
     compare("failures.md", &page);
 }
 
+/// A heading, and what makes the table below it.
+type Topic = (&'static str, fn() -> String);
+
 /// Topics of the claims page: a heading and a table that the crate of that topic makes of its rows.
-const CLAIMS: &[(&str, fn() -> String)] =
+const CLAIMS: &[Topic] =
     &[("Fit and speed", cutover_sizing::claims::markdown), ("Cost", cutover_tco::claims::markdown)];
 
 #[test]

@@ -239,7 +239,7 @@ impl Toml {
             self.line("instances", list(&urls));
             self.text("balance", upstream.balance.name);
             self.probing(upstream);
-            self.loading(&upstream.loading);
+            self.loading(upstream.loading);
             let key = match &upstream.key {
                 UpstreamKey::None => quote("none"),
                 UpstreamKey::Client => quote("client"),

@@ -98,7 +98,9 @@ fn mutated_files_are_accepted_or_refused_with_a_place() {
     let runs = runs.and_then(|runs| runs.to_str()?.parse().ok()).unwrap_or(RUNS);
     let (corpus, mut chance) = (corpus(), Chance(1));
     assert!(corpus.len() > 5);
-    corpus.iter().for_each(|text| targets::config(text));
+    for text in &corpus {
+        targets::config(text);
+    }
     for _ in 0..runs {
         let mut text = corpus[chance.below(corpus.len())].clone();
         chance.mutate(&mut text);

@@ -22,7 +22,7 @@ impl NobodyReads {
     pub(crate) fn is(error: &anyhow::Error) -> bool {
         error.chain().any(|cause| {
             let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            inner.is_some_and(|inner| inner.is::<Self>())
+            inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
         })
     }
 

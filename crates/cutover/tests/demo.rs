@@ -1,7 +1,5 @@
 //! The demo as a user runs it: the real program, the real small model, to its end.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::process::{Command, Stdio};
 
 use cutover_testkit::rig;

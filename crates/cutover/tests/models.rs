@@ -1,7 +1,5 @@
 //! `cutover models`, from the command line to two scripted Ollamas.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use cutover_testkit::fake::{Fake, Persona};
 use cutover_testkit::program::Program;
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! `cutover report`, as a user types it, from the records of a real gateway.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(clippy::float_cmp, reason = "counts and whole shares are exact")]
 
 use cutover_testkit::arms::two_arms;
 use cutover_testkit::fake::{Fake, Fault, Persona, Reply};

@@ -202,9 +202,9 @@ mod tests {
 
     use super::*;
 
-    fn told(names: &[&str]) -> Option<Facts> {
+    fn told(names: &[&str]) -> Facts {
         let loaded = names.iter().map(|name| Loaded { name: (*name).into(), ..Loaded::default() });
-        Some(Facts { loaded: Some(loaded.collect()), ..Facts::default() })
+        Facts { loaded: Some(loaded.collect()), ..Facts::default() }
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
         let health = Health::default();
         assert!(health.has(Wanted::Known(0)) && health.has(Wanted::Named("x")), "nobody told");
         let models = ["a:latest".to_owned(), "b:7b".to_owned()];
-        health.probed(Judged::default(), told(&["b:7b", "c:latest"]), &models);
+        health.probed(Judged::default(), Some(told(&["b:7b", "c:latest"])), &models);
         assert!(!health.has(Wanted::Known(0)) && health.has(Wanted::Known(1)));
         assert!(health.has(Wanted::Named("c")) && !health.has(Wanted::Named("a")));
         // A late probe leaves it as it was; an absent instance tells nothing.

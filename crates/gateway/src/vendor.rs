@@ -36,6 +36,7 @@ pub(crate) fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outg
 }
 
 /// A path as it is sent. Ours are good ones; what is made of a model's name is escaped.
+#[expect(clippy::ptr_arg, reason = "a path of ours is static, and then taken as it is")]
 pub(crate) fn path_and_query(path: &Cow<'static, str>) -> PathAndQuery {
     match path {
         Cow::Borrowed(path) => PathAndQuery::from_static(path),

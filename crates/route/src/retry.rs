@@ -148,8 +148,8 @@ mod tests {
         WeightBp::new(points).unwrap()
     }
 
-    fn granted(budget: &Budget, allowance: &Allowance, asked: usize, now: Millis) -> usize {
-        (0..asked).filter(|_| budget.withdraw(allowance, now)).count()
+    fn granted(budget: &Budget, allowance: Allowance, asked: usize, now: Millis) -> usize {
+        (0..asked).filter(|_| budget.withdraw(&allowance, now)).count()
     }
 
     #[test]
@@ -159,16 +159,16 @@ mod tests {
         for _ in 0..100 {
             budget.deposit(&fifth(), now);
         }
-        assert_eq!(granted(&budget, &fifth(), 100, now), 20);
+        assert_eq!(granted(&budget, fifth(), 100, now), 20);
     }
 
     #[test]
     fn with_little_traffic_the_reserve_is_there() {
         let some = Allowance { per_second_min: 3, ..fifth() };
         let budget = Budget::default();
-        assert_eq!(granted(&budget, &some, 100, Millis(5_000)), 30);
-        assert_eq!(granted(&budget, &some, 100, Millis(5_000 + 9_999)), 0, "within the window");
-        assert_eq!(granted(&budget, &some, 100, Millis(5_000 + 10_000)), 30, "and after it");
+        assert_eq!(granted(&budget, some, 100, Millis(5_000)), 30);
+        assert_eq!(granted(&budget, some, 100, Millis(5_000 + 9_999)), 0, "within the window");
+        assert_eq!(granted(&budget, some, 100, Millis(5_000 + 10_000)), 30, "and after it");
     }
 
     #[test]
@@ -178,11 +178,11 @@ mod tests {
             budget.deposit(&fifth(), Millis(at * 1_000));
         }
         assert_eq!(
-            granted(&budget, &fifth(), 100, Millis(999_000)),
+            granted(&budget, fifth(), 100, Millis(999_000)),
             2,
             "ten requests in ten seconds"
         );
-        assert_eq!(granted(&budget, &fifth(), 100, Millis(2_000_000)), 0);
+        assert_eq!(granted(&budget, fifth(), 100, Millis(2_000_000)), 0);
     }
 
     #[test]
@@ -201,13 +201,13 @@ mod tests {
             budget.deposit(&fifth(), now);
         }
         let granted = std::thread::scope(|scope| {
-            let ask = || granted(&budget, &fifth(), 200, now);
+            let ask = || granted(&budget, fifth(), 200, now);
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
             threads.into_iter().map(|t| t.join().unwrap()).sum::<usize>()
         });
         assert!(granted <= 100, "{granted}");
         // Some may be told no while another's is looked at; what they gave back is there again.
-        assert_eq!(granted + self::granted(&budget, &fifth(), 200, now), 100);
+        assert_eq!(granted + self::granted(&budget, fifth(), 200, now), 100);
     }
 
     #[test]

@@ -22,8 +22,8 @@ mod responses;
 mod rollouts;
 mod schema;
 mod states;
-mod usage;
 mod trouble;
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -10,8 +10,7 @@ mod text;
 
 pub use codes::{Code, Side};
 pub use names::{
-    Arm, InstanceId, NAME_BYTES_MAX, NameError, PromptName, UpstreamName, UseCaseName,
-    VariantName,
+    Arm, InstanceId, NAME_BYTES_MAX, NameError, PromptName, UpstreamName, UseCaseName, VariantName,
 };
 pub use quantities::{Generation, Micros, Millis, NanoUsd, WeightBp, WeightError};
 pub use text::{Utc, did_you_mean, hex, nearest};

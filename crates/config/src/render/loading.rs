@@ -4,7 +4,7 @@ use super::Toml;
 use crate::loading::Loading;
 
 impl Toml {
-    pub(super) fn loading(&mut self, loading: &Loading) {
+    pub(super) fn loading(&mut self, loading: Loading) {
         self.optional("in_flight_limit", loading.in_flight_limit);
     }
 }

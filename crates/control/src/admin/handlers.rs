@@ -157,8 +157,7 @@ async fn add_key(parts: &Parts, input: &Input<'_>) -> Result<Response, Rejection
         Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", error.to_string())
     })?;
     let now = parts.controller.now();
-    let addition =
-        Addition { name: name.clone(), secret, use_case, local_only, batch, actor, now };
+    let addition = Addition { name: name.clone(), secret, use_case, local_only, batch, actor, now };
     let store = parts.controller.state().store();
     store.add_key(addition).await.map_err(|error| {
         let message = error.to_string();

@@ -71,6 +71,10 @@ pub(crate) struct Seat {
     pub(super) pending: VecDeque<Window>,
     /// Whether the first window was offered to the database, and nobody knows whether it was taken:
     /// nothing may be added to it. With it, the checkpoint that was offered, if one was.
+    #[expect(
+        clippy::option_option,
+        reason = "whether it was offered, and whether with a checkpoint"
+    )]
     pub(super) offered: Option<Option<Vec<u8>>>,
     /// The last vote that was read.
     pub(super) votes_read: u64,

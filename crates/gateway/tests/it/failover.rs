@@ -383,7 +383,9 @@ fn each_request_is_booked_once_whatever_happens() {
         .run(&cases, |(deeds, stream, unit)| {
             for (fake, deeds) in fakes.iter().zip(deeds.chunks(2)) {
                 // Whoever has nothing more to do wrong does well.
-                deeds.iter().for_each(|number| fake.once(deed(*number)));
+                for number in deeds {
+                    fake.once(deed(*number));
+                }
             }
             let before = seen();
             let body = if stream { ask_stream("app") } else { ask("app") };

@@ -194,7 +194,7 @@ weight = "{weight}"
         }
     }
 
-    fn record(&self, asked: &Asked, connection: &rusqlite::Connection) -> Booked {
+    fn record(asked: &Asked, connection: &rusqlite::Connection) -> Booked {
         let id = asked.id();
         let mut found = connection
             .prepare(
@@ -253,7 +253,7 @@ weight = "{weight}"
         until("the records are written", || store.stats().written >= want);
         let path = self.dir.path().join("cutover.db");
         let connection = rusqlite::Connection::open(path).unwrap();
-        let books: Vec<Booked> = all.iter().map(|asked| self.record(asked, &connection)).collect();
+        let books: Vec<Booked> = all.iter().map(|asked| Self::record(asked, &connection)).collect();
         for (asked, booked) in all.iter().zip(&books) {
             self.check_books(asked, booked);
         }
@@ -406,7 +406,9 @@ impl Asked {
 fn play(row: &'static Row, setting: Setting) {
     let stage = Stage::new(row, setting);
     let all: Vec<Asked> = [false, true].into_iter().flat_map(|stream| stage.run(stream)).collect();
-    all.iter().for_each(|asked| stage.check(asked));
+    for asked in &all {
+        stage.check(asked);
+    }
     stage.finish(&all);
 }
 
@@ -428,7 +430,7 @@ fn every_fault_is_what_the_table_says() {
         }
     };
     let failed: Vec<String> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..6).map(|_| scope.spawn(&work)).collect();
+        let workers: Vec<_> = (0..6).map(|_| scope.spawn(work)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     assert!(failed.is_empty(), "{} stages failed:\n{}", failed.len(), failed.join("\n"));

@@ -394,7 +394,7 @@ fn what_only_we_say_is_not_taken_from_a_client() {
         assert_eq!(response.header("x-should-retry"), None);
     }
     for seen in own.inferences() {
-        let names: Vec<_> = seen.headers.iter().map(|(name, _)| name.to_string()).collect();
+        let names: Vec<_> = seen.headers.iter().map(|(name, _)| name.clone()).collect();
         assert!(names.iter().all(|name| !name.starts_with("x-cutover-")), "{names:?}");
     }
 }

@@ -223,7 +223,7 @@ fn who_leaves_the_line_frees_the_seat() {
     let full = Full::start("100%", QUEUE, "");
     full.meanwhile(|| {
         let mut raw = full.rig.raw();
-        raw.request("POST /v1/chat/completions", &["x-unit: u1"], &ask("app")).unwrap();
+        raw.request("POST /v1/chat/completions", &["x-unit: u1"], ask("app")).unwrap();
         full.waits(1);
         drop(raw);
         full.waits(0);

@@ -84,7 +84,7 @@ async fn a_receiver_that_fails_is_asked_again_later_and_later_also_by_the_next_p
 async fn what_nobody_takes_is_given_up_in_time_and_shown() {
     let server = Server::start(|_| Answer::new(500, "")).await;
     let rig = Rig::new().await;
-    rig.rollouts.take_webhooks(vec![hook(&server, Duration::from_secs(60))]);
+    rig.rollouts.take_webhooks(vec![hook(&server, Duration::from_mins(1))]);
     rig.start().await.unwrap();
     let given_up = until(&rig, |hook| hook.undelivered == 1).await;
     assert_eq!((given_up.waiting, given_up.last_failure.as_deref()), (0, Some("status 500")));
@@ -92,7 +92,7 @@ async fn what_nobody_takes_is_given_up_in_time_and_shown() {
     assert!((4..=6).contains(&tries), "{tries}");
     // It stays told of after a restart, and is not tried again.
     let rig = rig.restart_after(Duration::from_secs(1)).await;
-    rig.rollouts.take_webhooks(vec![hook(&server, Duration::from_secs(60))]);
+    rig.rollouts.take_webhooks(vec![hook(&server, Duration::from_mins(1))]);
     until(&rig, |hook| hook.undelivered == 1).await;
     assert_eq!(server.seen().len(), tries);
 }

@@ -10,6 +10,9 @@ use cutover_units::Utc;
 use super::overlap_line;
 use crate::table::Table;
 
+/// How a number is written.
+type Shown<'a> = &'a dyn Fn(u64) -> String;
+
 /// Rows of a table that are shown; JSON has all.
 const SHOWN: usize = 20;
 
@@ -182,7 +185,7 @@ fn load(report: &Report) -> String {
     let mut table = Table::new(&["per request", "mean", "p50", "p90", "p95", "p99", "most", "of"]);
     let plain = |n: u64| grouped(n);
     let ms = |us: u64| format!("{} ms", grouped(us / 1_000));
-    let rows: [(&str, &Option<Lengths>, &dyn Fn(u64) -> String); 4] = [
+    let rows: [(&str, &Option<Lengths>, Shown<'_>); 4] = [
         ("prompt tokens", &report.prompts, &plain),
         ("answer tokens", &report.answers, &plain),
         ("first token", &report.first_token, &ms),
@@ -314,7 +317,7 @@ fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

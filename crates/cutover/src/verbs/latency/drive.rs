@@ -169,9 +169,9 @@ async fn ask(plan: &Plan, body: Bytes) -> Result<Measured, String> {
         if pieces > seen.pieces {
             let now = Instant::now();
             if seen.pieces == 0 {
-                seen.first = now - start
+                seen.first = now - start;
             } else {
-                seen.gaps.push(now - last)
+                seen.gaps.push(now - last);
             }
             (last, seen.pieces) = (now, pieces);
         }
@@ -192,6 +192,7 @@ fn adapted(plan: &Plan, body: &Bytes) -> Result<Outgoing, String> {
 }
 
 /// By its code: an upstream's own words may repeat the prompt.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn fault(fault: UpstreamFault) -> String {
     fault.fault.code.name().to_owned()
 }

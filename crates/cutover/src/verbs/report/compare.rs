@@ -243,10 +243,16 @@ fn difference(
     Some(Figure { value: after.0 - before.0, interval, n: before.2.min(after.2) })
 }
 
+/// A request's time of one kind, in microseconds.
+type Time<'a> = &'a dyn Fn(&Observed) -> Option<u64>;
+
+/// A share of requests: its name, and how it is counted.
+type Share = (&'static str, fn(&Side) -> Count);
+
 fn latencies(sides: [&Side; 2]) -> Vec<Line> {
     let total = |one: &Observed| Some(one.total_us);
     let first = |one: &Observed| one.first_token_us;
-    let all: [(&'static str, f64, &dyn Fn(&Observed) -> Option<u64>); 6] = [
+    let all: [(&'static str, f64, Time<'_>); 6] = [
         ("latency p50", 0.5, &total),
         ("latency p95", 0.95, &total),
         ("latency p99", 0.99, &total),
@@ -282,7 +288,7 @@ fn percentile(side: &Side, p: f64, of: &dyn Fn(&Observed) -> Option<u64>) -> Opt
 }
 
 fn shares(sides: [&Side; 2]) -> Vec<Line> {
-    let all: [(&'static str, fn(&Side) -> Count); 4] = [
+    let all: [Share; 4] = [
         ("error rate", errors),
         ("rate limited", |side| count(&side.requests, |one| one.rate_limited)),
         ("availability", available),

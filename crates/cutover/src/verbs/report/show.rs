@@ -119,11 +119,10 @@ fn shown(unit: Unit, figure: Figure, with_n: bool) -> String {
 fn value(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Count if value.fract() == 0.0 => format!("{value:.0}"),
-        Unit::Count => format!("{value:.1}"),
+        Unit::Count | Unit::Points => format!("{value:.1}"),
         Unit::Usd if value.abs() < 1.0 => format!("${value:.4}"),
         Unit::Usd => format!("${value:.2}"),
         Unit::Seconds => format!("{value:.3} s"),
         Unit::Share => format!("{:.2} %", value * 100.0),
-        Unit::Points => format!("{value:.1}"),
     }
 }

@@ -16,6 +16,7 @@ async fn label(store: &Store) -> (u32, u64) {
 
 /// Each reads, then moves from what it read; the loser reads again. Were a move lost or made twice, the
 /// generation would not be the count of moves.
+#[expect(clippy::disallowed_methods, reason = "the movers race, and the test awaits them all")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn moves_from_what_was_read_are_never_lost() {
     let dir = tempfile::tempdir().unwrap();
