@@ -92,7 +92,7 @@ async fn one(shared: &Shared, copies: &Copies, job: Job) -> Result<ShadowPair, D
     let asking = Asking { job: &job, lane, instance, head: &head, registry, began: Instant::now() };
     let answered = asking.ask().await;
     let cost = bill.close(shared.now(), &answered);
-    let candidate = captured(answered, cost)?;
+    let candidate = captured(answered, cost);
     let baseline = job.baseline();
     let Job { seen, prompt, .. } = job;
     Ok(ShadowPair {
@@ -385,10 +385,13 @@ impl Asking<'_> {
     }
 }
 
+/// Why an answer above `capture_limit` counts as failed.
+const TOO_LARGE: &str = "answer_too_large";
+
 /// What is kept of the candidate's answer.
-fn captured(answered: Result<Answer, Fault>, cost: Option<NanoUsd>) -> Result<Captured, Dropped> {
+fn captured(answered: Result<Answer, Fault>, cost: Option<NanoUsd>) -> Captured {
     match answered {
-        Ok(Answer { said, first_token, total }) => Ok(Captured {
+        Ok(Answer { said, first_token, total }) => Captured {
             served: Served {
                 total_ms: millis(total),
                 first_token_ms: first_token.map(millis),
@@ -402,15 +405,16 @@ fn captured(answered: Result<Answer, Fault>, cost: Option<NanoUsd>) -> Result<Ca
             tool_calls: said.tool_calls,
             finish: said.finish,
             fault: None,
-        }),
-        Err(Fault { reason: None, .. }) => Err(Dropped::TooLarge),
-        Err(Fault { reason, total, .. }) => Ok(Captured {
+        },
+        // An answer too large to be kept counts as failed: left out, a candidate that rambles would lose
+        // its worst answers from the evidence.
+        Err(Fault { reason, total, .. }) => Captured {
             text: String::new(),
             tool_calls: Vec::new(),
             finish: None,
-            fault: reason,
+            fault: Some(reason.unwrap_or(TOO_LARGE)),
             served: Served { failed: true, total_ms: millis(total), ..Served::default() },
-        }),
+        },
     }
 }
 

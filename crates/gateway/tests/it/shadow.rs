@@ -302,12 +302,23 @@ fn what_is_too_large_is_not_kept() {
         until("the baseline's answer", || rig.dropped("too_large") == 2 + count as u64);
     }
     assert_eq!(own.bytes(), 0);
+}
+
+/// A candidate that rambles must not lose its worst answers from the evidence.
+#[test]
+fn an_answer_of_the_candidate_that_is_too_large_counts_as_failed() {
+    let (cloud, own) = fakes();
+    let rig = Rig::shadowing(&config(&cloud, &own), |limits| limits.capture_bytes_max = 4_000);
     cloud.always(Reply::words(1));
     own.always(Reply::words(2_000));
-    for (count, body) in [ask("app"), ask_stream("app")].iter().enumerate() {
-        rig.chat(&["x-unit: u1"], body);
-        until("the candidate's answer", || rig.dropped("too_large") == 4 + count as u64);
+    for body in [ask("app"), ask_stream("app")] {
+        rig.chat(&["x-unit: u1"], &body);
     }
+    for pair in rig.pairs(2) {
+        assert_eq!(pair.candidate.fault, Some("answer_too_large"));
+        assert!(pair.candidate.served.failed && pair.candidate.text.is_empty());
+    }
+    assert_eq!(rig.dropped("too_large"), 0);
 }
 
 #[test]
