@@ -87,7 +87,7 @@ pub struct ReplyPlan {
     pub prompt_bytes: u64,
     /// The most of them that a token has, in thousandths. Whoever has measured it sets it.
     pub millibytes_per_token: u32,
-    /// The tools that a model may call in its text, where that is read as a call ([`crate::ollama`]).
+    /// The tools that a model may call in its text, where that is read as a call (Ollama).
     pub spoken_tools: Arc<[String]>,
     /// Whether an answer to a truncated prompt is a failure. False where the operator allowed the cut.
     pub must_be_whole: bool,
