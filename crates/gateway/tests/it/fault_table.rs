@@ -77,6 +77,8 @@ fn timeouts(row: &Row) -> &'static str {
     match row.kind {
         Kind::Silent => "first_token_timeout = \"700 ms\"\nfirst_byte_timeout = \"700 ms\"\n",
         Kind::Within(Within::Stall, _) => "idle_timeout = \"1 s\"\n",
+        // A resolver that lost a packet asks again after five seconds.
+        Kind::NoSuchHost => "connect_timeout = \"60 s\"\n",
         _ => "",
     }
 }
