@@ -96,7 +96,8 @@ impl Mock {
         let start = Instant::now();
         loop {
             let said = fs::read_to_string(log.path()).unwrap_or_default();
-            if said.contains("Ready to accept requests") {
+            let words = ["Ready to accept requests", "Server listening at"];
+            if words.iter().any(|word| said.contains(word)) {
                 return Ok(());
             }
             if let Ok(Some(status)) = self.steady.try_wait() {
@@ -150,8 +151,10 @@ fn spawn(vendor: Vendor) -> Result<(String, Child, NamedTempFile), Unavailable> 
     let port = free.local_addr().map_err(trouble)?.port();
     drop(free);
     let log = NamedTempFile::new().map_err(trouble)?;
-    let out = log.reopen().map_err(trouble)?;
-    let error = out.try_clone().map_err(trouble)?;
+    // Both streams at the end of the file: a runtime that keeps its own place in each would write one
+    // over the other, and its word of being ready might be lost.
+    let append = || fs::OpenOptions::new().append(true).open(log.path()).map_err(trouble);
+    let (out, error) = (append()?, append()?);
     let child = Command::new(program)
         .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--quiet"])
         .args(["query-array", "query-object", "form-array", "form-object"].map(brackets))
