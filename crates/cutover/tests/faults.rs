@@ -272,7 +272,7 @@ async fn a_client_that_leaves_cancels_the_upstream_within_a_second() {
         let left = tokio::time::Instant::now().into_std();
         let disconnect = rig.own.wait_for_disconnect().await;
         let took = disconnect.at.saturating_duration_since(left);
-        assert!(took < Duration::from_millis(390), "cancelled only after {took:?}");
+        assert!(took < Duration::from_secs(1), "cancelled only after {took:?}");
     }
 }
 
