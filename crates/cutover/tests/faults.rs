@@ -272,7 +272,7 @@ async fn a_client_that_leaves_cancels_the_upstream_within_a_second() {
         let left = tokio::time::Instant::now().into_std();
         let disconnect = rig.own.wait_for_disconnect().await;
         let took = disconnect.at.saturating_duration_since(left);
-        assert!(took < Duration::from_secs(1), "cancelled only after {took:?}");
+        assert!(took < Duration::from_millis(390), "cancelled only after {took:?}");
     }
 }
 
@@ -302,8 +302,7 @@ fn an_instance_that_is_down_costs_no_request() {
         let response = rig.ask("fake-model", true);
         assert_eq!(text(&response), "Hello from vllm, how can I help?");
     }
-    // Probes are answered, too, and are no requests of anybody's.
-    assert_eq!(rig.own.inferences().len(), 20);
+    assert_eq!(rig.own.answered(), 20);
 }
 
 #[test]

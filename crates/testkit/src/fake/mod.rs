@@ -249,17 +249,17 @@ impl Fake {
         self.shared.recorder.counts().connections
     }
 
-    /// Answers sent to their end.
+    /// Inference requests answered to their end.
     pub fn answered(&self) -> usize {
         self.shared.recorder.counts().answered
     }
 
-    /// Requests being answered now.
+    /// Inference requests being answered now.
     pub fn in_flight(&self) -> usize {
         self.shared.recorder.counts().in_flight
     }
 
-    /// The most requests that were being answered at one time.
+    /// The most inference requests that were being answered at one time.
     pub fn in_flight_max(&self) -> usize {
         self.shared.recorder.counts().in_flight_max
     }

@@ -77,17 +77,21 @@ impl Recorder {
     /// Notes a request and returns its index.
     pub(super) fn begin(&self, seen: Seen) -> usize {
         let mut counts = self.counts();
+        // As engines count: who looks how they are is no load.
+        if seen.is_inference() {
+            counts.in_flight += 1;
+            counts.in_flight_max = counts.in_flight_max.max(counts.in_flight);
+        }
         counts.seen.push(seen);
-        counts.in_flight += 1;
-        counts.in_flight_max = counts.in_flight_max.max(counts.in_flight);
         counts.seen.len() - 1
     }
 
     pub(super) fn end(&self, request: usize, complete: bool) {
         let mut counts = self.counts();
-        counts.in_flight -= 1;
+        let is_inference = counts.seen[request].is_inference();
+        counts.in_flight -= usize::from(is_inference);
         if complete {
-            counts.answered += 1;
+            counts.answered += usize::from(is_inference);
         } else {
             counts.disconnects.push(Disconnect { request, at: Instant::now() });
         }

@@ -59,7 +59,7 @@ impl Exchange<'_> {
                 setup,
                 models,
                 loaded,
-                in_flight: self.shared.recorder.counts().in_flight.saturating_sub(1),
+                in_flight: self.shared.recorder.counts().in_flight,
             };
             return match info::answer(self.seen.path(), &moment) {
                 Some(page) => {
