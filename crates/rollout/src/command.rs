@@ -255,8 +255,8 @@ fn provable_from(spec: &Spec, place: usize) -> usize {
 }
 
 /// The rollout goes on with another spec: evidence begins anew. The step is kept only if the way and
-/// the candidate are the same and what is required can still be proved from there; otherwise it goes back to the first step whose share is not above the
-/// present one. Never raises the share.
+/// the candidate are the same and what is required can still be proved from there; otherwise it goes
+/// back to the first step whose share is not above the present one. Never raises the share.
 pub fn restart(
     old: &Spec,
     new: &Spec,
@@ -297,6 +297,8 @@ pub fn restart(
         } else {
             Vec::new()
         },
+        // Steps that lie ahead again are walked again: whether they are proved is yet to be seen.
+        unproved: state.unproved.iter().copied().filter(|at| usize::from(*at) < place).collect(),
         ..grown(state)
     };
     debug_assert_eq!(check_transition(state, &next, None), Ok(()));
