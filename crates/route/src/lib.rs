@@ -17,6 +17,7 @@ pub mod balance;
 mod decide;
 pub mod health;
 mod matching;
+pub mod membership;
 pub mod overflow;
 pub mod queue;
 pub mod residency;

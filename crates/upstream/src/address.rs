@@ -13,6 +13,7 @@
 //! paths a `/v1` at its end is left out.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -66,6 +67,8 @@ pub struct InstanceAddress {
     label: Arc<str>,
     host_header: HeaderValue,
     joined: Vec<PathAndQuery>,
+    /// Where connections go, whatever the name leads to.
+    pinned: Option<IpAddr>,
 }
 
 impl InstanceAddress {
@@ -112,6 +115,7 @@ impl InstanceAddress {
             label: format!("{host}:{port}").into(),
             host_header: HeaderValue::from_str(&host_text).map_err(|_| AddressError::Host)?,
             joined: Vec::new(),
+            pinned: None,
         };
         if !address.prefix.is_empty() {
             address.joined = COMMON_PATHS
@@ -120,6 +124,20 @@ impl InstanceAddress {
                 .collect();
         }
         Ok(address)
+    }
+
+    /// The same service at one of its name's addresses: connections go there, and its label is that
+    /// address. Everything that the server sees or shows (the `Host` header, the name in TLS) stays the
+    /// name.
+    #[must_use]
+    pub fn at(&self, address: IpAddr) -> Self {
+        let label = SocketAddr::new(address, self.port).to_string().into();
+        Self { pinned: Some(address), label, ..self.clone() }
+    }
+
+    /// The address that connections go to, if the name is not asked for it.
+    pub(crate) fn pinned(&self) -> Option<SocketAddr> {
+        self.pinned.map(|address| SocketAddr::new(address, self.port))
     }
 
     /// Whether TLS is used.
@@ -258,6 +276,18 @@ mod tests {
             assert_eq!(address.label(), label);
             assert_eq!(address.host(), bare);
         }
+    }
+
+    #[test]
+    fn an_address_of_a_name_is_shown_as_itself_and_speaks_for_the_name() {
+        let name = InstanceAddress::parse("https://gpus.models:8443/v1").unwrap();
+        let one = name.at("10.0.0.3".parse().unwrap());
+        assert_eq!(one.label(), "10.0.0.3:8443");
+        assert_eq!(one.pinned(), Some("10.0.0.3:8443".parse().unwrap()));
+        assert_eq!(one.host_header(), "gpus.models:8443");
+        assert_eq!(one.server_name(), name.server_name());
+        assert_eq!(name.at("fd00::1".parse().unwrap()).label(), "[fd00::1]:8443");
+        assert!(name.pinned().is_none() && one != name);
     }
 
     #[test]

@@ -31,10 +31,13 @@ pub(crate) async fn connect(
 
 async fn open(address: &InstanceAddress, tls: Option<&Tls>) -> Result<Stream, SendError> {
     let fail = |kind, cause: io::Error| address.error(kind, Detail::Cause(cause.into()));
-    let addresses: Vec<SocketAddr> = lookup_host((address.host(), address.port()))
-        .await
-        .map_err(|cause| fail(SendErrorKind::Dns, cause))?
-        .collect();
+    let addresses: Vec<SocketAddr> = match address.pinned() {
+        Some(pinned) => vec![pinned],
+        None => lookup_host((address.host(), address.port()))
+            .await
+            .map_err(|cause| fail(SendErrorKind::Dns, cause))?
+            .collect(),
+    };
     let tcp = first_that_answers(interleaved(addresses)).await.map_err(|cause| {
         let kind = match cause.kind() {
             io::ErrorKind::ConnectionRefused => SendErrorKind::Refused,

@@ -21,6 +21,7 @@ mod address;
 mod body;
 mod conn;
 mod connect;
+mod dns;
 mod error;
 pub mod fetch;
 mod headers;
@@ -34,6 +35,7 @@ mod tls;
 
 pub use address::{AddressError, InstanceAddress};
 pub use body::{Body, BodyClosed, BodyError, BodyErrorKind, BodySender};
+pub use dns::{ResolveError, Resolver};
 pub use error::{SendError, SendErrorKind};
 pub use headers::{RequestHeaders, RequestRules, Vendor, passed_headers, passed_response_headers};
 pub use instance::{Answered, Deadlines, InProcess, Instance, InstanceSettings, Outbound};
