@@ -107,13 +107,12 @@ impl StreamOut {
         }
         let mut text = String::new();
         let mut records = std::mem::take(&mut self.records);
-        match self.splitter.feed(frame, &mut records) {
-            Ok(whole) => {
-                for range in &records {
-                    self.record(whole.get(range.clone()).unwrap_or_default(), now, &mut text);
-                }
-            }
-            Err(_) => self.failed(&chat::unreadable(), now, &mut text),
+        let (whole, fits) = self.splitter.feed(frame, &mut records);
+        for range in &records {
+            self.record(whole.get(range.clone()).unwrap_or_default(), now, &mut text);
+        }
+        if fits.is_err() && !self.is_over() {
+            self.failed(&chat::unreadable(), now, &mut text);
         }
         self.records = records;
         put(text, out);

@@ -201,6 +201,9 @@ fn serve(stream: TcpStream, shared: &Shared) {
         }
         if head.fault() == Some("early413") {
             let _ = incoming.answer(&Told::error(413, "too large", "request_too_large"));
+            // As servers do: a socket closed over unread bytes is reset, and a reset takes the answer
+            // with it.
+            incoming.linger();
             return;
         }
         let note = |bytes: usize| shared.kept().read += bytes as u64;

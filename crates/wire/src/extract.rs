@@ -97,7 +97,8 @@ impl StreamExtractor {
     /// Reads the next bytes.
     pub fn push(&mut self, piece: Bytes) {
         let mut records = Vec::new();
-        let Ok(whole) = self.splitter.feed(piece, &mut records) else { return };
+        // No limit is set: nothing is too long.
+        let (whole, _) = self.splitter.feed(piece, &mut records);
         for range in records {
             self.reader.event(whole.get(range).unwrap_or_default());
         }

@@ -152,10 +152,13 @@ impl Tap {
             return Ok(());
         }
         let mut records = std::mem::take(&mut self.records);
-        let result = match self.splitter.feed(frame, &mut records) {
-            Ok(whole) => self.records_of(&whole, &records, out),
-            Err(split::TooLong) => Err(UpstreamFault::unreadable("an event is too long")),
-        };
+        let (whole, fits) = self.splitter.feed(frame, &mut records);
+        let result = self.records_of(&whole, &records, out).and_then(|()| match fits {
+            Err(split::TooLong) if !self.ended => {
+                Err(UpstreamFault::unreadable("an event is too long"))
+            }
+            _ => Ok(()),
+        });
         self.records = records;
         self.settle(result)
     }

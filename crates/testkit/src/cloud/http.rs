@@ -108,6 +108,12 @@ impl Incoming {
         Ok(Some(Head { method: owned(method), target: owned(target), headers }))
     }
 
+    /// Says that nothing more will be sent, and takes what still comes until the other side closes.
+    pub(crate) fn linger(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = io::copy(&mut self.stream, &mut io::sink());
+    }
+
     /// Reads the body to its end, or as far as it comes.
     pub(crate) fn body(&mut self, head: &Head, kept_max: usize, note: &dyn Fn(usize)) -> Arrived {
         let mut taking =

@@ -49,30 +49,34 @@ impl Splitter {
     }
 
     /// Takes a frame. Returns the bytes that hold the records now complete, and puts where each lies
-    /// into `records`, end marks included. What follows the last one is kept for the next frame.
+    /// into `records`, end marks included. What follows the last one is kept for the next frame. The
+    /// records before one that is too long are whole and count, however the bytes were cut.
     pub fn feed(
         &mut self,
         frame: Bytes,
         records: &mut Vec<Range<usize>>,
-    ) -> Result<Bytes, TooLong> {
+    ) -> (Bytes, Result<(), TooLong>) {
         records.clear();
         if self.carry.is_empty() {
-            let rest = self.cut(&frame, records)?;
-            if rest < frame.len() {
-                self.keep(frame.get(rest..).unwrap_or_default())?;
-            }
-            return Ok(frame);
+            let fits = self.cut(&frame, records).and_then(|rest| {
+                if rest < frame.len() {
+                    self.keep(frame.get(rest..).unwrap_or_default())?;
+                }
+                Ok(())
+            });
+            return (frame, fits);
         }
         self.carry.extend_from_slice(&frame);
         let carry = std::mem::take(&mut self.carry);
-        let rest = self.cut(&carry, records)?;
-        if rest == 0 {
+        let cut = self.cut(&carry, records);
+        if cut == Ok(0) {
             self.carry = carry;
-            return if self.carry.len() > self.limit { Err(TooLong) } else { Ok(Bytes::new()) };
+            let fits = if self.carry.len() > self.limit { Err(TooLong) } else { Ok(()) };
+            return (Bytes::new(), fits);
         }
         let whole = carry.freeze();
-        self.keep(whole.get(rest..).unwrap_or_default())?;
-        Ok(whole)
+        let fits = cut.and_then(|rest| self.keep(whole.get(rest..).unwrap_or_default()));
+        (whole, fits)
     }
 
     /// What is left at the stream's end: a record without its end mark.
@@ -236,7 +240,8 @@ mod tests {
             }
         };
         for frame in frames {
-            let whole = splitter.feed(Bytes::copy_from_slice(frame), &mut records).unwrap();
+            let (whole, fits) = splitter.feed(Bytes::copy_from_slice(frame), &mut records);
+            assert_eq!(fits, Ok(()));
             for range in &records {
                 take(&whole[range.clone()]);
             }
@@ -257,7 +262,8 @@ mod tests {
         let frame = Bytes::from_static(b"data: {}\n\ndata: {}\n\n");
         let mut splitter = Splitter::new(Framing::Events, 100);
         let mut records = vec![];
-        let whole = splitter.feed(frame.clone(), &mut records).unwrap();
+        let (whole, fits) = splitter.feed(frame.clone(), &mut records);
+        assert_eq!(fits, Ok(()));
         assert_eq!(whole.as_ptr(), frame.as_ptr());
         assert_eq!(records, [0..10, 10..20]);
         assert!(splitter.rest().is_empty());
@@ -269,11 +275,28 @@ mod tests {
         for framing in [Framing::Events, Framing::Lines] {
             let mut splitter = Splitter::new(framing, 10);
             let long = Bytes::from_static(b"data: 0123456789\n\n");
-            assert_eq!(splitter.feed(long, &mut records), Err(TooLong));
+            assert_eq!(splitter.feed(long, &mut records).1, Err(TooLong));
             let mut splitter = Splitter::new(framing, 10);
             let endless = || Bytes::from_static(b"xxxxxx");
-            assert!(splitter.feed(endless(), &mut records).is_ok());
-            assert_eq!(splitter.feed(endless(), &mut records), Err(TooLong));
+            assert_eq!(splitter.feed(endless(), &mut records).1, Ok(()));
+            assert_eq!(splitter.feed(endless(), &mut records).1, Err(TooLong));
+        }
+    }
+
+    #[test]
+    fn records_before_one_over_the_limit_count_in_one_frame_as_in_many() {
+        let text = b"data: a\n\ndata: 0123456789\n\ndata: b\n\n";
+        for step in [1, 5, 12, text.len()] {
+            let mut splitter = Splitter::new(Framing::Events, 12);
+            let (mut records, mut got) = (vec![], vec![]);
+            for frame in text.chunks(step) {
+                let (whole, fits) = splitter.feed(Bytes::copy_from_slice(frame), &mut records);
+                got.extend(records.iter().map(|range| whole[range.clone()].to_vec()));
+                if fits.is_err() {
+                    break;
+                }
+            }
+            assert_eq!(got, [b"data: a\n\n"], "{step}");
         }
     }
 
@@ -317,11 +340,13 @@ mod tests {
                 let mut splitter = Splitter::new(framing, 64);
                 let mut records = vec![];
                 for frame in &frames {
-                    match splitter.feed(Bytes::copy_from_slice(frame), &mut records) {
-                        Ok(whole) => for range in &records {
-                            let _ = Event::read(&whole[range.clone()]);
-                        },
-                        Err(TooLong) => break,
+                    let (whole, fits) =
+                        splitter.feed(Bytes::copy_from_slice(frame), &mut records);
+                    for range in &records {
+                        let _ = Event::read(&whole[range.clone()]);
+                    }
+                    if fits.is_err() {
+                        break;
                     }
                 }
             }

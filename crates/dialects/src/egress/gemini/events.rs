@@ -61,13 +61,12 @@ impl EventsIn {
     pub fn push(&mut self, frame: Bytes, out: &mut Vec<Bytes>) {
         let mut text = String::new();
         let mut records = std::mem::take(&mut self.records);
-        match self.splitter.feed(frame, &mut records) {
-            Ok(whole) => {
-                for range in &records {
-                    self.record(whole.get(range.clone()).unwrap_or_default(), &mut text);
-                }
-            }
-            Err(_) => self.fail(&chat::unreadable(), &mut text),
+        let (whole, fits) = self.splitter.feed(frame, &mut records);
+        for range in &records {
+            self.record(whole.get(range.clone()).unwrap_or_default(), &mut text);
+        }
+        if fits.is_err() && !self.over {
+            self.fail(&chat::unreadable(), &mut text);
         }
         self.records = records;
         put(text, out);
