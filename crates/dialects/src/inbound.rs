@@ -5,6 +5,7 @@ use cutover_units::{Micros, Millis};
 use cutover_wire::{Endpoint, Fault, Loss, Unsupported};
 
 use crate::answer::Answer;
+use crate::origins::Origins;
 use crate::responses::Stored;
 use crate::stream::StreamOut;
 use crate::{anthropic, ollama, responses};
@@ -75,6 +76,8 @@ pub struct Inbound {
     pub losses: Vec<Loss>,
     /// What must be loaded before it can run, and kept afterwards.
     pub needs: StoreNeeds,
+    /// What the client calls the fields of `body`.
+    pub origins: Origins,
     /// Turns the answer into the client's dialect.
     pub way_back: WayBack,
 }

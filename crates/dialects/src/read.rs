@@ -92,8 +92,8 @@ pub(crate) fn body_text(body: &[u8]) -> Result<&str, Fault> {
 pub(crate) enum Text<'a> {
     /// A JSON string literal with its quotes, known to hold valid Unicode.
     Literal(&'a str),
-    /// The same, made by us.
-    Quoted(String),
+    /// A literal behind words of ours, and the client's own literal in it.
+    Behind { text: String, from: &'a str },
     /// Decoded text.
     Plain(Cow<'a, str>),
 }
@@ -118,16 +118,16 @@ impl<'a> Text<'a> {
         match self {
             Self::Plain(text) => Cow::Borrowed(text),
             Self::Literal(raw) => decoded(raw),
-            Self::Quoted(raw) => decoded(raw),
+            Self::Behind { text, .. } => decoded(text),
         }
     }
 
     /// This text behind another, which holds nothing to escape. A long literal is copied once.
-    pub(crate) fn after(&self, before: &str) -> Text<'static> {
+    pub(crate) fn after(&self, before: &str) -> Text<'a> {
         match self {
             Self::Literal(raw) => {
                 let inner = raw.get(1..).unwrap_or("\"");
-                Text::Quoted(["\"", before, inner].concat())
+                Text::Behind { text: ["\"", before, inner].concat(), from: raw }
             }
             _ => Text::Plain(Cow::Owned([before, &self.decode()].concat())),
         }
@@ -136,7 +136,7 @@ impl<'a> Text<'a> {
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Literal(raw) => raw.len() <= 2,
-            Self::Quoted(raw) => raw.len() <= 2,
+            Self::Behind { text, .. } => text.len() <= 2,
             Self::Plain(text) => text.is_empty(),
         }
     }
@@ -144,7 +144,7 @@ impl<'a> Text<'a> {
     pub(crate) fn write(&self, json: &mut Json) {
         match self {
             Self::Literal(raw) => json.raw(raw),
-            Self::Quoted(raw) => json.raw(raw),
+            Self::Behind { text, .. } => json.raw(text),
             Self::Plain(text) => json.text(text),
         }
     }

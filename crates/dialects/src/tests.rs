@@ -9,6 +9,6 @@ mod properties;
 mod round_trip;
 mod routes;
 mod store;
-mod support;
+pub(crate) mod support;
 mod tables;
 mod through;

@@ -8,6 +8,7 @@ use super::fields::FIELDS;
 use crate::answer::{Answer, ESTIMATED, estimated_tokens};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
+use crate::origins::Origins;
 use crate::pivot::{self, Chat, Message, Tool};
 use crate::read::{self, At, Obj, Text};
 use crate::write;
@@ -41,6 +42,7 @@ pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Faul
         stream,
         losses: losses.into_list(),
         needs: StoreNeeds::default(),
+        origins: Origins::of(&chat, body, FIELDS),
         way_back,
     })))
 }

@@ -9,6 +9,7 @@ use super::fields::FIELDS;
 use super::messages::{Conversation, images};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
+use crate::origins::Origins;
 use crate::pivot::{self, Chat, Message, Part, Tool, write_stream};
 use crate::read::{self, At, Obj, Text};
 use crate::write::{self, Json};
@@ -17,6 +18,7 @@ const ROOT: At<'static> = At::Root;
 
 /// A request under conversion.
 struct Work<'a, 'f> {
+    sent: &'a Bytes,
     root: Obj<'a>,
     facts: &'f RequestFacts<'f>,
     model: Text<'a>,
@@ -33,7 +35,7 @@ impl<'a, 'f> Work<'a, 'f> {
         let root = Obj::parse(read::body_text(body)?, ROOT)?;
         let model = root.need_text(ROOT, "model")?;
         let losses = Losses::new(FIELDS, facts.unsupported).of_route(scope);
-        Ok(Self { root, facts, model, losses, chat: Chat::default() })
+        Ok(Self { sent: body, root, facts, model, losses, chat: Chat::default() })
     }
 
     fn stream(&self) -> Result<bool, Fault> {
@@ -56,6 +58,7 @@ impl<'a, 'f> Work<'a, 'f> {
             stream,
             losses: losses.into_list(),
             needs: StoreNeeds::default(),
+            origins: Origins::of(&self.chat, self.sent, FIELDS),
             way_back,
         })))
     }

@@ -11,6 +11,7 @@ use super::tools::{self, Names};
 use crate::answer::{Answer, ESTIMATED, estimated_tokens};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
+use crate::origins::Origins;
 use crate::pivot::{self, Assistant, Chat, Message, Part, Results};
 use crate::read::{self, At, Obj};
 use crate::write;
@@ -105,6 +106,7 @@ fn convert(
         stream,
         losses: losses.into_list(),
         needs,
+        origins: Origins::of(&chat, body, FIELDS),
         way_back,
     }))
 }

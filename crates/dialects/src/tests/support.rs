@@ -7,7 +7,7 @@ use cutover_wire::{Fault, Unsupported};
 use crate::{Ask, Asked, Found, Inbound, Moment, RequestFacts, WayBack, find};
 
 /// Every fixture's name below a folder, sorted.
-pub(super) fn names(folder: &str, end: &str) -> Vec<String> {
+pub(crate) fn names(folder: &str, end: &str) -> Vec<String> {
     let path = format!("{}/fixtures/{folder}", env!("CARGO_MANIFEST_DIR"));
     let entries = std::fs::read_dir(path).expect("fixtures");
     let mut names: Vec<String> = entries
@@ -18,13 +18,13 @@ pub(super) fn names(folder: &str, end: &str) -> Vec<String> {
     names
 }
 
-pub(super) fn fixture(name: &str) -> Bytes {
+pub(crate) fn fixture(name: &str) -> Bytes {
     let path = format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
     Bytes::from(std::fs::read(&path).expect(&path))
 }
 
 /// The path that a fixture's request is for.
-pub(super) fn path_of(fixture: &str) -> &'static str {
+pub(crate) fn path_of(fixture: &str) -> &'static str {
     let (folder, name) = fixture.split_once('/').expect("a folder");
     match (folder, name) {
         ("anthropic", _) => "/v1/messages",
@@ -36,29 +36,29 @@ pub(super) fn path_of(fixture: &str) -> &'static str {
     }
 }
 
-pub(super) fn facts() -> RequestFacts<'static> {
+pub(crate) fn facts() -> RequestFacts<'static> {
     RequestFacts::new("0a1b", Millis(1_795_250_530_040))
 }
 
-pub(super) fn lenient() -> RequestFacts<'static> {
+pub(crate) fn lenient() -> RequestFacts<'static> {
     RequestFacts { unsupported: Unsupported::Lenient, keep_reasoning: true, ..facts() }
 }
 
-pub(super) fn found(path: &str) -> Found<'_> {
+pub(crate) fn found(path: &str) -> Found<'_> {
     match find("POST", path) {
         Some(Ok(found)) => found,
         _ => panic!("{path} is no route"),
     }
 }
 
-pub(super) fn read(path: &str, body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
+pub(crate) fn read(path: &str, body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     match found(path).ask {
         Ask::Read(read) => read(body, facts),
         _ => panic!("{path} reads no body"),
     }
 }
 
-pub(super) fn inbound(path: &str, body: &Bytes, facts: &RequestFacts<'_>) -> Inbound {
+pub(crate) fn inbound(path: &str, body: &Bytes, facts: &RequestFacts<'_>) -> Inbound {
     match read(path, body, facts) {
         Ok(Asked::Infer(inbound)) => *inbound,
         Ok(Asked::Now(_)) => panic!("answered at once"),
@@ -66,12 +66,12 @@ pub(super) fn inbound(path: &str, body: &Bytes, facts: &RequestFacts<'_>) -> Inb
     }
 }
 
-pub(super) fn now() -> Moment {
+pub(crate) fn now() -> Moment {
     Moment { at: Millis(1_795_250_531_500), elapsed: Micros(1_460_000) }
 }
 
 /// A stream in one frame per part.
-pub(super) fn stream(back: WayBack, frames: &[&[u8]]) -> String {
+pub(crate) fn stream(back: WayBack, frames: &[&[u8]]) -> String {
     let (mut stream, mut out) = (back.stream(), Vec::new());
     for frame in frames {
         stream.push(Bytes::copy_from_slice(frame), now(), &mut out);
@@ -82,7 +82,7 @@ pub(super) fn stream(back: WayBack, frames: &[&[u8]]) -> String {
 }
 
 /// The payloads of server-sent events, or lines.
-pub(super) fn payloads(text: &str) -> Vec<serde_json::Value> {
+pub(crate) fn payloads(text: &str) -> Vec<serde_json::Value> {
     text.lines()
         .filter_map(|line| {
             line.strip_prefix("data: ").or_else(|| line.starts_with('{').then_some(line))
