@@ -2,6 +2,7 @@
 //!
 //! - [`cloud`]: a scripted cloud's files, batches, sound and pictures.
 //! - [`conformance`]: the vendors' own test suites and specifications as judges.
+//! - [`crowd`]: many streams at once, each judged to the byte.
 //! - [`fake`]: scripted upstreams that behave as real servers do, and misbehave on command.
 //! - [`fault_table`]: everything that goes wrong upstream, and what clients see of it.
 //! - [`load`]: a small load driver that records what each unit got.
@@ -26,6 +27,7 @@
 pub mod arms;
 pub mod cloud;
 pub mod conformance;
+pub mod crowd;
 pub mod fake;
 pub mod fault_table;
 pub mod load;

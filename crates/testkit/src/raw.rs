@@ -134,6 +134,13 @@ impl Raw {
 
     /// Reads one response. `None`: the connection ended without a byte.
     pub fn response(&mut self) -> io::Result<Option<Response>> {
+        let Some(mut response) = self.response_head()? else { return Ok(None) };
+        self.response_body(&mut response)?;
+        Ok(Some(response))
+    }
+
+    /// Reads a response's head. `None`: the connection ended without a byte.
+    pub fn response_head(&mut self) -> io::Result<Option<Response>> {
         let Some(head) = self.head()? else { return Ok(None) };
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
@@ -141,9 +148,13 @@ impl Raw {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut response = Response { status: status.unwrap_or(0), headers, ..Response::default() };
+        Ok(Some(Response { status: status.unwrap_or(0), headers, ..Response::default() }))
+    }
+
+    /// Reads the body that belongs to this head.
+    pub fn response_body(&mut self, response: &mut Response) -> io::Result<()> {
         if response.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
-            self.chunked_body(&mut response);
+            self.chunked_body(response);
         } else if let Some(length) = response.header("content-length") {
             let length = length.parse().unwrap_or(0);
             response.complete = self.fill(length)?;
@@ -154,7 +165,7 @@ impl Raw {
             response.body = self.read_to_close();
             response.complete = true;
         }
-        Ok(Some(response))
+        Ok(())
     }
 
     fn head(&mut self) -> io::Result<Option<String>> {

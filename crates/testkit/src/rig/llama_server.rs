@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! install (once) > pick a free port > start > poll /health until 200 > use > kill on drop
+//!                                      ^------- start_again <------- kill, freeze, thaw
 //! ```
 //!
 //! Two sources. The pinned PyPI wheel has AVX-512 and AMX code compiled in and dies of an illegal
@@ -52,11 +53,14 @@ impl Default for LlamaOptions {
     }
 }
 
-/// A running server; killed when dropped.
+/// A running server; killed when dropped, also if it is frozen.
 #[derive(Debug)]
 pub struct LlamaServer {
     child: Child,
     address: SocketAddr,
+    program: Program,
+    gguf: PathBuf,
+    options: LlamaOptions,
 }
 
 impl LlamaServer {
@@ -65,8 +69,17 @@ impl LlamaServer {
         let mut program = Program::installed()?;
         let mut last = String::new();
         for _ in 0..STARTS {
-            match Self::try_start(&program, gguf, options) {
-                Ok(server) => return Ok(server),
+            let address = free_address();
+            let started =
+                address.map_err(|error| format!("no free port: {error}")).and_then(|at| {
+                    let child = launch(&program, (gguf, options), at)?;
+                    Ok((child, at))
+                });
+            match started {
+                Ok((child, address)) => {
+                    let (gguf, options) = (gguf.to_owned(), options.clone());
+                    return Ok(Self { child, address, program, gguf, options });
+                }
                 Err(reason) => last = reason,
             }
             if last.contains(ILLEGAL_INSTRUCTION) && matches!(program, Program::Wheel(_)) {
@@ -76,49 +89,35 @@ impl LlamaServer {
         Err(Unavailable(format!("llama-server did not start in {STARTS} tries: {last}")))
     }
 
-    fn try_start(program: &Program, gguf: &Path, options: &LlamaOptions) -> Result<Self, String> {
-        let address = free_address().map_err(|error| format!("no free port: {error}"))?;
-        let log = folder().join(format!("llama-server-{}.log", address.port()));
-        let file = OpenOptions::new().create(true).write(true).truncate(true).open(&log);
-        let file = file.map_err(|error| format!("log file {}: {error}", log.display()))?;
-        let mut command = program.command();
-        command
-            .arg("-m")
-            .arg(gguf)
-            .args(["--host", "127.0.0.1", "--port", &address.port().to_string()])
-            .args(["-c", &options.context.to_string()])
-            .args(["--parallel", &options.parallel.to_string()])
-            .args(["--alias", &options.alias])
-            // One thread: two on a busy two-core machine spin against each other, ten times slower.
-            .args(["-t", "1", "--metrics", "--no-webui"]);
-        if options.embeddings {
-            command.args(["--embeddings", "--pooling", "mean"]);
+    /// Starts a killed server again on its old port, and waits until it is ready.
+    pub fn start_again(&mut self) -> Result<(), Unavailable> {
+        self.kill();
+        let mut last = String::new();
+        for _ in 0..STARTS {
+            match launch(&self.program, (&self.gguf, &self.options), self.address) {
+                Ok(child) => {
+                    self.child = child;
+                    return Ok(());
+                }
+                Err(reason) => last = reason,
+            }
         }
-        if let Some(key) = &options.key {
-            command.args(["--api-key", key]);
-        }
-        let both = file.try_clone().map_err(|error| error.to_string())?;
-        let child = command.stdin(Stdio::null()).stdout(file).stderr(both).spawn();
-        let child = child.map_err(|error| format!("{command:?}: {error}"))?;
-        // From here on the value's drop kills the child, whatever happens.
-        let mut server = Self { child, address };
-        let ready = server.wait_until_ready().map_err(|reason| format!("{reason}\n{}", tail(&log)));
-        let _ = fs::remove_file(&log);
-        ready.map(|()| server)
+        Err(Unavailable(format!("llama-server did not start again in {STARTS} tries: {last}")))
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), String> {
-        let start = Instant::now();
-        while !healthy(self.address) {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("llama-server ended with {status}"));
-            }
-            if start.elapsed() > READY_WITHIN {
-                return Err(format!("llama-server was not ready within {READY_WITHIN:?}"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+    /// Stops the process where it stands (SIGSTOP): its connections stay open and nothing moves.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill {name} did not work");
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -144,7 +143,60 @@ impl Drop for LlamaServer {
     }
 }
 
+/// Starts a process on this port and waits until it is ready; one that is not is killed.
+fn launch(
+    program: &Program,
+    (gguf, options): (&Path, &LlamaOptions),
+    address: SocketAddr,
+) -> Result<Child, String> {
+    let log = folder().join(format!("llama-server-{}.log", address.port()));
+    let file = OpenOptions::new().create(true).write(true).truncate(true).open(&log);
+    let file = file.map_err(|error| format!("log file {}: {error}", log.display()))?;
+    let mut command = program.command();
+    command
+        .arg("-m")
+        .arg(gguf)
+        .args(["--host", "127.0.0.1", "--port", &address.port().to_string()])
+        .args(["-c", &options.context.to_string()])
+        .args(["--parallel", &options.parallel.to_string()])
+        .args(["--alias", &options.alias])
+        // One thread: two on a busy two-core machine spin against each other, ten times slower.
+        .args(["-t", "1", "--metrics", "--no-webui"]);
+    if options.embeddings {
+        command.args(["--embeddings", "--pooling", "mean"]);
+    }
+    if let Some(key) = &options.key {
+        command.args(["--api-key", key]);
+    }
+    let both = file.try_clone().map_err(|error| error.to_string())?;
+    let child = command.stdin(Stdio::null()).stdout(file).stderr(both).spawn();
+    let mut child = child.map_err(|error| format!("{command:?}: {error}"))?;
+    let ready = wait_until_ready(&mut child, address);
+    if ready.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let ready = ready.map_err(|reason| format!("{reason}\n{}", tail(&log)));
+    let _ = fs::remove_file(&log);
+    ready.map(|()| child)
+}
+
+fn wait_until_ready(child: &mut Child, address: SocketAddr) -> Result<(), String> {
+    let start = Instant::now();
+    while !healthy(address) {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(format!("llama-server ended with {status}"));
+        }
+        if start.elapsed() > READY_WITHIN {
+            return Err(format!("llama-server was not ready within {READY_WITHIN:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 /// An installed server.
+#[derive(Debug)]
 enum Program {
     /// A folder with the binary and its libraries beside it.
     Wheel(PathBuf),
