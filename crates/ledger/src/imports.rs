@@ -9,6 +9,7 @@ mod access_log;
 mod anthropic;
 mod azure;
 mod bedrock;
+mod buckets;
 mod cutover;
 mod fields;
 mod generic;

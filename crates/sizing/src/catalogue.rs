@@ -6,7 +6,7 @@ use crate::csv;
 use crate::dims::Dims;
 use crate::model::{Family, Model};
 use crate::names::{fold, nearest};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 const MODELS: &str = include_str!("../data/models.csv");
 const UNMODELLED: &str = include_str!("../data/unmodelled.csv");

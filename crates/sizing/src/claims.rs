@@ -7,6 +7,9 @@ mod articles;
 mod deployments;
 mod hardware;
 
+use cutover_units::Wrong;
+use cutover_units::claims::{Article, Holds};
+
 use crate::catalogue;
 use crate::engine::Engine;
 use crate::fit::{Answer, Ask, answer};
@@ -14,78 +17,12 @@ use crate::hardware::{GIB, Machine};
 use crate::kv::Kv;
 use crate::quant::{quant, weights};
 use crate::speed::Exchange;
-use crate::wrong::Wrong;
 
-/// An article.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Article {
-    /// The case study of TechDocs SaaS (2026).
-    CaseStudy,
-    /// The Ollama migration playbook (December 2025).
-    Playbook,
-    /// "Scaling AI inference on a budget" (May 2026).
-    Budget,
-    /// Three enterprise case studies (2026).
-    Enterprise,
-}
+/// What is so about fit and speed.
+pub type Finding = cutover_units::claims::Finding<f64>;
 
-impl Article {
-    /// Its short name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CaseStudy => "case study",
-            Self::Playbook => "playbook",
-            Self::Budget => "budget",
-            Self::Enterprise => "enterprise",
-        }
-    }
-}
-
-/// What became of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
-    /// It is so.
-    Yes,
-    /// It is so under a condition that was not said.
-    Partly,
-    /// It is not so.
-    No,
-}
-
-impl Holds {
-    /// One word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Yes => "true",
-            Self::Partly => "depends",
-            Self::No => "false",
-        }
-    }
-}
-
-/// What is so.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
-    /// Whether the claim holds.
-    pub holds: Holds,
-    /// Our figures, by name, for tests.
-    pub figures: Vec<(&'static str, f64)>,
-    /// The figures in words.
-    pub words: String,
-}
-
-/// One claim.
-#[derive(Debug)]
-pub struct Claim {
-    /// A short name.
-    pub name: &'static str,
-    /// Where it was made.
-    pub article: Article,
-    /// What was said.
-    pub said: &'static str,
-    /// Finds out what is so.
-    pub check: fn() -> Result<Finding, Wrong>,
-}
+/// One claim about fit or speed.
+pub type Claim = cutover_units::claims::Claim<f64>;
 
 /// All claims about fit and speed, topic by topic.
 pub fn claims() -> impl Iterator<Item = &'static Claim> {
@@ -94,19 +31,7 @@ pub fn claims() -> impl Iterator<Item = &'static Claim> {
 
 /// The rows as a Markdown table.
 pub fn markdown() -> String {
-    let mut out = String::from("| article | claim | holds | what is so |\n|---|---|---|---|\n");
-    for claim in claims() {
-        let (holds, words) = match (claim.check)() {
-            Ok(finding) => (finding.holds.as_str(), finding.words),
-            Err(wrong) => ("?", wrong.problem),
-        };
-        out.push_str(&row([claim.article.as_str(), claim.said, holds, &words]));
-    }
-    out
-}
-
-fn row(cells: [&str; 4]) -> String {
-    format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
+    cutover_units::claims::markdown(claims())
 }
 
 /// A question in few words: model, quantisation, machine; then context and requests.

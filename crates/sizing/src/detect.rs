@@ -3,7 +3,7 @@
 //! Pure: the text comes as an argument. What is absent or unknown is left out, never guessed.
 
 use crate::hardware::{self, Gpu, from_gib};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 /// What `nvidia-smi` is asked for.
 pub const NVIDIA_QUERY: &[&str] =

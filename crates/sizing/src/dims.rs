@@ -1,7 +1,7 @@
 //! Dimensions as people and files write them, and the layers they mean.
 
 use crate::model::{Attention, Experts, Family, Ffn, Latent, Layer, Mixer, Model, Recurrent};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 /// A model's dimensions. 0 is "not said"; what a model cannot do without is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

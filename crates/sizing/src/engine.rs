@@ -5,7 +5,7 @@ use crate::kv::{Kv, Load};
 use crate::model::{Layer, Mixer, Model};
 use crate::names::nearest;
 use crate::quant::{Format, Quant};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 /// An engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

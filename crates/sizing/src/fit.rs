@@ -9,7 +9,7 @@ use crate::memory::{self, Bill, Demand, Split};
 use crate::model::Model;
 use crate::quant::{Quant, Weights, weights};
 use crate::speed::{Exchange, Place, Speeds, speeds};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 pub use others::Other;
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::csv;
 use crate::names::{fold, nearest};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 const GPUS: &str = include_str!("../data/gpus.csv");
 

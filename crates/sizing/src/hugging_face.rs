@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::dims::{Dims, Kind};
 use crate::model::{FAMILIES, Family, Model};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 /// What a config says.
 #[derive(Debug, Clone, PartialEq)]

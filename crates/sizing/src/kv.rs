@@ -6,7 +6,7 @@
 
 use crate::model::{Layer, Mixer, Model, Recurrent};
 use crate::names::{fold, nearest};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 /// How a number of the cache is stored.
 #[derive(Debug, PartialEq, Eq)]

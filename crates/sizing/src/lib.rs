@@ -30,6 +30,5 @@ pub mod tensors;
 
 mod csv;
 mod names;
-mod wrong;
 
-pub use wrong::Wrong;
+pub use cutover_units::Wrong;

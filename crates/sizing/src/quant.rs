@@ -13,7 +13,7 @@ use crate::blocks::Block;
 use crate::model::Model;
 use crate::names::{fold, nearest};
 use crate::tensors::{Role, Tensor};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 pub use mix::Mix;
 

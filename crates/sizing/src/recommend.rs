@@ -17,7 +17,7 @@ use crate::kv::Kv;
 use crate::names::nearest;
 use crate::quant::{Quant, quant};
 use crate::speed::Exchange;
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 const QUALITY: &str = include_str!("../data/quality.csv");
 

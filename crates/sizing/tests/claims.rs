@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap is a failed test")]
 
-use cutover_sizing::claims::{Finding, Holds, claims};
+use cutover_sizing::claims::{Finding, claims};
+use cutover_units::claims::Holds;
 
 fn finding(name: &str) -> Finding {
     let claim = claims().find(|claim| claim.name == name).unwrap();

@@ -10,7 +10,7 @@ use crate::rules::{Applied, RULES};
 use crate::scenario::{Kind, Point, Range, Scenario};
 use crate::sensitivity::{Flip, flips};
 use crate::verdict::{Verdict, verdict};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 /// Most inputs that may be ranges: the combinations of their ends are computed.
 pub const RANGES_MAX: usize = 10;

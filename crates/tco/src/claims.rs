@@ -8,57 +8,19 @@ mod case_study;
 mod others;
 mod playbook;
 
+use cutover_units::Wrong;
+use cutover_units::claims::{Article, Holds};
+
 use crate::analysis::{Analysis, analyse};
 use crate::nano::Nano;
 use crate::scenario::Draft;
 use crate::words::{short, usd};
-use crate::wrong::Wrong;
 
-/// What became of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
-    /// It is so.
-    Yes,
-    /// It is so under a condition that was not said.
-    Partly,
-    /// It is not so.
-    No,
-}
+/// What is so about money.
+pub type Finding = cutover_units::claims::Finding<Nano>;
 
-impl Holds {
-    /// One word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Yes => "true",
-            Self::Partly => "depends",
-            Self::No => "false",
-        }
-    }
-}
-
-/// What is so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Whether the claim holds.
-    pub holds: Holds,
-    /// Our figures, by name.
-    pub figures: Vec<(&'static str, Nano)>,
-    /// The figures in words.
-    pub words: String,
-}
-
-/// One claim.
-#[derive(Debug)]
-pub struct Claim {
-    /// A short name.
-    pub name: &'static str,
-    /// Where it was made: case study, playbook, budget or enterprise.
-    pub article: &'static str,
-    /// What was said.
-    pub said: &'static str,
-    /// Finds out what is so.
-    pub check: fn() -> Result<Finding, Wrong>,
-}
+/// One claim about money.
+pub type Claim = cutover_units::claims::Claim<Nano>;
 
 /// All claims about money.
 pub fn claims() -> impl Iterator<Item = &'static Claim> {
@@ -67,22 +29,8 @@ pub fn claims() -> impl Iterator<Item = &'static Claim> {
 
 /// The rows as a Markdown table.
 pub fn markdown() -> String {
-    let mut out = String::from("| article | claim | holds | what is so |\n|---|---|---|---|\n");
-    for claim in claims() {
-        let (holds, words) = match (claim.check)() {
-            Ok(finding) => (finding.holds.as_str(), finding.words),
-            Err(wrong) => ("?", wrong.problem),
-        };
-        let cells = [claim.article, claim.said, holds, &words].map(|cell| cell.replace('|', "\\|"));
-        out.push_str("| ");
-        out.push_str(&cells.join(" | "));
-        out.push_str(" |\n");
-    }
-    out
+    cutover_units::claims::markdown(claims())
 }
-
-const PLAYBOOK: &str = "playbook";
-const CASE: &str = "case study";
 
 fn n(text: &str) -> Result<Nano, Wrong> {
     Nano::parse(text)

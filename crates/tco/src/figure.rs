@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::inputs::{Key, Unit};
 use crate::nano::Nano;
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 /// A figure with its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,7 +26,6 @@ pub mod scenario;
 pub mod sensitivity;
 pub mod verdict;
 pub mod words;
-mod wrong;
 
+pub use cutover_units::Wrong;
 pub use nano::Nano;
-pub use wrong::Wrong;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use cutover_units::did_you_mean;
 
 use crate::scenario::Kind;
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 /// What is said of a case besides figures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::figure::{given, parse, text, within};
 use crate::inputs::Key;
 use crate::nano::Nano;
 use crate::rules::Conditions;
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 /// An option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,5 +1,7 @@
 //! Numbers as a person reads them.
 
+use cutover_units::grouped;
+
 use crate::inputs::Unit;
 use crate::nano::Nano;
 
@@ -33,27 +35,15 @@ pub fn percent(share: Nano) -> String {
 
 /// With so many decimals and marks between thousands.
 pub fn fixed(value: Nano, decimals: u32) -> String {
-    let step = 10_i128.pow(9 - decimals.min(9));
-    let scaled = (value.0.abs() + step / 2) / step;
-    let unit = 10_i128.pow(decimals.min(9));
+    let step = 10_u128.pow(9 - decimals.min(9));
+    let scaled = (value.0.unsigned_abs() + step / 2) / step;
+    let unit = 10_u128.pow(decimals.min(9));
     let sign = if value.0 < 0 && scaled > 0 { "-" } else { "" };
     let whole = grouped(scaled / unit);
     if decimals == 0 {
         return format!("{sign}{whole}");
     }
     format!("{sign}{whole}.{:0width$}", scaled % unit, width = decimals as usize)
-}
-
-fn grouped(value: i128) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// A number with at most so many decimals, none of them a trailing zero.

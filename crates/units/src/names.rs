@@ -118,7 +118,8 @@ name! {
     PromptName
 }
 
-/// One address of an upstream: `upstream/0`, `upstream/1` in the order of the config file.
+/// One address of an upstream: `upstream/0`, `upstream/1` in the order of the config file; `upstream/0.1`
+/// and so on for the addresses that the name at that place leads to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstanceId(Arc<str>);
 
@@ -126,6 +127,11 @@ impl InstanceId {
     /// The id of an upstream's instance at a position.
     pub fn new(upstream: &UpstreamName, position: usize) -> Self {
         Self(format!("{upstream}/{position}").into())
+    }
+
+    /// The id of an address of the name at a position.
+    pub fn of_address(upstream: &UpstreamName, position: usize, number: u32) -> Self {
+        Self(format!("{upstream}/{position}.{number}").into())
     }
 
     /// The id's text.

@@ -11,6 +11,19 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
+/// A count with marks between thousands: `1,234,567`.
+pub fn grouped(value: impl Into<u128>) -> String {
+    let digits = value.into().to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// A point in time as a calendar shows it, UTC. Displayed as `2026-11-21 10:15:03 UTC`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Utc {
@@ -118,6 +131,12 @@ pub fn did_you_mean<'c>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_have_marks_between_thousands() {
+        let texts = [0u32, 7, 999, 1_000, 1_234_567].map(grouped);
+        assert_eq!(texts, ["0", "7", "999", "1,000", "1,234,567"]);
+    }
 
     #[test]
     fn bytes_are_two_digits_each() {

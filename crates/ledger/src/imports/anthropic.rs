@@ -3,9 +3,8 @@
 //! Input leaves cached tokens out here; they are added. There is no request count, so none is given.
 //! Amounts are decimal texts in cents.
 
-use serde_json::Value;
-
-use super::{Context, Fields, Import, Item, Sink, beside_cache, labels, money, name, results};
+use super::buckets::{Ends, Span};
+use super::{Fields, Import, Item, Sink, beside_cache, labels, money, name};
 use crate::audit::{Granularity, Tier, UsageRecord, identity};
 use crate::money::scaled;
 
@@ -16,7 +15,7 @@ pub(super) const USAGE: Import = Import {
     schema: "platform.claude.com Admin API (read 2026-11-21)",
     rows: "buckets of a minute, an hour or a day, without a request count",
     fits: |item| bucket_of(item, "uncached_input_tokens"),
-    read: |item, context, sink| buckets(item, context, sink, usage),
+    read: |item, context, sink| ENDS.each(item, (context, sink), usage),
 };
 
 pub(super) const COSTS: Import = Import {
@@ -26,36 +25,24 @@ pub(super) const COSTS: Import = Import {
     schema: "platform.claude.com Admin API (read 2026-11-21)",
     rows: "amounts of a day",
     fits: |item| bucket_of(item, "amount"),
-    read: |item, context, sink| buckets(item, context, sink, costs),
+    read: |item, context, sink| ENDS.each(item, (context, sink), costs),
 };
 
+const ENDS: Ends = Ends { from: "starting_at", until: "ending_at" };
+
 fn bucket_of(item: &Item<'_>, member: &str) -> bool {
-    let Item::Json { value, .. } = item else { return false };
-    let known = |result: &Value| result.get(member).is_some();
-    value.get("starting_at").is_some() && results(value).is_some_and(|all| all.iter().any(known))
+    ENDS.of(item, |result| result.get(member).is_some())
 }
 
-type Span = (cutover_units::Millis, cutover_units::Millis);
-type Reads = fn(Span, &Fields<'_>) -> Result<UsageRecord, String>;
-
-fn buckets(item: &Item<'_>, context: &Context<'_>, sink: &mut Sink<'_>, reads: Reads) {
-    let Item::Json { value, .. } = item else {
-        return sink.take(Err("no bucket".to_owned()));
-    };
-    let Some(results) = results(value) else {
-        return sink.take(Err("no bucket: results are missing".to_owned()));
-    };
-    let fields = Fields::Json(value);
-    let from = sink.time(&fields, "starting_at", context);
-    let until = sink.time(&fields, "ending_at", context);
-    let span = from.and_then(|from| Ok((from, until?)));
-    for result in results {
-        let record = span.clone().and_then(|span| reads(span, &Fields::Json(result)));
-        sink.take(record);
-    }
+fn usage(span: Span, fields: &Fields<'_>, sink: &mut Sink<'_>) {
+    sink.take(usage_record(span, fields));
 }
 
-fn usage((from, until): Span, fields: &Fields<'_>) -> Result<UsageRecord, String> {
+fn costs(span: Span, fields: &Fields<'_>, sink: &mut Sink<'_>) {
+    sink.take(cost_record(span, fields));
+}
+
+fn usage_record((from, until): Span, fields: &Fields<'_>) -> Result<UsageRecord, String> {
     let count = |name: &str| fields.count(name).map(|n| n.unwrap_or(0));
     let written = count("cache_creation.ephemeral_5m_input_tokens")?
         .saturating_add(count("cache_creation.ephemeral_1h_input_tokens")?);
@@ -81,7 +68,7 @@ fn usage((from, until): Span, fields: &Fields<'_>) -> Result<UsageRecord, String
     Ok(record.identify(("anthropic", more)))
 }
 
-fn costs((from, until): Span, fields: &Fields<'_>) -> Result<UsageRecord, String> {
+fn cost_record((from, until): Span, fields: &Fields<'_>) -> Result<UsageRecord, String> {
     let amount = fields.text("amount").ok_or("amount is missing")?;
     // Cents: two places less than dollars.
     let nano = scaled(&amount, 7).map_err(|why| format!("amount: {why}"))?;

@@ -5,7 +5,8 @@
 
 use serde_json::Value;
 
-use super::{Context, Fields, Import, Item, Sink, labels, money, name, results};
+use super::buckets::{Ends, Span};
+use super::{Fields, Import, Item, Sink, labels, money, name};
 use crate::audit::{Granularity, Tier, TokenCounts, UsageRecord, identity};
 
 pub(super) const USAGE: Import = Import {
@@ -15,7 +16,7 @@ pub(super) const USAGE: Import = Import {
     schema: "openai-openapi f85dbe2 (read 2026-11-21)",
     rows: "buckets of a minute, an hour or a day",
     fits: |item| bucket_of(item, "input_tokens"),
-    read: |item, context, sink| buckets(item, context, sink, usage),
+    read: |item, context, sink| ENDS.each(item, (context, sink), usage),
 };
 
 pub(super) const COSTS: Import = Import {
@@ -25,7 +26,7 @@ pub(super) const COSTS: Import = Import {
     schema: "openai-openapi f85dbe2 (read 2026-11-21)",
     rows: "amounts of a day",
     fits: |item| bucket_of(item, "amount"),
-    read: |item, context, sink| buckets(item, context, sink, costs),
+    read: |item, context, sink| ENDS.each(item, (context, sink), costs),
 };
 
 pub(super) const DASHBOARD_USAGE: Import = Import {
@@ -37,7 +38,7 @@ pub(super) const DASHBOARD_USAGE: Import = Import {
     fits: |item| {
         matches!(item, Item::Cells(_)) && item.has(&["num_model_requests", "input_tokens"])
     },
-    read: |item, context, sink| row(item, context, sink, usage),
+    read: |item, context, sink| ENDS.row(item, (context, sink), usage),
 };
 
 pub(super) const DASHBOARD_COSTS: Import = Import {
@@ -47,55 +48,17 @@ pub(super) const DASHBOARD_COSTS: Import = Import {
     schema: "help.openai.com 8554956 (read 2026-11-21); columns as in the API, not documented",
     rows: "amounts of a day",
     fits: |item| matches!(item, Item::Cells(_)) && item.has(&["amount_value", "amount_currency"]),
-    read: |item, context, sink| row(item, context, sink, costs),
+    read: |item, context, sink| ENDS.row(item, (context, sink), costs),
 };
 
+const ENDS: Ends = Ends { from: "start_time", until: "end_time" };
+
 fn bucket_of(item: &Item<'_>, member: &str) -> bool {
-    let Item::Json { value, .. } = item else { return false };
-    let known = |result: &Value| {
+    ENDS.of(item, |result| {
         let kind = result.get("object").and_then(Value::as_str).unwrap_or_default();
         let usage = kind.starts_with("organization.usage.") && member == "input_tokens";
         result.get(member).is_some() || usage
-    };
-    value.get("start_time").is_some() && results(value).is_some_and(|all| all.iter().any(known))
-}
-
-/// A bucket's span, and one of its results.
-type Span = (cutover_units::Millis, cutover_units::Millis);
-type Reads = fn(Span, &Fields<'_>, &mut Sink<'_>);
-
-fn buckets(item: &Item<'_>, context: &Context<'_>, sink: &mut Sink<'_>, reads: Reads) {
-    let Item::Json { value, .. } = item else {
-        return sink.take(Err("no bucket".to_owned()));
-    };
-    let Some(results) = results(value) else {
-        return sink.take(Err("no bucket: results are missing".to_owned()));
-    };
-    let fields = Fields::Json(value);
-    let span = span(&fields, context, sink);
-    for result in results {
-        match &span {
-            Ok(span) => reads(*span, &Fields::Json(result), sink),
-            Err(why) => sink.take(Err(why.clone())),
-        }
-    }
-}
-
-fn row(item: &Item<'_>, context: &Context<'_>, sink: &mut Sink<'_>, reads: Reads) {
-    let Some(fields) = item.fields() else { return sink.take(Err("no row".to_owned())) };
-    match span(&fields, context, sink) {
-        Ok(span) => reads(span, &fields, sink),
-        Err(why) => sink.take(Err(why)),
-    }
-}
-
-fn span(fields: &Fields<'_>, context: &Context<'_>, sink: &mut Sink<'_>) -> Result<Span, String> {
-    let from = sink.time(fields, "start_time", context)?;
-    let until = sink.time(fields, "end_time", context)?;
-    if until <= from {
-        return Err("the bucket ends before it begins".to_owned());
-    }
-    Ok((from, until))
+    })
 }
 
 fn usage(span: Span, fields: &Fields<'_>, sink: &mut Sink<'_>) {

@@ -68,6 +68,33 @@ fn dollars(read: &Read) -> i64 {
     read.used.iter().map(nano).sum()
 }
 
+/// Anthropic's own check was missing: a bucket of no length passed, and counted.
+#[test]
+fn a_bucket_that_does_not_go_forwards_is_refused_whoever_made_it() {
+    let anthropic = |ends: &str| {
+        format!(
+            r#"{{"data":[{{"starting_at":"2026-10-02T00:00:00Z","ending_at":"{ends}","results":[
+            {{"uncached_input_tokens":5,"output_tokens":1,"model":"m"}}]}}]}}"#
+        )
+    };
+    let openai = |ends: &str| {
+        format!(
+            r#"{{"data":[{{"start_time":"2026-10-02T00:00:00Z","end_time":"{ends}","results":[
+            {{"input_tokens":5,"output_tokens":1,"model":"m","num_model_requests":1}}]}}]}}"#
+        )
+    };
+    for (ends, used) in
+        [("2026-10-03T00:00:00Z", 1), ("2026-10-02T00:00:00Z", 0), ("2026-10-01T00:00:00Z", 0)]
+    {
+        for text in [anthropic(ends), openai(ends)] {
+            let read = read_with(Settings::default(), text.as_bytes(), 64).unwrap();
+            assert_eq!((read.used.len(), read.refused.len()), (used, 1 - used), "{text}");
+            let why = read.refused.first().map(|(_, why)| why.as_str());
+            assert_eq!(why, (used == 0).then_some("the bucket ends before it begins"));
+        }
+    }
+}
+
 #[test]
 fn every_sample_is_known_and_has_the_totals_computed_by_hand() {
     for (file, format, rows, requests, tokens, nano) in [

@@ -3,7 +3,7 @@
 use super::{Article, Claim, Finding, Holds, Question, gb, in_gib, speeds};
 use crate::engine::Engine;
 use crate::fit::Verdict;
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {

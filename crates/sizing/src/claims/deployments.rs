@@ -5,7 +5,7 @@ use crate::catalogue;
 use crate::engine::{Engine, check_tensor_parallel};
 use crate::fit::Verdict;
 use crate::quant::quant;
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {

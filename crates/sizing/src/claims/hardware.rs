@@ -3,7 +3,7 @@
 use super::{Article, Claim, Finding, Holds};
 use crate::catalogue;
 use crate::hardware::gpu;
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {

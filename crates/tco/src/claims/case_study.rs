@@ -1,13 +1,13 @@
 //! The case study: 60M + 25M tokens a month, 4,200 USD before and 152 USD after.
 
-use super::{CASE, Claim, Finding, Holds, money, month, months, n, ratio, recomputed};
+use super::{Article, Claim, Finding, Holds, money, month, months, n, ratio, recomputed};
 use crate::nano::Nano;
 use crate::words::{percent, short};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 macro_rules! claim {
     ($name:literal, $said:literal, $check:expr) => {
-        Claim { name: $name, article: CASE, said: $said, check: $check }
+        Claim { name: $name, article: Article::CaseStudy, said: $said, check: $check }
     };
 }
 

@@ -1,33 +1,31 @@
 //! "Scaling AI inference on a budget", and the enterprise case studies.
 
-use super::{Claim, Finding, Holds, money, month, n, ratio};
+use super::{Article, Claim, Finding, Holds, money, month, n, ratio};
 use crate::words::percent;
-use crate::wrong::Wrong;
-
-const BUDGET: &str = "budget";
+use cutover_units::Wrong;
 
 pub(super) const CLAIMS: &[Claim] = &[
     Claim {
         name: "budget-50-times",
-        article: BUDGET,
+        article: Article::Budget,
         said: "0.0003 instead of 0.015 USD per request: 50 times less",
         check: fifty,
     },
     Claim {
         name: "budget-per-request",
-        article: BUDGET,
+        article: Article::Budget,
         said: "a self-hosted request costs 0.0003 USD",
         check: per_request,
     },
     Claim {
         name: "budget-68-percent",
-        article: BUDGET,
+        article: Article::Budget,
         said: "the inference budget fell by 68 % in the first quarter",
         check: cut,
     },
     Claim {
         name: "enterprise-savings",
-        article: "enterprise",
+        article: Article::Enterprise,
         said: "API costs of thousands of dollars a month, substantial savings",
         check: enterprise,
     },

@@ -1,14 +1,14 @@
 //! The migration playbook: 100,000 requests of 500 + 200 tokens.
 
-use super::{Claim, Finding, Holds, PLAYBOOK, judged, money, month, months, n, ratio, recomputed};
+use super::{Article, Claim, Finding, Holds, judged, money, month, months, n, ratio, recomputed};
 use crate::analysis::BreakEven;
 use crate::nano::Nano;
 use crate::words::{percent, short};
-use crate::wrong::Wrong;
+use cutover_units::Wrong;
 
 macro_rules! claim {
     ($name:literal, $said:literal, $check:expr) => {
-        Claim { name: $name, article: PLAYBOOK, said: $said, check: $check }
+        Claim { name: $name, article: Article::Playbook, said: $said, check: $check }
     };
 }
 
