@@ -9,13 +9,16 @@
 //! Contract: [`Mock`] passes each request to Steady, which answers 400 where it departs from the
 //! specification, and remembers what Steady said; [`run`] runs a vendor's tests and returns what became
 //! of each; [`Table`] holds the differences that are meant, and fails on any other and on a row that no
-//! test needs any more.
+//! test needs any more. [`Discovery`] is the same for an API of Google's, whose description the mock does
+//! not read.
 
+mod discovery;
 mod generated;
 mod mock;
 mod suite;
 mod table;
 
+pub use discovery::Discovery;
 pub use generated::{Generated, generated};
 pub use mock::{Judged, Mock};
 pub use suite::{Results, Run, Vendor, run};

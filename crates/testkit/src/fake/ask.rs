@@ -253,7 +253,7 @@ fn check_tools(body: &Value, setup: &Setup, tools: &[Value]) -> Result<(), Refus
         Persona::Vllm | Persona::Ollama => {
             Err(Refusal::ToolsUnsupported { model: setup.first_model() })
         }
-        Persona::OpenAi | Persona::LlamaCpp => Ok(()),
+        Persona::OpenAi | Persona::LlamaCpp | Persona::Gemini => Ok(()),
     }
 }
 

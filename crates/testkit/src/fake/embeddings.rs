@@ -20,6 +20,20 @@ pub(super) fn ollama(body: &Value) -> Value {
         "load_duration": 1_000_000, "prompt_eval_count": tokens})
 }
 
+/// Answers Gemini's `embedContent` and `batchEmbedContents`.
+pub(super) fn google(body: &Value) -> Value {
+    let one = |request: &Value| {
+        let parts = request["content"]["parts"].as_array().into_iter().flatten();
+        let text: String = parts.filter_map(|part| part["text"].as_str()).collect();
+        let width = request["outputDimensionality"].as_u64().and_then(|n| usize::try_from(n).ok());
+        json!({"values": vector(&text, width.unwrap_or(WIDTH).clamp(1, WIDTH_MAX))})
+    };
+    match body["requests"].as_array() {
+        Some(requests) => json!({"embeddings": requests.iter().map(one).collect::<Vec<_>>()}),
+        None => json!({"embedding": one(body)}),
+    }
+}
+
 /// Answers `POST /v1/embeddings`.
 pub(super) fn openai(body: &Value) -> Result<Value, Refusal> {
     let bad = || Refusal::BadType { param: "input".to_owned() };

@@ -31,6 +31,9 @@ pub(super) struct Moment<'a> {
 
 /// Answers an information route; none if the persona has no such route.
 pub(super) fn answer(path: &str, moment: &Moment<'_>) -> Option<Page> {
+    if moment.setup.persona == Persona::Gemini && !path.contains("/openai/") {
+        return super::gemini::info(path, moment.setup).map(|page| object(&page));
+    }
     if let Some(rest) = path.strip_suffix("/v1/models").or(path.strip_suffix("/models"))
         && !rest.contains("/models")
     {
@@ -41,6 +44,7 @@ pub(super) fn answer(path: &str, moment: &Moment<'_>) -> Option<Page> {
         Persona::Vllm => vllm(path, moment),
         Persona::LlamaCpp => llamacpp(path, moment),
         Persona::Ollama => ollama(path, moment),
+        Persona::Gemini => None,
     }
 }
 
@@ -70,7 +74,7 @@ fn entry(name: &str, setup: &Setup) -> Value {
                 "n_params": 134_515_008, "size": 96_576_768, "ftype": "Q4_1"});
         }
         Persona::Ollama => entry["owned_by"] = json!("library"),
-        Persona::OpenAi => {}
+        Persona::OpenAi | Persona::Gemini => {}
     }
     entry
 }

@@ -1,4 +1,4 @@
-//! A scripted upstream: answers as one of four real servers does, and misbehaves on command.
+//! A scripted upstream: answers as one of five real services does, and misbehaves on command.
 //!
 //! Contract: everything is decided by the script and the request, nothing by the clock; the fake
 //! records each request byte for byte and each client that left early, so a test can say "the cloud
@@ -6,7 +6,7 @@
 //! is gone when dropped.
 //!
 //! What each persona does was taken from captured exchanges with the real servers (llama.cpp b10434,
-//! vLLM 0.32.0, Ollama 0.33.0-rc2) and from OpenAI's published interface. That the fake is not an
+//! vLLM 0.32.0, Ollama 0.33.0-rc2) and from OpenAI's and Google's published interfaces. That the fake is not an
 //! invention of ours is tested from outside: the official OpenAI SDKs, in strict mode, pass their
 //! probes against it (`tests/fake_sdk.rs`).
 //!
@@ -22,6 +22,7 @@
 mod ask;
 mod embeddings;
 mod gate;
+mod gemini;
 mod http;
 mod info;
 mod ollama;
@@ -43,6 +44,7 @@ pub use gate::Gate;
 pub use script::{Call, Fault, Reply};
 pub use seen::{Disconnect, Seen};
 
+use crate::conformance::Discovery;
 use crate::wait;
 use seen::Recorder;
 
@@ -57,6 +59,8 @@ pub enum Persona {
     LlamaCpp,
     /// Ollama 0.33: its own dialect and its /v1.
     Ollama,
+    /// Google's Gemini API, v1beta.
+    Gemini,
 }
 
 /// What a fake is before it starts.
@@ -86,6 +90,8 @@ pub struct Setup {
     pub load_gate: Option<Gate>,
     /// Ollama: a version that does not know `truncate` yet, and cuts whatever it is told.
     pub ignores_truncate: bool,
+    /// Gemini: the published description, by which requests are judged.
+    pub spec: Option<Arc<Discovery>>,
 }
 
 impl Setup {
@@ -104,6 +110,7 @@ impl Setup {
             load_queue: 512,
             load_gate: None,
             ignores_truncate: false,
+            spec: None,
         }
     }
 

@@ -69,7 +69,8 @@ impl Voice<'_> {
             Persona::Vllm => Some(json!({"role": "assistant", "content": ""})),
             Persona::LlamaCpp => Some(json!({"role": "assistant", "content": null})),
             // Ollama's first chunk has the role beside the first piece of content.
-            Persona::Ollama => None,
+            // Gemini's have it beside every piece.
+            Persona::Ollama | Persona::Gemini => None,
         };
         if let Some(delta) = opening {
             events.push(self.delta(index, &delta, false));
@@ -203,7 +204,7 @@ impl Voice<'_> {
             }
             Persona::LlamaCpp => body["system_fingerprint"] = json!("b10434-fake"),
             Persona::Ollama => body["system_fingerprint"] = json!("fp_ollama"),
-            Persona::Vllm => {}
+            Persona::Vllm | Persona::Gemini => {}
         }
         if !self.chat {
             // The completions object has no such member.
@@ -236,7 +237,7 @@ impl Voice<'_> {
                     "rejected_prediction_tokens": 0});
             }
             Persona::LlamaCpp => usage["prompt_tokens_details"] = json!({"cached_tokens": 0}),
-            Persona::Vllm | Persona::Ollama => {}
+            Persona::Vllm | Persona::Ollama | Persona::Gemini => {}
         }
         usage
     }

@@ -12,6 +12,8 @@ use super::script::{Fault, Reply};
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Style {
     ServerSentEvents,
+    /// The same with CRLF and without `[DONE]`: Gemini's.
+    Unmarked,
     Lines,
 }
 
@@ -75,9 +77,16 @@ pub(super) fn instead(
             return Ok(true);
         }
         Some(Fault::Status { status, retry_after, retry_after_ms }) => {
-            let rendered = refusal::render(&Refusal::Status(*status), persona, native);
+            let google = persona == Persona::Gemini;
+            let refusal = match retry_after {
+                Some(seconds) if google => Refusal::Wait(*status, seconds.clone()),
+                _ => Refusal::Status(*status),
+            };
+            let rendered = refusal::render(&refusal, persona, native);
             let mut extra = reply.headers.clone();
-            extra.extend(retry_after.iter().map(|text| ("retry-after".to_owned(), text.clone())));
+            // Google says it in the body alone.
+            let retry_after = retry_after.as_ref().filter(|_| !google);
+            extra.extend(retry_after.map(|text| ("retry-after".to_owned(), text.clone())));
             extra.extend(
                 retry_after_ms.map(|count| ("retry-after-ms".to_owned(), count.to_string())),
             );
@@ -115,7 +124,7 @@ impl Stream<'_> {
     /// Sends the whole stream.
     pub(super) fn play(&self, connection: &mut Connection) -> io::Result<()> {
         let content_type = match self.style {
-            Style::ServerSentEvents => "text/event-stream",
+            Style::ServerSentEvents | Style::Unmarked => "text/event-stream",
             Style::Lines => "application/x-ndjson",
         };
         let head = Head { status: 200, content_type, extra: &self.reply.headers };
@@ -127,6 +136,7 @@ impl Stream<'_> {
         }
         let mut content = 0;
         let mut faulted = false;
+        let marked = self.ends_by_mark();
         for (position, event) in self.events.iter().enumerate() {
             let due = event.content && content == self.reply.after;
             let overdue = position + 1 == self.events.len();
@@ -140,19 +150,20 @@ impl Stream<'_> {
                 content += 1;
                 self.hold_chunk(connection)?;
             }
-            if overdue
-                && self.style == Style::Lines
-                && matches!(self.reply.fault, Some(Fault::NoDone))
-            {
+            if overdue && !marked && matches!(self.reply.fault, Some(Fault::NoDone)) {
                 return connection.finish();
             }
             self.send(connection, event.data.as_bytes())?;
         }
-        if self.style == Style::ServerSentEvents && !matches!(self.reply.fault, Some(Fault::NoDone))
-        {
+        if marked && !matches!(self.reply.fault, Some(Fault::NoDone)) {
             self.send(connection, b"[DONE]")?;
         }
         connection.finish()
+    }
+
+    /// Whether the end is an event of its own.
+    fn ends_by_mark(&self) -> bool {
+        self.style == Style::ServerSentEvents
     }
 
     fn hold_chunk(&self, connection: &Connection) -> io::Result<()> {
@@ -183,7 +194,7 @@ impl Stream<'_> {
             Some(Fault::Malformed) => self.send(connection, b"{\"choices\":[{\"delta\":")?,
             Some(Fault::EarlyEnd) => return Ok(After::End),
             Some(Fault::EarlyDone) => {
-                if self.style == Style::ServerSentEvents {
+                if self.ends_by_mark() {
                     self.send(connection, b"[DONE]")?;
                 }
                 return Ok(After::End);
@@ -213,7 +224,7 @@ impl Stream<'_> {
     }
 
     fn error_event(&self, connection: &mut Connection) -> io::Result<()> {
-        let native = self.style == Style::Lines;
+        let native = self.style != Style::ServerSentEvents;
         if self.persona == Persona::Ollama && !native {
             // What a killed runner really leaves on Ollama's /v1: no error, an empty model name.
             let text = self.filler_event("").replace("\"model\":\"filler\"", "\"model\":\"\"");
@@ -245,7 +256,7 @@ impl Stream<'_> {
 
     fn prefix(&self) -> &'static [u8] {
         match self.style {
-            Style::ServerSentEvents => b"data: ",
+            Style::ServerSentEvents | Style::Unmarked => b"data: ",
             Style::Lines => b"",
         }
     }
@@ -253,14 +264,14 @@ impl Stream<'_> {
     fn line_end(&self) -> &'static str {
         match (self.style, self.reply.carriage_returns) {
             (Style::ServerSentEvents, false) => "\n\n",
-            (Style::ServerSentEvents, true) => "\r\n\r\n",
+            (Style::ServerSentEvents, true) | (Style::Unmarked, _) => "\r\n\r\n",
             (Style::Lines, _) => "\n",
         }
     }
 
     fn framed(&self, data: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(data.len() + 32);
-        if self.reply.comments && self.style == Style::ServerSentEvents {
+        if self.reply.comments && self.style != Style::Lines {
             bytes.extend_from_slice(b": keep-alive\n\n");
         }
         bytes.extend_from_slice(self.prefix());

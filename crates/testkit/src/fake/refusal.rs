@@ -34,6 +34,10 @@ pub(super) enum Refusal {
     },
     EmbeddingsOff,
     NoRoute,
+    /// Gemini: what is wrong with the request, in its words.
+    Argument {
+        message: String,
+    },
     BadOption {
         name: String,
     },
@@ -41,6 +45,8 @@ pub(super) enum Refusal {
     QueueFull,
     /// A scripted status.
     Status(u16),
+    /// Gemini: the same, with a time to wait.
+    Wait(u16, String),
 }
 
 /// A refusal in the shape in which it goes out.
@@ -64,8 +70,11 @@ pub(super) fn render(refusal: &Refusal, persona: Persona, native: bool) -> Rende
         let body = "404 page not found".to_owned();
         return Rendered { status: 404, content_type: "text/plain", body };
     }
+    if persona == Persona::Gemini {
+        return google(refusal, native);
+    }
     let words = match persona {
-        Persona::OpenAi => openai(refusal),
+        Persona::OpenAi | Persona::Gemini => openai(refusal),
         Persona::Vllm => vllm(refusal),
         Persona::LlamaCpp => llamacpp(refusal),
         Persona::Ollama => ollama(refusal),
@@ -85,7 +94,7 @@ pub(super) fn render(refusal: &Refusal, persona: Persona, native: bool) -> Rende
         (Persona::Ollama, _) if native => json!({"error": message}),
         (Persona::Ollama, _) => json!({"error":
             {"message": message, "type": kind, "param": null, "code": null}}),
-        (Persona::OpenAi, _) => json!({"error":
+        (Persona::OpenAi | Persona::Gemini, _) => json!({"error":
             {"message": message, "type": kind, "param": param, "code": code}}),
     };
     Rendered { status, content_type: "application/json", body: body.to_string() }
@@ -101,6 +110,9 @@ pub(super) fn in_stream(persona: Persona, native: bool) -> Value {
             "type": "InternalServerError", "param": null, "code": 500}}),
         Persona::LlamaCpp => json!({"error":
             {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}}),
+        Persona::Gemini => json!({"error": {"code": 500, "message":
+            "An internal error has occurred. Please retry or report in \
+             https://developers.generativeai.google/guide/troubleshooting", "status": "INTERNAL"}}),
         Persona::OpenAi | Persona::Ollama => json!({"error": {
             "message": "The server had an error while processing your request. Sorry about that!",
             "type": "server_error", "param": null, "code": null}}),
@@ -229,6 +241,79 @@ fn vllm(refusal: &Refusal) -> Words {
         }
         Refusal::Status(status) => words(*status, "Bad Request", KIND),
         other => words(400, format!("{other:?}"), KIND),
+    }
+}
+
+/// Errors of Google's APIs. The compatible endpoint puts them into an array.
+fn google(refusal: &Refusal, native: bool) -> Rendered {
+    const WRONG: &str = "INVALID_ARGUMENT";
+    let mut details = Vec::new();
+    let (status, kind, message) = match refusal {
+        Refusal::Key => {
+            details.push(json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "API_KEY_INVALID", "domain": "googleapis.com",
+                "metadata": {"service": "generativelanguage.googleapis.com"}}));
+            (400, WRONG, "API key not valid. Please pass a valid API key.".to_owned())
+        }
+        Refusal::BadJson => {
+            let message = "Invalid JSON payload received. Unexpected token.";
+            (400, WRONG, message.to_owned())
+        }
+        Refusal::Argument { message } => (400, WRONG, message.clone()),
+        Refusal::UnknownModel { model } => (
+            404,
+            "NOT_FOUND",
+            format!(
+                "models/{model} is not found for API version v1beta, or is not supported for \
+                 generateContent. Call ListModels to see the list of available models and their \
+                 supported methods."
+            ),
+        ),
+        Refusal::Context { tokens, limit } => (
+            400,
+            WRONG,
+            format!(
+                "The input token count ({tokens}) exceeds the maximum number of tokens allowed \
+                 ({limit})."
+            ),
+        ),
+        Refusal::NoRoute => (404, "NOT_FOUND", "Requested entity was not found.".to_owned()),
+        Refusal::Loading | Refusal::QueueFull => {
+            (503, "UNAVAILABLE", "The model is overloaded. Please try again later.".to_owned())
+        }
+        Refusal::Status(status) | Refusal::Wait(status, _) => {
+            let (kind, message) = google_status(*status);
+            (*status, kind, message.to_owned())
+        }
+        other => (400, WRONG, format!("{other:?}")),
+    };
+    if let Refusal::Wait(_, seconds) = refusal {
+        details.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": format!("{seconds}s")}));
+    }
+    let mut error = json!({"code": status, "message": message, "status": kind});
+    if !details.is_empty() {
+        error["details"] = json!(details);
+    }
+    let body = json!({ "error": error });
+    let body = if native { body } else { json!([body]) };
+    Rendered { status, content_type: "application/json; charset=UTF-8", body: body.to_string() }
+}
+
+fn google_status(status: u16) -> (&'static str, &'static str) {
+    match status {
+        400 => ("INVALID_ARGUMENT", "Request contains an invalid argument."),
+        401 => ("UNAUTHENTICATED", "Request had invalid authentication credentials."),
+        403 => ("PERMISSION_DENIED", "The caller does not have permission"),
+        404 => ("NOT_FOUND", "Requested entity was not found."),
+        429 => (
+            "RESOURCE_EXHAUSTED",
+            "You exceeded your current quota, please check your plan and billing details.",
+        ),
+        503 => ("UNAVAILABLE", "The model is overloaded. Please try again later."),
+        504 => ("DEADLINE_EXCEEDED", "The request timed out. Please try again."),
+        other if other < 500 => ("FAILED_PRECONDITION", "Precondition check failed."),
+        _ => ("INTERNAL", "An internal error has occurred."),
     }
 }
 

@@ -31,6 +31,7 @@ pub struct Reply {
     pub(super) tokens: Option<Vec<String>>,
     pub(super) finish: Option<String>,
     pub(super) calls: Vec<Call>,
+    pub(super) blocked: Option<String>,
     pub(super) no_usage: bool,
     pub(super) headers: Vec<(String, String)>,
     pub(super) before_headers: Option<Gate>,
@@ -175,6 +176,13 @@ impl Reply {
     #[must_use]
     pub fn finish(mut self, reason: &str) -> Self {
         self.finish = Some(reason.to_owned());
+        self
+    }
+
+    /// Gemini: does not answer this prompt, for this reason.
+    #[must_use]
+    pub fn blocked(mut self, reason: &str) -> Self {
+        self.blocked = Some(reason.to_owned());
         self
     }
 

@@ -43,6 +43,14 @@ impl Seen {
             .iter()
             .any(|end| path.ends_with(end))
             || path.ends_with("/api/embed")
+            || [
+                ":generateContent",
+                ":streamGenerateContent",
+                ":embedContent",
+                ":batchEmbedContents",
+            ]
+            .iter()
+            .any(|verb| path.ends_with(verb))
     }
 }
 

@@ -12,7 +12,7 @@ use super::play::{self, Stream, Style};
 use super::refusal::{self, Refusal};
 use super::script::{self, Reply};
 use super::seen::Seen;
-use super::{Persona, Shared, embeddings, ollama, openai};
+use super::{Persona, Shared, embeddings, gemini, ollama, openai};
 
 /// Serves until either side closes.
 pub(super) fn connection(stream: TcpStream, shared: &Shared) {
@@ -50,6 +50,11 @@ impl Exchange<'_> {
         if !self.seen.is_inference() {
             if let Some(ordered) = self.order(connection) {
                 return ordered;
+            }
+            if let Some((model, gemini::Verb::Count)) = gemini::Verb::of(self.seen.path()) {
+                let counted = self.google_body(gemini::Verb::Count);
+                let counted = counted.and_then(|body| gemini::count(model, &body, setup));
+                return self.outcome(connection, &[], counted);
             }
             let (models, loaded) = {
                 let script = self.shared.script();
@@ -94,7 +99,11 @@ impl Exchange<'_> {
     }
 
     fn native(&self) -> bool {
-        self.shared.setup.persona == Persona::Ollama && self.seen.path().starts_with("/api/")
+        match self.shared.setup.persona {
+            Persona::Ollama => self.seen.path().starts_with("/api/"),
+            Persona::Gemini => !self.seen.path().contains("/openai/"),
+            _ => false,
+        }
     }
 
     fn allowed(&self) -> bool {
@@ -102,6 +111,9 @@ impl Exchange<'_> {
         let Some(key) = &self.shared.setup.key else { return true };
         let open =
             matches!(path, "/health" | "/metrics") && self.shared.setup.persona != Persona::OpenAi;
+        if self.shared.setup.persona == Persona::Gemini && self.native() {
+            return self.seen.header("x-goog-api-key") == Some(key);
+        }
         open || self.seen.header("authorization") == Some(&format!("Bearer {key}"))
     }
 
@@ -124,6 +136,9 @@ impl Exchange<'_> {
         let path = self.seen.path();
         if path.ends_with("/embeddings") || path.ends_with("/api/embed") {
             return self.outcome(connection, &reply.headers, self.embed(body));
+        }
+        if self.native() && self.shared.setup.persona == Persona::Gemini {
+            return self.infer_as_google(connection, reply);
         }
         if self.native() {
             return self.infer_natively(connection, reply, body);
@@ -162,6 +177,61 @@ impl Exchange<'_> {
             events: voice.events(),
             reply,
             persona,
+            filler: (filler.0.to_owned(), filler.1.to_owned()),
+        };
+        stream.play(connection)
+    }
+
+    /// The body, checked as Google does.
+    fn google_body(&self, verb: gemini::Verb) -> Outcome {
+        let body: Value = serde_json::from_slice(&self.seen.body).map_err(|_| Refusal::BadJson)?;
+        if let Some(spec) = &self.shared.setup.spec {
+            let checked = spec.check(verb.request_type(), &body);
+            checked.map_err(|message| Refusal::Argument { message })?;
+        }
+        Ok(body)
+    }
+
+    fn infer_as_google(&self, connection: &mut Connection, reply: &Reply) -> io::Result<()> {
+        let setup = &self.shared.setup;
+        let refuse = |connection: &mut Connection, refusal| {
+            self.outcome(connection, &reply.headers, Err(refusal))
+        };
+        let Some((model, verb)) = gemini::Verb::of(self.seen.path()) else {
+            return refuse(connection, Refusal::NoRoute);
+        };
+        let read = self.google_body(verb).and_then(|body| match verb {
+            gemini::Verb::Embed | gemini::Verb::BatchEmbed => Ok((None, embeddings::google(&body))),
+            _ => {
+                gemini::check(model, &body)?;
+                Ok((Some(gemini::ask(model, &body, setup)?), Value::Null))
+            }
+        });
+        let ask = match read {
+            Ok((Some(ask), _)) => ask,
+            Ok((None, vectors)) => return self.outcome(connection, &reply.headers, Ok(vectors)),
+            Err(refusal) => return refuse(connection, refusal),
+        };
+        let answer = ask.answer(reply, setup);
+        let voice = gemini::Voice {
+            id: format!("Fake{}", self.request),
+            ask: &ask,
+            answer: &answer,
+            usage: !reply.no_usage,
+            reply,
+        };
+        if verb != gemini::Verb::Stream {
+            return self.outcome(connection, &reply.headers, Ok(voice.whole()));
+        }
+        let filler = (
+            "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"",
+            "\"}],\"role\":\"model\"},\"index\":0}],\"modelVersion\":\"filler\"}",
+        );
+        let stream = Stream {
+            style: Style::Unmarked,
+            events: voice.events(),
+            reply,
+            persona: Persona::Gemini,
             filler: (filler.0.to_owned(), filler.1.to_owned()),
         };
         stream.play(connection)

