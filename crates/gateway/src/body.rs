@@ -1,7 +1,6 @@
 //! The bodies we answer with: one enum, so that no response needs a boxed trait object.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -9,7 +8,6 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::passthrough::Passed;
-use crate::socket::Pulse;
 use crate::stream::Relay;
 
 /// Why a response body breaks off. The connection is then closed without the terminal chunk, which
@@ -33,6 +31,14 @@ impl Out {
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// All of it, if it is there at once.
+    pub(crate) fn into_whole(self) -> Bytes {
+        match self {
+            Self::Whole(bytes) => bytes.unwrap_or_default(),
+            Self::Relay(_) | Self::Passed(_) => Bytes::new(),
+        }
     }
 }
 
@@ -81,43 +87,5 @@ impl Body for Out {
             Self::Relay(_) => SizeHint::default(),
             Self::Passed(passed) => passed.size_hint(),
         }
-    }
-}
-
-/// A response body that tells its connection when it has been handed over.
-pub(crate) struct Watched {
-    body: Out,
-    pulse: Arc<Pulse>,
-}
-
-impl Watched {
-    pub(crate) fn new(body: Out, pulse: Arc<Pulse>) -> Self {
-        Self { body, pulse }
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.pulse.answered();
-    }
-}
-
-impl Body for Watched {
-    type Data = Bytes;
-    type Error = Aborted;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

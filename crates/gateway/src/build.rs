@@ -14,6 +14,7 @@ use cutover_config::{
 };
 use cutover_dialects::egress;
 use cutover_route::{Traffic, health};
+use cutover_server::BodyLimits;
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmLabels, ArmMetrics, NONE, Registry};
 use cutover_units::{Arm, Millis, UseCaseName, WeightBp};
@@ -148,8 +149,10 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
 
 fn limits(checked: &Checked) -> Limits {
     Limits {
-        body_bytes_max: usize::try_from(checked.server.body_limit_bytes).unwrap_or(usize::MAX),
-        body_timeout: checked.server.body_timeout,
+        body: BodyLimits {
+            bytes_max: usize::try_from(checked.server.body_limit_bytes).unwrap_or(usize::MAX),
+            timeout: checked.server.body_timeout,
+        },
         ping_interval: checked.server.keep_alive_interval,
         slow: checked.log.slow,
         access_log: checked.log.access,

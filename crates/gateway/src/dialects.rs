@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cutover_dialects::anthropic::{self, ANTHROPIC};
 use cutover_dialects::ollama::{self, ModelFacts};
 use cutover_dialects::{Answer, Ask, Dialect, Found, RequestFacts};
+use cutover_server::{Whole, read_body};
 use cutover_store::{Key, RESPONSE_BYTES_MAX};
 use cutover_units::{Code, Millis};
 use cutover_wire::openai::models::Model;
@@ -18,7 +19,7 @@ use crate::body::Out;
 use crate::exchange::micros;
 use crate::foreign::{self, ReadBody, Reading};
 use crate::gateway::{Asked, Gateway, Refusal, Visit};
-use crate::ingress::{self, Arrived, Route};
+use crate::ingress::{self, Route};
 use crate::live::{Lane, Live};
 use crate::responses::{self, About, KeptAnswers, Looker};
 use crate::{infer, models, vendor};
@@ -85,10 +86,10 @@ pub(crate) async fn open(
             |fault| Refusal { endpoint: Some(Endpoint::ChatCompletions), ..refusal(fault) };
         return infer(gateway, visit, (headers, body), (knock, &read)).await.map_err(refusal);
     }
-    let limits = &visit.live.limits;
+    let limits = visit.live.limits.body;
     let answer = match knock.found.ask {
         Ask::ShowModel => {
-            let read = ingress::read_body(headers, body, limits).await.map_err(refusal)?;
+            let read = read_body(headers, body, limits).await.map_err(refusal)?;
             let name = ollama::show_name(&read.body).map_err(refusal)?;
             let found = models::find(&visit.live, (&name, headers), visit.started_at).await;
             found.map(|model| ollama::show(&facts(&visit.live, &model)))
@@ -109,7 +110,7 @@ async fn infer(
     (knock, read): (Knock<'_>, ReadBody<'_>),
 ) -> Result<Response<Out>, Fault> {
     let dialect = knock.found.dialect;
-    let Arrived { body, waited } = ingress::read_body(headers, body, &visit.live.limits).await?;
+    let Whole { body, waited } = read_body(headers, body, visit.live.limits.body).await?;
     let read_us = micros(waited).0;
     let id = visit.id.with_prefix("");
     let kept = gateway.answers();
@@ -122,7 +123,7 @@ async fn infer(
     let owner = responses::owner(knock.caller.as_ref());
     let (mut reading, mut local_only) = (foreign::read(dialect, read, &body, facts)?, false);
     if let (Reading::Load(needs), Some(kept)) = (&reading, kept) {
-        let looker = Looker { kept, owner, bytes_max: visit.live.limits.body_bytes_max };
+        let looker = Looker { kept, owner, bytes_max: visit.live.limits.body.bytes_max };
         let before = looker.load(needs).await?;
         local_only = before.local_only;
         let read = |body: &Bytes, facts: &RequestFacts<'_>| {
@@ -162,7 +163,7 @@ async fn stored(
     let id = knock.found.id.unwrap_or_default();
     let kept = gateway.answers();
     let kept = kept.ok_or_else(|| cutover_dialects::responses::not_stored(id, None))?;
-    let bytes_max = visit.live.limits.body_bytes_max;
+    let bytes_max = visit.live.limits.body.bytes_max;
     let looker = Looker { kept, owner: responses::owner(knock.caller.as_ref()), bytes_max };
     responses::about(looker, (about, id), &knock.query).await
 }

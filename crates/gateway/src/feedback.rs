@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use cutover_server::BodyLimits;
 use cutover_store::Feedback;
 use cutover_telemetry::families;
 use cutover_units::{Code, Millis};
@@ -24,14 +25,13 @@ use serde_json::Value;
 use crate::body::{Out, json};
 use crate::gateway::Shared;
 use crate::ids;
-use crate::live::Limits;
 
 /// Largest body, in bytes: a long comment, several times over.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// What such a body may take.
-pub(crate) fn limits(of_all: &Limits) -> Limits {
-    Limits { body_bytes_max: BODY_BYTES_MAX, ..*of_all }
+pub(crate) fn limits(of_all: BodyLimits) -> BodyLimits {
+    BodyLimits { bytes_max: BODY_BYTES_MAX, ..of_all }
 }
 
 /// Takes a user's verdict. It is accepted when it waits to be written.

@@ -9,34 +9,32 @@ use std::task::Poll;
 
 use arc_swap::{ArcSwap, Guard};
 use cutover_route::{Traffic, UseCase};
+use cutover_server::{Doors, Whole, read_body};
 use cutover_store::{FeedbackSink, RecordSink};
-use cutover_telemetry::{
-    Finished, Gauge, Histogram, InFlight, NONE, Outcome, Registry, events, families,
-};
+use cutover_telemetry::{Finished, Gauge, Histogram, NONE, Outcome, Registry, events, families};
 use cutover_units::{Code, Millis, NanoUsd, UseCaseName, WeightBp};
-use cutover_wire::{Endpoint, Fault, Head};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
+use cutover_wire::{Endpoint, Head};
+use http::{HeaderMap, Response, request};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::sdk_retry;
+use crate::answering::Answering;
 use crate::body::{Out, json};
 use crate::exchange::micros;
 use crate::feeds::Feed;
 use crate::ids::Ids;
-use crate::ingress::{self, Arrived, Route};
-use crate::listener::{self, Doors};
+use crate::ingress::{self, Route};
 use crate::live::Live;
 use crate::ollama::Jobs;
 use crate::refused::Refused;
 use crate::rescue::{self, Failure};
 use crate::responses::KeptAnswers;
 use crate::shadow::{Copies, Ending};
-use crate::unread::Form;
 pub(crate) use crate::visit::{Asked, Refusal, Visit};
-use crate::{caller, dialects, feedback, hints, infer, models, passthrough, probes, unread};
+use crate::{caller, dialects, feedback, hints, infer, models, passthrough, probes, resolving};
 
 /// Tells the wall clock's time. The binary owns the only one.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -74,11 +72,11 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     pub(crate) jobs: Jobs,
     overhead: [Histogram; Endpoint::ALL.len()],
-    connections: Gauge,
+    pub(crate) connections: Gauge,
     /// How copies learn of the process's end.
     pub(crate) ending: Ending,
     /// Whether the time that requests under way had to end at shutdown is over.
-    cut: AtomicBool,
+    pub(crate) cut: AtomicBool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -95,6 +93,11 @@ impl Shared {
     /// The picture that the next request reads.
     pub(crate) fn live(&self) -> Guard<Arc<Live>> {
         self.live.load()
+    }
+
+    /// Swaps a part of the picture.
+    pub(crate) fn swap(&self, next: impl Fn(&Live) -> Live) {
+        self.live.rcu(|live| Arc::new(next(live)));
     }
 
     /// Whether what is under way must end now.
@@ -182,10 +185,11 @@ impl Gateway {
         self.0.live.rcu(|live| Arc::new(live.with_traffic(traffic_of)));
     }
 
-    /// Looks after the instances, for ever: probes them, compares them, tells of changes. Without it
-    /// they are judged by consecutive failures of requests alone.
+    /// Looks after the instances, for ever: probes them, compares them, resolves their names, tells of
+    /// changes. Without it they are judged by consecutive failures of requests alone, and a name is one.
     pub async fn watch_instances(&self) {
-        probes::run(Arc::clone(&self.0)).await;
+        // In one task: what one of them forgets the other does not look at in the same moment.
+        tokio::join!(probes::run(Arc::clone(&self.0)), resolving::run(Arc::clone(&self.0)));
     }
 
     /// Accepts until `shutdown` resolves, then lets requests in flight end.
@@ -195,32 +199,7 @@ impl Gateway {
         doors: Doors,
         shutdown: impl Future<Output = ()>,
     ) {
-        listener::serve(self.clone(), listener, doors, shutdown).await;
-    }
-
-    /// Awaits what goes on without a client. Nothing more may be begun then.
-    pub(crate) async fn background_ended(&self) {
-        self.0.tasks.close();
-        self.0.tasks.wait().await;
-    }
-
-    /// Copies that have not begun are dropped from here on.
-    pub(crate) fn drain_copies(&self) {
-        self.0.ending.drain();
-    }
-
-    /// What is under way ends with an error, once it is looked at again.
-    pub(crate) fn cut(&self) {
-        self.0.cut.store(true, Ordering::Relaxed);
-    }
-
-    /// Copies under way are dropped, too, at once.
-    pub(crate) fn cut_copies(&self) {
-        self.0.ending.cut();
-    }
-
-    pub(crate) fn connection_opened(&self) -> InFlight {
-        self.0.connections.enter()
+        cutover_server::serve(Answering(self.clone()), listener, doors, shutdown).await;
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -232,52 +211,7 @@ impl Gateway {
         events::LimitHit { limit, at: self.0.now() }.emit(&self.0.registry);
     }
 
-    /// Answers one request, whatever happens.
-    pub(crate) async fn answer(
-        &self,
-        peer: IpAddr,
-        request: Request<Incoming>,
-        form: Form,
-    ) -> Response<Out> {
-        let visit = Visit { pulse: Some(Arc::clone(&form.pulse)), ..self.visit(peer) };
-        let (mut head, body) = request.into_parts();
-        let mut body = Some(body);
-        let answered = match unread::refused(&head, &form) {
-            None => self.unless_cut(self.phases(&visit, &mut head, &mut body)).await,
-            Some(fault) => Some(Err(Refusal::nowhere(fault).in_words(dialects::spoken(&head)))),
-        };
-        let refusal = match answered {
-            Some(Ok(response)) => return response,
-            Some(Err(refusal)) => refusal,
-            None => {
-                let fault = Failure::drained().fault;
-                Refusal::nowhere(fault).in_words(dialects::spoken(&head))
-            }
-        };
-        if visit.decided.load(Ordering::Relaxed) {
-            // Its exchange has been dropped, and has recorded it.
-            return visit.drained(&refusal);
-        }
-        let head_refused = matches!(refusal.fault.code, Code::HeadTooLarge | Code::MalformedHttp);
-        let mut response = self.refuse(&visit, &head.headers, refusal);
-        if response.status() == StatusCode::METHOD_NOT_ALLOWED
-            && let Ok(methods) = HeaderValue::from_str(&ingress::allowed(head.uri.path()))
-        {
-            response.headers_mut().insert(header::ALLOW, methods);
-        }
-        // What was not read of a refused body would be taken for the next request's head.
-        let kept = match body {
-            Some(body) if !head_refused => ingress::discard(body, &head.headers).await,
-            Some(_) => false,
-            None => true,
-        };
-        if !kept {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
-
-    fn visit(&self, peer: IpAddr) -> Visit {
+    pub(crate) fn visit(&self, peer: IpAddr) -> Visit {
         Visit {
             started: Instant::now(),
             started_at: self.0.now(),
@@ -291,7 +225,7 @@ impl Gateway {
 
     /// Drops what is under way once the time to end is over. Looked at when the connection is: the
     /// listener sees to it.
-    async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Pending if self.0.is_cut() => Poll::Ready(None),
@@ -300,12 +234,7 @@ impl Gateway {
         .await
     }
 
-    /// The answer to a head that could not be read, and what must be counted of it.
-    pub(crate) fn refuse_head(&self, peer: IpAddr, fault: Fault) -> Response<Out> {
-        self.refuse(&self.visit(peer), &HeaderMap::new(), Refusal::nowhere(fault))
-    }
-
-    async fn phases(
+    pub(crate) async fn phases(
         &self,
         visit: &Visit,
         parts: &mut request::Parts,
@@ -339,8 +268,8 @@ impl Gateway {
                     key_name: key_name.clone(),
                     ..Refusal::nowhere(fault)
                 };
-                let Arrived { body, waited } =
-                    ingress::read_body(&parts.headers, body, &visit.live.limits)
+                let Whole { body, waited } =
+                    read_body(&parts.headers, body, visit.live.limits.body)
                         .await
                         .map_err(refusal)?;
                 let read_us = micros(waited).0;
@@ -369,8 +298,8 @@ impl Gateway {
                 .map(|model| visit.sign(model))
                 .map_err(Refusal::nowhere),
             Route::Feedback => {
-                let limits = feedback::limits(&visit.live.limits);
-                let body = ingress::read_body(&parts.headers, body, &limits).await;
+                let limits = feedback::limits(visit.live.limits.body);
+                let body = read_body(&parts.headers, body, limits).await;
                 let key_name = caller.map(|key| Arc::clone(&key.name));
                 body.and_then(|read| {
                     feedback::take(&self.0, (visit.started_at, key_name), &read.body)
@@ -394,13 +323,18 @@ impl Gateway {
     }
 
     /// A request that was refused before it was decided.
-    fn refuse(&self, visit: &Visit, headers: &HeaderMap, refusal: Refusal) -> Response<Out> {
+    pub(crate) fn refuse(
+        &self,
+        visit: &Visit,
+        headers: &HeaderMap,
+        refusal: Refusal,
+    ) -> Response<Out> {
         let endpoint = refusal.endpoint_name();
         let failure = Failure::client(refusal.fault);
         match failure.fault.code {
             Code::RequestTooLarge => self.limit_hit("server.body_limit"),
             Code::RequestTimeout => self.limit_hit("server.body_timeout"),
-            Code::HeadTooLarge => self.limit_hit(unread::limit_of(&failure.fault)),
+            Code::HeadTooLarge => self.limit_hit(cutover_server::limit_of(&failure.fault)),
             _ => {}
         }
         let total = micros(visit.started.elapsed());

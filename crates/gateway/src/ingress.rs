@@ -1,20 +1,10 @@
-//! First phase: which route a request takes, and its body, whole and within its limits.
+//! First phase: which route a request takes.
 
-use std::time::Duration;
-
-use bytes::{Bytes, BytesMut};
 use cutover_dialects::{Dialect, Found};
 use cutover_units::Code;
 use cutover_wire::surface::{self, Family};
 use cutover_wire::{Endpoint, Fault};
-use http::{HeaderMap, Method, header};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
-
-use crate::live::Limits;
-use crate::wait::before;
+use http::Method;
 
 /// What a path and method ask for.
 #[derive(Clone, Copy)]
@@ -107,112 +97,6 @@ fn shorten(path: &str) -> String {
         return path.to_owned();
     }
     path.chars().take(CHARS_MAX).chain("...".chars()).collect()
-}
-
-/// Most that is read of a refused request's body to keep its connection.
-const DISCARD_BYTES_MAX: usize = 256 * 1024;
-
-/// How long such a body is waited for.
-const DISCARD_WITHIN: Duration = Duration::from_millis(500);
-
-/// Reads on what a refused request sends, so that its connection can carry the next one. False: it
-/// is too much or comes too slowly, and the connection must end.
-pub(crate) async fn discard(body: Incoming, headers: &HeaderMap) -> bool {
-    if body.is_end_stream() {
-        return true;
-    }
-    // Who waits for our word before it sends a body need not send it.
-    if headers.contains_key(header::EXPECT) || body.size_hint().lower() > DISCARD_BYTES_MAX as u64 {
-        return false;
-    }
-    let reading = Limited::new(body, DISCARD_BYTES_MAX).collect();
-    matches!(timeout(DISCARD_WITHIN, reading).await, Ok(Ok(_)))
-}
-
-/// A request's body, whole.
-pub(crate) struct Arrived {
-    pub(crate) body: Bytes,
-    /// How long it was waited for.
-    pub(crate) waited: Duration,
-}
-
-/// Reads a request's body. One that is there already costs no look at the clock.
-pub(crate) async fn read_body(
-    headers: &HeaderMap,
-    body: &mut Incoming,
-    limits: &Limits,
-) -> Result<Arrived, Fault> {
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        let message =
-            "compressed request bodies are not accepted; send it without content-encoding";
-        return Err(Fault::new(Code::InvalidValue, message));
-    }
-    let mut since = None;
-    let until = || *since.insert(Instant::now()) + limits.body_timeout;
-    match before(until, collect(body, limits.body_bytes_max)).await {
-        Ok(body) => {
-            let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
-            Ok(Arrived { body: body?, waited })
-        }
-        Err(_) => {
-            let limit_ms = limits.body_timeout.as_millis();
-            let message = format!("the body did not arrive within {limit_ms} ms");
-            Err(Fault::new(Code::RequestTimeout, message))
-        }
-    }
-}
-
-async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
-    let too_large = || {
-        let message = format!("the body is larger than the limit of {bytes_max} bytes");
-        Fault::new(Code::RequestTooLarge, message)
-    };
-    let announced = body.size_hint().exact().map(usize::try_from);
-    let capacity = match announced {
-        Some(Ok(bytes)) if bytes <= bytes_max => bytes,
-        Some(_) => return Err(too_large()),
-        None => 0,
-    };
-    let Some(first) = next_data(body).await? else { return Ok(Bytes::new()) };
-    // The usual case: one frame is the whole body, and nothing is copied.
-    if body.is_end_stream() && first.len() <= bytes_max {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::with_capacity(capacity.max(first.len()));
-    let mut next = Some(first);
-    while let Some(data) = next {
-        if whole.len() + data.len() > bytes_max {
-            return Err(too_large());
-        }
-        whole.extend_from_slice(&data);
-        next = next_data(body).await?;
-    }
-    Ok(whole.freeze())
-}
-
-async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| unreadable(&error))?;
-        if let Ok(data) = frame.into_data() {
-            return Ok(Some(data));
-        }
-    }
-    Ok(None)
-}
-
-/// A body that hyper gives up. The connection cannot be used on: where the next request begins is not
-/// known.
-fn unreadable(error: &hyper::Error) -> Fault {
-    let source = std::error::Error::source(error);
-    let kind = source.and_then(|e| e.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
-    let why = if error.is_incomplete_message() || kind == Some(std::io::ErrorKind::UnexpectedEof) {
-        "the body ended before its announced length"
-    } else {
-        "the body is not coded in chunks as its head says"
-    };
-    Fault::new(Code::MalformedHttp, why)
 }
 
 /// The methods that a path takes, as the header `allow` lists them.

@@ -1,7 +1,7 @@
 //! The path of a request: listeners, phases in order, streaming.
 //!
 //! ```text
-//! socket > listener > ingress > caller > decide > adapt > attempt > stream > record
+//! server > answering > ingress > caller > decide > adapt > attempt > stream > record
 //!                                     any error > rescue
 //! ```
 //!
@@ -23,6 +23,7 @@
 mod admission;
 mod affinity;
 mod answer;
+mod answering;
 mod attempt;
 mod body;
 pub mod build;
@@ -37,7 +38,6 @@ mod feedback;
 mod feeds;
 mod flow;
 mod foreign;
-mod framing;
 mod gateway;
 pub mod health;
 mod hints;
@@ -45,7 +45,6 @@ mod ids;
 mod images;
 mod infer;
 mod ingress;
-mod listener;
 mod live;
 mod marks;
 mod models;
@@ -60,20 +59,17 @@ mod refused;
 mod rescue;
 mod responses;
 pub mod shadow;
-mod socket;
 mod stream;
 mod structured;
-mod unread;
 mod vendor;
 mod visit;
-mod wait;
 
 pub use admission::{Door, Held, Rules};
 pub use context_guard::Gauge;
+pub use cutover_server::{BodyLimits, Doors};
 pub use feeds::{FEED_FIRST, FEED_MAX, Feed};
 pub use gateway::{Clock, Gateway, Parts};
 pub use images::ImageLane;
-pub use listener::Doors;
 pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane};
 pub use ollama::{Job, Line, NotBegun, Stage};
 pub use overflow::{OverflowLane, Purse};

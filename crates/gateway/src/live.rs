@@ -15,6 +15,7 @@ use cutover_route::health::State;
 use cutover_route::overflow::Class;
 use cutover_route::retry::{Allowance, Budget};
 use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
+use cutover_server::BodyLimits;
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmMetrics, InstanceMetrics};
 use cutover_units::{Arm, InstanceId, Millis, NanoUsd, UpstreamName, UseCaseName};
@@ -269,10 +270,8 @@ pub struct UseCaseLane {
 /// Limits on what a client may send.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Largest body, in bytes.
-    pub body_bytes_max: usize,
-    /// Time for a whole body.
-    pub body_timeout: Duration,
+    /// Size and time of a request's body.
+    pub body: BodyLimits,
     /// Silence after which a comment is sent on a stream.
     pub ping_interval: Duration,
     /// A request slower than this gets a log line.

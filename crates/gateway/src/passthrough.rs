@@ -22,6 +22,7 @@ mod upload;
 
 use std::sync::Arc;
 
+use cutover_server::discard;
 use cutover_store::Key;
 use cutover_units::Code;
 use cutover_upstream::{
@@ -39,7 +40,6 @@ use crate::body::Out;
 use crate::exchange::micros;
 use crate::gateway::{Gateway, Refusal, Visit};
 use crate::hints;
-use crate::ingress;
 use crate::live::InstanceLane;
 use crate::rescue::{self, Failure};
 
@@ -85,7 +85,7 @@ async fn on_and_back(
         Ok(choice) => choice,
         Err(fault) => {
             let response = passage.refuse(&Failure::client(fault));
-            return closed_unless(ingress::discard(body, &parts.headers).await, visit, response);
+            return closed_unless(discard(body, &parts.headers).await, visit, response);
         }
     };
     let progress = Arc::new(Progress::new());

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use cutover_dialects::Dialect;
+use cutover_server::Pulse;
 use cutover_store::Key;
 use cutover_units::Millis;
 use cutover_wire::{Endpoint, Fault, Head};
@@ -18,7 +19,6 @@ use crate::foreign::Foreign;
 use crate::ids::RequestId;
 use crate::live::Live;
 use crate::rescue::{self, Failure};
-use crate::socket::Pulse;
 
 /// A request that has been read.
 pub(crate) struct Asked {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use cutover_server::before;
 use cutover_telemetry::InFlight;
 use cutover_upstream::{Answered, Body, Deadlines, Outbound, passed_response_headers};
 use cutover_wire::adapt::Outgoing;
@@ -20,7 +21,6 @@ use crate::exchange::{Exchange, micros};
 use crate::live::{InstanceLane, Lane, Timeouts, UpstreamLane};
 use crate::rescue::Failure;
 use crate::vendor::{self, Intake};
-use crate::wait::before;
 
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-config", 15),
     ("cutover-upstream", 20),
     ("cutover-store", 20),
+    ("cutover-server", 20),
     ("cutover-telemetry", 20),
     // Implements upstream's in-process door, so it stands half a floor higher.
     ("cutover-engine", 25),

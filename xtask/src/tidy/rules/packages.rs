@@ -8,9 +8,10 @@ use crate::tidy::repo::{File, Repo};
 /// The engine brings a tensor library; its crates are counted apart.
 const ENGINE: &str = "cutover-engine";
 
-/// Crates that the product without the engine compiles, ours included. At about half a second of
-/// processor time each, this is what keeps a cold build on two cores within minutes.
-const CRATES_MAX: usize = 200;
+/// Crates of others that the product without the engine compiles. At about half a second of processor
+/// time each, this is what keeps a cold build on two cores within minutes. Ours do not count: a split
+/// shall cost nothing.
+const CRATES_MAX: usize = 180;
 
 pub(crate) fn dependencies_are_used_and_explained(repo: &Repo, report: &mut Report) {
     let Some(root) = repo.file("Cargo.toml") else { return };
@@ -123,9 +124,12 @@ pub(crate) fn the_tree_stays_small(repo: &Repo, report: &mut Report) {
     let product = |name: &str| name.starts_with("cutover") && name != "cutover-testkit";
     let roots: Vec<usize> =
         repo.graph.ours().filter(|(_, p)| product(&p.name)).map(|(at, _)| at).collect();
-    let crates = repo.graph.closure(&roots, ENGINE).len();
+    let closure = repo.graph.closure(&roots, ENGINE);
+    let foreign = |at: &&usize| repo.graph.packages[**at].manifest.is_none();
+    let crates = closure.iter().filter(foreign).count();
     if crates > CRATES_MAX {
-        let message = format!("{crates} crates without the engine, {CRATES_MAX} are the budget");
+        let message =
+            format!("{crates} crates of others without the engine, {CRATES_MAX} are the budget");
         report.add("Cargo.lock", 1, message + ": read what grew before raising it");
     }
 }
@@ -194,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_tree_over_budget_is_found() {
-        let names: Vec<String> = (0..CRATES_MAX).map(|n| format!("d{n}")).collect();
+        let names: Vec<String> = (0..=CRATES_MAX).map(|n| format!("d{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut repo = Repo::sample(&[]);
         repo.graph = Graph::sample(&[("cutover", &names, &[])]);

@@ -9,18 +9,14 @@
 //! value aside; its own buffer ends between that limit and what it happens to read at once.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_units::Code;
 use cutover_wire::Fault;
 use http::{Response, Version, header, request};
 
-use crate::body::Out;
 use crate::framing::{self, Lines};
-use crate::gateway::Gateway;
-use crate::listener::Doors;
-use crate::socket::Pulse;
+use crate::listener::{Doors, Handler};
 
 /// The longest bare answer of hyper's: a status line, a length and a date.
 const BARE_BYTES_MAX: usize = 200;
@@ -31,19 +27,23 @@ const TARGET_BYTES_MAX: usize = 65_534;
 /// How the messages of faults begin that are about the number of headers.
 const TOO_MANY: &str = "the request has more than";
 
-/// Who answers for a connection's heads. The default, which answers for none, is for tests.
-#[derive(Debug, Default)]
-pub(crate) struct Unread(Option<(Gateway, IpAddr, Doors)>);
+/// Who answers for a connection's heads.
+#[derive(Debug)]
+pub(crate) struct Unread<H> {
+    handler: H,
+    peer: IpAddr,
+    doors: Doors,
+}
 
-impl Unread {
-    pub(crate) fn new(gateway: &Gateway, peer: IpAddr, doors: Doors) -> Self {
-        Self(Some((gateway.clone(), peer, doors)))
+impl<H: Handler> Unread<H> {
+    pub(crate) fn new(handler: H, peer: IpAddr, doors: Doors) -> Self {
+        Self { handler, peer, doors }
     }
 
     /// What is to be sent instead of what hyper writes, if that is its answer to a head that it could
     /// not read. `read` is how many bytes of the head had come, `lines` what they said.
     pub(crate) fn instead(&self, written: &[u8], read: usize, lines: &Lines) -> Option<Bytes> {
-        let (gateway, peer, doors) = self.0.as_ref()?;
+        let doors = &self.doors;
         let fault = match bare_status(written)? {
             414 => {
                 let message =
@@ -66,7 +66,7 @@ impl Unread {
             431 => larger_than(doors.header_bytes_max),
             _ => Fault::new(Code::MalformedHttp, "the request is not valid HTTP/1.1"),
         };
-        Some(raw(gateway.refuse_head(*peer, fault)))
+        Some(raw(self.handler.refuse_head(self.peer, fault)))
     }
 }
 
@@ -89,23 +89,12 @@ fn too_large(head: &request::Parts, bytes_max: usize) -> Option<Fault> {
 }
 
 /// Why a head that was read is refused before anything else is looked at.
-pub(crate) fn refused(head: &request::Parts, form: &Form) -> Option<Fault> {
-    too_large(head, form.bytes_max).or_else(|| framing::doubtful(head, form.says_two_ends))
-}
-
-/// Of a head, what does not stand in its parts.
-#[derive(Debug)]
-pub(crate) struct Form {
-    /// The largest it may be.
-    pub(crate) bytes_max: usize,
-    /// Whether it says in two ways where its request ends.
-    pub(crate) says_two_ends: bool,
-    /// The connection it came on.
-    pub(crate) pulse: Arc<Pulse>,
+pub(crate) fn doubt(head: &request::Parts, bytes_max: usize, has_two_ends: bool) -> Option<Fault> {
+    too_large(head, bytes_max).or_else(|| framing::doubtful(head, has_two_ends))
 }
 
 /// The config key of the limit that a head broke.
-pub(crate) fn limit_of(fault: &Fault) -> &'static str {
+pub fn limit_of(fault: &Fault) -> &'static str {
     if fault.message.starts_with(TOO_MANY) { "server.header_count" } else { "server.header_limit" }
 }
 
@@ -127,10 +116,8 @@ fn bare_status(written: &[u8]) -> Option<u16> {
 }
 
 /// A response as it stands on the wire, the last one of its connection.
-fn raw(response: Response<Out>) -> Bytes {
+fn raw(response: Response<Bytes>) -> Bytes {
     let (head, body) = response.into_parts();
-    let Out::Whole(body) = body else { return Bytes::new() };
-    let body = body.unwrap_or_default();
     let mut out = format!("{:?} {}\r\n", Version::HTTP_11, head.status).into_bytes();
     for (name, value) in head.headers.iter().filter(|(name, _)| *name != header::CONNECTION) {
         out.extend_from_slice(name.as_str().as_bytes());

@@ -70,8 +70,8 @@ impl Lines {
 }
 
 /// Why a head that was read may not be acted on.
-pub(crate) fn doubtful(head: &request::Parts, says_two_ends: bool) -> Option<Fault> {
-    let why = if says_two_ends {
+pub(crate) fn doubtful(head: &request::Parts, has_two_ends: bool) -> Option<Fault> {
+    let why = if has_two_ends {
         "the request has both a content-length and a transfer-encoding"
     } else if is_coded_otherwise(&head.headers) {
         "the only transfer-encoding that is known is 'chunked', once"

@@ -9,7 +9,11 @@ use tokio::time::{Instant, timeout_at};
 
 /// Awaits `future`, at most until `until`. That is asked only if the future is not ready at once: what
 /// is ready needs neither a clock nor a timer, and a request would pay for several of each.
-pub(crate) async fn before<F: Future>(
+///
+/// # Errors
+///
+/// If the time came first.
+pub async fn before<F: Future>(
     until: impl FnOnce() -> Instant,
     future: F,
 ) -> Result<F::Output, Elapsed> {

@@ -1,0 +1,29 @@
+//! Clients' connections: accepted, watched, drained, whatever is answered on them.
+//!
+//! ```text
+//! listener > socket   limits, the pulse of a connection, half-closed clients, unread remains
+//!          > heads    a head that is too large, or doubtful, or that hyper could not read
+//!          > Handler  the program's own answer
+//! ```
+//!
+//! - [`serve`] accepts connections and hands each request to a [`Handler`] as an [`Arrival`]. Whatever is
+//!   wrong with a request's head is found here and said there, so that refusals look like all others.
+//! - [`read_body`] and [`discard`] read what a request sends, within limits.
+//! - [`before`] waits under a deadline for what mostly is there already.
+//!
+//! Invariants: one silent or slow client holds nothing that others need; a request sets no timer of the
+//! connection's; nothing here is boxed for a request.
+
+mod framing;
+mod heads;
+mod listener;
+mod pulse;
+mod request_body;
+mod socket;
+mod wait;
+
+pub use heads::limit_of;
+pub use listener::{Arrival, Doors, Handler, serve};
+pub use pulse::Pulse;
+pub use request_body::{BodyLimits, Whole, discard, read_body};
+pub use wait::before;
