@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use cutover_planning as planning;
 
 use crate::exit::{Exit, Failed};
 use crate::term::{NobodyReads, Term};
@@ -27,13 +28,13 @@ pub(crate) enum Verb {
     Demo(verbs::demo::Args),
     Init(verbs::init::Args),
     Check(verbs::check::Args),
-    Audit(Box<verbs::audit::Args>),
-    Prices(verbs::prices::Args),
-    Size(Box<verbs::size::Args>),
-    Recommend(verbs::recommend::Args),
-    Tco(verbs::tco::Args),
-    Latency(verbs::latency::Args),
-    Report(verbs::report::Args),
+    Audit(Box<planning::audit::Args>),
+    Prices(planning::prices::Args),
+    Size(Box<planning::size::Args>),
+    Recommend(planning::recommend::Args),
+    Tco(planning::tco::Args),
+    Latency(planning::latency::Args),
+    Report(planning::report::Args),
     Status(verbs::status::Args),
     Weight(verbs::weight::Args),
     Rollback(verbs::rollback::Args),
@@ -64,13 +65,13 @@ fn run(cli: Cli, term: &mut Term) -> Result<Exit, Failed> {
         Verb::Demo(args) => verbs::demo::run(&args, term),
         Verb::Init(args) => verbs::init::run(&args, term),
         Verb::Check(args) => verbs::check::run(&args, config, term),
-        Verb::Audit(args) => verbs::audit::run(&args, config, term),
-        Verb::Prices(args) => verbs::prices::run(&args, term),
-        Verb::Size(args) => verbs::size::run(&args, config, term),
-        Verb::Recommend(args) => verbs::recommend::run(&args, term),
-        Verb::Tco(args) => verbs::tco::run(&args, term),
-        Verb::Latency(args) => verbs::latency::run(&args, config, term),
-        Verb::Report(args) => verbs::report::run(&args, config, term),
+        Verb::Audit(args) => planning::audit::run(&args, config, term),
+        Verb::Prices(args) => planning::prices::run(&args, term),
+        Verb::Size(args) => planning::size::run(&args, config, term),
+        Verb::Recommend(args) => planning::recommend::run(&args, term),
+        Verb::Tco(args) => planning::tco::run(&args, term),
+        Verb::Latency(args) => planning::latency::run(&args, config, term),
+        Verb::Report(args) => planning::report::run(&args, config, term),
         Verb::Status(args) => verbs::status::run(&args, config, term),
         Verb::Weight(args) => verbs::weight::run(&args, config, term),
         Verb::Rollback(args) => verbs::rollback::run(&args, config, term),

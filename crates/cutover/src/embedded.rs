@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use crate::models::{self, Watcher};
+use crate::surroundings;
 
 /// The model that answers `/v1/embeddings`.
 const EMBEDDER: &Model = &MINILM_L6_V2;
@@ -78,14 +79,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Engines {
-    /// No engine yet. Their loading is shown to the watcher.
-    pub(crate) fn new(watcher: Watcher) -> Self {
-        Self { known: Arc::default(), watcher }
-    }
-
-    /// The engine of these settings. The first call starts to load it.
-    pub(crate) fn get(&self, settings: &Embedded) -> Arc<dyn InProcess> {
+impl surroundings::Engines for Engines {
+    fn get(&self, settings: &Embedded) -> Arc<dyn InProcess> {
         let mut known = lock(&self.known);
         let engine = known.entry(format!("{settings:?}")).or_insert_with(|| {
             let engine = Arc::new(Embed::new(&settings.model, self.watcher.clone()));
@@ -94,16 +89,18 @@ impl Engines {
         });
         Arc::new(Door(Arc::clone(engine)))
     }
+}
+
+impl Engines {
+    /// No engine yet. Their loading is shown to the watcher.
+    pub(crate) fn new(watcher: Watcher) -> Self {
+        Self { known: Arc::default(), watcher }
+    }
 
     /// Lets go of all engines but those of these settings. Requests in flight keep theirs.
     pub(crate) fn retain<'s>(&self, settings: impl Iterator<Item = &'s Embedded>) {
         let wanted: Vec<_> = settings.map(|settings| format!("{settings:?}")).collect();
         lock(&self.known).retain(|key, _| wanted.contains(key));
-    }
-
-    /// An engine that answers nothing: for checks.
-    pub(crate) fn nothing() -> Arc<dyn InProcess> {
-        Arc::new(Door(Arc::new(Embed::new("none", Watcher::new(false)))))
     }
 
     /// The models that somebody waits for, and why.
@@ -302,6 +299,7 @@ fn join(mut pieces: Vec<Bytes>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::surroundings::Engines as _;
 
     #[tokio::test(start_paused = true)]
     async fn a_model_that_does_not_exist_is_said_to_be_missing() {

@@ -1,27 +1,21 @@
 //! The command line, and the wiring of everything it starts.
 //!
 //! One file per verb in `verbs`; a verb reads its arguments, calls the floors below and writes data to
-//! stdout, talk to stderr. The only floor that uses `anyhow`, reads the environment ([`mod@env`]), the
-//! wall clock ([`clock`]) or the operating system's signals.
+//! stdout, talk to stderr. Verbs that only plan are in `planning`; what all verbs share is in `console`,
+//! whose modules are known by their short names here.
 
 mod claim;
-pub mod clock;
-pub mod env;
 
 mod banner;
 mod cli;
 mod database;
 mod embedded;
-mod exit;
 mod explain;
 mod fetch;
-mod files;
 mod kept;
-mod machine;
 mod managed;
 mod models;
 mod observed;
-mod operator;
 mod plans;
 mod process;
 mod prompts;
@@ -31,10 +25,9 @@ mod sampling;
 mod server;
 mod signals;
 mod sockets;
-mod surroundings;
-mod table;
-mod term;
 mod verbs;
+
+use cutover_console::{clock, env, exit, files, operator, surroundings, table, term};
 
 pub use cli::main;
 pub use exit::{EXITS, Exit};

@@ -180,7 +180,7 @@ impl Process {
     }
 
     fn outside(&self) -> Outside {
-        Outside::new(&self.source.base, EngineChoice::Load(self.engines.clone()))
+        Outside::new(&self.source.base, EngineChoice::Load(Arc::new(self.engines.clone())))
     }
 
     /// Builds the first picture.

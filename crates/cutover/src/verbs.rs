@@ -1,24 +1,17 @@
-//! The verbs: one file each, and one table of how each can end.
+//! The verbs: one file each here or in `planning`, and one table of how each can end.
 
 use crate::exit::Exit;
 
-pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod key;
-pub(crate) mod latency;
 pub(crate) mod models;
-pub(crate) mod prices;
 pub(crate) mod prompt;
-pub(crate) mod recommend;
-pub(crate) mod report;
 pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod serve;
-pub(crate) mod size;
 pub(crate) mod status;
-pub(crate) mod tco;
 pub(crate) mod weight;
 
 /// One verb.

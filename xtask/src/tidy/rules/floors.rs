@@ -30,6 +30,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-engine", 25),
     ("cutover-gateway", 30),
     ("cutover-control", 30),
+    // What every command needs of the floors below, then the commands that only plan.
+    ("cutover-console", 35),
+    ("cutover-planning", 37),
     ("cutover", 40),
 ];
 
@@ -58,8 +61,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jsonschema", &["cutover-evals"]),
     ("rustls", &["cutover-upstream"]),
     ("tokio-rustls", &["cutover-upstream"]),
-    ("clap", &["cutover"]),
-    ("anyhow", &["cutover"]),
+    ("clap", &["cutover", "cutover-console", "cutover-planning"]),
+    ("anyhow", &["cutover", "cutover-console", "cutover-planning"]),
     ("mimalloc", &["cutover"]),
 ];
 

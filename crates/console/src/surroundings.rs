@@ -1,0 +1,175 @@
+//! What lies outside the config file: secrets, files, the embedded engine, the weights in force.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use cutover_config::{Embedded, SecretRef};
+use cutover_control::{Traffic, Weights};
+use cutover_gateway::build::Surroundings;
+use cutover_units::{UseCaseName, WeightBp};
+use cutover_upstream::{Body, InProcess};
+use http::{Response, StatusCode};
+
+use crate::env;
+
+/// Largest secret or prompt file: a system prompt of a million characters is a mistake.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// The embedded engines of a process.
+pub trait Engines: Send + Sync {
+    /// The engine of these settings. The first call starts to load it.
+    fn get(&self, settings: &Embedded) -> Arc<dyn InProcess>;
+}
+
+/// What is asked of the embedded engine.
+#[derive(Clone)]
+pub enum EngineChoice {
+    /// Load it.
+    Load(Arc<dyn Engines>),
+    /// Only say that there is one.
+    Name,
+}
+
+/// Stands for an engine that nobody will ask anything: for checks.
+struct Unasked;
+
+impl InProcess for Unasked {
+    fn call(
+        &self,
+        _path: &str,
+        _body: Vec<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        let mut response = Response::new(Body::whole(Bytes::new()));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        Box::pin(std::future::ready(response))
+    }
+}
+
+/// The real surroundings of one config file.
+pub struct Outside {
+    base: PathBuf,
+    engines: EngineChoice,
+    /// Whether a secret that is missing is made up: for a check on a machine that has none.
+    lenient: bool,
+    weights: Weights,
+    /// What was read once is not read again: a picture may be built while a lock is held.
+    files: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
+}
+
+impl Outside {
+    /// Of a file whose relative paths start here.
+    pub fn new(base: &Path, engines: EngineChoice) -> Self {
+        Self {
+            base: base.to_owned(),
+            engines,
+            lenient: false,
+            weights: Weights::new(),
+            files: Mutex::default(),
+        }
+    }
+
+    /// A secret that is missing is made up.
+    pub fn lenient(self) -> Self {
+        Self { lenient: true, ..self }
+    }
+
+    /// With the weights in force.
+    pub fn with_weights(self, weights: Weights) -> Self {
+        Self { weights, ..self }
+    }
+
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        let path = self.base.join(path);
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = files.get(&path) {
+            return Ok(known.clone());
+        }
+        let bytes = std::fs::metadata(&path)?.len();
+        if bytes > FILE_BYTES_MAX {
+            let message = format!("it has {bytes} bytes, more than {FILE_BYTES_MAX}");
+            return Err(std::io::Error::other(message));
+        }
+        let content = std::fs::read(&path)?;
+        files.insert(path, content.clone());
+        Ok(content)
+    }
+
+    fn look_up(&self, reference: &SecretRef) -> Result<Option<String>, String> {
+        match reference {
+            SecretRef::Env { name, .. } => Ok(env::any(name)),
+            SecretRef::File { path, .. } => match self.read(path) {
+                Ok(bytes) => {
+                    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
+                    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+}
+
+impl Surroundings for Outside {
+    fn secret(&self, reference: &SecretRef) -> Result<Option<String>, String> {
+        match self.look_up(reference) {
+            Ok(Some(secret)) if !secret.is_empty() => Ok(Some(secret)),
+            Ok(_) if reference.is_optional() => Ok(None),
+            _ if self.lenient => Ok(Some("not-looked-up".to_owned())),
+            Ok(Some(_)) => Err(format!("{reference} is empty")),
+            Ok(None) => Err(match reference {
+                SecretRef::Env { .. } => format!("{reference} is not set"),
+                SecretRef::File { .. } => format!("{reference} does not exist"),
+            }),
+            Err(why) => Err(format!("{reference} cannot be read: {why}")),
+        }
+    }
+
+    fn file(&self, path: &Path) -> Result<Vec<u8>, String> {
+        self.read(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))
+    }
+
+    fn embedded(&self, settings: &Embedded) -> Result<Arc<dyn InProcess>, String> {
+        match &self.engines {
+            EngineChoice::Load(engines) => Ok(engines.get(settings)),
+            EngineChoice::Name => Ok(Arc::new(Unasked)),
+        }
+    }
+
+    fn weight(&self, use_case: &UseCaseName, initial: WeightBp) -> WeightBp {
+        self.weights.get(use_case).map_or(initial, |traffic| traffic.weight)
+    }
+
+    fn traffic(&self, use_case: &UseCaseName, initial: WeightBp) -> Traffic {
+        let unknown = Traffic { weight: initial, shadow: WeightBp::NONE };
+        self.weights.get(use_case).copied().unwrap_or(unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_found_or_named_by_where_they_should_be() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("key"), "sk-secret\n").unwrap();
+        std::fs::write(folder.path().join("empty"), "\n").unwrap();
+        let outside = Outside::new(folder.path(), EngineChoice::Name);
+        let file = |name: &str, optional| SecretRef::File { path: name.into(), optional };
+        assert_eq!(outside.secret(&file("key", false)), Ok(Some("sk-secret".to_owned())));
+        assert_eq!(outside.secret(&file("none", true)), Ok(None));
+        assert_eq!(
+            outside.secret(&file("none", false)),
+            Err("file none does not exist".to_owned())
+        );
+        assert_eq!(outside.secret(&file("empty", false)), Err("file empty is empty".to_owned()));
+        let name = "CUTOVER_TEST_NEVER_SET".to_owned();
+        let unset = SecretRef::Env { name, optional: false };
+        let message = "environment variable CUTOVER_TEST_NEVER_SET is not set";
+        assert_eq!(outside.secret(&unset), Err(message.to_owned()));
+        assert!(outside.lenient().secret(&unset).unwrap().is_some());
+    }
+}

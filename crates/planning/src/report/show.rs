@@ -1,0 +1,128 @@
+//! The report as text and JSON.
+
+use std::fmt::Write as _;
+
+use cutover_console::table::Table;
+use cutover_stats::Interval;
+use cutover_tco::words::usd;
+use serde_json::{Value, json};
+
+use super::compare::{Figure, Line, Reconciled, Report, Unit};
+
+pub(super) fn json(report: &Report) -> Value {
+    json!({
+        "use_case": report.use_case,
+        "before": report.sides[0],
+        "after": report.sides[1],
+        "interval": "95 %, two-sided",
+        "metrics": report.lines.iter().map(line).collect::<Vec<_>>(),
+        "saving_usd": report.saving.map(figure),
+        "saving_by_invoices_usd": report.saving_by_invoices,
+        "reconciled": report.reconciled.iter().map(reconciled).collect::<Vec<_>>(),
+        "notes": report.notes,
+    })
+}
+
+fn figure(figure: Figure) -> Value {
+    let end = |pick: fn(Interval) -> f64| figure.interval.map(pick).filter(|end| end.is_finite());
+    json!({ "value": figure.value, "low": end(|i| i.low), "high": end(|i| i.high), "n": figure.n })
+}
+
+fn line(line: &Line) -> Value {
+    let unit = match line.unit {
+        Unit::Count => "count",
+        Unit::Usd => "usd",
+        Unit::Seconds => "seconds",
+        Unit::Share => "share",
+        Unit::Points => "points of 100",
+    };
+    json!({
+        "name": line.name,
+        "unit": unit,
+        "before": line.before.map(figure),
+        "after": line.after.map(figure),
+        "change": line.change.map(figure),
+    })
+}
+
+fn reconciled(one: &Reconciled) -> Value {
+    let difference = one.invoice - one.records;
+    json!({
+        "side": one.side,
+        "records_usd": one.records.to_string(),
+        "invoice_usd": one.invoice.to_string(),
+        "difference_usd": difference.to_string(),
+        "answers_without_a_price": one.unpriced,
+    })
+}
+
+/// Writing to a String cannot fail: the results below are dropped.
+pub(super) fn text(report: &Report) -> String {
+    let mut out = format!(
+        "{}\n  before: {}\n  after:  {}\n\n",
+        report.use_case, report.sides[0], report.sides[1]
+    );
+    let mut table = Table::new(&["", "before", "after", "change"]);
+    for line in &report.lines {
+        let cell = |figure: Option<Figure>, n: bool| {
+            figure.map_or("-".to_owned(), |found| shown(line.unit, found, n))
+        };
+        table.row([
+            line.name.to_owned(),
+            cell(line.before, true),
+            cell(line.after, true),
+            cell(line.change, false),
+        ]);
+    }
+    let _ = writeln!(out, "{table}");
+    if let Some(saving) = report.saving {
+        let _ = writeln!(
+            out,
+            "Saved on the requests after, by the records: {}",
+            shown(Unit::Usd, saving, false)
+        );
+    }
+    if let Some(saving) = report.saving_by_invoices {
+        let _ = writeln!(out, "The same by the invoices: {}", value(Unit::Usd, saving));
+    }
+    for one in &report.reconciled {
+        let difference = one.invoice - one.records;
+        let _ = writeln!(
+            out,
+            "{}: the records say {}, the invoice {}: {} differ{}",
+            one.side,
+            usd(one.records),
+            usd(one.invoice),
+            usd(difference),
+            if one.unpriced > 0 {
+                format!(" ({} answers have no price)", one.unpriced)
+            } else {
+                String::new()
+            }
+        );
+    }
+    out.push_str("\n- in brackets: the 95 % interval; \"?\" where the records show no end of it\n");
+    for note in &report.notes {
+        let _ = writeln!(out, "- {note}");
+    }
+    out
+}
+
+fn shown(unit: Unit, figure: Figure, with_n: bool) -> String {
+    let end = |end: f64| if end.is_finite() { value(unit, end) } else { "?".to_owned() };
+    let interval =
+        figure.interval.map_or(String::new(), |i| format!(" [{}, {}]", end(i.low), end(i.high)));
+    let n = if with_n && unit != Unit::Count { format!(" n={}", figure.n) } else { String::new() };
+    format!("{}{interval}{n}", value(unit, figure.value))
+}
+
+fn value(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Count if value.fract() == 0.0 => format!("{value:.0}"),
+        Unit::Count | Unit::Points => format!("{value:.1}"),
+        Unit::Usd if value.abs() < 1.0 => format!("${value:.4}"),
+        Unit::Usd => format!("${value:.2}"),
+        Unit::Seconds => format!("{value:.3} s"),
+        Unit::Share => format!("{:.2} %", value * 100.0),
+    }
+}

@@ -1,0 +1,229 @@
+//! `cutover size`: does a model fit, how fast will it be, and why not.
+
+mod show;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use cutover_console::exit::{Exit, Failed};
+use cutover_console::term::Term;
+use cutover_sizing::catalogue;
+use cutover_sizing::dims::Dims;
+use cutover_sizing::engine::Engine;
+use cutover_sizing::fit::{Answer, Ask, answer};
+use cutover_sizing::gguf::{self, Trouble};
+use cutover_sizing::hardware::{self, Machine};
+use cutover_sizing::hugging_face;
+use cutover_sizing::json;
+use cutover_sizing::kv::Kv;
+use cutover_sizing::model::Model;
+use cutover_sizing::quant::{QUANTS, Quant, Weights, quant};
+use cutover_sizing::speed::Exchange;
+
+use crate::machine::Hardware;
+
+/// Tell whether a model fits on a machine, how fast it will be, and why not.
+///
+/// The memory bill is computed from the model's layers: weights tensor by tensor, the cache per layer type,
+/// compute and runtime. If it does not fit, the nearest things that do are listed. MODEL is a name of the
+/// catalogue (--list), Ollama's tag or Hugging Face's name; --gguf FILE, --dims or --config config.json say
+/// what the catalogue does not know. Nothing is downloaded and nothing is started.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model, such as llama3.3:70b or Qwen/Qwen3-32B
+    #[arg(value_name = "MODEL", required_unless_present_any = ["gguf", "dims", "list", "config"])]
+    model: Option<String>,
+    /// Quantisation, such as q4_k_m, q8_0, fp8, awq. Default: the model's usual one
+    #[arg(long, value_name = "NAME")]
+    quant: Option<String>,
+    /// Tokens of each request, prompt and answer together
+    #[arg(long, value_name = "TOKENS", default_value_t = 8192)]
+    context: u64,
+    /// Requests at a time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    concurrency: u64,
+    /// ollama, llamacpp or vllm
+    #[arg(long, value_name = "ENGINE", default_value = "ollama")]
+    engine: String,
+    /// Type of the cache: f16, q8_0, q4_0, fp8; q8_0/q4_0 for keys and values apart
+    #[arg(long, value_name = "TYPE", default_value = "f16")]
+    kv_type: String,
+    /// Tokens of a usual prompt, for the speed
+    #[arg(long, value_name = "TOKENS", default_value_t = 500)]
+    prompt: u64,
+    /// Tokens of a usual answer, for the speed
+    #[arg(long, value_name = "TOKENS", default_value_t = 200)]
+    output: u64,
+    #[command(flatten)]
+    hardware: Hardware,
+    /// Read the model from a GGUF file: only its header is read
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dims", "quant"])]
+    gguf: Option<PathBuf>,
+    /// The model's dimensions by hand, such as layers=32,hidden=4096,heads=32,kv_heads=8,ffn=14336,vocab=128256
+    #[arg(long, value_name = "KEY=VALUE,...", conflicts_with = "gguf")]
+    dims: Option<String>,
+    /// List the models and GPUs that are known, with where their figures are from
+    #[arg(long)]
+    list: bool,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A model, and what is known of its file.
+struct Subject {
+    model: Model,
+    tag: String,
+    /// The quantisation that its name or its file says.
+    quant: Option<String>,
+    weights: Option<Weights>,
+    notes: Vec<String>,
+}
+
+/// Answers whether a model fits.
+pub fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {
+    if args.list {
+        let text = if args.json {
+            serde_json::to_string_pretty(&json::catalogues())?
+        } else {
+            show::catalogues()
+        };
+        term.say(text.trim_end())?;
+        return Ok(Exit::Done);
+    }
+    let subject = subject(args, config)?;
+    let engine = Engine::parse(&args.engine).map_err(Failed::wrong)?;
+    let machine = args.hardware.machine(term)?;
+    let quant = chosen(args, &subject, engine)?;
+    let ask = Ask {
+        model: &subject.model,
+        tag: &subject.tag,
+        quant,
+        weights: subject.weights.as_ref(),
+        kv: Kv::parse(&args.kv_type).map_err(Failed::wrong)?,
+        engine,
+        machine: &machine,
+        context: args.context.min(default_limit(args, &subject.model)),
+        sequences: args.concurrency,
+        exchange: Exchange { prompt: args.prompt, output: args.output },
+    };
+    let mut found: Answer = answer(&ask).map_err(Failed::wrong)?;
+    found.notes.extend(subject.notes.iter().cloned());
+    let text = if args.json {
+        serde_json::to_string_pretty(&json::answer(&ask, &found))?
+    } else {
+        show::answer(&ask, &found)
+    };
+    term.say(text.trim_end())?;
+    Ok(Exit::Done)
+}
+
+/// The default context is no longer than the model's own; one that was asked for is taken as it is.
+fn default_limit(args: &Args, model: &Model) -> u64 {
+    if args.context == 8192 && model.context > 0 { model.context } else { u64::MAX }
+}
+
+fn chosen(args: &Args, subject: &Subject, engine: Engine) -> Result<&'static Quant, Failed> {
+    if subject.weights.is_some() {
+        // A mixture that has no name here: the sizes are the file's own, only the name is missing.
+        let named = subject.quant.as_deref().and_then(|name| quant(name).ok());
+        let usual = || QUANTS.iter().find(|row| row.name == "q4_k_m");
+        return named
+            .filter(|row| row.is_gguf())
+            .or_else(usual)
+            .ok_or_else(|| Failed::new(Exit::Failed, "no quantisation is known"));
+    }
+    let named = args.quant.as_deref().or(subject.quant.as_deref());
+    let name = named.unwrap_or_else(|| engine.usual_quant(&subject.model));
+    quant(name).map_err(Failed::wrong)
+}
+
+fn subject(args: &Args, config: Option<&Path>) -> Result<Subject, Failed> {
+    if let Some(path) = &args.gguf {
+        return from_gguf(path);
+    }
+    if let Some(text) = &args.dims {
+        let name = args.model.as_deref().unwrap_or("by-hand");
+        let mut model =
+            Dims::parse(text).and_then(|dims| dims.build(name)).map_err(Failed::wrong)?;
+        "dimensions given by hand".clone_into(&mut model.source);
+        return Ok(plain(model, name));
+    }
+    if let Some(path) = config {
+        return from_config(path, args.model.as_deref());
+    }
+    let name = args.model.as_deref().unwrap_or_default();
+    let (entry, quant) = catalogue::find(name).map_err(Failed::wrong)?;
+    let mut subject = plain(entry.model.clone(), name);
+    subject.quant = quant.map(str::to_owned);
+    Ok(subject)
+}
+
+fn plain(model: Model, tag: &str) -> Subject {
+    Subject { model, tag: tag.to_owned(), quant: None, weights: None, notes: Vec::new() }
+}
+
+fn from_config(path: &Path, name: Option<&str>) -> Result<Subject, Failed> {
+    let most = hugging_face::CONFIG_MAX as u64;
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(most + 1).read_to_string(&mut text))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let file = path.display().to_string();
+    let name = name.unwrap_or(&file);
+    let config = hugging_face::read(&text, name).map_err(|wrong| {
+        let failed = Failed::new(Exit::Failed, format!("{file}: {}", wrong.problem));
+        Failed { hint: wrong.hint, ..failed }
+    })?;
+    let mut subject = plain(config.model, name);
+    subject.quant = config.quant.map(str::to_owned);
+    subject.notes = config.notes;
+    Ok(subject)
+}
+
+/// Bytes read at first: more than the header of most files.
+const FIRST_READ: u64 = 8 << 20;
+
+/// Reads as much of a file as its header takes, whatever the size of the file.
+fn from_gguf(path: &Path) -> Result<Subject, Failed> {
+    let name = path.display().to_string();
+    let mut file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+    let mut bytes = Vec::new();
+    let mut wanted = FIRST_READ;
+    let found = loop {
+        let more = wanted.saturating_sub(bytes.len() as u64);
+        let read = file.by_ref().take(more).read_to_end(&mut bytes);
+        let read = read.with_context(|| format!("cannot read {name}"))?;
+        match gguf::read(&bytes) {
+            Err(Trouble::Short(needed)) if read > 0 && needed <= gguf::HEADER_MAX => {
+                wanted = needed.max(wanted.saturating_mul(2)).min(gguf::HEADER_MAX);
+            }
+            Err(trouble) => {
+                return Err(Failed::new(Exit::Failed, format!("{name}: {trouble}")));
+            }
+            Ok(found) => break found,
+        }
+    };
+    let mut subject = plain(found.model, &name);
+    subject.notes = found.notes;
+    if quant(&found.quant).is_err() {
+        subject.notes.push(format!("{} is a mixture without a name here", found.quant));
+    }
+    subject.quant = Some(found.quant);
+    subject.weights = Some(found.weights);
+    Ok(subject)
+}
+
+/// Where a machine's figures are from.
+fn sources(machine: &Machine) -> Vec<&str> {
+    let mut sources: Vec<&str> = machine.gpus.iter().map(|gpu| gpu.source.as_str()).collect();
+    sources.dedup();
+    sources
+}
+
+/// Rows of both catalogues.
+fn listed() -> (&'static [catalogue::Entry], &'static [hardware::Entry]) {
+    (catalogue::models(), hardware::gpus())
+}
