@@ -18,6 +18,7 @@ use crate::loading::{Cold, Loading};
 use crate::overflow::{Overflow, Queue};
 use crate::prompts::Adaptation;
 use crate::providers::Provider;
+use crate::resolve::Resolve;
 use crate::rollouts::{Scorer, ShadowSettings, Webhook};
 use crate::secret::{HeaderValue, SecretRef, UpstreamKey};
 use crate::surface::{ImageSettings, SurfaceSettings};
@@ -156,6 +157,8 @@ pub struct Upstream {
     pub provider: &'static Provider,
     /// One base URL per instance; empty for the embedded engine, which is one instance in-process.
     pub instances: Vec<BaseUrl>,
+    /// How the names among them are resolved anew; None: by each connection.
+    pub resolve: Option<Resolve>,
     /// How an instance is chosen.
     pub balance: &'static Policy,
     /// How instances are probed; None: not at all.

@@ -5,6 +5,7 @@
 //! from the others. A key is added by a row here and a line where its section is read.
 
 mod failover;
+mod instances;
 mod kinds;
 mod loading;
 mod overflow;

@@ -5,6 +5,7 @@ mod adaptation;
 mod failover;
 mod loading;
 mod overflow;
+mod resolve;
 mod rollouts;
 mod surface;
 
@@ -237,6 +238,7 @@ impl Toml {
         } else {
             let urls: Vec<_> = upstream.instances.iter().map(ToString::to_string).collect();
             self.line("instances", list(&urls));
+            self.resolve(upstream.resolve.as_ref());
             self.text("balance", upstream.balance.name);
             self.probing(upstream);
             self.loading(upstream.loading);

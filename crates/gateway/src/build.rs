@@ -30,14 +30,19 @@ use crate::live::{Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
 use crate::prices::Pricing;
 use crate::probes::Probing;
 use crate::prompts::{LanePrompt, framing, structured};
+use crate::resolving::Resolved;
 
 mod doors;
 mod images;
 mod instances;
+mod mold;
 mod ollama;
 mod surface;
 mod trust;
 mod use_cases;
+
+pub(crate) use instances::carried_of;
+pub(crate) use mold::Mold;
 
 /// The name shown for the variant of requests that no use case matches.
 const DEFAULT_VARIANT: &str = "default";
@@ -92,9 +97,10 @@ fn wrong(key: impl Into<String>, why: impl Into<String>) -> BuildError {
 pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     let checked = materials.checked;
     let carried = instances::carried(materials.previous);
+    let resolved = materials.previous.map(|known| Arc::clone(&known.resolved)).unwrap_or_default();
     let mut upstreams = Vec::with_capacity(checked.upstreams.len());
     for upstream in &checked.upstreams {
-        upstreams.push(Arc::new(upstream_lane(materials, upstream, &carried)?));
+        upstreams.push(Arc::new(upstream_lane(materials, upstream, (&carried, &resolved))?));
     }
     let mut lanes = Vec::with_capacity(checked.variants.len() + 1);
     for variant in &checked.variants {
@@ -120,7 +126,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         model_place: None,
         warm: false,
         prompt: None,
-        price: Pricing::by_model(default, materials.now),
+        price: Arc::new(Pricing::by_model(default, materials.now)),
         upstream: default_lane,
     });
     let snapshot = use_cases::snapshot(materials)?;
@@ -133,6 +139,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     };
     Ok(Live {
         snapshot,
+        resolved,
         lanes: lanes.into(),
         use_cases: use_cases.into(),
         default_metrics: ArmMetrics::new(materials.registry, &labels),
@@ -197,7 +204,7 @@ fn provider(
 fn upstream_lane(
     materials: &Materials<'_>,
     upstream: &cutover_config::Upstream,
-    carried: &instances::Carried,
+    known: (&instances::Carried, &Resolved),
 ) -> Result<UpstreamLane, BuildError> {
     let name = upstream.name.as_str();
     let rules = RequestRules {
@@ -209,15 +216,17 @@ fn upstream_lane(
         trace: upstream.local,
     };
     let own = own_headers(materials, upstream)?;
+    let (instances, mold) = instances::instances(materials, upstream, known)?;
     Ok(UpstreamLane {
         name: upstream.name.clone(),
         header: header_value(name)?,
         provider: provider(upstream)?,
         local: upstream.local,
         own: upstream.local || upstream.instances.iter().all(|url| url.reach() != Reach::Public),
-        instances: instances::instances(materials, upstream, carried)?,
+        instances,
+        mold,
         balance: upstream.balance,
-        turn: AtomicU32::new(0),
+        turn: Arc::new(AtomicU32::new(0)),
         probing: upstream.probing.map(|probing| Probing {
             pages: upstream.provider.probes,
             every: probing.every,
@@ -346,7 +355,7 @@ fn lane(
             },
         },
         prompt: LanePrompt::of(&variant.adaptation),
-        price: Pricing::of_variant(variant, configured, materials.now),
+        price: Arc::new(Pricing::of_variant(variant, configured, materials.now)),
         upstream,
     })
 }

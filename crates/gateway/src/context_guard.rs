@@ -176,8 +176,7 @@ fn limit(lane: &Lane, asked: &str) -> Option<Limit> {
         return Some(Limit { tokens: tokens.into(), lasts: true });
     }
     let of = |health: &crate::health::Health| health.facts()?.context_of(model).map(u64::from);
-    let told: Option<Vec<u64>> =
-        lane.upstream.instances.iter().map(|lane| of(&lane.health)).collect();
+    let told: Option<Vec<u64>> = lane.upstream.taking().map(|(_, lane)| of(&lane.health)).collect();
     told?.into_iter().max().map(|tokens| Limit { tokens, lasts: !native })
 }
 

@@ -102,7 +102,7 @@ fn targets(exchange: &Exchange) -> impl Iterator<Item = (Leg, &Lane)> {
     let legs = exchange.chosen.legs.iter().copied().skip_while(move |leg| Some(*leg) != from);
     legs.filter_map(move |leg| {
         let lane = exchange.live.lane(leg.variant)?;
-        let alone = Some(leg) == from && lane.upstream.instances.len() < 2;
+        let alone = Some(leg) == from && lane.upstream.taking().count() < 2;
         let may_see = lane.upstream.local || !exchange.chosen.local_only;
         let takes = lane.target.provider.prefill != Prefill::None;
         (!alone && may_see && takes).then_some((leg, lane))

@@ -38,6 +38,10 @@ pub struct Health {
     ejections: AtomicU32,
     ejected_until: AtomicU64,
     full_until: AtomicU64,
+    /// Its address is one of its name's no more.
+    leaving: AtomicBool,
+    /// An operator took it out.
+    drained: AtomicBool,
     probed: AtomicU8,
     misses: AtomicU32,
     /// Which of the upstream's variants' models are in memory; meaningful while `tells_models`.
@@ -75,6 +79,9 @@ impl Health {
 
     /// What it is fit for.
     pub fn state(&self, now: Millis) -> State {
+        if self.is_out() {
+            return State::Draining;
+        }
         let rests = rests(self.failures(), self.failed_at(), now)
             || now.0 < self.ejected_until.load(Relaxed);
         let probed = State::from_u8(self.probed.load(Relaxed));
@@ -83,6 +90,26 @@ impl Health {
             (false, true) => probed.max(State::Saturated),
             (false, false) => probed,
         }
+    }
+
+    /// Whether its address is one of its name's no more.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
+    /// Whether no new request goes there.
+    pub fn is_out(&self) -> bool {
+        self.is_leaving() || self.drained.load(Relaxed)
+    }
+
+    /// An operator takes it out, or back.
+    pub(crate) fn drain(&self, drained: bool) {
+        self.drained.store(drained, Relaxed);
+    }
+
+    /// No new request goes there from now on, or they do again.
+    pub(crate) fn leave(&self, leaving: bool) {
+        self.leaving.store(leaving, Relaxed);
     }
 
     /// Whether a model is in its memory, as far as it tells; one that does not tell has what it has.

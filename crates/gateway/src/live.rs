@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use cutover_config::{Endurance, ImageUrls, UpstreamMessages};
+use cutover_config::{Endurance, ImageUrls, Resolve, UpstreamMessages};
 use cutover_ledger::Tokens;
 use cutover_route::balance::{Peer, Policy};
 use cutover_route::health::State;
@@ -24,6 +24,7 @@ use cutover_wire::{Provider, Target};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::admission::Door;
+use crate::build::Mold;
 use crate::caller::{X_API_KEY, presented};
 use crate::context_guard::Gauge;
 use crate::feeds::Feed;
@@ -35,6 +36,7 @@ use crate::passthrough::SurfaceLane;
 use crate::prices::Pricing;
 use crate::probes::Probing;
 use crate::prompts::LanePrompt;
+use crate::resolving::Resolved;
 use crate::shadow::{self, Copies};
 
 /// What requests read. Cloning shares all but the snapshot.
@@ -62,6 +64,8 @@ pub struct Live {
     pub default_is_listed: bool,
     /// The names that may go to the default upstream; None: any, it knows itself which exist.
     pub default_models: Option<Arc<[String]>>,
+    /// What names were resolved to; the same in all pictures.
+    pub resolved: Arc<Resolved>,
     /// The digest of the configuration, for status and logs.
     pub config_digest: String,
 }
@@ -75,8 +79,8 @@ pub struct ModelEntry {
     pub owned_by: String,
 }
 
-/// A variant, ready to send to.
-#[derive(Debug)]
+/// A variant, ready to send to. Cloning shares what it learns.
+#[derive(Debug, Clone)]
 pub struct Lane {
     /// Its name, as a header.
     pub variant: HeaderValue,
@@ -89,13 +93,13 @@ pub struct Lane {
     /// Its prompt, if that is one of the store's.
     pub prompt: Option<LanePrompt>,
     /// The price of its tokens.
-    pub price: Pricing,
+    pub price: Arc<Pricing>,
     /// Where it is served.
     pub upstream: Arc<UpstreamLane>,
 }
 
-/// An upstream, ready to send to.
-#[derive(Debug)]
+/// An upstream, ready to send to. Cloning shares its counters.
+#[derive(Debug, Clone)]
 pub struct UpstreamLane {
     /// Its name.
     pub name: UpstreamName,
@@ -110,10 +114,12 @@ pub struct UpstreamLane {
     pub own: bool,
     /// Its addresses.
     pub instances: Vec<InstanceLane>,
+    /// How more of them are made; None: it is in this process.
+    pub(crate) mold: Option<Arc<Mold>>,
     /// How one of them is chosen.
     pub balance: &'static Policy,
     /// Counts the choices.
-    pub turn: AtomicU32,
+    pub turn: Arc<AtomicU32>,
     /// How its instances are probed; None: not at all.
     pub probing: Option<Probing>,
     /// The way in, where requests wait or go elsewhere while it is full; None: they go in all the same.
@@ -194,7 +200,7 @@ impl Timeouts {
 }
 
 /// One address of an upstream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct InstanceLane {
     /// Its id.
     pub id: InstanceId,
@@ -297,6 +303,23 @@ impl Lane {
 }
 
 impl UpstreamLane {
+    /// The instances that new requests may go to, with their places.
+    pub(crate) fn taking(&self) -> impl Iterator<Item = (usize, &InstanceLane)> {
+        self.instances.iter().enumerate().filter(|(_, lane)| !lane.health.is_out())
+    }
+
+    /// The instance that fails and has to do least, of those that take requests.
+    pub fn calmest(&self) -> Option<&InstanceLane> {
+        let key = |lane: &&InstanceLane| (lane.health.failures(), lane.instance.live().in_flight());
+        self.taking().map(|(_, lane)| lane).min_by_key(key)
+    }
+
+    /// How its names are resolved anew, if they are.
+    pub(crate) fn resolving(&self) -> Option<(&Arc<Mold>, Resolve)> {
+        let mold = self.mold.as_ref()?;
+        Some((mold, mold.resolve?))
+    }
+
     /// The headers of a request for this client: ours, what may pass of the client's, and the
     /// client's own bearer where that is configured.
     pub(crate) fn request_headers(&self, client: &HeaderMap) -> HeaderMap {
@@ -322,6 +345,28 @@ impl Live {
     /// The same with other shares.
     pub(crate) fn with_traffic(&self, traffic_of: &dyn Fn(&UseCase) -> Traffic) -> Self {
         Self { snapshot: self.snapshot.with_traffic(traffic_of), ..self.clone() }
+    }
+
+    /// The same with other instances of the upstream that this mold belongs to; the same as it is, if it
+    /// has left.
+    pub(crate) fn with_instances(&self, mold: &Arc<Mold>, instances: &[InstanceLane]) -> Self {
+        let is_it = |known: &UpstreamLane| {
+            known.mold.as_ref().is_some_and(|known| Arc::ptr_eq(known, mold))
+        };
+        let upstreams = self.upstreams();
+        let Some(upstream) = upstreams.iter().find(|upstream| is_it(upstream)) else {
+            return self.clone();
+        };
+        let instances = instances.to_vec();
+        let new = Arc::new(UpstreamLane { instances, ..UpstreamLane::clone(upstream) });
+        let swapped =
+            |known: &Arc<UpstreamLane>| Arc::clone(if is_it(known) { &new } else { known });
+        let lane = |lane: &Lane| Lane { upstream: swapped(&lane.upstream), ..lane.clone() };
+        let surface = SurfaceLane {
+            upstream: self.surface.upstream.as_ref().map(swapped),
+            ..self.surface.clone()
+        };
+        Self { lanes: self.lanes.iter().map(lane).collect(), surface, ..self.clone() }
     }
 
     /// All upstreams that are asked for anything, each once.

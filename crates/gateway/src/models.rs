@@ -111,7 +111,7 @@ fn out_of_reach() -> Fault {
 
 /// The names an upstream lists, none if it has no list to give; None if it could not be asked.
 async fn ask(upstream: &UpstreamLane, client: &HeaderMap) -> Option<Vec<String>> {
-    let instance = upstream.instances.iter().min_by_key(|i| i.health.failures())?;
+    let instance = upstream.calmest()?;
     let mut headers = upstream.request_headers(client);
     headers.remove(header::CONTENT_TYPE);
     let outbound = Outbound {

@@ -364,14 +364,15 @@ pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) {
 /// Whether a lane's model is in no instance's memory, as far as they tell.
 pub(crate) fn is_cold(lane: &Lane, asked: &str) -> bool {
     let wanted = lane.wanted(asked);
-    let instances = &lane.upstream.instances;
-    !instances.is_empty() && instances.iter().all(|instance| !instance.health.has(wanted))
+    let mut instances = lane.upstream.taking().peekable();
+    instances.peek().is_some() && instances.all(|(_, instance)| !instance.health.has(wanted))
 }
 
 /// Has the fittest instance read a lane's model in.
 pub(crate) fn warm_one(shared: &Arc<Shared>, lane: &Lane, now: Millis) {
-    let instances = lane.upstream.instances.iter().enumerate();
-    let fittest = instances
+    let fittest = lane
+        .upstream
+        .taking()
         .min_by_key(|(_, instance)| (instance.state(now), instance.instance.live().in_flight()));
     if let Some((at, _)) = fittest {
         warm(shared, lane, at);

@@ -91,8 +91,7 @@ async fn on_and_back(
     let progress = Arc::new(Progress::new());
     passage.goes_to(&choice, &progress);
     let Some(instance) = choice.instance() else {
-        let fault = Fault::new(Code::Internal, "the upstream has no instance");
-        return closed_unless(false, visit, passage.refuse(&Failure::client(fault)));
+        return closed_unless(false, visit, passage.refuse(&Failure::nobody()));
     };
     passage.asks(instance);
     let going = Going { gateway, visit, choice: &choice, instance, progress: &progress };

@@ -82,7 +82,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     Watched { health, due, state: State::Healthy }
                 });
                 changed(&shared, lane, known);
-                let Some(probing) = upstream.probing.filter(|_| known.due <= Instant::now()) else {
+                let is_due = known.due <= Instant::now() && !lane.health.is_leaving();
+                let Some(probing) = upstream.probing.filter(|_| is_due) else {
                     continue;
                 };
                 known.due = Instant::now() + probing.every;

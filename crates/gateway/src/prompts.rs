@@ -17,7 +17,7 @@ use http::HeaderValue;
 use crate::live::Lane;
 
 /// A prompt of a known version.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LanePrompt {
     /// `NAME@3`, as a header.
     pub(crate) header: HeaderValue,
@@ -27,7 +27,7 @@ pub struct LanePrompt {
     per_request: Option<PerRequest>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct PerRequest {
     version: Arc<PromptVersion>,
     adaptation: Adaptation,

@@ -70,6 +70,13 @@ impl Failure {
         Self { reason, elsewhere: true, ..Self::client(fault) }
     }
 
+    /// All instances of an upstream were taken out: by an operator, or out of its name's addresses.
+    pub(crate) fn nobody() -> Self {
+        let fault =
+            Fault::new(Code::UpstreamUnavailable, "no instance of the upstream takes requests");
+        Self { reason: "no_instance", elsewhere: true, ..Self::client(fault) }
+    }
+
     /// No answer from an instance.
     pub(crate) fn send(error: &SendError) -> Self {
         let kind = error.kind();

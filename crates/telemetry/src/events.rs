@@ -4,11 +4,13 @@
 //! is written says how many were left out. Metrics are never limited.
 
 mod limits;
+mod names;
 mod operations;
 mod requests;
 mod rollouts;
 
 pub(crate) use limits::LogLimits;
+pub use names::{AddressesChanged, NameUnresolved};
 pub use operations::{
     AuthFailed, ConfigRefused, ConfigReloaded, InstanceChanged, LimitHit, OverridesUnreadable,
     RecordsDropped, RolledBack, Started, StoreFailed, WeightChanged,

@@ -237,6 +237,13 @@ metrics! {
     InstanceChanges INSTANCE_CHANGES = Counter, Count, "cutover_upstream_instance_state_changes_total",
         ["upstream_instance", "state"],
         "How often an instance came into a state.";
+    Resolutions RESOLUTIONS = Counter, Count, "cutover_upstream_name_resolutions_total",
+        ["upstream", "result"],
+        "Look-ups of names whose addresses are instances, by result: ok or the reason of the failure, \
+         after which the last known addresses stay.";
+    ResolvedAddresses RESOLVED_ADDRESSES = Gauge, Count, "cutover_upstream_resolved_addresses",
+        ["upstream"],
+        "Addresses of an upstream's names that are asked now.";
     InstanceWaiting INSTANCE_WAITING = Gauge, Count, "cutover_upstream_engine_waiting_requests",
         ["upstream", "upstream_instance"],
         "Requests that wait inside the engine, as it tells itself.";

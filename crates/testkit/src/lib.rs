@@ -6,6 +6,7 @@
 //! - [`fake`]: scripted upstreams that behave as real servers do, and misbehave on command.
 //! - [`fault_table`]: everything that goes wrong upstream, and what clients see of it.
 //! - [`load`]: a small load driver that records what each unit got.
+//! - [`names`]: a name server that answers as it is told.
 //! - [`probes`]: the official OpenAI SDKs, strict, as judges of a server.
 //! - [`program`]: the real `cutover` program in a folder of its own.
 //! - [`raw`]: a client that sends exactly the bytes it is given.
@@ -31,6 +32,7 @@ pub mod crowd;
 pub mod fake;
 pub mod fault_table;
 pub mod load;
+pub mod names;
 pub mod probes;
 pub mod program;
 pub mod raw;

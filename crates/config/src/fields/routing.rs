@@ -2,11 +2,12 @@
 
 use super::Kind::{
     Bool, Choice, HeaderMap, KeepAlive, List, Name, Number, Path, Percent, Price, Prompt, Text,
-    TextMap, Unit, UpstreamKey, Url, Vars,
+    TextMap, Unit, UpstreamKey, Vars,
 };
 use super::failover::{
     DEADLINE, HEDGE_AFTER, ON_INTERRUPT, RETRIES, RETRY_BUDGET, RETRY_BUDGET_MIN,
 };
+use super::instances::{BALANCE, BASE_URL, INSTANCES, NAME_SERVER, RESOLVE};
 use super::kinds::{
     COUNT_MAX, TOKENS_MAX, count, deadline, required, row, size, table, value, words,
 };
@@ -16,32 +17,18 @@ use super::rollouts::{GATE, ROLLOUT, SCORER, SHADOW, STEP};
 use super::surface::IMAGE_URLS;
 use super::{Kind, Preset, Section};
 use crate::checked::{Quantization, StreamUsage, StructuredOutput, SystemRole, Think, Unsupported};
-use crate::providers::{POLICY_NAMES, PROVIDER_NAMES};
+use crate::providers::PROVIDER_NAMES;
 
 pub(crate) static UPSTREAM: Section = Section {
     path: "upstreams.NAME",
     doc: "A service that answers: cloud or self-hosted, with one or more instances.",
     fields: &[
         required("provider", Choice(PROVIDER_NAMES), "The kind of service."),
-        words(
-            "base_url",
-            Url,
-            "the provider's usual address",
-            "Address of the only instance. For providers of OpenAI's dialect a missing path means `/v1`. Plain `http://` is meant for your own network.",
-        ),
-        words(
-            "instances",
-            List(&Url),
-            "`base_url` alone",
-            "Addresses of all instances, instead of `base_url`.",
-        ),
-        words(
-            "balance",
-            Choice(POLICY_NAMES),
-            "\"model-aware\" for provider ollama, else \"least-latency\"",
-            "How one of several instances is chosen; one that fails, is full or is down is passed over \
-             under each of them.",
-        ),
+        BASE_URL,
+        INSTANCES,
+        RESOLVE,
+        NAME_SERVER,
+        BALANCE,
         value(
             "probes",
             Bool,

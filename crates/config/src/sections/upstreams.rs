@@ -12,6 +12,7 @@ use crate::loading;
 use crate::overflow;
 use crate::providers::{self, Provider};
 use crate::reader::{Context, NamedTable, Table, Value, Weight};
+use crate::resolve;
 use crate::secret::{SecretRef, UpstreamKey};
 use crate::sections::{Keys, shapes, surface};
 use crate::values::{self, Wrong};
@@ -58,6 +59,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let balance = table.read("balance", values::choice).and_then(Policy::by_name);
     let image_urls = surface::image_urls(table);
     let probing = probing(table);
+    let resolve = resolve::resolve(table);
     let ca_file = table.read("ca_file", values::path);
     let models = table.read_set("models", values::text);
     let embedded = embedded(table);
@@ -81,6 +83,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         provider,
         image_urls: image_urls?.unwrap_or_else(|| surface::usual_image_urls(provider, &instances)),
         instances,
+        resolve: resolve?,
         balance: balance.unwrap_or_else(|| providers::usual_policy(provider)),
         probing: probing?.filter(|_| !provider.probes.is_empty()),
         key,
@@ -102,6 +105,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         models: models?,
         embedded: providers::is_embedded(provider).then_some(embedded?),
     };
+    resolve::check(table, &upstream);
     warn_of_reach(table, &upstream);
     surface::warn_of_passing(table, &upstream);
     Some(upstream)
@@ -169,6 +173,8 @@ const ONLY_FOR_EMBEDDED: &[&str] = &["model", "quantization", "slots", "context"
 const NOT_FOR_EMBEDDED: &[&str] = &[
     "base_url",
     "instances",
+    "resolve",
+    "name_server",
     "in_flight_limit",
     "balance",
     "probes",

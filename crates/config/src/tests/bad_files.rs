@@ -243,3 +243,19 @@ fn overflow_that_can_never_happen_is_told() {
     let report = report(&case(local));
     assert!(report.contains("what is local-only never overflows"), "{report}");
 }
+
+#[test]
+fn names_are_resolved_where_there_are_names() {
+    let own = |more: &str| format!("[upstreams.own]\nprovider = \"vllm\"\n{more}\n");
+    let texts = [
+        own("base_url = \"http://10.0.0.1:8000\"\nresolve = \"5 s\""),
+        own("base_url = \"http://vllm:8000\"\nname_server = \"127.0.0.1:8600\""),
+        own("base_url = \"http://vllm:8000\"\nresolve = \"100 ms\""),
+        own("base_url = \"http://vllm:8000\"\nresolve = \"5 s\"\nname_server = \"consul:8600\""),
+        own("base_url = \"http://vllm:8000\"\nresolve = \"5 s\"\nname_server = \"127.0.0.1:0\""),
+        own("base_url = \"http://vllm:8000\"\nresolve = \"5 s\"\nname_server = \"[::1]:8600\""),
+        "[upstreams.engine]\nprovider = \"embedded\"\nresolve = \"5 s\"\n".to_owned(),
+    ];
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    snapshot("names_are_resolved_where_there_are_names", &table(&texts));
+}

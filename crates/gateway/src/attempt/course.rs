@@ -160,7 +160,7 @@ impl<'a> Course<'a> {
     ) -> Next {
         let upstream = &self.lane.upstream;
         let tried = self.tried.count_ones();
-        let others = usize::try_from(tried).is_ok_and(|tried| tried < upstream.instances.len());
+        let others = usize::try_from(tried).is_ok_and(|tried| tried < upstream.taking().count());
         if others && tried < INSTANCES_PER_LEG_MAX {
             return if may(exchange, upstream, "retry") { Next::Another } else { Next::End };
         }

@@ -4,33 +4,40 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cutover_config::Checked;
-use cutover_route::balance::key_of;
 use cutover_route::retry::Allowance;
-use cutover_telemetry::InstanceMetrics;
 use cutover_units::InstanceId;
-use cutover_upstream::{Instance, InstanceAddress, InstanceLive, InstanceSettings};
+use cutover_upstream::{Instance, InstanceLive};
 use cutover_wire::probe::with_tag;
 
-use super::trust::Trust;
-use super::{BuildError, Materials, header_value, wrong};
+use super::mold::{self, Mold};
+use super::{BuildError, Materials, wrong};
 use crate::context_guard::Gauge;
 use crate::health::Health;
 use crate::live::{InstanceLane, Live, Retry};
+use crate::resolving::Resolved;
 
 /// What of an instance outlives a reload.
 #[derive(Clone)]
-struct Parts {
-    instance: Arc<Instance>,
-    prober: Arc<Instance>,
-    health: Arc<Health>,
+pub(super) struct Parts {
+    pub(super) instance: Arc<Instance>,
+    pub(super) prober: Arc<Instance>,
+    pub(super) health: Arc<Health>,
 }
 
 /// Instances of the picture before, by what identifies them.
-pub(super) struct Carried(HashMap<String, Parts>);
+pub(crate) struct Carried(HashMap<String, Parts>);
 
 pub(super) fn carried(previous: Option<&Live>) -> Carried {
     let upstreams = previous.map(Live::upstreams).unwrap_or_default();
-    let lanes = upstreams.iter().flat_map(|upstream| &upstream.instances);
+    of(upstreams.iter().flat_map(|upstream| &upstream.instances))
+}
+
+/// The instances of one upstream.
+pub(crate) fn carried_of(lanes: &[InstanceLane]) -> Carried {
+    of(lanes.iter())
+}
+
+fn of<'a>(lanes: impl Iterator<Item = &'a InstanceLane>) -> Carried {
     let parts = |lane: &InstanceLane| Parts {
         instance: Arc::clone(&lane.instance),
         prober: Arc::clone(&lane.prober),
@@ -39,42 +46,33 @@ pub(super) fn carried(previous: Option<&Live>) -> Carried {
     Carried(lanes.map(|lane| (lane.fingerprint.clone(), parts(lane))).collect())
 }
 
+/// An upstream's instances, and how more of them are made; the engine in this process is one for ever.
 pub(super) fn instances(
     materials: &Materials<'_>,
     upstream: &cutover_config::Upstream,
-    carried: &Carried,
-) -> Result<Vec<InstanceLane>, BuildError> {
+    (carried, resolved): (&Carried, &Resolved),
+) -> Result<(Vec<InstanceLane>, Option<Arc<Mold>>), BuildError> {
     let name = &upstream.name;
-    if let Some(embedded) = &upstream.embedded {
-        let fingerprint = format!("{name} embedded {embedded:?}");
-        let make = || {
-            let service = materials
-                .surroundings
-                .embedded(embedded)
-                .map_err(|why| wrong(format!("upstreams.{name}"), why))?;
-            let live = Arc::new(InstanceLive::default());
-            let instance = Arc::new(Instance::in_process(name.as_str(), service, live));
-            Ok((Arc::clone(&instance), instance))
-        };
-        let parts = carried.or_made(&fingerprint, make)?;
-        return Ok(vec![instance_lane(materials, (upstream, 0), fingerprint, parts)?]);
-    }
-    let trust = Trust::of(materials, upstream)?;
-    let lanes = upstream.instances.iter().enumerate().map(|(position, url)| {
-        let text = url.to_string();
-        // Places of models in `Health` are the upstream's own: two upstreams never share one.
-        let max = upstream.connections_max;
-        let fingerprint =
-            format!("{name} {text} {max} {} {}", trust.digest, models(materials, upstream));
-        let make = || {
-            let connections_max = usize::try_from(max).unwrap_or(usize::MAX);
-            let over = |connections| http_instance((upstream, &text), &trust, connections);
-            Ok((over(connections_max)?, over(1)?))
-        };
-        let parts = carried.or_made(&fingerprint, make)?;
-        instance_lane(materials, (upstream, position), fingerprint, parts)
-    });
-    lanes.collect()
+    let Some(embedded) = &upstream.embedded else {
+        let mold = Mold::new(materials, upstream, &models(materials, upstream))?;
+        let lanes = mold.lanes(resolved, (carried, materials.registry))?;
+        return Ok((lanes, Some(Arc::new(mold))));
+    };
+    let fingerprint = format!("{name} embedded {embedded:?}");
+    let make = || {
+        let service = materials
+            .surroundings
+            .embedded(embedded)
+            .map_err(|why| wrong(format!("upstreams.{name}"), why))?;
+        let live = Arc::new(InstanceLive::default());
+        let instance = Arc::new(Instance::in_process(name.as_str(), service, live));
+        Ok((Arc::clone(&instance), instance))
+    };
+    let parts = carried.or_made(&fingerprint, make)?;
+    let id = InstanceId::new(name, 0);
+    let limit = upstream.loading.in_flight_limit;
+    let lane = mold::lane((name.as_str(), id, materials.registry), (fingerprint, parts), limit)?;
+    Ok((vec![lane], None))
 }
 
 fn models(materials: &Materials<'_>, upstream: &cutover_config::Upstream) -> String {
@@ -132,7 +130,7 @@ pub(super) fn place(asked: &[String], model: &str) -> Option<u8> {
 }
 
 impl Carried {
-    fn or_made(
+    pub(super) fn or_made(
         &self,
         fingerprint: &str,
         make: impl FnOnce() -> Result<(Arc<Instance>, Arc<Instance>), BuildError>,
@@ -143,39 +141,4 @@ impl Carried {
         let (instance, prober) = make()?;
         Ok(Parts { instance, prober, health: Arc::default() })
     }
-}
-
-fn http_instance(
-    (upstream, url): (&cutover_config::Upstream, &str),
-    trust: &Trust,
-    max_connections: usize,
-) -> Result<Arc<Instance>, BuildError> {
-    let name = &upstream.name;
-    let address = InstanceAddress::parse(url)
-        .map_err(|why| wrong(format!("upstreams.{name}.instances"), why.to_string()))?;
-    let tls = trust.tls.clone().filter(|_| address.is_https());
-    let settings = InstanceSettings { max_connections, ..InstanceSettings::default() };
-    let live = Arc::new(InstanceLive::default());
-    Ok(Arc::new(Instance::http(address, settings, tls, live)))
-}
-
-fn instance_lane(
-    materials: &Materials<'_>,
-    (upstream, position): (&cutover_config::Upstream, usize),
-    fingerprint: String,
-    parts: Parts,
-) -> Result<InstanceLane, BuildError> {
-    let id = InstanceId::new(&upstream.name, position);
-    let Parts { instance, prober, health } = parts;
-    Ok(InstanceLane {
-        header: header_value(id.as_str())?,
-        metrics: InstanceMetrics::new(materials.registry, upstream.name.as_str(), id.as_str()),
-        id,
-        key: key_of(instance.label().as_bytes()),
-        fingerprint,
-        instance,
-        prober,
-        health,
-        in_flight_limit: upstream.loading.in_flight_limit,
-    })
 }

@@ -47,10 +47,7 @@ pub(super) struct Choice {
 impl Choice {
     /// The instance that fails and has to do least.
     pub(super) fn instance(&self) -> Option<&InstanceLane> {
-        self.upstream
-            .instances
-            .iter()
-            .min_by_key(|lane| (lane.health.failures(), lane.instance.live().in_flight()))
+        self.upstream.calmest()
     }
 }
 

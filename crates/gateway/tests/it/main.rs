@@ -21,6 +21,7 @@ mod feeds;
 mod harness;
 mod health;
 mod http;
+mod names;
 mod ollama_truth;
 mod overflow;
 mod paths;

@@ -1,11 +1,12 @@
 //! A CA file that is replaced under the same name: a reload takes it, and nothing under way is lost.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use cutover_testkit::names::NameServer;
 use rcgen::CertifiedKey;
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
@@ -164,4 +165,30 @@ fn a_reload_takes_a_ca_file_that_was_replaced_and_keeps_what_was_not() {
         assert_eq!(held.join().unwrap(), 200, "it ends on the connection it began on");
     });
     assert_eq!((status("hi"), server.accepted()), (200, 2));
+}
+
+#[test]
+fn an_address_of_a_resolved_name_is_trusted_by_the_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    let (server, pem) = certificate();
+    fs::write(&ca_file, &pem).unwrap();
+    let (server, names) = (Secure::start(server), NameServer::start());
+    names.set("localhost", &[Ipv4Addr::LOCALHOST]);
+    names.set("another.test", &[Ipv4Addr::LOCALHOST]);
+    let status = |host: &str| {
+        let rig = Rig::start(&format!(
+            "[upstreams.cloud]\nprovider = \"openai-compatible\"\nbase_url = \"https://{host}:{}\"\n\
+             ca_file = {ca_file:?}\nresolve = \"1 s\"\nname_server = \"{}\"\n",
+            server.address.port(),
+            names.address(),
+        ));
+        rig.watch_instances();
+        until("its address is the instance", || {
+            rig.gateway.live().lanes[0].upstream.instances[0].id.as_str() == "cloud/0.1"
+        });
+        rig.chat(&[], &ask("m")).status
+    };
+    assert_eq!(status("localhost"), 200, "the certificate is for the name");
+    assert_eq!(status("another.test"), 503, "the same machine under a name it has no certificate for");
 }

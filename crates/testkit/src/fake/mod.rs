@@ -191,6 +191,11 @@ impl Fake {
 
     /// Starts a fake.
     pub fn start_with(setup: Setup) -> Self {
+        Self::start_at(setup, (Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Starts a fake at this address, such as a second one at another loopback address and the same port.
+    pub fn start_at(setup: Setup, at: SocketAddr) -> Self {
         let warm = setup.load_gate.is_none();
         let script = Script { loaded: warm.then_some(setup.context), ..Script::default() };
         let shared = Arc::new(Shared {
@@ -200,7 +205,7 @@ impl Fake {
             sockets: Mutex::default(),
             stop: AtomicBool::new(false),
         });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free loopback port");
+        let listener = TcpListener::bind(at).expect("a free loopback address");
         let address = listener.local_addr().expect("a bound address");
         let acceptor = Some(accept(listener, &shared));
         Self { shared, address, acceptor }

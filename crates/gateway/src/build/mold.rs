@@ -1,0 +1,191 @@
+//! How the instances of one upstream are made: from its addresses as they are written, and from those that
+//! its names lead to. Kept with the upstream, so that addresses that appear later are made alike.
+
+use std::sync::Arc;
+
+use cutover_config::Resolve;
+use cutover_route::balance::{INSTANCES_MAX, key_of};
+use cutover_telemetry::{InstanceMetrics, Registry};
+use cutover_units::{InstanceId, UpstreamName};
+use cutover_upstream::{Instance, InstanceAddress, InstanceLive, InstanceSettings};
+
+use super::instances::{Carried, Parts};
+use super::trust::Trust;
+use super::{BuildError, Materials, header_value, wrong};
+use crate::live::InstanceLane;
+use crate::resolving::Resolved;
+
+/// How an upstream's instances are made.
+pub(crate) struct Mold {
+    pub(crate) upstream: UpstreamName,
+    /// How names are resolved anew; None: each connection does it.
+    pub(crate) resolve: Option<Resolve>,
+    places: Vec<Place>,
+    trust: Trust,
+    /// What of an instance's fingerprint its upstream says.
+    settings: String,
+    connections_max: usize,
+    in_flight_limit: Option<u32>,
+}
+
+/// One of the addresses in the file.
+struct Place {
+    text: String,
+    address: InstanceAddress,
+    is_named: bool,
+}
+
+impl std::fmt::Debug for Mold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mold").field("upstream", &self.upstream).finish_non_exhaustive()
+    }
+}
+
+/// One instance that is to be: where it stands in the file, and at which of its name's addresses.
+struct Cast<'a> {
+    id: InstanceId,
+    place: &'a Place,
+    address: Option<std::net::IpAddr>,
+    leaving: bool,
+}
+
+impl Mold {
+    /// Of an upstream with addresses.
+    pub(super) fn new(
+        materials: &Materials<'_>,
+        upstream: &cutover_config::Upstream,
+        models: &str,
+    ) -> Result<Self, BuildError> {
+        let name = &upstream.name;
+        let place = |url: &cutover_config::BaseUrl| {
+            let text = url.to_string();
+            let address = InstanceAddress::parse(&text)
+                .map_err(|why| wrong(format!("upstreams.{name}.instances"), why.to_string()))?;
+            Ok(Place { text, address, is_named: url.is_named() })
+        };
+        let trust = Trust::of(materials, upstream)?;
+        let max = upstream.connections_max;
+        Ok(Self {
+            upstream: name.clone(),
+            resolve: upstream.resolve,
+            places: upstream.instances.iter().map(place).collect::<Result<_, BuildError>>()?,
+            // Places of models in `Health` are the upstream's own: two upstreams never share one.
+            settings: format!("{max} {} {models}", trust.digest),
+            trust,
+            connections_max: usize::try_from(max).unwrap_or(usize::MAX),
+            in_flight_limit: upstream.loading.in_flight_limit,
+        })
+    }
+
+    /// The names that are resolved anew: the address as it is written, and its host.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let places = self.places.iter().filter(|place| place.is_named && self.resolve.is_some());
+        places.map(|place| (place.text.as_str(), place.address.host()))
+    }
+
+    /// How many addresses one of its names may lead to, the other places having theirs.
+    pub(crate) fn room(&self, name: &str, resolved: &Resolved) -> usize {
+        let others = self.places.iter().filter(|place| place.text != name);
+        let taken = |place: &Place| resolved.present(&self.upstream, &place.text).max(1);
+        INSTANCES_MAX.saturating_sub(others.map(taken).sum::<usize>()).max(1)
+    }
+
+    /// Whether these are the instances that there should be.
+    pub(crate) fn fits(&self, lanes: &[InstanceLane], resolved: &Resolved) -> bool {
+        let casts = self.casts(resolved);
+        let same = |(lane, cast): (&InstanceLane, &Cast<'_>)| {
+            lane.id == cast.id && lane.health.is_leaving() == cast.leaving
+        };
+        lanes.len() == casts.len() && lanes.iter().zip(&casts).all(same)
+    }
+
+    /// The instances that there should be: those that are asked first.
+    pub(crate) fn lanes(
+        &self,
+        resolved: &Resolved,
+        (carried, registry): (&Carried, &Registry),
+    ) -> Result<Vec<InstanceLane>, BuildError> {
+        self.casts(resolved).into_iter().map(|cast| self.lane(cast, carried, registry)).collect()
+    }
+
+    /// The id of an address that one of its names leads to.
+    pub(crate) fn id(&self, name: &str, number: u32) -> Option<InstanceId> {
+        let position = self.places.iter().position(|place| place.text == name)?;
+        Some(InstanceId::of_address(&self.upstream, position, number))
+    }
+
+    fn casts(&self, resolved: &Resolved) -> Vec<Cast<'_>> {
+        let mut casts = Vec::with_capacity(self.places.len());
+        for (position, place) in self.places.iter().enumerate() {
+            let members = resolved.members(&self.upstream, &place.text);
+            let members = members.filter(|_| place.is_named && self.resolve.is_some());
+            // A name that was not answered yet is one instance, whatever it leads to.
+            let Some(members) = members else {
+                let id = InstanceId::new(&self.upstream, position);
+                casts.push(Cast { id, place, address: None, leaving: false });
+                continue;
+            };
+            casts.extend(members.all().map(|member| Cast {
+                id: InstanceId::of_address(&self.upstream, position, member.number),
+                place,
+                address: Some(member.address),
+                leaving: member.leaving,
+            }));
+        }
+        // The balancer sees as many as a word has bits: those that leave need not be among them.
+        casts.sort_by_key(|cast| cast.leaving);
+        casts
+    }
+
+    fn lane(
+        &self,
+        cast: Cast<'_>,
+        carried: &Carried,
+        registry: &Registry,
+    ) -> Result<InstanceLane, BuildError> {
+        let Cast { id, place, address, leaving } = cast;
+        let upstream = self.upstream.as_str();
+        let mut fingerprint = format!("{upstream} {} {}", place.text, self.settings);
+        if let Some(address) = address {
+            fingerprint = format!("{fingerprint} {id} {address}");
+        }
+        let parts = carried.or_made(&fingerprint, || {
+            let over = |connections| self.instance(place, address, connections);
+            Ok((over(self.connections_max), over(1)))
+        })?;
+        parts.health.leave(leaving);
+        lane((upstream, id, registry), (fingerprint, parts), self.in_flight_limit)
+    }
+
+    fn instance(
+        &self,
+        place: &Place,
+        at: Option<std::net::IpAddr>,
+        max_connections: usize,
+    ) -> Arc<Instance> {
+        let address = at.map_or_else(|| place.address.clone(), |at| place.address.at(at));
+        let tls = self.trust.tls.clone().filter(|_| address.is_https());
+        let settings = InstanceSettings { max_connections, ..InstanceSettings::default() };
+        Arc::new(Instance::http(address, settings, tls, Arc::new(InstanceLive::default())))
+    }
+}
+
+/// An instance's lane.
+pub(super) fn lane(
+    (upstream, id, registry): (&str, InstanceId, &Registry),
+    (fingerprint, parts): (String, Parts),
+    in_flight_limit: Option<u32>,
+) -> Result<InstanceLane, BuildError> {
+    let Parts { instance, prober, health } = parts;
+    Ok(InstanceLane {
+        header: header_value(id.as_str())?,
+        metrics: InstanceMetrics::new(registry, upstream, id.as_str()),
+        id,
+        key: key_of(instance.label().as_bytes()),
+        fingerprint,
+        instance,
+        prober,
+        health,
+        in_flight_limit,
+    })
+}

@@ -1,0 +1,252 @@
+//! Names whose addresses are instances, resolved anew in the background.
+//!
+//! ```text
+//! each half second > names whose look-up is due > resolver > Resolved
+//!                  > instances that left and are idle      > forgotten
+//!                  > picture that differs from Resolved    > the same with other instances, published
+//! ```
+//!
+//! Nothing of it is on a request's path: a request reads the picture that was in force when it came. What
+//! was answered last stays until there is another answer: a resolver that fails, or finds nothing, takes
+//! no instance away. A name whose first answer is still out is one instance, as if it were not resolved
+//! here at all.
+//!
+//! [`Resolved`] outlives pictures. The picture in force is compared with it at each look, so that a reload
+//! that was built beside an answer loses nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cutover_route::membership::{Member, Members};
+use cutover_telemetry::{events, families};
+use cutover_units::{Millis, UpstreamName};
+use cutover_upstream::{ResolveError, Resolver};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::build::{Mold, carried_of};
+use crate::gateway::{Gateway, Shared};
+use crate::live::UpstreamLane;
+
+/// How often it is looked whether something is due.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A name: its upstream, and its address as it is written in the file.
+type Key = (UpstreamName, String);
+
+/// What names were resolved to.
+#[derive(Debug, Default)]
+pub struct Resolved(Mutex<BTreeMap<Key, Name>>);
+
+#[derive(Debug, Default)]
+struct Name {
+    host: String,
+    members: Members,
+    beyond: usize,
+    answered: Option<Millis>,
+    problem: Option<String>,
+}
+
+/// How a name is resolved, for those who look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameStatus {
+    /// The upstream.
+    pub upstream: UpstreamName,
+    /// The name.
+    pub host: String,
+    /// Addresses that are asked.
+    pub addresses: usize,
+    /// So many more there was no room for.
+    pub beyond: usize,
+    /// When it was answered last.
+    pub answered: Option<Millis>,
+    /// Why it was not answered since.
+    pub problem: Option<String>,
+}
+
+impl Resolved {
+    fn names(&self) -> MutexGuard<'_, BTreeMap<Key, Name>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The addresses of a name; None: it was never answered.
+    pub(crate) fn members(&self, upstream: &UpstreamName, text: &str) -> Option<Members> {
+        let names = self.names();
+        let name = names.get(&(upstream.clone(), text.to_owned()))?;
+        (name.members.present() > 0).then(|| name.members.clone())
+    }
+
+    /// How many addresses of a name are asked.
+    pub(crate) fn present(&self, upstream: &UpstreamName, text: &str) -> usize {
+        self.members(upstream, text).map_or(0, |members| members.present())
+    }
+
+    /// How all names are resolved.
+    fn statuses(&self) -> Vec<NameStatus> {
+        let status = |((upstream, _), name): (&Key, &Name)| NameStatus {
+            upstream: upstream.clone(),
+            host: name.host.clone(),
+            addresses: name.members.present(),
+            beyond: name.beyond,
+            answered: name.answered,
+            problem: name.problem.clone(),
+        };
+        self.names().iter().map(status).collect()
+    }
+
+    /// Takes what came of a look-up.
+    fn take(&self, shared: &Shared, mold: &Mold, answer: Answer) {
+        let Answer { key, host, result } = answer;
+        let upstream = key.0.clone();
+        let word = result.as_ref().map_or_else(ResolveError::as_str, |_| "ok");
+        shared.registry.counter(families::RESOLUTIONS, [upstream.as_str(), word]).inc();
+        let room = mold.room(&key.1, self);
+        let mut names = self.names();
+        let name = names.entry(key).or_insert_with(|| Name { host, ..Name::default() });
+        let found = match result {
+            Ok(found) => found,
+            Err(error) => {
+                let why = error.to_string();
+                if name.problem.is_none() {
+                    let (upstream, host) = (upstream.as_str(), name.host.as_str());
+                    events::NameUnresolved { upstream, host, why: Some(&why) }.emit();
+                }
+                name.problem = Some(why);
+                return;
+            }
+        };
+        if name.problem.take().is_some() {
+            let (upstream, host) = (upstream.as_str(), name.host.as_str());
+            events::NameUnresolved { upstream, host, why: None }.emit();
+        }
+        name.answered = Some(shared.now());
+        let changes = name.members.answered(&found, room);
+        if !changes.is_empty() || changes.beyond != name.beyond {
+            events::AddressesChanged {
+                upstream: upstream.as_str(),
+                host: &name.host,
+                joined: &texts(&changes.joined),
+                left: &texts(&changes.left),
+                beyond: changes.beyond,
+            }
+            .emit();
+        }
+        name.beyond = changes.beyond;
+    }
+
+    /// Forgets names that are in no file any more.
+    fn retain(&self, wanted: &HashSet<Key>) {
+        self.names().retain(|key, _| wanted.contains(key));
+    }
+
+    /// Forgets addresses that have left and whose instance is idle.
+    fn forget(&self, upstream: &UpstreamLane, mold: &Mold) -> Vec<String> {
+        let mut gone = Vec::new();
+        for ((of, text), name) in
+            self.names().iter_mut().filter(|((of, _), _)| *of == mold.upstream)
+        {
+            debug_assert_eq!(of, &mold.upstream);
+            let is_idle = |member: &Member| {
+                let id = mold.id(text, member.number);
+                let lane = upstream.instances.iter().find(|lane| Some(&lane.id) == id.as_ref());
+                lane.is_none_or(|lane| lane.instance.live().in_flight() == 0)
+            };
+            let forgotten = name.members.forget(is_idle);
+            let ids = forgotten.iter().filter_map(|member| mold.id(text, member.number));
+            gone.extend(ids.map(|id| id.to_string()));
+        }
+        gone
+    }
+}
+
+fn texts(members: &[Member]) -> String {
+    let texts: Vec<_> = members.iter().map(|member| member.address.to_string()).collect();
+    texts.join(" ")
+}
+
+/// What came of a look-up.
+struct Answer {
+    key: Key,
+    host: String,
+    result: Result<Vec<IpAddr>, ResolveError>,
+}
+
+/// Resolves the names of whatever picture is in force, for ever.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut due: HashMap<Key, Instant> = HashMap::new();
+    let mut asked: HashSet<Key> = HashSet::new();
+    let mut answers = JoinSet::new();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {}
+            Some(answer) = answers.join_next() => {
+                let Ok(answer): Result<Answer, _> = answer else {
+                    // Nobody knows whose it was; the others are asked again, too.
+                    asked.clear();
+                    continue;
+                };
+                asked.remove(&answer.key);
+                let live = shared.live().clone();
+                let upstreams = live.upstreams();
+                let mut molds = upstreams.iter().filter_map(|upstream| upstream.mold.as_ref());
+                if let Some(mold) = molds.find(|mold| mold.upstream == answer.key.0) {
+                    live.resolved.take(&shared, mold, answer);
+                }
+            }
+        }
+        let live = shared.live().clone();
+        let upstreams = live.upstreams();
+        let mut wanted = HashSet::new();
+        for upstream in &upstreams {
+            let Some((mold, resolve)) = upstream.resolving() else { continue };
+            for (text, host) in mold.names() {
+                let key = (mold.upstream.clone(), text.to_owned());
+                wanted.insert(key.clone());
+                let is_due = due.get(&key).is_none_or(|due| *due <= Instant::now());
+                if !is_due || !asked.insert(key.clone()) {
+                    continue;
+                }
+                due.insert(key.clone(), Instant::now() + resolve.every);
+                let resolver = resolve.server.map_or(Resolver::System, Resolver::Server);
+                let host = host.to_owned();
+                answers.spawn(async move {
+                    Answer { result: resolver.addresses(&host).await, key, host }
+                });
+            }
+            settle(&shared, upstream, mold);
+        }
+        due.retain(|key, _| wanted.contains(key));
+        live.resolved.retain(&wanted);
+    }
+}
+
+/// Puts the instances of an upstream into force that there should be.
+fn settle(shared: &Shared, upstream: &UpstreamLane, mold: &Arc<Mold>) {
+    let resolved = Arc::clone(&shared.live().resolved);
+    let gone = resolved.forget(upstream, mold);
+    if !mold.fits(&upstream.instances, &resolved) {
+        match mold.lanes(&resolved, (&carried_of(&upstream.instances), &shared.registry)) {
+            Ok(lanes) => shared.swap(|live| live.with_instances(mold, &lanes)),
+            Err(error) => tracing::error!(%error, "the new instances cannot be used"),
+        }
+        let present: usize =
+            mold.names().map(|(text, _)| resolved.present(&mold.upstream, text)).sum();
+        let gauge = shared.registry.gauge(families::RESOLVED_ADDRESSES, [mold.upstream.as_str()]);
+        gauge.set(i64::try_from(present).unwrap_or(i64::MAX));
+    }
+    // What it has counted is history; its number is nobody's again.
+    for id in gone {
+        shared.registry.retain("upstream_instance", |known| known != id);
+    }
+}
+
+impl Gateway {
+    /// How the names are resolved whose addresses are instances.
+    pub fn names(&self) -> Vec<NameStatus> {
+        self.shared().live().resolved.statuses()
+    }
+}
