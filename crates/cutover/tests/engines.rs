@@ -1,0 +1,166 @@
+//! Real engines that are killed, frozen and started again under 200 streams: nobody sees it before the
+//! first content, and what broke off later is told as broken off.
+//!
+//! `CUTOVER_STORM_ROUNDS=20 cargo test -p cutover --test engines -- --nocapture` makes it as long as one
+//! likes; the usual length is one round.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::collections::BTreeMap;
+
+use cutover_testkit::crowd::{Asking, Crowd, End, Ended};
+use cutover_testkit::program::Program;
+use cutover_testkit::rig::{LlamaOptions, LlamaServer, Unavailable, require, tiny_model};
+use cutover_testkit::wait;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
+const STREAMS: usize = 200;
+
+/// Two instances of the candidate, and the baseline, which stays.
+struct Engines {
+    own: [LlamaServer; 2],
+    cloud: LlamaServer,
+}
+
+impl Engines {
+    fn start() -> Result<Self, Unavailable> {
+        let model = tiny_model()?;
+        // A slot for each stream, also when all of them go to one server.
+        let options = LlamaOptions { context: 220 * 512, parallel: 220, ..LlamaOptions::default() };
+        let start = || LlamaServer::start(&model, &options);
+        Ok(Self { own: [start()?, start()?], cloud: start()? })
+    }
+
+    fn config(&self) -> String {
+        let [first, second] = &self.own;
+        format!(
+            r#"
+default_upstream = "cloud"
+
+[upstreams.cloud]
+provider = "openai-compatible"
+base_url = "{}"
+
+[upstreams.own]
+provider = "llamacpp"
+instances = ["{}", "{}"]
+first_token_timeout = "5 s"
+idle_timeout = "5 s"
+
+[variants.old]
+upstream = "cloud"
+model = "llama"
+
+[variants.new]
+upstream = "own"
+model = "llama"
+
+[use_cases.app]
+match = {{ model = "app" }}
+unit = {{ header = "x-unit" }}
+baseline = "old"
+candidate = "new"
+weight = "100%"
+"#,
+            self.cloud.base_url(),
+            first.base_url(),
+            second.base_url()
+        )
+    }
+}
+
+/// The two instances, as answers name them.
+const ONE: &str = "own/0";
+const TWO: &str = "own/1";
+
+/// One of everything that happens to engines, each while streams flow from the one it happens to.
+fn storm(asking: &Asking, own: &mut [LlamaServer; 2]) {
+    let [first, second] = own;
+    // A crash, noticed by what is sent to it, and a new start.
+    asking.flow_from(ONE, 5);
+    first.kill();
+    asking.none_from(ONE);
+    asking.more(STREAMS / 2);
+    first.start_again().unwrap();
+    // A freeze: connections stay, nothing moves. Only time can tell.
+    asking.flow_from(TWO, 5);
+    second.freeze();
+    asking.none_from(TWO);
+    second.thaw();
+    // A hiccup that is over before any deadline, then both away at once: only the baseline is left.
+    asking.flow_from(ONE, 5);
+    first.freeze();
+    first.thaw();
+    second.kill();
+    first.freeze();
+    asking.none_from(ONE);
+    asking.more(STREAMS / 2);
+    first.thaw();
+    second.start_again().unwrap();
+    // They are taken back by themselves.
+    asking.flow_from(ONE, 5);
+    asking.flow_from(TWO, 5);
+}
+
+fn rounds() -> usize {
+    std::env::var("CUTOVER_STORM_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+#[test]
+fn engines_that_crash_and_freeze_under_200_streams_are_seen_by_nobody() {
+    let Some(mut engines) = require(Engines::start()) else { return };
+    let program = Program::start(BINARY, &engines.config());
+    let crowd = Crowd {
+        base_url: program.url().to_owned(),
+        model: "app".to_owned(),
+        clients: STREAMS,
+        words: 12,
+    };
+    let asking = crowd.start();
+    for _ in 0..rounds() {
+        storm(&asking, &mut engines.own);
+    }
+    let ended = asking.stop();
+    let count = |end: &End| ended.iter().filter(|one| one.end == *end).count();
+    println!(
+        "{} streams: {} whole, {} broken off and told so",
+        ended.len(),
+        count(&End::Whole),
+        count(&End::Interrupted)
+    );
+    let bad: Vec<&Ended> =
+        ended.iter().filter(|one| !matches!(one.end, End::Whole | End::Interrupted)).collect();
+    assert!(bad.is_empty(), "{} of {}: {:#?}", bad.len(), ended.len(), &bad[..bad.len().min(3)]);
+    assert!(count(&End::Interrupted) > 0, "nothing was broken off: the storm was none");
+    each_is_recorded_once(&program, &ended);
+    // Nothing is worked on for clients that are gone.
+    for server in engines.own.iter().chain([&engines.cloud]) {
+        wait::until("an engine at rest", || at_rest(server));
+    }
+}
+
+/// The records name each request once, with the end that its client saw.
+fn each_is_recorded_once(program: &Program, ended: &[Ended]) {
+    let database = rusqlite::Connection::open(program.state().join("cutover.db")).unwrap();
+    let rows = || -> Vec<(String, String)> {
+        let mut statement = database.prepare("SELECT request_id, outcome FROM records").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    wait::until("all records", || rows().len() >= ended.len());
+    let mut recorded: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (id, outcome) in rows() {
+        recorded.entry(id).or_default().push(outcome);
+    }
+    for one in ended {
+        let wanted = if one.end == End::Whole { "ok" } else { "interrupted" };
+        let found = recorded.remove(&one.request_id);
+        assert_eq!(found, Some(vec![wanted.to_owned()]), "{one:?}");
+    }
+    assert!(recorded.is_empty(), "recorded, and never asked: {recorded:?}");
+}
+
+fn at_rest(server: &LlamaServer) -> bool {
+    let page = cutover_testkit::raw::exchange(&server.base_url(), "GET /metrics", &[], "");
+    page.is_ok_and(|page| page.text().contains("llamacpp:requests_processing 0\n"))
+}
