@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -192,4 +193,83 @@ fn bad_input_is_named_with_a_way_out() {
     assert!(refused(&["tco", &path]).contains("plan.json: own is not a table"));
     assert!(refused(&["tco"]).contains("nothing says what is paid today"));
     assert!(ok(&["tco", "--inputs"]).contains("| `own.pue` | `1` | 1 to 5 |"));
+}
+
+/// What `cutover audit --json` says of a sample of the ledger, in a file.
+fn audited(sample: &str) -> (tempfile::TempDir, String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ledger/fixtures");
+    let sample = folder.join(sample).display().to_string();
+    file("audit.json", &ok(&["audit", &sample, "--json"]))
+}
+
+/// 670 requests, 1,370,000 tokens in (400,000 of them cached) and 250,000 out for 4.6264 USD in two days: a month has
+/// 30.4375 of them.
+#[test]
+fn an_audit_gives_the_volume_and_what_is_paid_today() {
+    let (_folder, path) = audited("openai-usage.json");
+    let more = ["--set", "cheaper.input=0.1", "--set", "cheaper.output=0.4"];
+    let output = cutover(&[&["tco", "--audit", &path, "--json"][..], &more].concat());
+    let talk = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{talk}");
+    assert!(talk.contains("the audit has 2 days: a month is made of them"), "{talk}");
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |name: &str| {
+        let all = value["assumptions"].as_array().unwrap();
+        let one = all.iter().find(|one| one["input"] == name).unwrap();
+        assert_eq!(one["source"], "audit of 2 days, per month (audit.json)");
+        one["value"]["likely"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(of("workload.requests"), "10196.5625");
+    assert_eq!(of("workload.input_tokens"), "20849687.5");
+    assert_eq!(of("workload.output_tokens"), "3804687.5");
+    assert_eq!(of("workload.cached"), "0.291970803");
+    assert_eq!(of("today.monthly"), "70.408025");
+    let today = &value["options"][0];
+    assert_eq!(today["first_month_usd"]["likely"], "70.408025");
+    assert_eq!(today["name"], "gpt-4o-2024-08-06 and 1 more");
+    // 20.8496875 x 0.1 + 3.8046875 x 0.4.
+    assert_eq!(value["options"][1]["first_month_usd"]["likely"], "3.60684375");
+}
+
+#[test]
+fn an_audit_of_one_use_case_is_read_from_a_pipe() {
+    let (_folder, path) = audited("openai-usage.json");
+    let pipe = std::fs::File::open(&path).unwrap();
+    let words = ["tco", "--audit", "-", "--use-case", "proj_chat", "--json", "--set"];
+    let output = Command::new(env!("CARGO_BIN_EXE_cutover"))
+        .args(words)
+        .args(["cheaper.input=0.1", "--set", "cheaper.output=0.4"])
+        .stdin(pipe)
+        .output()
+        .unwrap();
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let audit: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let chat = audit["use_cases"].as_array().unwrap();
+    let chat = chat.iter().find(|one| one["name"] == "proj_chat").unwrap();
+    let month = chat["cost_nano_usd"].as_f64().unwrap() / 1e9 * 30.4375 / 2.0;
+    let said = value["options"][0]["first_month_usd"]["likely"].as_str().unwrap();
+    assert!((said.parse::<f64>().unwrap() - month).abs() < 1e-6, "{said} {month}");
+}
+
+#[test]
+fn a_file_that_is_no_audit_is_refused_by_its_reason() {
+    let refused = |text: &str| {
+        let (_folder, path) = file("a.json", text);
+        refused(&["tco", "--audit", &path, "--set", "own.capex=1"])
+    };
+    assert!(refused("timestamp,model").contains("a.json: this is not JSON"));
+    assert!(refused("{}").contains("this is no answer of cutover audit --json: it has no version"));
+    assert!(refused("{\"version\": 9}").contains("version 9 of an audit"));
+    // Costs alone say nothing of the volume, and this access log has no tokens.
+    for sample in ["openai-costs.json", "access.log"] {
+        let (_folder, path) = audited(sample);
+        let said = refused(&std::fs::read_to_string(path).unwrap());
+        assert!(said.contains("the audit counted no prompt or no answer tokens"), "{said}");
+        assert!(said.contains("hint: costs alone"), "{said}");
+    }
+    let rows = "time,model,prompt_tokens,completion_tokens\n2026-11-01T08:00:00Z,own-model,10,5\n";
+    let (_folder, path) = file("usage.csv", rows);
+    let said = refused(&ok(&["audit", &path, "--json"]));
+    assert!(said.contains("1 of 1 rows have no price: what is paid today is not known"), "{said}");
+    assert!(said.contains("hint: name the model (--today MODEL)"), "{said}");
 }

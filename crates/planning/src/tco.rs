@@ -2,17 +2,22 @@
 
 mod show;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use cutover_console::clock;
 use cutover_console::exit::{Exit, Failed};
 use cutover_console::term::Term;
-use cutover_ledger::{CATALOGUE, Price, Tokens};
+use cutover_ledger::CATALOGUE;
+use cutover_ledger::audit::Tier;
+use cutover_ledger::prices::{Asked, Found, Prices};
 use cutover_tco::analysis::analyse;
 use cutover_tco::scenario::Draft;
 use cutover_tco::{Nano, Wrong, html, inputs, json};
 use cutover_units::Millis;
+use serde_json::Value;
 
 /// Compare what staying and moving cost: doing nothing, a cheaper cloud model, a hosted open model, rented GPUs, own hardware.
 ///
@@ -39,6 +44,16 @@ pub struct Args {
     /// The model that answers today; its price is that of the built-in list
     #[arg(long, value_name = "MODEL")]
     today: Option<String>,
+    /// Take the volume and today's cost from an audit: the answer of `cutover audit --json`; - reads stdin.
+    /// Fills in what nothing else says
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+    /// Of the audit, only this use case
+    #[arg(long, value_name = "NAME", requires = "audit")]
+    use_case: Option<String>,
+    /// Your own prices of models. Default: ./prices.csv, if it is there
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
     /// Write the report as one HTML file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -75,7 +90,10 @@ pub fn run(args: &Args, term: &mut Term) -> Result<Exit, Failed> {
     for assignment in &args.set {
         draft.assign(assignment).map_err(Failed::wrong)?;
     }
-    look_up(&mut draft)?;
+    if let Some(path) = &args.audit {
+        from_audit(path, args.use_case.as_deref(), (&mut draft, term))?;
+    }
+    look_up(&mut draft, args.prices.as_deref(), term)?;
     let found = analyse(draft.finish().map_err(Failed::wrong)?).map_err(Failed::wrong)?;
     if let Some(path) = &args.html {
         std::fs::write(path, html::report(&found))
@@ -96,17 +114,21 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 fn text(path: &Path) -> Result<String, Failed> {
     let name = path.display();
-    let bytes = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(Failed::new(
-            Exit::Failed,
-            format!("{name} has {bytes} bytes, more than {FILE_BYTES_MAX}"),
-        ));
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+    };
+    read.with_context(|| format!("cannot read {name}"))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let message = format!("{name} has more than {FILE_BYTES_MAX} bytes");
+        return Err(Failed::new(Exit::Failed, message));
     }
-    Ok(std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?)
+    String::from_utf8(bytes).map_err(|_| Failed::usage(format!("{name} is not UTF-8")))
 }
 
-fn value(path: &Path) -> Result<serde_json::Value, Failed> {
+fn value(path: &Path) -> Result<Value, Failed> {
     let text = text(path)?;
     let is_json = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
     let read = if is_json || text.trim_start().starts_with('{') {
@@ -114,7 +136,25 @@ fn value(path: &Path) -> Result<serde_json::Value, Failed> {
     } else {
         cutover_config::toml_as_json(&text)
     };
-    read.map_err(|problem| Failed::new(Exit::Usage, format!("{}: {problem}", path.display())))
+    read.map_err(|problem| Failed::usage(format!("{}: {problem}", path.display())))
+}
+
+/// Fills in what an audit counted.
+fn from_audit(
+    path: &Path,
+    use_case: Option<&str>,
+    (draft, term): (&mut Draft, &mut Term),
+) -> Result<(), Failed> {
+    let audit: Value = serde_json::from_str(&text(path)?).map_err(|error| {
+        Failed::usage(format!("{}: this is not JSON: {error}", path.display()))
+            .hint("write it with: cutover audit FILES --json > audit.json")
+    })?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let told = draft.fill_from_audit(&audit, (&name, use_case));
+    for line in told.map_err(|wrong| in_file(path, wrong))? {
+        term.warn(format_args!("{}: {line}", path.display()));
+    }
+    Ok(())
 }
 
 fn in_file(path: &Path, wrong: Wrong) -> Failed {
@@ -134,46 +174,48 @@ const PROVIDERS: &[&str] = &[
     "openrouter",
 ];
 
-/// Fills in the prices of models that are named.
-fn look_up(draft: &mut Draft) -> Result<(), Failed> {
-    let now = clock::now();
-    for (kind, model) in draft.models().to_vec() {
-        let Some((prices, provider)) = prices(&model, now) else {
-            return Err(Failed::new(
-                Exit::Usage,
-                format!("no price of {model:?} is known ({CATALOGUE})"),
-            )
-            .hint(format!(
+/// Fills in the prices of models that are named. One that is to be doubted is told.
+fn look_up(draft: &mut Draft, own: Option<&Path>, term: &mut Term) -> Result<(), Failed> {
+    let models = draft.models().to_vec();
+    if models.is_empty() && own.is_none() {
+        return Ok(());
+    }
+    let (now, mut known) = (clock::now(), crate::prices::load(own)?);
+    for (kind, model) in models {
+        let Some(found) = find(&mut known, &model, now) else {
+            return Err(Failed::usage(format!("no price of {model:?} is known ({CATALOGUE})"))
+                .hint(format!(
                 "write PROVIDER/MODEL, or give {0}.input and {0}.output in USD per million tokens",
                 kind.section()
             )));
         };
-        draft.price(kind, prices, &format!("{CATALOGUE}, {provider}"));
+        if let Some(doubt) = known.doubt(&found, bare(&model), now) {
+            term.warn(format_args!("the price of {model} {doubt}"));
+        }
+        let usd = |nano: u64| Nano(i128::from(nano));
+        let rates = [found.rates.input, found.rates.output, found.rates.cached].map(usd);
+        let source = format!("{}, {}", found.source, found.provider);
+        draft.price(kind, rates, source.trim_end_matches(", "));
     }
     Ok(())
 }
 
-fn prices(model: &str, now: Millis) -> Option<([Nano; 3], String)> {
+/// A model's name without the provider before it.
+fn bare(model: &str) -> &str {
     let named = model.split_once('/').filter(|(provider, _)| PROVIDERS.contains(provider));
-    let candidates: Vec<(&str, &str)> = match named {
-        Some(named) => vec![named],
-        None => PROVIDERS.iter().map(|provider| (*provider, model)).collect(),
-    };
-    candidates.into_iter().find_map(|(provider, model)| {
-        let price = Price::look_up(Some(provider), "", model, now);
-        let one = |tokens| price.cost(tokens, now).map(|cost| per_million(cost.amount.0));
-        let input = one(Tokens { prompt: SAMPLE, cached: 0, completion: 0 })?;
-        let cached = one(Tokens { prompt: SAMPLE, cached: SAMPLE, completion: 0 })?;
-        let output = one(Tokens { prompt: 0, cached: 0, completion: SAMPLE })?;
-        Some(([input, output, cached], provider.to_owned()))
-    })
+    named.map_or(model, |(_, model)| model)
 }
 
-/// Tokens by which a price is asked for: few enough for the first tier of context length.
-const SAMPLE: u64 = 1_000;
-
-fn per_million(nano_usd_of_sample: u64) -> Nano {
-    Nano(i128::from(nano_usd_of_sample) * i128::from(1_000_000 / SAMPLE))
+fn find(known: &mut Prices, model: &str, now: Millis) -> Option<Found> {
+    let asked =
+        |provider, model| Asked { provider, model, at: now, tier: Tier::Standard, prompt: None };
+    if let Some((provider, name)) = model.split_once('/')
+        && let Some(found) = known.find(asked(Some(provider), name))
+    {
+        return Some(found);
+    }
+    let mut each = PROVIDERS.iter().map(|provider| asked(Some(*provider), model));
+    each.find_map(|asked| known.find(asked)).or_else(|| known.find(asked(None, model)))
 }
 
 #[cfg(test)]
@@ -184,10 +226,12 @@ mod tests {
     fn a_model_is_priced_by_the_built_in_list() {
         // 2026-11-01.
         let now = Millis(1_793_491_200_000);
-        let (found, provider) = prices("gpt-4o", now).unwrap();
-        let usd = |text: &str| Nano::parse(text).unwrap();
-        assert_eq!((found, provider.as_str()), ([usd("2.5"), usd("10"), usd("1.25")], "openai"));
-        assert_eq!(prices("openai/gpt-4o", now).unwrap().0, found);
-        assert!(prices("no-such-model", now).is_none());
+        let mut known = Prices::default();
+        let found = find(&mut known, "gpt-4o", now).unwrap();
+        let rates = [found.rates.input, found.rates.output, found.rates.cached];
+        assert_eq!(rates, [2_500_000_000, 10_000_000_000, 1_250_000_000]);
+        assert_eq!(found.provider, "openai");
+        assert_eq!(find(&mut known, "openai/gpt-4o", now).unwrap().rates, found.rates);
+        assert!(find(&mut known, "no-such-model", now).is_none());
     }
 }

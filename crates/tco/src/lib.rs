@@ -12,6 +12,7 @@
 //! taken for zero in silence.
 
 pub mod analysis;
+mod audited;
 pub mod claims;
 
 mod figure;

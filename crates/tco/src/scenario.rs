@@ -191,6 +191,30 @@ impl Draft {
         self.given[key as usize].is_some()
     }
 
+    /// Whether an input may still be filled in: neither it nor what implies it was said.
+    pub(crate) fn offers(&self, key: Key) -> bool {
+        let implied = PER_REQUEST.iter().position(|(_, implied)| *implied == key);
+        !self.has(key) && implied.is_none_or(|at| self.per_request[at].is_none())
+    }
+
+    /// Whether nothing says what is paid today.
+    pub(crate) fn pays_nothing_today(&self) -> bool {
+        let prices = [Key::TodayInput, Key::TodayOutput, Key::TodayMonthly];
+        let named = self.models.iter().any(|(kind, _)| *kind == Kind::Today);
+        !named && prices.iter().all(|key| !self.has(*key))
+    }
+
+    pub(crate) fn put(&mut self, key: Key, given: Given) {
+        self.given[key as usize] = Some(given);
+    }
+
+    /// A name, where none was given.
+    pub(crate) fn offer_name(&mut self, kind: Kind, name: String) {
+        if self.names.iter().all(|(named, _)| *named != kind) {
+            self.names.push((kind, name));
+        }
+    }
+
     fn take(&mut self, name: &str, value: &Value, source: &str) -> Result<(), Wrong> {
         if name == "title" {
             self.title = text(value, name)?;
