@@ -54,6 +54,11 @@ fn the_failures_reference_is_what_the_table_says() {
     compare("failures.md", &page);
 }
 
+#[test]
+fn the_bad_input_reference_is_what_the_table_says() {
+    compare("bad-input.md", &cutover_testkit::bad_input::reference());
+}
+
 /// A heading, and what makes the table below it.
 type Topic = (&'static str, fn() -> String);
 

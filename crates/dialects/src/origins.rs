@@ -65,8 +65,14 @@ impl fmt::Debug for Origins {
     }
 }
 
-/// The two names of chat completions for one limit.
-const LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+/// Fields of chat completions that are two sides of one wish.
+const SAME: [[&str; 2]; 2] =
+    [["max_completion_tokens", "max_tokens"], ["top_logprobs", "logprobs"]];
+
+/// Whether two names are of one wish.
+fn same(one: &str, other: &str) -> bool {
+    one == other || SAME.iter().any(|pair| pair.contains(&one) && pair.contains(&other))
+}
 
 impl Origins {
     /// Of a request that was converted from a body.
@@ -214,10 +220,11 @@ impl Origins {
 
     /// A field that was carried as it was, and what is said of its inside.
     fn field(&self, name: &str, deeper: &str) -> Option<String> {
-        let same = |known: &str| known == name || LIMITS.contains(&known) && LIMITS.contains(&name);
-        let of = |(spot, _): &&(Spot, usize)| matches!(spot, Spot::Field(known) if same(known));
-        let (_, offset) = self.spots.iter().find(of)?;
-        Some(self.at(*offset)? + deeper)
+        let carried = |of: &dyn Fn(&str) -> bool| {
+            self.spots.iter().find(|(spot, _)| matches!(spot, Spot::Field(known) if of(known)))
+        };
+        let found = carried(&|known| known == name).or_else(|| carried(&|known| same(known, name)));
+        Some(self.at(found?.1)? + deeper)
     }
 
     /// The first field of the dialect that becomes this one, of those that the client sent.
@@ -228,15 +235,12 @@ impl Origins {
         if self.sent(name) && paths().any(|(path, _)| path == name) {
             return Some(name.to_owned());
         }
-        let becomes = |field: &Field| {
-            let becomes = field.fate.becomes();
-            becomes == Some(name)
-                || LIMITS.contains(&name) && becomes.is_some_and(|b| LIMITS.contains(&b))
+        let of = |wanted: &dyn Fn(&str) -> bool| {
+            let rows = paths().filter(|(_, field)| field.fate.becomes().is_some_and(wanted));
+            let mut tops = rows.map(|(path, _)| path.split("[]").next().unwrap_or(path));
+            tops.find(|path| self.sent(path)).map(str::to_owned)
         };
-        let mut rows = paths()
-            .filter(|(_, field)| becomes(field))
-            .map(|(path, _)| path.split("[]").next().unwrap_or(path));
-        rows.find(|path| self.sent(path)).map(str::to_owned)
+        of(&|other| other == name).or_else(|| of(&|other| same(other, name)))
     }
 
     /// Whether the client sent a field of this path. Without its body: it did.

@@ -22,8 +22,8 @@ use cutover_config::UpstreamMessages;
 use cutover_route::Leg;
 use cutover_telemetry::events;
 use cutover_units::{Arm, Code};
-use cutover_wire::Fault;
 use cutover_wire::adapt::Outgoing;
+use cutover_wire::{Fault, Loss};
 use http::HeaderMap;
 
 use crate::context_guard;
@@ -100,8 +100,12 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, is_last: bool) -> Result<Sta
     let Some(lane) = live.lane(leg.variant) else {
         return Err(Failure::client(unknown_model(&exchange.head.model)));
     };
-    let adapted = adapted(exchange, lane).await;
-    let outgoing = match adapted.and_then(|out| context_guard::fits(exchange, leg, lane, out)) {
+    let adapted = match adapted(exchange, lane).await {
+        Ok(outgoing) => context_guard::fits(exchange, leg, lane, outgoing)
+            .map_err(|fault| in_clients_words(exchange, fault)),
+        refused => refused,
+    };
+    let outgoing = match adapted {
         Ok(mut outgoing) => {
             outgoing.reply.clients_key = lane.upstream.pass_bearer;
             outgoing
@@ -112,17 +116,13 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, is_last: bool) -> Result<Sta
             return Err(failure);
         }
     };
-    let lost = outgoing.losses.iter();
-    match exchange.lost_before(lane) {
-        None => exchange.trail.losses.clone_from(&outgoing.losses),
-        Some(before) => exchange.trail.losses = before.iter().chain(lost).cloned().collect(),
-    }
+    exchange.trail.losses = lost(exchange, lane, &outgoing);
     let mut course = Course::new(lane, leg, &outgoing);
     let mut last = None;
     while let Some(at) = course.pick(exchange) {
         let failure = match course.attempt(exchange, at).await {
             Ok(started) => return Ok(started),
-            Err(failure) => failure,
+            Err(failure) => Failure { fault: in_clients_words(exchange, failure.fault), ..failure },
         };
         let next = if failure.elsewhere && exchange.may_go_on() {
             course.after(exchange, &failure, is_last)
@@ -139,6 +139,22 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, is_last: bool) -> Result<Sta
     Err(last.unwrap_or_else(|| {
         Failure::client(Fault::new(Code::Internal, "no instance could be tried"))
     }))
+}
+
+/// An error about the request as it is sent on, in the words of the client that wrote it otherwise.
+pub(crate) fn in_clients_words(exchange: &Exchange, fault: Fault) -> Fault {
+    match &exchange.foreign {
+        None => fault,
+        Some(foreign) => foreign.origins.in_clients_words(fault),
+    }
+}
+
+/// What is lost of a request on its way to a lane's target, by the client's names.
+fn lost(exchange: &Exchange, lane: &Lane, outgoing: &Outgoing) -> Vec<Loss> {
+    let Some(foreign) = &exchange.foreign else { return outgoing.losses.clone() };
+    let before = exchange.lost_before(lane).unwrap_or_default().iter().cloned();
+    let then = outgoing.losses.iter().cloned();
+    before.chain(then.map(|loss| foreign.origins.loss_in_clients_words(loss))).collect()
 }
 
 /// The request as a lane's upstream is sent it.
@@ -159,12 +175,15 @@ async fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
         upstream: &lane.upstream,
         local_only: exchange.chosen.local_only,
     };
-    if bound.concerns(body)
-        && let Some(form) = Box::pin(bound.inside(head, body)).await?
-    {
-        return vendor::adapted(&form.head, &form.body, &target);
-    }
-    vendor::adapted(head, body, &target)
+    let inside = match bound.concerns(body) {
+        true => Box::pin(bound.inside(head, body)).await,
+        false => Ok(None),
+    };
+    let adapted = inside.and_then(|form| match &form {
+        Some(form) => vendor::adapted(&form.head, &form.body, &target),
+        None => vendor::adapted(head, body, &target),
+    });
+    adapted.map_err(|fault| in_clients_words(exchange, fault))
 }
 
 fn attempt_failed(exchange: &Exchange, failure: &Failure) {

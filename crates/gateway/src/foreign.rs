@@ -18,7 +18,7 @@
 use bytes::Bytes;
 use cutover_dialects::responses::Stored;
 use cutover_dialects::{
-    Answer, Asked, Dialect, Inbound, Moment, RequestFacts, StoreNeeds, StreamOut, WayBack,
+    Answer, Asked, Dialect, Inbound, Moment, Origins, RequestFacts, StoreNeeds, StreamOut, WayBack,
 };
 use cutover_units::{Code, Micros, Millis};
 use cutover_wire::providers::Dialect as Provided;
@@ -61,6 +61,8 @@ pub(crate) struct Foreign {
     pub(crate) plain: Option<Box<Form>>,
     /// The form for targets that take marks for caching, if there are any.
     pub(crate) marked: Option<Box<Form>>,
+    /// What the client calls the fields of the request as it is sent on.
+    pub(crate) origins: Origins,
     /// What a strict variant says to the request.
     refusal: Option<Fault>,
     /// The key that an answer is kept for.
@@ -100,7 +102,7 @@ pub(crate) fn read(
         }
         asked => (asked?, None),
     };
-    let inbound = match asked {
+    let mut inbound = match asked {
         Asked::Now(answer) => return Ok(Reading::Now(answer)),
         Asked::Infer(inbound) => *inbound,
     };
@@ -122,13 +124,16 @@ pub(crate) fn read(
         }
         _ => None,
     };
-    let (mut form, way_back) = form(inbound)?;
+    let origins = std::mem::take(&mut inbound.origins);
+    let read = form(inbound).map_err(|fault| origins.in_clients_words(fault));
+    let (mut form, way_back) = read?;
     let losses = std::mem::take(&mut form.losses);
     let foreign = Foreign {
         dialect,
         losses,
         plain,
         marked,
+        origins,
         refusal,
         owner: None,
         local_only: false,

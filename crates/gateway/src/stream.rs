@@ -135,6 +135,7 @@ impl Relay {
         exchange.body = Bytes::new();
         if let Some(foreign) = &mut exchange.foreign {
             (foreign.plain, foreign.marked) = (None, None);
+            foreign.origins.forget_body();
         }
         exchange.trail.status = 200;
         let pace = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at)?.pace);
@@ -290,6 +291,7 @@ impl Relay {
                     return;
                 }
                 self.let_out();
+                let failure = self.in_clients_words(failure);
                 self.fail(&if began { failure.after_content() } else { failure }, began);
             }
         }
@@ -336,6 +338,12 @@ impl Relay {
         let exchange = self.exchange.as_deref_mut()?;
         flow.note(exchange);
         Some((flow, exchange))
+    }
+
+    /// What an upstream says of the request within its stream.
+    fn in_clients_words(&self, failure: Failure) -> Failure {
+        let Some(exchange) = &self.exchange else { return failure };
+        Failure { fault: attempt::in_clients_words(exchange, failure.fault), ..failure }
     }
 
     fn fail(&mut self, failure: &Failure, interrupted: bool) {

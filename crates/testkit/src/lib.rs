@@ -1,5 +1,6 @@
 //! What tests of the other crates stand on. A dev-dependency only; nothing here ships.
 //!
+//! - [`bad_input`]: requests that are wrong or odd, and what becomes of each in each dialect.
 //! - [`cloud`]: a scripted cloud's files, batches, sound and pictures.
 //! - [`conformance`]: the vendors' own test suites and specifications as judges.
 //! - [`crowd`]: many streams at once, each judged to the byte.
@@ -26,6 +27,7 @@
 )]
 
 pub mod arms;
+pub mod bad_input;
 pub mod cloud;
 pub mod conformance;
 pub mod crowd;

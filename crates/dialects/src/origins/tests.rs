@@ -66,7 +66,7 @@ fn messages_client_reads_its_own_paths() {
 
 #[test]
 fn responses_client_reads_its_own_paths() {
-    let body = r#"{"model":"m","instructions":"i","max_output_tokens":5,"metadata":{"a":"b"},
+    let body = r#"{"model":"m","instructions":"i","max_output_tokens":5,"top_logprobs":2,"metadata":{"a":"b"},
       "reasoning":{"effort":"low"},"text":{"format":{"type":"json_schema","name":"n","schema":{}}},
       "tools":[{"type":"namespace","name":"s","tools":[{"type":"function","name":"g","parameters":{}}]},
         {"type":"custom","name":"c"}],
@@ -89,6 +89,7 @@ fn responses_client_reads_its_own_paths() {
             ("messages[3].content", "input[3].output"),
             ("max_completion_tokens", "max_output_tokens"),
             ("max_tokens", "max_output_tokens"),
+            ("logprobs", "top_logprobs"),
             ("reasoning_effort", "reasoning.effort"),
             ("response_format.json_schema.schema", "text.format"),
             ("metadata.a", "metadata.a"),
@@ -101,7 +102,7 @@ fn responses_client_reads_its_own_paths() {
 #[test]
 fn ollamas_client_reads_its_own_paths() {
     let body = r#"{"model":"m","format":{"type":"object"},"think":"low","stream":false,
-      "options":{"num_predict":3,"stop":["x"],"temperature":0},
+      "logprobs":true,"top_logprobs":3,"options":{"num_predict":3,"stop":["x"],"temperature":0},
       "messages":[{"role":"user","content":"q","images":["iVBOR"]},
         {"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]},
         {"role":"tool","tool_name":"f","content":"r"}]}"#;
@@ -118,6 +119,8 @@ fn ollamas_client_reads_its_own_paths() {
             ("response_format", "format"),
             ("max_completion_tokens", "options.num_predict"),
             ("stop[0]", "options.stop[0]"),
+            ("logprobs", "logprobs"),
+            ("top_logprobs", "top_logprobs"),
             ("temperature", "options.temperature"),
             ("reasoning_effort", "think"),
         ],

@@ -302,8 +302,10 @@ impl<'a> Work<'a> {
         };
         let limit = self.head.max_tokens.or(self.target.settings.max_tokens).or(fallback);
         if limit == Some(0) {
-            let message = "'max_tokens' must be at least 1";
-            return Err(Fault::of(Code::InvalidValue, "max_tokens", message));
+            let newer = self.raw(Key::MaxCompletionTokens).is_some();
+            let name = if newer { "max_completion_tokens" } else { "max_tokens" };
+            let message = format!("'{name}' must be at least 1");
+            return Err(Fault::of(Code::InvalidValue, name, message));
         }
         Ok(limit)
     }
