@@ -78,18 +78,20 @@ impl Crowd {
             .collect();
         Asking { shared, clients }
     }
+}
 
-    fn body(&self, number: usize) -> Value {
-        let text = text_of(number, self.words);
-        json!({"model": self.model, "stream": true, "max_tokens": 4 * text.len(),
-            "messages": [{"role": "user", "content": format!("Say {number}.")}],
-            "grammar": format!("root ::= \"{text}\"")})
-    }
+/// The request for a stream that says [`text_of`] this number.
+pub fn saying(model: &str, number: usize, words: usize) -> Value {
+    let text = text_of(number, words);
+    json!({"model": model, "stream": true, "max_tokens": 4 * text.len(),
+        "messages": [{"role": "user", "content": format!("Say {number}.")}],
+        "grammar": format!("root ::= \"{text}\"")})
 }
 
 /// What request `number` is answered.
 pub fn text_of(number: usize, words: usize) -> String {
-    (0..words).map(|word| format!("q{number}.{word} ")).collect()
+    let words: Vec<String> = (0..words).map(|word| format!("q{number}.{word} ")).collect();
+    words.concat()
 }
 
 #[derive(Debug, Default)]
@@ -194,7 +196,8 @@ fn ask(
         None => connection.insert(Raw::open(&crowd.base_url)?),
     };
     let unit = format!("x-unit: u{number}");
-    raw.request("POST /v1/chat/completions", &[&unit], crowd.body(number).to_string())?;
+    let body = saying(&crowd.model, number, crowd.words);
+    raw.request("POST /v1/chat/completions", &[&unit], body.to_string())?;
     let mut response = raw.response_head()?.ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let header = |name: &str| response.header(name).map(str::to_owned);
     ended.request_id = header("x-request-id").unwrap_or_default();
@@ -292,8 +295,8 @@ mod tests {
     use super::*;
 
     fn stream(events: &[&str], complete: bool) -> Response {
-        let body = events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>();
-        Response { status: 200, headers: Vec::new(), body: body.into_bytes(), complete }
+        let body: Vec<String> = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        Response { status: 200, headers: Vec::new(), body: body.concat().into_bytes(), complete }
     }
 
     #[test]

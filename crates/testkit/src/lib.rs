@@ -11,7 +11,7 @@
 //! - [`probes`]: the official OpenAI SDKs, strict, as judges of a server.
 //! - [`program`]: the real `cutover` program in a folder of its own.
 //! - [`raw`]: a client that sends exactly the bytes it is given.
-//! - [`rig`]: llama.cpp's server, a small real model, the official SDKs, installed on first use.
+//! - [`rig`]: llama.cpp's server, a small real model, nginx, the official SDKs, installed on first use.
 //! - [`tiny_gguf`]: a random-weight model file for quick tests of real engines.
 //! - [`wait`]: waiting for a condition, never for a guessed time.
 //!

@@ -56,16 +56,26 @@ impl Response {
 impl Raw {
     /// Connects.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_TIMEOUT))?;
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// Connects with so small a receive buffer that what is not read waits at the other side.
+    pub fn narrow(base_url: &str) -> io::Result<Self> {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.set_recv_buffer_size(8 * 1024)?;
+        socket.connect(&address_of(base_url)?.into())?;
+        Self::over(socket.into())
+    }
+
     /// Connects to `http://HOST:PORT`.
     pub fn open(base_url: &str) -> io::Result<Self> {
-        let address = base_url.trim_start_matches("http://").trim_end_matches('/');
-        Self::connect(address.parse().map_err(io::Error::other)?)
+        Self::connect(address_of(base_url)?)
     }
 
     /// Sends these bytes.
@@ -223,6 +233,11 @@ impl Raw {
         }
         Ok(true)
     }
+}
+
+fn address_of(base_url: &str) -> io::Result<SocketAddr> {
+    let address = base_url.trim_start_matches("http://").trim_end_matches('/');
+    address.parse().map_err(io::Error::other)
 }
 
 /// One request on its own connection, answered.

@@ -107,6 +107,41 @@ fn install(packages: &[&str]) -> Result<(), Unavailable> {
     Ok(())
 }
 
+/// `apt-get` with lists and downloads of its own below `to`, which installs nothing and needs no rights.
+/// It downloads into `to/debs`. Without `sources` it reads the system's own.
+pub(super) fn private_apt(
+    to: &Path,
+    sources: Option<&str>,
+) -> Result<impl Fn() -> Command + use<>, Unavailable> {
+    need("apt-get", &["apt"])?;
+    let trouble = |error: io::Error| Unavailable(format!("a folder for packages: {error}"));
+    for folder in ["lists/partial", "cache/archives/partial", "debs", "root"] {
+        fs::create_dir_all(to.join(folder)).map_err(trouble)?;
+    }
+    let list = to.join("sources.list");
+    if let Some(sources) = sources {
+        fs::write(&list, sources).map_err(trouble)?;
+    }
+    let (to, own) = (to.to_owned(), sources.is_some());
+    Ok(move || {
+        let option = |name: &str, value: &Path| format!("{name}={}", value.display());
+        let mut command = Command::new("apt-get");
+        command.arg("-qq");
+        if own {
+            command
+                .args(["-o", &option("Dir::Etc::SourceList", &list)])
+                .args(["-o", "Dir::Etc::SourceParts=/dev/null"]);
+        }
+        command
+            .args(["-o", &option("Dir::State::lists", &to.join("lists"))])
+            .args(["-o", &option("Dir::Cache", &to.join("cache"))])
+            // The download runs as us, into our folder.
+            .args(["-o", "APT::Sandbox::User=root"])
+            .current_dir(to.join("debs"));
+        command
+    })
+}
+
 /// Makes a Python environment with its own pip.
 pub(super) fn make_venv(venv: &Path) -> Result<(), Unavailable> {
     need("python3", &["python3", "python3-venv"])?;

@@ -19,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Unavailable;
-use super::install::{env, folder, need, once, run, wheel};
+use super::install::{env, folder, once, private_apt, run, wheel};
 
 /// What the wheel's one CPU library takes for granted.
 const WHEEL_NEEDS: [&str; 4] = ["avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"];
@@ -118,6 +118,11 @@ impl LlamaServer {
     fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([name, &self.pid().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill {name} did not work");
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -273,31 +278,12 @@ fn unpack_debian(to: &Path) -> Result<(), Unavailable> {
         "libzstd1",
         "zlib1g",
     ];
-    need("apt-get", &["apt"])?;
-    let trouble = |error: std::io::Error| Unavailable(format!("unpacking llama.cpp: {error}"));
-    for folder in ["lists/partial", "cache/archives/partial", "debs", "root"] {
-        fs::create_dir_all(to.join(folder)).map_err(trouble)?;
-    }
-    let sources = to.join("sources.list");
     let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
     let line = format!("deb [signed-by={keyring}] http://deb.debian.org/debian sid main\n");
-    fs::write(&sources, line).map_err(trouble)?;
-    let option = |name: &str, value: &Path| format!("{name}={}", value.display());
-    let apt = || {
-        let mut command = Command::new("apt-get");
-        command
-            .arg("-qq")
-            .args(["-o", &option("Dir::Etc::SourceList", &sources)])
-            .args(["-o", "Dir::Etc::SourceParts=/dev/null"])
-            .args(["-o", &option("Dir::State::lists", &to.join("lists"))])
-            .args(["-o", &option("Dir::Cache", &to.join("cache"))])
-            // The download runs as us, into our folder.
-            .args(["-o", "APT::Sandbox::User=root"])
-            .current_dir(to.join("debs"));
-        command
-    };
+    let apt = private_apt(to, Some(&line))?;
     run(apt().arg("update"))?;
     run(apt().arg("download").args(PACKAGES))?;
+    let trouble = |error: std::io::Error| Unavailable(format!("unpacking llama.cpp: {error}"));
     for entry in fs::read_dir(to.join("debs")).map_err(trouble)? {
         let package = entry.map_err(trouble)?.path();
         run(Command::new("dpkg").arg("-x").arg(package).arg(to.join("root")))?;

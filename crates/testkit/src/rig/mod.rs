@@ -1,4 +1,4 @@
-//! Real parts for tests: llama.cpp's server, a small chat model, the official SDKs.
+//! Real parts for tests: llama.cpp's server, a small chat model, nginx, the official SDKs.
 //!
 //! Contract: a part is installed on first use into one shared folder (`CUTOVER_RIG_DIR`, else `rig`
 //! in the target folder) under a lock, so test processes that run at once install once; a finished
@@ -11,12 +11,14 @@
 
 mod install;
 mod llama_server;
+mod nginx;
 mod parts;
 mod vendors;
 
 use std::fmt;
 
 pub use llama_server::{LlamaOptions, LlamaServer};
+pub use nginx::Nginx;
 pub use parts::{
     home, node, node_dialects, python, python_dialects, smollm2, tiny_model, tiny_noise_model,
 };

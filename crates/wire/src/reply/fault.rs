@@ -157,13 +157,24 @@ impl Parts {
 /// An error answer, by its status and body.
 pub(crate) fn of_answer(plan: &ReplyPlan, status: u16, body: &[u8]) -> UpstreamFault {
     if body.trim_ascii_start().starts_with(b"<") {
-        // A web page: some other server stands at the address. A status of overload is still one.
-        return match status {
-            429 | 503 => classify(plan, status, &Parts::default()),
-            _ => UpstreamFault::unreadable("it is a web page, not JSON"),
-        };
+        return of_page(plan, status);
     }
     of_parts(plan, status, &Parts::read(body))
+}
+
+/// A web page: another server stands at the address, mostly a proxy before the engine. What it says of
+/// the engine by its status holds; the rest says no more than that this is no engine.
+fn of_page(plan: &ReplyPlan, status: u16) -> UpstreamFault {
+    match status {
+        // nginx takes 1 MB unless told otherwise. The engine behind it is well.
+        413 => {
+            let message = "a server in front of the upstream takes no request of this size";
+            UpstreamFault::client(Code::RequestTooLarge, message)
+        }
+        401 | 403 if plan.clients_key => UpstreamFault::unreadable("it is a web page, not JSON"),
+        401 | 403 | 408 | 429 | 503 | 504 => classify(plan, status, &Parts::default()),
+        _ => UpstreamFault::unreadable("it is a web page, not JSON"),
+    }
 }
 
 fn of_parts(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {

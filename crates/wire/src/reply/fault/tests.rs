@@ -87,6 +87,24 @@ fn odd_bodies_are_understood() {
 }
 
 #[test]
+fn a_page_of_a_server_in_front_counts_by_its_status() {
+    for (status, class, code) in [
+        (413, FaultClass::ClientFault, Code::RequestTooLarge),
+        (401, FaultClass::Auth, Code::UpstreamAuth),
+        (403, FaultClass::Auth, Code::UpstreamAuth),
+        (404, FaultClass::Unreadable, Code::BadGateway),
+        (429, FaultClass::RateLimited, Code::RateLimitExceeded),
+        (502, FaultClass::Unreadable, Code::BadGateway),
+        (503, FaultClass::Overloaded, Code::Overloaded),
+        (504, FaultClass::Failed, Code::UpstreamTimeout),
+    ] {
+        let page = seen("openai", status, "<html><h1>said by nginx/1.22.1</h1></html>");
+        assert_eq!((page.class, page.fault.code), (class, code), "{status}");
+        assert!(!page.fault.message.contains("nginx"), "{page:?}");
+    }
+}
+
+#[test]
 fn the_vendors_own_codes_are_kept() {
     let quota = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
     let quota = seen("openai", 429, quota);

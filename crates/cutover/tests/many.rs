@@ -1,0 +1,161 @@
+//! Many streams at once: an end that cuts none of them, an end that tells each of them, and readers that
+//! stop reading.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
+use cutover_testkit::program::Program;
+use cutover_testkit::raw::{Raw, Response};
+use cutover_testkit::wait;
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
+const STREAMS: usize = 200;
+
+fn start(upstream: &Fake, server: &str) -> Program {
+    let config = format!(
+        "[server]\n{server}\n[upstreams.one]\nprovider = \"openai-compatible\"\n\
+         base_url = \"{}/v1\"\n",
+        upstream.base_url()
+    );
+    Program::start(BINARY, &config)
+}
+
+fn ask(raw: &mut Raw, words: &str) {
+    let body = json!({"model": "fake-model", "stream": true,
+        "messages": [{"role": "user", "content": words}]});
+    raw.request("POST /v1/chat/completions", &[], body.to_string()).unwrap();
+}
+
+/// So many streams, each of which has begun and waits for the gate.
+fn begun(program: &Program, upstream: &Fake, gate: &Gate) -> Vec<Raw> {
+    upstream.always(Reply::words(4).and_then(2, Fault::Stall(gate.clone())));
+    let mut streams: Vec<Raw> = (0..STREAMS).map(|_| Raw::open(program.url()).unwrap()).collect();
+    streams.iter_mut().for_each(|raw| ask(raw, "hi"));
+    for raw in &mut streams {
+        let head = raw.read_until("w1 ").unwrap();
+        assert!(head.contains("w1 "), "{head}");
+    }
+    assert_eq!(upstream.in_flight(), STREAMS);
+    streams
+}
+
+/// What the records say of all requests, once.
+fn outcomes(program: &Program) -> Vec<(String, i64)> {
+    let database = rusqlite::Connection::open(program.state().join("cutover.db")).unwrap();
+    let mut statement = database
+        .prepare("SELECT outcome, count(DISTINCT request_id) FROM records GROUP BY outcome")
+        .unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[test]
+fn sigterm_lets_200_streams_end_and_records_each_of_them() {
+    let upstream = Fake::start(Persona::OpenAi);
+    let mut program = start(&upstream, "");
+    let gate = Gate::new();
+    let mut streams = begun(&program, &upstream, &gate);
+    let url = program.url().to_owned();
+    let ended = std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| program.terminate());
+        wait::until("the listener to close", || Raw::open(&url).is_err());
+        gate.open();
+        for raw in &mut streams {
+            let rest = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
+            assert!(rest.contains("w3 ") && rest.contains("[DONE]"), "{rest}");
+        }
+        stopping.join().unwrap()
+    });
+    assert_eq!(ended, Some(0));
+    assert_eq!(outcomes(&program), [("ok".to_owned(), 200)]);
+}
+
+#[test]
+fn when_the_drain_is_over_each_of_200_streams_is_told_and_recorded() {
+    let upstream = Fake::start(Persona::OpenAi);
+    let mut program = start(&upstream, "drain_timeout = \"300 ms\"");
+    let gate = Gate::new();
+    let mut streams = begun(&program, &upstream, &gate);
+    let ended = std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| program.terminate());
+        for raw in &mut streams {
+            let rest = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
+            assert!(rest.contains("\"code\":\"shutting_down\""), "{rest}");
+            assert!(!rest.contains("[DONE]"), "{rest}");
+        }
+        stopping.join().unwrap()
+    });
+    assert_eq!(ended, Some(0));
+    assert_eq!(outcomes(&program), [("drained".to_owned(), 200)]);
+    wait::until("the upstream to be let go", || upstream.disconnects().len() == STREAMS);
+}
+
+const STALLED: usize = 8;
+const PIECES: usize = 600;
+const PIECE: usize = 50_000;
+
+/// The most that was ever resident.
+fn resident_kb(program: &Program) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Eight answers of 30 MB each would be 240 MB, were they taken from the upstream as fast as it gives
+/// them.
+#[test]
+fn readers_that_stop_slow_their_upstream_down_and_cost_no_memory_and_nobody_else_anything() {
+    let upstream = Fake::start(Persona::OpenAi);
+    let program = start(&upstream, "");
+    let quick = |raw: &mut Raw| {
+        upstream.once(Reply::words(20));
+        ask(raw, "hi");
+        let text = raw.response().unwrap().unwrap().text();
+        assert!(text.contains("w19 ") && text.contains("[DONE]"), "{text}");
+    };
+    let mut other = Raw::open(program.url()).unwrap();
+    quick(&mut other);
+    let before = resident_kb(&program);
+
+    // An open gate that counts who passes: how much the upstream has got rid of.
+    let passed = Gate::new();
+    passed.open();
+    let piece = "x".repeat(PIECE);
+    let long: Vec<String> = (0..PIECES).map(|number| format!("{number} {piece}")).collect();
+    upstream.always(Reply::tokens(&long).hold_each_chunk(&passed));
+    let mut stalled: Vec<Raw> = (0..STALLED).map(|_| Raw::narrow(program.url()).unwrap()).collect();
+    stalled.iter_mut().for_each(|raw| ask(raw, "long"));
+    // The head comes with the first content; nobody reads on from there.
+    let mut heads: Vec<Response> =
+        stalled.iter_mut().map(|raw| raw.response_head().unwrap().unwrap()).collect();
+
+    // While they stall, others are served, until the upstream gets rid of nothing more.
+    let (mut seen, mut still) = (0, 0);
+    while still < 20 {
+        quick(&mut other);
+        let now = passed.arrivals();
+        still = if now == seen { still + 1 } else { 0 };
+        seen = now;
+    }
+    let all = u64::try_from(STALLED * PIECES).unwrap();
+    assert!(seen < all, "the upstream was rid of everything: nobody slowed it down");
+    let more = resident_kb(&program) - before;
+    assert!(more < 40_000, "{more} kB for {STALLED} clients that do not read");
+
+    // Whoever reads on misses nothing.
+    let mut first = stalled.swap_remove(0);
+    let mut answer = heads.swap_remove(0);
+    first.response_body(&mut answer).unwrap();
+    let said: Vec<String> = answer
+        .events()
+        .iter()
+        .filter_map(|event| serde_json::from_str::<Value>(event).ok())
+        .filter_map(|chunk| Some(chunk["choices"][0]["delta"]["content"].as_str()?.to_owned()))
+        .filter(|piece| !piece.is_empty())
+        .collect();
+    assert!(said == long, "{} of {PIECES} pieces", said.len());
+    // And whoever goes lets the upstream go.
+    drop(stalled);
+    wait::until("the upstream to be let go", || upstream.disconnects().len() == STALLED - 1);
+}
