@@ -15,7 +15,7 @@ use cutover_units::Code;
 use cutover_wire::Fault;
 use http::{Response, Version, header, request};
 
-use crate::framing::{self, Lines};
+use crate::framing::{self, Track};
 use crate::listener::{Doors, Handler};
 
 /// The longest bare answer of hyper's: a status line, a length and a date.
@@ -41,8 +41,8 @@ impl<H: Handler> Unread<H> {
     }
 
     /// What is to be sent instead of what hyper writes, if that is its answer to a head that it could
-    /// not read. `read` is how many bytes of the head had come, `lines` what they said.
-    pub(crate) fn instead(&self, written: &[u8], read: usize, lines: &Lines) -> Option<Bytes> {
+    /// not read. `read` is how many bytes of the head had come, `track` what they said.
+    pub(crate) fn instead(&self, written: &[u8], read: usize, track: &Track) -> Option<Bytes> {
         let doors = &self.doors;
         let fault = match bare_status(written)? {
             414 => {
@@ -52,7 +52,7 @@ impl<H: Handler> Unread<H> {
             }
             // hyper says the same of a length beyond what it counts up to.
             431 if read <= doors.header_bytes_max
-                && lines.has_length_within(doors.header_count_max) =>
+                && track.has_length_within(doors.header_count_max) =>
             {
                 Fault::new(
                     Code::RequestTooLarge,

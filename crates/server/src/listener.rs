@@ -229,7 +229,11 @@ async fn answer<H: Handler>(
     let (head, body) = request.into_parts();
     let doubt = heads::doubt(&head, doors.header_bytes_max, pulse.asked());
     let arrival = Arrival { peer, head, body, doubt, pulse: Arc::clone(pulse) };
-    let response = handler.answer(arrival).await;
+    let mut response = handler.answer(arrival).await;
+    if pulse.is_followed_by_doubt() {
+        // What stands behind this request is not even read.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if response.headers().get(header::CONNECTION) == Some(&HeaderValue::from_static("close")) {
         pulse.ends_unread();
     }

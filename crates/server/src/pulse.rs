@@ -61,8 +61,10 @@ pub struct Pulse {
     since_ms: AtomicU64,
     /// When a write was first refused, plus one; 0: writes go through.
     stalled_ms: AtomicU64,
-    /// Whether the head that came last says in two ways where its request ends.
-    two_ends: AtomicBool,
+    /// How many heads have arrived whole.
+    requests: AtomicU64,
+    /// The number of a head that says in two ways where its request ends; 0: none does.
+    doubtful: AtomicU64,
     /// Whether all of the request has arrived.
     received: AtomicBool,
     /// Whether anything of its answer has been written.
@@ -76,7 +78,8 @@ impl Pulse {
             state: AtomicU8::new(IDLE),
             since_ms: AtomicU64::new(0),
             stalled_ms: AtomicU64::new(0),
-            two_ends: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            doubtful: AtomicU64::new(0),
             received: AtomicBool::new(false),
             begun: AtomicBool::new(false),
         }
@@ -96,7 +99,9 @@ impl Pulse {
         self.state.store(BUSY, Relaxed);
         self.received.store(false, Relaxed);
         self.begun.store(false, Relaxed);
-        self.two_ends.load(Relaxed) && self.two_ends.swap(false, Relaxed)
+        let requests = self.requests() + 1;
+        self.requests.store(requests, Relaxed);
+        self.doubtful.load(Relaxed) == requests
     }
 
     /// All of a request has arrived, and its answer is awaited.
@@ -145,9 +150,20 @@ impl Pulse {
         self.enter(HEAD);
     }
 
-    /// The head that is arriving says in two ways where its request ends.
-    pub(crate) fn has_two_ends(&self) {
-        self.two_ends.store(true, Relaxed);
+    /// How many heads have arrived whole.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// The head with this number says in two ways where its request ends.
+    pub(crate) fn doubts(&self, head: u64) {
+        self.doubtful.store(head, Relaxed);
+    }
+
+    /// Whether a head is doubtful that has arrived behind the request that is being answered.
+    pub(crate) fn is_followed_by_doubt(&self) -> bool {
+        let doubtful = self.doubtful.load(Relaxed);
+        doubtful != 0 && doubtful != self.requests()
     }
 
     /// Whether anything of the answer has been written.

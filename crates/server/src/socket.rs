@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::framing::Lines;
+use crate::framing::Track;
 use crate::heads::Unread;
 use crate::listener::Handler;
 use crate::pulse::Pulse;
@@ -54,8 +54,8 @@ pub(crate) struct Socket<H> {
     unread: Unread<H>,
     /// Bytes read of the head that is awaited.
     head_bytes: usize,
-    /// What they say of the request's end.
-    lines: Lines,
+    /// Where requests end that have arrived.
+    track: Track,
     /// What is written instead of hyper's own answer.
     instead: Bytes,
     half_closed: Option<HalfClosed>,
@@ -64,14 +64,13 @@ pub(crate) struct Socket<H> {
 impl<H: Handler> Socket<H> {
     pub(crate) fn new(tcp: TcpStream, pulse: Arc<Pulse>, unread: Unread<H>) -> Self {
         let instead = Bytes::new();
-        let lines = Lines::default();
         Self {
             tcp,
             pulse,
             write_ended: false,
             unread,
             head_bytes: 0,
-            lines,
+            track: Track::default(),
             instead,
             half_closed: None,
         }
@@ -82,7 +81,7 @@ impl<H: Handler> Socket<H> {
         if !self.pulse.is_before_request() || !self.instead.is_empty() {
             return false;
         }
-        let Some(instead) = self.unread.instead(written, self.head_bytes, &self.lines) else {
+        let Some(instead) = self.unread.instead(written, self.head_bytes, &self.track) else {
             return false;
         };
         self.instead = instead;
@@ -154,14 +153,12 @@ impl<H: Handler> AsyncRead for Socket<H> {
         if self.pulse.is_idle() && bytes > 0 {
             self.pulse.head_begins();
             self.head_bytes = 0;
-            self.lines = Lines::default();
+            let requests = self.pulse.requests();
+            self.track.answered(requests);
         }
         self.head_bytes = self.head_bytes.saturating_add(bytes);
-        if self.pulse.is_before_request() {
-            self.lines.feed(&buffer.filled()[before..]);
-            if self.lines.says_two_ends() {
-                self.pulse.has_two_ends();
-            }
+        if let Some(head) = self.track.feed(&buffer.filled()[before..]) {
+            self.pulse.doubts(head);
         }
         read
     }

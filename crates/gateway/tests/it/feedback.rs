@@ -61,6 +61,36 @@ fn what_is_wrong_with_a_verdict_is_said_by_field() {
     assert_eq!(refused.status, 501, "nothing keeps it");
 }
 
+/// While the database is locked nothing is written, and what waits has a limit.
+#[test]
+fn verdicts_beyond_the_queue_are_503_and_those_within_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let own = Fake::start(Persona::OpenAi);
+    let rig =
+        Rig::start_storing(&two_arms(&own.base_url(), &own.base_url(), "0%"), None, Some(&store));
+    let lock = rusqlite::Connection::open(dir.path().join("cutover.db")).unwrap();
+    lock.execute_batch("PRAGMA busy_timeout = 5000; BEGIN EXCLUSIVE").unwrap();
+    let mut raw = rig.raw();
+    let mut say = |n: u32| {
+        let body = format!(r#"{{"request_id":"req_{n:032x}","score":1}}"#);
+        raw.request("POST /v1/feedback", &[], &body).unwrap();
+        raw.response().unwrap().unwrap()
+    };
+    // More than queue and batch hold together.
+    let answers = (0..5_000).map(|n| (n, say(n)));
+    let (taken, refused) = answers.skip_while(|(_, answer)| answer.status == 202).next().unwrap();
+    let error = &refused.json()["error"];
+    let seen = (refused.status, error["code"].as_str(), error["type"].as_str());
+    assert_eq!(seen, (503, Some("feedback_queue_full"), Some("server_error")), "{error}");
+    assert_eq!(refused.header("x-should-retry"), None, "SDKs send it again");
+    assert!(taken >= 1_024, "{taken}");
+    assert!(rig.metrics().contains("cutover_feedback_total{result=\"queue_full\"} 1"));
+    lock.execute_batch("ROLLBACK").unwrap();
+    until("what was accepted is written", || store.feedback().stats().written == u64::from(taken));
+    assert_eq!(say(taken).status, 202);
+}
+
 #[test]
 fn a_verdict_needs_the_clients_key_before_anything_is_read() {
     let dir = tempfile::tempdir().unwrap();

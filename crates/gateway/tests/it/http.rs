@@ -94,6 +94,50 @@ fn where_a_request_ends_is_said_in_one_way_or_it_is_refused() {
     }
 }
 
+/// A request whose follower could be read in two ways is answered; the follower is not even read.
+#[test]
+fn a_doubtful_request_behind_another_ends_the_connection_after_that() {
+    let (own, rig) = rig();
+    let body = ask("app");
+    let length = format!("content-length: {}\r\n", body.len());
+    let good = format!("{CHAT}{length}\r\n{body}");
+    let in_chunks = format!("{CHAT}transfer-encoding: chunked\r\n\r\n{}", chunked(&body));
+    let doubtful = format!("{CHAT}{length}transfer-encoding: chunked\r\n\r\n{}", chunked(&body));
+    for (name, first, pieces) in [
+        ("in one piece", &good, 1),
+        ("in pieces of a few bytes", &good, 7),
+        ("behind chunks", &in_chunks, 1),
+    ] {
+        let before = own.inferences().len();
+        let mut raw = rig.raw();
+        let sent = format!("{first}{doubtful}{good}");
+        let size = if pieces == 1 { sent.len() } else { pieces };
+        for piece in sent.as_bytes().chunks(size) {
+            // The connection may end before all of it was sent.
+            let _ = raw.send(piece);
+        }
+        let answer = raw.response().unwrap().expect("an answer to the first");
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        let mut last = answer.header("connection") == Some("close");
+        // Whose follower came after its answer had begun: that one is refused itself, then.
+        if !last {
+            let refused = raw.response().unwrap().expect("an answer to the second");
+            assert_eq!(refused.json()["error"]["code"], "malformed_http", "{name}");
+            last = refused.header("connection") == Some("close");
+        }
+        assert!(last, "{name}");
+        assert!(matches!(raw.response(), Ok(None) | Err(_)), "{name}: nothing follows");
+        assert_eq!(own.inferences().len(), before + 1, "{name}");
+    }
+    // Requests that say their end in one way may follow one another in one piece.
+    let mut raw = rig.raw();
+    raw.send(format!("{good}{good}{in_chunks}").as_bytes()).unwrap();
+    for _ in 0..3 {
+        let answer = raw.response().unwrap().expect("an answer");
+        assert_eq!((answer.status, answer.header("connection")), (200, None));
+    }
+}
+
 #[test]
 fn a_length_beyond_all_counting_is_a_body_too_large() {
     let (_own, rig) = rig();

@@ -12,7 +12,7 @@ use cutover_testkit::raw::Response;
 use cutover_units::Millis;
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, now, two_arms};
+use crate::harness::{Rig, now, two_arms, until};
 
 const PATH: &str = "/v1/responses";
 
@@ -20,7 +20,7 @@ struct Kept {
     rig: Rig,
     own: Fake,
     _cloud: Fake,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -54,7 +54,7 @@ fn kept() -> Kept {
     });
     let config = two_arms(&cloud.base_url(), &own.base_url(), "100%");
     let rig = Rig::start_storing(&config, Some(Arc::new(KeyRing::new(keys))), Some(&store));
-    Kept { rig, own, _cloud: cloud, _dir: dir, _runtime: runtime }
+    Kept { rig, own, _cloud: cloud, dir, _runtime: runtime }
 }
 
 impl Kept {
@@ -249,6 +249,29 @@ fn a_store_that_is_away_is_an_error_of_what_needs_it_alone() {
             assert_eq!(raw.response().unwrap().unwrap().status, 503);
         }
     }
+}
+
+/// What the database gives back is not what was written into it: a disk may do that, and no client can
+/// mend it.
+#[test]
+fn a_stored_answer_that_was_damaged_is_our_error() {
+    let kept = kept();
+    kept.own.always(Reply::text("one"));
+    let id = kept.begin('a', "1st");
+    let database = rusqlite::Connection::open(kept.dir.path().join("cutover.db")).unwrap();
+    until("it is written, and damaged then", || {
+        database.execute("UPDATE responses SET document = '{' WHERE id = ?1", [&id]) == Ok(1)
+    });
+    let damaged = |response: Response| {
+        assert_eq!(response.header("x-should-retry"), None, "a second try may meet a sound one");
+        let error = &response.json()["error"];
+        let seen = (response.status, error["code"].as_str(), error["type"].as_str());
+        assert_eq!(seen, (500, Some("internal_error"), Some("server_error")), "{error}");
+    };
+    damaged(kept.call("GET", &format!("{PATH}/{id}"), ('a', "")));
+    damaged(kept.ask('a', &json!({"model": "app", "input": "2nd", "previous_response_id": id})));
+    let other = kept.begin('a', "a conversation of its own");
+    assert_eq!(kept.call("GET", &format!("{PATH}/{other}"), ('a', "")).status, 200);
 }
 
 #[test]

@@ -159,6 +159,18 @@ fn a_client_that_goes_ends_the_upstream_stream_or_not() {
     drop(raw);
     until("the upstream sees the other client go", || own.disconnects().len() == 2);
     until("both are counted", || rig.metrics().contains("outcome=\"client_gone\"} 2"));
+
+    // Who closes only its sending side in the middle of a stream is taken for gone, as by other proxies:
+    // an SDK that gives an answer up looks the same, and what it gave up is paid for.
+    let gate = Gate::new();
+    own.always(Reply::words(5).hold_each_chunk(&gate));
+    let mut raw = rig.raw();
+    raw.request("POST /v1/chat/completions", &["x-unit: u1"], ask_stream("app")).unwrap();
+    gate.release(2);
+    raw.read_until("data: ").unwrap();
+    raw.finish_sending().unwrap();
+    until("the upstream sees it", || own.disconnects().len() == 3);
+    until("it is counted", || rig.metrics().contains("outcome=\"client_gone\"} 3"));
 }
 
 #[test]
