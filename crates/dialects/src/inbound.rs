@@ -8,7 +8,7 @@ use crate::answer::Answer;
 use crate::origins::Origins;
 use crate::responses::Stored;
 use crate::stream::StreamOut;
-use crate::{anthropic, ollama, responses};
+use crate::{anthropic, gemini, ollama, responses};
 
 /// What reading a request needs to know besides its body.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,10 @@ pub struct RequestFacts<'a> {
     /// Whether marks for caching are sent on, as members of parts, messages and tools, and signatures of
     /// calls, which only Anthropic's and Gemini's own APIs take. Off: the marks are dropped and reported.
     pub keep_marks: bool,
+    /// The model that the path names, its escapes undone; None where paths name none.
+    pub named: Option<&'a str>,
+    /// Whether the query asks for a stream of events, where a dialect has another form, too.
+    pub events: bool,
 }
 
 impl<'a> RequestFacts<'a> {
@@ -43,8 +47,29 @@ impl<'a> RequestFacts<'a> {
             unsupported: Unsupported::Strict,
             keep_reasoning: false,
             keep_marks: false,
+            named: None,
+            events: false,
         }
     }
+}
+
+/// What the caller knows of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// The name that clients ask for.
+    pub name: String,
+    /// When it was made, if known.
+    pub modified: Millis,
+    /// Tokens of context, if known.
+    pub context_tokens: Option<u64>,
+    /// Whether it can call tools, see images or think; `None`: not known, and not claimed.
+    pub tools: Option<bool>,
+    /// See `tools`.
+    pub images: Option<bool>,
+    /// See `tools`.
+    pub thinking: Option<bool>,
+    /// Whether it embeds instead of generating.
+    pub embeds: bool,
 }
 
 /// When something happened, for answers that tell times.
@@ -113,6 +138,7 @@ pub(crate) enum Back {
     Anthropic,
     Responses(Box<responses::Echo>),
     Ollama(ollama::Shape),
+    Gemini(gemini::Shape),
 }
 
 impl WayBack {
@@ -122,6 +148,7 @@ impl WayBack {
             Back::Anthropic => anthropic::reply(self, body),
             Back::Responses(echo) => responses::reply(self, echo, body, now).map(|(a, _)| a),
             Back::Ollama(shape) => ollama::reply(self, *shape, body, now),
+            Back::Gemini(shape) => gemini::reply(self, *shape, body),
         }
     }
 
@@ -147,7 +174,7 @@ impl WayBack {
         let prefix = match self.kind {
             Back::Anthropic => "msg_",
             Back::Responses(_) => "resp_",
-            Back::Ollama(_) => "",
+            Back::Ollama(_) | Back::Gemini(_) => "",
         };
         format!("{prefix}{}", self.id)
     }

@@ -1,4 +1,4 @@
-//! Ingress dialects: Anthropic Messages, OpenAI Responses and Ollama's native API. Each request becomes
+//! Ingress dialects: Anthropic Messages, OpenAI Responses, Ollama's and Google's native APIs. Each request becomes
 //! one of the OpenAI dialect (the pivot), runs like any other, and its answer goes back the same way.
 //!
 //! Pure: no I/O, no clock, no randomness. Ids, times and what is stored come in as arguments.
@@ -22,8 +22,10 @@
 
 mod answer;
 pub mod anthropic;
+mod calls;
 mod chat;
 pub mod egress;
+pub mod gemini;
 pub mod images;
 mod inbound;
 mod losses;
@@ -40,11 +42,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod time;
+mod vectors;
 mod write;
 
 pub use answer::{Answer, ErrorAnswer};
 pub use chat::read_error;
-pub use inbound::{Asked, Inbound, Moment, RequestFacts, StoreNeeds, WayBack};
+pub use inbound::{Asked, Inbound, ModelFacts, Moment, RequestFacts, StoreNeeds, WayBack};
 pub use origins::Origins;
 pub use signature::SEPARATOR as SIGNED_ID;
 pub use stream::StreamOut;

@@ -14,9 +14,10 @@ use crate::answer::ErrorAnswer;
 use crate::table::{Ask, Dialect, Route};
 use crate::write;
 
+pub use crate::inbound::ModelFacts;
 pub(crate) use answer::reply;
 pub(crate) use lines::Lines;
-pub use lists::{ModelFacts, running, show, show_name, tags, version};
+pub use lists::{running, show, show_name, tags, version};
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub static OLLAMA: Dialect = Dialect {
         Route::new("POST", "/api/generate", Ask::Read(request::generate)),
         Route::new("POST", "/api/embed", Ask::Read(request::embed)),
         Route::new("POST", "/api/embeddings", Ask::Read(request::embedding)),
-        Route::new("GET", "/api/tags", Ask::Models),
+        Route::new("GET", "/api/tags", Ask::Models(tags)),
         Route::new("POST", "/api/show", Ask::ShowModel),
         Route::new("GET", "/api/ps", Ask::RunningModels),
         Route::new("GET", "/api/version", Ask::Version),

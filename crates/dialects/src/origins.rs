@@ -282,9 +282,10 @@ fn borrowed<'a>(text: &'a Cow<'_, str>) -> Option<&'a str> {
 
 fn content<'a>(part: &'a Part<'_>) -> Option<&'a str> {
     match part {
-        Part::Text(text) | Part::Image { url: text, .. } | Part::File { data: text, .. } => {
-            slice(text)
-        }
+        Part::Text(text)
+        | Part::Image { url: text, .. }
+        | Part::Audio { data: text, .. }
+        | Part::File { data: text, .. } => slice(text),
         Part::Marked(inner, _) => content(inner),
     }
 }

@@ -19,6 +19,11 @@ pub(crate) enum Part<'a> {
     },
     /// A part with its mark for caching, as JSON.
     Marked(Box<Part<'a>>, &'a str),
+    /// Sound, as base64.
+    Audio {
+        format: &'static str,
+        data: Text<'a>,
+    },
     /// A file with its content as a data URL.
     File {
         name: Text<'a>,
@@ -50,6 +55,8 @@ pub(crate) struct Call<'a> {
     pub(crate) id: Text<'a>,
     pub(crate) name: Text<'a>,
     pub(crate) arguments: Text<'a>,
+    /// Its signature, where it does not stand in the id.
+    pub(crate) signature: Option<Text<'a>>,
 }
 
 /// What the assistant said in one turn.
@@ -145,6 +152,13 @@ fn write_members(j: &mut Json, part: &Part<'_>) {
                 }
             });
         }
+        Part::Audio { format, data } => {
+            j.put("type", "input_audio");
+            j.put_object("input_audio", |j| {
+                data.write(j.key("data"));
+                j.put("format", format);
+            });
+        }
         Part::File { name, data } => {
             j.put("type", "file");
             j.put_object("file", |j| {
@@ -182,7 +196,9 @@ fn write_assistant(json: &mut Json, said: &Assistant<'_>, signatures: bool) {
     }
     json.put_array("tool_calls", |j| {
         for call in &said.calls {
-            let (id, signature) = signature::split(&call.id);
+            let (id, signed) = signature::split(&call.id);
+            let own = call.signature.as_ref().map(|text| text.decode().into_owned());
+            let signature = own.or(signed);
             j.object(|j| {
                 j.put("id", &id);
                 j.put("type", "function");

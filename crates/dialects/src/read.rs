@@ -212,6 +212,23 @@ impl<'a> Obj<'a> {
         Ok(Self { members })
     }
 
+    /// The same with new names for members whose name has one.
+    pub(crate) fn renamed(
+        self,
+        at: At<'_>,
+        rename: fn(&str) -> Option<Cow<'static, str>>,
+    ) -> Result<Self, Fault> {
+        let mut members: Vec<Member<'a>> = Vec::with_capacity(self.members.len());
+        for member in self.members {
+            let key = rename(&member.key).unwrap_or(member.key);
+            if members.iter().any(|other| other.key == key) {
+                return Err(at.key(&key).invalid("is given more than once"));
+            }
+            members.push(Member { key, ..member });
+        }
+        Ok(Self { members })
+    }
+
     /// A member's raw text, which then counts as asked for. Null is the same as absent.
     pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
         let member = self.members.iter().find(|m| m.key == key)?;

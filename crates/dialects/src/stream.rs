@@ -19,12 +19,12 @@ use cutover_units::Code;
 use cutover_wire::Fault;
 use cutover_wire::stream::split::{Data, Event, Framing, Splitter};
 
-use crate::answer::{EVENTS, LINES};
+use crate::answer::{EVENTS, JSON, LINES};
 use crate::chat::{self, End};
 use crate::inbound::{Back, Moment, WayBack};
 use crate::responses::Stored;
 use crate::sequence::{Parts, Sequence};
-use crate::{anthropic, ollama, responses};
+use crate::{anthropic, gemini, ollama, responses};
 
 /// Writes a stream in a client's dialect.
 pub(crate) trait Writer: Send {
@@ -72,7 +72,11 @@ pub struct StreamOut {
 impl StreamOut {
     pub(crate) fn new(back: WayBack) -> Self {
         let (model, id) = (back.model.clone(), back.id.clone());
-        let lines = matches!(back.kind, Back::Ollama(_));
+        let content_type = match back.kind {
+            Back::Ollama(_) => LINES,
+            Back::Gemini(gemini::Shape::Content { events: false, .. }) => JSON,
+            _ => EVENTS,
+        };
         let answer_id = back.answer_id();
         let writer: Box<dyn Writer> = match back.kind {
             Back::Anthropic => Box::new(anthropic::Events::new(answer_id)),
@@ -80,10 +84,11 @@ impl StreamOut {
                 Box::new(responses::Events::new(*echo, answer_id, (back.id, back.created)))
             }
             Back::Ollama(shape) => Box::new(ollama::Lines::new(shape, model.clone())),
+            Back::Gemini(shape) => Box::new(gemini::Chunks::new(shape, (model.clone(), back.id))),
         };
         Self {
             writer,
-            content_type: if lines { LINES } else { EVENTS },
+            content_type,
             model,
             splitter: Splitter::new(Framing::Events, EVENT_BYTES_MAX),
             records: Vec::new(),

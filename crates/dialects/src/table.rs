@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use cutover_units::Code;
 use cutover_wire::Fault;
 
-use crate::answer::ErrorAnswer;
-use crate::inbound::{Asked, RequestFacts};
+use crate::answer::{Answer, ErrorAnswer};
+use crate::inbound::{Asked, ModelFacts, RequestFacts};
 
 /// What becomes of a field on its way to chat completions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,9 @@ pub enum Ask {
     /// Reads a body: an inference request, or one that is answered at once.
     Read(fn(&bytes::Bytes, &RequestFacts<'_>) -> Result<Asked, Fault>),
     /// The list of models, in the dialect's shape.
-    Models,
+    Models(fn(&[ModelFacts]) -> Answer),
+    /// One model, named in the path, in the dialect's shape.
+    Model(fn(&ModelFacts) -> Answer),
     /// What is known of one model, named in the body.
     ShowModel,
     /// The models that are loaded.
@@ -98,7 +100,8 @@ pub enum Ask {
 pub struct Route {
     /// The method.
     pub method: &'static str,
-    /// The path; `{id}` stands for one segment, a final `*` for the rest.
+    /// The path; `{id}` stands for one segment, `{model}` for a model's name, which may have slashes, a
+    /// final `*` for the rest.
     pub path: &'static str,
     /// What it is for.
     pub ask: Ask,
@@ -111,11 +114,32 @@ impl Route {
 
     /// Whether a path is this one: the segment that stands for `{id}`, empty without one.
     fn matches<'p>(&self, path: &'p str) -> Option<&'p str> {
-        if let Some(start) = self.path.strip_suffix('*') {
+        let fits = |own: &str| Self::fits(own, path);
+        if let Some(found) = fits(self.path) {
+            return Some(found);
+        }
+        // What a model is asked stands under both versions of Google's API. The lists of models do not:
+        // that path is OpenAI's, too.
+        let (own, path) = match self.path.strip_prefix("/v1beta") {
+            Some(own) if own.contains("{model}:") => {
+                (own, path.strip_prefix("/v1").unwrap_or(path))
+            }
+            Some(_) => return None,
+            None => (self.path.strip_prefix("/v1").unwrap_or(self.path), path),
+        };
+        Self::fits(own, path)
+    }
+
+    fn fits<'p>(own: &str, path: &'p str) -> Option<&'p str> {
+        if let Some(start) = own.strip_suffix('*') {
             return path.starts_with(start).then_some("");
         }
-        let Some((start, end)) = self.path.split_once("{id}") else {
-            return (path == self.path).then_some("");
+        if let Some((start, end)) = own.split_once("{model}") {
+            let model = path.strip_prefix(start)?.strip_suffix(end)?;
+            return (!model.is_empty()).then_some(model);
+        }
+        let Some((start, end)) = own.split_once("{id}") else {
+            return (path == own).then_some("");
         };
         let id = path.strip_prefix(start)?.strip_suffix(end)?;
         (!id.is_empty() && !id.contains('/')).then_some(id)
@@ -140,8 +164,12 @@ pub struct Dialect {
 
 /// The ingress dialects besides chat completions, completions and embeddings themselves, which need no
 /// conversion.
-pub static DIALECTS: &[&Dialect] =
-    &[&crate::anthropic::ANTHROPIC, &crate::responses::RESPONSES, &crate::ollama::OLLAMA];
+pub static DIALECTS: &[&Dialect] = &[
+    &crate::anthropic::ANTHROPIC,
+    &crate::responses::RESPONSES,
+    &crate::ollama::OLLAMA,
+    &crate::gemini::GEMINI,
+];
 
 /// What a method and path ask for.
 #[derive(Clone, Copy)]
@@ -163,9 +191,7 @@ pub fn find<'p>(
     let mut wants: Option<(&'static Dialect, &'static str)> = None;
     for &dialect in DIALECTS {
         for route in dialect.routes {
-            let short =
-                Route { path: route.path.strip_prefix("/v1").unwrap_or(route.path), ..*route };
-            let Some(id) = route.matches(path).or_else(|| short.matches(path)) else { continue };
+            let Some(id) = route.matches(path) else { continue };
             if let Ask::Refused(why) = route.ask {
                 return Some(Err((dialect, Fault::new(Code::PermissionDenied, why))));
             }

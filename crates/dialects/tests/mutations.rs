@@ -105,7 +105,7 @@ fn mutated_requests_are_read_or_refused() {
 
 #[test]
 fn mutated_answers_go_back_or_fail() {
-    run(&["chat", "messages", "gemini"], targets::answer);
+    run(&["chat", "messages", "generate-content"], targets::answer);
 }
 
 /// An upstream that goes away after any byte of its stream: every client is told, whatever it speaks and
@@ -115,7 +115,7 @@ fn streams_that_end_at_any_byte_are_told_to_every_client() {
     for (file, vendor) in [
         ("chat/tools.sse", targets::Vendor::Chat),
         ("messages/stream.sse", targets::Vendor::Messages),
-        ("gemini/stream.sse", targets::Vendor::Gemini),
+        ("generate-content/stream.sse", targets::Vendor::Gemini),
     ] {
         let path = format!("{}/fixtures/{file}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read(path).unwrap();

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_dialects::anthropic::{self, ANTHROPIC};
-use cutover_dialects::ollama::{self, ModelFacts};
-use cutover_dialects::{Answer, Ask, Dialect, Found, RequestFacts};
+use cutover_dialects::gemini::{self, GEMINI};
+use cutover_dialects::ollama;
+use cutover_dialects::{Answer, Ask, Dialect, Found, ModelFacts, RequestFacts};
 use cutover_server::{Whole, read_body};
 use cutover_store::{Key, RESPONSE_BYTES_MAX};
 use cutover_units::{Code, Millis};
 use cutover_wire::openai::models::Model;
 use cutover_wire::{Endpoint, Fault};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, request};
 use hyper::body::Incoming;
 
 use crate::body::Out;
+use crate::caller::{self, X_GOOG_API_KEY};
 use crate::exchange::micros;
 use crate::foreign::{self, ReadBody, Reading};
 use crate::gateway::{Asked, Gateway, Refusal, Visit};
@@ -26,6 +28,9 @@ use crate::{infer, models, vendor};
 
 /// What Anthropic's clients send with everything.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// What Google's clients send with everything.
+const X_GOOG_API_CLIENT: HeaderName = HeaderName::from_static("x-goog-api-client");
 
 /// How long a model is said to stay in memory: what Ollama says by default.
 const LOADED_MS: u64 = 5 * 60 * 1_000;
@@ -38,7 +43,23 @@ const EMBEDDED: &str = "embedded";
 
 /// The dialect that headers alone tell of, for paths that two dialects share.
 pub(crate) fn asked_for(headers: &HeaderMap) -> Option<&'static Dialect> {
-    headers.contains_key(&ANTHROPIC_VERSION).then_some(&ANTHROPIC)
+    if headers.contains_key(&ANTHROPIC_VERSION) {
+        return Some(&ANTHROPIC);
+    }
+    let google = [&X_GOOG_API_KEY, &X_GOOG_API_CLIENT];
+    google.into_iter().any(|name| headers.contains_key(name)).then_some(&GEMINI)
+}
+
+/// Google's clients may show their key in the query. From here on it stands where others do.
+pub(crate) fn take_key(route: Route<'_>, (uri, headers): (&Uri, &mut HeaderMap)) {
+    let google = matches!(route, Route::Foreign(found) if found.dialect.name == GEMINI.name);
+    let Some(key) = uri.query().filter(|_| google).and_then(gemini::key_in) else { return };
+    if caller::presented(headers).is_none()
+        && let Ok(mut value) = HeaderValue::from_str(&models::unescaped(key))
+    {
+        value.set_sensitive(true);
+        headers.insert(X_GOOG_API_KEY, value);
+    }
 }
 
 /// The dialect of a route; None: OpenAI's.
@@ -97,6 +118,11 @@ pub(crate) async fn open(
         Ask::GetStored => stored(gateway, visit, (About::Show, &knock)).await,
         Ask::DeleteStored => stored(gateway, visit, (About::Delete, &knock)).await,
         Ask::StoredInput => stored(gateway, visit, (About::Input, &knock)).await,
+        Ask::Model(show) => {
+            let name = models::unescaped(knock.found.id.unwrap_or_default());
+            let found = models::find(&visit.live, (&name, headers), visit.started_at).await;
+            found.map(|model| show(&facts(&visit.live, &model)))
+        }
         ask => list(visit, headers, ask).await,
     };
     answer.map(|answer| signed(visit, dialect, answer)).map_err(refusal)
@@ -114,10 +140,13 @@ async fn infer(
     let read_us = micros(waited).0;
     let id = visit.id.with_prefix("");
     let kept = gateway.answers();
+    let named = knock.found.id.map(models::unescaped);
     let facts = RequestFacts {
         storage: kept.is_some(),
         keep_marks: visit.live.lanes.iter().any(|lane| vendor::takes_marks(&lane.target)),
         room: kept.is_some_and(KeptAnswers::has_room) && body.len() <= RESPONSE_BYTES_MAX / 2,
+        named: named.as_deref(),
+        events: gemini::wants_events(&knock.query),
         ..RequestFacts::new(&id, visit.started_at)
     };
     let owner = responses::owner(knock.caller.as_ref());
@@ -172,10 +201,10 @@ async fn stored(
 async fn list(visit: &Visit, headers: &HeaderMap, ask: Ask) -> Result<Answer, Fault> {
     let (live, now) = (&visit.live, visit.started_at);
     match ask {
-        Ask::Models => {
+        Ask::Models(show) => {
             let models = models::gather(live, headers, now).await?;
             let known: Vec<_> = models.iter().map(|model| facts(live, model)).collect();
-            Ok(ollama::tags(&known))
+            Ok(show(&known))
         }
         Ask::RunningModels => {
             let loaded: Vec<_> = live
@@ -192,28 +221,58 @@ async fn list(visit: &Visit, headers: &HeaderMap, ask: Ask) -> Result<Answer, Fa
         Ask::Version => Ok(ollama::version()),
         Ask::Refused(why) => Err(Fault::new(Code::PermissionDenied, why)),
         // Answered before.
-        Ask::Read(_) | Ask::ShowModel | Ask::GetStored | Ask::DeleteStored | Ask::StoredInput => {
-            Err(Fault::new(Code::Internal, "no such list"))
-        }
+        Ask::Read(_)
+        | Ask::Model(_)
+        | Ask::ShowModel
+        | Ask::GetStored
+        | Ask::DeleteStored
+        | Ask::StoredInput => Err(Fault::new(Code::Internal, "no such list")),
     }
 }
 
-/// `GET /v1/models` and one of them, for Anthropic's clients.
-pub(crate) async fn anthropic_models(
+/// `GET /v1/models` and one of them: the path is OpenAI's and shared by two others.
+pub(crate) async fn known_models(
     visit: &Visit,
     route: Route<'_>,
     headers: &HeaderMap,
 ) -> Result<Response<Out>, Refusal> {
+    if let Some(dialect) = asked_for(headers) {
+        return shared_models(visit, (route, dialect), headers).await;
+    }
     let (live, now) = (&visit.live, visit.started_at);
     let answer = match route {
-        Route::Model(id) => models::find(live, (&models::unescaped(id), headers), now)
-            .await
-            .map(|model| anthropic::model(&model)),
-        _ => models::gather(live, headers, now).await.map(|known| anthropic::models(&known)),
+        Route::Model(id) => models::one(live, (id, headers), now).await,
+        _ => models::list(live, headers, now).await,
+    };
+    answer.map(|answer| visit.sign(answer)).map_err(Refusal::nowhere)
+}
+
+/// The same in a dialect's shape.
+async fn shared_models(
+    visit: &Visit,
+    (route, dialect): (Route<'_>, &'static Dialect),
+    headers: &HeaderMap,
+) -> Result<Response<Out>, Refusal> {
+    let (live, now) = (&visit.live, visit.started_at);
+    let google = dialect.name == GEMINI.name;
+    let answer = match route {
+        Route::Model(id) => {
+            let found = models::find(live, (&models::unescaped(id), headers), now).await;
+            found.map(|model| {
+                if google { gemini::model(&facts(live, &model)) } else { anthropic::model(&model) }
+            })
+        }
+        _ => models::gather(live, headers, now).await.map(|known| {
+            if !google {
+                return anthropic::models(&known);
+            }
+            let known: Vec<_> = known.iter().map(|model| facts(live, model)).collect();
+            gemini::models(&known)
+        }),
     };
     answer
-        .map(|answer| signed(visit, &ANTHROPIC, answer))
-        .map_err(|fault| Refusal::nowhere(fault).in_words(Some(&ANTHROPIC)))
+        .map(|answer| signed(visit, dialect, answer))
+        .map_err(|fault| Refusal::nowhere(fault).in_words(Some(dialect)))
 }
 
 /// An answer with the request's id under the names that the dialect's clients look for.

@@ -16,6 +16,7 @@
 //!   request has a form with them for those.
 
 use bytes::Bytes;
+use cutover_dialects::gemini::GEMINI;
 use cutover_dialects::responses::Stored;
 use cutover_dialects::{
     Answer, Asked, Dialect, Inbound, Moment, Origins, RequestFacts, StoreNeeds, StreamOut, WayBack,
@@ -40,6 +41,9 @@ const MARK: &[u8] = b"\"cache_control\"";
 
 /// What ids of signed calls hold.
 const SIGNED: &[u8] = cutover_dialects::SIGNED_ID.as_bytes();
+
+/// The members in which Gemini's clients send signatures back.
+const SIGNATURES: [&[u8]; 2] = [b"\"thoughtSignature\"", b"\"thought_signature\""];
 
 /// The member that earlier reasoning becomes.
 const REASONING: &[u8] = b"\"reasoning_";
@@ -91,7 +95,8 @@ pub(crate) fn read(
     facts: RequestFacts<'_>,
 ) -> Result<Reading, Fault> {
     let holds = |mark: &[u8]| memmem::find(body, mark).is_some();
-    let marks = facts.keep_marks && (holds(MARK) || holds(SIGNED));
+    let signed = SIGNATURES.into_iter().chain([SIGNED]).any(holds);
+    let marks = facts.keep_marks && (holds(MARK) || signed);
     let facts = RequestFacts { keep_marks: false, ..facts };
     let with = |unsupported, keep_reasoning| {
         read(body, &RequestFacts { unsupported, keep_reasoning, ..facts })
@@ -157,7 +162,10 @@ fn takes_reasoning(target: &Target) -> bool {
 impl Foreign {
     /// The form for a target, if it is not the main one.
     pub(crate) fn form_for(&self, target: &Target) -> Option<&Form> {
-        if let Some(marked) = self.marked.as_deref().filter(|_| vendor::takes_marks(target)) {
+        // What only Gemini takes is reported as lost to everyone else by the main form.
+        let fits = self.dialect.name != GEMINI.name || target.provider.dialect == Provided::Gemini;
+        let takes = fits && vendor::takes_marks(target);
+        if let Some(marked) = self.marked.as_deref().filter(|_| takes) {
             return Some(marked);
         }
         self.plain.as_deref().filter(|_| !takes_reasoning(target))

@@ -34,7 +34,7 @@ use crate::rescue::{self, Failure};
 use crate::responses::KeptAnswers;
 use crate::shadow::{Copies, Ending};
 pub(crate) use crate::visit::{Asked, Refusal, Visit};
-use crate::{caller, dialects, feedback, hints, infer, models, passthrough, probes, resolving};
+use crate::{caller, dialects, feedback, hints, infer, passthrough, probes, resolving};
 
 /// Tells the wall clock's time. The binary owns the only one.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -248,6 +248,7 @@ impl Gateway {
         if matches!(route, Route::Health) {
             return Ok(health());
         }
+        dialects::take_key(route, (&parts.uri, &mut parts.headers));
         let caller = caller::authenticate(&parts.headers, visit.live.keys.as_deref())
             .map_err(|refused| self.unknown_caller(visit, refused))
             .map_err(|refusal| refusal.in_words(dialects::dialect_of(route, &parts.headers)))?;
@@ -286,17 +287,9 @@ impl Gateway {
                 let headers = &mut parts.headers;
                 Box::pin(dialects::open(self, visit, (headers, body), knock)).await
             }
-            Route::Models | Route::Model(_) if dialects::asked_for(&parts.headers).is_some() => {
-                Box::pin(dialects::anthropic_models(visit, route, &parts.headers)).await
+            Route::Models | Route::Model(_) => {
+                Box::pin(dialects::known_models(visit, route, &parts.headers)).await
             }
-            Route::Models => models::list(&visit.live, &parts.headers, visit.started_at)
-                .await
-                .map(|list| visit.sign(list))
-                .map_err(Refusal::nowhere),
-            Route::Model(id) => models::one(&visit.live, (id, &parts.headers), visit.started_at)
-                .await
-                .map(|model| visit.sign(model))
-                .map_err(Refusal::nowhere),
             Route::Feedback => {
                 let limits = feedback::limits(visit.live.limits.body);
                 let body = read_body(&parts.headers, body, limits).await;

@@ -50,7 +50,7 @@ pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Los
             "" | "/" | "/health" => Some((Route::Health, Method::GET)),
             _ => rest
                 .strip_prefix("/models/")
-                .filter(|id| !id.is_empty())
+                .filter(|id| !id.is_empty() && !asks_a_model(method, path))
                 .map(|id| (Route::Model(id), Method::GET)),
         }
     };
@@ -70,6 +70,11 @@ pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Los
         return Err(Fault::new(Code::MethodNotAllowed, message).into());
     }
     Ok(route)
+}
+
+/// Whether a path asks a model for something, as Google's do.
+fn asks_a_model(method: &Method, path: &str) -> bool {
+    *method == Method::POST && cutover_dialects::find(method.as_str(), path).is_some()
 }
 
 /// The rest of the OpenAI surface.
@@ -143,6 +148,8 @@ mod tests {
         assert_eq!(of("/v1/messages"), "anthropic");
         assert_eq!(of("/responses"), "responses");
         assert_eq!(of("/api/chat"), "ollama");
+        assert_eq!(of("/v1beta/models/a/b:generateContent"), "gemini");
+        assert_eq!(of("/v1/models/a:streamGenerateContent"), "gemini");
     }
 
     #[test]

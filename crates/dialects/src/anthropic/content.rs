@@ -334,6 +334,7 @@ fn call<'a>(block: &Obj<'a>, at: At<'_>) -> Result<Call<'a>, Fault> {
         name: block.need_text(at, "name")?,
         // The object's own text: what the model wrote comes back to it unchanged.
         arguments: Text::from(input),
+        signature: None,
     })
 }
 

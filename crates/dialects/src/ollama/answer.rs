@@ -3,15 +3,13 @@
 use cutover_units::Millis;
 use cutover_wire::openai::chat::TokenLogprob;
 use cutover_wire::{Fault, Finish, Usage};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::Shape;
 use crate::answer::Answer;
 use crate::chat::{self, End};
 use crate::inbound::{Moment, WayBack};
-use crate::time;
 use crate::write::{self, Json};
+use crate::{time, vectors};
 
 pub(crate) fn reply(
     back: &WayBack,
@@ -20,7 +18,7 @@ pub(crate) fn reply(
     now: Moment,
 ) -> Result<Answer, Fault> {
     if matches!(shape, Shape::Embed | Shape::Embedding) {
-        return vectors(back, shape, body, now);
+        return embedded(back, shape, body, now);
     }
     let turn = chat::turn(body)?;
     let model = turn.model.as_deref().unwrap_or(&back.model);
@@ -139,27 +137,8 @@ pub(super) fn loaded(shape: Shape, model: &str, now: Millis, reason: &str) -> An
     }))
 }
 
-#[derive(Deserialize)]
-struct Embeddings<'a> {
-    #[serde(borrow)]
-    data: Vec<Vector<'a>>,
-    #[serde(default)]
-    usage: Option<Usage>,
-    #[serde(default)]
-    model: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Vector<'a> {
-    #[serde(borrow)]
-    embedding: &'a RawValue,
-}
-
-fn vectors(back: &WayBack, shape: Shape, body: &[u8], now: Moment) -> Result<Answer, Fault> {
-    let read: Embeddings<'_> = serde_json::from_slice(body).map_err(|_| chat::unreadable())?;
-    if read.data.iter().any(|vector| !vector.embedding.get().starts_with('[')) {
-        return Err(chat::unreadable());
-    }
+fn embedded(back: &WayBack, shape: Shape, body: &[u8], now: Moment) -> Result<Answer, Fault> {
+    let read = vectors::read(body)?;
     if shape == Shape::Embedding {
         let first = read.data.first().ok_or_else(chat::unreadable)?;
         let text = write::object(|j| j.key("embedding").raw(first.embedding.get()));

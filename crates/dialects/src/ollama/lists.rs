@@ -6,28 +6,10 @@ use cutover_units::Millis;
 use cutover_wire::Fault;
 
 use crate::answer::Answer;
+use crate::inbound::ModelFacts;
 use crate::read::{self, At, Obj};
 use crate::time;
 use crate::write::{self, Json};
-
-/// What the caller knows of a model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ModelFacts {
-    /// The name that clients ask for.
-    pub name: String,
-    /// When it was made, if known.
-    pub modified: Millis,
-    /// Tokens of context, if known.
-    pub context_tokens: Option<u64>,
-    /// Whether it can call tools, see images or think; `None`: not known, and not claimed.
-    pub tools: Option<bool>,
-    /// See `tools`.
-    pub images: Option<bool>,
-    /// See `tools`.
-    pub thinking: Option<bool>,
-    /// Whether it embeds instead of generating.
-    pub embeds: bool,
-}
 
 /// The version whose API this is: clients compare it with the oldest they can work with.
 const API_VERSION: &str = "0.12.0";

@@ -1,31 +1,23 @@
 //! The conversation: Ollama's messages become chat's, with ids for calls that have none.
 
-use std::collections::VecDeque;
-
 use cutover_wire::Fault;
 
+use crate::calls::Calls;
 use crate::losses::Losses;
 use crate::pivot::{Assistant, Call, Message, Part};
 use crate::read::{At, Obj, Text, list};
-
-/// A call that no result has answered yet.
-struct Waiting {
-    id: String,
-    name: String,
-}
 
 /// Reads messages.
 pub(super) struct Conversation<'a, 'l> {
     pub(super) messages: Vec<Message<'a>>,
     pub(super) losses: &'l mut Losses,
     pub(super) keep_reasoning: bool,
-    waiting: VecDeque<Waiting>,
-    made: u32,
+    ids: Calls,
 }
 
 impl<'a, 'l> Conversation<'a, 'l> {
     pub(super) fn new(losses: &'l mut Losses, keep_reasoning: bool) -> Self {
-        Self { messages: Vec::new(), losses, keep_reasoning, waiting: VecDeque::new(), made: 0 }
+        Self { messages: Vec::new(), losses, keep_reasoning, ids: Calls::default() }
     }
 
     pub(super) fn read(&mut self, items: &[&'a str], at: At<'_>) -> Result<(), Fault> {
@@ -91,46 +83,22 @@ impl<'a, 'l> Conversation<'a, 'l> {
         let function = call.object(at, "function")?.ok_or_else(|| here.missing())?;
         let name = function.need_text(here, "name")?;
         let arguments = function.raw_object(here, "arguments")?.unwrap_or("{}");
-        let id = match call.text(at, "id")? {
-            Some(id) if !id.is_empty() => id,
-            _ => {
-                self.made += 1;
-                Text::from(format!("call_{}", self.made))
-            }
-        };
-        let (waiting, name_text) = (id.decode().into_owned(), name.decode().into_owned());
-        self.waiting.push_back(Waiting { id: waiting, name: name_text });
-        Ok(Call { id, name, arguments: Text::from(arguments) })
+        let id = self.ids.called(call.text(at, "id")?, &name);
+        Ok(Call { id, name, arguments: Text::from(arguments), signature: None })
     }
 
     fn tool(&mut self, message: &Obj<'a>, content: Text<'a>, at: At<'_>) -> Result<(), Fault> {
-        let id = message.text(at, "tool_call_id")?.filter(|id| !id.is_empty());
+        let id = message.text(at, "tool_call_id")?;
         let name = match message.text(at, "tool_name")? {
             Some(name) => Some(name),
             None => message.text(at, "name")?,
         };
-        let id = match id {
-            Some(id) => {
-                let text = id.decode().into_owned();
-                self.waiting.retain(|call| call.id != text);
-                id
-            }
-            None => self.match_call(name.as_ref()).into(),
-        };
+        let (id, matched) = self.ids.answered(id, name.as_ref());
+        if !matched {
+            self.losses.note("messages[].unmatched");
+        }
         self.messages.push(Message::Tool { id, parts: vec![Part::Text(content)], mark: None });
         Ok(())
-    }
-
-    /// The id of the call that a result answers: by its tool's name, else the oldest.
-    fn match_call(&mut self, name: Option<&Text<'_>>) -> String {
-        let name = name.map(Text::decode);
-        let by_name = name.and_then(|name| self.waiting.iter().position(|c| c.name == name));
-        if let Some(call) = self.waiting.remove(by_name.unwrap_or(0)) {
-            return call.id;
-        }
-        self.losses.note("messages[].unmatched");
-        self.made += 1;
-        format!("call_{}", self.made)
     }
 }
 

@@ -227,7 +227,7 @@ impl<'a> Items<'a, '_> {
             None => name,
             Some(space) => self.names.chat_name(&name.decode(), Some(&space.decode())).into(),
         };
-        self.speaking().calls.push(Call { id, name, arguments });
+        self.speaking().calls.push(Call { id, name, arguments, signature: None });
         Ok(())
     }
 

@@ -25,7 +25,7 @@ fn sent(body: &[u8], unsupported: Unsupported) -> (Value, Vec<String>) {
 
 #[test]
 fn each_ingress_dialect_reaches_anthropic() {
-    for folder in ["anthropic", "responses", "ollama"] {
+    for folder in ["anthropic", "responses", "ollama", "gemini"] {
         let wanted = |name: &String| !name.ends_with(".bad.json") && !name.starts_with("agent");
         for name in names(folder, ".json").into_iter().filter(wanted) {
             let file = format!("{folder}/{name}");
@@ -34,7 +34,7 @@ fn each_ingress_dialect_reaches_anthropic() {
                 continue;
             };
             if inbound.endpoint != Endpoint::ChatCompletions
-                || name == "full.json" && folder == "responses"
+                || name == "full.json" && matches!(folder, "responses" | "gemini")
             {
                 continue;
             }

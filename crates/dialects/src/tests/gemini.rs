@@ -31,7 +31,7 @@ fn sent(body: &Value) -> (Value, Vec<String>) {
 
 /// Every member of a request is one that the interface has, with its type.
 fn published(body: &Value) {
-    let table: Value = serde_json::from_slice(&fixture("gemini/members.json")).unwrap();
+    let table: Value = serde_json::from_slice(&fixture("generate-content/members.json")).unwrap();
     check(body, ("GenerateContentRequest", &table["types"]));
 }
 
@@ -65,7 +65,7 @@ fn check(value: &Value, (kind, types): (&str, &Value)) {
 
 #[test]
 fn each_ingress_dialect_reaches_gemini() {
-    for folder in ["anthropic", "responses", "ollama"] {
+    for folder in ["anthropic", "responses", "ollama", "gemini"] {
         let wanted = |name: &String| !name.ends_with(".bad.json") && !name.starts_with("agent");
         for name in names(folder, ".json").into_iter().filter(wanted) {
             let file = format!("{folder}/{name}");
@@ -170,7 +170,7 @@ fn choices_and_efforts_are_googles_words() {
 /// Two turns with tools, through both conversions, from each dialect whose calls have ids.
 #[test]
 fn a_signature_comes_back_with_its_call() {
-    let answer = gemini::answer(&fixture("gemini/answer.json"), Millis(0)).unwrap();
+    let answer = gemini::answer(&fixture("generate-content/answer.json"), Millis(0)).unwrap();
     let chat: Value = serde_json::from_slice(&answer).unwrap();
     insta::assert_snapshot!("gemini_answer", serde_json::to_string_pretty(&chat).unwrap());
     let keep = RequestFacts { keep_marks: true, ..lenient() };
@@ -322,7 +322,7 @@ fn chunks(frames: &[&[u8]]) -> String {
 
 #[test]
 fn wire_reads_what_comes_back() {
-    let body = gemini::answer(&fixture("gemini/answer.json"), Millis(0)).unwrap();
+    let body = gemini::answer(&fixture("generate-content/answer.json"), Millis(0)).unwrap();
     let reply = read_reply(&plan(false), &mint(), Received::new(200, body)).ok().unwrap();
     let usage = reply.usage.unwrap();
     assert_eq!((usage.prompt_tokens, usage.cached_tokens), (23, Some(8)));
@@ -331,7 +331,8 @@ fn wire_reads_what_comes_back() {
     assert_eq!(reply.finish, Some(Finish::ToolCalls));
     for (name, well) in [("stream", true), ("error", false)] {
         let mut tap = Tap::new(plan(true), mint(), Limits::default());
-        let (mut out, text) = (Vec::new(), chunks(&[&fixture(&format!("gemini/{name}.sse"))]));
+        let (mut out, text) =
+            (Vec::new(), chunks(&[&fixture(&format!("generate-content/{name}.sse"))]));
         let end = tap.push(Bytes::from(text), &mut out).and_then(|()| tap.finish(&mut out));
         assert_eq!(end.is_ok(), well, "{name}");
         if well {
@@ -343,7 +344,7 @@ fn wire_reads_what_comes_back() {
 
 #[test]
 fn streams_come_back_the_same_wherever_they_are_cut() {
-    let text = fixture("gemini/stream.sse");
+    let text = fixture("generate-content/stream.sse");
     let whole = chunks(&[&text]);
     insta::assert_snapshot!("gemini_stream", whole);
     assert_eq!(chunks(&text.chunks(1).collect::<Vec<_>>()), whole);
@@ -355,7 +356,10 @@ fn streams_come_back_the_same_wherever_they_are_cut() {
         // Broken off: never an end that looks like success.
         assert_eq!(chunks(&[start]).contains("[DONE]"), at >= complete, "{at}");
     }
-    insta::assert_snapshot!("gemini_stream_error", chunks(&[&fixture("gemini/error.sse")]));
+    insta::assert_snapshot!(
+        "gemini_stream_error",
+        chunks(&[&fixture("generate-content/error.sse")])
+    );
     let asked = inbound("/v1/messages", &fixture("anthropic/minimal.json"), &lenient());
     let events = payloads(&stream(asked.way_back, &[whole.as_bytes()]));
     assert_eq!(events.last().unwrap()["type"], "message_stop");
@@ -472,7 +476,7 @@ proptest! {
         let _ = gemini::answer(&bytes, Millis(0));
         let _ = gemini::error(500, &bytes);
         payloads(&chunks(&[&bytes]).replace("data: [DONE]", ""));
-        for name in ["gemini/stream.sse", "gemini/answer.json"] {
+        for name in ["generate-content/stream.sse", "generate-content/answer.json"] {
             let mut text = fixture(name).to_vec();
             let place = at.index(text.len());
             text[place] = byte;

@@ -34,7 +34,7 @@ fn check_pivot(endpoint: Endpoint, body: &bytes::Bytes) {
 
 #[test]
 fn what_each_request_becomes() {
-    for folder in ["anthropic", "responses", "ollama"] {
+    for folder in ["anthropic", "responses", "ollama", "gemini"] {
         for name in names(folder, ".json") {
             let file = format!("{folder}/{name}");
             let path = path_of(&file);
@@ -66,11 +66,12 @@ fn what_each_request_becomes() {
 }
 
 /// The request that answers go back to.
-const ASKED: [(&str, &str); 4] = [
+const ASKED: [(&str, &str); 5] = [
     ("anthropic", "anthropic/full.json"),
     ("responses", "responses/full.json"),
     ("ollama_chat", "ollama/chat-full.json"),
     ("ollama_generate", "ollama/generate.json"),
+    ("gemini", "gemini/full.json"),
 ];
 
 /// A response's echo is the request's own text: shown once, in the snapshot of `text`.
@@ -135,9 +136,13 @@ fn what_each_stream_becomes() {
 #[test]
 fn what_each_embedding_becomes() {
     let body = br#"{"object":"list","model":"e","data":[{"object":"embedding","index":0,"embedding":[0.10,-1e-3]}],"usage":{"prompt_tokens":2,"total_tokens":2}}"#;
-    for name in ["embed", "embeddings"] {
-        let request = format!("ollama/{name}.json");
-        let inbound = inbound(path_of(&request), &fixture(&request), &lenient());
+    for (name, request) in [
+        ("embed", "ollama/embed.json"),
+        ("embeddings", "ollama/embeddings.json"),
+        ("gemini_embed", "gemini/embed.json"),
+        ("gemini_batch", "gemini/batch.json"),
+    ] {
+        let inbound = inbound(path_of(request), &fixture(request), &lenient());
         let answer = inbound.way_back.reply(body, now()).expect("an answer");
         insta::assert_snapshot!(
             format!("answer_{name}"),

@@ -10,11 +10,12 @@ use super::support::{
 };
 use crate::{Asked, DIALECTS, Inbound, find};
 
-const REQUESTS: [&str; 4] = [
+const REQUESTS: [&str; 5] = [
     "anthropic/minimal.json",
     "responses/tool-kinds.json",
     "ollama/chat-full.json",
     "ollama/generate.json",
+    "gemini/full.json",
 ];
 
 fn asked(request: &str) -> Inbound {
@@ -45,6 +46,7 @@ fn a_stream_that_stops_anywhere_ends_in_an_error() {
         for at in (0..done).step_by(5) {
             let out = stream(asked(request).way_back, &[&text[..at]]);
             assert!(out.contains("error"), "{request} {at}");
+            assert!(!out.contains("finishReason"), "{request} {at}");
             payloads(&out);
         }
     }
@@ -117,6 +119,31 @@ fn anthropic_blocks_open_and_close_one_after_another() {
     }
 }
 
+#[test]
+fn geminis_stream_without_events_is_one_list_however_it_ends() {
+    let request = "gemini/full.json";
+    for name in names("chat", ".sse") {
+        let text = fixture(&format!("chat/{name}"));
+        let as_list = |text: &[u8]| -> Vec<Value> {
+            let facts = crate::RequestFacts { events: false, ..lenient() };
+            let back = || inbound(path_of(request), &fixture(request), &facts).way_back;
+            assert_eq!(back().stream().content_type(), "application/json");
+            let out = stream(back(), &[text]);
+            serde_json::from_str(&out).unwrap_or_else(|error| panic!("{name} {error}: {out}"))
+        };
+        let events = payloads(&stream(asked(request).way_back, &[&text]));
+        // Signs of life are space in a list.
+        let says = |event: &&Value| {
+            let empty = event.pointer("/candidates/0/content/parts/0/text") == Some(&"".into());
+            !empty || event.pointer("/candidates/0/finishReason").is_some()
+        };
+        let events: Vec<Value> = events.iter().filter(says).cloned().collect();
+        assert_eq!(as_list(&text), events, "{name}");
+        let cut = as_list(&text[..text.len() / 2]);
+        assert!(cut.last().unwrap().get("error").is_some(), "{name}");
+    }
+}
+
 /// A piece of JSON that looks like what the dialects read.
 fn soup() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
@@ -171,7 +198,9 @@ proptest! {
     fn a_request_with_one_byte_changed_is_read_or_refused(
         at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()
     ) {
-        for request in ["anthropic/full.json", "responses/full.json", "ollama/chat-full.json"] {
+        for request in
+            ["anthropic/full.json", "responses/full.json", "ollama/chat-full.json", "gemini/full.json"]
+        {
             let mut body = fixture(request).to_vec();
             let at = at.index(body.len());
             body[at] = byte;

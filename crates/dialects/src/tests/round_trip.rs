@@ -112,4 +112,26 @@ proptest! {
         let back: Value = serde_json::from_slice(&answer.body).unwrap();
         prop_assert_eq!(&back["message"], &turn);
     }
+
+    #[test]
+    fn geminis_model_turn_survives_the_pivot(
+        text in ".{1,40}", thought in ".{1,20}", calls in calls()
+    ) {
+        let mut parts = vec![json!({"text": thought, "thought": true}), json!({"text": text})];
+        for (n, (name, args)) in calls.iter().enumerate() {
+            let id = format!("c{n}");
+            parts.push(json!({"functionCall": {"id": id, "name": name, "args": args}}));
+        }
+        let body = json!({
+            "contents": [{"role": "model", "parts": parts}],
+            "generationConfig": {"thinkingConfig": {"includeThoughts": true}},
+        });
+        let path = "/v1beta/models/m:generateContent";
+        let inbound = inbound(path, &Bytes::from(body.to_string()), &lenient());
+        prop_assert!(inbound.losses.is_empty());
+        let answer = inbound.way_back.reply(&as_answer(&last_turn(&inbound.body)), now()).ok().unwrap();
+        let back: Value = serde_json::from_slice(&answer.body).unwrap();
+        prop_assert_eq!(&back["candidates"][0]["content"]["parts"], &Value::from(parts));
+        prop_assert_eq!(&back["candidates"][0]["finishReason"], "STOP");
+    }
 }

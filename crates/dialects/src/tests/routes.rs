@@ -8,7 +8,7 @@ use cutover_wire::Fault;
 use cutover_wire::openai::models::Model;
 
 use super::support::{facts, read};
-use crate::{Ask, Asked, DIALECTS, anthropic, find, ollama, responses};
+use crate::{Ask, Asked, DIALECTS, anthropic, find, gemini, ollama, responses};
 
 fn name(method: &str, path: &str) -> Option<Result<&'static str, (&'static str, Code)>> {
     find(method, path).map(|found| match found {
@@ -24,6 +24,16 @@ fn paths_are_found_with_and_without_v1() {
     assert_eq!(name("POST", "/responses"), Some(Ok("responses")));
     assert_eq!(name("POST", "/api/chat"), Some(Ok("ollama")));
     assert_eq!(name("HEAD", "/api/tags"), Some(Ok("ollama")));
+    for version in ["/v1beta", "/v1"] {
+        let ask = |verb| name("POST", &format!("{version}/models/a/b:8b:{verb}"));
+        assert_eq!(ask("generateContent"), Some(Ok("gemini")));
+        assert_eq!(ask("countTokens"), Some(Ok("gemini")));
+        assert_eq!(ask("batchGenerateContent"), Some(Err(("gemini", Code::PermissionDenied))));
+    }
+    assert_eq!(name("GET", "/v1beta/models/a"), Some(Ok("gemini")));
+    assert_eq!(name("POST", "/v1beta/files/a"), Some(Err(("gemini", Code::PermissionDenied))));
+    assert_eq!(name("POST", "/v1/files"), None);
+    assert_eq!(name("GET", "/v1/models/a"), None);
     assert_eq!(name("POST", "/v1/chat/completions"), None);
     assert_eq!(name("GET", "/v1/models"), None);
     assert_eq!(name("GET", "/v1/responses/a/b"), None);
@@ -103,6 +113,8 @@ fn models_are_listed_in_each_dialects_shape() {
         ollama::show(&facts[0]),
         ollama::show(&facts[1]),
         ollama::version(),
+        gemini::models(&facts),
+        gemini::model(&facts[1]),
         responses::deleted("resp_1"),
     ];
     let text: Vec<String> =

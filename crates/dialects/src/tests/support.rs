@@ -29,6 +29,11 @@ pub(crate) fn path_of(fixture: &str) -> &'static str {
     match (folder, name) {
         ("anthropic", _) => "/v1/messages",
         ("responses", _) => "/v1/responses",
+        ("gemini", n) if n.starts_with("count") => "/v1beta/models/asked:countTokens",
+        ("gemini", n) if n.starts_with("embed") => "/v1beta/models/asked:embedContent",
+        ("gemini", n) if n.starts_with("batch") => "/v1beta/models/asked:batchEmbedContents",
+        ("gemini", n) if n.starts_with("stream") => "/v1beta/models/asked:streamGenerateContent",
+        ("gemini", _) => "/v1beta/models/asked:generateContent",
         (_, n) if n.starts_with("chat") => "/api/chat",
         (_, n) if n.starts_with("generate") => "/api/generate",
         (_, n) if n.starts_with("embeddings") => "/api/embeddings",
@@ -37,7 +42,8 @@ pub(crate) fn path_of(fixture: &str) -> &'static str {
 }
 
 pub(crate) fn facts() -> RequestFacts<'static> {
-    RequestFacts::new("0a1b", Millis(1_795_250_530_040))
+    let (named, events) = (Some("asked"), true);
+    RequestFacts { named, events, ..RequestFacts::new("0a1b", Millis(1_795_250_530_040)) }
 }
 
 pub(crate) fn lenient() -> RequestFacts<'static> {

@@ -36,6 +36,8 @@ fn inbounds(body: &Bytes, unsupported: Unsupported) -> Vec<Inbound> {
         unsupported,
         keep_reasoning: true,
         storage: true,
+        named: Some("m"),
+        events: true,
         ..RequestFacts::new("f", Millis(0))
     };
     let mut inbounds = Vec::new();
@@ -52,13 +54,13 @@ fn inbounds(body: &Bytes, unsupported: Unsupported) -> Vec<Inbound> {
 
 /// A request of each dialect, for answers to go back to.
 fn asked() -> Vec<Inbound> {
-    const BODY: &[u8] = br#"{"model":"m","max_tokens":9,"prompt":"a","input":"a","messages":[{"role":"user","content":"a"}],"tools":[{"type":"custom","name":"c","input_schema":{}}]}"#;
+    const BODY: &[u8] = br#"{"model":"m","max_tokens":9,"prompt":"a","input":"a","messages":[{"role":"user","content":"a"}],"contents":[{"parts":[{"text":"a"}]}],"content":{"parts":[{"text":"a"}]},"requests":[{"content":{"parts":[{"text":"a"}]}}],"tools":[{"type":"custom","name":"c","input_schema":{}}]}"#;
     // All dialects read the one body (what is a message to one is no field to another), but for
     // Responses, where a prompt is something else.
     const RESPONSES: &[u8] = br#"{"model":"m","input":"a","tools":[{"type":"custom","name":"c"}]}"#;
     let mut inbounds = inbounds_of(BODY);
     inbounds.extend(inbounds_of(RESPONSES));
-    assert_eq!(inbounds.len(), 7, "each route that runs something, and embed twice");
+    assert_eq!(inbounds.len(), 11, "each route that runs something, and embed twice");
     inbounds
 }
 
@@ -180,12 +182,13 @@ pub fn cut_short(data: &[u8], vendor: Vendor) -> Option<bool> {
 }
 
 fn told(chat: &[u8]) -> Option<bool> {
-    const ENDS: [&str; 5] = [
+    const ENDS: [&str; 6] = [
         "message_stop",
         "response.completed",
         "response.incomplete",
         "\"done\":true",
         "\"done\": true",
+        "\"finishReason\":",
     ];
     let mut ends =
         asked().into_iter().filter(|one| one.endpoint != Endpoint::Embeddings).map(|inbound| {
@@ -193,7 +196,8 @@ fn told(chat: &[u8]) -> Option<bool> {
             drive(&mut inbound.way_back.stream(), &[chat], &mut out);
             let text = String::from_utf8_lossy(&out);
             let whole = ENDS.iter().any(|end| text.contains(end));
-            let broken = ["event: error", "event: response.failed", "{\"error\":"];
+            let broken =
+                ["event: error", "event: response.failed", "{\"error\":", "data: {\"error\":"];
             let told = text.lines().any(|line| broken.iter().any(|start| line.starts_with(start)));
             assert_ne!(whole, told, "an end or an error: {text}");
             whole
