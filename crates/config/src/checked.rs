@@ -15,6 +15,7 @@ use cutover_units::{UpstreamName, UseCaseName, VariantName, WeightBp};
 use crate::address::BaseUrl;
 use crate::failover::{Endurance, Retries};
 use crate::loading::{Cold, Loading};
+use crate::numbers::{HardwareSettings, PriceSettings};
 use crate::overflow::{Overflow, Queue};
 use crate::prompts::Adaptation;
 use crate::providers::Provider;
@@ -46,6 +47,10 @@ pub struct Checked {
     pub surface: SurfaceSettings,
     /// How images in chats are fetched.
     pub images: ImageSettings,
+    /// What tokens cost, where a variant does not say.
+    pub prices: PriceSettings,
+    /// How the machine's accelerators are looked at.
+    pub hardware: HardwareSettings,
     /// Position of the upstream that serves requests no use case matches.
     pub default_upstream: usize,
     /// All upstreams, by name. Never empty: a file without one gets the embedded engine.

@@ -8,6 +8,7 @@ mod failover;
 mod instances;
 mod kinds;
 mod loading;
+mod numbers;
 mod overflow;
 mod rollouts;
 mod routing;

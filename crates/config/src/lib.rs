@@ -25,6 +25,7 @@ mod fields;
 mod gate_form;
 mod init;
 mod loading;
+mod numbers;
 mod overflow;
 mod plain;
 mod problem;
@@ -55,6 +56,7 @@ pub use checked::{
 pub use failover::{Endurance, OnInterrupt, Retries};
 pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_servers};
 pub use loading::{Cold, Loading};
+pub use numbers::{HardwareSettings, PriceSettings};
 pub use overflow::{Overflow, Queue};
 pub use plain::toml_as_json;
 pub use problem::Problem;

@@ -4,6 +4,7 @@
 mod adaptation;
 mod failover;
 mod loading;
+mod numbers;
 mod overflow;
 mod resolve;
 mod rollouts;
@@ -38,6 +39,8 @@ impl Checked {
         out.log(&self.log);
         out.surface(self, &self.surface);
         out.images(&self.images);
+        out.prices(&self.prices);
+        out.hardware(&self.hardware);
         for upstream in &self.upstreams {
             out.upstream(upstream);
         }

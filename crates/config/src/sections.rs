@@ -1,6 +1,7 @@
 //! One reader per section, and what must hold between sections.
 
 mod adaptation;
+mod numbers;
 mod residency;
 mod rollouts;
 mod scorer;
@@ -43,8 +44,11 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
         .map(|entry| variants::read(entry, &upstream_names, &upstreams))
         .collect();
     let variant_names = Names::of("variants", &variant_tables);
+    let prices = numbers::prices(root);
+    let hardware = numbers::hardware(root);
     let around = sources::Around {
         keys,
+        price_file: prices.file.is_some(),
         records: state.as_ref().map(|state| state.records),
         variants: &variants,
         upstreams: &upstreams,
@@ -84,6 +88,8 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
         log: log?,
         surface: surface?,
         images: images?,
+        prices,
+        hardware: hardware?,
         default_upstream: default_upstream?,
         upstreams,
         variants: variants.into_iter().collect::<Option<Vec<Variant>>>()?,

@@ -94,10 +94,10 @@ pub(crate) fn specs(checked: &Checked) -> Vec<Spec> {
     specs.collect()
 }
 
-/// The files of certificates that a config names.
+/// Files that a config names and that change while it stays: certificates, prices.
 fn trusted(source: &Source, checked: &Checked) -> Vec<PathBuf> {
     let named = checked.upstreams.iter().filter_map(|upstream| upstream.ca_file.as_deref());
-    named.map(|path| source.base.join(path)).collect()
+    named.chain(checked.prices.file.as_deref()).map(|path| source.base.join(path)).collect()
 }
 
 /// Rollouts and webhooks of a config file, or the first thing that is wrong with them.

@@ -13,6 +13,7 @@ use cutover_config::{
     Checked, HeaderValue as ConfiguredValue, Reach, SecretRef, SystemPrompt, UpstreamKey,
 };
 use cutover_dialects::egress;
+use cutover_ledger::prices::PriceList;
 use cutover_route::{Traffic, health};
 use cutover_server::BodyLimits;
 use cutover_store::KeyRing;
@@ -27,7 +28,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::caller::{X_API_KEY, X_GOOG_API_KEY};
 use crate::live::{Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
-use crate::prices::Pricing;
+use crate::prices::{self, Pricing};
 use crate::probes::Probing;
 use crate::prompts::{LanePrompt, framing, structured};
 use crate::resolving::Resolved;
@@ -102,11 +103,12 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     for upstream in &checked.upstreams {
         upstreams.push(Arc::new(upstream_lane(materials, upstream, (&carried, &resolved))?));
     }
+    let prices = prices::list(materials)?;
     let mut lanes = Vec::with_capacity(checked.variants.len() + 1);
     for variant in &checked.variants {
         let configured = &checked.upstreams[variant.upstream];
         let upstream = Arc::clone(&upstreams[variant.upstream]);
-        lanes.push(lane(materials, variant, (configured, upstream))?);
+        lanes.push(lane(materials, variant, (configured, upstream, &prices))?);
     }
     let default = checked.default_upstream();
     let default_lane = Arc::clone(&upstreams[checked.default_upstream]);
@@ -126,7 +128,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         model_place: None,
         warm: false,
         prompt: None,
-        price: Arc::new(Pricing::by_model(default, materials.now)),
+        price: Arc::new(Pricing::by_model(default, &prices, materials.now)),
         upstream: default_lane,
     });
     let snapshot = use_cases::snapshot(materials)?;
@@ -317,7 +319,7 @@ fn header_value(text: &str) -> Result<HeaderValue, BuildError> {
 fn lane(
     materials: &Materials<'_>,
     variant: &cutover_config::Variant,
-    (configured, upstream): (&cutover_config::Upstream, Arc<UpstreamLane>),
+    (configured, upstream, prices): (&cutover_config::Upstream, Arc<UpstreamLane>, &Arc<PriceList>),
 ) -> Result<Lane, BuildError> {
     let name = &variant.name;
     let system_prompt = match &variant.system_prompt {
@@ -355,7 +357,7 @@ fn lane(
             },
         },
         prompt: LanePrompt::of(&variant.adaptation),
-        price: Arc::new(Pricing::of_variant(variant, configured, materials.now)),
+        price: Arc::new(Pricing::of_variant(variant, (configured, prices), materials.now)),
         upstream,
     })
 }

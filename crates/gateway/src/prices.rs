@@ -1,4 +1,5 @@
-//! What a lane's tokens cost: by the user's rates, by the catalogue, or unpriced.
+//! What a lane's tokens cost: by the variant's rates, by the user's price file, by the catalogue, or
+//! unpriced.
 //!
 //! The catalogue is decoded at its first use, which takes some 26 MB and 40 ms. So it is asked only
 //! about upstreams it can know: services of others at public addresses. A gateway in front of local
@@ -8,8 +9,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use cutover_config::{Reach, Upstream, Variant};
+use cutover_ledger::prices::PriceList;
 use cutover_ledger::{Cost, Price, Rates, Tokens};
 use cutover_units::Millis;
+
+use crate::build::{BuildError, Materials};
 
 /// How a lane's tokens are priced.
 #[derive(Debug)]
@@ -21,21 +25,25 @@ pub enum Pricing {
 }
 
 impl Pricing {
-    /// The variant's own price, else the catalogue's.
-    pub(crate) fn of_variant(variant: &Variant, upstream: &Upstream, now: Millis) -> Self {
+    /// The variant's own price, else the price file's, else the catalogue's.
+    pub(crate) fn of_variant(
+        variant: &Variant,
+        (upstream, list): (&Upstream, &Arc<PriceList>),
+        now: Millis,
+    ) -> Self {
         Self::Fixed(match variant.price {
             Some(price) => Price::Own(Rates {
                 input_nano_usd_per_mtok: price.input_nano_usd_per_mtok,
                 cached_input_nano_usd_per_mtok: price.cached_input_nano_usd_per_mtok,
                 output_nano_usd_per_mtok: price.output_nano_usd_per_mtok,
             }),
-            None => PriceSource::of(upstream).look_up(&variant.model, now),
+            None => PriceSource::of(upstream, list).look_up(&variant.model, now),
         })
     }
 
     /// The price of whatever model a client asks an upstream for.
-    pub(crate) fn by_model(upstream: &Upstream, now: Millis) -> Self {
-        let source = PriceSource::of(upstream);
+    pub(crate) fn by_model(upstream: &Upstream, list: &Arc<PriceList>, now: Millis) -> Self {
+        let source = PriceSource::of(upstream, list);
         // Decodes the catalogue now rather than while the first request waits.
         let _ = source.look_up("", now);
         Self::ByModel(source, ArcSwapOption::empty())
@@ -47,7 +55,7 @@ impl Pricing {
             Self::Fixed(price) => return price.cost(tokens, at),
             Self::ByModel(source, last) => (source, last),
         };
-        if !source.priced {
+        if !source.priced && source.list.is_empty() {
             return None;
         }
         if let Some(known) = &*last.load()
@@ -62,6 +70,16 @@ impl Pricing {
     }
 }
 
+/// The price file's rows; none without one.
+pub(crate) fn list(materials: &Materials<'_>) -> Result<Arc<PriceList>, BuildError> {
+    let Some(path) = &materials.checked.prices.file else { return Ok(Arc::default()) };
+    let wrong = |why| BuildError { key: "prices.file".to_owned(), why };
+    let bytes = materials.surroundings.file(path).map_err(wrong)?;
+    let at = |why: String| wrong(format!("{}: {why}", path.display()));
+    let text = String::from_utf8(bytes).map_err(|_| at("it is not UTF-8".to_owned()))?;
+    PriceList::read(&text).map(Arc::new).map_err(at)
+}
+
 /// What the catalogue calls a provider whose name says whose models it serves.
 fn catalogued(provider: &str) -> Option<&'static str> {
     match provider {
@@ -72,9 +90,13 @@ fn catalogued(provider: &str) -> Option<&'static str> {
     }
 }
 
-/// Where the catalogue looks for an upstream's models.
+/// Where the prices of an upstream's models are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceSource {
+    /// The user's price file.
+    list: Arc<PriceList>,
+    /// Under whose name its rows may stand: the vendor's, the upstream's own, its provider's.
+    names: Vec<String>,
     provider: Option<String>,
     url: String,
     priced: bool,
@@ -83,10 +105,13 @@ pub struct PriceSource {
 impl PriceSource {
     /// Self-hosted engines are in no catalogue: what their tokens cost is the user's to say. So it is
     /// for whatever answers at an address of one's own, whichever dialect it speaks.
-    fn of(upstream: &Upstream) -> Self {
+    fn of(upstream: &Upstream, list: &Arc<PriceList>) -> Self {
         let name = upstream.provider.name;
         let public = upstream.instances.iter().all(|url| url.reach() == Reach::Public);
+        let own = [upstream.name.as_str(), name];
         Self {
+            list: Arc::clone(list),
+            names: catalogued(name).into_iter().chain(own).map(str::to_owned).collect(),
             provider: catalogued(name).map(str::to_owned),
             url: upstream.instances.first().map(ToString::to_string).unwrap_or_default(),
             priced: public
@@ -96,6 +121,10 @@ impl PriceSource {
     }
 
     fn look_up(&self, model: &str, now: Millis) -> Price {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        if let Some(rates) = self.list.find(&names, model) {
+            return Price::Listed(rates);
+        }
         if !self.priced {
             return Price::Unpriced;
         }
@@ -106,6 +135,7 @@ impl PriceSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cutover_ledger::CATALOGUE;
 
     /// 2026-11-01.
     const NOW: Millis = Millis(1_793_491_200_000);
@@ -118,7 +148,8 @@ mod tests {
         let text = format!("default_upstream = \"u\"\n[upstreams.u]\n{upstream}\n");
         let checked = cutover_config::check(&text, "test.toml", &|_| Some("key".to_owned()));
         let checked = checked.expect("a good configuration");
-        let pricing = Pricing::by_model(checked.default_upstream(), Millis(0));
+        let list = Arc::new(PriceList::default());
+        let pricing = Pricing::by_model(checked.default_upstream(), &list, Millis(0));
         let tokens = Tokens { prompt: 10, cached: 0, completion: 1 };
         pricing.cost(&model.into(), tokens, NOW).is_some()
     }
@@ -136,5 +167,29 @@ mod tests {
         ] {
             assert!(!priced(own), "{own}");
         }
+    }
+
+    /// What a request of 1,000 + 100 tokens costs at the default upstream with a price file, and who says so.
+    fn listed(model: &str, upstream: &str) -> Option<(u64, &'static str)> {
+        let file = "provider,model,input_usd_per_mtok,cached_input_usd_per_mtok,\
+            cache_write_usd_per_mtok,output_usd_per_mtok,source,date\n\
+            openai,gpt-4o,2,,,8,contract,2026-11-01\nu,qwen,0.1,,,0.2,tco,2026-11-01\n";
+        let list = Arc::new(PriceList::read(file).expect("a good file"));
+        let text = format!("default_upstream = \"u\"\n[upstreams.u]\n{upstream}\n");
+        let checked = cutover_config::check(&text, "test.toml", &|_| Some("key".to_owned()));
+        let checked = checked.expect("a good configuration");
+        let pricing = Pricing::by_model(checked.default_upstream(), &list, Millis(0));
+        let tokens = Tokens { prompt: 1_000, cached: 0, completion: 100 };
+        pricing.cost(&model.into(), tokens, NOW).map(|cost| (cost.amount.0, cost.source))
+    }
+
+    #[test]
+    fn a_price_file_wins_and_what_nobody_lists_stays_unpriced() {
+        let (cloud, engine) = ("provider = \"openai\"", "provider = \"ollama\"");
+        assert_eq!(listed("gpt-4o", cloud), Some((2_800_000, "price file")));
+        assert_eq!(listed("gpt-4o-mini", cloud).map(|(_, source)| source), Some(CATALOGUE));
+        assert_eq!(listed("qwen", engine), Some((120_000, "price file")), "by the upstream's name");
+        assert_eq!(listed("gpt-4o", engine), None, "what OpenAI takes is not what an engine costs");
+        assert_eq!(listed("llama", engine), None);
     }
 }

@@ -8,6 +8,9 @@ use genai_prices::{Calculator, PriceRequest, Usage, UsageKey};
 /// Where catalogue prices come from: the `genai-prices` database in the release compiled in.
 pub const CATALOGUE: &str = "genai-prices 0.2.1";
 
+/// What costs by the user's price file name as their source.
+const PRICE_FILE: &str = "price file";
+
 /// What a request took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tokens {
@@ -33,8 +36,10 @@ pub struct Rates {
 /// How a variant is priced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Price {
-    /// By the user's own rates.
+    /// By the rates that the config file gives the variant.
     Own(Rates),
+    /// By the user's price file.
+    Listed(Rates),
     /// By the catalogue, which knows price history and tiers of context length.
     Catalogue {
         /// The catalogue's provider id, where the provider is known.
@@ -53,7 +58,7 @@ pub enum Price {
 pub struct Cost {
     /// The sum.
     pub amount: NanoUsd,
-    /// `config`, or the catalogue's name and version.
+    /// `config`, `price file`, or the catalogue's name and version.
     pub source: &'static str,
 }
 
@@ -73,6 +78,7 @@ impl Price {
     pub fn cost(&self, tokens: Tokens, at: Millis) -> Option<Cost> {
         match self {
             Self::Own(rates) => Some(Cost { amount: rates.cost(tokens), source: "config" }),
+            Self::Listed(rates) => Some(Cost { amount: rates.cost(tokens), source: PRICE_FILE }),
             Self::Catalogue { provider, url, model } => {
                 let usd = catalogue_usd(provider.as_deref(), url, model, (tokens, at))?;
                 Some(Cost { amount: nano(usd)?, source: CATALOGUE })

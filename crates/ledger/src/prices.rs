@@ -1,7 +1,7 @@
 //! What cloud models cost: rates with source and date.
 //!
 //! ```text
-//! own file (`prices = "FILE"`, `cutover prices import`)    wins
+//! own file (`[prices] file`, `cutover prices import`)       wins
 //! genai-prices, compiled in                                the catalogue
 //! data/second-opinion.csv                                  never used, only compared with
 //! ```
@@ -13,6 +13,7 @@
 //!   [`Prices::doubt`].
 
 mod files;
+mod list;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,6 +24,7 @@ use cutover_units::{Millis, Utc};
 use genai_prices::{Calculator, PriceRequest, Usage, UsageKey};
 
 pub use files::{Imported, read_file, write_file};
+pub use list::PriceList;
 
 use crate::audit::{Tier, TokenCounts, identity};
 use crate::money::usd_text;

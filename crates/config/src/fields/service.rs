@@ -2,6 +2,7 @@
 
 use super::Kind::{Bool, Choice, Listen, Name, Path, Secret};
 use super::kinds::{COUNT_MAX, count, deadline, named, required, size, table, value, words};
+use super::numbers::{HARDWARE, PRICES};
 use super::rollouts::WEBHOOK;
 use super::routing::{UPSTREAM, USE_CASE, VARIANT};
 use super::surface::{IMAGES, SURFACE};
@@ -25,6 +26,8 @@ pub(crate) static ROOT: Section = Section {
         table("log", &LOG),
         table("surface", &SURFACE),
         table("images", &IMAGES),
+        table("prices", &PRICES),
+        table("hardware", &HARDWARE),
         named("upstreams", &UPSTREAM),
         named("variants", &VARIANT),
         named("use_cases", &USE_CASE),

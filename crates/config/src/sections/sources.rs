@@ -11,6 +11,8 @@ use crate::sections::Keys;
 /// What a use case is read with.
 pub(crate) struct Around<'a> {
     pub(crate) keys: Keys,
+    /// Whether there is a price file: what is in it shows when it is read.
+    pub(crate) price_file: bool,
     /// Whether a record per request is kept.
     pub(crate) records: Option<bool>,
     pub(crate) variants: &'a [Option<Variant>],
@@ -44,6 +46,6 @@ impl Around<'_> {
         let public = upstream.instances.iter().all(|url| url.reach() == Reach::Public);
         let listed = matches!(upstream.provider.name, "openai" | "openai-compatible");
         let may_be = listed && public && !upstream.local;
-        (!may_be).then_some(false)
+        (!may_be && !self.price_file).then_some(false)
     }
 }
