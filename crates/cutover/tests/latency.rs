@@ -40,6 +40,55 @@ fn check_pace(row: &Value) {
     assert!(p50("total_ms") >= 475.0 && p50("first_token_ms") < p50("total_ms") - 470.0, "{row}");
 }
 
+/// What was measured is what `size` then says of the same model, and of others by what they read.
+#[test]
+fn a_measurement_calibrates_the_speed_of_its_machine() {
+    let fake = Fake::start(Persona::Vllm);
+    fake.always(Reply::words(PIECES).pace(PACE));
+    let url = fake.base_url();
+    let value = measured(&["--url", &url, "--model", "fake-model", "--requests", "6"]);
+    let row = &value["rows"][0];
+    let speed = row["warm"]["tokens_per_s"]["p50"]["value"].as_f64().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("latency.json");
+    std::fs::write(&path, value.to_string()).unwrap();
+    let path = path.display().to_string();
+    let named = format!("{path}=llama3.1:8b-instruct-q4_K_M");
+    let size = |words: &[&str]| {
+        let words =
+            [&["size", "--gpu", "rtx3090", "--engine", "llamacpp", "--json"][..], words].concat();
+        let output = cutover(&words);
+        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{talk}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let whole = |name: &str| row[name].as_f64().unwrap().round().to_string();
+    let (prompt, output) = (whole("mean_prompt_tokens"), whole("mean_answer_tokens"));
+    let lengths = ["--prompt", &prompt, "--output", &output, "--calibrate", &named];
+    let found = size(&[&["llama3.1:8b", "--quant", "q4_k_m"][..], &lengths].concat());
+    let likely = found["speed"]["decode_tokens_per_s"]["likely"].as_f64().unwrap();
+    assert!((likely / speed - 1.0).abs() < 0.01, "{likely} for {speed}");
+    let constants = &found["calibration"];
+    assert_eq!((&constants["rows"], &constants["both_fitted"]), (&1.into(), &false.into()));
+    // Half the speed that is usual there scales both constants: 0.88 and 79 us.
+    let (share, layer) = (&constants["bandwidth_share"], &constants["layer_us"]);
+    let product = share.as_f64().unwrap() * layer.as_f64().unwrap();
+    assert!((product - 0.88 * 79.0).abs() < 0.01, "{constants}");
+    assert_eq!(size(&["--calibrate", &named])["rows"], 1, "constants alone");
+    // The same speed of sixteen bits is more than the memory can deliver only for a larger model.
+    let refused = |words: &[&str]| {
+        let output = cutover(&[&["size", "--gpu", "rtx3090", "--calibrate"][..], words].concat());
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = refused(&[&format!("{path}=qwen2.5:32b-instruct-q4_K_M"), "llama3.1:8b"]);
+    assert!(said.contains("% of the memory's bandwidth"), "{said}");
+    let said = refused(&[&path, "llama3.1:8b"]);
+    assert!(said.contains("hint: say which model answered: --calibrate"), "{said}");
+    std::fs::write(&path, "{}").unwrap();
+    assert!(refused(&[&path]).contains("no answer of cutover latency --json: it names no model"));
+}
+
 #[test]
 fn a_known_pace_is_measured_directly_and_per_concurrency() {
     let fake = Fake::start(Persona::Vllm);

@@ -6,6 +6,7 @@
 //! talk to stderr. None of them starts or changes anything that serves traffic.
 
 pub mod audit;
+mod inputs;
 pub mod latency;
 mod machine;
 pub mod prices;
@@ -13,3 +14,5 @@ pub mod recommend;
 pub mod report;
 pub mod size;
 pub mod tco;
+
+pub(crate) use inputs::text_of;

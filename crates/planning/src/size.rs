@@ -1,5 +1,6 @@
 //! `cutover size`: does a model fit, how fast will it be, and why not.
 
+mod calibrate;
 mod show;
 
 use std::fs::File;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use cutover_console::exit::{Exit, Failed};
 use cutover_console::term::Term;
+use cutover_sizing::calibrate::Fitted;
 use cutover_sizing::catalogue;
 use cutover_sizing::dims::Dims;
 use cutover_sizing::engine::Engine;
@@ -21,6 +23,7 @@ use cutover_sizing::kv::Kv;
 use cutover_sizing::model::Model;
 use cutover_sizing::quant::{QUANTS, Quant, Weights, quant};
 use cutover_sizing::speed::Exchange;
+use serde_json::Value;
 
 use crate::machine::Hardware;
 
@@ -33,7 +36,7 @@ use crate::machine::Hardware;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model, such as llama3.3:70b or Qwen/Qwen3-32B
-    #[arg(value_name = "MODEL", required_unless_present_any = ["gguf", "dims", "list", "config"])]
+    #[arg(value_name = "MODEL", required_unless_present_any = ["gguf", "dims", "list", "config", "calibrate"])]
     model: Option<String>,
     /// Quantisation, such as q4_k_m, q8_0, fp8, awq. Default: the model's usual one
     #[arg(long, value_name = "NAME")]
@@ -64,6 +67,10 @@ pub struct Args {
     /// The model's dimensions by hand, such as layers=32,hidden=4096,heads=32,kv_heads=8,ffn=14336,vocab=128256
     #[arg(long, value_name = "KEY=VALUE,...", conflicts_with = "gguf")]
     dims: Option<String>,
+    /// Fit the speed to measurements on this machine: an answer of `cutover latency --json`, with =MODEL if it was
+    /// asked for by another name; again for more. Without MODEL only the constants are printed
+    #[arg(long, value_name = "FILE[=MODEL]")]
+    calibrate: Vec<String>,
     /// List the models and GPUs that are known, with where their figures are from
     #[arg(long)]
     list: bool,
@@ -93,16 +100,28 @@ pub fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, 
         term.say(text.trim_end())?;
         return Ok(Exit::Done);
     }
-    let subject = subject(args, config)?;
     let engine = Engine::parse(&args.engine).map_err(Failed::wrong)?;
-    let machine = args.hardware.machine(term)?;
+    let kv = Kv::parse(&args.kv_type).map_err(Failed::wrong)?;
+    let mut machine = args.hardware.machine(term)?;
+    let fitted = calibrated(args, (engine, kv, &mut machine), term)?;
+    let none = args.model.is_none() && args.gguf.is_none() && args.dims.is_none();
+    if let Some(fitted) = fitted.filter(|_| none && config.is_none()) {
+        let text = if args.json {
+            serde_json::to_string_pretty(&calibrate::json(&fitted))?
+        } else {
+            calibrate::words(&fitted)
+        };
+        term.say(text)?;
+        return Ok(Exit::Done);
+    }
+    let subject = subject(args, config)?;
     let quant = chosen(args, &subject, engine)?;
     let ask = Ask {
         model: &subject.model,
         tag: &subject.tag,
         quant,
         weights: subject.weights.as_ref(),
-        kv: Kv::parse(&args.kv_type).map_err(Failed::wrong)?,
+        kv,
         engine,
         machine: &machine,
         context: args.context.min(default_limit(args, &subject.model)),
@@ -111,13 +130,32 @@ pub fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, 
     };
     let mut found: Answer = answer(&ask).map_err(Failed::wrong)?;
     found.notes.extend(subject.notes.iter().cloned());
+    found.notes.extend(fitted.as_ref().map(calibrate::words));
     let text = if args.json {
-        serde_json::to_string_pretty(&json::answer(&ask, &found))?
+        let mut value = json::answer(&ask, &found);
+        value["calibration"] = fitted.as_ref().map_or(Value::Null, calibrate::json);
+        serde_json::to_string_pretty(&value)?
     } else {
         show::answer(&ask, &found)
     };
     term.say(text.trim_end())?;
     Ok(Exit::Done)
+}
+
+/// The machine with what was measured on it.
+fn calibrated(
+    args: &Args,
+    (engine, kv, machine): (Engine, Kv, &mut Machine),
+    term: &mut Term,
+) -> Result<Option<Fitted>, Failed> {
+    if args.calibrate.is_empty() {
+        return Ok(None);
+    }
+    calibrate::needs_machine(machine).map_err(Failed::wrong)?;
+    let setting = calibrate::Setting { engine, kv, machine };
+    let fitted = calibrate::fitted(&args.calibrate, setting, term)?;
+    machine.calibrate(fitted);
+    Ok(Some(fitted))
 }
 
 /// The default context is no longer than the model's own; one that was asked for is taken as it is.

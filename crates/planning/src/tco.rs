@@ -2,8 +2,6 @@
 
 mod show;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -18,6 +16,8 @@ use cutover_tco::scenario::Draft;
 use cutover_tco::{Nano, Wrong, html, inputs, json};
 use cutover_units::Millis;
 use serde_json::Value;
+
+use crate::text_of;
 
 /// Compare what staying and moving cost: doing nothing, a cheaper cloud model, a hosted open model, rented GPUs, own hardware.
 ///
@@ -109,27 +109,8 @@ pub fn run(args: &Args, term: &mut Term) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-/// Largest file that is read: a scenario has some hundred lines, an audit's answer some thousand.
-const FILE_BYTES_MAX: u64 = 16 << 20;
-
-fn text(path: &Path) -> Result<String, Failed> {
-    let name = path.display();
-    let mut bytes = Vec::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
-    } else {
-        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-    };
-    read.with_context(|| format!("cannot read {name}"))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let message = format!("{name} has more than {FILE_BYTES_MAX} bytes");
-        return Err(Failed::new(Exit::Failed, message));
-    }
-    String::from_utf8(bytes).map_err(|_| Failed::usage(format!("{name} is not UTF-8")))
-}
-
 fn value(path: &Path) -> Result<Value, Failed> {
-    let text = text(path)?;
+    let text = text_of(path)?;
     let is_json = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
     let read = if is_json || text.trim_start().starts_with('{') {
         serde_json::from_str(&text).map_err(|error| error.to_string())
@@ -145,7 +126,7 @@ fn from_audit(
     use_case: Option<&str>,
     (draft, term): (&mut Draft, &mut Term),
 ) -> Result<(), Failed> {
-    let audit: Value = serde_json::from_str(&text(path)?).map_err(|error| {
+    let audit: Value = serde_json::from_str(&text_of(path)?).map_err(|error| {
         Failed::usage(format!("{}: this is not JSON: {error}", path.display()))
             .hint("write it with: cutover audit FILES --json > audit.json")
     })?;

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::calibrate::Fitted;
 use crate::csv;
 use crate::names::{fold, nearest};
 use cutover_units::Wrong;
@@ -36,6 +37,8 @@ pub struct Gpu {
     pub rent: Option<Rent>,
     /// Where the figures are from, and when.
     pub source: String,
+    /// What was measured on this machine, instead of the constants of its kind.
+    pub fitted: Option<Fitted>,
 }
 
 /// What somebody asked for an hour, once.
@@ -133,6 +136,7 @@ fn entry(row: &csv::Row<'static>) -> Result<Entry, String> {
         bus: row.text("bus").to_owned(),
         rent,
         source: format!("{} ({})", row.text("source"), row.text("date")),
+        fitted: None,
     };
     Ok(Entry { gpu, tags: row.list("tags"), memory_gb: row.number("memory_gb")? })
 }
@@ -159,6 +163,8 @@ pub struct Host {
     pub memory: Option<u64>,
     /// Bytes a second.
     pub bandwidth: f64,
+    /// What was measured on a machine without GPUs.
+    pub fitted: Option<Fitted>,
 }
 
 /// Two channels of DDR5-5600 deliver 89.6 GB/s; 85 is what is reached.
@@ -166,7 +172,7 @@ pub const HOST_BANDWIDTH: f64 = 85e9;
 
 impl Default for Host {
     fn default() -> Self {
-        Self { memory: None, bandwidth: HOST_BANDWIDTH }
+        Self { memory: None, bandwidth: HOST_BANDWIDTH, fitted: None }
     }
 }
 
@@ -340,6 +346,7 @@ fn by_hand(text: &str) -> Result<Gpu, Wrong> {
         bus: String::new(),
         rent: None,
         source: "the command line".to_owned(),
+        fitted: None,
     })
 }
 

@@ -10,6 +10,7 @@
 //! the machine has as the text its tools printed. GB is 10^9 bytes, GiB 2^30.
 
 pub mod blocks;
+pub mod calibrate;
 pub mod catalogue;
 pub mod claims;
 pub mod detect;

@@ -9,10 +9,11 @@
 //! - Apple: 0.74 and 120 us, on 8 points (M1 much slower);
 //! - vLLM on stacked memory: 0.80 and 45 us, on Qwen3-8B FP8 on one H100 at batches of 1 to 256.
 //!
-//! Newer engines are faster than those points, by a quarter and more, so a range is open upwards: 0.85 to
+//! What was measured on the machine ([`crate::calibrate`]) takes their place. Newer engines are faster than those points, by a quarter and more, so a range is open upwards: 0.85 to
 //! 1.40 of the fit, and never above 0.98 of the bound. Prompts reach 0.3 of the tensor rate (0.22 to 0.39 were
 //! measured), vLLM's 0.45; their range is 0.60 to 1.45.
 
+use crate::calibrate::Fitted;
 use crate::engine::Engine;
 use crate::hardware::{Class, Gpu, Host};
 use crate::kv;
@@ -130,6 +131,8 @@ struct Course<'a> {
     parts: Vec<Part>,
     /// Parts run at the same time (tensor parallel), not one after the other.
     together: bool,
+    /// What was measured on the machine.
+    fitted: Option<Fitted>,
 }
 
 /// All speeds of a model that has a place.
@@ -177,10 +180,54 @@ pub fn speeds(demand: &Demand<'_>, place: &Place<'_>, exchange: Exchange) -> Spe
 const DECODE_SPREAD: (f64, f64) = (0.85, 1.40);
 const PREFILL_SPREAD: (f64, f64) = (0.60, 1.45);
 
+/// The least that a machine that was measured is thought to differ from its fit.
+const FITTED_SPREAD: f64 = 0.10;
+
+/// Half again as far as the worst measurement was from the fit.
+fn spread(fitted: Option<Fitted>, usual: (f64, f64)) -> (f64, f64) {
+    let Some(fitted) = fitted else { return usual };
+    let wide = (fitted.worst * 1.5).max(FITTED_SPREAD);
+    (1.0 / (1.0 + wide), 1.0 + wide)
+}
+
+/// What one answer alone takes of a machine, apart from what is reached of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// Seconds to read a step's bytes at the full bandwidth.
+    pub(crate) read_s: f64,
+    /// Layers that a step goes through, one after the other.
+    pub(crate) layers: f64,
+    /// Seconds of the prompt at the full rate of operations; none where that is not known.
+    pub(crate) prompt_s: Option<f64>,
+    /// The built-in share of the bandwidth and time per layer.
+    pub(crate) built_in: (f64, f64),
+}
+
+/// The terms of a model that has a place.
+pub(crate) fn terms(demand: &Demand<'_>, place: &Place<'_>, exchange: Exchange) -> Terms {
+    let middle = (exchange.prompt + exchange.output / 2).min(demand.context);
+    let mut course = Course::new(demand, place);
+    let slow = course.parts.iter().map(|part| (part.reached, part.layer_s));
+    let built_in =
+        slow.fold((1.0, 0.0), |least, one| (f64::min(least.0, one.0), f64::max(least.1, one.1)));
+    let prefill = course.prefill(exchange.prompt);
+    for part in &mut course.parts {
+        (part.reached, part.layer_s) = (1.0, 0.0);
+    }
+    let (read_s, _) = course.step(1.0, middle);
+    for part in &mut course.parts {
+        (part.reached, part.layer_s) = (f64::INFINITY, 1.0);
+    }
+    let (layers, _) = course.step(1.0, middle);
+    let prompt_s = prefill.map(|range| exchange.prompt as f64 / range.bound);
+    Terms { read_s, layers, prompt_s, built_in }
+}
+
 impl<'a> Course<'a> {
     fn new(demand: &'a Demand<'a>, place: &Place<'_>) -> Self {
         let layers = demand.model.layers.len().max(1) as f64;
         let together = demand.engine == Engine::Vllm;
+        let fitted = place.gpus.first().map_or(place.host.fitted, |gpu| gpu.fitted);
         let weights = (demand.weights.bytes.max(1)) as f64;
         let quant_is_fp8 = demand.weights.by_type.contains_key("quantised") && weights > 0.0;
         let mut parts: Vec<Part> = place
@@ -189,7 +236,10 @@ impl<'a> Course<'a> {
             .zip(place.bills)
             .filter(|(_, bill)| bill.weights > 0)
             .map(|(gpu, bill)| {
-                let (reached, layer_s) = constants(gpu.class, demand.engine);
+                let (reached, layer_s) = match gpu.fitted {
+                    Some(fitted) => (fitted.reached, fitted.layer_s),
+                    None => constants(gpu.class, demand.engine),
+                };
                 let eight = together && quant_is_fp8 && gpu.fp8 > 0.0;
                 Part {
                     bandwidth: gpu.bandwidth,
@@ -199,7 +249,10 @@ impl<'a> Course<'a> {
                     share: bill.weights as f64 / weights,
                     cache: bill.layers as f64 / layers,
                     flops: if eight { gpu.fp8 } else { gpu.fp16 },
-                    mfu: mfu(gpu.class, demand.engine),
+                    mfu: gpu
+                        .fitted
+                        .and_then(|fitted| fitted.mfu)
+                        .unwrap_or_else(|| mfu(gpu.class, demand.engine)),
                 }
             })
             .collect();
@@ -209,12 +262,17 @@ impl<'a> Course<'a> {
             let cache = 1.0 / count.min(kv_heads.max(1) as f64);
             for part in &mut parts {
                 part.cache = cache;
-                part.layer_s += if count > 1.0 { EXCHANGE_S } else { 0.0 };
+                // What was measured has it in it.
+                let extra = count > 1.0 && fitted.is_none();
+                part.layer_s += if extra { EXCHANGE_S } else { 0.0 };
             }
         }
         let (beside, beside_layers) = place.beside;
         if beside > 0 || place.gpus.is_empty() {
-            let (reached, layer_s) = constants(Class::Cpu, demand.engine);
+            let (reached, layer_s) = match place.host.fitted {
+                Some(fitted) => (fitted.reached, fitted.layer_s),
+                None => constants(Class::Cpu, demand.engine),
+            };
             let on_host = if place.gpus.is_empty() { 1.0 } else { beside as f64 / weights };
             let host_layers = if place.gpus.is_empty() { layers } else { beside_layers as f64 };
             parts.push(Part {
@@ -228,7 +286,7 @@ impl<'a> Course<'a> {
                 mfu: 0.0,
             });
         }
-        Self { demand, parts, together }
+        Self { demand, parts, together, fitted }
     }
 
     /// Seconds of one step, and the least it can take.
@@ -267,7 +325,8 @@ impl<'a> Course<'a> {
 
     fn batch(&self, batch: f64, context: u64) -> Range {
         let (real, bound) = self.step(batch, context);
-        Range::around(batch / real.max(1e-12), batch / bound.max(1e-12), DECODE_SPREAD)
+        let spread = spread(self.fitted, DECODE_SPREAD);
+        Range::around(batch / real.max(1e-12), batch / bound.max(1e-12), spread)
     }
 
     fn prefill(&self, prompt: u64) -> Option<Range> {
@@ -283,7 +342,9 @@ impl<'a> Course<'a> {
         };
         let real = seconds(&|part| part.mfu);
         let bound = seconds(&|_| 1.0);
-        Some(Range::around(1.0 / real.max(1e-15), 1.0 / bound.max(1e-15), PREFILL_SPREAD))
+        let measured = self.fitted.filter(|fitted| fitted.mfu.is_some());
+        let spread = spread(measured, PREFILL_SPREAD);
+        Some(Range::around(1.0 / real.max(1e-15), 1.0 / bound.max(1e-15), spread))
     }
 }
 
