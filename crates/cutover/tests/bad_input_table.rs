@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use cutover_testkit::bad_input::{
     BODY_LIMIT, CHAT, Case, Door, MESSAGES, OLLAMA_CHAT, Outcome, RESPONSES, Shape, cases,
 };
-use cutover_testkit::fake::{Fake, Fault, Persona, Refusing, Reply, Setup};
+use cutover_testkit::fake::{Fake, Fault, Persona, Refusing, Reply, Seen, Setup};
 use cutover_testkit::program::Program;
 use cutover_testkit::raw::{Raw, Response, exchange};
 use cutover_units::Code;
@@ -79,7 +79,7 @@ impl Rig {
     /// How many requests reached an upstream, and the last of them.
     fn seen(&self) -> (usize, Value) {
         let all: Vec<_> = self.upstreams.iter().flat_map(Fake::inferences).collect();
-        let last = all.iter().max_by_key(|seen| seen.at).map(|seen| seen.json());
+        let last = all.iter().max_by_key(|seen| seen.at).map(Seen::json);
         (all.len(), last.unwrap_or_default())
     }
 }
@@ -102,9 +102,8 @@ fn judge_error(case: &Case, response: &Response) -> Result<(), String> {
     let Outcome::Refused { code, param } = case.outcome else { return Ok(()) };
     let row = TABLE.iter().find(|row| row.name == code).ok_or("no such code")?;
     let body = response.json();
-    let expect = |what: &str, found: &Value, wanted: &Value| match found == wanted {
-        true => Ok(()),
-        false => Err(format!("{what}: {found} instead of {wanted}")),
+    let expect = |what: &str, found: &Value, wanted: &Value| {
+        if found == wanted { Ok(()) } else { Err(format!("{what}: {found} instead of {wanted}")) }
     };
     let error = &body["error"];
     let message = match case.door.shape {
@@ -311,4 +310,41 @@ fn calls_that_come_in_turns_arrive_whole_in_each_dialect() {
         let why = ask(door, in_turns(&broken)).unwrap_err();
         assert!(why.contains("arguments that are no JSON object"), "{}: {why}", door.path);
     }
+}
+
+#[test]
+fn a_wrong_method_is_told_which_ones_there_are() {
+    let rig = Rig::start();
+    let key = format!("authorization: Bearer {}", rig.key);
+    for (line, allow) in [
+        ("GET /v1/chat/completions", "POST"),
+        ("PUT /chat/completions", "POST"),
+        ("DELETE /v1/completions", "POST"),
+        ("POST /v1/models", "GET, HEAD"),
+        ("DELETE /v1/models/app", "GET, HEAD"),
+        ("GET /v1/messages", "POST"),
+        ("GET /v1/messages/count_tokens", "POST"),
+        ("GET /v1/responses", "POST"),
+        ("POST /v1/responses/resp_1", "GET, HEAD, DELETE"),
+        ("PUT /v1/responses/resp_1/input_items", "GET, HEAD"),
+        ("GET /api/chat", "POST"),
+        ("DELETE /api/generate", "POST"),
+        ("POST /api/tags", "GET, HEAD"),
+        ("PUT /v1/files", "GET, HEAD, POST"),
+        ("PATCH /v1/feedback", "POST"),
+    ] {
+        let response = exchange(rig.program.url(), line, &[&key], "").unwrap();
+        assert_eq!(response.status, 405, "{line}");
+        assert_eq!(response.header("allow"), Some(allow), "{line}");
+        let error = &response.json()["error"];
+        let said = match line {
+            _ if line.contains("/api/") => error.is_string(),
+            _ if line.contains("/messages") => error["type"] == "not_found_error",
+            _ => error["code"] == "method_not_allowed",
+        };
+        assert!(said, "{line}: {}", response.text());
+    }
+    // A path that is not there takes nothing, and says so.
+    let response = exchange(rig.program.url(), "PUT /v1/nothing", &[&key], "").unwrap();
+    assert_eq!((response.status, response.header("allow")), (404, None));
 }

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use cutover_testkit::arms::two_arms;
 use cutover_testkit::fake::{Fake, Persona, Reply, Setup};
+use cutover_testkit::load::{Load, assert_all_good};
 use cutover_testkit::program::Program;
 use cutover_testkit::{raw, wait};
 use serde_json::{Value, json};
@@ -342,4 +345,71 @@ fn without_a_running_cutover_the_state_directory_is_changed() {
     );
     rig.program.start_again();
     assert_eq!(rig.chat(), (Some("extraction@2".into()), json!("Two.")));
+}
+
+/// A rollout whose candidate answers with a labelled prompt. It comes to its first ramp and stays there.
+const ROLLOUT: &str = r#"
+[use_cases.app.rollout]
+gates = ["quality >= 0.6 x baseline", "errors <= baseline + 20 pp"]
+steps = ["shadow 100% for 1 s", "canary 20% for 1 s", "ramp 40% for 1 h", "100% for 1 s"]
+interval = "1 s"
+min_units = 20
+
+[use_cases.app.scorer]
+kind = "exact-match"
+
+[use_cases.app.shadow]
+concurrency = 4
+live_limit = 16
+unpriced = true
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_that_moves_under_a_rollout_begins_its_evidence_anew_and_says_so() {
+    let cloud = Fake::start_with(Setup::new(Persona::OpenAi).name("cloud"));
+    let own = Fake::start_with(Setup::new(Persona::Vllm).name("own"));
+    for fake in [&cloud, &own] {
+        fake.always(Reply::text("the sum is 42").pace(Duration::from_millis(2)));
+    }
+    let ground = two_arms(&cloud.base_url(), &own.base_url());
+    let mut program = Program::start(BINARY, &ground);
+    let files = tempfile::tempdir().unwrap();
+    for (number, text) in [("1", "Be brief."), ("2", "Be long.")] {
+        let path = files.path().join(number);
+        std::fs::write(&path, text).unwrap();
+        program.ok(&["prompt", "add", "tone", &path.display().to_string()]);
+    }
+    program.ok(&["prompt", "label", "tone", "1", "production"]);
+    let labelled = "[variants.new]\nprompt = \"tone@production\"";
+    program.write_config(&(ground.replace("[variants.new]", labelled) + ROLLOUT));
+    assert_eq!(program.admin("POST /admin/reload", "{}").json()["loaded"], true);
+    let mut load = Load::new(program.url(), "none", "app");
+    load.units = 1_000_000;
+    "x-customer-id".clone_into(&mut load.unit_header);
+    let running = load.start();
+    program.ok(&["rollout", "start", "app"]);
+    let state = || program.admin("GET /admin/rollouts/app", "").json()["state"].clone();
+    wait::until_async("the canary", || state()["step"].as_u64() >= Some(1)).await;
+    let before = state();
+
+    // Who names another label disturbs nobody.
+    program.ok(&["prompt", "label", "tone", "2", "trial"]);
+    let output = program.cli(&["prompt", "label", "tone", "2", "production"]);
+    let effects = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && effects.contains("begins its evidence anew"), "{effects}");
+    let restarted = || state()["spec_hash"] != before["spec_hash"];
+    wait::until_async("the new spec", restarted).await;
+    let history = program.ok(&["rollout", "history", "app", "--json"]);
+    let history: Value = serde_json::from_str(&history).unwrap();
+    let decisions = history["decisions"].as_array().unwrap();
+    let restarts: Vec<&Value> =
+        decisions.iter().filter(|one| one["decision"]["action"] == "restart").collect();
+    assert_eq!((restarts.len(), &history["chain"]["intact"]), (1, &json!(true)), "{history}");
+    // It goes on with the new prompt, and comes to its ramp by new evidence.
+    wait::until_async("the ramp", || state()["step"].as_u64() >= Some(2)).await;
+    assert_all_good(&running.stop());
+    let last = own.inferences().pop().unwrap().json();
+    assert_eq!(last["messages"][0]["content"], "Be long.");
+    let replayed = program.ok(&["rollout", "replay", "app"]);
+    assert!(replayed.contains("decisions come out as they are stored"), "{replayed}");
 }
