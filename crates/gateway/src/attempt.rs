@@ -175,10 +175,8 @@ async fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
         upstream: &lane.upstream,
         local_only: exchange.chosen.local_only,
     };
-    let inside = match bound.concerns(body) {
-        true => Box::pin(bound.inside(head, body)).await,
-        false => Ok(None),
-    };
+    let inside =
+        if bound.concerns(body) { Box::pin(bound.inside(head, body)).await } else { Ok(None) };
     let adapted = inside.and_then(|form| match &form {
         Some(form) => vendor::adapted(&form.head, &form.body, &target),
         None => vendor::adapted(head, body, &target),

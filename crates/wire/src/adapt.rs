@@ -66,7 +66,8 @@ pub struct ReplyPlan {
     pub endpoint: Endpoint,
     /// Who answers.
     pub provider: &'static Provider,
-    /// Whether the answer is a stream.
+    /// Whether the answer is a stream. False for a stream that is gathered and repaired first
+    /// ([`structured::streamed`]).
     pub stream: bool,
     /// Whether the client asked for the usage chunk; if not, the one that we asked for is left out.
     pub include_usage: bool,
@@ -145,10 +146,17 @@ pub fn adapt(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fau
         // An answer about a picture that was left out would be made up: refused in either mode.
         return Err(Fault::unsupported("messages", "the model does not see images"));
     }
-    match target.provider.dialect {
-        Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini => same_dialect(head, body, target),
-        Dialect::Ollama => crate::ollama::convert(head, body, target),
+    let convert = match target.provider.dialect {
+        Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini => same_dialect,
+        Dialect::Ollama => crate::ollama::convert,
+    };
+    if !structured::gathers(head, target) {
+        return convert(head, body, target);
     }
+    let whole = Head { stream: false, include_usage: false, ..head.clone() };
+    let mut outgoing = convert(&whole, body, target)?;
+    outgoing.losses.push(structured::gathered());
+    Ok(outgoing)
 }
 
 pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
@@ -180,6 +188,7 @@ fn same_dialect(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, 
     rename_model(head, target, &mut edits);
     apply_rules(head, target, &mut edits, &mut losses)?;
     ask_for_usage(head, target, &mut edits);
+    ask_whole((head, body), &mut edits);
     apply_settings(head, target, &mut edits, &mut losses);
     add_stops((head, body), target, &mut edits, &mut losses)?;
     let mut reply = plan(head, target);
@@ -187,7 +196,6 @@ fn same_dialect(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, 
         let mut shaped = structured::shape(head, body, target)?;
         if let Some(shaped) = &mut shaped {
             apply_form(head, &shaped.form, &mut edits)?;
-            losses.extend(shaped.loss.take());
             reply.repair = shaped.repair.take();
         }
         let shaped = shaped.as_ref().and_then(|shaped| shaped.framing.as_ref());
@@ -340,6 +348,18 @@ fn ask_for_usage(head: &Head, target: &Target, edits: &mut Edits<'_>) {
     let current = options.map_or("null", |index| edits.value(index));
     let text = splice::with_member(current, "include_usage", "true");
     edits.set(Key::StreamOptions, &text);
+}
+
+/// A stream of which the head says that it is none is asked for whole.
+fn ask_whole((head, body): (&Head, &Bytes), edits: &mut Edits<'_>) {
+    let wished = head.raw(body, Key::Stream) == Some("true");
+    if head.stream || !wished || head.endpoint != Endpoint::ChatCompletions {
+        return;
+    }
+    edits.set(Key::Stream, "false");
+    if let Some(options) = head.members.iter().position(|m| m.key == Key::StreamOptions) {
+        edits.remove(options);
+    }
 }
 
 pub(crate) const NO_SYSTEM_MESSAGE: &str =

@@ -7,26 +7,31 @@
 //! instruct-and-repair   all in words; the answer's one JSON object is taken out of its text
 //! ```
 //!
+//! What has been sent of a stream cannot be taken back. So a stream that shall be repaired is asked for
+//! whole ([`gathers`]) and becomes a stream again once it is ([`streamed`]): the client waits for its first
+//! content as long as for its last, the loss report says so, and what it gets fits.
+//!
 //! Repair never invents: what it gives is a piece of the model's own text, whole, that parses as an object
 //! and fits the schema. Where there is none, or more than one, the answer is a failure of the upstream, so
 //! that another arm may answer.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use crate::adapt::{Loss, LossAction};
+use crate::adapt::{Loss, LossAction, ReplyPlan};
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::framing::Framing;
 use crate::head::{Head, Key};
 use crate::json;
 use crate::openai::sampling::{FormatKind, ResponseFormat};
+use crate::providers::Provider;
 use crate::reply::{Reply, UpstreamFault};
-use crate::target::{Target, Unsupported};
+use crate::target::Target;
 
 /// How a model is held to a form.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,7 +97,6 @@ pub(crate) struct Shaped {
     pub(crate) form: Form,
     pub(crate) framing: Option<Framing>,
     pub(crate) repair: Option<Repair>,
-    pub(crate) loss: Option<Loss>,
 }
 
 const IN_WORDS: &str =
@@ -125,7 +129,7 @@ pub(crate) fn shape(head: &Head, body: &Bytes, target: &Target) -> Result<Option
         );
         Some(framing.with_instruction(&asked))
     };
-    let as_it_came = Shaped { form: Form::AsItCame, framing: None, repair: None, loss: None };
+    let as_it_came = Shaped { form: Form::AsItCame, framing: None, repair: None };
     Ok(Some(match strategy {
         StructuredOutput::Native => as_it_came,
         StructuredOutput::Grammar => Shaped { form: grammar(table.grammar, schema), ..as_it_came },
@@ -133,8 +137,7 @@ pub(crate) fn shape(head: &Head, body: &Bytes, target: &Target) -> Result<Option
         StructuredOutput::Repair => Shaped {
             form: Form::Gone,
             framing: words(),
-            repair: Some(Repair { schema: schema.map(Arc::from) }).filter(|_| !head.stream),
-            loss: streamed(head, target)?,
+            repair: Some(Repair { schema: schema.map(Arc::from) }),
         },
     }))
 }
@@ -152,19 +155,75 @@ fn grammar(grammar: Option<Grammar>, schema: Option<&str>) -> Form {
     }
 }
 
-/// What has been sent of a stream cannot be taken back: it is asked for in words, and not repaired.
-fn streamed(head: &Head, target: &Target) -> Result<Option<Loss>, Fault> {
-    const WHY: &str = "the variant repairs answers, which a stream does not allow";
-    if !head.stream {
-        return Ok(None);
+/// Whether a stream is asked for whole, to be repaired before the client sees any of it.
+pub(crate) fn gathers(head: &Head, target: &Target) -> bool {
+    let strategy = target.settings.structured.unwrap_or(target.provider.structured.usual);
+    head.stream
+        && head.has_response_format
+        && head.endpoint == Endpoint::ChatCompletions
+        && strategy == StructuredOutput::Repair
+}
+
+/// What the loss report says of it.
+pub(crate) fn gathered() -> Loss {
+    Loss {
+        field: "stream".to_owned(),
+        action: LossAction::Approximated,
+        why: "the variant repairs answers: the stream comes once the answer is whole",
     }
-    match target.unsupported {
-        Unsupported::Strict => Err(Fault::unsupported("response_format", WHY)),
-        Unsupported::Lenient => {
-            let field = "response_format".to_owned();
-            Ok(Some(Loss { field, action: LossAction::Approximated, why: WHY }))
+}
+
+/// A whole answer as the events of a stream, and the plan to read them by.
+pub fn streamed(
+    plan: &ReplyPlan,
+    include_usage: bool,
+    whole: &Bytes,
+) -> Option<(Bytes, ReplyPlan)> {
+    let mut answer: Value = serde_json::from_slice(whole).ok()?;
+    let choices = answer.get_mut("choices").map(Value::take);
+    let usage = answer.as_object_mut()?.remove("usage");
+    answer["object"] = "chat.completion.chunk".into();
+    let mut text = String::new();
+    let mut event = |choices: Value, usage: Option<Value>| {
+        answer["choices"] = choices;
+        if let Some(usage) = usage {
+            answer["usage"] = usage;
         }
+        let _infallible = write!(text, "data: {answer}\n\n");
+    };
+    for mut choice in choices.and_then(|mut all| Some(std::mem::take(all.as_array_mut()?)))? {
+        let finish = choice.get_mut("finish_reason").map(Value::take);
+        let index = choice.get("index").cloned().unwrap_or_else(|| 0.into());
+        let mut delta = choice.get_mut("message").map(Value::take)?;
+        let calls = delta.get_mut("tool_calls").and_then(Value::as_array_mut);
+        for (at, call) in calls.into_iter().flatten().enumerate() {
+            call["index"] = at.into();
+        }
+        let logprobs = choice.get_mut("logprobs").map(Value::take);
+        event(
+            json!([{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": null}]),
+            None,
+        );
+        event(
+            json!([{"index": index, "delta": {}, "logprobs": null, "finish_reason": finish}]),
+            None,
+        );
     }
+    if let Some(usage) = usage {
+        event(json!([]), Some(usage));
+    }
+    text.push_str("data: [DONE]\n\n");
+    let read = ReplyPlan {
+        provider: Provider::by_name("openai")?,
+        stream: true,
+        include_usage,
+        mint: false,
+        repair: None,
+        // It was judged as a whole.
+        prompt_bytes: 0,
+        ..plan.clone()
+    };
+    Some((text.into(), read))
 }
 
 /// Objects that are looked at in one text, at most; and braces that are tried.
@@ -233,10 +292,8 @@ pub fn repair(
 mod tests {
     use super::*;
     use crate::adapt::adapt;
-    use crate::providers::Provider;
     use crate::target::VariantSettings;
     use proptest::prelude::*;
-    use serde_json::json;
 
     fn target(name: &str, structured: StructuredOutput) -> Target {
         let settings = VariantSettings { structured: Some(structured), ..Default::default() };
@@ -282,13 +339,52 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_not_repaired_and_that_is_said() {
-        let strict = target("vllm", StructuredOutput::Repair);
-        assert_eq!(sent(&strict, true).unwrap_err().param.as_deref(), Some("response_format"));
-        let lenient = Target { unsupported: Unsupported::Lenient, ..strict };
-        let (_, out) = sent(&lenient, true).unwrap();
-        assert_eq!(out.losses[0].action, LossAction::Approximated);
-        assert!(out.reply.repair.is_none());
+    fn a_stream_that_is_repaired_is_asked_for_whole_and_that_is_said() {
+        for name in ["vllm", "openai-compatible", "ollama", "llamacpp"] {
+            let (body, out) = sent(&target(name, StructuredOutput::Repair), true).unwrap();
+            assert_eq!(body["stream"], false, "{name}");
+            assert_eq!(body.get("stream_options"), None, "{name}");
+            assert!(out.reply.repair.is_some() && !out.reply.stream, "{name}");
+            let lost = out.losses.iter().find(|loss| loss.field == "stream").unwrap();
+            assert_eq!(lost.action, LossAction::Approximated);
+            let (body, out) = sent(&target(name, StructuredOutput::JsonMode), true).unwrap();
+            assert!(body["stream"] == true && out.reply.stream, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_whole_answer_is_read_as_a_stream_with_all_that_it_said() {
+        use crate::stream::{Limits, Tap};
+        let (_, out) = sent(&target("vllm", StructuredOutput::Repair), true).unwrap();
+        let call =
+            json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+        let whole = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "m",
+            "choices": [
+                {"index": 0, "message": {"role": "assistant", "content": "{}"}, "finish_reason": "stop"},
+                {"index": 1, "message": {"role": "assistant", "content": null, "tool_calls": [call]},
+                 "finish_reason": "tool_calls"}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}});
+        for include_usage in [false, true] {
+            let whole = Bytes::from(whole.to_string());
+            let (events, plan) = streamed(&out.reply, include_usage, &whole).unwrap();
+            let mint = crate::Mint { id: "y".to_owned(), model: Arc::from("z"), created: 2 };
+            let (mut tap, mut pieces) =
+                (Tap::new(plan, mint, Limits { event_bytes: 9_999 }), Vec::new());
+            tap.push(events, &mut pieces).unwrap();
+            assert!(tap.ended_well() && tap.first_content_seen());
+            assert_eq!(tap.usage().unwrap().completion_tokens, 2);
+            let text = String::from_utf8(pieces.concat()).unwrap();
+            assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+            assert_eq!(text.contains("\"usage\""), include_usage, "{text}");
+            let said = "\"delta\":{\"content\":\"{}\",\"role\":\"assistant\"}";
+            let said = text.contains(said)
+                || text.contains(r#""delta":{"role":"assistant","content":"{}"}"#);
+            assert!(
+                said && text.contains(r#""index":0"#) && text.contains(r#""id":"x""#),
+                "{text}"
+            );
+        }
+        assert!(streamed(&out.reply, true, &Bytes::from_static(b"{}")).is_none());
     }
 
     fn repaired(text: &str, finish: &str) -> Result<String, String> {

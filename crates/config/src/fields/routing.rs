@@ -220,7 +220,7 @@ pub(crate) static VARIANT: Section = Section {
             "structured_output",
             Choice(StructuredOutput::WORDS),
             "\"native\" for every provider so far",
-            "How a form of the answer (`response_format`) is asked for. \"native\": as it came. \"grammar\": by the engine's own field (vllm, llamacpp; ollama and embedded make a grammar of it anyway). \"json-mode\": JSON natively, the schema in words. \"instruct-and-repair\": all in words; the one JSON object in the answer's text that fits the schema is the answer, and where there is none the answer has failed. Streams are not repaired: `unsupported` says what becomes of them.",
+            "How a form of the answer (`response_format`) is asked for. \"native\": as it came. \"grammar\": by the engine's own field (vllm, llamacpp; ollama and embedded make a grammar of it anyway). \"json-mode\": JSON natively, the schema in words. \"instruct-and-repair\": all in words; the one JSON object in the answer's text that fits the schema is the answer, and where there is none the answer has failed. A stream is then asked for whole, and sent as a stream once it is repaired.",
         ),
         words(
             "format_instruction",

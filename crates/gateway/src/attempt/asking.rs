@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::exchange::{Exchange, micros};
 use crate::live::{InstanceLane, Lane, Timeouts, UpstreamLane};
 use crate::rescue::Failure;
+use crate::structured;
 use crate::vendor::{self, Intake};
 
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -85,6 +86,9 @@ impl<'a> Asking<'a> {
 
     /// A request whose answer is a stream: ready when its first content is there.
     pub(crate) async fn open(self, exchange: &Exchange) -> Result<Opened, Failure> {
+        if !self.outgoing.reply.stream {
+            return self.gather(exchange).await;
+        }
         let limit = self.timeouts.first_token.min(self.timeouts.total);
         let response = self.send(exchange, limit).await?;
         if !is_stream(&response) {
@@ -110,6 +114,29 @@ impl<'a> Asking<'a> {
             opened.read_on(self.upstream, first_by).await?;
         }
         Ok(opened)
+    }
+
+    /// A stream that must be repaired: the answer is awaited as a whole, and then streamed.
+    async fn gather(self, exchange: &Exchange) -> Result<Opened, Failure> {
+        let first_byte = self.timeouts.first_byte.min(self.timeouts.total);
+        let response = self.send(exchange, first_byte).await?;
+        let headers = passed(response.headers());
+        let reply = self.reply(exchange, response).await?;
+        let (events, plan) = structured::as_stream(exchange, &self.outgoing.reply, &reply)?;
+        let limits = TapLimits { event_bytes: events.len() };
+        let mut intake = Intake::new(plan, exchange.mint(), limits);
+        let mut ready = Vec::new();
+        intake.push(events, &mut ready).map_err(Failure::upstream)?;
+        Ok(Opened {
+            body: Body::whole(Bytes::new()),
+            intake,
+            ready,
+            held_bytes: 0,
+            headers,
+            sent_at: self.sent_at,
+            ended: true,
+            in_flight: self.in_flight,
+        })
     }
 
     /// Sends the request and awaits the head of the answer.

@@ -282,7 +282,7 @@ impl Asking<'_> {
             refused: !error.anything_sent(),
             ..failed(Failure::send(&error))
         })?;
-        let answer = if self.head.stream && is_stream(&response) {
+        let answer = if outgoing.reply.stream && is_stream(&response) {
             self.stream(&outgoing, response.into_body()).await
         } else {
             self.whole(&outgoing, response).await
@@ -313,7 +313,8 @@ impl Asking<'_> {
             body: outgoing.body.clone(),
         };
         let within = self.ends_at().saturating_duration_since(Instant::now());
-        let first_byte = if self.head.stream { within.min(timeouts.first_token) } else { within };
+        let first_byte =
+            if outgoing.reply.stream { within.min(timeouts.first_token) } else { within };
         let deadlines = Deadlines { connect: timeouts.connect, first_byte };
         self.instance.instance.send(outbound, deadlines).await
     }
@@ -338,7 +339,7 @@ impl Asking<'_> {
         let mint = self.mint();
         let (_, reply) = vendor::read(&outgoing.reply, &mint, received);
         let reply = reply.map_err(|fault| Failure { status, ..Failure::upstream(fault) })?;
-        if self.head.stream {
+        if outgoing.reply.stream {
             let message = "the upstream answered a stream request whole";
             return Err(Failure::broken("not_a_stream", message));
         }
@@ -347,7 +348,9 @@ impl Asking<'_> {
         }
         let mut said = Extract::of_json(&reply.body);
         told(&mut said, reply.usage, reply.finish);
-        Ok(Some(Answer { said, first_token: None, total }))
+        // Of a stream that was gathered first, nothing would have come before all of it.
+        let first_token = self.head.stream.then_some(total);
+        Ok(Some(Answer { said, first_token, total }))
     }
 
     /// None: it is too large to keep.

@@ -151,12 +151,11 @@ impl<'a> Work<'a> {
             // Ollama would take this as the wish to load the model.
             return Err(empty("messages"));
         }
-        let mut shaped = structured::shape(self.head, self.body, self.target)?;
+        let shaped = structured::shape(self.head, self.body, self.target)?;
         let own = self.target.settings.framing.as_deref();
         let framing = shaped.as_ref().and_then(|shaped| shaped.framing.as_ref()).or(own);
         let converted = messages::convert(list, framing)?;
         self.losses.extend(converted.losses);
-        self.losses.extend(shaped.as_mut().and_then(|shaped| shaped.loss.take()));
         let format = match shaped.as_ref().map(|shaped| &shaped.form) {
             Some(Form::Gone) => None,
             Some(Form::Json) => RawValue::from_string("\"json\"".to_owned()).ok(),
