@@ -3,6 +3,7 @@
 //! Steady answers with JSON, streams included. The server before it lets Steady judge a request for a
 //! stream, and then streams a short answer, as the vendor does.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -123,13 +124,17 @@ impl Mock {
         self.shared.judged().clone()
     }
 
-    /// Panics with every request that departed from the specification, and unless there were at least so
-    /// many that did not.
-    pub fn assert_all_valid(&self, at_least: usize) {
+    /// Panics with every request that departed from the specification, and unless exactly so many came:
+    /// one that is not made any more is not judged any more.
+    pub fn assert_all_valid(&self, count: usize) {
         let judged = self.judged();
         let wrong: Vec<&Judged> = judged.iter().filter(|one| one.status >= 400).collect();
         assert!(wrong.is_empty(), "{} requests are not valid: {wrong:#?}", wrong.len());
-        assert!(judged.len() >= at_least, "only {} requests came", judged.len());
+        let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
+        for one in &judged {
+            *asked.entry(&one.line).or_default() += 1;
+        }
+        assert_eq!(judged.len(), count, "{asked:#?}");
     }
 }
 
