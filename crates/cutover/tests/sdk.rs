@@ -4,7 +4,7 @@
 use cutover_testkit::fake::{Fake, Persona, Setup};
 use cutover_testkit::probes::{self, Options, Outcomes};
 use cutover_testkit::program::{self, Program};
-use cutover_testkit::rig::{self, LlamaOptions, LlamaServer};
+use cutover_testkit::rig::{self, LlamaPair};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
 /// Small, so that the 413 probe sends little.
@@ -105,43 +105,8 @@ fn ollama() {
 
 #[test]
 fn llamacpp_real() {
-    let parts = rig::tiny_model().and_then(|tiny| {
-        let embed = LlamaOptions { embeddings: true, ..LlamaOptions::default() };
-        let chat = LlamaServer::start(&tiny, &LlamaOptions::default())?;
-        Ok((chat, LlamaServer::start(&tiny, &embed)?))
-    });
-    let Some((chat, embed)) = rig::require(parts) else { return };
-    let (program, key) = start(&format!(
-        r#"
-default_upstream = "chat"
-
-[upstreams.chat]
-provider = "llamacpp"
-instances = ["{}/v1"]
-
-[upstreams.embed]
-provider = "llamacpp"
-instances = ["{}/v1"]
-
-[variants.chat]
-upstream = "chat"
-model = "llama"
-
-[variants.embed]
-upstream = "embed"
-model = "llama"
-
-[use_cases.app]
-match = {{ model = "app" }}
-baseline = "chat"
-
-[use_cases.vectors]
-match = {{ model = "vectors" }}
-baseline = "embed"
-"#,
-        chat.base_url(),
-        embed.base_url()
-    ));
+    let Some(pair) = rig::require(LlamaPair::start(4_096)) else { return };
+    let (program, key) = start(&pair.config());
     for model in ["llama", "app"] {
         let options = options(&program, &key, model)
             .with("models", vec!["llama", "app", "vectors"])

@@ -117,7 +117,8 @@ pub fn run_node(options: &Options) -> Result<Outcomes, Unavailable> {
     run(Command::new(node).arg(program).arg(folder).arg(options.0.to_string()))
 }
 
-/// Runs the Node probes of the other dialects: Anthropic's SDK, OpenAI's Responses, Vercel's AI SDK.
+/// Runs the Node probes of the other dialects: Anthropic's SDK, OpenAI's Responses, Ollama's client,
+/// Vercel's AI SDK.
 pub fn run_node_dialects(options: &Options) -> Result<Outcomes, Unavailable> {
     let (node, folder) = rig::node_dialects()?;
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/node-dialects/probes.mjs");

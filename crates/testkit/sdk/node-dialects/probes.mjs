@@ -1,5 +1,5 @@
-// Probes with the unmodified SDKs of Anthropic and OpenAI (Responses), and Vercel's AI SDK (which speaks
-// Responses to OpenAI by default).
+// Probes with the unmodified SDKs of Anthropic, OpenAI (Responses) and Ollama, and Vercel's AI SDK (which
+// speaks Responses to OpenAI by default).
 //
 // Usage: node probes.mjs FOLDER '{"base_url": ..., "api_key": ..., "model": ...}'
 // FOLDER holds node_modules. Options and output are those of ../python/dialects.py.
@@ -15,6 +15,7 @@ const { default: Anthropic } = require("@anthropic-ai/sdk");
 const { default: OpenAI } = require("openai");
 const { createOpenAI } = await load("@ai-sdk/openai");
 const { generateText, stepCountIs, streamText, tool } = await load("ai");
+const { Ollama } = await load("ollama");
 const { z } = await load("zod");
 
 const options = JSON.parse(process.argv[3]);
@@ -23,6 +24,8 @@ const base = options.base_url.replace(/\/$/, "");
 const shared = { apiKey: options.api_key, maxRetries: 0, timeout: 60_000 };
 const claude = new Anthropic({ baseURL: base, ...shared });
 const openai = new OpenAI({ baseURL: `${base}/v1`, ...shared });
+const llama = (key = options.api_key) =>
+  new Ollama({ host: base, headers: { Authorization: `Bearer ${key}` } });
 const vercel = createOpenAI({ baseURL: `${base}/v1`, apiKey: options.api_key });
 const probes = {};
 
@@ -165,6 +168,119 @@ probes.responses_stream_breaks = async () => {
       continue;
     }
     assert.match(seen.at(-1), /^(response\.failed|error)$/, `${fault}: ${seen}`);
+  }
+};
+
+probes.responses_stored = async () => {
+  needs("storage");
+  const { responses } = openai;
+  const short = { model, max_output_tokens: 32 };
+  const first = await responses.create({ ...short, input: hello, store: true });
+  assert.deepEqual((await responses.retrieve(first.id)).output, first.output);
+  const next = { ...short, input: "And again.", previous_response_id: first.id };
+  const second = await responses.create(next);
+  assert.equal(second.previous_response_id, first.id);
+  const items = await collect(responses.inputItems.list(second.id, { order: "asc" }));
+  const texts = items.flatMap((item) => item.content ?? []).map((part) => part.text);
+  assert.ok(texts.includes("And again."), JSON.stringify(items));
+  const streamed = await responses.stream({ ...next, previous_response_id: second.id }).finalResponse();
+  assert.equal((await responses.retrieve(streamed.id)).previous_response_id, second.id);
+  await responses.delete(second.id);
+  const lost = (error) => error instanceof OpenAI.NotFoundError && error.code === "not_found";
+  await assert.rejects(responses.retrieve(second.id), lost);
+  const broken = responses.create({ ...next, previous_response_id: streamed.id });
+  await assert.rejects(broken, (error) => error.param === "previous_response_id");
+  assert.equal((await responses.retrieve(first.id)).id, first.id);
+};
+
+// ---- Ollama
+
+const short = { num_predict: 16 };
+const ollamaTool = {
+  type: "function",
+  function: { name: "get_weather", description: "The weather", parameters: schema },
+};
+
+probes.ollama_chat = async () => {
+  const made = await llama().chat({ model, messages: user(hello), options: short });
+  assert.ok(made.done && made.message.content, JSON.stringify(made));
+  assert.match(made.done_reason, /^(stop|length)$/);
+  assert.ok(made.prompt_eval_count > 0 && made.eval_count > 0 && made.total_duration > 0);
+};
+
+probes.ollama_chat_stream = async () => {
+  const asked = { model, messages: user(hello), options: short, stream: true };
+  const parts = await collect(await llama().chat(asked));
+  assert.deepEqual(parts.map((part) => part.done), parts.map((_, at) => at === parts.length - 1));
+  assert.ok(parts.map((part) => part.message.content ?? "").join(""));
+};
+
+probes.ollama_generate = async () => {
+  const asked = { model, prompt: hello, options: short };
+  assert.ok((await llama().generate(asked)).response);
+  const parts = await collect(await llama().generate({ ...asked, stream: true }));
+  assert.ok(parts.at(-1).done && parts.map((part) => part.response).join(""));
+};
+
+async function ollamaTools(create) {
+  const first = await create(user(ask));
+  const call = first.tool_calls[0].function;
+  assert.equal(call.name, "get_weather");
+  assert.equal(typeof call.arguments.city, "string");
+  const answer = { role: "tool", tool_name: call.name, content: sunny };
+  const made = await create([...user(ask), first, answer]);
+  assert.ok(made.content.includes(sunny), JSON.stringify(made));
+}
+
+probes.ollama_tools = async () => {
+  needs("tools");
+  const tools = [ollamaTool];
+  await ollamaTools(async (messages) => (await llama().chat({ model, messages, tools })).message);
+};
+
+probes.ollama_tools_stream = async () => {
+  needs("tools");
+  const tools = [ollamaTool];
+  await ollamaTools(async (messages) => {
+    const whole = { role: "assistant", content: "" };
+    for await (const part of await llama().chat({ model, messages, tools, stream: true })) {
+      whole.content += part.message.content ?? "";
+      whole.tool_calls = part.message.tool_calls ?? whole.tool_calls;
+    }
+    return whole;
+  });
+};
+
+probes.ollama_embed = async () => {
+  needs("embeddings");
+  const made = await llama().embed({ model, input: ["one", "two"] });
+  assert.equal(made.embeddings.length, 2);
+  assert.ok((await llama().embeddings({ model, prompt: "one" })).embedding.length > 0);
+};
+
+probes.ollama_lists = async () => {
+  const { models } = await llama().list();
+  assert.ok(models.some((known) => known.model === model), JSON.stringify(models));
+  assert.ok((await llama().show({ model })).capabilities.includes("completion"));
+  assert.ok(Array.isArray((await llama().ps()).models));
+};
+
+probes.ollama_errors = async () => {
+  const status = (code) => (error) => error.status_code === code;
+  await assert.rejects(llama().pull({ model: "llama3" }), status(403));
+  await assert.rejects(llama().delete({ model }), status(403));
+  await assert.rejects(llama().chat({ model, messages: "hi" }), status(400));
+  const [messages, nobody] = [user("hi"), "nobody-serves-this"];
+  if (options.keys) await assert.rejects(llama("wrong").chat({ model, messages }), status(401));
+  if (options.unknown) await assert.rejects(llama().chat({ model: nobody, messages }), status(404));
+};
+
+probes.ollama_stream_breaks = async () => {
+  needs("markers");
+  for (const fault of faults) {
+    const messages = user(broken(`fault=${fault} after=2 tokens=6`));
+    const read = async () => collect(await llama().chat({ model, messages, stream: true }));
+    await assert.rejects(read(), Error, fault);
   }
 };
 

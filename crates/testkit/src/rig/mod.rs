@@ -10,6 +10,7 @@
 //! (which prints the reason: a skip is never silent).
 
 mod install;
+mod llama_pair;
 mod llama_server;
 mod nginx;
 mod parts;
@@ -17,6 +18,7 @@ mod vendors;
 
 use std::fmt;
 
+pub use llama_pair::LlamaPair;
 pub use llama_server::{LlamaOptions, LlamaServer};
 pub use nginx::Nginx;
 pub use parts::{

@@ -79,11 +79,14 @@ pub fn node() -> Result<(PathBuf, PathBuf), Unavailable> {
     Ok((folder.join("node_modules").join(package).join("bin/node"), folder))
 }
 
-/// The same Node, and the folder with `@anthropic-ai/sdk` 1.12.0, `openai` 7.57.0 and Vercel's `ai`
-/// 7.0.173.
+/// The same Node, and the folder with `@anthropic-ai/sdk` 1.12.0, `openai` 7.57.0, `ollama` 0.6.4 and
+/// Vercel's `ai` 7.0.173.
 pub fn node_dialects() -> Result<(PathBuf, PathBuf), Unavailable> {
     let (node, _) = node()?;
-    Ok((node, node_with("node-anthropic-1.12.0-openai-7.57.0-ai-7.0.173", "node-dialects")?))
+    Ok((
+        node,
+        node_with("node-anthropic-1.12.0-openai-7.57.0-ai-7.0.173-ollama-0.6.4", "node-dialects")?,
+    ))
 }
 
 pub(super) fn node_with(name: &str, part: &str) -> Result<PathBuf, Unavailable> {
