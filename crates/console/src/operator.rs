@@ -176,6 +176,30 @@ pub fn block_on<T>(call: impl Future<Output = T>) -> Result<T, Failed> {
     Ok(runtime.block_on(call))
 }
 
+/// Why a command that may be done without a running cutover was not done by it.
+#[derive(Debug)]
+pub enum Ended {
+    /// None was reached: it can be done on the state directory.
+    Unreachable,
+    /// It failed, or was refused.
+    Failed(Failed),
+}
+
+impl From<CallError> for Ended {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Connect { .. } => Self::Unreachable,
+            error => Self::Failed(failed(error)),
+        }
+    }
+}
+
+impl From<Failed> for Ended {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

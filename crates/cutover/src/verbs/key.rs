@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use cutover_control::api::{AddKey, KeyStatus, RollBack};
-use cutover_control::client::{Admin, CallError};
+use cutover_control::client::Admin;
 use cutover_control::keys;
 use cutover_store::{Key, NewKey, Options, RevokeKey, Store};
 use cutover_units::UseCaseName;
 
 use crate::clock;
 use crate::exit::{Exit, Failed};
-use crate::operator::{self, Operator, Remote};
+use crate::operator::{self, Ended, Operator, Remote};
 use crate::table::Table;
 use crate::term::Term;
 
@@ -75,26 +75,6 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
         }
         offline(args, &operator.directory, term).await.map(|()| Exit::Done)
     })?
-}
-
-enum Ended {
-    Unreachable,
-    Failed(Failed),
-}
-
-impl From<CallError> for Ended {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Connect { .. } => Self::Unreachable,
-            error => Self::Failed(operator::failed(error)),
-        }
-    }
-}
-
-impl From<Failed> for Ended {
-    fn from(failed: Failed) -> Self {
-        Self::Failed(failed)
-    }
 }
 
 async fn online(args: &Args, client: &Admin, term: &mut Term) -> Result<(), Ended> {

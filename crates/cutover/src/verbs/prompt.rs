@@ -8,14 +8,14 @@ use anyhow::Context;
 use cutover_control::api::prompts::{
     AddPrompt, AddedPrompt, MoveLabel, MovedLabel, PromptList, PromptStatus, PromptText,
 };
-use cutover_control::client::{Admin, CallError};
+use cutover_control::client::Admin;
 use cutover_prompts::{LabelName, Prompt, Reference, TEXT_BYTES_MAX, compare};
 use cutover_store::{MoveLabel as Move, NewPrompt, Options, Store};
 use cutover_units::{Generation, PromptName};
 
 use crate::clock;
 use crate::exit::{Exit, Failed};
-use crate::operator::{self, Operator, Remote};
+use crate::operator::{self, Ended, Operator, Remote};
 use crate::table::Table;
 use crate::term::Term;
 
@@ -161,26 +161,6 @@ fn read(file: &Path) -> Result<String, Failed> {
 enum Way<'a> {
     Online(&'a Admin),
     Offline(&'a Store),
-}
-
-enum Ended {
-    Unreachable,
-    Failed(Failed),
-}
-
-impl From<CallError> for Ended {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Connect { .. } => Self::Unreachable,
-            error => Self::Failed(operator::failed(error)),
-        }
-    }
-}
-
-impl From<Failed> for Ended {
-    fn from(failed: Failed) -> Self {
-        Self::Failed(failed)
-    }
 }
 
 async fn act(
