@@ -119,6 +119,7 @@ fn decide(count: usize) -> Box<dyn FnMut()> {
             caller: Caller::default(),
             use_case: None,
             priority: None,
+            local_only: false,
             request_id: "req_1",
         };
         let decision = black_box(snapshot.decide(black_box(&question)));

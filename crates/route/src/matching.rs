@@ -163,6 +163,10 @@ impl Values {
     }
 
     fn get(&self, value: &str) -> &[Filed] {
+        // One is compared sooner than hashed.
+        if let [(known, under)] = &*self.entries {
+            return if **known == *value { under } else { &[] };
+        }
         if self.slots.is_empty() {
             return &[];
         }
@@ -182,10 +186,14 @@ impl Values {
 /// Spreads short texts: eight bytes at a time, multiplied by the golden ratio's bits.
 fn hash(text: &str) -> u64 {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (words, rest) = text.as_bytes().as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let words = words.iter().copied().chain([last]).map(u64::from_le_bytes);
+    let bytes = text.as_bytes();
+    let (words, rest) = bytes.as_chunks::<8>();
+    // The last eight bytes, some of them for the second time; of a shorter text all there are.
+    let last = bytes.last_chunk::<8>().map_or_else(
+        || rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        |last| u64::from_le_bytes(*last),
+    );
+    let words = words.iter().map(|word| u64::from_le_bytes(*word)).chain([last]);
     let mixed = words
         .fold(text.len() as u64, |hash, word| (hash.rotate_left(26) ^ word).wrapping_mul(GOLDEN));
     mixed ^ (mixed >> 32)

@@ -63,30 +63,41 @@ pub fn unit_hash(key: &[u8; 16], unit: &str) -> u64 {
 #[derive(Default)]
 struct Murmur3 {
     state: u32,
-    tail: [u8; 4],
-    tail_bytes: usize,
+    /// What does not fill a block yet, in its lowest bits.
+    tail: u64,
+    tail_bits: u32,
     total_bytes: u32,
 }
 
 impl Murmur3 {
     fn push(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.tail[self.tail_bytes] = byte;
-            self.tail_bytes += 1;
-            if self.tail_bytes == 4 {
-                self.state ^= scramble(u32::from_le_bytes(self.tail));
-                self.state = self.state.rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
-                self.tail_bytes = 0;
+        let (words, rest) = bytes.as_chunks::<4>();
+        for word in words {
+            // Wherever the piece before ended, a block is what comes next.
+            self.tail |= u64::from(u32::from_le_bytes(*word)) << self.tail_bits;
+            self.block();
+        }
+        for byte in rest {
+            self.tail |= u64::from(*byte) << self.tail_bits;
+            self.tail_bits += 8;
+            if self.tail_bits == 32 {
+                self.block();
+                self.tail_bits = 0;
             }
         }
         let pushed = u32::try_from(bytes.len() % (1 << 32)).unwrap_or(u32::MAX);
         self.total_bytes = self.total_bytes.wrapping_add(pushed);
     }
 
+    fn block(&mut self) {
+        self.state ^= scramble(low(self.tail));
+        self.state = self.state.rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
+        self.tail >>= 32;
+    }
+
     fn finish(mut self) -> u32 {
-        if self.tail_bytes > 0 {
-            self.tail[self.tail_bytes..].fill(0);
-            self.state ^= scramble(u32::from_le_bytes(self.tail));
+        if self.tail_bits > 0 {
+            self.state ^= scramble(low(self.tail));
         }
         let mut h = self.state ^ self.total_bytes;
         h ^= h >> 16;
@@ -95,6 +106,11 @@ impl Murmur3 {
         h = h.wrapping_mul(0xc2b2_ae35);
         h ^ (h >> 16)
     }
+}
+
+/// The lowest 32 bits.
+fn low(bits: u64) -> u32 {
+    u32::try_from(bits & 0xffff_ffff).unwrap_or(0)
 }
 
 fn scramble(block: u32) -> u32 {
@@ -119,6 +135,17 @@ mod tests {
         assert_eq!(murmur3(b"test"), 0xba6b_d213);
         assert_eq!(murmur3(b"Hello, world!"), 0xc036_3e43);
         assert_eq!(murmur3(b"The quick brown fox jumps over the lazy dog"), 0x2e4f_f723);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_hash_as_the_whole(pieces in prop::collection::vec("[a-z]{0,9}", 0..6)) {
+            let mut hash = Murmur3::default();
+            for piece in &pieces {
+                hash.push(piece.as_bytes());
+            }
+            prop_assert_eq!(hash.finish(), murmur3(pieces.concat().as_bytes()));
+        }
     }
 
     #[test]
