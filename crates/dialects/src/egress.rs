@@ -6,7 +6,9 @@
 //! dialect.
 
 mod answer;
+mod choice;
 mod events;
+mod feed;
 mod fields;
 pub mod gemini;
 mod request;

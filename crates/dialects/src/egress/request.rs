@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use cutover_wire::{Fault, Unsupported};
 
+use super::choice::{Words, choice};
 use super::fields::FIELDS;
 use super::{PATH, Sent};
 use crate::chat::arguments_object;
@@ -18,6 +19,8 @@ use crate::write::{self, Json};
 const MAX_TOKENS: &str = "8192";
 
 const ROOT: At<'static> = At::Root;
+
+const WORDS: Words = Words { auto: "auto", none: "none", any: "any", one: "tool" };
 
 /// Converts a request. `body` is a chat completions request.
 pub fn request(body: &[u8], unsupported: Unsupported) -> Result<Sent, Fault> {
@@ -389,7 +392,7 @@ fn tools(root: &Obj<'_>, json: &mut Json, losses: &mut Losses) -> Result<(), Fau
         }));
     }
     let one = root.flag(ROOT, "parallel_tool_calls")? == Some(false);
-    let choice = choice(root, losses)?;
+    let choice = choice(root, WORDS, losses)?;
     if tools.is_empty() {
         return Ok(());
     }
@@ -420,30 +423,6 @@ fn input_schema<'a>(schema: Option<&'a str>, at: At<'_>) -> Result<Cow<'a, str>,
         raw.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or("").trim();
     let comma = if members.is_empty() { "" } else { "," };
     Ok(format!(r#"{{"type":"object"{comma}{members}}}"#).into())
-}
-
-type Choice = (&'static str, Option<String>);
-
-fn choice(root: &Obj<'_>, losses: &mut Losses) -> Result<Option<Choice>, Fault> {
-    let at = ROOT.key("tool_choice");
-    let word = match root.get("tool_choice") {
-        None => return Ok(None),
-        Some("\"auto\"") => "auto",
-        Some("\"none\"") => "none",
-        Some("\"required\"") => "any",
-        Some(raw) => {
-            let choice = Obj::read(raw, at)?;
-            if choice.word(at, "type")? != "function" {
-                losses.refuse("tool_choice.type", at.key("type"))?;
-                return Ok(None);
-            }
-            let here = at.key("function");
-            let function = choice.object(at, "function")?.ok_or_else(|| here.missing())?;
-            let name = function.need_text(here, "name")?;
-            return Ok(Some(("tool", Some(name.decode().into_owned()))));
-        }
-    };
-    Ok(Some((word, None)))
 }
 
 fn effort_and_format(root: &Obj<'_>, json: &mut Json, losses: &mut Losses) -> Result<(), Fault> {

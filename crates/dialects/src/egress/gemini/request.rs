@@ -9,12 +9,15 @@ use super::fields::FIELDS;
 use super::parts::{Talk, Turn};
 use super::path;
 use crate::egress::Sent;
+use crate::egress::choice::{Words, choice};
 use crate::losses::Losses;
 use crate::pivot::MARK;
 use crate::read::{self, At, Obj};
 use crate::write::{self, Json};
 
 const ROOT: At<'static> = At::Root;
+
+const WORDS: Words = Words { auto: "AUTO", none: "NONE", any: "ANY", one: "ANY" };
 
 /// Converts a request. `body` is a chat completions request.
 pub fn request(body: &[u8], unsupported: Unsupported) -> Result<Sent, Fault> {
@@ -214,7 +217,7 @@ fn tools(root: &Obj<'_>, losses: &mut Losses) -> Result<String, Fault> {
             }
         }));
     }
-    let choice = choice(root, losses)?;
+    let choice = choice(root, WORDS, losses)?;
     let mut json = Json::new();
     if tools.is_empty() {
         return Ok(String::new());
@@ -238,30 +241,6 @@ fn tools(root: &Obj<'_>, losses: &mut Losses) -> Result<String, Fault> {
         });
     });
     Ok(json.into_string())
-}
-
-type Choice = (&'static str, Option<String>);
-
-fn choice(root: &Obj<'_>, losses: &mut Losses) -> Result<Option<Choice>, Fault> {
-    let at = ROOT.key("tool_choice");
-    let mode = match root.get("tool_choice") {
-        None => return Ok(None),
-        Some("\"auto\"") => "AUTO",
-        Some("\"none\"") => "NONE",
-        Some("\"required\"") => "ANY",
-        Some(raw) => {
-            let choice = Obj::read(raw, at)?;
-            if choice.word(at, "type")? != "function" {
-                losses.refuse("tool_choice.type", at.key("type"))?;
-                return Ok(None);
-            }
-            let here = at.key("function");
-            let function = choice.object(at, "function")?.ok_or_else(|| here.missing())?;
-            let name = function.need_text(here, "name")?;
-            return Ok(Some(("ANY", Some(name.decode().into_owned()))));
-        }
-    };
-    Ok(Some((mode, None)))
 }
 
 fn tier(root: &Obj<'_>, losses: &mut Losses) -> Result<Option<&'static str>, Fault> {
