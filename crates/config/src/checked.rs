@@ -264,6 +264,8 @@ pub struct Variant {
     pub tools: Option<bool>,
     /// Whether the model sees images; `None` if not known.
     pub images: Option<bool>,
+    /// Whether its model goes on from the beginning of an answer; `None`: as its provider does.
+    pub prefill: Option<bool>,
     /// Its prompt in the store, and what else it changes in requests.
     pub adaptation: Adaptation,
     /// What only Ollama understands.

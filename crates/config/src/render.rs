@@ -81,6 +81,7 @@ impl Checked {
         out.text("unsupported", variant.unsupported.as_str());
         out.optional("tools", variant.tools);
         out.optional("images", variant.images);
+        out.optional("prefill", variant.prefill);
         if variant.ollama != OllamaSettings::default()
             || self.upstreams[variant.upstream].provider.name == "ollama"
         {

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use cutover_units::did_you_mean;
 
 use crate::checked::{Checked, ClientKeys, Server, Upstream, UseCase, Variant};
+use crate::failover;
 use crate::loading;
 use crate::overflow;
 use crate::reader::{NamedTable, Table};
@@ -67,6 +68,7 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
     }
     residency::note_cloud_arms(&use_case_tables, &use_cases, (&variants, &upstreams));
     scorer::note_judges(&use_case_tables, &use_cases, &variants);
+    failover::note_idle(&use_case_tables, &use_cases, (&variants, &upstreams));
     overflow::note_blind(&use_case_tables, &use_cases, (&variants, &upstreams));
     loading::note_contexts(&variant_tables, &variants, &upstreams);
     note_unused_variants(&variant_tables, &use_cases);

@@ -104,9 +104,8 @@ impl To<'_> {
         };
         let timeouts = lane.upstream.timeouts;
         let deadlines = Deadlines { connect: timeouts.connect, first_byte: timeouts.total };
-        let instances = lane.upstream.instances.iter();
-        let idlest = instances.min_by_key(|i| (i.health.failures(), i.instance.live().in_flight()));
-        let instance = idlest.ok_or_else(|| failed("its upstream has no instance"))?;
+        let instance = lane.upstream.calmest();
+        let instance = instance.ok_or_else(|| failed("its upstream has no instance"))?;
         let response = instance.instance.send(outbound, deadlines).await.map_err(failed)?;
         let (parts, answer) = response.into_parts();
         let content_type = parts.headers.get("content-type").and_then(|v| v.to_str().ok());

@@ -137,7 +137,9 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, is_last: bool) -> Result<Sta
         }
     }
     Err(last.unwrap_or_else(|| {
-        Failure::client(Fault::new(Code::Internal, "no instance could be tried"))
+        let failure = Failure::nobody();
+        exchange.trail.failed = Some(failure.reason);
+        failure
     }))
 }
 

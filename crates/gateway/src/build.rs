@@ -22,7 +22,7 @@ use cutover_units::{Arm, Millis, UseCaseName, WeightBp};
 use cutover_upstream::{InProcess, RequestHeaders, RequestRules, Vendor};
 use cutover_wire::providers::{Auth, Dialect};
 use cutover_wire::{
-    Capabilities, OllamaSettings, StreamUsage, Target, Unsupported, VariantSettings,
+    Capabilities, OllamaSettings, Prefill, StreamUsage, Target, Unsupported, VariantSettings,
 };
 use http::{HeaderName, HeaderValue, header};
 
@@ -98,10 +98,13 @@ fn wrong(key: impl Into<String>, why: impl Into<String>) -> BuildError {
 pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     let checked = materials.checked;
     let carried = instances::carried(materials.previous);
+    let drained = materials.previous.map(|known| Arc::clone(&known.drained)).unwrap_or_default();
     let resolved = materials.previous.map(|known| Arc::clone(&known.resolved)).unwrap_or_default();
     let mut upstreams = Vec::with_capacity(checked.upstreams.len());
     for upstream in &checked.upstreams {
-        upstreams.push(Arc::new(upstream_lane(materials, upstream, (&carried, &resolved))?));
+        let lane = upstream_lane(materials, upstream, (&carried, &resolved))?;
+        drained.tell(&lane);
+        upstreams.push(Arc::new(lane));
     }
     let prices = prices::list(materials)?;
     let mut lanes = Vec::with_capacity(checked.variants.len() + 1);
@@ -127,6 +130,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         },
         model_place: None,
         warm: false,
+        prefill: provider(default)?.prefill,
         prompt: None,
         price: Arc::new(Pricing::by_model(default, &prices, materials.now)),
         upstream: default_lane,
@@ -142,6 +146,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     Ok(Live {
         snapshot,
         resolved,
+        drained,
         lanes: lanes.into(),
         use_cases: use_cases.into(),
         default_metrics: ArmMetrics::new(materials.registry, &labels),
@@ -334,6 +339,7 @@ fn lane(
     Ok(Lane {
         variant: header_value(name.as_str())?,
         warm: variant.warm,
+        prefill: prefill(variant, provider(configured)?),
         model_place: instances::place(&upstream.asked_models, &variant.model),
         target: Target {
             provider: provider(configured)?,
@@ -360,6 +366,16 @@ fn lane(
         price: Arc::new(Pricing::of_variant(variant, (configured, prices), materials.now)),
         upstream,
     })
+}
+
+/// How a variant's model is given the beginning of an answer: what the operator says of the model beats
+/// what is known of the provider.
+fn prefill(variant: &cutover_config::Variant, provider: &cutover_wire::Provider) -> Prefill {
+    match (variant.prefill, provider.prefill) {
+        (Some(true), Prefill::None) => Prefill::LastMessage,
+        (Some(false), _) => Prefill::None,
+        (_, known) => known,
+    }
 }
 
 fn stream_usage(upstream: &cutover_config::Upstream) -> StreamUsage {

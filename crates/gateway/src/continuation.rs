@@ -21,6 +21,7 @@ use cutover_units::Code;
 use cutover_wire::adapt::Outgoing;
 use cutover_wire::continuation;
 use cutover_wire::extract::StreamExtractor;
+use cutover_wire::providers::Dialect;
 use cutover_wire::{Fault, Head, Prefill, Usage};
 use memchr::memmem;
 
@@ -104,7 +105,7 @@ fn targets(exchange: &Exchange) -> impl Iterator<Item = (Leg, &Lane)> {
         let lane = exchange.live.lane(leg.variant)?;
         let alone = Some(leg) == from && lane.upstream.taking().count() < 2;
         let may_see = lane.upstream.local || !exchange.chosen.local_only;
-        let takes = lane.target.provider.prefill != Prefill::None;
+        let takes = lane.prefill != Prefill::None;
         (!alone && may_see && takes).then_some((leg, lane))
     })
 }
@@ -121,11 +122,17 @@ async fn rest(exchange: &mut Exchange, story: Story) -> Result<Opened, Failure> 
     let before = exchange.trail.tried.ok_or_else(none)?;
     let leg = targets(exchange).next().map(|(leg, _)| leg).ok_or_else(none)?;
     let lane = live.lane(leg.variant).ok_or_else(none)?;
+    let text = story.said.finish().text;
+    // Anthropic refuses a beginning that ends in space, and without it the words would run together.
+    let refused = lane.target.provider.dialect == Dialect::Anthropic
+        && text.ends_with(|last: char| last.is_whitespace());
+    if refused {
+        return Err(none());
+    }
     if !exchange.may_go_on() || !may(exchange, &lane.upstream, "continuation") {
         return Err(none());
     }
     let part = first_part(exchange);
-    let text = story.said.finish().text;
     let outgoing = outgoing(&story.prompt, (&text, part.chunks), lane).map_err(Failure::client)?;
     let mut course = Course::new(lane, leg, &outgoing);
     if leg == before.leg {
@@ -166,7 +173,7 @@ fn first_part(exchange: &Exchange) -> Part {
 }
 
 fn outgoing(prompt: &Bytes, said: (&str, u64), lane: &Lane) -> Result<Outgoing, Fault> {
-    let body = continuation::request(prompt, said, lane.target.provider.prefill)?;
+    let body = continuation::request(prompt, said, lane.prefill)?;
     let head = Head::read(cutover_wire::Endpoint::ChatCompletions, &body)?;
     let target = lane.target_for(&head, &body)?;
     let mut outgoing = vendor::adapted(&head, &body, &target)?;

@@ -20,13 +20,14 @@ use cutover_store::KeyRing;
 use cutover_telemetry::{ArmMetrics, InstanceMetrics};
 use cutover_units::{Arm, InstanceId, Millis, NanoUsd, UpstreamName, UseCaseName};
 use cutover_upstream::{Instance, RequestHeaders};
-use cutover_wire::{Provider, Target};
+use cutover_wire::{Prefill, Provider, Target};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::admission::Door;
 use crate::build::Mold;
 use crate::caller::{X_API_KEY, presented};
 use crate::context_guard::Gauge;
+use crate::drains::Drained;
 use crate::feeds::Feed;
 use crate::health::{Health, Wanted};
 use crate::images::ImageLane;
@@ -64,6 +65,8 @@ pub struct Live {
     pub default_is_listed: bool,
     /// The names that may go to the default upstream; None: any, it knows itself which exist.
     pub default_models: Option<Arc<[String]>>,
+    /// The instances that operators took out; the same in all pictures.
+    pub drained: Arc<Drained>,
     /// What names were resolved to; the same in all pictures.
     pub resolved: Arc<Resolved>,
     /// The digest of the configuration, for status and logs.
@@ -90,6 +93,8 @@ pub struct Lane {
     pub model_place: Option<u8>,
     /// Whether its model is kept in memory.
     pub warm: bool,
+    /// How its model is given the beginning of an answer.
+    pub prefill: Prefill,
     /// Its prompt, if that is one of the store's.
     pub prompt: Option<LanePrompt>,
     /// The price of its tokens.
@@ -359,6 +364,7 @@ impl Live {
         };
         let instances = instances.to_vec();
         let new = Arc::new(UpstreamLane { instances, ..UpstreamLane::clone(upstream) });
+        self.drained.tell(&new);
         let swapped =
             |known: &Arc<UpstreamLane>| Arc::clone(if is_it(known) { &new } else { known });
         let lane = |lane: &Lane| Lane { upstream: swapped(&lane.upstream), ..lane.clone() };

@@ -175,6 +175,12 @@ fn way(exchange: &Exchange) -> Option<Way<'_>> {
     };
     let leg = spill(&exchange.live.snapshot, excess, lane.rules.batch).ok()?;
     let baseline = exchange.live.lane(leg.variant)?;
+    // One that cannot answer is no way out: waiting is better than an error.
+    let now = exchange.shared.now();
+    let is_there = baseline.upstream.taking().any(|(_, instance)| instance.state(now).can_serve());
+    if !is_there {
+        return None;
+    }
     let tokens = Tokens {
         prompt: exchange.head.est_prompt_tokens,
         cached: 0,

@@ -16,7 +16,7 @@
 //! waiting first, until the upstream has clearly recovered. Otherwise every user would wait just to be sent
 //! elsewhere, and arms would alternate with each answer that ends.
 
-use cutover_units::{Arm, WeightBp};
+use cutover_units::Arm;
 
 use crate::decide::Leg;
 use crate::health::{Limits, Load, State};
@@ -211,8 +211,6 @@ pub enum Stays {
     /// Local upstreams alone may see it. Not even a local baseline takes it: who keeps requests at home
     /// has sized the home for them.
     LocalOnly,
-    /// The candidate has all traffic: the baseline is not asked any more.
-    FullWeight,
     /// Nobody waits for it, and only what somebody waits for is worth money.
     Batch,
 }
@@ -226,9 +224,6 @@ pub fn spill(snapshot: &Snapshot, excess: Excess, batch: bool) -> Result<Leg, St
     }
     if excess.local_only || use_case.local_only {
         return Err(Stays::LocalOnly);
-    }
-    if use_case.weight >= WeightBp::ALL {
-        return Err(Stays::FullWeight);
     }
     if excess.class == Class::Batch && !batch {
         return Err(Stays::Batch);

@@ -1,7 +1,7 @@
 //! Rows of what says how often, until when and where a request is asked again.
 
 use super::Field;
-use super::Kind::{Choice, Percent};
+use super::Kind::{Bool, Choice, Percent};
 use super::kinds::{count, deadline, value, words};
 use crate::failover::OnInterrupt;
 
@@ -38,6 +38,13 @@ pub(super) const HEDGE_AFTER: Field = words(
     deadline(),
     "off",
     "For answers that are not streams: the time after which a second instance of the same upstream is asked as well. The first good answer wins, and the other is cancelled; both are attempts and count against `retry_budget`. Never for requests that have an effect at the upstream (`store`, web search).",
+);
+
+pub(super) const PREFILL: Field = words(
+    "prefill",
+    Bool,
+    "as its provider is known to do (`docs/reference/failures.md`)",
+    "Whether the model goes on from an unfinished last message of the assistant's, so that a stream which broke off may be continued there (`on_interrupt`). With Ollama it depends on the model's template, with Anthropic on the model: current ones refuse it. Try it before you set it: a model that begins anew gives users two answers as one.",
 );
 
 pub(super) const ON_INTERRUPT: Field = value(

@@ -45,7 +45,7 @@ pub(super) const OVERFLOW: Field = words(
 
 static OVERFLOW_SECTION: Section = Section {
     path: "use_cases.NAME.overflow",
-    doc: "Sends the candidate's requests to the baseline while the candidate's upstream is full. Present, even empty, it is on. Never at weight 100%, never for what is local-only.",
+    doc: "Sends the candidate's requests to the baseline while the candidate's upstream is full. Present, even empty, it is on, at weight 100% as well: remove it with the baseline. Never for what is local-only, and not while the baseline cannot answer.",
     fields: &[
         value(
             "wait",

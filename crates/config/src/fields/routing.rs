@@ -5,7 +5,7 @@ use super::Kind::{
     TextMap, Unit, UpstreamKey, Vars,
 };
 use super::failover::{
-    DEADLINE, HEDGE_AFTER, ON_INTERRUPT, RETRIES, RETRY_BUDGET, RETRY_BUDGET_MIN,
+    DEADLINE, HEDGE_AFTER, ON_INTERRUPT, PREFILL, RETRIES, RETRY_BUDGET, RETRY_BUDGET_MIN,
 };
 use super::instances::{BALANCE, BASE_URL, INSTANCES, NAME_SERVER, RESOLVE};
 use super::kinds::{
@@ -271,6 +271,7 @@ pub(crate) static VARIANT: Section = Section {
             "Whether the model sees images. False, a request with images is treated as `unsupported` says.",
         ),
         WARM,
+        PREFILL,
         table("ollama", &OLLAMA),
         words(
             "price",

@@ -72,11 +72,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         instances(table, provider)
     };
     let key = key.unwrap_or_else(|| default_key(provider));
-    if key == UpstreamKey::Client && keys == Some(ClientKeys::Required) {
-        let message =
-            "a client's bearer is a key of cutover's own while server.keys = \"required\"";
-        table.conflict("key", message, Some("use { env = \"NAME\" }".to_owned()));
-    }
+    refuse_own_bearer(table, &key, keys);
     let instances = instances?;
     let upstream = Upstream {
         name: name?,
@@ -109,6 +105,15 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     warn_of_reach(table, &upstream);
     surface::warn_of_passing(table, &upstream);
     Some(upstream)
+}
+
+/// What clients show to us is nothing for others.
+fn refuse_own_bearer(table: &Table<'_>, key: &UpstreamKey, keys: Keys) {
+    if *key == UpstreamKey::Client && keys == Some(ClientKeys::Required) {
+        let message =
+            "a client's bearer is a key of cutover's own while server.keys = \"required\"";
+        table.conflict("key", message, Some("use { env = \"NAME\" }".to_owned()));
+    }
 }
 
 /// Keys that mean nothing for this provider.

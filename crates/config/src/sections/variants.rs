@@ -33,6 +33,7 @@ pub(crate) fn read(
     let images = table.read("images", values::boolean);
     let ollama = ollama(table);
     let warm = table.read("warm", values::boolean);
+    let prefill = table.read("prefill", values::boolean);
     let price = table.given_child("price").map(|table| price(&table));
 
     let position = position?;
@@ -70,6 +71,7 @@ pub(crate) fn read(
         unsupported: Unsupported::from_word(unsupported?)?,
         tools,
         images,
+        prefill,
         adaptation: adaptation?,
         ollama: ollama?,
         warm: warm?,

@@ -259,3 +259,33 @@ fn names_are_resolved_where_there_are_names() {
     let texts: Vec<_> = texts.iter().map(String::as_str).collect();
     snapshot("names_are_resolved_where_there_are_names", &table(&texts));
 }
+
+#[test]
+fn what_can_never_happen_is_warned_of() {
+    let two = |arms: &str, more: &str| {
+        format!(
+            "default_upstream = \"cloud\"\n[upstreams.cloud]\nprovider = \"openai\"\n\
+             [upstreams.own]\nprovider = \"vllm\"\n{arms}\n\
+             [variants.now]\nupstream = \"cloud\"\nmodel = \"a\"\n\
+             [variants.next]\nupstream = \"own\"\nmodel = \"b\"\n\
+             [use_cases.app]\nmatch = {{ model = \"app\" }}\nbaseline = \"now\"\n\
+             candidate = \"next\"\n{more}\n"
+        )
+    };
+    let one = "base_url = \"http://gpu-1:8000\"";
+    let several = "instances = [\"http://gpu-1:8000\", \"http://gpu-2:8000\"]";
+    let texts = [
+        two(one, "hedge_after = \"2 s\""),
+        two(several, "hedge_after = \"2 s\""),
+        two(&format!("{several}\ncancel_on_disconnect = false"), "hedge_after = \"2 s\""),
+        two(&format!("{one}\nresolve = \"5 s\""), "hedge_after = \"2 s\""),
+        two(one, "on_interrupt = \"continue\""),
+        two(several, "on_interrupt = \"continue\""),
+        two(one, "on_interrupt = \"continue\"")
+            .replace("model = \"a\"", "model = \"a\"\nprefill = true"),
+        two(several, "on_interrupt = \"continue\"")
+            .replace("model = \"b\"", "model = \"b\"\nprefill = false"),
+    ];
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    snapshot("what_can_never_happen_is_warned_of", &table(&texts));
+}

@@ -1,6 +1,7 @@
 //! How the instances of one upstream are made: from its addresses as they are written, and from those that
 //! its names lead to. Kept with the upstream, so that addresses that appear later are made alike.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use cutover_config::Resolve;
@@ -45,7 +46,8 @@ impl std::fmt::Debug for Mold {
 struct Cast<'a> {
     id: InstanceId,
     place: &'a Place,
-    address: Option<std::net::IpAddr>,
+    /// With the number that tells it from those before and after it.
+    address: Option<(IpAddr, u32)>,
     leaving: bool,
 }
 
@@ -128,7 +130,7 @@ impl Mold {
             casts.extend(members.all().map(|member| Cast {
                 id: InstanceId::of_address(&self.upstream, position, member.number),
                 place,
-                address: Some(member.address),
+                address: Some((member.address, member.number)),
                 leaving: member.leaving,
             }));
         }
@@ -146,23 +148,20 @@ impl Mold {
         let Cast { id, place, address, leaving } = cast;
         let upstream = self.upstream.as_str();
         let mut fingerprint = format!("{upstream} {} {}", place.text, self.settings);
-        if let Some(address) = address {
-            fingerprint = format!("{fingerprint} {id} {address}");
+        // Not by its id: a name that gets another place in the file keeps its connections.
+        if let Some((address, number)) = address {
+            fingerprint = format!("{fingerprint} {number} {address}");
         }
         let parts = carried.or_made(&fingerprint, || {
-            let over = |connections| self.instance(place, address, connections);
+            let at = address.map(|(address, _)| address);
+            let over = |connections| self.instance(place, at, connections);
             Ok((over(self.connections_max), over(1)))
         })?;
         parts.health.leave(leaving);
         lane((upstream, id, registry), (fingerprint, parts), self.in_flight_limit)
     }
 
-    fn instance(
-        &self,
-        place: &Place,
-        at: Option<std::net::IpAddr>,
-        max_connections: usize,
-    ) -> Arc<Instance> {
+    fn instance(&self, place: &Place, at: Option<IpAddr>, max_connections: usize) -> Arc<Instance> {
         let address = at.map_or_else(|| place.address.clone(), |at| place.address.at(at));
         let tls = self.trust.tls.clone().filter(|_| address.is_https());
         let settings = InstanceSettings { max_connections, ..InstanceSettings::default() };

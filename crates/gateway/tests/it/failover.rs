@@ -275,6 +275,56 @@ fn a_stream_that_broke_off_goes_on_elsewhere_as_one() {
 }
 
 #[test]
+fn a_model_that_is_said_to_go_on_is_asked_whatever_its_provider() {
+    let own = fake("own");
+    for (persona, provider) in [(Persona::Ollama, "ollama"), (Persona::OpenAi, "openai-compatible")]
+    {
+        let cloud = Fake::start_with(Setup::new(persona).name("cloud"));
+        cloud.always(Reply::text("and this is the rest"));
+        own.always(Reply::tokens(&["Once", " upon", " a"]).and_then(2, Fault::Cut));
+        let text = format!(
+            r#"
+default_upstream = "own"
+[upstreams.own]
+provider = "llamacpp"
+base_url = "{}"
+[upstreams.other]
+provider = "{provider}"
+base_url = "{}"
+[variants.small]
+upstream = "own"
+model = "fake-model"
+[variants.big]
+upstream = "other"
+model = "fake-model"
+prefill = true
+[use_cases.docs]
+match = {{ model = "app" }}
+unit = {{ header = "x-unit" }}
+baseline = "big"
+candidate = "small"
+{CONTINUE}
+"#,
+            own.base_url(),
+            cloud.base_url(),
+        );
+        let rig = Rig::start(&text);
+        let response = rig.chat(UNIT, &ask_stream("app"));
+        assert_eq!(chunks(&response).1, "Once uponand this is the rest", "{}", response.text());
+        assert_eq!(response.events().last().map(String::as_str), Some("[DONE]"), "{provider}");
+        let asked = cloud.inferences().last().unwrap().json();
+        let last = asked["messages"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!((&last["role"], &last["content"]), (&"assistant".into(), &"Once upon".into()));
+        // Nobody says so.
+        let before = cloud.inferences().len();
+        rig.reload(&text.replace("prefill = true", ""));
+        let response = rig.chat(UNIT, &ask_stream("app"));
+        assert!(response.text().contains("stream_interrupted"), "{}", response.text());
+        assert_eq!(cloud.inferences().len(), before, "{provider}");
+    }
+}
+
+#[test]
 fn what_is_not_known_to_be_safe_ends_instead() {
     let (own, cloud) = (fake("own"), fake("cloud"));
     own.always(Reply::words(4).and_then(2, Fault::Cut));

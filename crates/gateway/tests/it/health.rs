@@ -2,7 +2,7 @@
 
 use cutover_testkit::fake::{Fake, Gate, Persona, Setup};
 
-use crate::harness::{Rig, ask, until};
+use crate::harness::{Rig, ask, two_arms, until};
 
 /// Several instances of one upstream behind one use case, looked after.
 fn watched(provider: &str, instances: &[&Fake], more: &str) -> Rig {
@@ -122,4 +122,29 @@ fn probes_are_off_where_the_file_says_so() {
     let rig = watched("ollama", &[&fake], "probes = false");
     until("it is looked after", || state(&rig, 0) == "healthy");
     assert_eq!(fake.seen().len(), 0);
+}
+
+#[test]
+fn without_an_instance_that_takes_requests_the_next_arm_answers() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    let drain = |upstream: &str, fake: &Fake, out| {
+        let upstream = cutover_units::UpstreamName::new(upstream).unwrap();
+        rig.gateway.drain(&upstream, &fake.address().to_string(), out);
+    };
+    drain("own", &own, true);
+    let response = rig.chat(&[], &ask("app"));
+    assert_eq!((response.status, response.header("x-cutover-arm")), (200, Some("baseline")));
+    drain("cloud", &cloud, true);
+    let response = rig.chat(&[], &ask("app"));
+    assert_eq!(response.status, 503, "{}", response.text());
+    assert_eq!(response.json()["error"]["code"], "upstream_unavailable");
+    assert!(own.inferences().is_empty() && cloud.inferences().len() == 1);
+    assert_eq!(rig.gateway.live().unserved(crate::harness::now()).len(), 1, "not ready");
+    // A reload forgets nothing of it.
+    rig.reload(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    assert_eq!(rig.chat(&[], &ask("app")).status, 503);
+    drain("own", &own, false);
+    let response = rig.chat(&[], &ask("app"));
+    assert_eq!((response.status, response.header("x-cutover-arm")), (200, Some("candidate")));
 }

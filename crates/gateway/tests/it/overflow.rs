@@ -147,12 +147,29 @@ fn a_place_that_comes_free_is_given_to_who_waits() {
 }
 
 #[test]
-fn at_full_weight_nothing_overflows_and_the_client_is_told_when_to_come_back() {
+fn at_full_weight_the_excess_goes_to_the_baseline_as_well() {
     let full = Full::start("100%", NO_WAIT, OVERFLOW);
     let (whole, stream) = full.meanwhile(|| {
         (full.ask(&["x-unit: u1"]), full.rig.chat(&["x-unit: u2"], &ask_stream("app")))
     });
     for answer in [whole, stream] {
+        assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("cloud")));
+        assert!(answer.header("x-cutover-overflow").is_some());
+    }
+}
+
+#[test]
+fn without_a_way_out_the_client_is_told_when_to_come_back() {
+    let full = Full::start("100%", NO_WAIT, OVERFLOW);
+    let ask_twice = || {
+        let whole = full.ask(&["x-unit: u1"]);
+        [whole, full.rig.chat(&["x-unit: u2"], &ask_stream("app"))]
+    };
+    // A baseline that takes no requests is no way out.
+    let cloud = cutover_units::UpstreamName::new("cloud").unwrap();
+    full.rig.gateway.drain(&cloud, &full.cloud.address().to_string(), true);
+    let answers = full.meanwhile(ask_twice);
+    for answer in answers {
         assert_eq!(answer.status, 503);
         assert_eq!(answer.json()["error"]["code"], "server_is_overloaded");
         assert_eq!(answer.header("retry-after"), Some("1"));

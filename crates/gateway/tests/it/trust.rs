@@ -190,5 +190,9 @@ fn an_address_of_a_resolved_name_is_trusted_by_the_name() {
         rig.chat(&[], &ask("m")).status
     };
     assert_eq!(status("localhost"), 200, "the certificate is for the name");
-    assert_eq!(status("another.test"), 503, "the same machine under a name it has no certificate for");
+    assert_eq!(
+        status("another.test"),
+        503,
+        "the same machine under a name it has no certificate for"
+    );
 }
