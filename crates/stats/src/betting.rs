@@ -26,7 +26,7 @@
 //! 5 % becomes 50 %); count one value per unit and window. It is slow when B is large next to the
 //! spread, as for canary weights of a few percent.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,18 @@ static GRID: LazyLock<[f64; BETS]> = LazyLock::new(|| {
 pub struct Betting {
     observations: u64,
     log_wealth: [f64; BETS],
+    known: Known,
+}
+
+/// The evidence, once it has been asked for: it takes twenty exponentials, and a look asks several times.
+#[derive(Clone, Debug, Default)]
+struct Known(OnceLock<f64>);
+
+/// Whether somebody has asked says nothing.
+impl PartialEq for Known {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// What is kept across a restart.
@@ -155,6 +167,7 @@ impl Betting {
             *sum += times as f64 * factor;
         }
         self.observations += times;
+        self.known = Known::default();
         Ok(())
     }
 
@@ -173,6 +186,7 @@ impl Betting {
             products.take(*stake, *times);
         }
         (self.log_wealth, self.observations) = (products.sums(), observations);
+        self.known = Known::default();
         Ok(())
     }
 
@@ -188,11 +202,12 @@ impl Betting {
             *sum += more;
         }
         self.observations += other.observations;
+        self.known = Known::default();
     }
 
     /// The evidence so far.
     pub fn log_e(&self) -> LogE {
-        mixture(&self.log_wealth)
+        LogE(*self.known.0.get_or_init(|| mixture(&self.log_wealth).get()))
     }
 
     /// How many observations were taken.
@@ -209,13 +224,13 @@ impl TryFrom<Stored> for Betting {
         for sum in log_wealth {
             check("log wealth", sum, true)?;
         }
-        Ok(Self { observations, log_wealth })
+        Ok(Self { observations, log_wealth, known: Known::default() })
     }
 }
 
 impl From<Betting> for Stored {
     fn from(process: Betting) -> Self {
-        let Betting { observations, log_wealth } = process;
+        let Betting { observations, log_wealth, .. } = process;
         Self { observations, log_wealth }
     }
 }

@@ -11,6 +11,7 @@
 //! same claim. Assumptions and failure modes are those of [`betting`](crate::betting) and
 //! [`ratio`](crate::ratio).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ use crate::special::bisect;
 
 /// Ratios are searched between e^-12 and e^12; beyond them an end counts as without bound.
 const LN_RATIO_MAX: f64 = 12.0;
+
+/// So many pairs wait at least before they are put in order.
+const RECENT_MIN: usize = 64;
 
 /// A score in percent, 0 to 100. Scores are defined to this resolution, so that counts are exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,34 +75,78 @@ pub struct Pair {
 }
 
 /// How often each pair of scores occurred; at most 10,201 cells.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(Pair, u64)>", into = "Vec<(Pair, u64)>")]
 pub struct PairTally {
-    cells: BTreeMap<Pair, u64>,
+    /// In order, each pair of scores once.
+    cells: Vec<(Pair, u64)>,
+    /// What came since, in no order: looking for its cell each time costs more than sorting it now and
+    /// then. Whoever reads sees cells alone.
+    recent: Vec<(Pair, u64)>,
 }
+
+/// The same counts, whenever they were put in order.
+impl PartialEq for PairTally {
+    fn eq(&self, other: &Self) -> bool {
+        self.cells() == other.cells()
+    }
+}
+
+impl Eq for PairTally {}
 
 impl PairTally {
     /// Counts so many such pairs.
     pub fn add(&mut self, pair: Pair, times: u64) {
-        *self.cells.entry(pair).or_default() += times;
+        match self.recent.last_mut() {
+            Some((last, so_often)) if *last == pair => *so_often += times,
+            _ => self.recent.push((pair, times)),
+        }
+        if self.recent.len() > RECENT_MIN.max(self.cells.len() / 2) {
+            self.settle();
+        }
     }
 
     /// Adds the counts of other pairs.
     pub fn merge(&mut self, other: &Self) {
-        for (pair, times) in &other.cells {
+        for (pair, times) in &*other.cells() {
             self.add(*pair, *times);
         }
     }
 
+    /// Puts what came in order. Nothing is read differently afterwards, only faster.
+    pub fn settle(&mut self) {
+        if !self.recent.is_empty() {
+            self.cells = self.cells().into_owned();
+            self.recent.clear();
+        }
+    }
+
+    /// In order, each pair of scores once.
+    fn cells(&self) -> Cow<'_, [(Pair, u64)]> {
+        if self.recent.is_empty() {
+            return Cow::Borrowed(&self.cells);
+        }
+        let mut all = [&*self.cells, &*self.recent].concat();
+        // Both parts are sorted or short: this sort finds runs.
+        all.sort_by_key(|(pair, _)| *pair);
+        all.dedup_by(|(pair, times), (kept, sum)| {
+            let same = pair == kept;
+            *sum += if same { *times } else { 0 };
+            same
+        });
+        Cow::Owned(all)
+    }
+
     /// All pairs so far.
     pub fn pairs(&self) -> u64 {
-        self.cells.values().sum()
+        self.cells.iter().chain(&self.recent).map(|(_, times)| times).sum()
     }
 
     /// Mean scores of candidate and baseline, or `None` before the first pair.
     pub fn means(&self) -> Option<(f64, f64)> {
+        let cells = self.cells();
         let sum = |score: fn(&Pair) -> Score| {
-            self.cells.iter().map(|(pair, n)| score(pair).fraction() * *n as f64).sum::<f64>()
+            cells.iter().map(|(pair, n)| score(pair).fraction() * *n as f64).sum::<f64>()
         };
         let n = self.pairs() as f64;
         (n > 0.0).then(|| (sum(|p| p.candidate) / n, sum(|p| p.baseline) / n))
@@ -111,10 +159,10 @@ impl PairTally {
 
     /// Without the check of the claim's number, which an interval searches far beyond what is claimed.
     fn evidence(&self, claim: PairClaim) -> Result<LogE, Invalid> {
-        let stake = |(pair, times): (&Pair, &u64)| {
+        let stake = |(pair, times): &(Pair, u64)| {
             Ok((claim.stake(pair.candidate.fraction(), pair.baseline.fraction())?, *times))
         };
-        let stakes = self.cells.iter().map(stake).collect::<Result<Vec<_>, Invalid>>()?;
+        let stakes = self.cells().iter().map(stake).collect::<Result<Vec<_>, Invalid>>()?;
         let mut process = Betting::default();
         process.observe_all(&stakes)?;
         Ok(process.log_e())
@@ -145,13 +193,14 @@ impl From<Vec<(Pair, u64)>> for PairTally {
         for (pair, times) in cells {
             tally.add(pair, times);
         }
+        tally.settle();
         tally
     }
 }
 
 impl From<PairTally> for Vec<(Pair, u64)> {
     fn from(tally: PairTally) -> Self {
-        tally.cells.into_iter().collect()
+        tally.cells().into_owned()
     }
 }
 

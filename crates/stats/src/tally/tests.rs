@@ -76,3 +76,28 @@ fn tallies_merge_and_restart() {
     let text = serde_json::to_string(&canary()).unwrap();
     assert_eq!(serde_json::from_str::<CanaryTally>(&text).unwrap(), canary());
 }
+
+#[test]
+fn when_pairs_are_put_in_order_changes_no_bit() {
+    let (mut straight, mut stopped) = (PairTally::default(), PairTally::default());
+    for i in 0..3_000u32 {
+        let percent = |salt: u32| {
+            let mixed = (i.wrapping_mul(2_654_435_761) ^ salt).wrapping_mul(0x9e37_79b9) >> 16;
+            Score::from_percent(u8::try_from(mixed % 101).unwrap()).unwrap()
+        };
+        let pair = Pair { candidate: percent(1), baseline: percent(7) };
+        straight.add(pair, 1);
+        stopped.add(pair, 1);
+        if i % 97 == 0 {
+            let text = serde_json::to_string(&stopped).unwrap();
+            stopped = serde_json::from_str(&text).unwrap();
+        }
+    }
+    assert_eq!(straight, stopped);
+    assert_eq!((straight.pairs(), straight.means()), (3_000, stopped.means()));
+    let claim = PairClaim::Retains(0.9);
+    let bits = |tally: &PairTally| tally.log_e(claim).unwrap().get().to_bits();
+    assert_eq!(bits(&straight), bits(&stopped));
+    let cells: Vec<(Pair, u64)> = straight.into();
+    assert!(cells.len() < 3_000 && cells.is_sorted_by(|a, b| a.0 < b.0));
+}
