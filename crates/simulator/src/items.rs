@@ -8,7 +8,7 @@ const COUNT_MAX: f64 = 1e9;
 /// How a value is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// A whole number.
+    /// A whole number from 1 on: none of something is said by leaving it out.
     Count,
     /// `12%`, from 0 to 100 %.
     Share,
@@ -151,7 +151,7 @@ impl<'a> Items<'a> {
 
 fn says(reading: Reading) -> &'static str {
     match reading {
-        Reading::Count => "a whole number",
+        Reading::Count => "a whole number from 1 on",
         Reading::Share => "a share such as 12%",
         Reading::Duration => "a duration such as 800ms or 2h",
         Reading::Number => "a number",
@@ -173,7 +173,9 @@ fn signed(text: &str) -> Option<f64> {
 
 fn read(text: &str, reading: Reading) -> Option<f64> {
     match reading {
-        Reading::Count => number(text).filter(|n| n.fract() == 0.0 && *n <= COUNT_MAX),
+        Reading::Count => {
+            number(text).filter(|n| n.fract() == 0.0 && (1.0..=COUNT_MAX).contains(n))
+        }
         Reading::Share => {
             number(text.strip_suffix('%')?.trim()).map(|p| p / 100.0).filter(|p| *p <= 1.0)
         }

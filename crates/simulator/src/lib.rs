@@ -36,7 +36,7 @@ pub use study::{Case, Harm, Study, harms, study};
 pub use traffic::{Skew, Traffic};
 pub use trial::{HORIZON, Trial, simulate};
 pub use truth::{ArmTruth, Heavy, Standing, Truth};
-pub use warn::{Warning, warn, warn_of_blindness};
+pub use warn::{Warning, warn, warn_of_blindness, warn_of_the_end};
 
 #[cfg(test)]
 mod scenarios;

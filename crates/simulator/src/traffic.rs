@@ -70,11 +70,10 @@ impl Traffic {
                 reason = "a count is whole and bounded"
             )]
             let units = units as u32;
-            traffic.units = (units > 0).then_some(units);
+            traffic.units = Some(units);
         }
         traffic.daily = items.take("daily", Reading::Share)?.unwrap_or(traffic.daily);
-        traffic.session =
-            items.take("session", Reading::Count)?.unwrap_or(traffic.session).max(1.0);
+        traffic.session = items.take("session", Reading::Count)?.unwrap_or(traffic.session);
         traffic.streams = items.take("streams", Reading::Share)?.unwrap_or(traffic.streams);
         match items.take_word("skew", &["equal", "zipf"])? {
             Some("zipf") => traffic.skew = Skew::Zipf,
@@ -251,6 +250,8 @@ mod tests {
             ("20/min,unts=5", "did you mean \"units\""),
             ("20/hour", "RATE/min"),
             ("units=many", "number"),
+            ("units=0", "from 1 on"),
+            ("session=0", "from 1 on"),
             ("daily=5", "%"),
             ("skew=zpf", "did you mean \"zipf\""),
             ("units=5,units=6", "twice"),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cutover_units::Millis;
+use cutover_units::{Millis, WeightBp};
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, quantile};
@@ -102,6 +102,20 @@ pub fn warn_of_blindness(spec: &Spec, equal: &Outcome, harms: &[Harm]) -> Vec<Wa
         }
     }
     warnings
+}
+
+/// What nobody watches once the candidate has all the traffic: without an answer of the baseline no score
+/// compares, and a candidate that gets worse then is found by what users say or not at all.
+pub fn warn_of_the_end(spec: &Spec) -> Option<Warning> {
+    let all = spec.steps.last().is_some_and(|step| step.weight == WeightBp::ALL);
+    let compared = |gate: &&Gate| gate.metric == Metric::Quality && gate.role != Role::DryRun;
+    let said = |gate: &Gate| gate.metric == Metric::Feedback && gate.role != Role::DryRun;
+    let gate = spec.gates.iter().find(compared)?;
+    (all && !spec.gates.iter().any(said)).then(|| Warning {
+        what: format!("`{}` is not watched once the candidate has all the traffic", gate.claim()),
+        hint: "`feedback >= baseline - 3 pp (signal)` goes on there; errors, times and speed do anyway"
+            .to_owned(),
+    })
 }
 
 /// How a claim is missed.

@@ -69,6 +69,21 @@ fn a_limit_that_the_baseline_does_not_keep_cannot_pass() {
 }
 
 #[test]
+fn what_nobody_watches_at_all_the_traffic_is_said() {
+    let steps = ["shadow 50%", "ramp 50%", "100%"];
+    let quality = "quality >= 0.95 x baseline";
+    let said = warn_of_the_end(&spec(&[quality], &steps)).unwrap().to_string();
+    assert!(said.contains("is not watched once the candidate has all the traffic"), "{said}");
+    for gates in [
+        vec![quality, "feedback >= baseline - 3 pp (signal)"],
+        // Speed and errors are held against what the baseline was last seen to do.
+        vec!["p5 tokens/s >= 0.8 x baseline", "errors <= baseline + 1 pp"],
+    ] {
+        assert_eq!(warn_of_the_end(&spec(&gates, &steps)), None, "{gates:?}");
+    }
+}
+
+#[test]
 fn gates_on_streams_without_streams_are_told() {
     let said = warned(&["p95 first token <= 2 s"], "60/min,streams=0%", "");
     assert!(said.contains("clients do not stream"), "{said}");

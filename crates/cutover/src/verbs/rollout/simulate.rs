@@ -83,6 +83,7 @@ pub(super) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     if !args.only_asked {
         let equal = &study.equal.outcome;
         warnings.extend(cutover_simulator::warn_of_blindness(&spec, equal, &study.harms));
+        warnings.extend(cutover_simulator::warn_of_the_end(&spec));
     }
     if args.json {
         let cases: Vec<_> =
