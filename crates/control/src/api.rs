@@ -87,6 +87,8 @@ pub enum Origin {
     Operator,
     /// Rolled back.
     Rollback,
+    /// The config file has another candidate than the one whose share it was.
+    Replaced,
     /// The state database could not be read, so the candidate gets nothing.
     Unknown,
 }

@@ -10,6 +10,8 @@
 //! - while the database or the overrides cannot be read, every candidate has weight zero: the last
 //!   change may have been a rollback, and the baseline is what served before cutover came;
 //! - a use case without candidate has weight zero;
+//! - a share is its candidate's, whether it was proved or set by hand: another candidate (another digest
+//!   of what makes its answers) has none until somebody gives it one;
 //! - a candidate that may not serve is not shown copies either;
 //! - a use case that a rollout moves takes no weight from anybody else, but always a rollback.
 
@@ -42,6 +44,8 @@ pub struct Spec {
     pub baseline: VariantName,
     /// The variant that shall take over.
     pub candidate: Option<VariantName>,
+    /// The digest of what makes the candidate's answers.
+    pub candidate_digest: String,
     /// The initial weight.
     pub weight: WeightBp,
 }
@@ -235,6 +239,26 @@ impl Book {
         }
     }
 
+    /// The digest of a use case's candidate.
+    pub fn candidate(&self, name: &UseCaseName) -> String {
+        self.specs.get(name).map(|spec| spec.candidate_digest.clone()).unwrap_or_default()
+    }
+
+    /// Whose share is stored, if it is another candidate's than this.
+    pub fn is_another_than(&self, name: &UseCaseName, digest: &str) -> bool {
+        let stored = self.state(name).map(|state| state.candidate.as_str());
+        stored.is_some_and(|stored| !stored.is_empty() && stored != digest)
+    }
+
+    /// Shares above zero that stay behind, because they are another candidate's: the use case, the
+    /// share, and its generation.
+    pub fn left_behind(&self) -> Vec<(UseCaseName, WeightBp, Generation)> {
+        let replaced = self.specs.values().filter(|spec| self.weight(spec).1 == Origin::Replaced);
+        let states = replaced.filter_map(|spec| self.state(&spec.name));
+        let held = states.filter(|state| state.weight > WeightBp::NONE);
+        held.map(|state| (state.use_case.clone(), state.weight, state.generation)).collect()
+    }
+
     /// The weights to publish.
     pub fn weights(&self) -> Weights {
         self.specs.values().map(|spec| (spec.name.clone(), self.traffic(spec))).collect()
@@ -306,10 +330,16 @@ impl Book {
         };
         match states.get(&spec.name) {
             Some(state) if state.rolled_back => (WeightBp::NONE, Origin::Rollback),
+            Some(state) if is_anothers(state, spec) => (WeightBp::NONE, Origin::Replaced),
             Some(state) => (state.weight, Origin::Operator),
             None => (spec.weight, Origin::Config),
         }
     }
+}
+
+/// Whether the stored share was given to another candidate than the one there is.
+fn is_anothers(state: &UseCaseState, spec: &Spec) -> bool {
+    !state.candidate.is_empty() && state.candidate != spec.candidate_digest
 }
 
 #[cfg(test)]
@@ -327,6 +357,7 @@ mod tests {
             name: name(),
             baseline: VariantName::new("cloud").unwrap(),
             candidate: Some(VariantName::new("local").unwrap()),
+            candidate_digest: "digest".into(),
             weight: WeightBp::new(weight).unwrap(),
         }
     }
@@ -340,6 +371,7 @@ mod tests {
             updated: Millis(5),
             actor: "ann".into(),
             reason: "why".into(),
+            candidate: "digest".into(),
         }
     }
 
@@ -386,6 +418,38 @@ mod tests {
         );
         assert_eq!(shown(&book(Some(state(2_500, false)), true)), ("0%".into(), Origin::Rollback));
         assert_eq!(shown(&book(Some(state(0, true)), false)), ("0%".into(), Origin::Rollback));
+    }
+
+    /// It met the candidate before for the few milliseconds until somebody had looked, and without a
+    /// rollout for ever.
+    #[test]
+    fn a_share_is_its_candidates_and_no_other_s() {
+        let mut book = book(Some(state(7_500, false)), false);
+        book.claim(&name(), Some(Claim { shadow: WeightBp::ALL, phase: "running" }));
+        assert_eq!((shown(&book).0, book.left_behind().len()), ("75%".into(), 0));
+        let other = Spec { candidate_digest: "other".into(), ..spec(10_000) };
+        book.set_specs(vec![other]);
+        assert_eq!(shown(&book), ("0%".into(), Origin::Replaced));
+        assert_eq!(book.weights()[&name()], Traffic::default(), "it is shown no copies either");
+        assert_eq!(book.left_behind()[0].1, WeightBp::new(7_500).unwrap());
+        // Somebody gives it a share of its own.
+        book.claim(&name(), None);
+        assert!(book.admit("statements", &ask("5%")).is_ok());
+        let own = UseCaseState {
+            candidate: "other".into(),
+            generation: Generation(4),
+            ..state(500, false)
+        };
+        book.commit(own);
+        assert_eq!(shown(&book), ("5%".into(), Origin::Operator));
+        // Nobody knows whose share an older database holds: it stays.
+        let old = UseCaseState {
+            candidate: String::new(),
+            generation: Generation(5),
+            ..state(900, false)
+        };
+        book.commit(old);
+        assert_eq!(shown(&book), ("9%".into(), Origin::Operator));
     }
 
     #[test]

@@ -152,9 +152,25 @@ impl Controller {
         next.set_specs(specs);
         let weights = next.weights();
         let installed = install(&weights)?;
+        let before = book.left_behind();
+        for left in next.left_behind().iter().filter(|left| !before.contains(left)) {
+            self.tell_left_behind(left);
+        }
         *book = next;
         self.show(&weights);
         Ok(installed)
+    }
+
+    fn tell_left_behind(&self, (name, from, generation): &(UseCaseName, WeightBp, Generation)) {
+        events::WeightChanged {
+            use_case: name.as_str(),
+            from: Some(*from),
+            to: WeightBp::NONE,
+            generation: *generation,
+            actor: "controller",
+            reason: "the config file has another candidate: the share was not its own",
+        }
+        .emit(&self.0.parts.registry);
     }
 
     /// Waits for commits in the background.
@@ -226,6 +242,7 @@ impl Controller {
             actor: request.actor.clone(),
             reason: request.reason.clone(),
             now: self.now(),
+            candidate: lock(&self.0.book).candidate(name),
         };
         match self.commit(commit).await {
             Ok(generation) => Ok(generation),
@@ -251,6 +268,7 @@ impl Controller {
             actor: commit.actor,
             reason: commit.reason,
             rolled_back: commit.cause == Cause::Rollback,
+            candidate: commit.candidate,
         });
         Ok(set.generation)
     }
@@ -369,6 +387,7 @@ impl Controller {
         let held = lock(&self.0.book).overridden(name).cloned();
         let pending = lock(&self.0.pending).contains(name);
         let Some(held) = held.filter(|_| pending) else { return Ok(()) };
+        let candidate = lock(&self.0.book).candidate(name);
         self.commit(Commit {
             use_case: name.clone(),
             expected: None,
@@ -377,6 +396,7 @@ impl Controller {
             actor: held.actor,
             reason: held.reason,
             now: self.now(),
+            candidate,
         })
         .await?;
         lock(&self.0.pending).remove(name);

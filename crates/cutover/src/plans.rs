@@ -4,22 +4,42 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cutover_config::{Checked, FileProblem, KeepTexts, UseCase};
-use cutover_control::Url;
 use cutover_control::rollouts::{Plan, ReadSpec, Scoring, Webhook};
+use cutover_control::{Spec, Url};
 use cutover_gateway::build::Surroundings;
-use cutover_rollout::Spec;
 use cutover_store::Keep;
 use cutover_units::Millis;
 
 use crate::env;
 use crate::surroundings::{EngineChoice, Outside};
 
-/// The rollouts of a config file. The files that it names are read.
-pub(crate) fn plans(checked: &Checked, outside: &Outside) -> Result<Vec<Plan>, FileProblem> {
-    let read = |path: &Path| {
+fn reader(outside: &Outside) -> impl Fn(&Path) -> Result<String, String> + '_ {
+    |path| {
         let bytes = outside.file(path)?;
         String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
-    };
+    }
+}
+
+/// The use cases of a config file, as the controller knows them. The files that it names are read.
+pub(crate) fn use_cases(checked: &Checked, outside: &Outside) -> Result<Vec<Spec>, FileProblem> {
+    let variant = |at: usize| checked.variants[at].name.clone();
+    let read = reader(outside);
+    let specs = checked.use_cases.iter().map(|use_case| {
+        let identity = use_case.candidate.map(|at| checked.identity(at, &read)).transpose()?;
+        Ok(Spec {
+            name: use_case.name.clone(),
+            baseline: variant(use_case.baseline),
+            candidate: use_case.candidate.map(variant),
+            candidate_digest: identity.map(|identity| identity.digest).unwrap_or_default(),
+            weight: use_case.weight,
+        })
+    });
+    specs.collect()
+}
+
+/// The rollouts of a config file. The files that it names are read.
+pub(crate) fn plans(checked: &Checked, outside: &Outside) -> Result<Vec<Plan>, FileProblem> {
+    let read = reader(outside);
     let mut plans = Vec::new();
     for (at, use_case) in checked.use_cases.iter().enumerate() {
         let Some(spec) = checked.rollout_spec(at, &read)? else { continue };
@@ -82,7 +102,7 @@ pub(crate) fn webhooks(checked: &Checked, outside: &Outside) -> Result<Vec<Webho
 /// Reads specs from texts that are sent to be tried out.
 pub(crate) fn spec_reader(base: &Path) -> ReadSpec {
     let base = base.to_owned();
-    Arc::new(move |text, use_case| -> Result<Spec, Vec<String>> {
+    Arc::new(move |text, use_case| -> Result<cutover_rollout::Spec, Vec<String>> {
         let checked = cutover_config::check(text, "the sent config", &|name| env::any(name));
         let checked = checked
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use cutover_config::{Checked, ClientKeys};
 use cutover_control::api::ConfigStatus;
 use cutover_control::rollouts::{Plan, Rollouts, Webhook};
-use cutover_control::{Controller, Spec, Weights};
+use cutover_control::{Controller, Weights};
 use cutover_gateway::build::{self, Materials};
 use cutover_gateway::{Gateway, Live};
 use cutover_prompts::Book;
@@ -80,18 +80,6 @@ struct Ring {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The use cases of a config file, as the controller knows them.
-pub(crate) fn specs(checked: &Checked) -> Vec<Spec> {
-    let variant = |at: usize| checked.variants[at].name.clone();
-    let specs = checked.use_cases.iter().map(|use_case| Spec {
-        name: use_case.name.clone(),
-        baseline: variant(use_case.baseline),
-        candidate: use_case.candidate.map(variant),
-        weight: use_case.weight,
-    });
-    specs.collect()
 }
 
 /// Files that a config names and that change while it stays: certificates, prices.
@@ -269,10 +257,12 @@ impl Process {
     ) -> Result<(), Vec<String>> {
         let outside = self.outside();
         let moves = moves(checked, &outside).map_err(|why| vec![why])?;
+        let use_cases =
+            plans::use_cases(checked, &outside).map_err(|problem| vec![problem.to_string()])?;
         // Twice: the first time for all that takes long, the second time with the weights that are
         // in force then, while nobody can change them.
         let draft = self.build(checked, &outside, Some(&gateway.live())).map_err(wrong)?;
-        controller.adopt(specs(checked), |weights| {
+        controller.adopt(use_cases, |weights| {
             let outside = outside.with_weights(weights.clone());
             let live = self.build(checked, &outside, Some(&draft)).map_err(wrong)?;
             let digest = live.config_digest.clone();

@@ -11,7 +11,7 @@ use anyhow::Context;
 use cutover_config::{Checked, ClientKeys, SecretRef};
 use cutover_control::rollouts::{RolloutParts, Rollouts, Webhooks};
 use cutover_control::{
-    Admin, Controller, Doors, Outgoing, Parts as ControllerParts, State, TokenHash, token,
+    Admin, Controller, Doors, Outgoing, Parts as ControllerParts, Spec, State, TokenHash, token,
 };
 use cutover_gateway::build::{BuildError, Surroundings};
 use cutover_gateway::{Doors as ClientDoors, Gateway, Live, Parts as GatewayParts};
@@ -33,7 +33,7 @@ use crate::models::Watcher;
 use crate::observed::Observed;
 use crate::operator::ADDRESS_FILE;
 use crate::plans;
-use crate::process::{Handle, Overruled, Parts, Process, specs};
+use crate::process::{Handle, Overruled, Parts, Process};
 use crate::prompts;
 use crate::questions::Questions;
 use crate::sockets::Sockets;
@@ -108,8 +108,11 @@ impl Server {
             prompts: book,
         }));
         let host = Handle(process.clone());
-        let controller = control(&checked, (&store, &directory), &host, &registry).await;
-        let gateway = controller.adopt(specs(&checked), |weights| {
+        let outside = Outside::new(&source.base, EngineChoice::Name);
+        let use_cases = plans::use_cases(&checked, &outside)
+            .map_err(|problem| Failed::new(Exit::Config, problem.to_string()))?;
+        let controller = control(use_cases.clone(), (&store, &directory), &host, &registry).await;
+        let gateway = controller.adopt(use_cases, |weights| {
             let live = process.first(weights)?;
             let gateway =
                 Gateway::new(gateway_parts(live, &checked, (&store, &directory), &registry));
@@ -325,7 +328,7 @@ async fn client_keys(store: &Store, asked: ClientKeys) -> Result<Option<Keys>, F
 }
 
 async fn control(
-    checked: &Checked,
+    use_cases: Vec<Spec>,
     (store, directory): (&Store, &Path),
     host: &Handle,
     registry: &Registry,
@@ -336,7 +339,7 @@ async fn control(
         clock: clock::shared(),
         registry: registry.clone(),
     };
-    Controller::start(parts, specs(checked)).await
+    Controller::start(parts, use_cases).await
 }
 
 /// Rollouts, with nothing under way yet.

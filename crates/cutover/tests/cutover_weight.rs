@@ -141,6 +141,45 @@ async fn a_weight_holds_after_kill_9() {
 }
 
 /// One client's requests, all of which must be answered well by the baseline.
+/// Another candidate used to be given the share of the one before, for good where there is no rollout.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_candidate_in_the_file_meets_not_one_request_at_the_old_share() {
+    let mut rig = Rig::start();
+    let other = Fake::start_with(Setup::new(Persona::Vllm).name("other"));
+    other.always(Reply::words(6).pace(Duration::from_millis(1)));
+    rig.program.ok(&["weight", "app", "60%"]);
+    let running = rig.load();
+    wait::until_async("the candidate serves", || !rig.own.inferences().is_empty()).await;
+    let before = two_arms(&rig.cloud.base_url(), &rig.own.base_url());
+    let swapped = before.replace("candidate = \"new\"", "candidate = \"newer\"")
+        + &format!(
+            "[upstreams.other]\nprovider = \"vllm\"\ninstances = [\"{}/v1\"]\n\
+             [variants.newer]\nupstream = \"other\"\nmodel = \"fake-model\"\n",
+            other.base_url()
+        );
+    rig.program.write_config(&swapped);
+    let use_case = |rig: &Rig| rig.program.status()["use_cases"][0].clone();
+    wait::until_async("the new file", || use_case(&rig)["candidate"] == "newer").await;
+    let seen = running.samples().len();
+    wait::until_async("requests after it", || running.samples().len() >= seen + 400).await;
+    assert!(other.inferences().is_empty(), "it was given a share that it has not earned");
+    let now = use_case(&rig);
+    assert_eq!((&now["weight"], &now["origin"]), (&"0%".into(), &"replaced".into()), "{now:#}");
+    let status = rig.program.ok(&["status"]);
+    assert!(status.contains("another candidate than the one whose share it was"), "{status}");
+    assert!(rig.program.log().contains("the config file has another candidate"));
+    // It gets one of its own, which other settings of the same variant do not inherit either.
+    rig.program.ok(&["weight", "app", "40%"]);
+    wait::until_async("the other one serves", || !other.inferences().is_empty()).await;
+    rig.program.write_config(&format!("{swapped}temperature = 0.1\n"));
+    wait::until_async("its own share is gone", || use_case(&rig)["origin"] == "replaced").await;
+    // Who comes back finds the share that it had, unless another was given meanwhile.
+    rig.program.write_config(&before);
+    wait::until_async("the first one is back", || use_case(&rig)["candidate"] == "new").await;
+    assert_eq!(use_case(&rig)["weight"], "0%");
+    assert_all_good(&running.stop());
+}
+
 async fn only_the_baseline_answers(rig: &Rig) {
     let mut load = Load::new(rig.program.url(), "none", "app");
     load.clients = 1;

@@ -246,6 +246,12 @@ fn a_scorer_that_crashes_hangs_or_has_no_number_never_advances() {
         wait::until(reason, || count("broken", reason) >= 3);
     }
     wait::until("prose", || count("prose", "unreadable_reply") >= 10);
+    // What both arms returned is known without any score.
+    for name in ["broken", "prose"] {
+        let gate = || rollout(&program, name)["report"]["gates"][1].clone();
+        wait::until("errors, judged", || gate()["verdict"] == "pass");
+        assert_eq!(gate()["gate"], "errors");
+    }
     for samples in running.map(Running::stop) {
         assert_all_good(&samples);
     }

@@ -7,13 +7,14 @@
 #![expect(clippy::unwrap_used, reason = "its own constants read")]
 
 use cutover_rollout::{
-    ArmSide, Evidence, Exposure, ScoredPair, Served, Spec, State, VariantIdentity, Window,
+    ArmSide, Evidence, Exposure, Part, ScoredPair, Served, Spec, State, VariantIdentity, Window,
     parse_gate, parse_step, plan, start,
 };
 use cutover_units::{Arm, Millis, NanoUsd, UseCaseName, VariantName, WeightBp};
 
 const ROLLOUTS: u64 = 100;
-/// `tick_cost 20` takes fewer ticks: for a profiler that makes everything slow.
+/// `tick_cost 20` takes fewer ticks, `tick_cost 20 200` only those with 200 units: for a profiler that
+/// makes everything slow.
 const TICKS: u64 = 200;
 const TICK: u64 = 30_000;
 const GATES: [&str; 20] = [
@@ -104,7 +105,7 @@ fn window(rollout: u64, last: Millis, share: WeightBp, units: u64) -> Window {
             let score = |seed| Some(u8::try_from(60 + mix(unit + seed) % 41).unwrap());
             let side = |seed| ArmSide { served, score: score(seed) };
             let (baseline, candidate) = (side(3), side(4));
-            seen.pairs.push(ScoredPair { at: last, unit, baseline, candidate });
+            seen.pairs.push(ScoredPair { part: Part::Whole, at: last, unit, baseline, candidate });
         }
     }
     seen
@@ -114,7 +115,8 @@ fn main() {
     let spec = spec();
     let ticks = std::env::args().nth(1).map_or(TICKS, |ticks| ticks.parse().unwrap());
     println!("{ROLLOUTS} rollouts x {} gates, {ticks} ticks of 30 s", spec.gates.len());
-    for units in [2, 20, 200] {
+    let only: Option<u64> = std::env::args().nth(2).map(|units| units.parse().unwrap());
+    for units in [2, 20, 200].into_iter().filter(|units| only.is_none_or(|only| only == *units)) {
         let mut seats: Vec<(State, Evidence)> = (0..ROLLOUTS)
             .map(|run| (start(&spec, format!("run-{run}"), Millis(TICK)), Evidence::new(&spec)))
             .collect();

@@ -37,7 +37,7 @@ mod transition;
 pub use command::{Refusal, command, restart};
 pub use evidence::{Absorbed, Evidence, Gap, Missing, Observations};
 pub use lint::{GATES_MAX, Problem, STEPS_MAX, Severity, lint};
-pub use observe::{ArmSide, Exposure, Grader, ScoredPair, Served, Vote, Window};
+pub use observe::{ArmSide, Exposure, Grader, Part, ScoredPair, Served, Vote, Window};
 pub use plan::{Plan, plan, start};
 pub use render::{explain, render, render_plain};
 pub use replay::{Event, replay, replay_from};

@@ -59,9 +59,33 @@ pub struct ArmSide {
     pub score: Option<u8>,
 }
 
+/// What an entry tells of its pair. A score may take its time or never come; whether both arms
+/// answered, and how fast, is known at once and waits for nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Everything that will ever be known of it.
+    #[default]
+    Whole,
+    /// What both arms returned. The score comes in an entry of its own, or is counted as missing.
+    Returned,
+    /// The score of a pair whose answers came in an entry before.
+    Scored,
+}
+
+impl Part {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
+}
+
 /// One request that both arms answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScoredPair {
+    /// What of it is told here.
+    #[serde(default, skip_serializing_if = "Part::is_whole")]
+    pub part: Part,
     /// When the request's head was read.
     pub at: Millis,
     /// Keyed hash of its unit.
@@ -120,9 +144,12 @@ pub struct Window {
     pub votes: Vec<Vote>,
     /// Live observations that were dropped because a queue was full. They are missing, not good.
     pub lost: u64,
-    /// Pairs that were dropped because a queue was full, or whose scorer failed, hung or gave no
-    /// number. They are missing, not good.
+    /// Pairs without a score: there was no room to score them, or the scorer failed, hung or gave no
+    /// number. They are missing, not good, for what is judged by scores.
     pub unscored: u64,
+    /// Pairs that were dropped because a table was full. They are missing, not good.
+    #[serde(default)]
+    pub lost_pairs: u64,
     /// What shadow copies and scorers cost.
     pub shadow_cost: NanoUsd,
     /// Whether the source of exposures was read at all; otherwise nothing is known of this window.

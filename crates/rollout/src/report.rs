@@ -1,5 +1,7 @@
 //! What a tick found. Command line, page, log and audit trail print this and nothing else.
 
+use std::borrow::Cow;
+
 use cutover_units::{Millis, WeightBp};
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +43,7 @@ pub struct Evaluation {
     /// What it is compared with.
     pub threshold: f64,
     /// The quantity's unit, such as `ratio`, `pp` or `ms`.
-    pub unit: String,
+    pub unit: Cow<'static, str>,
     /// Observations of the candidate, or pairs.
     pub n: u64,
     /// Observations of the baseline.
@@ -61,7 +63,7 @@ pub struct Evaluation {
     /// What it waits for, or what it found, in a sentence.
     pub note: String,
     /// Where the formula is from.
-    pub source: String,
+    pub source: Cow<'static, str>,
 }
 
 /// What a tick found.

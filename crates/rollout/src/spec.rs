@@ -227,6 +227,13 @@ pub struct Gate {
     pub role: Role,
 }
 
+impl Gate {
+    /// Whether it looks at scores: those may be late, or missing where the answers are there.
+    pub(crate) fn is_judged_by_scores(&self) -> bool {
+        matches!(self.metric, Metric::Quality | Metric::Invalid)
+    }
+}
+
 /// What a gate measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,7 +2,7 @@
 
 use cutover_units::{Arm, Millis, UseCaseName, VariantName, WeightBp};
 
-use crate::observe::{ArmSide, Exposure, ScoredPair, Served, Window};
+use crate::observe::{ArmSide, Exposure, Part, ScoredPair, Served, Window};
 use crate::spec::{Spec, VariantIdentity};
 use crate::text::{parse_gate, parse_step};
 
@@ -61,7 +61,13 @@ pub(crate) fn pair(unit: u64, at: Millis, (baseline, candidate): (u8, u8)) -> Sc
         served: Served { total_ms: 900, ..Served::default() },
         score: Some(score),
     };
-    ScoredPair { at, unit: mix(unit), baseline: side(baseline), candidate: side(candidate) }
+    ScoredPair {
+        part: Part::Whole,
+        at,
+        unit: mix(unit),
+        baseline: side(baseline),
+        candidate: side(candidate),
+    }
 }
 
 /// A window of one tick after the last one's end.

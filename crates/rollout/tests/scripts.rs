@@ -19,9 +19,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use cutover_rollout::{
-    Absorbed, Action, ArmSide, Command, Decision, Event, Evidence, Exposure, Grader, ScoredPair,
-    Served, Spec, State, VariantIdentity, Window, command, explain, parse_gate, parse_step, plan,
-    render_plain, replay_from, start,
+    Absorbed, Action, ArmSide, Command, Decision, Event, Evidence, Exposure, Grader, Part,
+    ScoredPair, Served, Spec, State, VariantIdentity, Window, command, explain, parse_gate,
+    parse_step, plan, render_plain, replay_from, start,
 };
 use cutover_units::{Arm, Millis, UseCaseName, VariantName};
 
@@ -137,6 +137,7 @@ impl Rig {
                     served: Served::default(),
                 };
                 self.window.pairs.push(ScoredPair {
+                    part: Part::Whole,
                     at: self.window.from,
                     unit: self.units.wrapping_mul(0x9e37_79b9_7f4a_7c15),
                     baseline: side(matches!(part[1], "both" | "baseline")),
@@ -151,6 +152,7 @@ impl Rig {
         let (window, first) = (&mut self.window, self.units + 1);
         window.unscored += count;
         window.pairs.extend((first..first + count).map(|unit| ScoredPair {
+            part: Part::Whole,
             at: window.from,
             unit: unit.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             baseline: ArmSide::default(),

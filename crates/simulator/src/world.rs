@@ -5,7 +5,7 @@ use cutover_units::{Arm, Millis, NanoUsd, WeightBp};
 
 use super::traffic::{Arrival, Arrivals, DAY_MS, Traffic, mixed};
 use super::truth::{ArmTruth, Truth};
-use cutover_rollout::{ArmSide, Exposure, ScoredPair, Served, Vote, Window};
+use cutover_rollout::{ArmSide, Exposure, Part, ScoredPair, Served, Vote, Window};
 
 /// The 95 % point of a standard normal variable.
 const Z95: f64 = 1.644_853_626_951_472;
@@ -148,6 +148,7 @@ impl Scene<'_> {
             let (better, worse) = self.scores((&candidate, &baseline), draws);
             if !blind {
                 window.pairs.push(ScoredPair {
+                    part: Part::Whole,
                     at,
                     unit: arrival.unit,
                     baseline: ArmSide { served, score: Some(worse) },

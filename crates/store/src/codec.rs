@@ -3,27 +3,35 @@
 //!
 //! ```text
 //!   version | from to lost unscored shadow_cost blind | n exposures | n pairs | n votes | grader
+//!           | lost_pairs | part of each pair
 //! ```
 //! Numbers are LEB128, times are differences to the observation before (zigzag), a share is written
 //! only where it changes, what is not known takes one bit. Units are hashes and stay eight bytes.
 //! Each struct is taken apart field by field: a field that is added to `rollout` does not compile
 //! here until the form has room for it, and a new version.
 
-use cutover_rollout::{ArmSide, Exposure, Grader, ScoredPair, Served, Vote, Window};
+use cutover_rollout::{ArmSide, Exposure, Grader, Part, ScoredPair, Served, Vote, Window};
 use cutover_units::{Arm, Millis, NanoUsd, WeightBp};
 
-/// The forms written: the second one has a grader at its end. Every form ever written stays readable.
+/// The forms written: the second one has a grader at its end; the third one has pairs in parts, and says
+/// whether it has a grader. Every form ever written stays readable.
 const VERSION: u8 = 1;
 const WITH_GRADER: u8 = 2;
+const WITH_PARTS: u8 = 3;
 
 /// Bytes that the smallest observation takes: a count that says more is a lie.
 const OBSERVATION_BYTES_MIN: usize = 11;
 
 /// The compact form.
 pub(crate) fn encode(window: &Window) -> Vec<u8> {
-    let Window { from, to, exposures, pairs, votes, lost, unscored, shadow_cost, blind, grader } =
-        window;
-    let version = if grader.is_some() { WITH_GRADER } else { VERSION };
+    let Window { from, to, exposures, pairs, votes, lost, unscored, .. } = window;
+    let Window { lost_pairs, shadow_cost, blind, grader, .. } = window;
+    let in_parts = *lost_pairs > 0 || pairs.iter().any(|pair| pair.part != Part::Whole);
+    let version = match grader {
+        _ if in_parts => WITH_PARTS,
+        Some(_) => WITH_GRADER,
+        None => VERSION,
+    };
     let mut to_bytes = Writer { bytes: vec![version], at: from.0, share: None };
     for number in [from.0, to.0, *lost, *unscored, shadow_cost.0, u64::from(*blind)] {
         to_bytes.number(number);
@@ -40,10 +48,17 @@ pub(crate) fn encode(window: &Window) -> Vec<u8> {
     for vote in votes {
         to_bytes.vote(vote);
     }
+    if in_parts {
+        to_bytes.number(u64::from(grader.is_some()));
+    }
     if let Some(Grader { distrusted, why }) = grader {
         to_bytes.number(u64::from(*distrusted));
         to_bytes.number(why.len() as u64);
         to_bytes.bytes.extend_from_slice(why.as_bytes());
+    }
+    if in_parts {
+        to_bytes.number(*lost_pairs);
+        to_bytes.bytes.extend(pairs.iter().map(|pair| part_byte(pair.part)));
     }
     to_bytes.bytes
 }
@@ -51,7 +66,7 @@ pub(crate) fn encode(window: &Window) -> Vec<u8> {
 /// The window; none if these bytes are not one.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Window> {
     let (&version, rest) = bytes.split_first()?;
-    if version != VERSION && version != WITH_GRADER {
+    if ![VERSION, WITH_GRADER, WITH_PARTS].contains(&version) {
         return None;
     }
     let mut reader = Reader { rest, at: 0, share: None };
@@ -61,17 +76,35 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Window> {
         lost: reader.number()?,
         unscored: reader.number()?,
         shadow_cost: NanoUsd(reader.number()?),
-        blind: reader.number()? != 0,
         ..Window::default()
     };
+    window.blind = reader.number()? != 0;
     reader.at = window.from.0;
     window.exposures = reader.several(Reader::exposure)?;
     window.pairs = reader.several(Reader::pair)?;
     window.votes = reader.several(Reader::vote)?;
-    if version == WITH_GRADER {
+    if version == WITH_GRADER || (version == WITH_PARTS && reader.number()? != 0) {
         window.grader = Some(reader.grader()?);
     }
+    if version == WITH_PARTS {
+        window.lost_pairs = reader.number()?;
+        for pair in &mut window.pairs {
+            pair.part = part(reader.byte()?)?;
+        }
+    }
     reader.rest.is_empty().then_some(window)
+}
+
+fn part_byte(part: Part) -> u8 {
+    match part {
+        Part::Whole => 0,
+        Part::Returned => 1,
+        Part::Scored => 2,
+    }
+}
+
+fn part(byte: u8) -> Option<Part> {
+    [Part::Whole, Part::Returned, Part::Scored].into_iter().find(|part| part_byte(*part) == byte)
 }
 
 mod served {
@@ -189,7 +222,8 @@ impl Writer {
     }
 
     fn pair(&mut self, pair: &ScoredPair) {
-        let ScoredPair { at, unit, baseline, candidate } = pair;
+        // The parts stand behind all else, where there are any.
+        let ScoredPair { part: _, at, unit, baseline, candidate } = pair;
         self.head(*at, *unit);
         for ArmSide { served, score } in [baseline, candidate] {
             self.served(served, *score);
@@ -312,7 +346,8 @@ impl Reader<'_> {
         let (served, score) = self.served()?;
         let baseline = ArmSide { served, score };
         let (served, score) = self.served()?;
-        Some(ScoredPair { at, unit, baseline, candidate: ArmSide { served, score } })
+        let candidate = ArmSide { served, score };
+        Some(ScoredPair { part: Part::Whole, at, unit, baseline, candidate })
     }
 
     fn vote(&mut self) -> Option<Vote> {
@@ -394,9 +429,16 @@ mod tests {
     fn pairs() -> impl Strategy<Value = ScoredPair> {
         let side =
             || (served(), of(any::<u8>())).prop_map(|(served, score)| ArmSide { served, score });
-        (any::<u64>(), any::<u64>(), side(), side()).prop_map(|(at, unit, baseline, candidate)| {
-            ScoredPair { at: Millis(at), unit, baseline, candidate }
-        })
+        let part = (0..3_u8).prop_map(|byte| part(byte).unwrap());
+        (part, any::<u64>(), any::<u64>(), side(), side()).prop_map(
+            |(part, at, unit, baseline, candidate)| ScoredPair {
+                part,
+                at: Millis(at),
+                unit,
+                baseline,
+                candidate,
+            },
+        )
     }
 
     fn votes() -> impl Strategy<Value = Vote> {
@@ -416,8 +458,13 @@ mod tests {
         let seen = (vec(exposures(), 0..8), vec(pairs(), 0..8), vec(votes(), 0..8));
         let grader =
             (any::<bool>(), ".{0,9}").prop_map(|(distrusted, why)| Grader { distrusted, why });
-        (any::<[u64; 5]>(), seen, any::<bool>(), of(grader)).prop_map(
-            |([from, to, lost, unscored, cost], (exposures, pairs, votes), blind, grader)| Window {
+        (any::<[u64; 6]>(), seen, any::<bool>(), of(grader)).prop_map(
+            |(
+                [from, to, lost, unscored, lost_pairs, cost],
+                (exposures, pairs, votes),
+                blind,
+                grader,
+            )| Window {
                 from: Millis(from),
                 to: Millis(to),
                 exposures,
@@ -425,6 +472,7 @@ mod tests {
                 votes,
                 lost,
                 unscored,
+                lost_pairs: lost_pairs % 2,
                 shadow_cost: NanoUsd(cost),
                 blind,
                 grader,
@@ -447,8 +495,10 @@ mod tests {
             let _ = decode(&bytes);
             bytes.insert(0, VERSION);
             let _ = decode(&bytes);
-            bytes[0] = WITH_GRADER;
-            let _ = decode(&bytes);
+            for version in [WITH_GRADER, WITH_PARTS] {
+                bytes[0] = version;
+                let _ = decode(&bytes);
+            }
         }
     }
 

@@ -78,7 +78,7 @@ pub struct CommitTick {
 }
 
 /// A change of weight that goes with a decision: actor and reason are the decision's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightChange {
     /// The weight from now on.
     pub to: WeightBp,
@@ -87,6 +87,8 @@ pub struct WeightChange {
     pub expected: Option<Generation>,
     /// Why it is set.
     pub cause: Cause,
+    /// The digest of the candidate that it is set for.
+    pub candidate: String,
 }
 
 /// A commit that will survive a loss of power if it holds a decision or a weight. One that holds
@@ -220,6 +222,7 @@ impl WeightChange {
             actor,
             reason: format!("rollout {}: {reason}", state.run),
             now: decision.map_or(state.seen, |decision| decision.at),
+            candidate: self.candidate.clone(),
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct UseCaseState {
     pub reason: String,
     /// Whether that was a rollback.
     pub rolled_back: bool,
+    /// Whose share it is: the digest of the candidate that it was set for; empty: nobody knows.
+    pub candidate: String,
 }
 
 /// Why a weight is set.
@@ -54,6 +56,8 @@ pub struct SetWeight {
     pub reason: String,
     /// Now.
     pub now: Millis,
+    /// The digest of the candidate that it is set for.
+    pub candidate: String,
 }
 
 /// A change that has been committed and will survive a loss of power.

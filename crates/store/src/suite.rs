@@ -108,6 +108,7 @@ pub(crate) fn set(name: &str, expected: Option<u64>, bp: u16) -> SetWeight {
         actor: "someone".into(),
         reason: "a test".into(),
         now: Millis(1_000),
+        candidate: "digest".into(),
     }
 }
 

@@ -51,11 +51,14 @@ pub(super) async fn run(
             Ok(Json(rollouts.explain(seq).await.map_err(refused)?).into_response())
         }
         Action::NextPair => {
+            // A rater's name is proved as an actor's is: what people say lets a judge decide.
             let rater = parameter(input.query, "rater").unwrap_or_default();
-            Ok(Json(rollouts.next_pair(name, rater).await.map_err(refused)?).into_response())
+            let rater = input.caller.actor(rater.to_owned())?;
+            Ok(Json(rollouts.next_pair(name, &rater).await.map_err(refused)?).into_response())
         }
         Action::LabelPair => {
-            let label: LabelPair = read(&input.body)?;
+            let mut label: LabelPair = read(&input.body)?;
+            label.rater = input.caller.actor(label.rater)?;
             let unknown = || RolloutRefusal::Unknown(format!("pair {:?}", input.item));
             let pair = input.item.parse().map_err(|_| refused(unknown()))?;
             let labelled = rollouts.label_pair(name, pair, &label).await.map_err(refused)?;

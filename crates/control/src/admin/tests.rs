@@ -73,6 +73,7 @@ async fn rig() -> Rig {
         name: UseCaseName::new("statements").unwrap(),
         baseline: VariantName::new("cloud").unwrap(),
         candidate: Some(VariantName::new("local").unwrap()),
+        candidate_digest: "digest of local".into(),
         weight: WeightBp::NONE,
     };
     let parts = ControllerParts {
@@ -337,9 +338,24 @@ async fn an_operators_name_comes_from_the_token_and_cannot_be_typed() {
         ("/admin/rollouts/statements/start", json!({"actor": "olga"})),
         ("/admin/rollouts/statements/command", json!({"actor": "olga", "command": "pause"})),
         ("/admin/keys", json!({"actor": "olga", "name": "team"})),
+        // What people say of answers lets a judge decide: a label's name is proof, too.
+        (
+            "/admin/rollouts/statements/pairs/7/label",
+            json!({"rater": "olga", "choice": "left", "ms": 1}),
+        ),
     ] {
         let (status, told) = rig.call(Method::POST, path, body).await;
         assert_eq!((status, &told["code"]), (403, &json!("name_taken")), "{path}: {told}");
+    }
+    let pair = "/admin/rollouts/statements/pairs/next?rater";
+    for (token, rater, answer) in [
+        (TOKEN, "olga", (403, "name_taken")),
+        (TOKEN, "ann", (404, "no_rollout")),
+        (OLGAS, "", (404, "no_rollout")),
+    ] {
+        let path = format!("{pair}={rater}");
+        let (status, told) = rig.call_with(token, (Method::GET, &path), Value::Null).await;
+        assert_eq!((status, &told["code"]), (answer.0, &json!(answer.1)), "{rater}: {told}");
     }
     let revoke = json!({"actor": "olga", "reason": ""});
     let (status, _) = rig.call(Method::DELETE, "/admin/keys/team", revoke).await;

@@ -30,7 +30,8 @@ pub enum Choice {
 pub struct LabelPair {
     /// What is said.
     pub choice: Choice,
-    /// Who says it: letters, digits, `.`, `_`, `-`.
+    /// Who says it: letters, digits, `.`, `_`, `-`. An operator with a token of their own says it by that
+    /// token's name, whatever stands here.
     pub rater: String,
     /// How long it took, in milliseconds.
     #[serde(default)]
@@ -72,6 +73,9 @@ pub struct NextPair {
     pub labelled: u64,
     /// Pairs that this rater could still label.
     pub left: u64,
+    /// Who the rater is: whoever the token says, where it is an operator's own.
+    #[serde(default)]
+    pub rater: String,
 }
 
 /// What became of a label.

@@ -219,6 +219,9 @@ pub struct Replayed {
     pub decisions: Vec<ReplayedDecision>,
     /// Where it ended.
     pub end: Phase,
+    /// The step it ended in, by name.
+    #[serde(default)]
+    pub end_step: String,
 }
 
 /// A stored decision that a replay does not reproduce, or one that it makes and that was not made.

@@ -76,6 +76,11 @@ impl Controller {
         Ok((name.clone(), book.generation(&name), seen))
     }
 
+    /// Whether the stored share is another candidate's than this.
+    pub(crate) fn is_anothers(&self, name: &UseCaseName, digest: &str) -> bool {
+        lock(&self.0.book).is_another_than(name, digest)
+    }
+
     /// The generation of a use case's weight.
     pub(crate) fn weight_generation(&self, name: &UseCaseName) -> Generation {
         lock(&self.0.book).generation(name)
@@ -89,7 +94,7 @@ impl Controller {
         because: Because<'_>,
     ) -> Result<StoredRollout, StartError> {
         let _one_at_a_time = self.0.committing.lock().await;
-        let (name, change) = (new.spec.use_case.clone(), new.weight);
+        let (name, change) = (new.spec.use_case.clone(), new.weight.clone());
         let RolloutStarted { rollout: started, weight } =
             self.state().store().start_rollout(new).await?;
         self.note(&name, (change, weight), &because);
@@ -108,7 +113,7 @@ impl Controller {
         because: Because<'_>,
     ) -> Result<TickCommitted, CommitError> {
         let _one_at_a_time = self.0.committing.lock().await;
-        let (name, change) = (tick.use_case.clone(), tick.weight);
+        let (name, change) = (tick.use_case.clone(), tick.weight.clone());
         match self.state().store().commit_tick(tick).await {
             Ok(committed) => {
                 self.note(&name, (change, committed.weight), &because);
@@ -151,6 +156,7 @@ impl Controller {
             actor: because.actor.to_owned(),
             reason: because.reason.to_owned(),
             rolled_back,
+            candidate: change.candidate,
         });
         if rolled_back {
             lock(&self.0.pending).remove(name);

@@ -40,6 +40,7 @@ fn spec(weight: &str) -> Spec {
         name: name(),
         baseline: VariantName::new("cloud").unwrap(),
         candidate: Some(VariantName::new("local").unwrap()),
+        candidate_digest: "digest of local".into(),
         weight: WeightBp::parse(weight).unwrap(),
     }
 }
@@ -66,7 +67,11 @@ async fn start(folder: TempDir, initial: &str) -> Rig {
 }
 
 fn adopt(controller: &Controller, published: &Published, initial: &str) -> Result<(), ()> {
-    controller.adopt(vec![spec(initial)], |weights| {
+    adopt_spec(controller, published, spec(initial))
+}
+
+fn adopt_spec(controller: &Controller, published: &Published, spec: Spec) -> Result<(), ()> {
+    controller.adopt(vec![spec], |weights| {
         published.publish(weights);
         Ok(())
     })
@@ -122,6 +127,29 @@ fn damage(folder: &Path) {
             .unwrap();
         }
     }
+}
+
+/// A weight that was set by hand, without any rollout, used to be inherited by whatever the config file
+/// named as candidate.
+#[tokio::test]
+async fn a_weight_set_by_hand_is_the_candidate_s_it_was_set_for() {
+    let rig = start(folder(), "10%").await;
+    rig.set("25%").await.unwrap();
+    let other = || Spec { candidate_digest: "digest of another".into(), ..spec("10%") };
+    adopt_spec(&rig.controller, &rig.published, other()).unwrap();
+    assert_eq!(rig.published.last(), "0%", "in the same publication as the new candidate");
+    let status = &rig.controller.statuses()[0];
+    assert_eq!((status.weight, status.origin), (WeightBp::NONE, Origin::Replaced));
+    // The one it was set for has it still, also after a restart.
+    let rig = rig.killed_and_restarted().await;
+    assert_eq!(rig.published.last(), "25%");
+    adopt_spec(&rig.controller, &rig.published, other()).unwrap();
+    assert_eq!(rig.published.last(), "0%");
+    let status = rig.set("5%").await.unwrap();
+    assert_eq!((status.origin, status.generation), (Origin::Operator, Generation(2)));
+    assert_eq!(rig.published.last(), "5%");
+    adopt(&rig.controller, &rig.published, "10%").unwrap();
+    assert_eq!(rig.published.last(), "0%", "what the other one was given is not the first one's");
 }
 
 #[tokio::test]
@@ -283,6 +311,7 @@ async fn the_weight_another_process_stored_is_taken_by_the_loser() {
             actor: "other".into(),
             reason: String::new(),
             now: Millis(3),
+            candidate: "digest of local".into(),
         })
         .await
         .unwrap();

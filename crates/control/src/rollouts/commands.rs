@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cutover_rollout::{Action, Actor, Command, Decision, Evidence, Phase};
 use cutover_store::{Cause, NewRollout, StartError, WeightChange};
-use cutover_units::UseCaseName;
+use cutover_units::{Millis, UseCaseName};
 
 use super::seat::Seat;
 use super::{Plan, Rollouts, Run};
@@ -88,6 +88,23 @@ fn may_follow(run: &Run, use_case: &UseCaseName) -> Result<(), RolloutRefusal> {
 }
 
 impl Rollouts {
+    /// A name that no run has, also where two begin within a millisecond or the clock has stepped back.
+    async fn name_for(
+        &self,
+        use_case: &UseCaseName,
+        now: Millis,
+    ) -> Result<String, RolloutRefusal> {
+        let mut name = format!("{use_case}-{}", now.0);
+        for next in 2.. {
+            let taken = self.store().rollout(name.clone()).await;
+            if taken.map_err(|error| RolloutRefusal::Database(error.to_string()))?.is_none() {
+                break;
+            }
+            name = format!("{use_case}-{}-{next}", now.0);
+        }
+        Ok(name)
+    }
+
     /// Begins a use case's rollout with the spec of the config file.
     pub async fn start(
         &self,
@@ -106,7 +123,7 @@ impl Rollouts {
         check(&plan)?;
         let (_, expected, lift) = self.controller().admit_rollout(name, request.after_rollback)?;
         let now = self.now();
-        let run_name = format!("{use_case}-{}", now.0);
+        let run_name = self.name_for(&use_case, now).await?;
         let state = cutover_rollout::start(&plan.spec, run_name, now);
         let reason = match request.reason.as_str() {
             "" => "the rollout begins".to_owned(),
@@ -128,6 +145,7 @@ impl Rollouts {
                 to: state.weight,
                 expected: Some(expected),
                 cause: Cause::Set,
+                candidate: plan.spec.candidate.digest.clone(),
             }),
             evidence: Seat::first_checkpoint(&plan.spec, now).map_err(RolloutRefusal::Database)?,
             spec: plan.spec.clone(),

@@ -50,7 +50,7 @@ impl Rollouts {
             use_case: run.use_case.clone(),
             run: seat.state.run.clone(),
             expected: seat.state.generation,
-            weight: self.weight_change(run, seat, &next),
+            weight: self.weight_change(run, (&seat.state, &next), &seat.spec.candidate.digest),
             next,
             spec: None,
             window: Some(window),
@@ -70,23 +70,28 @@ impl Rollouts {
         Ok(())
     }
 
+    /// What becomes of the weight when the run goes on like this, for this candidate.
     pub(super) fn weight_change(
         &self,
         run: &Run,
-        seat: &Seat,
-        next: &State,
+        (before, next): (&State, &State),
+        candidate: &str,
     ) -> Option<WeightChange> {
+        let candidate = candidate.to_owned();
         if matches!(next.phase, Phase::RolledBack { .. }) {
             // Who rolls back by hand has it stored already, if the database could be reached.
-            let change =
-                WeightChange { to: WeightBp::NONE, expected: None, cause: Cause::Rollback };
+            let (to, cause) = (WeightBp::NONE, Cause::Rollback);
+            let change = WeightChange { to, expected: None, cause, candidate };
             return (!self.controller().rollback_is_stored(&run.use_case)).then_some(change);
         }
         let expected = Some(self.controller().weight_generation(&run.use_case));
-        (next.weight != seat.state.weight).then_some(WeightChange {
+        // The share that is stored may be the one before's: it is not handed on.
+        let another = self.controller().is_anothers(&run.use_case, &candidate);
+        (another || next.weight != before.weight).then_some(WeightChange {
             to: next.weight,
             expected,
             cause: Cause::Set,
+            candidate,
         })
     }
 
@@ -189,7 +194,7 @@ impl Rollouts {
             use_case: run.use_case.clone(),
             run: seat.state.run.clone(),
             expected: seat.state.generation,
-            weight: self.weight_change(run, seat, &next),
+            weight: self.weight_change(run, (&seat.state, &next), &seat.spec.candidate.digest),
             next,
             spec: None,
             window: None,

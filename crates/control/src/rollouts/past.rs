@@ -198,6 +198,7 @@ impl Past {
             differences: Vec::new(),
             decisions: Vec::new(),
             end: state.phase.clone(),
+            end_step: String::new(),
         };
         Fold { spec: spec.clone(), evidence: Evidence::new(spec), state, out }
     }
@@ -267,6 +268,7 @@ impl Past {
             }],
             decisions: Vec::new(),
             end: Phase::Running,
+            end_step: String::new(),
         }
     }
 }
@@ -369,6 +371,7 @@ impl Fold {
     }
 
     fn end(mut self) -> Replayed {
+        self.out.end_step = self.step_name(self.state.step).unwrap_or_default();
         self.out.end = self.state.phase;
         self.out
     }

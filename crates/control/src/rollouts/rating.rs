@@ -40,7 +40,7 @@ const RATER_CHARS_MAX: usize = 64;
 impl Rollouts {
     /// A pair for this person to compare.
     pub async fn next_pair(&self, name: &str, rater: &str) -> Result<NextPair, RolloutRefusal> {
-        let (run, rater) = (self.rated(name)?, person(rater)?);
+        let (run, asked, rater) = (self.rated(name)?, rater, person(rater)?);
         let (version, judges, scoring) = run.desk.basis();
         // Pairs that wait for the database are pairs, too.
         run.desk.flush().await;
@@ -61,7 +61,8 @@ impl Rollouts {
             }
             None => None,
         };
-        Ok(NextPair { item, labelled: drawn.labelled, left: drawn.left })
+        let rater = asked.to_owned();
+        Ok(NextPair { item, labelled: drawn.labelled, left: drawn.left, rater })
     }
 
     /// Keeps what a person says of a pair.

@@ -305,6 +305,7 @@ impl Seat {
                 last.votes.append(&mut window.votes);
                 last.lost += window.lost;
                 last.unscored += window.unscored;
+                last.lost_pairs += window.lost_pairs;
                 last.grader = window.grader;
                 last.shadow_cost = NanoUsd(last.shadow_cost.0.saturating_add(window.shadow_cost.0));
             }

@@ -380,15 +380,10 @@ async fn after_a_promotion_another_candidate_does_not_inherit_the_traffic() {
     rig.start().await.unwrap();
     rig.rollouts.command("docs", &command(Verb::Promote)).await.unwrap();
     assert_eq!(rig.traffic().0, "100%");
-    // What the promoted variant is given is the operator's doing, and stays.
-    let mut tuned = spec();
-    tuned.candidate.digest = "another temperature".into();
-    rig.plan(tuned);
-    assert_eq!(rig.settle().await.state.phase, Phase::Promoted);
-    assert_eq!(rig.traffic().0, "100%");
     let mut next = spec();
     (next.baseline, next.candidate) = (next.candidate.clone(), next.baseline.clone());
-    rig.plan(next);
+    rig.reload(next);
+    assert_eq!(rig.traffic(), ("0%".into(), "0%".into()), "at once, before anybody had looked");
     let status = rig.settle().await;
     assert!(matches!(status.state.phase, Phase::RolledBack { .. }), "{:?}", status.state);
     assert_eq!(rig.traffic().0, "0%");
@@ -405,6 +400,80 @@ async fn after_a_promotion_another_candidate_does_not_inherit_the_traffic() {
     }
     let again = StartRollout { actor: "ann".into(), reason: String::new(), after_rollback: true };
     assert_eq!(rig.rollouts.start("docs", &again).await.unwrap().state.step, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_settings_make_another_candidate_after_a_promotion_too() {
+    let rig = Rig::new().await;
+    rig.start().await.unwrap();
+    rig.rollouts.command("docs", &command(Verb::Promote)).await.unwrap();
+    let mut tuned = spec();
+    tuned.candidate.digest = "another temperature".into();
+    rig.reload(tuned);
+    assert_eq!(rig.traffic().0, "0%");
+    assert!(matches!(rig.settle().await.state.phase, Phase::RolledBack { .. }));
+    let last = rig.rollouts.history("docs", 1).await.unwrap().remove(0).decision;
+    assert!(last.reason.contains("with other settings"), "{}", last.reason);
+}
+
+/// The new candidate used to meet the old one's share until a look had been taken.
+#[tokio::test(start_paused = true)]
+async fn a_candidate_that_takes_another_s_place_begins_without_its_share() {
+    let rig = Rig::new().await;
+    rig.in_ramp().await;
+    assert_eq!(rig.traffic().0, "50%");
+    let mut other = spec();
+    other.candidate.digest = "another model".into();
+    rig.reload(other.clone());
+    assert_eq!(rig.traffic(), ("0%".into(), "0%".into()), "in the same breath");
+    let status = rig.settle().await;
+    assert_eq!((status.state.step, status.state.phase), (0, Phase::Running));
+    assert_eq!(rig.traffic(), ("0%".into(), "50%".into()), "its own first step");
+    // It walks the whole way, and what it earns is its own, also after a restart.
+    rig.until_step_of_running(2).await;
+    assert_eq!(rig.traffic().0, "50%");
+    let replayed = rig.rollouts.replay("docs", &ReplayRollout::default()).await.unwrap();
+    assert_eq!(replayed.differences, []);
+    // Another way for the same candidate: nothing is taken that it has not lost by its own steps.
+    let mut shorter = other;
+    shorter.levels.promote = 0.04;
+    rig.reload(shorter);
+    assert_eq!(rig.traffic().0, "50%");
+}
+
+/// A spec may begin with a share: the share that is stored is the candidate's before all the same.
+#[tokio::test(start_paused = true)]
+async fn the_same_share_is_given_anew_to_another_candidate() {
+    let rig = Rig::new().await;
+    let mut first = spec();
+    first.steps.remove(0);
+    first.gates.remove(0);
+    first.steps.iter_mut().for_each(|step| step.requires.clear());
+    first.resolve_requires();
+    rig.reload(first.clone());
+    rig.start().await.unwrap();
+    rig.settle().await;
+    assert_eq!(rig.traffic().0, "10%");
+    let mut other = first;
+    other.candidate.digest = "another model".into();
+    rig.reload(other);
+    assert_eq!(rig.traffic().0, "0%");
+    assert_eq!(rig.settle().await.state.step, 0);
+    assert_eq!(rig.traffic().0, "10%", "its own first step says so");
+}
+
+/// Two starts within one millisecond used to have one name, and the second could not be stored.
+#[tokio::test(start_paused = true)]
+async fn every_run_has_a_name_of_its_own() {
+    let rig = Rig::new().await;
+    let mut names = BTreeSet::new();
+    for _ in 0..3 {
+        let again =
+            StartRollout { actor: "ann".into(), reason: String::new(), after_rollback: true };
+        names.insert(rig.rollouts.start("docs", &again).await.unwrap().run);
+        rig.rollouts.command("docs", &command(Verb::RollBack)).await.unwrap();
+    }
+    assert_eq!(names.len(), 3, "{names:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -452,7 +521,7 @@ async fn with_another_spec_a_replay_tells_what_would_have_been() {
     let request = ReplayRollout { run: None, config: Some("stricter".into()) };
     let replayed = rig.rollouts.replay("docs", &request).await.unwrap();
     assert!(replayed.changed_spec && replayed.windows > 0, "{replayed:?}");
-    assert_eq!(replayed.end, Phase::Running);
+    assert_eq!((replayed.end, replayed.end_step.as_str()), (Phase::Running, "shadow"));
     let request = ReplayRollout { run: None, config: Some("nonsense".into()) };
     let refused = rig.rollouts.replay("docs", &request).await.unwrap_err();
     assert!(matches!(refused, RolloutRefusal::Unreadable(_)));

@@ -133,7 +133,7 @@ impl Rollouts {
             // A run that is over keeps the spec it ended with.
             Err(refusal) => {
                 if let Phase::Promoted = seat.state.phase
-                    && plan.spec.candidate.name != seat.spec.candidate.name
+                    && plan.spec.candidate.digest != seat.spec.candidate.digest
                 {
                     self.succeeded(run, seat, plan).await;
                     return false;
@@ -154,7 +154,7 @@ impl Rollouts {
             use_case: run.use_case.clone(),
             run: seat.state.run.clone(),
             expected: seat.state.generation,
-            weight: self.weight_change(run, seat, &next),
+            weight: self.weight_change(run, (&seat.state, &next), &plan.spec.candidate.digest),
             next,
             spec: Some(plan.spec.clone()),
             window: None,
@@ -189,10 +189,17 @@ impl Rollouts {
     /// After a promotion the config file names another candidate: the share was the promoted one's, so
     /// the new one loses it before anything is committed.
     async fn succeeded(&self, run: &Arc<Run>, seat: &mut Seat, plan: &Plan) {
-        let reason = format!(
-            "the config file has another candidate: {} was promoted, {} has proved nothing",
-            seat.spec.candidate.name, plan.spec.candidate.name
-        );
+        let (before, now) = (&seat.spec.candidate.name, &plan.spec.candidate.name);
+        let reason = if before == now {
+            format!(
+                "the config file has another candidate: {now} was promoted with other settings, and has \
+                 proved nothing with these"
+            )
+        } else {
+            format!(
+                "the config file has another candidate: {before} was promoted, {now} has proved nothing"
+            )
+        };
         self.hold_back(run, &reason).await;
         self.end_by_hand(run, seat, (CONTROLLER, &reason)).await;
     }
@@ -210,8 +217,8 @@ impl Rollouts {
         }
         let taken = run.desk.take();
         window.pairs = taken.pairs;
-        // A pair that found no room is a pair without a score, not a live observation.
-        window.unscored = taken.unscored + taken.lost;
+        window.unscored = taken.unscored;
+        window.lost_pairs = taken.lost;
         window.grader = run.desk.verdict();
         let cost = window.shadow_cost.0.saturating_add(taken.cost.0);
         window.shadow_cost = NanoUsd(cost);

@@ -134,6 +134,7 @@ fn why(use_case: &UseCaseStatus) -> String {
         }
         Origin::Operator => reason,
         Origin::Rollback => said("ROLLED BACK"),
+        Origin::Replaced => "another candidate than the one whose share it was".to_owned(),
         Origin::Unknown => "the state cannot be read".to_owned(),
     }
 }

@@ -35,6 +35,12 @@ pub(crate) struct Count {
 }
 
 impl Count {
+    /// One more that came, or that could not be taken.
+    pub(crate) fn add(&mut self, taken: bool) {
+        self.came += u64::from(taken);
+        self.missing += u64::from(!taken);
+    }
+
     fn all(self) -> u64 {
         self.came + self.missing
     }
@@ -53,6 +59,14 @@ impl Count {
             missing: self.missing.saturating_sub(then.missing),
         }
     }
+}
+
+/// What of a window came, and what did not.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
+    pub live: Count,
+    pub pairs: Count,
+    pub scores: Count,
 }
 
 /// The latest one to two stretches.
@@ -85,6 +99,7 @@ impl Trail {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Base {
     live: Count,
+    /// Pairs, or their scores where the gate is judged by those.
     pairs: Count,
     /// The same when the present step began.
     live_before: Count,
@@ -99,6 +114,9 @@ struct Base {
 pub(crate) struct Gaps {
     live: Trail,
     pairs: Trail,
+    /// Pairs with a score, and those without one.
+    #[serde(default)]
+    scores: Trail,
     bases: Vec<Base>,
 }
 
@@ -119,14 +137,14 @@ pub struct Gap {
 pub struct Missing {
     /// Of live requests.
     pub live: Gap,
-    /// Of shadow pairs.
+    /// Of shadow pairs, or of their scores where the gate is judged by those.
     pub pairs: Gap,
 }
 
 impl Missing {
     /// What the gate is measured on at this share, and what is missing of it.
     pub(crate) fn of(&self, gate: &Gate, weight: WeightBp) -> (&'static str, Gap) {
-        if gate.metric == Metric::Quality || weight == WeightBp::NONE {
+        if gate.is_judged_by_scores() || weight == WeightBp::NONE {
             ("pairs", self.pairs)
         } else {
             ("live observations", self.live)
@@ -147,7 +165,8 @@ impl Gaps {
         self.bases.resize(spec.gates.len(), Base::default());
         for (base, gate) in self.bases.iter_mut().zip(&spec.gates) {
             let torn = |trail: &Trail| tear(gate).is_some_and(|most| trail.is_torn(most));
-            (base.live_bets, base.pairs_bet) = (!torn(&self.live), !torn(&self.pairs));
+            let pairs = if gate.is_judged_by_scores() { &self.scores } else { &self.pairs };
+            (base.live_bets, base.pairs_bet) = (!torn(&self.live), !torn(pairs));
         }
     }
 
@@ -158,17 +177,20 @@ impl Gaps {
     }
 
     /// A window ends in which so much came and went missing.
-    pub(crate) fn end_window(&mut self, spec: &Spec, live: Count, pairs: Count) {
+    pub(crate) fn end_window(&mut self, spec: &Spec, seen: Seen) {
+        let Seen { live, pairs, scores } = seen;
         for (base, gate) in self.bases.iter_mut().zip(&spec.gates) {
             if base.live_bets {
                 base.live = base.live.plus(held_against(gate, live, STRETCH_LIVE));
             }
             if base.pairs_bet {
+                let pairs = if gate.is_judged_by_scores() { scores } else { pairs };
                 base.pairs = base.pairs.plus(held_against(gate, pairs, STRETCH_PAIRS));
             }
         }
         self.live.add(live, STRETCH_LIVE);
         self.pairs.add(pairs, STRETCH_PAIRS);
+        self.scores.add(scores, STRETCH_PAIRS);
     }
 
     pub(crate) fn begin_step(&mut self) {
@@ -189,9 +211,10 @@ impl Gaps {
                 latest: torn.then(|| (latest.missing, latest.all())),
             }
         };
+        let pairs = if gate.is_judged_by_scores() { &self.scores } else { &self.pairs };
         Missing {
             live: gap(base.live, base.live_before, &self.live),
-            pairs: gap(base.pairs, base.pairs_before, &self.pairs),
+            pairs: gap(base.pairs, base.pairs_before, pairs),
         }
     }
 }
@@ -244,7 +267,8 @@ mod tests {
 
     fn pairs(gaps: &mut Gaps, spec: &Spec, (came, missing): (u64, u64)) -> bool {
         gaps.begin_window(spec);
-        gaps.end_window(spec, Count::default(), Count { came, missing });
+        let scores = Count { came, missing };
+        gaps.end_window(spec, Seen { scores, ..Seen::default() });
         gaps.bets(0).pairs
     }
 

@@ -20,7 +20,7 @@ use cutover_units::{Arm as AssignedArm, Millis};
 use serde::{Deserialize, Serialize};
 
 use crate::gates::{self, Row};
-use crate::observe::{Exposure, Grader, ScoredPair, Vote, Window};
+use crate::observe::{Exposure, Grader, Part, ScoredPair, Vote, Window};
 use crate::process::{ALL, Bars, Batch, Bill, Class, Context, LiveUnit, Paired, Process};
 use crate::spec::{Gate, Metric, Spec, UnitRule};
 use crate::state::{Phase, State};
@@ -30,7 +30,7 @@ pub use observations::Observations;
 
 pub(crate) use gaps::missing_max;
 
-use gaps::{Count, Gaps};
+use gaps::{Count, Gaps, Seen};
 use units::{OncePer, Sessions};
 
 /// Whether a window was taken.
@@ -70,6 +70,9 @@ pub struct Evidence {
     units: OncePer,
     sessions: Sessions,
     pair_units: OncePer,
+    /// Whose score came in an entry of its own.
+    #[serde(default)]
+    score_units: OncePer,
     voters: OncePer,
     split: BTreeMap<u16, Split>,
     step_units: Split,
@@ -119,6 +122,7 @@ impl Evidence {
             units: OncePer::default(),
             sessions: Sessions::default(),
             pair_units: OncePer::default(),
+            score_units: OncePer::default(),
             voters: OncePer::default(),
             split: BTreeMap::new(),
             step_units: Split::default(),
@@ -158,10 +162,12 @@ impl Evidence {
         self.grader.clone_from(&window.grader);
         let not_taken = self.not_taken();
         self.breaches += window.exposures.iter().filter(|seen| seen.leaked).count() as u64;
-        let mut batch = Batch::default();
+        let mut batch = Batch::of(spec, window.exposures.len());
+        let firsts = self.firsts(spec, window);
         let mut live = 0;
-        for exposure in &window.exposures {
-            live += u64::from(self.exposure(spec, (state, window.to), (exposure, &mut batch)));
+        for (exposure, first) in window.exposures.iter().zip(firsts) {
+            let seen = Live { exposure, first };
+            live += u64::from(self.exposure(spec, (state, window.to), (seen, &mut batch)));
         }
         if spec.unit_rule == UnitRule::Mean {
             for (at, mut unit) in self.sessions.close(window.to, spec.unit_window) {
@@ -178,14 +184,7 @@ impl Evidence {
                 process.live((gate, self.gaps.bets(place).live), &batch);
             }
         }
-        let scores = spec.gates.iter().any(|gate| gate.metric == Metric::Quality);
-        let mut pairs = 0;
-        for pair in &window.pairs {
-            // What has no score stands among the missing, if it is missing at all: not here, too.
-            let complete = !scores || pair.is_scored();
-            pairs += u64::from(complete);
-            self.pair(spec, (state, window.to), (pair, complete));
-        }
+        let mut seen = self.pairs(spec, state, window);
         for process in self.processes.iter_mut().flatten() {
             match process {
                 Process::Budget(budget) => budget.shadow(window.shadow_cost),
@@ -195,13 +194,9 @@ impl Evidence {
                 _ => {}
             }
         }
-        let (late, late_pairs) = self.not_taken();
-        self.gaps.end_window(
-            spec,
-            // What came too late stands among what came, so far.
-            counted(live, late - not_taken.0, window.lost),
-            counted(pairs, late_pairs - not_taken.1, window.unscored),
-        );
+        // What came too late stands among what came, so far.
+        seen.live = counted(live, self.not_taken() - not_taken, window.lost);
+        self.gaps.end_window(spec, seen);
         self.end(spec, state, bars);
         Absorbed::Taken
     }
@@ -250,12 +245,24 @@ impl Evidence {
         })
     }
 
+    /// Which of a window's requests are their unit's first: each asks a table that is larger than what the
+    /// processor keeps near, and one loop of nothing else lets it fetch several at once.
+    fn firsts(&mut self, spec: &Spec, window: &Window) -> Vec<bool> {
+        let first = |seen: &Exposure| {
+            let counts = seen.arm != AssignedArm::Default && seen.random && !seen.client_ended;
+            counts
+                && spec.unit_rule == UnitRule::First
+                && self.units.admit(seen.unit, seen.at.min(window.to), spec.unit_window)
+        };
+        window.exposures.iter().map(first).collect()
+    }
+
     /// Takes a live request; whether it is an observation.
     fn exposure(
         &mut self,
         spec: &Spec,
         (state, to): (&State, Millis),
-        (seen, batch): (&Exposure, &mut Batch),
+        (Live { exposure: seen, first }, batch): (Live<'_>, &mut Batch),
     ) -> bool {
         let arm = match seen.arm {
             AssignedArm::Baseline => Arm::Baseline,
@@ -270,17 +277,19 @@ impl Evidence {
         let at = seen.at.min(to);
         let in_step = in_step(state, at, seen.share.basis_points());
         if !seen.excluded {
-            batch.bills.push(Bill {
+            batch.bill(Bill {
                 candidate: arm == Arm::Candidate,
                 succeeded: !seen.served.failed,
                 cost: seen.served.cost,
                 in_step,
             });
         }
-        let unit = || LiveUnit { in_step, ..live_unit(spec, arm, seen) };
+        // Where a gate judges fallbacks they are judged there and only there.
+        let judged_apart = batch.asked.fallback;
+        let unit = || LiveUnit { in_step, ..live_unit(judged_apart, arm, seen) };
         match spec.unit_rule {
             UnitRule::First => {
-                if self.units.admit(seen.unit, at, spec.unit_window) {
+                if first {
                     batch.unit(&unit());
                 }
             }
@@ -304,27 +313,62 @@ impl Evidence {
         }
     }
 
-    /// Takes a pair; one that lacks a score tells of errors and times and fills no quota.
+    /// Takes a window's pairs, and tells what of them came and what is missing.
+    fn pairs(&mut self, spec: &Spec, state: &State, window: &Window) -> Seen {
+        let scores = spec.gates.iter().any(|gate| gate.metric == Metric::Quality);
+        let mut seen = Seen::default();
+        seen.pairs.missing = window.lost_pairs;
+        seen.scores.missing = window.unscored + window.lost_pairs;
+        for pair in &window.pairs {
+            // What has no score stands among the missing, if it is missing at all: not here, too.
+            let complete = pair.part != Part::Returned && (!scores || pair.is_scored());
+            let taken = self.pair(spec, (state, window.to), (pair, complete));
+            if pair.part != Part::Scored {
+                seen.pairs.add(taken);
+            }
+            if complete {
+                seen.scores.add(taken);
+            }
+        }
+        seen
+    }
+
+    /// Takes a pair; one that lacks a score tells of errors and times and fills no quota. False: it came
+    /// too late, or a full table could not take it.
     fn pair(
         &mut self,
         spec: &Spec,
         (state, to): (&State, Millis),
         (seen, complete): (&ScoredPair, bool),
-    ) {
+    ) -> bool {
         self.last_pair = self.last_pair.max(to);
         let at = seen.at.min(to);
-        if !self.pair_units.admit(seen.unit, at, spec.pair_window) {
-            return;
+        let units = match seen.part {
+            Part::Whole | Part::Returned => &mut self.pair_units,
+            Part::Scored => &mut self.score_units,
+        };
+        let refused = units.refused();
+        if !units.admit(seen.unit, at, spec.pair_window) {
+            return units.refused() == refused;
         }
         let in_step = at >= state.step_since;
         self.step_pairs += u64::from(in_step && complete);
         for (place, (process, gate)) in self.processes.iter_mut().zip(&spec.gates).enumerate() {
-            let (Some(process), Some(row)) = (process, gates::row(gate)) else { continue };
+            let told = match seen.part {
+                Part::Whole => true,
+                Part::Returned => !gate.is_judged_by_scores(),
+                Part::Scored => gate.is_judged_by_scores(),
+            };
+            let (Some(process), Some(row)) = (process.as_mut().filter(|_| told), gates::row(gate))
+            else {
+                continue;
+            };
             if let Some((candidate, baseline)) = (row.pair)(seen) {
                 let bets = self.gaps.bets(place).pairs;
                 process.pair(gate, Paired { candidate, baseline, in_step, bets });
             }
         }
+        true
     }
 
     fn vote(&mut self, spec: &Spec, state: &State, (vote, batch): (&Vote, &mut Batch)) {
@@ -343,11 +387,9 @@ impl Evidence {
         batch.vote(Class { arm, share, in_step, matched: true }, discontent);
     }
 
-    /// Requests and pairs that came and that a full table or a closed window could not take.
-    fn not_taken(&self) -> (u64, u64) {
-        let (units, sessions, pairs) = (&self.units, &self.sessions, &self.pair_units);
-        let live = units.overflow + units.late + sessions.overflow + sessions.late;
-        (live, pairs.overflow + pairs.late)
+    /// Requests that came and that a full table or a closed window could not take.
+    fn not_taken(&self) -> u64 {
+        self.units.refused() + self.sessions.overflow + self.sessions.late
     }
 
     /// Evidence that this step's units are not split as they should.
@@ -361,6 +403,13 @@ impl Evidence {
             .map(cutover_stats::LogE::get)
             .sum()
     }
+}
+
+/// A live request, and whether it is its unit's first in its window.
+#[derive(Clone, Copy)]
+struct Live<'a> {
+    exposure: &'a Exposure,
+    first: bool,
 }
 
 impl<'a> Context<'a> {
@@ -407,11 +456,9 @@ fn is_matched(arm: Arm, bucket: u16, share: u16) -> bool {
     arm == Arm::Candidate || share >= HALF || (HALF..HALF + share).contains(&bucket)
 }
 
-fn live_unit(spec: &Spec, arm: Arm, seen: &Exposure) -> LiveUnit {
+fn live_unit(judged_apart: bool, arm: Arm, seen: &Exposure) -> LiveUnit {
     let served = &seen.served;
     let share = seen.share.basis_points();
-    // Where a gate judges fallbacks they are judged there and only there.
-    let judged_apart = spec.gates.iter().any(|gate| gate.metric == Metric::Fallback);
     let failed = served.failed || (seen.fell_back && !judged_apart);
     let flag = |yes: bool| f64::from(u8::from(yes));
     let total = f64::from(served.total_ms);

@@ -184,7 +184,7 @@ impl Reader<'_> {
             estimate,
             interval,
             threshold: reading.threshold,
-            unit: reading.unit.to_owned(),
+            unit: reading.unit.into(),
             n: reading.n,
             n_baseline: reading.n_baseline,
             n_expected: reading.n_expected,
@@ -194,7 +194,7 @@ impl Reader<'_> {
             fail_at: bars.fail_at,
             expected_at,
             note: reading.note,
-            source: row.map_or("", |row| row.source).to_owned(),
+            source: row.map_or("", |row| row.source).into(),
         }
     }
 }

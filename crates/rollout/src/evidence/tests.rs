@@ -1,6 +1,7 @@
 use cutover_units::WeightBp;
 
 use super::*;
+use crate::Verdict;
 use crate::plan::start;
 use crate::spec::Spec;
 use crate::testing::{MINUTE, T0, exposure, pair, spec, window};
@@ -256,6 +257,81 @@ fn a_pair_without_a_score_is_missing_once_and_fills_no_quota() {
     let found = evidence.observations(&spec, &state, seen.to);
     assert_eq!(found.pairs, 60);
     assert!((found.missing[0].pairs.of_run - 0.4).abs() < 1e-9, "{:?}", found.missing);
+}
+
+/// A scorer that hangs: the answers are there, their scores never come.
+#[test]
+fn errors_of_pairs_are_judged_without_waiting_for_scores() {
+    let gates = ["quality >= 0.9 x baseline", "errors <= baseline + 5 pp"];
+    let spec = spec(&["shadow 50% for 0 s", "100%"], &gates);
+    for (fails, verdict) in [(1, Verdict::Pass), (40, Verdict::Fail)] {
+        let (state, mut evidence) = begun(&spec);
+        let mut seen = window(T0, MINUTE);
+        for unit in 0..400 {
+            let mut pair = pair(unit, T0, (0, 0));
+            pair.part = Part::Returned;
+            (pair.baseline.score, pair.candidate.score) = (None, None);
+            pair.candidate.served.failed = crate::testing::mix(unit) % 100 < fails;
+            seen.pairs.push(pair);
+        }
+        let mut last = seen.to;
+        assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+        for _ in 0..3 {
+            // One by one the scorer's times run out.
+            let mut late = window(last, MINUTE);
+            late.unscored = 100;
+            last = late.to;
+            assert_eq!(evidence.absorb(&spec, &state, &late), Absorbed::Taken);
+        }
+        let found = evidence.observations(&spec, &state, last);
+        assert_eq!(found.gates[1].verdict, verdict, "{:?}", found.gates[1]);
+        assert_eq!(found.missing[1].pairs, Gap::default(), "nothing of it is missing");
+        assert_eq!((found.pairs, found.gates[0].n), (0, 0), "quality waits");
+        let plan = crate::plan::plan(&spec, &state, &found, last);
+        let back = verdict == Verdict::Fail;
+        assert_eq!(plan.action == crate::Action::RollBack, back, "{}", plan.report.reason);
+    }
+}
+
+#[test]
+fn a_pair_in_two_entries_counts_as_one() {
+    let gates =
+        ["quality >= 0.9 x baseline", "errors <= baseline + 5 pp", "invalid <= baseline + 1 pp"];
+    let spec = spec(&["shadow 50% for 0 s", "100%"], &gates);
+    let (state, mut whole) = begun(&spec);
+    let mut parts = whole.clone();
+    let mut seen = window(T0, MINUTE);
+    seen.pairs = (0..300).map(|unit| pair(unit, T0, (100, 90))).collect();
+    for (unit, pair) in (0u64..).zip(&mut seen.pairs) {
+        pair.candidate.served.failed = unit.is_multiple_of(50);
+        pair.baseline.served.invalid = Some(false);
+        pair.candidate.served.invalid = Some(unit.is_multiple_of(20));
+    }
+    assert_eq!(whole.absorb(&spec, &state, &seen), Absorbed::Taken);
+    let entry = |part| {
+        let mut entries = seen.clone();
+        entries.pairs.iter_mut().for_each(|pair| pair.part = part);
+        entries
+    };
+    assert_eq!(parts.absorb(&spec, &state, &entry(Part::Returned)), Absorbed::Taken);
+    let half = parts.observations(&spec, &state, seen.to);
+    assert_eq!((half.pairs, half.gates[0].n, half.gates[2].n), (0, 0, 0));
+    let mut scores = entry(Part::Scored);
+    (scores.from, scores.to) = (seen.to, Millis(seen.to.0 + MINUTE));
+    // A score that comes twice is one.
+    scores.pairs.extend_from_within(..);
+    assert_eq!(parts.absorb(&spec, &state, &scores), Absorbed::Taken);
+    let (one, two) = (
+        whole.observations(&spec, &state, scores.to),
+        parts.observations(&spec, &state, scores.to),
+    );
+    assert_eq!(one.pairs, two.pairs);
+    for (one, two) in one.gates.iter().zip(&two.gates) {
+        assert_eq!(
+            (one.n, one.log_e_pass, one.log_e_fail),
+            (two.n, two.log_e_pass, two.log_e_fail)
+        );
+    }
 }
 
 #[test]

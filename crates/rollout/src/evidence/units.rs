@@ -86,6 +86,11 @@ pub(crate) struct OncePer {
 }
 
 impl OncePer {
+    /// Observations that came and could not be taken.
+    pub(crate) fn refused(&self) -> u64 {
+        self.overflow + self.late
+    }
+
     /// Whether this is the unit's first observation in its window; then it is counted from now on.
     pub(crate) fn admit(&mut self, unit: u64, at: Millis, window: Millis) -> bool {
         let index = at.0 / window.0.max(1);

@@ -10,7 +10,7 @@ use cutover_stats::Arm;
 
 use super::histogram::{Bucket, bucket};
 use super::{Bill, LiveUnit};
-use crate::spec::Metric;
+use crate::spec::{Metric, Spec, Test};
 
 /// What units have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,29 @@ pub(crate) struct Units {
     pub observed: u64,
 }
 
+/// What the gates ask for. What none of them does is not even written down.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    pub fallback: bool,
+    bills: bool,
+    total: bool,
+    first_token: bool,
+    speed: bool,
+}
+
+impl Asked {
+    fn of(spec: &Spec) -> Self {
+        let asks = |metric| spec.gates.iter().any(|gate| gate.metric == metric);
+        Self {
+            fallback: asks(Metric::Fallback),
+            bills: spec.gates.iter().any(|gate| matches!(gate.test, Test::BudgetAtMost { .. })),
+            total: asks(Metric::Duration),
+            first_token: asks(Metric::FirstToken),
+            speed: asks(Metric::TokenRate),
+        }
+    }
+}
+
 /// One window's units, votes and bills.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -75,9 +98,30 @@ pub(crate) struct Batch {
     first_token: Vec<(usize, Timed)>,
     speed: Vec<(usize, Timed)>,
     pub(crate) bills: Vec<Bill>,
+    pub(crate) asked: Asked,
 }
 
 impl Batch {
+    /// Room for so many requests.
+    pub(crate) fn of(spec: &Spec, requests: usize) -> Self {
+        let asked = Asked::of(spec);
+        let room = |asks: bool| if asks { requests } else { 0 };
+        Self {
+            total: Vec::with_capacity(room(asked.total)),
+            first_token: Vec::with_capacity(room(asked.first_token)),
+            speed: Vec::with_capacity(room(asked.speed)),
+            bills: Vec::with_capacity(room(asked.bills)),
+            asked,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn bill(&mut self, bill: Bill) {
+        if self.asked.bills {
+            self.bills.push(bill);
+        }
+    }
+
     fn class(&mut self, class: Class) -> usize {
         if self.classes.get(self.last) == Some(&class) {
             return self.last;
@@ -105,12 +149,12 @@ impl Batch {
             self.invalid.add(class, invalid);
         }
         let times = [
-            (&mut self.total, unit.total_ms),
-            (&mut self.first_token, unit.first_token_ms),
-            (&mut self.speed, unit.tokens_per_s),
+            (&mut self.total, unit.total_ms, self.asked.total),
+            (&mut self.first_token, unit.first_token_ms, self.asked.first_token),
+            (&mut self.speed, unit.tokens_per_s, self.asked.speed),
         ];
-        for (into, value) in times {
-            if let Some(value) = value {
+        for (into, value, asked) in times {
+            if let Some(value) = value.filter(|_| asked) {
                 into.push((class, Timed { value, bucket: bucket(value) }));
             }
         }

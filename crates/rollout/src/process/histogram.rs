@@ -24,8 +24,9 @@ pub(crate) struct Bucket(u16);
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(u16, u64)>", into = "Vec<(u16, u64)>")]
 pub(crate) struct Histogram {
-    /// The counts of all buckets from `first` on.
-    counts: Vec<u64>,
+    /// The counts of all buckets from `first` on. Small, because a look at hundreds of histograms waits
+    /// for memory; one that is full takes no more.
+    counts: Vec<u32>,
     first: u16,
     never: u64,
     n: u64,
@@ -81,7 +82,12 @@ impl Histogram {
         if place >= self.counts.len() {
             self.counts.resize(place + 1, 0);
         }
-        self.counts[place] += times;
+        let count = &mut self.counts[place];
+        let more = u32::try_from(times).ok().and_then(|times| count.checked_add(times));
+        match more {
+            Some(more) => *count = more,
+            None => self.n -= times,
+        }
     }
 
     pub(crate) fn n(&self) -> u64 {
@@ -106,13 +112,13 @@ impl Histogram {
         let place = if rank <= came / 2 {
             let mut passed = 0;
             self.counts.iter().position(|count| {
-                passed += count;
+                passed += u64::from(*count);
                 passed >= rank
             })
         } else {
             let mut below = came;
             self.counts.iter().rposition(|count| {
-                below -= count;
+                below -= u64::from(*count);
                 below < rank
             })
         };
@@ -149,7 +155,7 @@ impl From<Histogram> for Vec<(u16, u64)> {
     fn from(histogram: Histogram) -> Self {
         let counts = histogram.counts.iter().enumerate().filter(|(_, times)| **times > 0);
         let mut buckets: Self =
-            counts.map(|(place, times)| (histogram.bucket_at(place).0, *times)).collect();
+            counts.map(|(at, times)| (histogram.bucket_at(at).0, u64::from(*times))).collect();
         if histogram.never > 0 {
             buckets.push((NEVER.0, histogram.never));
         }

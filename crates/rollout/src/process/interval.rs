@@ -5,8 +5,8 @@
 //! readers, found in a millisecond. Verdicts come from the process, which sees every score as it is.
 
 use cutover_stats::{
-    Alpha, CanaryClaim, CanaryTally, Count, Direction, FractionClaim, Pair, PairClaim, PairTally,
-    Score,
+    Alpha, CanaryClaim, CanaryTally, Count, Direction, FractionClaim, LogE, Pair, PairClaim,
+    PairTally, Score,
 };
 
 use super::Context;
@@ -14,13 +14,17 @@ use crate::spec::Test;
 
 const CELLS_MAX: usize = 96;
 const COARSE: u8 = 5;
-/// How far a search goes: so many halvings at most, and no further than to this share of an end's
-/// distance from the estimate.
+/// How far a search goes: to what so many halvings would leave of the range, and no further than to this
+/// share of an end's distance from the estimate.
 type Precision = (u32, f64);
 /// A range of at most 4 to less than three ten-thousandths.
 const USUAL: Precision = (14, 0.002);
 /// An excess in live errors to two millionths, since margins are as small as a tenth of a point.
 const FINE: Precision = (20, 0.0);
+/// A search that closes in by less than half so often halves for once.
+const IMPATIENCE: u32 = 3;
+/// How far beyond the crossing is aimed, as a part of what is near enough.
+const AIM: f64 = 0.3;
 /// Beyond this a ratio counts as without bound.
 const RATIO_MAX: f64 = 4.0;
 
@@ -33,7 +37,7 @@ pub(super) fn pair_interval(
     let coarse = coarse(pairs);
     let pairs = coarse.as_ref().unwrap_or(pairs);
     let alpha = context.bars.promote;
-    let proved = |claim| proves(pairs, claim, alpha);
+    let proved = |claim| pairs.log_e(claim).map_or(UNPROVED, |found| beyond(found, alpha));
     let (low, high) = if matches!(context.gate.test, Test::RatioAtLeast { .. }) {
         let estimate = (baseline > 0.0).then(|| candidate / baseline)?.clamp(1e-3, RATIO_MAX);
         let low = last((0.0, estimate), USUAL, |ratio| proved(PairClaim::Retains(ratio)));
@@ -49,15 +53,19 @@ pub(super) fn pair_interval(
     Some(cutover_stats::Interval { low, high })
 }
 
-fn proves(pairs: &PairTally, claim: PairClaim, alpha: Alpha) -> bool {
-    pairs.log_e(claim).is_ok_and(|evidence| evidence.proves_at(alpha))
+/// By how much evidence is more than it takes; negative: less.
+fn beyond(evidence: LogE, alpha: Alpha) -> f64 {
+    evidence.get() - LogE::threshold(alpha)
 }
+
+/// What cannot be claimed is not proved.
+const UNPROVED: f64 = f64::NEG_INFINITY;
 
 /// The excesses that neither proof nor harm refutes, from live units.
 pub(super) fn excess_interval(tally: &CanaryTally, alpha: Alpha) -> cutover_stats::Interval {
     let proved = |direction, margin| {
         let claim = CanaryClaim { direction, margin };
-        tally.excess_log_e(claim).is_ok_and(|evidence| evidence.proves_at(alpha))
+        tally.excess_log_e(claim).map_or(UNPROVED, |found| beyond(found, alpha))
     };
     let low = last((-1.0, 1.0), FINE, |margin| proved(Direction::Above, margin));
     let high = first((-1.0, 1.0), FINE, |margin| proved(Direction::Below, margin));
@@ -67,7 +75,8 @@ pub(super) fn excess_interval(tally: &CanaryTally, alpha: Alpha) -> cutover_stat
 /// The shares that neither proof nor harm refutes.
 pub(super) fn share_interval(count: Count, alpha: Alpha) -> cutover_stats::Interval {
     let proved = |direction, limit| {
-        FractionClaim::new(direction, limit).is_ok_and(|claim| claim.log_e(count).proves_at(alpha))
+        let claim = FractionClaim::new(direction, limit);
+        claim.map_or(UNPROVED, |claim| beyond(claim.log_e(count), alpha))
     };
     let share = count.share().unwrap_or(0.5);
     let low = last((0.0, share), USUAL, |limit| proved(Direction::Above, limit));
@@ -75,34 +84,50 @@ pub(super) fn share_interval(count: Count, alpha: Alpha) -> cutover_stats::Inter
     cutover_stats::Interval { low: low.unwrap_or(0.0), high: high.unwrap_or(1.0) }
 }
 
-/// The last point that holds, going up from `low`, where it holds if anywhere.
+/// The last point that holds (its value is not negative), going up from `low`, where it holds if anywhere.
+///
+/// Halves until it is known how far both sides are from holding, then aims at where the line between
+/// them crosses (the Illinois rule: the end that stays twice is taken for half as far), and a little
+/// beyond, so that both ends close in. Each point costs a walk over all cells, and this takes few.
 fn last(
     (low, high): (f64, f64),
     (halvings, enough): Precision,
-    holds: impl Fn(f64) -> bool,
+    value: impl Fn(f64) -> f64,
 ) -> Option<f64> {
-    let (mut below, mut above, mut found) = (low, high, None);
-    for _ in 0..halvings {
-        if found.is_some() && above - below <= enough * (high - below) {
-            break;
+    let finest = (high - low) * (-f64::from(halvings)).exp2();
+    let (mut below, mut above) = ((low, None::<f64>), (high, None::<f64>));
+    let (mut missed, mut held) = (0, None);
+    loop {
+        let width = above.0 - below.0;
+        let near = if below.1.is_some() { enough * (high - below.0) } else { 0.0 };
+        let near = near.max(finest);
+        if width <= near {
+            return below.1.map(|_| below.0);
         }
-        let middle = f64::midpoint(below, above);
-        if holds(middle) {
-            (below, found) = (middle, Some(middle));
-        } else {
-            above = middle;
+        let known = below.1.zip(above.1).filter(|_| missed < IMPATIENCE);
+        let known = known.filter(|(holds, fails)| holds.is_finite() && fails.is_finite());
+        let aim = known.map(|(holds, fails)| {
+            let crossing = below.0 + width * holds / (holds - fails);
+            let beyond = if held == Some(true) { AIM } else { -AIM };
+            (crossing + beyond * near).clamp(below.0 + AIM * near, above.0 - AIM * near)
+        });
+        let point = aim.unwrap_or(f64::midpoint(below.0, above.0));
+        let found = value(point);
+        let holds = found >= 0.0;
+        let (near_end, far_end) =
+            if holds { (&mut below, &mut above) } else { (&mut above, &mut below) };
+        *near_end = (point, Some(found));
+        if held == Some(holds) {
+            far_end.1 = far_end.1.map(|value| value / 2.0);
         }
+        held = Some(holds);
+        missed = if above.0 - below.0 > width / 2.0 { missed + 1 } else { 0 };
     }
-    found
 }
 
 /// The first point that holds, going up to `high`, where it holds if anywhere.
-fn first(
-    (low, high): (f64, f64),
-    precision: Precision,
-    holds: impl Fn(f64) -> bool,
-) -> Option<f64> {
-    last((-high, -low), precision, |point| holds(-point)).map(|point| -point)
+fn first((low, high): (f64, f64), precision: Precision, value: impl Fn(f64) -> f64) -> Option<f64> {
+    last((-high, -low), precision, |point| value(-point)).map(|point| -point)
 }
 
 /// The same pairs with rounded scores, where there are too many different ones.
@@ -120,6 +145,7 @@ pub(super) fn coarse(pairs: &PairTally) -> Option<PairTally> {
         let pair = Pair { candidate: round(pair.candidate), baseline: round(pair.baseline) };
         tally.add(pair, times);
     }
+    tally.settle();
     Some(tally)
 }
 

@@ -202,6 +202,7 @@ impl Margin {
         if live == self.ends.live && !self.ends.due(n, proved, self.estimate(context)) {
             return;
         }
+        self.pairs.settle();
         let alpha = context.bars.promote;
         let interval = if live {
             self.strata.tally().map(|(tally, _)| excess_interval(&tally, alpha))

@@ -13,7 +13,7 @@ fn gate(claim: &str, verdict: Verdict) -> Evaluation {
         estimate: Some(0.9821),
         interval: Some((0.957, f64::INFINITY)),
         threshold: 0.95,
-        unit: "ratio".to_owned(),
+        unit: "ratio".into(),
         n: 212,
         n_baseline: 212,
         n_expected: Some(406),
@@ -23,7 +23,7 @@ fn gate(claim: &str, verdict: Verdict) -> Evaluation {
         fail_at: 5.704,
         expected_at: Some(Millis(3_700_000)),
         note: "mean score 0.903 against 0.920".to_owned(),
-        source: "E1 betting e-process".to_owned(),
+        source: "E1 betting e-process".into(),
     }
 }
 

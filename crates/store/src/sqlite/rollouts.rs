@@ -31,7 +31,8 @@ pub(super) fn start(
     if let Some(current) = one(transaction, &sql, params![new.state.run, use_case.as_str()])? {
         return Ok(Err(StartError::AlreadyRunning { current: Box::new(current) }));
     }
-    let weight = new.weight.map(|weight| weight.of(&new.state, (use_case, Some(&new.decision))));
+    let weight =
+        new.weight.as_ref().map(|weight| weight.of(&new.state, (use_case, Some(&new.decision))));
     let weight = match set_weight(transaction, weight.as_ref())? {
         Ok(weight) => weight,
         Err(SetWeightError::Conflict { current, .. }) => {
@@ -89,7 +90,8 @@ pub(super) fn commit(
         return Ok(Err(conflict(transaction, &tick.use_case)?));
     }
     let decision = tick.decision.as_ref();
-    let weight = tick.weight.map(|weight| weight.of(&tick.next, (&tick.use_case, decision)));
+    let weight =
+        tick.weight.as_ref().map(|weight| weight.of(&tick.next, (&tick.use_case, decision)));
     let Ok(weight) = set_weight(transaction, weight.as_ref())? else {
         return Ok(Err(conflict(transaction, &tick.use_case)?));
     };

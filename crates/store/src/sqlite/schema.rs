@@ -14,6 +14,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("prompts", include_str!("migrations/0005_prompts.sql")),
     ("marks", include_str!("migrations/0006_marks.sql")),
     ("residency", include_str!("migrations/0007_residency.sql")),
+    ("candidates", include_str!("migrations/0008_candidates.sql")),
 ];
 
 pub(super) fn known() -> i64 {

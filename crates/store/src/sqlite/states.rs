@@ -7,7 +7,8 @@ use super::{SqlResult, Trouble, audit, signed, unsigned};
 use crate::audit::Action;
 use crate::state::{Cause, SetWeight, SetWeightError, UseCaseState, WeightSet, clip};
 
-const COLUMNS: &str = "use_case, weight_bp, generation, updated_ms, actor, reason, rolled_back";
+const COLUMNS: &str =
+    "use_case, weight_bp, generation, updated_ms, actor, reason, rolled_back, candidate";
 
 pub(super) fn load(connection: &Connection) -> SqlResult<Vec<UseCaseState>> {
     let sql = format!("SELECT {COLUMNS} FROM use_case_state ORDER BY use_case");
@@ -34,6 +35,7 @@ fn read(row: &Row<'_>) -> SqlResult<UseCaseState> {
         actor: row.get(4)?,
         reason: row.get(5)?,
         rolled_back: row.get(6)?,
+        candidate: row.get(7)?,
     })
 }
 
@@ -52,7 +54,7 @@ pub(super) fn set(
     let previous = current.map(|state| state.weight);
     transaction.execute(
         &format!(
-            "INSERT OR REPLACE INTO use_case_state ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+            "INSERT OR REPLACE INTO use_case_state ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
         ),
         params![
             change.use_case.as_str(),
@@ -62,6 +64,7 @@ pub(super) fn set(
             clip(&change.actor),
             clip(&change.reason),
             change.cause == Cause::Rollback,
+            change.candidate,
         ],
     )?;
     let draft = audit::Draft {
@@ -99,5 +102,6 @@ fn never_set(use_case: &UseCaseName) -> UseCaseState {
         actor: String::new(),
         reason: String::new(),
         rolled_back: false,
+        candidate: String::new(),
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn tick(run: &str, expected: u64, weight: Option<WeightChange>) -> Co
 
 fn weight(bp: u16, expected: Option<u64>, cause: Cause) -> WeightChange {
     let to = WeightBp::new(bp).unwrap();
-    WeightChange { to, expected: expected.map(Generation), cause }
+    WeightChange { to, expected: expected.map(Generation), cause, candidate: "digest".to_owned() }
 }
 
 /// All that a commit may touch, to see that a refused one touched nothing.
@@ -287,7 +287,7 @@ fn report() -> Report {
         fail_at: f64::INFINITY,
         expected_at: None,
         note: String::new(),
-        source: String::new(),
+        source: "".into(),
     };
     Report {
         at: Millis(1),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cutover_evals::judge::{JudgeFloor, JudgeHealth};
 use cutover_evals::pairing::{Admission, FailedBaseline, Pairing};
 use cutover_evals::{PairScore, ScoreError, Step, Subject};
-use cutover_rollout::{ArmSide, Metric, Role, ScoredPair, Served, Spec};
+use cutover_rollout::{ArmSide, Metric, Part, Role, ScoredPair, Served, Spec};
 use cutover_store::{NewPair, NewScore, Store};
 use cutover_telemetry::{Registry, events, families};
 use cutover_units::{Millis, NanoUsd, UseCaseName};
@@ -29,8 +29,8 @@ use super::{Asker, Bill, Scoring, ScoringStatus, Spent};
 use crate::outgoing::Outgoing;
 use crate::rollouts::edges::{Caller, Pair, Side};
 
-/// Scored pairs that wait for a tick at most: a tick takes them every half minute.
-const SCORED_MAX: usize = 20_000;
+/// Entries that wait for a tick at most: a tick takes them every half minute. A pair makes at most two.
+const ENTRIES_MAX: usize = 40_000;
 
 /// Pairs that wait for the database at most: they hold whole texts.
 const UNWRITTEN_MAX: usize = 1_000;
@@ -83,7 +83,8 @@ struct Room {
     run: Option<String>,
     pairing: Pairing,
     taken: Taken,
-    /// Scored pairs that wait until so many are there that the scorer itself can be looked at.
+    /// Scores that wait until so many are there that the scorer itself can be looked at. What both arms
+    /// returned does not wait with them.
     held: Vec<ScoredPair>,
     /// Pairs that are not in the database yet.
     unwritten: Vec<(NewPair, Option<NewScore>)>,
@@ -126,6 +127,13 @@ fn at_once(pair: &Pair, scoring: &Scoring) -> Option<Result<Option<PairScore>, S
         Ok(Step::Ask(_)) => None,
         Err(error) => Some(Err(error)),
     }
+}
+
+/// Whether something of a pair was told before its score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    First,
+    AfterReturned,
 }
 
 /// What a score costs and says.
@@ -233,8 +241,10 @@ impl Desk {
             && let Some(score) = at_once(&pair, &scoring)
         {
             let outcome = Outcome { score, bill: Bill::default() };
-            return self.file(&pair, &scoring, outcome);
+            return self.file(&pair, &scoring, (outcome, Entry::First));
         }
+        // A scorer takes its time, or hangs; whether the arms answered is known already.
+        self.room().returned(&pair);
         let desk = self.clone();
         self.0.parts.tasks.spawn(async move {
             // The semaphore is never closed.
@@ -243,8 +253,10 @@ impl Desk {
             tokio::select! {
                 // What needs nobody's answer is scored also at the end of the process.
                 biased;
-                outcome = desk.score(&pair, &scoring) => desk.file(&pair, &scoring, outcome),
-                () = stop.cancelled() => desk.give_up(&pair),
+                outcome = desk.score(&pair, &scoring) => {
+                    desk.file(&pair, &scoring, (outcome, Entry::AfterReturned));
+                }
+                () = stop.cancelled() => desk.give_up(),
             }
             desk.0.idle.notify_waiters();
         });
@@ -263,13 +275,11 @@ impl Desk {
         }
     }
 
-    /// The process ends while this pair is being scored: it tells of errors and times, and its score
-    /// is missing.
-    fn give_up(&self, pair: &Pair) {
+    /// The process ends while a pair is being scored: its score is missing.
+    fn give_up(&self) {
         let mut room = self.room();
         room.status.pending = room.status.pending.saturating_sub(1);
         room.fail("stopped");
-        room.enter(pair, None, false);
     }
 
     /// The last tick of this process comes: scores that wait for others to be looked at with are
@@ -307,7 +317,7 @@ impl Desk {
     }
 
     /// Notes what came of a pair, and keeps both.
-    fn file(&self, pair: &Pair, scoring: &Scoring, outcome: Outcome) {
+    fn file(&self, pair: &Pair, scoring: &Scoring, (outcome, entry): (Outcome, Entry)) {
         let now = (self.0.parts.clock)();
         let Outcome { score, bill } = outcome;
         let (refused, run) = {
@@ -324,8 +334,8 @@ impl Desk {
                 (Ok(Some(_)), None) => room.status.scored += 1,
                 (Ok(None), _) => {}
             }
-            let counted = score.as_ref().ok().and_then(Option::as_ref);
-            room.enter(pair, counted, refused.is_some());
+            let found = score.as_ref().ok().and_then(Option::as_ref);
+            room.enter(pair, found.map(|score| (score, refused.is_none())), entry);
             room.release();
             let refused = refused.map(|refused| refused.why);
             (refused, room.run.clone())
@@ -369,7 +379,8 @@ impl Room {
         }
         if self.status.pending >= self.scoring.queue as u64 {
             self.status.lost += 1;
-            self.taken.lost += 1;
+            self.taken.unscored += 1;
+            self.returned(pair);
             return Err("lost");
         }
         let scoring = match self.admit(pair) {
@@ -410,33 +421,71 @@ impl Room {
         *self.status.unscored.entry(reason.to_owned()).or_default() += 1;
     }
 
-    /// Hands the pair to the next tick; without a score it still tells of errors and times.
-    fn enter(&mut self, pair: &Pair, score: Option<&PairScore>, refused: bool) {
-        if self.taken.pairs.len() >= SCORED_MAX {
-            self.taken.lost += 1;
-            self.status.lost += 1;
-            return;
+    /// Hands what both arms returned to the next tick.
+    fn returned(&mut self, pair: &Pair) {
+        self.push(entry(pair, None, Part::Returned));
+    }
+
+    /// Hands a pair's score to the next tick, and whether it counts; without a score the pair still
+    /// tells of errors and times.
+    fn enter(&mut self, pair: &Pair, score: Option<(&PairScore, bool)>, first: Entry) {
+        let held = score.is_some_and(|(_, counts)| counts) && self.gating && !self.trusted;
+        if held && first == Entry::First {
+            self.returned(pair);
         }
-        let counted = score.filter(|_| !refused);
-        let side = |side: &Side, arm: Option<cutover_evals::ArmScore>| ArmSide {
-            served: Served {
-                failed: side.served.failed || side.answer.failed,
-                invalid: arm.and_then(|arm| arm.valid).map(|valid| !valid).or(side.served.invalid),
-                ..side.served
-            },
-            score: arm.filter(|_| counted.is_some()).map(|arm| arm.score.into()),
-        };
-        let pair = ScoredPair {
-            at: pair.at,
-            unit: pair.unit,
-            baseline: side(&pair.baseline, score.map(|score| score.baseline)),
-            candidate: side(&pair.candidate, score.map(|score| score.candidate)),
-        };
-        if counted.is_some() && self.gating && !self.trusted {
-            self.held.push(pair);
+        let part = if held || first == Entry::AfterReturned { Part::Scored } else { Part::Whole };
+        let found = entry(pair, score, part);
+        if held {
+            self.held.push(found);
         } else {
-            self.taken.pairs.push(pair);
+            self.push_if_told(found);
         }
+    }
+
+    /// A score's entry that says nothing is no entry.
+    fn push_if_told(&mut self, found: ScoredPair) {
+        let sides = [found.baseline, found.candidate];
+        let tells = |side: &ArmSide| side.score.is_some() || side.served.invalid.is_some();
+        if found.part == Part::Whole || sides.iter().any(tells) {
+            self.push(found);
+        }
+    }
+
+    fn push(&mut self, found: ScoredPair) {
+        if self.taken.pairs.len() < ENTRIES_MAX {
+            return self.taken.pairs.push(found);
+        }
+        self.status.lost += 1;
+        match found.part {
+            Part::Scored => self.taken.unscored += 1,
+            Part::Whole | Part::Returned => self.taken.lost += 1,
+        }
+    }
+}
+
+/// What the evidence is told of a pair.
+fn entry(pair: &Pair, score: Option<(&PairScore, bool)>, part: Part) -> ScoredPair {
+    let side = |side: &Side, arm: Option<cutover_evals::ArmScore>| {
+        let valid = arm.and_then(|arm| arm.valid);
+        let served = Served {
+            failed: side.served.failed || side.answer.failed,
+            invalid: valid.map(|valid| !valid).or(side.served.invalid),
+            ..side.served
+        };
+        // What was told before is not told again.
+        let told = Served { invalid: served.invalid, ..Served::default() };
+        let counts = score.is_some_and(|(_, counts)| counts);
+        ArmSide {
+            served: if part == Part::Scored { told } else { served },
+            score: arm.filter(|_| counts).map(|arm| arm.score.into()),
+        }
+    };
+    ScoredPair {
+        part,
+        at: pair.at,
+        unit: pair.unit,
+        baseline: side(&pair.baseline, score.map(|(score, _)| score.baseline)),
+        candidate: side(&pair.candidate, score.map(|(score, _)| score.candidate)),
     }
 }
 

@@ -284,6 +284,7 @@ impl Rig {
             name: name(),
             baseline: VariantName::new("cloud").unwrap(),
             candidate: Some(VariantName::new("local").unwrap()),
+            candidate_digest: "digest of local".into(),
             weight: WeightBp::NONE,
         };
         let parts = ControllerParts {
@@ -343,6 +344,25 @@ impl Rig {
 
     pub(super) fn plan(&self, spec: Spec) {
         self.rollouts.take_plans(vec![plan(spec)]);
+    }
+
+    /// The config file has this now: use cases and plans are taken as the process takes them, and nobody
+    /// had a turn yet.
+    pub(super) fn reload(&self, spec: Spec) {
+        let use_case = UseCase {
+            name: name(),
+            baseline: spec.baseline.name.clone(),
+            candidate: Some(spec.candidate.name.clone()),
+            candidate_digest: spec.candidate.digest.clone(),
+            weight: WeightBp::NONE,
+        };
+        let adopted = self.controller.adopt(vec![use_case], |weights| {
+            let traffic = weights.get(&name()).copied().unwrap_or_default();
+            self.traffic_is(|world| world.traffic = traffic);
+            Ok::<(), ()>(())
+        });
+        adopted.unwrap();
+        self.plan(spec);
     }
 
     pub(super) async fn start(&self) -> Result<RolloutStatus, RolloutRefusal> {
@@ -410,6 +430,10 @@ impl Rig {
 
     async fn until_step(&self, step: u16) {
         self.start().await.unwrap();
+        self.until_step_of_running(step).await;
+    }
+
+    pub(super) async fn until_step_of_running(&self, step: u16) {
         for _ in 0..200 {
             if self.tick().await.state.step == step {
                 return;

@@ -22,7 +22,8 @@ use crate::term::Term;
 pub(super) struct Args {
     /// The use case
     use_case: String,
-    /// Who compares: letters, digits, '.', '_', '-'. Default: who asks
+    /// Who compares: letters, digits, '.', '_', '-'. Default: who asks. With an operator's own token it is
+    /// that operator
     #[arg(long, value_name = "NAME")]
     rater: Option<String>,
     /// Stop after so many labels
@@ -32,7 +33,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context<'_>, term: &mut Term) -> Result<Exit, Failed> {
     let rater = args.rater.clone().unwrap_or_else(|| plain(&operator::actor(context.actor)));
-    let session = Session { client: context.operator.client()?, args, rater };
+    let mut session = Session { client: context.operator.client()?, args, rater };
     session.run(&mut std::io::stdin().lock(), term)
 }
 
@@ -44,10 +45,13 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn run(&self, keys: &mut dyn BufRead, term: &mut Term) -> Result<Exit, Failed> {
+    fn run(&mut self, keys: &mut dyn BufRead, term: &mut Term) -> Result<Exit, Failed> {
         let (mut stored, mut judge) = (0, None);
         while stored < self.args.count {
-            let NextPair { item, left, .. } = self.next()?;
+            let NextPair { item, left, rater, .. } = self.next()?;
+            if !rater.is_empty() {
+                self.rater = rater;
+            }
             let Some(item) = item else {
                 term.talk(format_args!(
                     "there is no scored pair that {} has not compared",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cutover_control::api::rollouts::{ReplayRollout, Replayed, ReplayedDecision};
 use cutover_control::client::CallError;
 use cutover_control::rollouts::replay_stored;
-use cutover_rollout::Spec;
+use cutover_rollout::{Phase, Spec};
 use cutover_store::{Options, Store};
 use cutover_units::UseCaseName;
 
@@ -151,10 +151,21 @@ fn show(both: &Both, spec: Option<&Path>) -> String {
             lines.push("nothing would have been decided otherwise".to_owned());
         }
         lines.extend(changes);
-        lines.push(format!("as it was:           {}", words::phase(&own.end)));
-        lines.push(format!("as it would be:      {}", words::phase(&other.end)));
+        lines.push(format!("as it was:           {}", end(own)));
+        lines.push(format!("as it would be:      {}", end(other)));
     }
     lines.join("\n")
+}
+
+/// Where a replay ended: one that is under way stands at a step.
+fn end(replayed: &Replayed) -> String {
+    let phase = words::phase(&replayed.end);
+    match replayed.end {
+        Phase::Running | Phase::Holding { .. } | Phase::Paused { .. } => {
+            format!("at {:?}, {phase}", replayed.end_step)
+        }
+        Phase::Promoted | Phase::RolledBack { .. } => phase,
+    }
 }
 
 fn reproduced(own: &Replayed) -> String {

@@ -15,6 +15,7 @@ fn ticks(generation: u64) -> CommitTick {
         to: cutover_units::WeightBp::new(u16::try_from(generation % 10_000).unwrap()).unwrap(),
         expected: Some(Generation(generation / 3 - 1)),
         cause: Cause::Set,
+        candidate: "digest".to_owned(),
     });
     let mut tick = tick("a-1", generation, weight);
     // Every second decides, and is waited for; the others are not.

@@ -210,7 +210,7 @@ impl Room {
     pub(super) fn let_go(&mut self, reason: &str) {
         for mut pair in std::mem::take(&mut self.held) {
             (pair.baseline.score, pair.candidate.score) = (None, None);
-            self.taken.pairs.push(pair);
+            self.push_if_told(pair);
             self.status.scored = self.status.scored.saturating_sub(1);
             self.fail(reason);
         }

@@ -123,6 +123,12 @@ impl Rig {
     }
 }
 
+/// What is said of pairs beside their answers.
+fn scores(taken: &Taken) -> Vec<(Option<u8>, Option<u8>)> {
+    let scored = taken.pairs.iter().filter(|pair| pair.part != Part::Returned);
+    scored.map(|pair| (pair.baseline.score, pair.candidate.score)).collect()
+}
+
 fn no_judge(_: u64) -> Option<&'static str> {
     None
 }
@@ -156,9 +162,7 @@ async fn a_program_scores_and_both_are_kept() {
     let script = r#"cat > /dev/null; echo '{"baseline": 1, "candidate": 0.5}'"#;
     let rig = new_rig(no_judge, scoring("command", &json!({"command": ["sh", "-c", script]})));
     let taken = rig.score([pair(1), pair(2), pair(2)]).await;
-    let scores: Vec<_> =
-        taken.pairs.iter().map(|p| (p.baseline.score, p.candidate.score)).collect();
-    assert_eq!(scores, [(Some(100), Some(50)); 2]);
+    assert_eq!(scores(&taken), [(Some(100), Some(50)); 2]);
     rig.desk.flush().await;
     let query = PairQuery {
         use_case: use_case(),
@@ -196,9 +200,9 @@ async fn a_server_scores_or_fails() {
     let rig = new_rig(no_judge, scoring("http", &json!({"url": url})));
     let mut scores = Vec::new();
     for n in 0..3 {
-        scores.push(rig.score([pair(n)]).await.pairs[0].candidate.score);
+        scores.push(self::scores(&rig.score([pair(n)]).await));
     }
-    assert_eq!(scores, [Some(100), None, None]);
+    assert_eq!(scores, [vec![(Some(100), Some(100))], vec![], vec![]]);
     let failed: u64 = rig.unscored().iter().map(|(_, n)| n).sum();
     assert_eq!(failed, 2);
     let local = Scoring { local_only: true, ..scoring("http", &json!({"url": url})) };
@@ -236,7 +240,8 @@ async fn a_judge_counts_only_while_its_record_is_good() {
     }
     let taken = rig.score((60..65).map(pair)).await;
     assert_eq!((taken.unscored, rig.desk.status().refused), (0, None));
-    assert!(taken.pairs.iter().all(|pair| pair.candidate.score.is_some()));
+    assert_eq!(scores(&taken).len(), 5);
+    assert!(scores(&taken).iter().all(|(_, candidate)| candidate.is_some()));
     // The record survives a restart, for the same scorer.
     let record = rig.desk.record();
     let spent = record.spent.money;
@@ -284,7 +289,9 @@ async fn a_judge_that_hangs_or_talks_gives_no_score() {
 async fn what_finds_no_room_is_lost_and_counted() {
     let rig = new_rig(no_judge, Scoring { queue: 3, timeout: Duration::from_secs(9), ..judge() });
     let taken = rig.score((0..10).map(pair)).await;
-    assert_eq!((taken.lost, rig.desk.status().lost), (7, 7));
+    // Seven find no room, and for three the time runs out: all scores are missing, no answer is.
+    assert_eq!((taken.unscored, taken.lost, rig.desk.status().lost), (10, 0, 7));
+    assert_eq!((taken.pairs.len(), scores(&taken).len()), (10, 0));
     let failed = Pair { baseline: Side::default(), ..pair(20) };
     let failed = Pair {
         baseline: Side { answer: Answer { failed: true, ..Answer::default() }, ..failed.baseline },
@@ -293,6 +300,25 @@ async fn what_finds_no_room_is_lost_and_counted() {
     let taken = rig.score([failed]).await;
     assert_eq!((taken.pairs.len(), taken.unscored), (1, 0), "the baseline failed: nobody is asked");
     assert!(taken.pairs[0].baseline.served.failed);
+}
+
+/// A judge that hung kept from the errors gate what both arms had returned, until its time ran out.
+#[tokio::test(start_paused = true)]
+async fn what_the_arms_returned_does_not_wait_for_a_scorer_that_hangs() {
+    let rig = new_rig(no_judge, judge());
+    for n in 0..3 {
+        let mut pair = pair(n);
+        pair.candidate.served.failed = n == 1;
+        rig.desk.offer(pair);
+    }
+    let taken = rig.desk.take();
+    let failed: Vec<_> = taken.pairs.iter().map(|p| (p.part, p.candidate.served.failed)).collect();
+    let returned = |failed| (Part::Returned, failed);
+    assert_eq!(failed, [returned(false), returned(true), returned(false)]);
+    assert_eq!((taken.unscored, rig.desk.status().pending), (0, 3));
+    // Their times run out: scores are missing, and nothing is told twice.
+    let taken = rig.score([]).await;
+    assert_eq!((taken.unscored, taken.pairs.len()), (3, 0));
 }
 
 #[tokio::test]
@@ -314,9 +340,10 @@ async fn a_scorer_that_fails_the_baseline_counts_for_nothing() {
     let rig = new_rig(no_judge, scoring("regex", &json!({"must_match": ["^4$"]})));
     rig.desk.room().trusted = false;
     let first = rig.score((0..19).map(pair)).await;
-    assert_eq!((first.pairs.len(), first.unscored), (0, 0), "they wait");
+    assert_eq!((scores(&first).len(), first.unscored), (0, 0), "scores wait");
+    assert_eq!(first.pairs.len(), 19, "what the arms returned does not");
     let rest = rig.score((19..40).map(pair)).await;
-    assert_eq!((rest.pairs.len(), rest.unscored), (40, 40));
+    assert_eq!((rest.pairs.len(), rest.unscored), (21, 40));
     assert!(rest.pairs.iter().all(|pair| pair.candidate.score.is_none()));
     let status = rig.desk.status();
     let why = status.refused.unwrap();
@@ -327,13 +354,13 @@ async fn a_scorer_that_fails_the_baseline_counts_for_nothing() {
     let rig = new_rig(no_judge, scoring("regex", &json!({"must_match": ["^four$"]})));
     rig.desk.room().trusted = false;
     let taken = rig.score((0..40).map(pair)).await;
-    assert!(taken.pairs.iter().all(|pair| pair.candidate.score == Some(0)));
-    assert_eq!((taken.pairs.len(), taken.unscored, rig.desk.status().scored), (40, 0, 40));
+    assert_eq!(scores(&taken), [(Some(100), Some(0)); 40]);
+    assert_eq!((taken.unscored, rig.desk.status().scored), (0, 40));
     // What waits at the end of the process is missing.
     let rig = new_rig(no_judge, scoring("regex", &json!({"must_match": ["^four$"]})));
     rig.desk.room().trusted = false;
-    rig.score((0..5).map(pair)).await;
+    assert_eq!(rig.score((0..5).map(pair)).await.pairs.len(), 5);
     rig.desk.close_books();
     let taken = rig.desk.take();
-    assert_eq!((taken.pairs.len(), taken.unscored), (5, 5));
+    assert_eq!((taken.pairs.len(), taken.unscored), (0, 5));
 }
