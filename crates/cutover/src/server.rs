@@ -108,9 +108,7 @@ impl Server {
             prompts: book,
         }));
         let host = Handle(process.clone());
-        let outside = Outside::new(&source.base, EngineChoice::Name);
-        let use_cases = plans::use_cases(&checked, &outside)
-            .map_err(|problem| Failed::new(Exit::Config, problem.to_string()))?;
+        let use_cases = use_cases(&checked, &source)?;
         let controller = control(use_cases.clone(), (&store, &directory), &host, &registry).await;
         let gateway = controller.adopt(use_cases, |weights| {
             let live = process.first(weights)?;
@@ -325,6 +323,12 @@ async fn client_keys(store: &Store, asked: ClientKeys) -> Result<Option<Keys>, F
         tries += 1;
         tokio::time::sleep(KEY_PAUSE).await;
     }
+}
+
+fn use_cases(checked: &Checked, source: &Source) -> Result<Vec<Spec>, Failed> {
+    let outside = Outside::new(&source.base, EngineChoice::Name);
+    plans::use_cases(checked, &outside)
+        .map_err(|problem| Failed::new(Exit::Config, problem.to_string()))
 }
 
 async fn control(
