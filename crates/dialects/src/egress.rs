@@ -11,6 +11,7 @@ mod events;
 mod feed;
 mod fields;
 pub mod gemini;
+mod places;
 mod request;
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ use crate::table::Field;
 
 pub use answer::{answer, error};
 pub use events::EventsIn;
+pub use places::in_senders_places;
 pub use request::request;
 
 /// The path of the Messages API.

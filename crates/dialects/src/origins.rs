@@ -232,7 +232,9 @@ impl Origins {
         let paths = || {
             self.fields.iter().map(|field| (field.path.rsplit(": ").next().unwrap_or(""), field))
         };
-        if self.sent(name) && paths().any(|(path, _)| path == name) {
+        // The model may stand in the path instead of the body.
+        let there = name == "model" || self.sent(name);
+        if there && paths().any(|(path, _)| path == name) {
             return Some(name.to_owned());
         }
         let of = |wanted: &dyn Fn(&str) -> bool| {

@@ -28,7 +28,9 @@ pub(crate) fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outg
         Dialect::Gemini => gemini::request,
         Dialect::OpenAi | Dialect::Ollama => return Ok(outgoing),
     };
-    let sent = request(&whole(&outgoing.body), target.unsupported)?;
+    let adapted = whole(&outgoing.body);
+    let sent = request(&adapted, target.unsupported)
+        .map_err(|fault| egress::in_senders_places(fault, body, &adapted))?;
     outgoing.path = sent.path;
     outgoing.body = vec![sent.body];
     outgoing.losses.extend(sent.losses);

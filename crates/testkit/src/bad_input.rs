@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 mod bodies;
 mod chat;
+mod gemini;
 mod messages;
 mod ollama;
 mod responses;
@@ -26,6 +27,8 @@ pub enum Shape {
     Anthropic,
     /// `{"error": "..."}`; the message names the field.
     Ollama,
+    /// `{"error": {code, message, status, details}}`; the details name cutover's code and the field.
+    Gemini,
 }
 
 /// Where clients of a dialect ask.
@@ -72,9 +75,17 @@ pub static OLLAMA_CHAT: Door =
 pub static OLLAMA_GENERATE: Door =
     Door { name: "Ollama generate", path: "/api/generate", shape: Shape::Ollama, prompt: "prompt" };
 
+/// Gemini's generateContent. The path names the model.
+pub static GEMINI: Door = Door {
+    name: "Gemini generateContent",
+    path: "/v1beta/models/{model}:generateContent",
+    shape: Shape::Gemini,
+    prompt: "contents",
+};
+
 /// All doors.
-pub static DOORS: [&Door; 6] =
-    [&CHAT, &COMPLETIONS, &RESPONSES, &MESSAGES, &OLLAMA_CHAT, &OLLAMA_GENERATE];
+pub static DOORS: [&Door; 7] =
+    [&CHAT, &COMPLETIONS, &RESPONSES, &MESSAGES, &OLLAMA_CHAT, &OLLAMA_GENERATE, &GEMINI];
 
 /// The models that the table asks for, and what stands behind each.
 pub const MODELS: [(&str, &str); 4] = [
@@ -85,6 +96,11 @@ pub const MODELS: [(&str, &str); 4] = [
 ];
 
 impl Door {
+    /// The path that asks for a model.
+    fn path_for(&self, model: &str) -> String {
+        self.path.replace("{model}", model)
+    }
+
     /// A good request, as small as can be.
     pub fn good(&self, model: &str) -> Value {
         let turn = json!([{"role": "user", "content": "hi"}]);
@@ -94,6 +110,7 @@ impl Door {
             "/v1/responses" => json!({"model": model, "input": "hi"}),
             "/v1/messages" => json!({"model": model, "max_tokens": 50, "messages": turn}),
             "/api/chat" => json!({"model": model, "stream": false, "messages": turn}),
+            _ if self.shape == Shape::Gemini => json!({"contents": [{"parts": [{"text": "hi"}]}]}),
             _ => json!({"model": model, "stream": false, "prompt": "hi"}),
         }
     }
@@ -160,6 +177,8 @@ impl Outcome {
 pub struct Case {
     /// Where it is asked.
     pub door: &'static Door,
+    /// The door's path, with the model in it where it names one.
+    pub path: String,
     /// What is wrong or odd.
     pub input: &'static str,
     /// Header lines beside the key.
@@ -179,7 +198,13 @@ impl Case {
         body: impl Into<Vec<u8>>,
         outcome: Outcome,
     ) -> Self {
-        Self { door, input, headers: Vec::new(), with_key: true, body: body.into(), outcome }
+        let (headers, path) = (Vec::new(), door.path_for("app"));
+        Self { door, path, input, headers, with_key: true, body: body.into(), outcome }
+    }
+
+    /// The same for another model, where the path names it.
+    fn for_model(self, model: &str) -> Self {
+        Self { path: self.door.path_for(model), ..self }
     }
 
     fn header(mut self, line: &'static str) -> Self {
@@ -192,14 +217,19 @@ impl Case {
 type Rows = Vec<(&'static str, Value, Outcome)>;
 
 fn of(door: &'static Door, rows: Rows) -> impl Iterator<Item = Case> {
-    rows.into_iter().map(move |(input, body, outcome)| {
+    rows.into_iter().map(move |(input, mut body, outcome)| {
+        let named = (door.shape == Shape::Gemini).then(|| body["model"].take());
+        if let Some(members) = body.as_object_mut().filter(|_| named.is_some()) {
+            members.remove("model");
+        }
         // What no JSON value of ours can hold stands for itself in the text.
         let body = body
             .to_string()
             .replace("\"PAIR\"", "\"\\ud800\"")
             .replace("\"HUGE\"", "1e999")
             .replace("\"again:", "\"");
-        Case::new(door, input, body, outcome)
+        let model = named.as_ref().and_then(Value::as_str).unwrap_or("app");
+        Case::new(door, input, body, outcome).for_model(model)
     })
 }
 
@@ -219,6 +249,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(of(&MESSAGES, messages::rows()));
     all.extend(of(&OLLAMA_CHAT, ollama::chat()));
     all.extend(of(&OLLAMA_GENERATE, ollama::generate()));
+    all.extend(of(&GEMINI, gemini::rows()));
     all
 }
 

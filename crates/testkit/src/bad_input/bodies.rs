@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{CHAT, COMPLETIONS, Case, Door, Outcome, passes, refused};
+use super::{CHAT, COMPLETIONS, Case, Door, Outcome, Shape, passes, refused};
 
 /// Deeper than any reader goes; as deep as the limit allows, many times over.
 const DEEP: usize = 20_000;
@@ -39,22 +39,34 @@ pub(super) fn cases(door: &'static Door) -> Vec<Case> {
         text("a body beyond the limit", good.clone() + &" ".repeat(BODY_LIMIT), too_large()),
         case("a compressed body", GZIP.to_vec(), refused("invalid_value", ""))
             .header("content-encoding: gzip"),
-        text("no model", without(door, "model"), refused("missing_required_parameter", "model")),
-        text("a model that is a number", set(door, "model", 7), refused("invalid_type", "model")),
-        text("a model that is twice there", with(&good, "\"model\":\"own\""), twice()),
-        text("a model that nobody has", door.good("no-such").to_string(), unknown()),
-        text(
-            "`stream` that is a text",
-            set(door, "stream", "yes"),
-            refused("invalid_type", "stream"),
-        ),
+        text("a model that nobody has", door.good("no-such").to_string(), unknown())
+            .for_model("no-such"),
         text("a text with an escaped NUL", good.replace("hi", "h\\u0000i"), passes(&[])),
         Case::new(door, "a content type that is no JSON", good.clone(), passes(&[]))
             .header("content-type: text/plain"),
     ];
     all.push(Case { with_key: false, ..case("no key", good.into_bytes(), no_key()) });
-    all.push(text("half of a surrogate pair as the model", half(door), half_a_pair(door)));
+    if door.shape != Shape::Gemini {
+        all.extend(heads(door));
+    }
     all
+}
+
+/// What is wrong with the members that every body has, where they are not in the path.
+fn heads(door: &'static Door) -> Vec<Case> {
+    let good = door.good("app").to_string();
+    let case = |input, body: String, outcome| Case::new(door, input, body, outcome);
+    vec![
+        case("no model", without(door, "model"), refused("missing_required_parameter", "model")),
+        case("a model that is a number", set(door, "model", 7), refused("invalid_type", "model")),
+        case("a model that is twice there", with(&good, "\"model\":\"own\""), twice()),
+        case("half of a surrogate pair as the model", half(door), half_a_pair(door)),
+        case(
+            "`stream` that is a text",
+            set(door, "stream", "yes"),
+            refused("invalid_type", "stream"),
+        ),
+    ]
 }
 
 fn too_large() -> Outcome {
