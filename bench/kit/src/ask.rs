@@ -14,6 +14,7 @@ pub struct Opts {
     pub size: usize,
     pub spread_ms: u64,
     pub count: u64,
+    pub grace: f64,
 }
 
 pub fn opts() -> Opts {
@@ -31,6 +32,7 @@ pub fn opts() -> Opts {
         size: 1000,
         spread_ms: 500,
         count: u64::MAX,
+        grace: 30.0,
     };
     while let Some(k) = args.next() {
         let v = args.next().unwrap_or_else(|| panic!("{k} needs a value"));
@@ -46,6 +48,7 @@ pub fn opts() -> Opts {
             "--size" => o.size = v.parse().unwrap(),
             "--spread" => o.spread_ms = v.parse().unwrap(),
             "--count" => o.count = v.parse().unwrap(),
+            "--grace" => o.grace = v.parse().unwrap(),
             _ => panic!("unknown option {k}"),
         }
     }

@@ -6,6 +6,7 @@
 //!   stream  --conns N --secs S           N concurrent SSE streams, each followed by the next until S has passed
 //! common: --host 127.0.0.1 --port P --path /v1/chat/completions --model mock --size BYTES
 //!         --header 'K: V' (repeatable) --spread MS (stream: starts spread over MS) --count N (stop after N requests)
+//!         --grace S (seconds that what is under way may take at the end)
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -80,7 +81,7 @@ fn main() -> io::Result<()> {
             }
             m => panic!("unknown mode {m:?}"),
         }
-        let limit = Duration::from_secs_f64(o.secs + 30.0);
+        let limit = Duration::from_secs_f64(o.secs + o.grace);
         let late = tokio::time::timeout(limit, async {
             for task in tasks {
                 let _ = task.await;
