@@ -4,6 +4,7 @@
 //! stdout, talk to stderr. Verbs that only plan are in `planning`; what all verbs share is in `console`,
 //! whose modules are known by their short names here.
 
+mod accelerators;
 mod claim;
 
 mod banner;

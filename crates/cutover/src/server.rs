@@ -22,6 +22,7 @@ use cutover_upstream::Tls;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use crate::accelerators;
 use crate::claim;
 use crate::clock;
 use crate::database::{self, Unwritten};
@@ -183,7 +184,8 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
     let telling = tell_left_out(&server.registry, drained.cancelled());
     let watched = (&host, &server.registry);
     let database = database::watch(&store, &server.unwritten, watched, drained.cancelled());
-    tokio::join!(operators, clients, draining, telling, database, watching);
+    let hardware = accelerators::watch(&checked.hardware, &server.registry, drained.cancelled());
+    tokio::join!(operators, clients, draining, telling, database, watching, hardware);
     if !inherited {
         rollouts.close().await;
     }

@@ -2,15 +2,10 @@
 //! has. What is not there is no error: a machine without a GPU is a machine, too.
 
 use std::fs;
-use std::io::Read as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
 
 use cutover_console::exit::{Exit, Failed};
 use cutover_console::term::Term;
-use cutover_sizing::Wrong;
+use cutover_hardware::{Reader, Vendor, said};
 use cutover_sizing::detect;
 use cutover_sizing::hardware::{Gpu, Host, Machine, from_gib};
 
@@ -66,14 +61,10 @@ impl Hardware {
 fn found() -> (Machine, Vec<String>) {
     let mut gpus = Vec::new();
     let mut words = Vec::new();
-    if let Some(text) = said("nvidia-smi", detect::NVIDIA_QUERY) {
-        (gpus, words) = detect::nvidia(&text);
-    }
-    for found in amd_cards(Path::new("/sys/class/drm")) {
-        match found {
-            Ok(gpu) => gpus.push(gpu),
-            Err(wrong) => words.push(wrong.problem),
-        }
+    for seen in Reader::new().look() {
+        let (gpu, word) = known(&seen);
+        gpus.extend(gpu);
+        words.extend(word);
     }
     let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| detect::memory(&text));
     if memory.is_none() && gpus.is_empty() {
@@ -90,56 +81,18 @@ fn found() -> (Machine, Vec<String>) {
     (Machine { gpus, host: Host { memory, ..Host::default() } }, words)
 }
 
-/// AMD's cards, from the kernel's own files.
-fn amd_cards(drm: &Path) -> Vec<Result<Gpu, Wrong>> {
-    let Ok(entries) = fs::read_dir(drm) else { return Vec::new() };
-    let mut cards: Vec<_> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        // card0, not card0-DP-1.
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.strip_prefix("card").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit()))
-        })
-        .collect();
-    cards.sort();
-    cards
-        .iter()
-        .filter_map(|card| {
-            let read = |name: &str| fs::read_to_string(card.join("device").join(name)).ok();
-            let vram = read("mem_info_vram_total")?;
-            Some(detect::amd(&read("device")?, &vram))
-        })
-        .collect()
-}
-
-/// A driver that hangs must not hang the command.
-const TOOL_WAIT: Duration = Duration::from_secs(5);
-const TOOL_BYTES: u64 = 1 << 20;
-
-/// What a tool said, if it is there and ended well in time.
-fn said(tool: &str, words: &[&str]) -> Option<String> {
-    let mut child = Command::new(tool)
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let stdout = child.stdout.take()?;
-    let (sender, receiver) = mpsc::channel();
-    // Ends with the tool: its end closes the pipe.
-    std::thread::spawn(move || {
-        let mut text = String::new();
-        let read = stdout.take(TOOL_BYTES).read_to_string(&mut text);
-        let _ = sender.send(read.ok().map(|_| text));
-    });
-    let text = receiver.recv_timeout(TOOL_WAIT).ok().flatten();
-    if text.is_none() {
-        let _ = child.kill();
+/// A GPU that was found, as the catalogue has it, and what should be said of it.
+fn known(seen: &cutover_hardware::Gpu) -> (Option<Gpu>, Option<String>) {
+    match seen.vendor {
+        Vendor::Nvidia => detect::nvidia(&seen.name, seen.memory_total, seen.memory_used),
+        Vendor::Amd => {
+            let device = seen.device.as_deref().unwrap_or_default();
+            match detect::amd(device, seen.memory_total.unwrap_or(0)) {
+                Ok(gpu) => (Some(gpu), None),
+                Err(wrong) => (None, Some(wrong.problem)),
+            }
+        }
     }
-    let status = child.wait().ok()?;
-    text.filter(|_| status.success())
 }
 
 #[cfg(test)]
@@ -147,24 +100,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cards_are_read_from_the_kernels_files() {
-        let drm = tempfile::tempdir().unwrap();
-        let device = drm.path().join("card1").join("device");
-        fs::create_dir_all(&device).unwrap();
-        fs::create_dir_all(drm.path().join("card1-DP-1")).unwrap();
-        fs::create_dir_all(drm.path().join("card0").join("device")).unwrap();
-        fs::write(device.join("mem_info_vram_total"), "25753026560\n").unwrap();
-        fs::write(device.join("device"), "0x744c\n").unwrap();
-        let cards = amd_cards(drm.path());
-        let names: Vec<_> = cards.iter().map(|card| card.as_ref().unwrap().name.as_str()).collect();
-        assert_eq!(names, ["rx-7900-xtx"]);
-        assert!(amd_cards(&drm.path().join("nothing")).is_empty());
-    }
-
-    #[test]
-    fn a_tool_that_is_absent_or_fails_says_nothing() {
-        assert_eq!(said("no-such-tool-anywhere", &[]), None);
-        assert_eq!(said("false", &[]), None);
-        assert_eq!(said("echo", &["yes"]).as_deref(), Some("yes\n"));
+    fn what_was_found_is_looked_up_in_the_catalogue() {
+        let seen = |vendor, name: &str, device: Option<&str>, gib: u64| cutover_hardware::Gpu {
+            vendor,
+            id: "0".to_owned(),
+            name: name.to_owned(),
+            device: device.map(str::to_owned),
+            memory_total: Some(gib << 30),
+            memory_used: None,
+            busy_percent: None,
+            temperature_c: None,
+            power_w: None,
+            throttled: None,
+        };
+        let name = |seen| known(&seen).0.map(|gpu| gpu.name);
+        let nvidia = seen(Vendor::Nvidia, "NVIDIA GeForce RTX 4090", None, 24);
+        assert_eq!(name(nvidia).as_deref(), Some("rtx-4090"));
+        let amd = seen(Vendor::Amd, "AMD 0x744c", Some("0x744c"), 24);
+        assert_eq!(name(amd).as_deref(), Some("rx-7900-xtx"));
+        assert!(known(&seen(Vendor::Amd, "AMD GPU", None, 8)).1.is_some());
     }
 }

@@ -2,38 +2,27 @@
 //!
 //! Pure: the text comes as an argument. What is absent or unknown is left out, never guessed.
 
-use crate::hardware::{self, Gpu, from_gib};
+use crate::hardware::{self, Gpu};
 use cutover_units::Wrong;
 
-/// What `nvidia-smi` is asked for.
-pub const NVIDIA_QUERY: &[&str] =
-    &["--query-gpu=name,memory.total,memory.used", "--format=csv,noheader,nounits"];
+/// Memory that a desktop takes: not worth a word.
+const USUAL_USE: u64 = 512 << 20;
 
-/// GPUs from `nvidia-smi`'s answer, and a word about each that the catalogue does not know.
-pub fn nvidia(text: &str) -> (Vec<Gpu>, Vec<String>) {
-    let (mut gpus, mut unknown) = (Vec::new(), Vec::new());
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let mut cells = line.split(',').map(str::trim);
-        let name = cells.next().unwrap_or_default();
-        // "[N/A]" where GPU and processor share the memory.
-        let mib = |cell: Option<&str>| cell.and_then(|cell| cell.parse::<f64>().ok());
-        let (total, used) = (mib(cells.next()), mib(cells.next()));
-        match by_name(name, total.map(|total| total / 1024.0)) {
-            Some(mut gpu) => {
-                if let Some(total) = total {
-                    gpu.usable = from_gib(total / 1024.0);
-                }
-                if let Some(used) = used.filter(|used| *used > 512.0) {
-                    unknown.push(format!(
-                        "{name}: {used:.0} MiB are taken by others; sized as if they were free"
-                    ));
-                }
-                gpus.push(gpu);
-            }
-            None => unknown.push(format!("{name} is not in the catalogue: left out")),
-        }
+/// A GPU of NVIDIA's by its driver's name for it, with the bytes of its memory where they are its own; and what
+/// should be said: that it is not in the catalogue, or that others use it.
+pub fn nvidia(name: &str, total: Option<u64>, used: Option<u64>) -> (Option<Gpu>, Option<String>) {
+    let gib = |bytes: u64| bytes as f64 / hardware::GIB as f64;
+    let Some(mut gpu) = by_name(name, total.map(gib)) else {
+        return (None, Some(format!("{name} is not in the catalogue: left out")));
+    };
+    if let Some(total) = total {
+        gpu.usable = total;
     }
-    (gpus, unknown)
+    let taken = used.filter(|used| *used > USUAL_USE).map(|used| {
+        let mib = used >> 20;
+        format!("{name}: {mib} MiB are taken by others; sized as if they were free")
+    });
+    (Some(gpu), taken)
 }
 
 /// The GPU of this name whose label is nearest to the memory found: some names come with two sizes.
@@ -53,11 +42,8 @@ const AMD_DEVICES: &[(&str, u64, &str)] = &[
     ("0x1586", 0, "strix-halo"),
 ];
 
-/// An AMD GPU from its device number and the bytes of its memory, both as sysfs has them.
-pub fn amd(device: &str, vram: &str) -> Result<Gpu, Wrong> {
-    let bytes: u64 = vram.trim().parse().map_err(|_| {
-        Wrong::new(format!("an AMD GPU says its memory is {:?} bytes", vram.trim()))
-    })?;
+/// An AMD GPU from its device number, as sysfs has it, and the bytes of its memory.
+pub fn amd(device: &str, bytes: u64) -> Result<Gpu, Wrong> {
     let gib = bytes as f64 / hardware::GIB as f64;
     let row = AMD_DEVICES.iter().find(|(number, label, _)| {
         *number == device.trim() && (*label == 0 || (gib - *label as f64).abs() < 2.0)
@@ -96,24 +82,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nvidia_smi_is_read_with_gaps() {
-        let text = "NVIDIA GeForce RTX 4090, 24564, 3\nNVIDIA A100-SXM4-80GB, 81920, 40000\n\
-                    NVIDIA GB10, [N/A], [N/A]\nNVIDIA Unheard 9, 8192, 0\n";
-        let (gpus, unknown) = nvidia(text);
-        let titles: Vec<_> = gpus.iter().map(|gpu| gpu.title.as_str()).collect();
-        assert_eq!(titles, ["RTX 4090", "A100 80 GB SXM", "DGX Spark (GB10)"]);
-        assert_eq!(gpus[0].usable, 24_564 << 20);
-        assert_eq!(unknown.len(), 2, "{unknown:?}");
-        assert!(nvidia("").0.is_empty());
-        let (v100, _) = nvidia("Tesla V100-SXM2-32GB, 32768, 0\n");
-        assert_eq!(v100[0].name, "v100-32gb");
+    fn gpus_of_nvidia_are_known_by_name_and_memory() {
+        let found = |name: &str, mib: Option<u64>, used: u64| {
+            let (gpu, word) = nvidia(name, mib.map(|mib| mib << 20), Some(used << 20));
+            (gpu.map(|gpu| (gpu.title, gpu.usable >> 20)), word.is_some())
+        };
+        let named = |title: &str, mib| Some((title.to_owned(), mib));
+        assert_eq!(
+            found("NVIDIA GeForce RTX 4090", Some(24_564), 3),
+            (named("RTX 4090", 24_564), false)
+        );
+        assert_eq!(
+            found("NVIDIA A100-SXM4-80GB", Some(81_920), 40_000),
+            (named("A100 80 GB SXM", 81_920), true)
+        );
+        // Memory that it shares with the processor has no size of its own.
+        assert_eq!(found("NVIDIA GB10", None, 0).0.unwrap().0, "DGX Spark (GB10)");
+        assert_eq!(found("NVIDIA Unheard 9", Some(8_192), 0), (None, true));
+        let (v100, _) = nvidia("Tesla V100-SXM2-32GB", Some(32_768 << 20), None);
+        assert_eq!(v100.unwrap().name, "v100-32gb");
     }
 
     #[test]
     fn amd_apple_and_linux_are_read() {
-        assert_eq!(amd("0x744c\n", "25753026560\n").unwrap().name, "rx-7900-xtx");
-        assert_eq!(amd("0x744c", "21458059264").unwrap().name, "rx-7900-xt");
-        assert!(amd("0x1234", "8589934592").unwrap_err().problem.contains("not in the catalogue"));
+        assert_eq!(amd("0x744c", 25_753_026_560).unwrap().name, "rx-7900-xtx");
+        assert_eq!(amd("0x744c", 21_458_059_264).unwrap().name, "rx-7900-xt");
+        assert!(amd("0x1234", 8_589_934_592).unwrap_err().problem.contains("not in the catalogue"));
         assert_eq!(memory("MemTotal:       65536000 kB\nMemFree: 1 kB\n"), Some(65_536_000 * 1024));
         assert_eq!(memory(""), None);
         assert_eq!(apple("Apple M3 Max\n", "68719476736\n").unwrap().name, "m3-max");

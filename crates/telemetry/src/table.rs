@@ -256,6 +256,18 @@ metrics! {
     InstanceModels INSTANCE_MODELS = Gauge, Count, "cutover_upstream_engine_loaded_models",
         ["upstream", "upstream_instance"],
         "Models in the engine's memory.";
+    GpuMemory GPU_MEMORY = Gauge, Count, "cutover_gpu_memory_bytes", ["gpu", "gpu_name"],
+        "Memory of an accelerator of this machine.";
+    GpuMemoryUsed GPU_MEMORY_USED = Gauge, Count, "cutover_gpu_memory_used_bytes", ["gpu", "gpu_name"],
+        "Memory of it that is taken, by whomever.";
+    GpuBusy GPU_BUSY = Gauge, BasisPoints, "cutover_gpu_busy_basis_points", ["gpu", "gpu_name"],
+        "Share of the last moments in which it did anything; 10000 is all. Not how much of it was used.";
+    GpuTemperature GPU_TEMPERATURE = Gauge, Count, "cutover_gpu_temperature_celsius", ["gpu", "gpu_name"],
+        "Its temperature.";
+    GpuPower GPU_POWER = Gauge, Count, "cutover_gpu_power_watts", ["gpu", "gpu_name"],
+        "What it takes.";
+    GpuThrottled GPU_THROTTLED = Gauge, Count, "cutover_gpu_throttled", ["gpu", "gpu_name", "reason"],
+        "1 while it runs slower than it could, by reason: power_cap, hardware_slowdown, software_thermal, hardware_thermal, power_brake. NVIDIA's tell it.";
     Failovers FAILOVERS = Counter, Count, "cutover_failovers_total",
         ["upstream", "upstream_instance", "reason"],
         "Attempts that failed and were taken over by another instance or arm.";

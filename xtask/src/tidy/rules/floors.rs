@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-store", 20),
     ("cutover-server", 20),
     ("cutover-telemetry", 20),
+    ("cutover-hardware", 20),
     // Implements upstream's in-process door, so it stands half a floor higher.
     ("cutover-engine", 25),
     ("cutover-gateway", 30),
@@ -58,6 +59,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("toktrie", &["cutover-engine"]),
     ("minijinja", &["cutover-engine", "cutover-prompts"]),
     ("genai-prices", &["cutover-ledger"]),
+    ("nvml-wrapper", &["cutover-hardware"]),
     ("jsonschema", &["cutover-evals"]),
     ("rustls", &["cutover-upstream"]),
     ("tokio-rustls", &["cutover-upstream"]),
