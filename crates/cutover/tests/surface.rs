@@ -97,11 +97,50 @@ fn the_sdk_gets_the_same_as_direct() {
     };
     assert_eq!(requests(&direct), requests(&cloud));
     assert_nothing_of_the_clients(&cloud.arrived(), &key);
+    let sent: u64 = cloud.arrived().iter().map(|one| one.body_bytes as u64).sum();
+    assert_eq!(recorded_bytes(&program, cloud.arrived().len()).0, sent, "what the cloud was sent");
     let metrics = metrics(&program);
     let counted =
         "cutover_surface_requests_total{endpoint=\"audio\",upstream=\"cloud\",outcome=\"ok\"} 4";
     assert!(metrics.contains(counted), "{metrics}");
     assert!(!metrics.contains("cutover_unpriced_requests_total{use_case=\"-\",arm=\"default\",variant=\"default\",upstream=\"cloud\"} 1"));
+}
+
+/// The bytes that the records of passed requests have: up and down, once there are so many records.
+fn recorded_bytes(program: &Program, records: usize) -> (u64, u64) {
+    let path = program.state().join("cutover.db");
+    let sums = || -> (usize, u64, u64) {
+        let database = rusqlite::Connection::open(&path).expect("the database");
+        let sql = "SELECT count(bytes_up), sum(bytes_up), sum(bytes_down) FROM records";
+        let read = |row: &rusqlite::Row<'_>| {
+            let count: i64 = row.get(0)?;
+            let (up, down): (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
+            Ok((count, up.unwrap_or(0), down.unwrap_or(0)))
+        };
+        let (count, up, down) = database.query_row(sql, [], read).expect("the sums");
+        let whole = |number: i64| u64::try_from(number).expect("not negative");
+        (usize::try_from(count).expect("not negative"), whole(up), whole(down))
+    };
+    until("the records", || sums().0 >= records);
+    let (_, up, down) = sums();
+    (up, down)
+}
+
+#[test]
+fn a_record_has_the_bytes_that_went_up_and_came_down() {
+    let cloud = Cloud::start(KEY);
+    let (program, key) = start(&cloud, "");
+    let body = "{\"input\":\"I want to hug them.\"}";
+    let response = ask(&program, &key, "POST /v1/moderations", &[], body);
+    assert_eq!(response.status, 200, "{}", response.text());
+    let down = response.body.len() as u64;
+    assert_eq!(recorded_bytes(&program, 1), (body.len() as u64, down));
+    // A chat is none of them.
+    let chat = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+    ask(&program, &key, "POST /v1/chat/completions", &[], chat);
+    let listed = ask(&program, &key, "GET /v1/files", &[], "");
+    let down = down + listed.body.len() as u64;
+    assert_eq!(recorded_bytes(&program, 2), (body.len() as u64, down));
 }
 
 /// Memory of the program in bytes: what it holds now, and the most it ever held.

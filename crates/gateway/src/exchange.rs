@@ -469,6 +469,7 @@ impl Exchange {
             copy_for: trail.copy_for.clone(),
             overflow: self.admission.overflow.map(Why::as_str),
             queued: self.admission.queued,
+            passed_bytes: None,
             key_name: self.key_name.clone(),
             sdk_retry: crate::answer::sdk_retry(&self.headers),
         }

@@ -72,6 +72,7 @@ impl Refused {
             copy_for: None,
             overflow: None,
             queued: None,
+            passed_bytes: None,
             key_name: self.key_name,
             sdk_retry: self.sdk_retry,
         }

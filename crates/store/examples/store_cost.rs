@@ -55,6 +55,7 @@ fn record() -> Record {
         copy_for: None,
         overflow: None,
         queued: None,
+        passed_bytes: None,
         key_name: Some("team".into()),
         sdk_retry: 0,
     }

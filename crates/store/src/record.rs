@@ -84,6 +84,8 @@ pub struct Record {
     pub overflow: Option<&'static str>,
     /// How long it waited for a place at its upstream.
     pub queued: Option<Micros>,
+    /// Bytes of the bodies that went up and came down, of a request that was passed on unread.
+    pub passed_bytes: Option<(u64, u64)>,
     /// The name of the client's key.
     pub key_name: Option<Arc<str>>,
     /// Which retry of the client's SDK this was.

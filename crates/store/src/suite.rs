@@ -150,6 +150,7 @@ pub(crate) fn record(at: u64) -> Record {
         copy_for: None,
         overflow: None,
         queued: None,
+        passed_bytes: None,
         key_name: Some("team".into()),
         sdk_retry: 0,
     }

@@ -187,7 +187,7 @@ impl Passage {
     fn finish(&self) {
         let total = micros(self.started.elapsed());
         let outcome = self.outcome();
-        let bytes_up = self.progress.as_ref().map_or(0, |progress| progress.bytes());
+        let bytes_up = self.bytes_up();
         let (family, upstream) = (self.family.name, self.upstream_name());
         let registry = &self.shared.registry;
         let ended = [family, upstream, outcome.as_str()];
@@ -264,6 +264,7 @@ impl Passage {
             copy_for: None,
             overflow: None,
             queued: None,
+            passed_bytes: Some((self.bytes_up(), self.bytes_down)),
             key_name: self.key_name.clone(),
             sdk_retry: self.sdk_retry,
         }
@@ -271,6 +272,11 @@ impl Passage {
 }
 
 impl Passage {
+    /// Bytes of the client's body that were sent on.
+    fn bytes_up(&self) -> u64 {
+        self.progress.as_ref().map_or(0, |progress| progress.bytes())
+    }
+
     /// The upstream, once it has been asked: from then on the body is on its way.
     fn seen_by(&self) -> Vec<UpstreamName> {
         let asked = self.upstream.as_ref().filter(|_| self.instance.is_some());

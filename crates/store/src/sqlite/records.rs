@@ -15,11 +15,11 @@ const INSERT: &str = "INSERT INTO records (
     first_token_us, total_us, overhead_us, prompt_tokens, completion_tokens, cached_tokens,
     usage_estimated, cost_nano_usd, price_source, finish_reason,
     attempts, failed_over, losses, key_name, sdk_retry, share_bp, prompt, marks,
-    seen_by, overflow, queued_us
+    seen_by, overflow, queued_us, bytes_up, bytes_down
 ) VALUES (
     ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
     ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32,
-    ?33, ?34, ?35, ?36, ?37
+    ?33, ?34, ?35, ?36, ?37, ?38, ?39
 )";
 
 /// Rows written before the processor is offered to others. Where requests share it, they would else
@@ -82,6 +82,8 @@ fn insert(statement: &mut Statement<'_>, record: &Record) -> SqlResult<()> {
         words(&seen_by(record))?,
         record.overflow,
         record.queued.map(|us| signed(us.0)),
+        record.passed_bytes.map(|(up, _)| signed(up)),
+        record.passed_bytes.map(|(_, down)| signed(down)),
     ])?;
     Ok(())
 }

@@ -54,6 +54,18 @@ fn a_record_proves_who_was_sent_its_body() {
 }
 
 #[test]
+fn a_record_has_the_bytes_of_a_request_that_was_passed_on() {
+    let (dir, mut sqlite) = fresh();
+    let passed = Record { passed_bytes: Some((7, 900)), ..record(1) };
+    sqlite.write_records(&[passed, record(2)]).unwrap();
+    let read = |at: i64| -> (Option<i64>, Option<i64>) {
+        let sql = "SELECT bytes_up, bytes_down FROM records WHERE at_ms = ?1";
+        other(&dir).query_row(sql, [at], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    assert_eq!((read(1), read(2)), ((Some(7), Some(900)), (None, None)));
+}
+
+#[test]
 fn a_key_is_local_only_and_batch_if_it_was_made_so() {
     let (_dir, mut sqlite) = fresh();
     for (name, local_only, batch) in [("a", true, false), ("b", false, true), ("c", false, false)] {
