@@ -97,7 +97,7 @@ fn the_sdk_gets_the_same_as_direct() {
     };
     assert_eq!(requests(&direct), requests(&cloud));
     assert_nothing_of_the_clients(&cloud.arrived(), &key);
-    let sent: u64 = cloud.arrived().iter().map(|one| one.body_bytes as u64).sum();
+    let sent: u64 = cloud.arrived().iter().map(|one| one.body_bytes).sum();
     assert_eq!(recorded_bytes(&program, cloud.arrived().len()).0, sent, "what the cloud was sent");
     let metrics = metrics(&program);
     let counted =
