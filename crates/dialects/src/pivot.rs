@@ -123,6 +123,9 @@ fn write_content(json: &mut Json, parts: &[Part<'_>]) {
 /// Where a mark for caching stands: beside what it marks.
 pub(crate) const MARK: &str = "cache_control";
 
+/// Where settings stand that only Google's models have, as its compatible endpoint takes them.
+pub(crate) const EXTRA: &str = "extra_body";
+
 fn write_mark(json: &mut Json, mark: Option<&str>) {
     if let Some(raw) = mark {
         json.key(MARK).raw(raw);

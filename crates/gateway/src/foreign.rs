@@ -42,8 +42,13 @@ const MARK: &[u8] = b"\"cache_control\"";
 /// What ids of signed calls hold.
 const SIGNED: &[u8] = cutover_dialects::SIGNED_ID.as_bytes();
 
-/// The members in which Gemini's clients send signatures back.
-const SIGNATURES: [&[u8]; 2] = [b"\"thoughtSignature\"", b"\"thought_signature\""];
+/// The members in which Gemini's clients send what only Gemini takes.
+const GOOGLES: [&[u8]; 4] = [
+    b"\"thoughtSignature\"",
+    b"\"thought_signature\"",
+    b"\"thinkingConfig\"",
+    b"\"thinking_config\"",
+];
 
 /// The member that earlier reasoning becomes.
 const REASONING: &[u8] = b"\"reasoning_";
@@ -95,8 +100,7 @@ pub(crate) fn read(
     facts: RequestFacts<'_>,
 ) -> Result<Reading, Fault> {
     let holds = |mark: &[u8]| memmem::find(body, mark).is_some();
-    let signed = SIGNATURES.into_iter().chain([SIGNED]).any(holds);
-    let marks = facts.keep_marks && (holds(MARK) || signed);
+    let marks = facts.keep_marks && GOOGLES.into_iter().chain([MARK, SIGNED]).any(holds);
     let facts = RequestFacts { keep_marks: false, ..facts };
     let with = |unsupported, keep_reasoning| {
         read(body, &RequestFacts { unsupported, keep_reasoning, ..facts })

@@ -102,6 +102,13 @@ pub fn run_python_dialects(options: &Options) -> Result<Outcomes, Unavailable> {
     run(python.args(["-I", "-B", program]).arg(options.0.to_string()))
 }
 
+/// Runs the Python probes of Google's dialect.
+pub fn run_python_gemini(options: &Options) -> Result<Outcomes, Unavailable> {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/python/gemini.py");
+    let mut python = Command::new(rig::python_gemini()?);
+    run(python.args(["-I", "-B", program]).arg(options.0.to_string()))
+}
+
 /// Runs the Python probes of the rest of the OpenAI surface. What a probe that passed returned is its
 /// detail, so that two runs can be compared.
 pub fn run_python_surface(base_url: &str, api_key: &str) -> Result<Outcomes, Unavailable> {
@@ -139,6 +146,12 @@ fn run(command: &mut Command) -> Result<Outcomes, Unavailable> {
         "ANTHROPIC_BASE_URL",
         "OLLAMA_API_KEY",
         "OLLAMA_HOST",
+        "GOOGLE_API_KEY",
+        "GEMINI_API_KEY",
+        "GOOGLE_GEMINI_BASE_URL",
+        "GOOGLE_GENAI_USE_VERTEXAI",
+        "GOOGLE_GENAI_USE_ENTERPRISE",
+        "GOOGLE_GENAI_HTTP_CLIENT",
     ] {
         command.env_remove(name);
     }

@@ -12,9 +12,9 @@ use crate::answer::{Answer, ESTIMATED, estimated_tokens};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
-use crate::pivot::{self, Chat, Tool};
+use crate::pivot::{self, Chat, EXTRA, Tool};
 use crate::read::{self, At, Obj, Text};
-use crate::write;
+use crate::write::{self, Json};
 
 const ROOT: At<'static> = At::Root;
 
@@ -100,7 +100,10 @@ fn convert<'a>(
     tools(root, &mut chat, (losses, at))?;
     choice(root, (&mut chat, facts.keep_marks), (losses, at))?;
     let thoughts = match member(root, at, "generationConfig")? {
-        Some(config) => settings(&config, &mut chat, (losses, at.key("generationConfig")))?,
+        Some(config) => {
+            let at = at.key("generationConfig");
+            settings(&config, (&mut chat, facts.keep_marks), (losses, at))?
+        }
         None => false,
     };
     if root.get("cachedContent").is_some() {
@@ -199,7 +202,7 @@ fn choice<'a>(
 /// `generationConfig`. Tells whether thoughts shall be shown.
 fn settings<'a>(
     config: &Obj<'a>,
-    chat: &mut Chat<'a>,
+    (chat, keep_marks): (&mut Chat<'a>, bool),
     (losses, at): (&mut Losses, At<'_>),
 ) -> Result<bool, Fault> {
     const OWN: &str = "generationConfig.";
@@ -234,6 +237,11 @@ fn settings<'a>(
     }
     format(config, chat, at)?;
     let thoughts = match member(config, at, "thinkingConfig")? {
+        Some(thinking) if keep_marks => {
+            let raw = config.get("thinkingConfig").unwrap_or("{}");
+            chat.set(EXTRA, write::object(|j| put_thinking(j, raw)));
+            thinking.flag(at.key("thinkingConfig"), "includeThoughts")? == Some(true)
+        }
         Some(thinking) => think(&thinking, chat, (losses, at.key("thinkingConfig")))?,
         None => false,
     };
@@ -265,6 +273,11 @@ fn format<'a>(config: &Obj<'a>, chat: &mut Chat<'a>, at: At<'_>) -> Result<(), F
         }
     }
     Ok(())
+}
+
+/// Gemini's own settings for thinking, where Google's compatible endpoint takes them.
+fn put_thinking(json: &mut Json, raw: &str) {
+    json.put_object("google", |j| j.put_raw("thinking_config", Some(raw)));
 }
 
 /// `thinkingConfig`. Tells whether thoughts shall be shown.

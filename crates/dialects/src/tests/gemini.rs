@@ -499,3 +499,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn thinking_in_googles_own_words_beats_an_effort_and_reaches_gemini_as_it_was() {
+    let ask = |extra: Value| {
+        json!({"model": "gemini-3-flash", "messages": [{"role": "user", "content": "hi"}],
+            "reasoning_effort": "high", "extra_body": extra})
+    };
+    let own =
+        json!({"google": {"thinking_config": {"include_thoughts": true, "thinking_budget": 77}}});
+    let (body, losses) = sent(&ask(own));
+    let config = json!({"includeThoughts": true, "thinkingBudget": 77});
+    assert_eq!(body["generationConfig"]["thinkingConfig"], config);
+    assert!(losses.is_empty(), "{losses:?}");
+    let (body, losses) = sent(&ask(json!({"google": {"cached_content": "c"}, "other": 1})));
+    assert_eq!(body["generationConfig"]["thinkingConfig"]["thinkingLevel"], "HIGH");
+    assert!(losses.contains(&"extra_body.google.cached_content".to_owned()), "{losses:?}");
+    // From one of Gemini's clients to Gemini.
+    let theirs = json!({"contents": [{"parts": [{"text": "hi"}]}],
+        "generationConfig": {"thinkingConfig": config, "topK": 4}});
+    let facts = RequestFacts { keep_marks: true, ..lenient() };
+    let path = "/v1beta/models/m:generateContent";
+    let inbound = inbound(path, &Bytes::from(theirs.to_string()), &facts);
+    let (body, _) = sent(&serde_json::from_slice(&inbound.body).unwrap());
+    assert_eq!(body["generationConfig"]["thinkingConfig"], config);
+    let losses: Vec<&str> = inbound.losses.iter().map(|loss| &*loss.field).collect();
+    assert_eq!(losses, ["generationConfig.topK"]);
+}

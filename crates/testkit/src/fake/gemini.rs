@@ -63,6 +63,63 @@ fn signature(call: &Value) -> String {
     (0..12).map(|at| char::from(letters[(sum >> (5 * at) & 63) as usize])).collect()
 }
 
+/// The signature of a call whose arguments are a text.
+pub(super) fn signature_of(name: &str, arguments: &str) -> String {
+    let args: Value = serde_json::from_str(arguments).unwrap_or_default();
+    signature(&json!({"name": name, "args": args}))
+}
+
+/// What the compatible endpoint knows of a chat request; anything else it refuses.
+const KNOWN: [&str; 22] = [
+    "model",
+    "messages",
+    "frequency_penalty",
+    "logprobs",
+    "top_logprobs",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "presence_penalty",
+    "reasoning_effort",
+    "response_format",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "extra_body",
+    "user",
+];
+
+/// Checks what the compatible endpoint (`/v1beta/openai`) checks.
+pub(super) fn check_compatible(body: &Value) -> Result<(), Refusal> {
+    let mut members = body.as_object().into_iter().flatten();
+    if let Some((name, _)) = members.find(|(name, _)| !KNOWN.contains(&name.as_str())) {
+        let message =
+            format!("Invalid JSON payload received. Unknown name \"{name}\": Cannot find field.");
+        return Err(Refusal::Argument { message });
+    }
+    if !signs(body["model"].as_str().unwrap_or_default()) {
+        return Ok(());
+    }
+    for (at, message) in body["messages"].as_array().into_iter().flatten().enumerate() {
+        let Some(first) = message["tool_calls"].get(0) else { continue };
+        let args: Value =
+            serde_json::from_str(first["function"]["arguments"].as_str().unwrap_or_default())
+                .unwrap_or_default();
+        let mut part = json!({"functionCall": {"name": first["function"]["name"], "args": args}});
+        if let Some(text) = first.pointer("/extra_content/google/thought_signature") {
+            part["thoughtSignature"] = text.clone();
+        }
+        check_signatures(&[part], at)?;
+    }
+    Ok(())
+}
+
 /// Whether calls of this model must be signed.
 fn signs(model: &str) -> bool {
     model.strip_prefix("gemini-").and_then(|rest| rest.chars().next()).is_none_or(|c| c >= '3')
@@ -124,8 +181,13 @@ fn check_signatures(parts: &[Value], at: usize) -> Result<(), Refusal> {
         return Ok(());
     };
     let call = &first["functionCall"];
-    let message = match first["thoughtSignature"].as_str() {
-        Some(text) if text == UNSIGNED || text == signature(call) => return Ok(()),
+    // Bytes, in either alphabet of base64.
+    let sent =
+        first["thoughtSignature"].as_str().map(|text| text.replace('-', "+").replace('_', "/"));
+    let message = match sent {
+        Some(text) if text == UNSIGNED.replace('_', "/") || text == signature(call) => {
+            return Ok(());
+        }
         Some(_) => "Thought signature is not valid.".to_owned(),
         None => format!(
             "Function call is missing a thought_signature in functionCall parts. This is required for \

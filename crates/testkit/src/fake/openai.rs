@@ -77,7 +77,8 @@ impl Voice<'_> {
         }
         for (position, token) in self.answer.tokens.iter().enumerate() {
             let mut delta = json!({"content": token});
-            if self.persona == Persona::Ollama && position == 0 {
+            let beside = self.persona == Persona::Ollama && position == 0;
+            if beside || self.persona == Persona::Gemini {
                 delta["role"] = json!("assistant");
             }
             let mut event = self.chunk(index, &delta);
@@ -97,7 +98,10 @@ impl Voice<'_> {
         }
         if self.persona != Persona::Vllm || self.answer.tokens.is_empty() {
             let mut event = self.chunk(index, &json!({}));
-            event["choices"][0]["finish_reason"] = json!(self.answer.finish);
+            // Of a stream with calls Gemini's compatible endpoint says stop.
+            let google = self.persona == Persona::Gemini && self.answer.finish == "tool_calls";
+            let finish = if google { "stop" } else { &self.answer.finish };
+            event["choices"][0]["finish_reason"] = json!(finish);
             if self.persona == Persona::LlamaCpp && !self.ask.include_usage {
                 event["timings"] = self.timings();
             }
@@ -106,7 +110,14 @@ impl Voice<'_> {
     }
 
     /// Id and name once, then the arguments in two fragments.
-    fn call_events(&self, index: usize, position: usize, call: &Call) -> [Event; 3] {
+    fn call_events(&self, index: usize, position: usize, call: &Call) -> Vec<Event> {
+        if self.persona == Persona::Gemini {
+            // Whole, without an index, signed as Gemini's own calls are.
+            let mut whole = self.whole_call(position, call);
+            whole["function"]["arguments"] = json!(call.arguments);
+            let delta = json!({"role": "assistant", "tool_calls": [whole]});
+            return vec![self.delta(index, &delta, true)];
+        }
         let mut first = json!({"tool_calls": [{"index": position, "id": self.call_id(position),
             "type": "function", "function": {"name": call.name, "arguments": ""}}]});
         if self.persona == Persona::Ollama && position == 0 {
@@ -116,7 +127,8 @@ impl Voice<'_> {
         let half = (0..=half).rev().find(|&at| call.arguments.is_char_boundary(at)).unwrap_or(0);
         let (head, tail) = call.arguments.split_at(half);
         let fragment = |piece: &str| json!({"tool_calls": [{"index": position, "function": {"arguments": piece}}]});
-        [first, fragment(head), fragment(tail)].map(|delta| self.delta(index, &delta, true))
+        let deltas = [first, fragment(head), fragment(tail)];
+        deltas.iter().map(|delta| self.delta(index, delta, true)).collect()
     }
 
     fn text_events(&self, index: usize, events: &mut Vec<Event>) {
@@ -159,10 +171,7 @@ impl Voice<'_> {
                 .calls
                 .iter()
                 .enumerate()
-                .map(|(position, call)| {
-                    json!({"id": self.call_id(position), "type": "function",
-                        "function": {"name": call.name, "arguments": call.arguments}})
-                })
+                .map(|(position, call)| self.whole_call(position, call))
                 .collect();
             message["tool_calls"] = json!(calls);
         }
@@ -176,6 +185,16 @@ impl Voice<'_> {
             choice["logprobs"] = Value::Null;
         }
         choice
+    }
+
+    fn whole_call(&self, position: usize, call: &Call) -> Value {
+        let mut whole = json!({"id": self.call_id(position), "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments}});
+        if self.persona == Persona::Gemini && position == 0 {
+            let signature = super::gemini::signature_of(&call.name, &call.arguments);
+            whole["extra_content"] = json!({"google": {"thought_signature": signature}});
+        }
+        whole
     }
 
     fn delta(&self, index: usize, delta: &Value, content: bool) -> Event {

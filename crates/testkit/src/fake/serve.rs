@@ -144,6 +144,11 @@ impl Exchange<'_> {
             return self.infer_natively(connection, reply, body);
         }
         let chat = path.ends_with("/chat/completions");
+        if self.shared.setup.persona == Persona::Gemini
+            && let Err(refusal) = gemini::check_compatible(body)
+        {
+            return self.outcome(connection, &reply.headers, Err(refusal));
+        }
         let ask = match Ask::openai(body, &self.shared.setup, chat) {
             Ok(ask) => ask,
             Err(refusal) => return self.outcome(connection, &reply.headers, Err(refusal)),

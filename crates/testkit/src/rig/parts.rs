@@ -59,6 +59,11 @@ pub fn python_dialects() -> Result<PathBuf, Unavailable> {
     python_with("python-anthropic-2.12.0-openai-3.52.0-ollama-0.6.3", "python/dialects.txt")
 }
 
+/// A Python with the official SDK of Google (`google-genai` 3.4.0).
+pub fn python_gemini() -> Result<PathBuf, Unavailable> {
+    python_with("python-google-genai-3.4.0", "python/gemini.txt")
+}
+
 pub(super) fn python_with(name: &str, requirements: &str) -> Result<PathBuf, Unavailable> {
     let folder = once(name, |folder| {
         let venv = folder.join("venv");

@@ -245,6 +245,7 @@ const TOO_LONG: &[&str] = &[
     "exceeds the model's context",
     "cannot be greater than max_model_len",
     "prompt is too long",
+    "exceeds the maximum number of tokens allowed",
     "is too large to process",
 ];
 const NO_SUCH_MODEL: &[&str] = &["not found", "does not exist", "no such model"];

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use cutover_units::{Code, Millis};
-use cutover_wire::{Fault, Usage};
+use cutover_wire::{Fault, Usage, errors};
 
+use super::error::error_in;
 use crate::chat;
 use crate::read::{At, Obj, Text};
 use crate::signature;
@@ -11,10 +12,13 @@ use crate::write::{self, Json};
 
 const AT: At<'static> = At::Root;
 
-/// Turns a whole answer (status 200) into a chat completion.
+/// Turns a whole answer (status 200) into a chat completion, an error in it into one of the OpenAI dialect.
 pub fn answer(body: &[u8], created: Millis) -> Result<Bytes, Fault> {
-    let answer = std::str::from_utf8(body).ok().and_then(|text| Answer::read(text).ok());
-    let answer = answer.ok_or_else(chat::unreadable)?;
+    let text = std::str::from_utf8(body).map_err(|_| chat::unreadable())?;
+    if let Some(fault) = error_in(text) {
+        return Ok(errors::body(&fault));
+    }
+    let answer = Answer::read(text).map_err(|_| chat::unreadable())?;
     let choices = answer.choices()?;
     let text = write::object(|j| {
         j.put("id", &answer.id);

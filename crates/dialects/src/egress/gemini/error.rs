@@ -72,3 +72,17 @@ pub(super) fn fault_of(value: &Value, status: u16) -> Fault {
     };
     Fault::new(code, message)
 }
+
+/// The error that an event, or an answer whose status is 200, tells, if it is one. It has a status of its own.
+pub(super) fn error_in(text: &str) -> Option<Fault> {
+    if !text.contains("\"error\"") {
+        return None;
+    }
+    let value: Value = serde_json::from_str(text).ok()?;
+    let error = value.get(0).unwrap_or(&value).get("error")?;
+    let status = error["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
+    let fault = fault_of(&value, status);
+    // The request itself was taken: what goes wrong later is the upstream's fault.
+    let code = if fault.code == Code::InvalidRequest { Code::BadGateway } else { fault.code };
+    Some(Fault { code, ..fault })
+}

@@ -7,13 +7,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use cutover_units::{Code, Millis};
+use cutover_units::Millis;
 use cutover_wire::openai::DONE;
 use cutover_wire::{Fault, Usage};
-use serde_json::Value;
 
 use super::answer::{Answer, Candidate, Piece, finish, refusal, write_logprobs};
-use super::error::fault_of;
+use super::error::error_in;
 use crate::chat;
 use crate::egress::feed::{Feed, Teller, Turning, put};
 use crate::write::Json;
@@ -171,18 +170,4 @@ impl EventsIn {
             j.key("finish_reason").null();
         });
     }
-}
-
-/// The error that an event tells, if it is one. It has a status of its own.
-fn error_in(text: &str) -> Option<Fault> {
-    if !text.contains("\"error\"") {
-        return None;
-    }
-    let value: Value = serde_json::from_str(text).ok()?;
-    let error = value.get(0).unwrap_or(&value).get("error")?;
-    let status = error["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
-    let fault = fault_of(&value, status);
-    // The request itself was taken: what goes wrong later is the upstream's fault.
-    let code = if fault.code == Code::InvalidRequest { Code::BadGateway } else { fault.code };
-    Some(Fault { code, ..fault })
 }

@@ -71,6 +71,11 @@ pub(super) const FIELDS: &[Field] = &[
         "and responseMimeType; the schema is sent as the client wrote it",
     ),
     Field::new(
+        "extra_body",
+        Mapped("generationConfig.thinkingConfig"),
+        "google.thinking_config, as Google's compatible endpoint takes it; it beats reasoning_effort",
+    ),
+    Field::new(
         "reasoning_effort",
         Approximated("generationConfig.thinkingConfig"),
         "a level for models from 3 on, else a budget of 0, 1024, 8192 or 24576 tokens",

@@ -11,7 +11,7 @@ use super::path;
 use crate::egress::Sent;
 use crate::egress::choice::{Words, choice};
 use crate::losses::Losses;
-use crate::pivot::MARK;
+use crate::pivot::{EXTRA, MARK};
 use crate::read::{self, At, Obj};
 use crate::write::{self, Json};
 
@@ -145,6 +145,10 @@ fn thinking(
     (json, losses): (&mut Json, &mut Losses),
 ) -> Result<(), Fault> {
     let wish = root.word(ROOT, "reasoning_effort")?;
+    if let Some(own) = own_thinking(root, losses)? {
+        json.key("thinkingConfig").raw(&own);
+        return Ok(());
+    }
     let (level, budget) = match &*wish {
         "" => return Ok(()),
         "none" => ("MINIMAL", 0),
@@ -166,6 +170,30 @@ fn thinking(
         }
     });
     Ok(())
+}
+
+/// `extra_body.google.thinking_config`: the client's own settings, which beat an effort.
+fn own_thinking(root: &Obj<'_>, losses: &mut Losses) -> Result<Option<String>, Fault> {
+    let at = ROOT.key(EXTRA);
+    let Some(extra) = root.object(ROOT, EXTRA)? else { return Ok(None) };
+    let here = at.key("google");
+    let google = extra.object(at, "google")?;
+    losses.rest(&extra, "extra_body.", at)?;
+    let Some(google) = google else { return Ok(None) };
+    let inner = here.key("thinking_config");
+    let thinking = google.object(here, "thinking_config")?;
+    losses.rest(&google, "extra_body.google.", here)?;
+    let Some(thinking) = thinking else { return Ok(None) };
+    let mut json = Json::new();
+    for (theirs, ours) in [
+        ("include_thoughts", "includeThoughts"),
+        ("thinking_budget", "thinkingBudget"),
+        ("thinking_level", "thinkingLevel"),
+    ] {
+        put_some(&mut json, ours, thinking.get(theirs).or(thinking.get(ours)));
+    }
+    losses.rest(&thinking, "extra_body.google.thinking_config.", inner)?;
+    Ok(Some(write::object(|j| j.members(&json.into_string()))))
 }
 
 fn format(root: &Obj<'_>, json: &mut Json) -> Result<(), Fault> {
