@@ -154,6 +154,7 @@ fn all() -> Vec<Inbound> {
         asked("/v1/responses", r#"{"model":"m","input":"a"}"#),
         asked("/api/chat", r#"{"model":"m","messages":[{"role":"user","content":"a"}]}"#),
         asked("/api/generate", r#"{"model":"m","prompt":"a"}"#),
+        asked(GENERATE, r#"{"contents":[{"parts":[{"text":"a"}]}]}"#),
     ]
 }
 
@@ -193,13 +194,96 @@ fn no_broken_stream_ends_like_a_whole_one() {
     ] {
         for inbound in all() {
             let out = stream(inbound.way_back, &[text.as_bytes()]);
-            let ended = ["message_stop", "response.completed", "\"done\":true"];
+            let ended = ["message_stop", "response.completed", "\"done\":true", "\"finishReason\""];
             assert_eq!(ended.iter().any(|word| out.contains(word)), whole, "{text}\n{out}");
-            let failed = ["event: error", "\n{\"error\":", "response.failed"];
+            let failed = ["event: error", "\n{\"error\":", "response.failed", "data: {\"error\":"];
             let shows =
                 failed.iter().any(|word| out.contains(word)) || out.starts_with("{\"error\":");
             assert_eq!(shows, !whole, "{text}\n{out}");
             payloads(&out);
         }
     }
+}
+
+const GENERATE: &str = "/v1beta/models/m:generateContent";
+
+#[test]
+fn each_wrong_field_of_geminis_is_named() {
+    for (body, code) in [
+        ("", Code::InvalidJson),
+        ("{", Code::InvalidJson),
+        ("[]", Code::InvalidType),
+        ("{}", Code::MissingField),
+    ] {
+        for verb in ["generateContent", "streamGenerateContent", "countTokens", "embedContent"] {
+            assert_eq!(fault(&format!("/v1/models/m:{verb}"), body).0, code, "{verb} {body}");
+        }
+    }
+    let contents =
+        |inner: &str| named(GENERATE, &format!(r#"{{"contents":[{{"parts":[{inner}]}}]}}"#));
+    assert_eq!(named(GENERATE, r#"{"contents":7}"#), "contents");
+    assert_eq!(named(GENERATE, r#"{"contents":[{"role":"user"}]}"#), "contents[0].parts");
+    assert_eq!(contents("{}"), "contents[0].parts[0]");
+    assert_eq!(contents(r#"{"text":7}"#), "contents[0].parts[0].text");
+    assert_eq!(contents(r#"{"text":"\ud83d"}"#), "contents[0].parts[0].text");
+    assert_eq!(
+        contents(r#"{"functionResponse":{"response":{}}}"#),
+        "contents[0].parts[0].functionResponse.name"
+    );
+    assert_eq!(
+        contents(r#"{"inlineData":{"mimeType":"a\r\nb","data":"AA=="}}"#),
+        "contents[0].parts[0].inlineData.mimeType"
+    );
+    let call =
+        r#"{"contents":[{"role":"model","parts":[{"functionCall":{"name":"f","args":"x"}}]}]}"#;
+    assert_eq!(named(GENERATE, call), "contents[0].parts[0].functionCall.args");
+    let with = |more: &str| {
+        named(GENERATE, &format!(r#"{{"contents":[{{"parts":[{{"text":"a"}}]}}],{more}}}"#))
+    };
+    for (more, field) in [
+        (r#""generationConfig":{"maxOutputTokens":"x"}"#, "generationConfig.maxOutputTokens"),
+        (r#""generation_config":{"top_p":[]}"#, "generationConfig.topP"),
+        (r#""generationConfig":{"stopSequences":[1]}"#, "generationConfig.stopSequences[0]"),
+        (
+            r#""generationConfig":{"responseMimeType":"image/png"}"#,
+            "generationConfig.responseMimeType",
+        ),
+        (
+            r#""generationConfig":{"thinkingConfig":{"thinkingLevel":"EXTREME"}}"#,
+            "generationConfig.thinkingConfig.thinkingLevel",
+        ),
+        (
+            r#""toolConfig":{"functionCallingConfig":{"mode":"MAYBE"}}"#,
+            "toolConfig.functionCallingConfig.mode",
+        ),
+        (r#""tools":[{"functionDeclarations":[{}]}]"#, "tools[0].functionDeclarations[0].name"),
+        (r#""serviceTier":"gold""#, "serviceTier"),
+        (r#""systemInstruction":"be brief""#, "systemInstruction"),
+    ] {
+        assert_eq!(with(more), field);
+    }
+    let two = r#"{"requests":[{"content":{"parts":[{"text":"a"}]},"outputDimensionality":4},{"content":{"parts":[{"text":"b"}]}}]}"#;
+    let batch = "/v1beta/models/m:batchEmbedContents";
+    assert_eq!(named(batch, two), "requests[1].outputDimensionality");
+    assert_eq!(named(batch, "{}"), "requests");
+}
+
+#[test]
+fn geminis_ten_thousand_contents_and_a_thousand_tools_are_carried() {
+    let turns: Vec<String> = (0..10_000)
+        .map(|n| {
+            format!(r#"{{"role":"{}","parts":[{{"text":"m{n}"}}]}}"#, ["user", "model"][n % 2])
+        })
+        .collect();
+    let tools: Vec<String> = (0..1_000)
+        .map(|n| format!(r#"{{"name":"f{n}","parameters":{{"type":"OBJECT"}}}}"#))
+        .collect();
+    let (turns, tools) = (turns.join(","), tools.join(","));
+    let body =
+        format!(r#"{{"contents":[{turns}],"tools":[{{"functionDeclarations":[{tools}]}}]}}"#);
+    let inbound = inbound(GENERATE, &Bytes::from(body), &facts());
+    let value: serde_json::Value = serde_json::from_slice(&inbound.body).unwrap();
+    assert_eq!(value["messages"].as_array().unwrap().len(), 10_000);
+    assert_eq!(value["tools"].as_array().unwrap().len(), 1_000);
+    Head::read(Endpoint::ChatCompletions, &inbound.body).unwrap();
 }
