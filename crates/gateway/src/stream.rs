@@ -27,6 +27,7 @@ use cutover_telemetry::events;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
+use crate::answer;
 use crate::attempt::{self, Opened, Started};
 use crate::body::Aborted;
 use crate::continuation::Story;
@@ -133,6 +134,7 @@ impl Relay {
         self.story = Story::of(&exchange);
         // Nothing is asked again from here on, and a stream may last: a large prompt need not.
         exchange.body = Bytes::new();
+        exchange.headers = answer::apart(&exchange.headers);
         if let Some(foreign) = &mut exchange.foreign {
             (foreign.plain, foreign.marked) = (None, None);
             foreign.origins.forget_body();

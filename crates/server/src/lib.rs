@@ -14,6 +14,7 @@
 //! Invariants: one silent or slow client holds nothing that others need; a request sets no timer of the
 //! connection's; nothing here is boxed for a request.
 
+mod descriptors;
 mod framing;
 mod heads;
 mod listener;

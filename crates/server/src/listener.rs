@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
+use crate::descriptors;
 use crate::heads::{self, Unread};
 use crate::pulse::{Overdue, Patience, Pulse};
 use crate::socket::Socket;
@@ -127,7 +128,8 @@ pub async fn serve<H: Handler>(
 ) {
     let (stage, stages) = watch::channel(Stage::Open);
     let tasks = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(doors.connections_max.min(Semaphore::MAX_PERMITS)));
+    let places = descriptors::places(doors.connections_max).min(Semaphore::MAX_PERMITS);
+    let places = Arc::new(Semaphore::new(places));
     let mut shutdown = pin!(shutdown);
     loop {
         if places.available_permits() == 0 {

@@ -132,10 +132,10 @@ impl Asking {
         wait::until_within(PATIENCE, &what, || (self.ended() >= goal).then_some(()));
     }
 
-    /// Streams whose answer has begun and not ended, at instances whose name has this ending.
+    /// Streams whose answer has begun and not ended, at instances whose name begins so.
     pub fn flowing(&self, instance: &str) -> usize {
         let flowing = self.shared.flowing();
-        flowing.iter().filter(|(name, _)| name.ends_with(instance)).map(|(_, count)| count).sum()
+        flowing.iter().filter(|(name, _)| name.starts_with(instance)).map(|(_, count)| count).sum()
     }
 
     /// Waits until at least so many streams flow from this instance.

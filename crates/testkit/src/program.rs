@@ -27,6 +27,7 @@ pub struct Setup {
     binary: PathBuf,
     config: String,
     environment: Vec<(String, String)>,
+    first: Vec<String>,
 }
 
 impl Setup {
@@ -34,7 +35,15 @@ impl Setup {
     /// added; the text must not give them.
     pub fn new(binary: &str, config: &str) -> Self {
         let binary = PathBuf::from(binary);
-        Self { binary, config: config.to_owned(), environment: Vec::new() }
+        let (environment, first) = (Vec::new(), Vec::new());
+        Self { binary, config: config.to_owned(), environment, first }
+    }
+
+    /// An argument before all others: where the program is started by another one.
+    #[must_use]
+    pub fn first(mut self, argument: &str) -> Self {
+        self.first.push(argument.to_owned());
+        self
     }
 
     /// Sets an environment variable of the program.
@@ -233,6 +242,7 @@ impl Program {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.setup.binary);
         command
+            .args(&self.setup.first)
             .env_clear()
             .env("CUTOVER_CONFIG", self.config_file())
             .env("CUTOVER_STATE_DIR", self.state())

@@ -1,0 +1,76 @@
+//! Open files: as many as the system allows, and no more clients than they suffice for.
+//!
+//! A request holds two: its client's connection and its upstream's. Where they run out in the middle,
+//! whatever needs one next fails, be it a connection to a healthy upstream or a file of the state. So
+//! clients are let in only as far as there are two for each and some left over; the others wait in the
+//! kernel's queue, as they do when `max_connections` is reached.
+
+/// What is needed besides: the database, the state's files, operators' connections, name look-ups, and
+/// connections of requests that are hedged or copied.
+const RESERVE: u64 = 128;
+
+/// The clients that may be let in at once, of `wanted`. Raises this process's limit as far as it may be:
+/// shells and service managers commonly give a low one (1,024) that a program may raise by itself.
+pub(crate) fn places(wanted: usize) -> usize {
+    let Some(limit) = raised() else { return wanted };
+    let places = within(limit, wanted);
+    if places < wanted {
+        tracing::warn!(
+            open_files = limit,
+            max_connections = wanted,
+            places,
+            "the limit on open files has room for fewer clients than server.max_connections: \
+             further ones wait to be accepted (raise it: ulimit -n, LimitNOFILE=)"
+        );
+    }
+    places
+}
+
+fn within(limit: u64, wanted: usize) -> usize {
+    let room = limit.saturating_sub(RESERVE) / 2;
+    usize::try_from(room).unwrap_or(usize::MAX).clamp(1, wanted.max(1))
+}
+
+/// The limit on open files, after it was raised. None: there is none, or it cannot be told.
+#[cfg(unix)]
+fn raised() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let now = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: now.maximum, maximum: now.maximum };
+    if now.current == now.maximum {
+        return now.current;
+    }
+    // Refused: what there is stays.
+    match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => now.maximum,
+        Err(_) => now.current,
+    }
+}
+
+#[cfg(not(unix))]
+fn raised() -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_two_files_for_each_client_and_some_left() {
+        assert_eq!(within(1_024, 10_000), 448);
+        assert_eq!(within(20_000, 10_000), 9_936);
+        assert_eq!(within(1 << 20, 10_000), 10_000);
+        assert_eq!(within(50, 10_000), 1, "somebody can always come in");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_limit_is_raised_to_what_is_allowed() {
+        use rustix::process::{Resource, getrlimit};
+        let limit = raised();
+        let now = getrlimit(Resource::Nofile);
+        assert_eq!((limit, now.current), (now.maximum, now.maximum));
+    }
+}
