@@ -12,6 +12,7 @@
 mod actors;
 mod auth;
 mod handlers;
+mod instances;
 mod listener;
 mod models;
 mod prompts;
@@ -29,9 +30,9 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cutover_prompts::Book;
-use cutover_store::Keys;
+use cutover_store::{Drain, Keys, SetDrain};
 use cutover_telemetry::{Registry, events};
-use cutover_units::UseCaseName;
+use cutover_units::{UpstreamName, UseCaseName};
 use http::{HeaderValue, StatusCode, header};
 use tokio::net::TcpListener;
 
@@ -40,6 +41,7 @@ pub use auth::{Auth, Doors, Refusal, TokenHash};
 use auth::Who;
 pub use routes::{Action, ROUTES, Route, reference};
 
+use crate::api::instances::NameStatus;
 use crate::api::models::{ManageModels, ModelsJob};
 use crate::api::{
     ConfigStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready, Reloaded,
@@ -62,6 +64,27 @@ pub trait Host: Send + Sync + 'static {
     fn config(&self) -> ConfigStatus;
     /// All instances.
     fn instances(&self) -> Vec<InstanceStatus>;
+    /// The names whose addresses are instances.
+    fn names(&self) -> Vec<NameStatus> {
+        Vec::new()
+    }
+    /// The upstream and the address of an instance, by what an operator calls it.
+    fn find_instance(&self, text: &str) -> Result<(UpstreamName, String), Failure> {
+        let message = format!("there is no instance {text:?}");
+        Err(Failure { code: "unknown_instance".to_owned(), message, hint: None })
+    }
+    /// The instances that operators took out.
+    fn drains(&self) -> Vec<Drain> {
+        Vec::new()
+    }
+    /// Takes an instance out or puts it back, at once.
+    fn drain(&self, _: &SetDrain) {}
+    /// Whether it is not known yet which instances are out.
+    fn wants_drains(&self) -> bool {
+        false
+    }
+    /// These instances are out, and those that were taken out since the start.
+    fn take_drains(&self, _: Vec<Drain>) {}
     /// What each arm of each use case has served.
     fn served(&self) -> BTreeMap<UseCaseName, BTreeMap<String, u64>>;
     /// Files beside the config file whose change is a reason to read it again.

@@ -4,6 +4,7 @@
 //! Answers may grow new members; readers ignore what they do not know. Requests refuse unknown
 //! members, so that a misspelt `after_rolback` is an error and not a surprise.
 
+pub mod instances;
 pub mod models;
 pub mod prompts;
 pub mod rating;
@@ -137,6 +138,9 @@ pub struct InstanceStatus {
     /// What it is fit for: healthy, cold, saturated, ejected, down or draining.
     #[serde(default)]
     pub state: String,
+    /// Who took it out of service; none: nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<instances::DrainStatus>,
     /// What its last probe told; none: it is not probed, or does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineStatus>,
@@ -206,6 +210,9 @@ pub struct Status {
     pub use_cases: Vec<UseCaseStatus>,
     /// All instances.
     pub instances: Vec<InstanceStatus>,
+    /// The names whose addresses are instances.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<instances::NameStatus>,
     /// What has become of decisions that webhooks are told of.
     #[serde(default)]
     pub webhooks: Vec<rollouts::WebhookStatus>,

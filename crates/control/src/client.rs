@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::api::instances::{DrainInstance, Drained, Instances};
 use crate::api::models::{ManageModels, ModelsJob};
 use crate::api::prompts::{AddPrompt, AddedPrompt, MoveLabel, MovedLabel, PromptList, PromptText};
 use crate::api::rating::{LabelPair, Labelled, NextPair};
@@ -319,6 +320,17 @@ impl Admin {
     pub async fn models_job(&self, upstream: &str, job: u64) -> Result<ModelsJob, CallError> {
         let path = format!("/admin/upstreams/{upstream}/models/{job}");
         self.call("GET", &path, None::<&()>).await
+    }
+
+    /// `GET /admin/instances`.
+    pub async fn instances(&self) -> Result<Instances, CallError> {
+        self.call("GET", "/admin/instances", None::<&()>).await
+    }
+
+    /// `POST /admin/instances/drain`, or `/resume`.
+    pub async fn drain(&self, order: &DrainInstance, out: bool) -> Result<Drained, CallError> {
+        let verb = if out { "drain" } else { "resume" };
+        self.call("POST", &format!("/admin/instances/{verb}"), Some(order)).await
     }
 
     /// `GET /admin/rollouts`.

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cutover_store::{
-    Cause, Keys, Override, SetWeight as Commit, SetWeightError, StoreError, UseCaseState,
+    Cause, Drain, Keys, Override, SetWeight as Commit, SetWeightError, StoreError, UseCaseState,
 };
 use cutover_telemetry::{Registry, events, families};
 use cutover_units::{Generation, Millis, UseCaseName, WeightBp};
@@ -188,6 +188,11 @@ impl Controller {
     /// All client keys.
     pub async fn keys(&self) -> Result<Keys, StoreError> {
         self.0.parts.state.store().load_keys().await
+    }
+
+    /// The instances that operators took out.
+    pub async fn drains(&self) -> Result<Vec<Drain>, StoreError> {
+        self.0.parts.state.store().drains().await
     }
 
     pub(crate) fn state(&self) -> &State {

@@ -103,6 +103,11 @@ pub async fn run(
             if let Ok(keys) = controller.keys().await {
                 host.take_keys(keys);
             }
+            if host.wants_drains()
+                && let Ok(drains) = controller.drains().await
+            {
+                host.take_drains(drains);
+            }
         }
     }
 }

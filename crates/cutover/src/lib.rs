@@ -13,6 +13,7 @@ mod database;
 mod embedded;
 mod explain;
 mod fetch;
+mod instances;
 mod kept;
 mod managed;
 mod models;

@@ -15,6 +15,7 @@ use cutover_telemetry::Registry;
 
 use crate::embedded::Engines;
 use crate::files::Source;
+use crate::instances::Drains;
 use crate::plans;
 use crate::prompts::InForce;
 use crate::surroundings::{EngineChoice, Outside};
@@ -22,7 +23,7 @@ use crate::{clock, env};
 
 mod host;
 
-pub(crate) use host::Handle;
+pub(crate) use host::{Handle, engine_status};
 
 /// What flags say instead of the config file.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +68,8 @@ pub(crate) struct Process {
     status: Mutex<ConfigStatus>,
     /// Files of certificates that the config in force names.
     trusted: Mutex<Vec<PathBuf>>,
+    /// The instances that operators took out.
+    drains: Mutex<Drains>,
     /// What is wrong with the database; none when all is well.
     database: Mutex<Option<String>>,
     draining: std::sync::atomic::AtomicBool,
@@ -112,6 +115,7 @@ impl Process {
         Self {
             trusted: Mutex::new(trusted(&parts.source, &parts.checked)),
             database: Mutex::default(),
+            drains: Mutex::default(),
             source: parts.source,
             overruled: parts.overruled,
             engines: parts.engines,

@@ -11,7 +11,8 @@ use anyhow::Context;
 use cutover_config::{Checked, ClientKeys, SecretRef};
 use cutover_control::rollouts::{RolloutParts, Rollouts, Webhooks};
 use cutover_control::{
-    Admin, Controller, Doors, Outgoing, Parts as ControllerParts, Spec, State, TokenHash, token,
+    Admin, Controller, Doors, Host as _, Outgoing, Parts as ControllerParts, Spec, State,
+    TokenHash, token,
 };
 use cutover_gateway::build::{BuildError, Surroundings};
 use cutover_gateway::{Doors as ClientDoors, Gateway, Live, Parts as GatewayParts};
@@ -92,8 +93,7 @@ impl Server {
         let sockets = Sockets::open(listen, waits, term).await?;
         let (address, admin_address) =
             (sockets.clients.local_addr()?, sockets.operators.local_addr()?);
-        let registry = Registry::new();
-        let unwritten = Unwritten::default();
+        let (registry, unwritten) = (Registry::new(), Unwritten::default());
         let store = open_store(&checked, &directory, (&registry, &unwritten))?;
         let token = admin_token(checked.admin.token.as_ref(), &directory, &source.base)?;
         let keys = client_keys(&store, checked.server.keys).await?;
@@ -120,7 +120,7 @@ impl Server {
         });
         let gateway = gateway.map_err(|error| unbuilt(&error, &source))?;
         process.set_controller(controller.clone());
-        restore_overflow(&checked, &store, &gateway).await;
+        restore(&checked, &store, (&gateway, &host)).await;
         let doors = Doors {
             listen: admin_address,
             operators: operators(&checked, &source.base, &token)?,
@@ -363,6 +363,22 @@ fn rollouts(process: &Arc<Process>, controller: &Controller, registry: &Registry
         registry: registry.clone(),
         read_spec: plans::spec_reader(&process.source().base),
     })
+}
+
+/// What held before a restart holds on.
+async fn restore(checked: &Checked, store: &Store, (gateway, host): (&Gateway, &Handle)) {
+    restore_overflow(checked, store, gateway).await;
+    take_drains(store, host).await;
+}
+
+/// The instances that are out of service. What cannot be read now is read later: until then all are in.
+async fn take_drains(store: &Store, host: &Handle) {
+    match store.drains().await {
+        Ok(drains) => host.take_drains(drains),
+        Err(error) => {
+            tracing::warn!(%error, "it is not known yet which instances are out of service");
+        }
+    }
 }
 
 /// What overflow has cost today counts on. Where the state cannot be read nothing is restored: every

@@ -5,6 +5,7 @@ use crate::exit::Exit;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod init;
+pub(crate) mod instances;
 pub(crate) mod key;
 pub(crate) mod models;
 pub(crate) mod prompt;
@@ -40,6 +41,7 @@ pub(crate) const VERBS: &[Row] = &[
     Row { name: "weight", exits: &[Exit::Unreachable, Exit::Refused] },
     Row { name: "rollback", exits: &[Exit::Refused, Exit::Partly] },
     Row { name: "rollout", exits: &[Exit::Config, Exit::Unreachable, Exit::Refused, Exit::Partly] },
+    Row { name: "instances", exits: &[Exit::Unreachable, Exit::Refused, Exit::Partly] },
     Row { name: "models", exits: &[Exit::Unreachable, Exit::Refused] },
     Row { name: "key", exits: &[Exit::Refused] },
     Row { name: "prompt", exits: &[Exit::Refused] },

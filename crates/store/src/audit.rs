@@ -21,6 +21,10 @@ pub enum Action {
     PromptAdded,
     /// A label was put on a version of a prompt.
     PromptLabelled,
+    /// An instance was taken out of service.
+    InstanceDrained,
+    /// An instance was put back into service.
+    InstanceResumed,
 }
 
 /// One entry of the audit log.
@@ -32,7 +36,7 @@ pub struct Change {
     pub at: Millis,
     /// What was done.
     pub action: Action,
-    /// To which use case, key, version or label.
+    /// To which use case, key, version, label or instance.
     pub subject: String,
     /// Who did it.
     pub actor: String,

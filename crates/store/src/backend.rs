@@ -12,6 +12,7 @@ use cutover_units::{Generation, Millis, NanoUsd, UseCaseName};
 use crate::audit::Change;
 use crate::chain::AuditVerdict;
 use crate::deliveries::{Delivery, DeliveryCounts, Tried};
+use crate::drains::{Drain, SetDrain};
 use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
@@ -52,6 +53,12 @@ pub(crate) trait Backend: Send {
 
     /// All keys.
     fn load_keys(&mut self) -> Result<Keys, StoreError>;
+
+    /// Takes an instance out or puts it back, with its audit entry, durably; which are out then.
+    fn set_drain(&mut self, set: &SetDrain) -> Result<Vec<Drain>, StoreError>;
+
+    /// The instances that are out.
+    fn drains(&mut self) -> Result<Vec<Drain>, StoreError>;
 
     /// Adds a version of a prompt with its audit entry, durably, unless the newest has its text.
     fn add_prompt(&mut self, new: &NewPrompt) -> Result<PromptAdded, PromptError>;

@@ -27,6 +27,7 @@ mod backend;
 mod chain;
 mod codec;
 mod deliveries;
+mod drains;
 mod error;
 mod feedback;
 mod keys;
@@ -51,6 +52,7 @@ mod worker;
 pub use audit::{Action, Change};
 pub use chain::AuditVerdict;
 pub use deliveries::{Delivery, DeliveryCounts, Tried};
+pub use drains::{Drain, SetDrain};
 pub use error::StoreError;
 pub use feedback::{COMMENT_BYTES_MAX, Feedback, FeedbackSink, FeedbackStats, TakenVotes};
 pub use keys::{

@@ -11,6 +11,7 @@
 mod audit;
 mod decisions;
 mod deliveries;
+mod drains;
 mod feedback;
 mod files;
 mod keys;
@@ -38,6 +39,7 @@ use crate::audit::Change;
 use crate::backend::Backend;
 use crate::chain::AuditVerdict;
 use crate::deliveries::{Delivery, DeliveryCounts, Tried};
+use crate::drains::{Drain, SetDrain};
 use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
@@ -248,6 +250,14 @@ impl Backend for Sqlite {
 
     fn load_keys(&mut self) -> Result<Keys, StoreError> {
         self.with("load keys", |connection| keys::load(connection))
+    }
+
+    fn set_drain(&mut self, set: &SetDrain) -> Result<Vec<Drain>, StoreError> {
+        self.write_durably("take an instance out", |transaction| drains::set(transaction, set))
+    }
+
+    fn drains(&mut self) -> Result<Vec<Drain>, StoreError> {
+        self.with("load drained instances", |connection| drains::load(connection))
     }
 
     fn add_prompt(&mut self, new: &NewPrompt) -> Result<PromptAdded, PromptError> {

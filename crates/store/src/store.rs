@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::audit::Change;
 use crate::backend::Backend;
 use crate::chain::AuditVerdict;
+use crate::drains::{Drain, SetDrain};
 use crate::error::StoreError;
 use crate::feedback::{self, FeedbackSink};
 use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
@@ -257,6 +258,16 @@ impl Store {
     /// All client keys, to list them or to make a [`KeyRing`](crate::KeyRing).
     pub async fn load_keys(&self) -> Result<Keys, StoreError> {
         self.call(|backend| backend.load_keys()).await?
+    }
+
+    /// Takes an instance out of service or puts it back, with its audit entry; tells which are out then.
+    pub async fn set_drain(&self, set: SetDrain) -> Result<Vec<Drain>, StoreError> {
+        self.call(move |backend| backend.set_drain(&set)).await?
+    }
+
+    /// The instances that operators took out of service.
+    pub async fn drains(&self) -> Result<Vec<Drain>, StoreError> {
+        self.call(|backend| backend.drains()).await?
     }
 
     /// A page of records after a place in the table, oldest first; a short page is the last one.

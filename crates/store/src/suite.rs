@@ -14,12 +14,14 @@ use crate::state::{Cause, SetWeight, SetWeightError};
 use crate::summary::{Spread, Window};
 
 mod deliveries;
+mod drains;
 mod pairs;
 mod prompts;
 mod responses;
 mod rollouts;
 
 pub(crate) use deliveries::*;
+pub(crate) use drains::*;
 pub(crate) use pairs::*;
 pub(crate) use prompts::*;
 pub(crate) use responses::*;
@@ -42,6 +44,7 @@ macro_rules! suite {
             each_change_adds_one_entry_and_a_refused_one_adds_none,
             a_key_is_found_until_it_is_revoked,
             names_of_keys_are_never_used_twice,
+            an_instance_that_was_taken_out_is_out_until_it_is_put_back,
             a_window_is_summed_up_per_use_case_arm_and_variant,
             old_records_are_deleted_in_small_steps,
             every_field_of_a_record_fits,

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::actors::Caller;
 use super::routes::Action;
-use super::{Parts, Rejection, models, prompts, rollouts};
+use super::{Parts, Rejection, instances, models, prompts, rollouts};
 use crate::api::{AddKey, ExplainRequest, KeyStatus, NewKey, RollBack, SetWeight, Status};
 use crate::book::Refusal;
 use crate::keys;
@@ -57,6 +57,9 @@ pub(super) async fn run(
         Action::ListModels | Action::ManageModels | Action::ModelsJob => {
             models::run(parts, action, input).await
         }
+        Action::ListInstances | Action::DrainInstance | Action::ResumeInstance => {
+            instances::run(parts, action, input).await
+        }
         Action::ListRollouts
         | Action::ShowRollout
         | Action::StartRollout
@@ -97,6 +100,7 @@ fn status(parts: &Parts) -> Status {
         ready: parts.host.ready(),
         use_cases,
         instances: parts.host.instances(),
+        names: parts.host.names(),
         webhooks: parts.rollouts.webhooks().statuses(),
     }
 }

@@ -45,6 +45,12 @@ pub enum Action {
     ManageModels,
     /// Tells how far that is.
     ModelsJob,
+    /// Lists instances.
+    ListInstances,
+    /// Takes an instance out of service.
+    DrainInstance,
+    /// Puts an instance back into service.
+    ResumeInstance,
     /// Lists rollouts.
     ListRollouts,
     /// Shows one rollout.
@@ -215,6 +221,28 @@ pub const ROUTES: &[Route] = &[
         auth: Auth::Token,
         action: Action::ModelsJob,
         doc: "How far what was begun under this number is.",
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/instances",
+        auth: Auth::Token,
+        action: Action::ListInstances,
+        doc: "All instances, those that are out of service, and the names whose addresses are instances.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/instances/drain",
+        auth: Auth::Token,
+        action: Action::DrainInstance,
+        doc: "Takes an instance out of service: `{\"instance\": \"gpus/0\", \"actor\": \"ann\", \"reason\": \"..\"}`. \
+              What it has begun it ends; it stays out over reloads and restarts.",
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/instances/resume",
+        auth: Auth::Token,
+        action: Action::ResumeInstance,
+        doc: "Puts it back into service: the same body.",
     },
     Route {
         method: Method::GET,

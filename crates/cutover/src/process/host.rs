@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cutover_control::api::instances::NameStatus;
 use cutover_control::api::models::{ManageModels, ModelsJob};
 use cutover_control::api::{
     ConfigStatus, EngineStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready,
@@ -12,13 +13,13 @@ use cutover_control::api::{
 use cutover_control::{Host, Publisher, Traffic, Weights};
 use cutover_gateway::Live;
 use cutover_prompts::Book;
-use cutover_store::Keys;
+use cutover_store::{Drain, Keys, SetDrain};
 use cutover_telemetry::{Outcome, events, families};
-use cutover_units::{Arm, UseCaseName, WeightBp};
+use cutover_units::{Arm, UpstreamName, UseCaseName, WeightBp};
 use cutover_wire::probe::Facts;
 
 use super::{Process, Ring, lock};
-use crate::{clock, explain, managed};
+use crate::{clock, explain, instances, managed};
 
 /// A handle that the controller and the admin API share.
 #[derive(Clone)]
@@ -34,7 +35,7 @@ impl Publisher for Handle {
     }
 }
 
-fn engine_status(facts: &Facts) -> EngineStatus {
+pub(crate) fn engine_status(facts: &Facts) -> EngineStatus {
     let models = facts.loaded.as_ref().map(|loaded| {
         loaded.iter().map(|model| (model.name.clone(), model.context_length)).collect()
     });
@@ -81,21 +82,46 @@ impl Host for Handle {
 
     fn instances(&self) -> Vec<InstanceStatus> {
         let Some(gateway) = self.0.gateway.get() else { return Vec::new() };
-        let live = gateway.live();
-        let mut known = BTreeMap::new();
-        for instance in live.lanes.iter().flat_map(|lane| &lane.upstream.instances) {
-            let figures = instance.instance.live();
-            let address = instance.instance.label();
-            known.entry(instance.id.clone()).or_insert_with(|| InstanceStatus {
-                id: instance.id.to_string(),
-                address: address.to_owned(),
-                in_flight: figures.in_flight().into(),
-                failures: instance.health.failures().into(),
-                state: instance.state(clock::now()).as_str().to_owned(),
-                engine: instance.health.facts().map(|facts| engine_status(&facts)),
-            });
+        instances::statuses(gateway, &self.drains())
+    }
+
+    fn names(&self) -> Vec<NameStatus> {
+        self.0.gateway.get().map(instances::names).unwrap_or_default()
+    }
+
+    fn find_instance(&self, text: &str) -> Result<(UpstreamName, String), Failure> {
+        let starting = || Failure {
+            code: "starting".to_owned(),
+            message: "the process is still starting".to_owned(),
+            hint: None,
+        };
+        let gateway = self.0.gateway.get().ok_or_else(starting)?;
+        instances::find(gateway, &self.drains(), text)
+    }
+
+    fn drains(&self) -> Vec<Drain> {
+        lock(&self.0.drains).all()
+    }
+
+    fn drain(&self, set: &SetDrain) {
+        let mut drains = lock(&self.0.drains);
+        drains.order(set);
+        if let Some(gateway) = self.0.gateway.get() {
+            gateway.drain(&set.drain.upstream, &set.drain.address, set.out);
         }
-        known.into_values().collect()
+    }
+
+    fn wants_drains(&self) -> bool {
+        lock(&self.0.drains).are_unread()
+    }
+
+    fn take_drains(&self, stored: Vec<Drain>) {
+        let mut drains = lock(&self.0.drains);
+        drains.take(stored);
+        if let Some(gateway) = self.0.gateway.get() {
+            let all = drains.all().into_iter();
+            gateway.set_drained(all.map(|drain| (drain.upstream, drain.address)));
+        }
     }
 
     fn served(&self) -> BTreeMap<UseCaseName, BTreeMap<String, u64>> {

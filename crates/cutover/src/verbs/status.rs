@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use cutover_control::api::instances::NameStatus;
 use cutover_control::api::rollouts::RolloutStatus;
-use cutover_control::api::{EngineStatus, Origin, Status, UseCaseStatus};
+use cutover_control::api::{EngineStatus, InstanceStatus, Origin, Status, UseCaseStatus};
+use cutover_units::Millis;
 
 use crate::clock;
 use crate::exit::{Exit, Failed};
@@ -85,7 +87,11 @@ fn show(status: &Status, rollouts: &[RolloutStatus]) -> String {
         out.push_str(&use_cases(status, rollouts));
     }
     out.push('\n');
-    out.push_str(&instances(status));
+    out.push_str(&instances(&status.instances));
+    if !status.names.is_empty() {
+        out.push('\n');
+        out.push_str(&names(&status.names, status.now));
+    }
     out.trim_end().to_owned()
 }
 
@@ -139,16 +145,37 @@ fn why(use_case: &UseCaseStatus) -> String {
     }
 }
 
-fn instances(status: &Status) -> String {
+/// The table of instances.
+pub(crate) fn instances(all: &[InstanceStatus]) -> String {
     let mut table = Table::new(&["instance", "address", "state", "in flight", "engine"]);
-    for instance in &status.instances {
+    for instance in all {
         let state = match instance.failures {
             0 => instance.state.clone(),
             n => format!("{}, {n} failures in a row", instance.state),
         };
+        let state = match &instance.drained {
+            Some(drain) if drain.reason.is_empty() => format!("{state} (by {})", drain.actor),
+            Some(drain) => format!("{state} (by {}: {})", drain.actor, drain.reason),
+            None => state,
+        };
         let engine = instance.engine.as_ref().map(engine).unwrap_or_default();
         let (id, address) = (instance.id.clone(), instance.address.clone());
         table.row([id, address, state, instance.in_flight.to_string(), engine]);
+    }
+    table.to_string()
+}
+
+/// The table of names whose addresses are instances.
+pub(crate) fn names(all: &[NameStatus], now: Millis) -> String {
+    let mut table = Table::new(&["upstream", "name", "addresses", "resolved", "problem"]);
+    for name in all {
+        let addresses = match name.beyond {
+            0 => name.addresses.to_string(),
+            beyond => format!("{} and {beyond} too many", name.addresses),
+        };
+        let resolved = name.answered.map_or_else(|| "never".to_owned(), |at| clock::ago(at, now));
+        let problem = name.problem.clone().unwrap_or_default();
+        table.row([name.upstream.clone(), name.host.clone(), addresses, resolved, problem]);
     }
     table.to_string()
 }

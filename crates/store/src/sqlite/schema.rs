@@ -15,6 +15,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("marks", include_str!("migrations/0006_marks.sql")),
     ("residency", include_str!("migrations/0007_residency.sql")),
     ("candidates", include_str!("migrations/0008_candidates.sql")),
+    ("drains", include_str!("migrations/0009_drains.sql")),
     ("bytes", include_str!("migrations/0010_bytes.sql")),
 ];
 

@@ -1,0 +1,151 @@
+//! `cutover instances`, from the command line: an instance is taken out of service, stays out over a reload
+//! and a restart, and comes back; names are resolved by the real program.
+
+use std::net::Ipv4Addr;
+
+use cutover_testkit::fake::{Fake, Gate, Persona, Reply, Setup};
+use cutover_testkit::names::NameServer;
+use cutover_testkit::program::Program;
+use cutover_testkit::raw::Raw;
+use cutover_testkit::wait::until;
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
+
+const ASK: &str = r#"{"messages":[{"role":"user","content":"hi"}],"model":"app"}"#;
+
+fn config(instances: &str) -> String {
+    format!(
+        r#"
+[upstreams.gpus]
+provider = "llamacpp"
+balance = "round-robin"
+{instances}
+[variants.small]
+upstream = "gpus"
+model = "fake-model"
+[use_cases.app]
+match = {{ model = "app" }}
+baseline = "small"
+"#
+    )
+}
+
+fn of(fakes: &[&Fake]) -> String {
+    let urls: Vec<_> = fakes.iter().map(|fake| format!("{:?}", fake.base_url())).collect();
+    config(&format!("instances = [{}]", urls.join(", ")))
+}
+
+/// The status of an answer, and the instance that gave it.
+fn asked(program: &Program) -> (u16, String) {
+    let mut raw = Raw::open(program.url()).unwrap();
+    raw.request("POST /v1/chat/completions", &[], ASK).unwrap();
+    let response = raw.response().unwrap().expect("an answer");
+    (response.status, response.header("x-cutover-instance").unwrap_or_default().to_owned())
+}
+
+fn listed(program: &Program) -> Value {
+    serde_json::from_str(&program.ok(&["instances", "list", "--json"])).unwrap()
+}
+
+fn served(program: &Program) -> Vec<String> {
+    (0..6).map(|_| asked(program)).map(|(status, by)| format!("{status} {by}")).collect()
+}
+
+#[test]
+fn an_instance_that_is_taken_out_stays_out_until_it_is_put_back() {
+    let (one, two, gate) =
+        (Fake::start(Persona::LlamaCpp), Fake::start(Persona::LlamaCpp), Gate::new());
+    let mut program = Program::start(BINARY, &of(&[&one, &two]));
+    one.always(Reply::words(3).hold_each_chunk(&gate));
+    gate.release(1);
+    // A stream at the first instance.
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut raw = Raw::open(program.url()).unwrap();
+        let body = ASK.replace("\"model\"", "\"stream\":true,\"model\"");
+        raw.request("POST /v1/chat/completions", &[], &body).unwrap();
+        let head = raw.response_head().unwrap().expect("a head");
+        streams.push((head.header("x-cutover-instance").unwrap().to_owned(), raw, head));
+    }
+    let at = streams.iter().position(|(id, ..)| id == "gpus/0").expect("they take turns");
+    let (_, mut raw, mut head) = streams.swap_remove(at);
+
+    let told =
+        program.ok(&["instances", "drain", "gpus/0", "--reason", "a new card", "--actor", "ann"]);
+    assert_eq!(told, format!("gpus/{}: out of service, 1 requests to end\n", one.address()));
+    assert!(served(&program).iter().all(|served| served == "200 gpus/1"));
+    let status = program.ok(&["status"]);
+    assert!(status.contains("draining (by ann: a new card)"), "{status}");
+    until("the metric says so", || {
+        program.metrics().contains("upstream_instance=\"gpus/0\",state=\"draining\"} 1")
+    });
+    gate.open();
+    raw.response_body(&mut head).unwrap();
+    assert_eq!(head.events().last().map(String::as_str), Some("[DONE]"), "{}", head.text());
+
+    // Over a reload that puts it at another place, and over a restart.
+    let before = listed(&program);
+    program.write_config(&of(&[&two, &one]));
+    program.admin("POST /admin/reload", "");
+    assert!(served(&program).iter().all(|served| served == "200 gpus/0"), "two is the first now");
+    assert_eq!(listed(&program)["drained"], before["drained"]);
+    program.kill();
+    program.start_again();
+    assert!(served(&program).iter().all(|served| served == "200 gpus/0"));
+
+    // Without any other the answer says so.
+    let output = program.cli(&["instances", "drain", &two.address().to_string()]);
+    let warned = String::from_utf8(output.stderr).unwrap();
+    assert!(warned.contains("no instance of gpus takes requests any more"), "{warned}");
+    assert_eq!(asked(&program).0, 503);
+    program.ok(&["instances", "resume", "gpus/0"]);
+    let told = program.ok(&["instances", "resume", &format!("gpus/{}", one.address())]);
+    assert_eq!(told, format!("gpus/{}: in service\n", one.address()));
+    let served = served(&program);
+    assert!(served.iter().any(|s| s == "200 gpus/0") && served.iter().any(|s| s == "200 gpus/1"));
+    assert_eq!(listed(&program)["drained"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn what_is_no_instance_is_refused_with_a_word_to_the_wise() {
+    let one = Fake::start(Persona::LlamaCpp);
+    let program = Program::start(BINARY, &of(&[&one]));
+    let output = program.cli(&["instances", "drain", "gpus/7"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("there is no instance \"gpus/7\""), "{said}");
+    assert_eq!(asked(&program).0, 200);
+}
+
+#[test]
+fn the_program_resolves_names_and_shows_them() {
+    let names = NameServer::start();
+    let at = |last: u8, port| (Ipv4Addr::new(127, 0, 0, last), port).into();
+    let setup = || Setup::new(Persona::LlamaCpp);
+    let one = Fake::start_at(setup(), at(1, 0));
+    let two = Fake::start_at(setup(), at(2, one.address().port()));
+    names.set("gpus.test", &[Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)]);
+    let port = one.address().port();
+    let program = Program::start(
+        BINARY,
+        &config(&format!(
+            "base_url = \"http://gpus.test:{port}\"\nresolve = \"1 s\"\nname_server = \"{}\"",
+            names.address()
+        )),
+    );
+    until("both are known", || listed(&program)["instances"].as_array().unwrap().len() == 2);
+    let status = program.ok(&["status"]);
+    assert!(
+        status.contains("gpus.test") && status.contains(&two.address().to_string()),
+        "{status}"
+    );
+    // An address that is out stays out while its name leads elsewhere and back.
+    program.ok(&["instances", "drain", &two.address().to_string()]);
+    names.set("gpus.test", &[Ipv4Addr::new(127, 0, 0, 1)]);
+    until("it has left", || listed(&program)["instances"].as_array().unwrap().len() == 1);
+    names.set("gpus.test", &[Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)]);
+    until("it is there again", || listed(&program)["instances"].as_array().unwrap().len() == 2);
+    assert!(served(&program).iter().all(|served| served == "200 gpus/0.1"));
+    assert!(two.inferences().is_empty());
+}
