@@ -38,6 +38,10 @@ impl Source for Observed {
         Some(Drained { lost, shadow_cost: shadow_cost.unwrap_or_default() })
     }
 
+    fn ready_instances(&self, use_case: &UseCaseName, warm: bool) -> Option<u32> {
+        self.0.gateway()?.ready_instances(use_case, warm)
+    }
+
     fn drain_pairs(&self, use_case: &UseCaseName, into: &mut Vec<Pair>) {
         let Some(copies) = self.0.gateway().and_then(|gateway| gateway.copies(use_case)) else {
             return;

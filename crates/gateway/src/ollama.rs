@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use cutover_units::Millis;
+use cutover_units::{Millis, UseCaseName};
 use cutover_upstream::{Body, Deadlines, Outbound};
 use cutover_wire::OllamaSettings;
 use cutover_wire::manage::{self, Deed, Kept, Order, Progress};
+use cutover_wire::providers::Dialect;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response};
 use http_body_util::{BodyExt as _, Limited};
@@ -188,6 +189,30 @@ impl Gateway {
             flow::spawn(&shared.tasks, work);
         }
         Ok(job)
+    }
+
+    /// How many instances can answer with a use case's candidate's model at once: they take requests, are
+    /// well, and have it in memory as far as they tell. None: there is no candidate. With `warm` those that
+    /// are well and have not are told to read it in.
+    pub fn ready_instances(&self, use_case: &UseCaseName, warm: bool) -> Option<u32> {
+        let shared = self.shared();
+        let live = shared.live().clone();
+        let known = live.snapshot.use_cases().iter().find(|known| known.name == *use_case)?;
+        let lane = live.lane(known.candidate?)?;
+        let upstream = &lane.upstream;
+        let tells = upstream.provider.dialect == Dialect::Ollama && upstream.probing.is_some();
+        let (now, mut ready) = (shared.now(), 0);
+        let well = upstream.taking().filter(|(_, instance)| instance.health.state(now).can_serve());
+        for (at, instance) in well {
+            // One that was not asked yet tells nothing.
+            let has_told = !tells || instance.health.facts().is_some();
+            if instance.health.has(lane.wanted("")) && has_told {
+                ready += 1;
+            } else if warm && has_told {
+                self::warm(shared, lane, at);
+            }
+        }
+        Some(ready)
     }
 
     /// A job, by its number.

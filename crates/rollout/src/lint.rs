@@ -43,6 +43,9 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Most instances of one upstream.
+const INSTANCES_MAX: u32 = 64;
+
 /// More steps than anyone watches.
 pub const STEPS_MAX: usize = 50;
 /// More gates than anyone reads.
@@ -161,6 +164,17 @@ impl Lint<'_> {
             let why = "no step compares both arms on live traffic";
             self.warning("steps", why, "add a step such as `canary 5% for 1 h`");
         }
+        if let Some(first) = steps.first().filter(|step| step.min_instances > 0) {
+            let why = format!(
+                "the first step, {:?}, begins with the rollout and waits for nothing",
+                first.name
+            );
+            self.warning(
+                "steps[0].min_instances",
+                why,
+                "look at `cutover models list`, then start it",
+            );
+        }
         if let Some(first) = steps.first().filter(|step| step.approval.is_some()) {
             let why = format!("the first step, {:?}, needs an approval", first.name);
             self.warning("steps[0].approval", why, "starting the rollout is the approval");
@@ -183,6 +197,10 @@ impl Lint<'_> {
                 let why = "100% before the last step";
                 self.warning(path("weight"), why, "one step at 100% is enough");
             }
+        }
+        if step.min_instances > INSTANCES_MAX {
+            let why = format!("an upstream has at most {INSTANCES_MAX} instances");
+            self.error(path("min_instances"), why, "write how many shall be ready, such as 2");
         }
         match step.kind {
             StepKind::Shadow if step.weight != WeightBp::NONE => {

@@ -154,6 +154,10 @@ pub struct Window {
     pub shadow_cost: NanoUsd,
     /// Whether the source of exposures was read at all; otherwise nothing is known of this window.
     pub blind: bool,
+    /// Instances that could answer with the candidate's model at once, at the end of this window; none:
+    /// nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
     /// Why the scorer's scores do not count at the end of this window; none: they do, or nobody asks.
     #[serde(default)]
     pub grader: Option<Grader>,

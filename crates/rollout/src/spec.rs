@@ -180,6 +180,14 @@ pub struct Step {
     pub approval: Option<Approval>,
     /// The step begins only at such times; none: at any.
     pub schedule: Option<Schedule>,
+    /// The step begins only while so many instances can answer with the candidate's model at once.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub min_instances: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Kinds of steps.

@@ -249,7 +249,9 @@ mod tests {
         let traffic = Traffic::parse(traffic).unwrap();
         let mut world = World::new((&traffic, &truth), Millis(0), Draws::new(8));
         let to = Millis(24 * 3_600_000);
-        let mut window = Window { to, ..Window::default() };
+        // Machines do not fail here.
+        let instances = Some(u32::MAX);
+        let mut window = Window { to, instances, ..Window::default() };
         let weight = WeightBp::new(weight).unwrap();
         world.fill(&mut window, Setting { weight, shadow: WeightBp::new(5_000).unwrap() });
         (window, world.damage)

@@ -25,7 +25,7 @@ const OBSERVATION_BYTES_MIN: usize = 11;
 /// The compact form.
 pub(crate) fn encode(window: &Window) -> Vec<u8> {
     let Window { from, to, exposures, pairs, votes, lost, unscored, .. } = window;
-    let Window { lost_pairs, shadow_cost, blind, grader, .. } = window;
+    let Window { lost_pairs, shadow_cost, blind, instances, grader, .. } = window;
     let in_parts = *lost_pairs > 0 || pairs.iter().any(|pair| pair.part != Part::Whole);
     let version = match grader {
         _ if in_parts => WITH_PARTS,
@@ -33,7 +33,9 @@ pub(crate) fn encode(window: &Window) -> Vec<u8> {
         None => VERSION,
     };
     let mut to_bytes = Writer { bytes: vec![version], at: from.0, share: None };
-    for number in [from.0, to.0, *lost, *unscored, shadow_cost.0, u64::from(*blind)] {
+    // What nobody looked at takes no room, and is what older windows have.
+    let flags = u64::from(*blind) | instances.map_or(0, |count| (u64::from(count) + 1) << 1);
+    for number in [from.0, to.0, *lost, *unscored, shadow_cost.0, flags] {
         to_bytes.number(number);
     }
     to_bytes.number(exposures.len() as u64);
@@ -78,7 +80,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Window> {
         shadow_cost: NanoUsd(reader.number()?),
         ..Window::default()
     };
-    window.blind = reader.number()? != 0;
+    let flags = reader.number()?;
+    window.blind = flags & 1 != 0;
+    window.instances = (flags >> 1).checked_sub(1).and_then(|count| u32::try_from(count).ok());
     reader.at = window.from.0;
     window.exposures = reader.several(Reader::exposure)?;
     window.pairs = reader.several(Reader::pair)?;
@@ -458,12 +462,13 @@ mod tests {
         let seen = (vec(exposures(), 0..8), vec(pairs(), 0..8), vec(votes(), 0..8));
         let grader =
             (any::<bool>(), ".{0,9}").prop_map(|(distrusted, why)| Grader { distrusted, why });
-        (any::<[u64; 6]>(), seen, any::<bool>(), of(grader)).prop_map(
+        let last = (of(any::<u32>()), of(grader));
+        (any::<[u64; 6]>(), seen, any::<bool>(), last).prop_map(
             |(
                 [from, to, lost, unscored, lost_pairs, cost],
                 (exposures, pairs, votes),
                 blind,
-                grader,
+                (instances, grader),
             )| Window {
                 from: Millis(from),
                 to: Millis(to),
@@ -475,6 +480,7 @@ mod tests {
                 lost_pairs: lost_pairs % 2,
                 shadow_cost: NanoUsd(cost),
                 blind,
+                instances,
                 grader,
             },
         )

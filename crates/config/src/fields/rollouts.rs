@@ -263,6 +263,12 @@ pub(crate) static STEP: Section = Section {
             "any time",
             "The step begins only at such times, in UTC: \"mon-fri 09:00-17:00\".",
         ),
+        words(
+            "min_instances",
+            count(1, 64),
+            "any number",
+            "The step begins only while so many instances of the candidate's upstream can answer with its model at once: they are well, and have it in memory where the engine tells (provider ollama). Those that have not are told to read it in.",
+        ),
     ],
 };
 

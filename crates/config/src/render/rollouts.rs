@@ -186,6 +186,9 @@ fn full_step(step: &Step) -> String {
     if let Some(schedule) = &step.schedule {
         let _ = write!(text, ", schedule = {}", quote(&schedule.to_string()));
     }
+    if step.min_instances > 0 {
+        let _ = write!(text, ", min_instances = {}", step.min_instances);
+    }
     text.push_str(" }");
     text
 }

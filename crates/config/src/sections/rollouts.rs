@@ -234,6 +234,7 @@ fn full_step(entry: &Entry<'_>, table: &Table<'_>) -> Option<Step> {
     let requires = table.read_set("requires", values::text);
     let approval = table.read_set("approval", values::text);
     let schedule = table.read("schedule", values::text);
+    let min_instances = table.read("min_instances", values::count);
     let kind = kind?;
     let share = match kind {
         "shadow" => shadow,
@@ -267,6 +268,7 @@ fn full_step(entry: &Entry<'_>, table: &Table<'_>) -> Option<Step> {
     step.max_duration = max_duration.map(millis);
     step.min_units = min_units.unwrap_or(step.min_units);
     step.requires = requires?;
+    step.min_instances = min_instances.unwrap_or(0);
     if table.given("approval").is_some() {
         step.approval = Some(Approval { by: approval? });
     }

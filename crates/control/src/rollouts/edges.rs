@@ -15,6 +15,12 @@ pub trait Source: Send + Sync + 'static {
     /// Moves what came since the last time to the end of `into`. None: it could not be read, so that
     /// nothing is known of that time.
     fn drain(&self, use_case: &UseCaseName, into: &mut Vec<Exposure>) -> Option<Drained>;
+    /// How many instances could answer with the candidate's model at once; none: not known. With `warm`
+    /// the others are told to read it in.
+    fn ready_instances(&self, _: &UseCaseName, warm: bool) -> Option<u32> {
+        let _ = warm;
+        None
+    }
     /// Moves the shadow pairs that wait to the end of `into`.
     fn drain_pairs(&self, use_case: &UseCaseName, into: &mut Vec<Pair>);
     /// What copies of this UTC day have cost.

@@ -307,6 +307,7 @@ impl Seat {
                 last.unscored += window.unscored;
                 last.lost_pairs += window.lost_pairs;
                 last.grader = window.grader;
+                last.instances = window.instances;
                 last.shadow_cost = NanoUsd(last.shadow_cost.0.saturating_add(window.shadow_cost.0));
             }
             _ => self.pending.push_back(window),

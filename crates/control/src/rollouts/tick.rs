@@ -220,6 +220,7 @@ impl Rollouts {
         window.unscored = taken.unscored;
         window.lost_pairs = taken.lost;
         window.grader = run.desk.verdict();
+        window.instances = self.ready_instances(run, seat);
         let cost = window.shadow_cost.0.saturating_add(taken.cost.0);
         window.shadow_cost = NanoUsd(cost);
         seat.kept.spent = NanoUsd(seat.kept.spent.0.saturating_add(cost));
@@ -235,6 +236,13 @@ impl Rollouts {
         self.registry().counter(families::OBSERVATIONS_LOST, [run.use_case.as_str()]).add(lost);
         seat.leave_out_older(&mut window);
         seat.keep(window);
+    }
+
+    /// How many instances are ready for the next step, if it asks.
+    fn ready_instances(&self, run: &Run, seat: &Seat) -> Option<u32> {
+        let next = seat.spec.steps.get(usize::from(seat.state.step) + 1)?;
+        let asked = next.min_instances > 0;
+        asked.then(|| self.source().ready_instances(&run.use_case, true)).flatten()
     }
 
     /// Absorbs and commits what waits, window by window.

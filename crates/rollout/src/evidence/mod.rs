@@ -83,6 +83,9 @@ pub struct Evidence {
     /// What is said of the scorer; none: its scores count.
     #[serde(default)]
     grader: Option<Grader>,
+    /// Instances that could answer with the candidate's model at the end of the last window.
+    #[serde(default)]
+    instances: Option<u32>,
     #[serde(skip)]
     claims: Claims,
 }
@@ -130,6 +133,7 @@ impl Evidence {
             breaches: 0,
             gaps: Gaps::default(),
             grader: None,
+            instances: None,
             claims: Claims::default(),
         }
     }
@@ -160,6 +164,7 @@ impl Evidence {
         }
         self.gaps.begin_window(spec);
         self.grader.clone_from(&window.grader);
+        self.instances = window.instances;
         let not_taken = self.not_taken();
         self.breaches += window.exposures.iter().filter(|seen| seen.leaked).count() as u64;
         let mut batch = Batch::of(spec, window.exposures.len());

@@ -43,6 +43,9 @@ pub struct Observations {
     /// Why the scorer's scores do not count; none: they do.
     #[serde(default)]
     pub grader: Option<Grader>,
+    /// Instances that can answer with the candidate's model at once; none: not known.
+    #[serde(default)]
+    pub instances: Option<u32>,
 }
 
 impl Observations {
@@ -107,6 +110,7 @@ impl Evidence {
             last_pair: self.last_pair,
             missing,
             grader: self.grader.clone(),
+            instances: self.instances,
         }
     }
 }

@@ -424,7 +424,22 @@ fn door(case: &Case<'_>) -> Vec<String> {
     if let Some(schedule) = step.schedule.as_ref().filter(|times| !in_schedule(times, case.now)) {
         closed.push(format!("the times of {:?}: {schedule} UTC", step.name));
     }
+    closed.extend(unready(case, step));
     closed
+}
+
+/// The instances that a step needs and that are not ready.
+fn unready(case: &Case<'_>, step: &Step) -> Option<String> {
+    let needs = step.min_instances;
+    let has = case.observations.instances;
+    let known = has.map_or_else(
+        || "how many there are is not known yet".to_owned(),
+        |has| format!("there are {has}"),
+    );
+    has.is_none_or(|has| has < needs).then_some(())?;
+    (needs > 0).then(|| {
+        format!("{needs} instances with the candidate's model loaded for {:?}: {known}", step.name)
+    })
 }
 
 fn why_on(case: &Case<'_>, step: &Step) -> String {

@@ -305,6 +305,35 @@ fn a_step_waits_for_its_approval_and_its_times() {
 }
 
 #[test]
+fn a_step_waits_until_enough_instances_have_the_candidates_model() {
+    let mut rig = Rig::new(spec(
+        &["ramp 25% for 0 s min 10 units", "ramp 50% for 0 s needs 2 instances", "100%"],
+        &["errors <= 90%"],
+    ));
+    rig.spec.steps[0].requires.clear();
+    rig.state = start(&rig.spec, "run-1".to_owned(), T0);
+    rig.evidence = Evidence::new(&rig.spec);
+    let mut tick = |instances| {
+        let window = Window { instances, ..rig.window(GOOD) };
+        let made = rig.absorb(&window);
+        (made.action, made.report.reason)
+    };
+    let waits = "2 instances with the candidate's model loaded for \"ramp 50%\"";
+    for (instances, told) in [
+        (None, "how many there are is not known yet"),
+        (Some(0), "there are 0"),
+        (Some(1), "there are 1"),
+        // What was seen once is not believed for ever.
+        (None, "how many there are is not known yet"),
+    ] {
+        let (action, reason) = tick(instances);
+        assert_eq!(action, Action::Hold, "{reason}");
+        assert!(reason.contains(&format!("{waits}: {told}")), "{reason}");
+    }
+    assert_eq!(tick(Some(2)).0, Action::Advance);
+}
+
+#[test]
 fn times_of_day_are_utc_and_may_pass_midnight() {
     let at = |text: &str, ms: u64| {
         let step = crate::text::parse_step(&format!("ramp 5% on {text}")).unwrap();

@@ -1,4 +1,5 @@
-//! `KIND SHARE [with shadow SHARE] [for TIME] [until TIME] [min N units] [after approval] [on TIMES]`.
+//! `KIND SHARE [with shadow SHARE] [for TIME] [until TIME] [min N units] [after approval] [on TIMES]
+//! [needs N instances]`.
 
 use std::fmt;
 
@@ -14,7 +15,7 @@ const KINDS: [(&str, StepKind); 4] = [
     ("ramp", StepKind::Ramp),
     ("soak", StepKind::Soak),
 ];
-const CLAUSES: [&str; 7] = ["with", "for", "until", "min", "after", "on", "requires"];
+const CLAUSES: [&str; 8] = ["with", "for", "until", "min", "after", "on", "needs", "requires"];
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const EXAMPLE: &str = "ramp 25% for 1 h until 7 d";
 const DAY_MINUTES: u16 = 1_440;
@@ -87,6 +88,7 @@ pub fn parse_step(text: &str) -> Result<Step, TextError> {
         requires: Vec::new(),
         approval: None,
         schedule: None,
+        min_instances: 0,
     };
     clauses(text, rest, &mut step)?;
     step.name = step_name(&step);
@@ -154,6 +156,11 @@ fn clause_of(text: &str, clause: &str, body: &[&str], step: &mut Step) -> Result
             let parsed = schedule(body).ok_or_else(|| expected(text, "on mon-fri 09:00-17:00"))?;
             step.schedule = Some(parsed);
         }
+        ("needs", [number, "instances" | "instance"]) => {
+            let count = number.parse().ok().filter(|count| *count > 0);
+            step.min_instances = count.ok_or_else(|| expected(text, "needs 2 instances"))?;
+        }
+        ("needs", _) => return Err(expected(text, "needs 2 instances")),
         _ if body.is_empty() => return Err(expected(text, "requires quality, errors")),
         _ => step.requires = list(body),
     }
@@ -231,6 +238,11 @@ impl fmt::Display for Step {
         }
         if let Some(schedule) = &self.schedule {
             write!(f, " on {schedule}")?;
+        }
+        match self.min_instances {
+            0 => {}
+            1 => f.write_str(" needs 1 instance")?,
+            count => write!(f, " needs {count} instances")?,
         }
         if !self.requires.is_empty() {
             write!(f, " requires {}", self.requires.join(", "))?;

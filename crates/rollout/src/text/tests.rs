@@ -60,6 +60,8 @@ fn every_form_of_a_step_reads_and_prints() {
         "ramp 50% after approval",
         "ramp 50% after approval by ana, ben on mon,tue 09:00-17:00",
         "ramp 50% on 22:00-06:00 requires quality, errors",
+        "ramp 50% needs 1 instance",
+        "ramp 50% after approval on 22:00-06:00 needs 3 instances requires quality",
     ] {
         let step = parse_step(text).unwrap();
         assert_eq!(step.to_string(), text);
@@ -98,6 +100,8 @@ fn errors_say_what_would_be_right() {
     check("", "a step is empty");
     check("ramp 5% on mon-noday", "on mon-fri 09:00-17:00");
     check("ramp 5% for 1 h for 2 h", "twice");
+    check("ramp 5% needs two", "needs 2 instances");
+    check("ramp 5% needs 0 instances", "needs 2 instances");
 }
 
 fn number() -> impl Strategy<Value = String> {

@@ -48,6 +48,7 @@ pub(super) fn spec() -> Spec {
         requires: Vec::new(),
         approval: None,
         schedule: None,
+        min_instances: 0,
     };
     spec.steps = vec![
         step("shadow", StepKind::Shadow, "0%", "50%"),
