@@ -40,6 +40,25 @@ fn refused(words: &[&str]) -> (i32, String) {
 }
 
 #[test]
+fn a_packed_export_has_the_totals_of_the_plain_one_and_half_of_it_none() {
+    let plain = std::fs::read(sample("openai-usage.json")).unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(&plain).unwrap();
+    let packed = encoder.finish().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("usage.json.gz");
+    std::fs::write(&path, &packed).unwrap();
+    let path = path.display().to_string();
+    let (whole, unpacked) =
+        (json(&["audit", &path]), json(&["audit", &sample("openai-usage.json")]));
+    assert_eq!((&whole["total"], &whole["models"]), (&unpacked["total"], &unpacked["models"]));
+    assert_eq!(whole["files"][0]["bytes"], plain.len());
+    std::fs::write(&path, &packed[..packed.len() / 2]).unwrap();
+    let (code, said) = refused(&["audit", &path]);
+    assert!(code == 1 && said.contains("cannot read"), "{said}");
+}
+
+#[test]
 fn usage_and_costs_of_openai_come_to_the_sums_computed_by_hand() {
     let value = json(&["audit", &sample("openai-usage.json"), &sample("openai-costs.json")]);
     let total = &value["total"];
@@ -101,7 +120,7 @@ fn bad_rows_are_named_and_the_rest_counts() {
 }
 
 #[test]
-fn stdin_and_utf_16_are_read_and_gzip_is_refused() {
+fn stdin_and_utf_16_are_read_and_archives_are_refused() {
     let text = std::fs::read_to_string(sample("helicone.jsonl")).unwrap();
     let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let feed = |bytes: &[u8]| {
@@ -119,9 +138,9 @@ fn stdin_and_utf_16_are_read_and_gzip_is_refused() {
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["total"]["input_tokens"], 500);
     assert_eq!(value["files"][0]["encoding"], "UTF-16");
-    let output = feed(&[0x1f, 0x8b, 8, 0, 0, 0]);
+    let output = feed(b"PK\x03\x04more");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("gunzip -c"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unpack it"));
 }
 
 #[test]

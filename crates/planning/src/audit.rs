@@ -2,6 +2,7 @@
 
 mod list;
 mod own;
+mod packed;
 mod show;
 
 use std::fs::File;
@@ -165,13 +166,16 @@ fn read(
     term: &mut Term,
 ) -> Result<(), Failed> {
     let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
-    let (mut file, size): (Box<dyn Read>, Option<u64>) = if path == Path::new("-") {
+    let (file, size): (Box<dyn Read>, Option<u64>) = if path == Path::new("-") {
         (Box::new(io::stdin().lock()), None)
     } else {
         let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
         let size = file.metadata().ok().map(|data| data.len());
         (Box::new(file), size)
     };
+    let (mut file, packed) =
+        packed::unpacked(file).with_context(|| format!("cannot read {name}"))?;
+    let size = size.filter(|_| !packed);
     audit.begin_file(&name);
     let mut feed = Feed::new(settings.clone());
     let mut buffer = vec![0; CHUNK];
