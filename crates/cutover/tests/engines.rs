@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use cutover_testkit::crowd::{Asking, Crowd, End, Ended};
+use cutover_testkit::crowd::{Asking, Crowd, End, Ended, storm_rounds};
 use cutover_testkit::program::Program;
 use cutover_testkit::rig::{LlamaOptions, LlamaServer, Unavailable, require, tiny_model};
 use cutover_testkit::wait;
@@ -101,10 +101,6 @@ fn storm(asking: &Asking, own: &mut [LlamaServer; 2]) {
     asking.flow_from("own/", 5);
 }
 
-fn rounds() -> usize {
-    std::env::var("CUTOVER_STORM_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
-}
-
 #[test]
 fn engines_that_crash_and_freeze_under_200_streams_are_seen_by_nobody() {
     let Some(mut engines) = require(Engines::start()) else { return };
@@ -116,7 +112,7 @@ fn engines_that_crash_and_freeze_under_200_streams_are_seen_by_nobody() {
         words: 8,
     };
     let asking = crowd.start();
-    for _ in 0..rounds() {
+    for _ in 0..storm_rounds() {
         storm(&asking, &mut engines.own);
     }
     let ended = asking.stop();

@@ -34,7 +34,9 @@ fn ask(raw: &mut Raw, words: &str) {
 fn begun(program: &Program, upstream: &Fake, gate: &Gate) -> Vec<Raw> {
     upstream.always(Reply::words(4).and_then(2, Fault::Stall(gate.clone())));
     let mut streams: Vec<Raw> = (0..STREAMS).map(|_| Raw::open(program.url()).unwrap()).collect();
-    streams.iter_mut().for_each(|raw| ask(raw, "hi"));
+    for raw in &mut streams {
+        ask(raw, "hi");
+    }
     for raw in &mut streams {
         let head = raw.read_until("w1 ").unwrap();
         assert!(head.contains("w1 "), "{head}");
@@ -128,7 +130,9 @@ fn readers_that_stop_slow_their_upstream_down_and_cost_no_memory_and_nobody_else
     let long: Vec<String> = (0..PIECES).map(|number| format!("{number} {piece}")).collect();
     upstream.always(Reply::tokens(&long).hold_each_chunk(&passed));
     let mut stalled: Vec<Raw> = (0..STALLED).map(|_| Raw::narrow(program.url()).unwrap()).collect();
-    stalled.iter_mut().for_each(|raw| ask(raw, "long"));
+    for raw in &mut stalled {
+        ask(raw, "long");
+    }
     // The head comes with the first content; nobody reads on from there.
     let mut heads: Vec<Response> =
         stalled.iter_mut().map(|raw| raw.response_head().unwrap().unwrap()).collect();
@@ -176,7 +180,9 @@ fn more_clients_than_there_are_open_files_for_wait_their_turn_and_harm_nobody() 
     let gate = Gate::new();
     upstream.always(Reply::words(4).and_then(2, Fault::Stall(gate.clone())));
     let mut streams: Vec<Raw> = (0..STREAMS).map(|_| Raw::open(program.url()).unwrap()).collect();
-    streams.iter_mut().for_each(|raw| ask(raw, "hi"));
+    for raw in &mut streams {
+        ask(raw, "hi");
+    }
     // 128 of the 300 are kept for other things.
     wait::until("as many as fit", || upstream.in_flight() == 86);
     assert_eq!(program.status()["ready"]["ready"], true);

@@ -94,6 +94,12 @@ pub fn text_of(number: usize, words: usize) -> String {
     words.concat()
 }
 
+/// How often everything shall go wrong: `CUTOVER_STORM_ROUNDS`, else once.
+pub fn storm_rounds() -> usize {
+    let told = std::env::var("CUTOVER_STORM_ROUNDS").ok();
+    told.and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
