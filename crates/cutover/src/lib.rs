@@ -16,6 +16,7 @@ mod fetch;
 mod instances;
 mod kept;
 mod managed;
+mod memory;
 mod models;
 mod observed;
 mod plans;

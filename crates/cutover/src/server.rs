@@ -31,6 +31,7 @@ use crate::embedded::Engines;
 use crate::exit::{Exit, Failed};
 use crate::files::{self, Source};
 use crate::kept;
+use crate::memory;
 use crate::models::Watcher;
 use crate::observed::Observed;
 use crate::operator::ADDRESS_FILE;
@@ -181,11 +182,12 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
     let leaves = if inherited { stop.clone() } else { drained.clone() };
     let operators = admin.serve(operators, leaves.cancelled());
     let watching = drained.run_until_cancelled(gateway.watch_instances());
+    let giving = drained.run_until_cancelled(memory::give_back(&gateway));
     let telling = tell_left_out(&server.registry, drained.cancelled());
     let watched = (&host, &server.registry);
     let database = database::watch(&store, &server.unwritten, watched, drained.cancelled());
     let hardware = accelerators::watch(&checked.hardware, &server.registry, drained.cancelled());
-    tokio::join!(operators, clients, draining, telling, database, watching, hardware);
+    tokio::join!(operators, clients, draining, telling, database, watching, giving, hardware);
     if !inherited {
         rollouts.close().await;
     }

@@ -185,6 +185,11 @@ impl Gateway {
         self.0.live.rcu(|live| Arc::new(live.with_traffic(traffic_of)));
     }
 
+    /// How many requests have come so far.
+    pub fn requests(&self) -> u64 {
+        self.0.ids.made()
+    }
+
     /// Looks after the instances, for ever: probes them, compares them, resolves their names, tells of
     /// changes. Without it they are judged by consecutive failures of requests alone, and a name is one.
     pub async fn watch_instances(&self) {

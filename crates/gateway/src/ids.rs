@@ -39,6 +39,11 @@ impl Ids {
         Self { prefix, count: AtomicU64::new(0) }
     }
 
+    /// How many there are.
+    pub(crate) fn made(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// The next id.
     pub(crate) fn next(&self) -> RequestId {
         let count = self.count.fetch_add(1, Ordering::Relaxed);

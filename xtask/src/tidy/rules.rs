@@ -49,7 +49,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "budget",
-        what: "the product without the embedded engine compiles at most 200 crates",
+        what: "the product without the embedded engine compiles at most 180 crates of others",
         check: packages::the_tree_stays_small,
     },
     Rule {
@@ -59,7 +59,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "crate-size",
-        what: "a crate has at most 8,000 lines without its tests",
+        what: "a crate has at most 12,000 lines without its tests",
         check: sizes::crates_stay_small,
     },
     Rule {

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-upstream", 20),
     ("cutover-store", 20),
     ("cutover-server", 20),
+    ("cutover-pages", 20),
     ("cutover-telemetry", 20),
     ("cutover-hardware", 20),
     // Implements upstream's in-process door, so it stands half a floor higher.

@@ -61,6 +61,12 @@ const ROWS: &[Row] = &[
         message: "the gateway never waits for the store: it knows key ring, record and sink only",
     },
     Row {
+        words: &[concat!("un", "safe"), concat!("un", "safe_code")],
+        place: In::Code,
+        files: |f| f.crate_folder().is_some_and(|folder| folder != "pages"),
+        message: "what the compiler cannot check stands in crate pages alone, with its reason",
+    },
+    Row {
         words: &["todo!(", "unimplemented!("],
         place: In::Code,
         files: |_| true,
@@ -223,6 +229,13 @@ mod tests {
         assert_eq!(words("crates/gateway/src/a.rs", "use cutover_store::Store;\n"), [1]);
         assert_eq!(words("crates/gateway/src/a.rs", "use cutover_store::RecordSink;\n"), NONE);
         assert_eq!(words("crates/control/src/a.rs", "use cutover_store::Store;\n"), NONE);
+    }
+
+    #[test]
+    fn what_the_compiler_cannot_check_is_found_outside_its_crate() {
+        let text = concat!("un", "safe { f() }\n");
+        assert_eq!(words("crates/wire/src/a.rs", text), [1]);
+        assert_eq!(words("crates/pages/src/lib.rs", text), NONE);
     }
 
     #[test]
