@@ -19,7 +19,12 @@ pub(crate) static HARDWARE: Section = Section {
     path: "hardware",
     doc: "The accelerators of the machine that cutover runs on, as metrics `cutover_gpu_*`: memory, load, temperature, power, throttling. NVIDIA's by its driver's library or `nvidia-smi`, AMD's by the kernel's files. Where there is none, there are no rows.",
     fields: &[
-        value("watch", Bool, "true", "Whether they are looked at. A change takes effect at a restart."),
+        value(
+            "watch",
+            Bool,
+            "true",
+            "Whether they are looked at. A change takes effect at a restart.",
+        ),
         value(
             "interval",
             Kind::Duration { min_ms: 1_000, max_ms: 3_600_000 },
