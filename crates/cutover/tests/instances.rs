@@ -1,6 +1,8 @@
 //! `cutover instances`, from the command line: an instance is taken out of service, stays out over a reload
 //! and a restart, and comes back; names are resolved by the real program.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::net::Ipv4Addr;
 
 use cutover_testkit::fake::{Fake, Gate, Persona, Reply, Setup};
@@ -40,7 +42,7 @@ fn of(fakes: &[&Fake]) -> String {
 fn asked(program: &Program) -> (u16, String) {
     let mut raw = Raw::open(program.url()).unwrap();
     raw.request("POST /v1/chat/completions", &[], ASK).unwrap();
-    let response = raw.response().unwrap().expect("an answer");
+    let response = raw.response().unwrap().unwrap();
     (response.status, response.header("x-cutover-instance").unwrap_or_default().to_owned())
 }
 
@@ -125,7 +127,7 @@ fn the_program_resolves_names_and_shows_them() {
     let setup = || Setup::new(Persona::LlamaCpp);
     let one = Fake::start_at(setup(), at(1, 0));
     let two = Fake::start_at(setup(), at(2, one.address().port()));
-    names.set("gpus.test", &[Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)]);
+    names.set("gpus.test", &[Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)]);
     let port = one.address().port();
     let program = Program::start(
         BINARY,
@@ -142,9 +144,9 @@ fn the_program_resolves_names_and_shows_them() {
     );
     // An address that is out stays out while its name leads elsewhere and back.
     program.ok(&["instances", "drain", &two.address().to_string()]);
-    names.set("gpus.test", &[Ipv4Addr::new(127, 0, 0, 1)]);
+    names.set("gpus.test", &[Ipv4Addr::LOCALHOST]);
     until("it has left", || listed(&program)["instances"].as_array().unwrap().len() == 1);
-    names.set("gpus.test", &[Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)]);
+    names.set("gpus.test", &[Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)]);
     until("it is there again", || listed(&program)["instances"].as_array().unwrap().len() == 2);
     assert!(served(&program).iter().all(|served| served == "200 gpus/0.1"));
     assert!(two.inferences().is_empty());

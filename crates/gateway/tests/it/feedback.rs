@@ -78,8 +78,8 @@ fn verdicts_beyond_the_queue_are_503_and_those_within_are_written() {
         raw.response().unwrap().unwrap()
     };
     // More than queue and batch hold together.
-    let answers = (0..5_000).map(|n| (n, say(n)));
-    let (taken, refused) = answers.skip_while(|(_, answer)| answer.status == 202).next().unwrap();
+    let mut answers = (0..5_000).map(|n| (n, say(n)));
+    let (taken, refused) = answers.find(|(_, answer)| answer.status != 202).unwrap();
     let error = &refused.json()["error"];
     let seen = (refused.status, error["code"].as_str(), error["type"].as_str());
     assert_eq!(seen, (503, Some("feedback_queue_full"), Some("server_error")), "{error}");

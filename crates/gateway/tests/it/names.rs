@@ -91,7 +91,7 @@ fn each_address_is_an_instance_and_one_that_leaves_ends_what_it_began() {
     let mut streams = Vec::new();
     for _ in 0..2 {
         let mut raw = rig.raw();
-        raw.request("POST /v1/chat/completions", &[], &ask_stream("app")).unwrap();
+        raw.request("POST /v1/chat/completions", &[], ask_stream("app")).unwrap();
         let head = raw.response_head().unwrap().expect("a head");
         streams.push((head.header("x-cutover-instance").unwrap().to_owned(), raw, head));
     }

@@ -1,5 +1,7 @@
 //! What is wrong or odd in Ollama's chat and generate.
 
+#![expect(clippy::too_many_lines, reason = "a table of rows, not a course of steps")]
+
 use serde_json::{Value, json};
 
 use super::{OLLAMA_CHAT, OLLAMA_GENERATE, Outcome, Rows, passes, refused, turns};

@@ -1,5 +1,7 @@
 //! What is wrong or odd in Responses.
 
+#![expect(clippy::too_many_lines, reason = "a table of rows, not a course of steps")]
+
 use serde_json::{Value, json};
 
 use super::{Outcome, RESPONSES, Rows, passes, refused, turns};
