@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What has been sent of a stream cannot be taken back. So a stream that shall be repaired is asked for
-//! whole ([`gathers`]) and becomes a stream again once it is ([`streamed`]): the client waits for its first
+//! whole (`gathers`) and becomes a stream again once it is ([`streamed`]): the client waits for its first
 //! content as long as for its last, the loss report says so, and what it gets fits.
 //!
 //! Repair never invents: what it gives is a piece of the model's own text, whole, that parses as an object

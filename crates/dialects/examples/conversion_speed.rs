@@ -1,5 +1,5 @@
 //! Prints what converting requests, answers and streams costs on this machine. Run by hand, in release:
-//! `cargo run --release -p cutover-dialects --example speed`. No figure here is asserted: machines vary.
+//! `cargo run --release -p cutover-dialects --example conversion_speed`. No figure here is asserted: machines vary.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed run")]
