@@ -321,12 +321,18 @@ impl Evidence {
     /// Takes a window's pairs, and tells what of them came and what is missing.
     fn pairs(&mut self, spec: &Spec, state: &State, window: &Window) -> Seen {
         let scores = spec.gates.iter().any(|gate| gate.metric == Metric::Quality);
+        let judged = spec.gates.iter().any(Gate::is_judged_by_scores);
         let mut seen = Seen::default();
         seen.pairs.missing = window.lost_pairs;
         seen.scores.missing = window.unscored + window.lost_pairs;
         for pair in &window.pairs {
-            // What has no score stands among the missing, if it is missing at all: not here, too.
-            let complete = pair.part != Part::Returned && (!scores || pair.is_scored());
+            // What has no score stands among the missing, if it is missing at all: not here, too. Where no
+            // gate asks for scores, a pair is complete with its answers, whatever a scorer says later.
+            let complete = match pair.part {
+                Part::Whole => !scores || pair.is_scored(),
+                Part::Returned => !judged,
+                Part::Scored => judged && (!scores || pair.is_scored()),
+            };
             let taken = self.pair(spec, (state, window.to), (pair, complete));
             if pair.part != Part::Scored {
                 seen.pairs.add(taken);
@@ -348,22 +354,23 @@ impl Evidence {
     ) -> bool {
         self.last_pair = self.last_pair.max(to);
         let at = seen.at.min(to);
-        let units = match seen.part {
-            Part::Whole | Part::Returned => &mut self.pair_units,
-            Part::Scored => &mut self.score_units,
+        let refused = self.pair_units.refused() + self.score_units.refused();
+        // A unit counts once in answers and once in scores, in one entry or in two: an entry of both kinds
+        // stands in both tables, or a second pair of its unit would bring a second score.
+        let mut first = |units: fn(&mut Self) -> &mut OncePer, told: bool| {
+            told && units(self).admit(seen.unit, at, spec.pair_window)
         };
-        let refused = units.refused();
-        if !units.admit(seen.unit, at, spec.pair_window) {
-            return units.refused() == refused;
+        let answers = first(|all| &mut all.pair_units, seen.part != Part::Scored);
+        let score = first(|all| &mut all.score_units, seen.part != Part::Returned);
+        let taken = self.pair_units.refused() + self.score_units.refused() == refused;
+        if !answers && !score {
+            return taken;
         }
         let in_step = at >= state.step_since;
-        self.step_pairs += u64::from(in_step && complete);
+        let counts = if seen.part == Part::Returned { answers } else { score };
+        self.step_pairs += u64::from(in_step && complete && counts);
         for (place, (process, gate)) in self.processes.iter_mut().zip(&spec.gates).enumerate() {
-            let told = match seen.part {
-                Part::Whole => true,
-                Part::Returned => !gate.is_judged_by_scores(),
-                Part::Scored => gate.is_judged_by_scores(),
-            };
+            let told = if gate.is_judged_by_scores() { score } else { answers };
             let (Some(process), Some(row)) = (process.as_mut().filter(|_| told), gates::row(gate))
             else {
                 continue;
@@ -373,7 +380,7 @@ impl Evidence {
                 process.pair(gate, Paired { candidate, baseline, in_step, bets });
             }
         }
-        true
+        taken
     }
 
     fn vote(&mut self, spec: &Spec, state: &State, (vote, batch): (&Vote, &mut Batch)) {

@@ -334,6 +334,62 @@ fn a_pair_in_two_entries_counts_as_one() {
     }
 }
 
+/// A short text is scored at once and comes whole; a long one, or one after a restart, comes in two entries.
+/// The second of the same unit used to bring a second score, and evidence counted people twice.
+#[test]
+fn a_unit_counts_once_however_its_pairs_come() {
+    let gates = ["quality >= 0.9 x baseline", "errors <= baseline + 5 pp"];
+    let spec = spec(&["shadow 50% for 0 s", "100%"], &gates);
+    let (state, begun) = begun(&spec);
+    let seen = window(T0, MINUTE);
+    let counted = |orders: &[Part]| {
+        let mut evidence = begun.clone();
+        let mut entries = seen.clone();
+        for part in orders {
+            entries.pairs.extend((0..300).map(|unit| {
+                let mut pair = pair(unit, T0, (100, 90));
+                pair.part = *part;
+                pair
+            }));
+        }
+        assert_eq!(evidence.absorb(&spec, &state, &entries), Absorbed::Taken);
+        let found = evidence.observations(&spec, &state, entries.to);
+        (found.pairs, found.gates[0].n, found.gates[1].n, found.gates[0].log_e_pass)
+    };
+    let once = counted(&[Part::Whole]);
+    assert_eq!((once.0, once.1, once.2), (300, 300, 300));
+    for twice in [
+        &[Part::Whole, Part::Whole][..],
+        &[Part::Whole, Part::Returned, Part::Scored],
+        &[Part::Returned, Part::Scored, Part::Whole],
+        // The first one found no room to be scored: the second one's score is its unit's.
+        &[Part::Returned, Part::Whole],
+    ] {
+        assert_eq!(counted(twice), once, "{twice:?}");
+    }
+}
+
+/// Pairs of long texts come in two entries, and the second one only if there is something to say: a shadow
+/// step without a scorer never had pairs enough.
+#[test]
+fn where_no_gate_asks_for_scores_answers_alone_fill_a_step() {
+    let spec = spec(&["shadow 50% for 0 s", "100%"], &["errors <= baseline + 5 pp"]);
+    for parts in [&[Part::Returned][..], &[Part::Returned, Part::Scored]] {
+        let (state, mut evidence) = begun(&spec);
+        let mut seen = window(T0, MINUTE);
+        for part in parts {
+            seen.pairs.extend((0..300).map(|unit| {
+                let mut pair = pair(unit, T0, (100, 100));
+                pair.part = *part;
+                pair
+            }));
+        }
+        assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+        let found = evidence.observations(&spec, &state, seen.to);
+        assert_eq!((found.pairs, found.gates[0].n), (300, 300), "{parts:?}");
+    }
+}
+
 #[test]
 fn a_fallback_is_a_failure_unless_a_gate_judges_fallbacks() {
     let errors = "errors <= 50%";
