@@ -24,6 +24,8 @@ mod record;
 mod report;
 mod savings;
 mod sums;
+#[cfg(test)]
+mod tests;
 
 pub use classes::{CLASSES, Class, ClassRule};
 pub use histogram::{Histogram, RELATIVE_ERROR_PERCENT};

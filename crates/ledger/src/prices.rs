@@ -96,7 +96,7 @@ pub struct Found {
 }
 
 /// What is looked up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked<'a> {
     /// The provider, if it is known.
     pub provider: Option<&'a str>,

@@ -300,6 +300,19 @@ impl Audit {
             ),
         );
         say(
+            total.promptless > 0,
+            format!(
+                "{} rows have answer tokens and nobody tells their prompt tokens: input is without \
+                 them; if a column holds them, name it: --map input_tokens=COLUMN",
+                total.promptless
+            ),
+        );
+        say(
+            self.groups.iter().any(|group| group.batch_tokens > 0 && group.price.is_some()),
+            "the prices are the usual ones; what went by the batch API is counted at its rates"
+                .to_owned(),
+        );
+        say(
             total.estimated > 0,
             format!("tokens of {} rows are estimated from bytes", total.estimated),
         );
@@ -366,6 +379,7 @@ impl Sums {
         add(&mut self.ended, other.ended);
         add(&mut self.unpriced, other.unpriced);
         add(&mut self.estimated, other.estimated);
+        add(&mut self.promptless, other.promptless);
         self.reported += other.reported;
         self.priced += other.priced;
     }

@@ -101,6 +101,8 @@ pub struct Sums {
     pub unpriced: u64,
     /// Rows whose tokens are an estimate.
     pub estimated: u64,
+    /// Rows of requests with answer tokens whose prompt tokens nobody tells.
+    pub promptless: u64,
 }
 
 impl Sums {
@@ -126,6 +128,7 @@ impl Sums {
             self.cache_write = self.cache_write.saturating_add(tokens.cache_write);
             self.reasoning = self.reasoning.saturating_add(tokens.reasoning);
             self.estimated += u64::from(record.estimated);
+            self.promptless += u64::from(promptless(record));
         }
         match record.outcome {
             Outcome::Ok => self.ended += requests,
@@ -142,6 +145,12 @@ impl Sums {
             RowCost::Nothing => {}
         }
     }
+}
+
+/// Requests of which only the answer is known. (A metric of one side alone counts no requests.)
+fn promptless(record: &UsageRecord) -> bool {
+    let answer = record.tokens.is_some_and(|t| t.input.is_none() && t.output.is_some());
+    answer && record.requests.is_some() && !record.estimated
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -301,7 +310,8 @@ impl Audit {
         file.used += 1;
         let provider = self.provider(record);
         self.watch.note(number, &provider, record);
-        let until = record.until.max(record.from);
+        // The end is not part of the span, a request is.
+        let until = record.until.max(Millis(record.from.0.saturating_add(1)));
         self.span = Some(match self.span {
             None => (record.from, until),
             Some((from, last)) => (from.min(record.from), last.max(until)),
@@ -427,22 +437,25 @@ impl Audit {
             return (RowCost::Reported(femto(nano)), None);
         }
         let Some(tokens) = &record.tokens else { return (RowCost::Nothing, None) };
-        if matches!(record.cost, RecordCost::Foreign(..)) || record.estimated {
+        let foreign = matches!(record.cost, RecordCost::Foreign(..));
+        if foreign || record.estimated || promptless(record) {
             return (RowCost::Unknown, None);
         }
         let Some(model) = &record.model else { return (RowCost::Unknown, None) };
         let one = record.granularity == Granularity::Request;
-        let found = self.prices.find(Asked {
+        let asked = Asked {
             provider: Some(provider).filter(|provider| &***provider != NONE).map(|p| &**p),
             model,
             at: record.from,
             tier: record.tier,
             prompt: tokens.input.filter(|_| one),
-        });
-        match found {
-            Some(found) => (RowCost::Priced(found.rates.femto_usd(tokens)), Some(found)),
-            None => (RowCost::Unknown, None),
-        }
+        };
+        let Some(found) = self.prices.find(asked) else { return (RowCost::Unknown, None) };
+        let cost = RowCost::Priced(found.rates.femto_usd(tokens));
+        // Told, and compared with others, are the usual rates: a batch's or a long prompt's are others.
+        let usual = Asked { tier: Tier::Standard, prompt: None, ..asked };
+        let usual = if asked == usual { Some(found) } else { self.prices.find(usual) };
+        (cost, usual)
     }
 
     fn group(&mut self, record: &UsageRecord, provider: &Arc<str>) -> &mut Group {

@@ -1,0 +1,93 @@
+//! From files to a report.
+
+use cutover_units::Millis;
+
+use super::{Audit, By, Options, Report};
+use crate::feed::{Feed, Place, Row};
+use crate::imports::Settings;
+use crate::prices::Prices;
+
+/// 2026-11-21.
+const NOW: Millis = Millis(1_795_219_200_000);
+
+fn report(settings: Settings, text: &[u8]) -> Report {
+    let options = Options {
+        now: NOW,
+        by: By::Best,
+        from: None,
+        until: None,
+        allow_overlap: false,
+        critical: Vec::new(),
+        price_changes: Vec::new(),
+    };
+    let mut audit = Audit::new(options, Prices::default());
+    audit.begin_file("file");
+    let mut feed = Feed::new(settings);
+    let mut on = |place: Place, row: Row| {
+        assert_eq!(audit.row(place, row), None);
+    };
+    feed.push(text, &mut on).unwrap();
+    feed.finish(&mut on).unwrap();
+    audit.finish().unwrap()
+}
+
+fn says(report: &Report, what: &str) -> bool {
+    report.notes.iter().any(|note| note.contains(what))
+}
+
+/// The last row went by the batch API: its half price was shown as the model's, and said to disagree with the
+/// second opinion.
+#[test]
+fn the_price_that_is_shown_is_the_usual_one_whatever_the_last_row_was() {
+    let text = include_bytes!("../../fixtures/anthropic-usage.json");
+    let report = report(Settings::default(), text);
+    let [price] = report.prices.as_slice() else { panic!("{:?}", report.prices) };
+    assert_eq!(
+        (price.found.rates.input, price.found.rates.output),
+        (3_000_000_000, 15_000_000_000)
+    );
+    assert_eq!(price.doubt, None);
+    assert!(says(&report, "batch API is counted at its rates"));
+}
+
+/// The same of a prompt that is long enough for other rates.
+#[test]
+fn a_long_prompt_is_counted_at_its_rates_and_the_usual_ones_are_shown() {
+    let text = b"time,model,provider,input_tokens,output_tokens\n\
+        2026-11-01T08:00:00Z,claude-sonnet-4-5,anthropic,300000,1000\n";
+    let report = report(Settings::default(), text);
+    let [price] = report.prices.as_slice() else { panic!("{:?}", report.prices) };
+    assert_eq!((price.found.rates.input, &price.doubt), (3_000_000_000, &None));
+    // 300,000 x 6 + 1,000 x 22.50 USD per million.
+    assert_eq!(report.total.priced, 1_822_500_000_000_000);
+}
+
+/// A column with a name of its own, unmapped: the prompts were counted as none and priced as free.
+#[test]
+fn requests_whose_prompts_nobody_tells_are_unpriced_and_named() {
+    let text = b"time,model,prompt_toks,output_tokens\n\
+        2026-11-01T08:00:00Z,gpt-4o,1000,100\n2026-11-01T08:00:01Z,gpt-4o,2000,50\n";
+    let blind = report(Settings::default(), text);
+    assert_eq!((blind.total.unpriced, blind.total.priced, blind.total.promptless), (2, 0, 2));
+    assert!(says(&blind, "2 rows have answer tokens and nobody tells their prompt tokens"));
+    let mut settings = Settings::default();
+    settings.add_map("input_tokens=prompt_toks").unwrap();
+    let mapped = report(settings, text);
+    assert_eq!((mapped.total.unpriced, mapped.total.promptless), (0, 0));
+    // 3,000 x 2.50 + 150 x 10 USD per million.
+    assert_eq!(mapped.total.priced, 9_000_000_000_000);
+}
+
+/// A request on the stroke of an hour is in that hour, not at the end of the one before: the peak of three
+/// requests in three minutes was 0.7 times their mean.
+#[test]
+fn a_peak_is_never_below_the_mean() {
+    let text = b"time,model,input_tokens,output_tokens\n\
+        2026-11-01T08:00:00Z,gpt-4o,10,10\n2026-11-01T08:01:00Z,gpt-4o,10,10\n\
+        2026-11-02T00:00:00Z,gpt-4o,10,10\n";
+    let report = report(Settings::default(), text);
+    let factors: Vec<_> = report.peaks.iter().map(|peak| (peak.unit, peak.factor)).collect();
+    // 17 hours, two requests in the first; 961 minutes, one in the fullest.
+    assert_eq!(factors, [("hour", 2 * 17 * 100 / 3), ("minute", 961 * 100 / 3)]);
+    assert_eq!(report.dates(), Some(("2026-11-01".to_owned(), "2026-11-02".to_owned())));
+}
