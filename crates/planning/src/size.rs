@@ -187,7 +187,7 @@ fn subject(args: &Args, config: Option<&Path>) -> Result<Subject, Failed> {
         let mut model =
             Dims::parse(text).and_then(|dims| dims.build(name)).map_err(Failed::wrong)?;
         "dimensions given by hand".clone_into(&mut model.source);
-        return Ok(plain(model, name));
+        return Ok(plain(model, args.model.as_deref().unwrap_or_default()));
     }
     if let Some(path) = config {
         return from_config(path, args.model.as_deref());
@@ -210,12 +210,12 @@ fn from_config(path: &Path, name: Option<&str>) -> Result<Subject, Failed> {
         .and_then(|file| file.take(most + 1).read_to_string(&mut text))
         .with_context(|| format!("cannot read {}", path.display()))?;
     let file = path.display().to_string();
-    let name = name.unwrap_or(&file);
-    let config = hugging_face::read(&text, name).map_err(|wrong| {
+    let config = hugging_face::read(&text, name.unwrap_or(&file)).map_err(|wrong| {
         let failed = Failed::new(Exit::Failed, format!("{file}: {}", wrong.problem));
         Failed { hint: wrong.hint, ..failed }
     })?;
-    let mut subject = plain(config.model, name);
+    // A config does not say where its model is pulled from.
+    let mut subject = plain(config.model, name.unwrap_or_default());
     subject.quant = config.quant.map(str::to_owned);
     subject.notes = config.notes;
     Ok(subject)
@@ -249,9 +249,23 @@ fn from_gguf(path: &Path) -> Result<Subject, Failed> {
     if quant(&found.quant).is_err() {
         subject.notes.push(format!("{} is a mixture without a name here", found.quant));
     }
+    let size = file.metadata().map_or(u64::MAX, |data| data.len());
+    subject.notes.extend(cut_off(&name, size, found.weights.bytes));
     subject.quant = Some(found.quant);
     subject.weights = Some(found.weights);
     Ok(subject)
+}
+
+/// A download that broke off: sized it can be, loaded it cannot.
+fn cut_off(name: &str, size: u64, tensors: u64) -> Option<String> {
+    let gb = |bytes: u64| bytes as f64 / 1e9;
+    (size < tensors).then(|| {
+        format!(
+            "{name} is cut off: it has {:.2} GB, its header lists {:.2} GB of tensors, so no engine loads it",
+            gb(size),
+            gb(tensors)
+        )
+    })
 }
 
 /// Where a machine's figures are from.
@@ -264,4 +278,16 @@ fn sources(machine: &Machine) -> Vec<&str> {
 /// Rows of both catalogues.
 fn listed() -> (&'static [catalogue::Entry], &'static [hardware::Entry]) {
     (catalogue::models(), hardware::gpus())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_fewer_bytes_than_its_tensors_is_called_cut_off() {
+        assert_eq!(cut_off("a.gguf", 1_000, 1_000), None);
+        let note = cut_off("a.gguf", 20_000_000, 96_576_768).unwrap();
+        assert!(note.starts_with("a.gguf is cut off: it has 0.02 GB, its header lists 0.10 GB"));
+    }
 }

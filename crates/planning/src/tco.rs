@@ -175,10 +175,16 @@ fn look_up(draft: &mut Draft, own: Option<&Path>, term: &mut Term) -> Result<(),
         }
         let usd = |nano: u64| Nano(i128::from(nano));
         let rates = [found.rates.input, found.rates.output, found.rates.cached].map(usd);
-        let source = format!("{}, {}", found.source, found.provider);
-        draft.price(kind, rates, source.trim_end_matches(", "));
+        draft.price(kind, rates, &source(&found));
     }
     Ok(())
+}
+
+/// Who says a price, of whom, and when that was read.
+fn source(found: &Found) -> String {
+    let told = [&*found.source, &*found.provider, &*found.date];
+    let told: Vec<&str> = told.into_iter().filter(|part| !part.is_empty()).collect();
+    told.join(", ")
 }
 
 /// A model's name without the provider before it.
@@ -212,6 +218,7 @@ mod tests {
         let rates = [found.rates.input, found.rates.output, found.rates.cached];
         assert_eq!(rates, [2_500_000_000, 10_000_000_000, 1_250_000_000]);
         assert_eq!(found.provider, "openai");
+        assert_eq!(source(&found), "genai-prices 0.2.1, openai, 2026-10-30");
         assert_eq!(find(&mut known, "openai/gpt-4o", now).unwrap().rates, found.rates);
         assert!(find(&mut known, "no-such-model", now).is_none());
     }

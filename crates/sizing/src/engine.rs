@@ -153,8 +153,9 @@ impl Engine {
             23..47 => 32_768,
             _ => 262_144,
         };
+        let made_for = if model.context == 0 { u64::MAX } else { model.context };
         match self {
-            Self::Ollama => by_memory.min(model.context.max(1)),
+            Self::Ollama => by_memory.min(made_for),
             _ => model.context.max(1),
         }
     }
@@ -207,10 +208,22 @@ pub fn commands(engine: Engine, plan: &Plan<'_>) -> Vec<String> {
                 words.push("OLLAMA_SCHED_SPREAD=1".to_owned());
             }
             words.push("ollama serve".to_owned());
-            vec![words.join(" "), format!("ollama pull {}", plan.tag)]
+            let mut lines = vec![words.join(" ")];
+            match (plan.tag, is_file(plan.tag)) {
+                ("", _) => {}
+                (tag, false) => lines.push(format!("ollama pull {tag}")),
+                (file, true) => {
+                    lines.push(format!("echo 'FROM {file}' > Modelfile"));
+                    lines.push("ollama create NAME -f Modelfile".to_owned());
+                }
+            }
+            lines
         }
         Engine::LlamaCpp => {
-            let mut words = vec![format!("llama-server -m {}-{}.gguf", model.name, quant.name)];
+            let mut words = vec![match plan.tag {
+                file if is_file(file) => format!("llama-server -m '{file}'"),
+                _ => format!("llama-server -m {}-{}.gguf", model.name, quant.name),
+            }];
             words.push(format!("-c {total} -np {}", plan.sequences));
             words.push(match plan.gpu_layers {
                 Some(layers) => format!("-ngl {layers}"),
@@ -226,7 +239,8 @@ pub fn commands(engine: Engine, plan: &Plan<'_>) -> Vec<String> {
             vec![words.join(" ")]
         }
         Engine::Vllm => {
-            let mut words = vec![format!("vllm serve {}", plan.tag)];
+            let tag = if plan.tag.is_empty() { "MODEL" } else { plan.tag };
+            let mut words = vec![format!("vllm serve {tag}")];
             words.push(format!("--max-model-len {}", plan.context));
             words.push(format!("--max-num-seqs {}", plan.sequences));
             if plan.gpus > 1 {
@@ -247,12 +261,17 @@ pub fn commands(engine: Engine, plan: &Plan<'_>) -> Vec<String> {
     }
 }
 
+/// Whether what a model is pulled by is a file that is there already.
+fn is_file(tag: &str) -> bool {
+    std::path::Path::new(tag).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
+}
+
 /// What is to be started.
 #[derive(Debug, Clone)]
 pub struct Plan<'a> {
     /// The model.
     pub model: &'a Model,
-    /// Its name where it is pulled from.
+    /// Its name where it is pulled from, or its GGUF file; empty if neither is known.
     pub tag: &'a str,
     /// Its quantisation.
     pub quant: &'a Quant,

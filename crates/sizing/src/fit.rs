@@ -18,7 +18,7 @@ pub use others::Other;
 pub struct Ask<'a> {
     /// The model.
     pub model: &'a Model,
-    /// Its name where the engine pulls it from.
+    /// Its name where the engine pulls it from, or its GGUF file; empty if neither is known.
     pub tag: &'a str,
     /// The quantisation.
     pub quant: &'a Quant,
@@ -331,10 +331,12 @@ fn notes(ask: &Ask<'_>, demand: &Demand<'_>, bills: &[Bill]) -> Vec<String> {
     let total = ask.context.saturating_mul(ask.sequences);
     match ask.engine {
         Engine::Ollama => {
+            // Of dimensions given by hand nobody knows how long a context the model was made for.
+            let at_most = if ask.model.context == 0 { " at the most" } else { "" };
             let usual = ask.engine.default_context(ask.model, ask.machine);
             notes.push(format!(
-                "Ollama reserves context x parallel = {total} tokens; unasked it takes {usual} tokens \
-                 and one request at a time, and answers 503 beyond 512 waiting"
+                "Ollama reserves context x parallel = {total} tokens; unasked it takes {usual} tokens\
+                 {at_most} and one request at a time, and answers 503 beyond 512 waiting"
             ));
             if let Some(note) = ollama_estimate(ask, demand) {
                 notes.push(note);

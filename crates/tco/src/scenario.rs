@@ -451,7 +451,7 @@ fn unknown(name: &str) -> Wrong {
     let known = Key::ALL.iter().map(|key| key.row().name);
     let known = known.chain(PER_REQUEST.iter().map(|(name, _)| *name));
     let hint = did_you_mean(name, known)
-        .unwrap_or_else(|| "docs/guides/tco.md lists all inputs".to_owned());
+        .unwrap_or_else(|| "cutover tco --inputs lists all inputs".to_owned());
     Wrong::new(format!("{name:?} is no input of a scenario")).hint(hint)
 }
 

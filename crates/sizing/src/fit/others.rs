@@ -177,8 +177,11 @@ fn another_gpu(ask: &Ask<'_>, demand: &Demand<'_>) -> Option<Other> {
 fn rent(machine: &Machine) -> String {
     let Some(gpu) = machine.gpus.first() else { return String::new() };
     let Some(rent) = &gpu.rent else { return String::new() };
-    let usd = rent.usd_per_hour * machine.gpus.len() as f64;
-    format!("rented from {usd:.2} USD/h ({})", rent.source)
+    let (each, n) = (rent.usd_per_hour, machine.gpus.len());
+    let usd = each * n as f64;
+    // The source's other prices are of one GPU, too.
+    let of = if n > 1 { format!(", {n} x {each:.2}") } else { String::new() };
+    format!("rented from {usd:.2} USD/h{of} ({})", rent.source)
 }
 
 /// As many layers as fit on the GPUs, the others with the processor.

@@ -41,6 +41,12 @@ pub(super) fn model(header: &Header) -> Result<Gguf, Trouble> {
     };
     let architecture = text("general.architecture")
         .ok_or_else(|| Trouble::Corrupt("it does not say general.architecture".to_owned()))?;
+    if let Some(Value::Number(parts @ 2..)) = header.values.get("split.count") {
+        return Err(Trouble::Unsized(format!(
+            "it is one of {parts} parts, and each header lists only the tensors of its own part: merge them \
+             first (llama-gguf-split --merge), or size the model by name or --config with --quant"
+        )));
+    }
     let keys = Keys { header, architecture };
     let mut notes = Vec::new();
     let family = FAMILIES.iter().find(|row| row.gguf.contains(&architecture));

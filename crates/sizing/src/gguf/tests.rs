@@ -110,6 +110,8 @@ fn what_is_broken_is_named() {
     let headless =
         Writer::default().word("general.architecture", "mamba").number("mamba.block_count", 2);
     assert!(problem(&headless.bytes()).contains("cannot be sized"));
+    let part = small().number("split.count", 3);
+    assert!(problem(&part.bytes()).contains("one of 3 parts"));
     let mut huge = b"GGUF\x03\x00\x00\x00".to_vec();
     huge.extend([0xff; 16]);
     assert!(problem(&huge).contains("it claims"));
