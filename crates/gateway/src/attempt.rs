@@ -70,6 +70,10 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
     let mut last = None;
     for (at, leg) in legs.iter().enumerate() {
         let is_last = at + 1 == legs.len();
+        if is_passed_over(exchange, &legs[at..]) {
+            last = Some(nobody(exchange));
+            continue;
+        }
         let failure = match run_leg(exchange, *leg, is_last).await {
             Ok(started) => return Ok(started),
             Err(failure) => failure,
@@ -87,6 +91,24 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
             unknown_model(&exchange.head.model)
         })
     }))
+}
+
+/// Whether the first of these legs is a candidate that nobody can serve, while the leg behind it can be:
+/// its instances rest, are down or are out. To ask one of them all the same would make each request wait for
+/// an answer that is not expected. A baseline is asked whatever is known of it, for there is nobody else.
+fn is_passed_over(exchange: &Exchange, legs: &[Leg]) -> bool {
+    let [leg, next, ..] = legs else { return false };
+    let (live, now) = (&exchange.live, exchange.shared.now());
+    let serves =
+        |leg: &Leg| live.lane(leg.variant).is_some_and(|lane| lane.upstream.can_serve(now));
+    leg.arm == Arm::Candidate && !serves(leg) && serves(next)
+}
+
+/// No instance of a leg is asked.
+fn nobody(exchange: &mut Exchange) -> Failure {
+    let failure = Failure::nobody();
+    exchange.trail.failed = Some(failure.reason);
+    failure
 }
 
 /// No use case matches and there is no default upstream.
@@ -136,11 +158,7 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, is_last: bool) -> Result<Sta
             Next::End => break,
         }
     }
-    Err(last.unwrap_or_else(|| {
-        let failure = Failure::nobody();
-        exchange.trail.failed = Some(failure.reason);
-        failure
-    }))
+    Err(last.unwrap_or_else(|| nobody(exchange)))
 }
 
 /// An error about the request as it is sent on, in the words of the client that wrote it otherwise.

@@ -4,7 +4,7 @@
 //! makes anew, or an address that a name leads to again, is out as it was.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cutover_units::UpstreamName;
 
@@ -42,20 +42,27 @@ impl Drained {
 impl Gateway {
     /// Takes an instance out, or puts it back, at once and whether it is there now or not.
     pub fn drain(&self, upstream: &UpstreamName, address: &str, out: bool) {
-        let live = self.live();
+        let drained = Arc::clone(&self.live().drained);
         let key = (upstream.clone(), address.to_owned());
         if out {
-            live.drained.keys().insert(key);
+            drained.keys().insert(key);
         } else {
-            live.drained.keys().remove(&key);
+            drained.keys().remove(&key);
         }
-        live.drained.tell_all(&live);
+        self.tell_drained();
     }
 
     /// These are out, and no others.
     pub fn set_drained(&self, out: impl Iterator<Item = (UpstreamName, String)>) {
+        let drained = Arc::clone(&self.live().drained);
+        *drained.keys() = out.collect();
+        self.tell_drained();
+    }
+
+    /// Tells the instances of the picture in force which of them are out. Whoever changes the one or the
+    /// other calls this *afterwards*: so the later of two that meet knows both.
+    pub(crate) fn tell_drained(&self) {
         let live = self.live();
-        *live.drained.keys() = out.collect();
         live.drained.tell_all(&live);
     }
 }

@@ -146,6 +146,8 @@ impl Gateway {
     /// Swaps the picture. Requests in flight keep the one they began with.
     pub fn publish(&self, live: Live) {
         self.0.live.store(Arc::new(live));
+        // An instance may have been taken out while this picture was built.
+        self.tell_drained();
     }
 
     /// The picture that the next request reads.

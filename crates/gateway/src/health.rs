@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Re
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use cutover_route::health::{Judged, State, Tally, rests};
+use cutover_route::health::{FAILURES_MAX, Judged, State, Tally, rests};
 use cutover_units::Millis;
 use cutover_wire::probe::{Facts, with_tag};
 
@@ -67,7 +67,7 @@ impl Health {
         self.failures.load(Relaxed)
     }
 
-    /// When it failed last.
+    /// When it failed last, or was tried again after that.
     pub fn failed_at(&self) -> Millis {
         Millis(self.failed_at.load(Relaxed))
     }
@@ -125,6 +125,14 @@ impl Health {
                 let loaded = facts.as_deref().and_then(|facts| facts.loaded.as_deref());
                 loaded.is_some_and(|loaded| loaded.iter().any(|model| model.name == name))
             }
+        }
+    }
+
+    /// It is sent a request. One that has rested after failures in a row is tried with this one alone:
+    /// it rests again until that is known to have gone well, or as long as the last time.
+    pub(crate) fn asked(&self, now: Millis) {
+        if self.failures() >= FAILURES_MAX {
+            self.failed_at.store(now.0, Relaxed);
         }
     }
 
@@ -252,7 +260,7 @@ mod tests {
     #[test]
     fn the_worst_source_decides() {
         let health = Health::default();
-        for _ in 0..cutover_route::health::FAILURES_MAX {
+        for _ in 0..FAILURES_MAX {
             health.failed(Millis(1_000));
         }
         assert_eq!(health.state(Millis(1_001)), State::Ejected);
@@ -261,6 +269,23 @@ mod tests {
         health.probed(Judged::default(), None, &[]);
         health.succeeded();
         assert_eq!(health.state(Millis(1_001)), State::Healthy);
+    }
+
+    #[test]
+    fn after_a_rest_one_request_tries_it_and_the_others_wait_for_what_it_finds() {
+        let health = Health::default();
+        for _ in 0..FAILURES_MAX {
+            health.asked(Millis(1_000));
+            health.failed(Millis(1_000));
+        }
+        assert_eq!(health.state(Millis(2_000)), State::Healthy, "it has rested");
+        health.asked(Millis(2_000));
+        assert_eq!(health.state(Millis(2_001)), State::Ejected, "one tries it");
+        assert_eq!(health.state(Millis(3_000)), State::Healthy, "that one is silent, or has left");
+        health.asked(Millis(3_000));
+        health.succeeded();
+        health.asked(Millis(3_001));
+        assert_eq!(health.state(Millis(3_002)), State::Healthy);
     }
 
     #[test]

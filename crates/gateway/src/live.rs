@@ -313,6 +313,11 @@ impl UpstreamLane {
         self.instances.iter().enumerate().filter(|(_, lane)| !lane.health.is_out())
     }
 
+    /// Whether one of its instances is expected to answer a request sent now, if perhaps late.
+    pub(crate) fn can_serve(&self, now: Millis) -> bool {
+        self.instances.iter().any(|lane| lane.state(now).can_serve())
+    }
+
     /// The instance that fails and has to do least, of those that take requests.
     pub fn calmest(&self) -> Option<&InstanceLane> {
         let key = |lane: &&InstanceLane| (lane.health.failures(), lane.instance.live().in_flight());
@@ -390,10 +395,7 @@ impl Live {
     /// The baselines that no instance can serve, in words. A candidate that cannot be served is no
     /// reason to take the process out of service: its requests go to the baseline.
     pub fn unserved(&self, now: Millis) -> Vec<String> {
-        let dead = |lane: &Lane| {
-            let instances = &lane.upstream.instances;
-            !instances.iter().any(|instance| instance.state(now).can_serve())
-        };
+        let dead = |lane: &Lane| !lane.upstream.can_serve(now);
         let use_cases = self.snapshot.use_cases().iter();
         let baselines = use_cases.filter(|use_case| self.lane(use_case.baseline).is_some_and(dead));
         baselines

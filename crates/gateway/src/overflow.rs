@@ -177,8 +177,7 @@ fn way(exchange: &Exchange) -> Option<Way<'_>> {
     let baseline = exchange.live.lane(leg.variant)?;
     // One that cannot answer is no way out: waiting is better than an error.
     let now = exchange.shared.now();
-    let is_there = baseline.upstream.taking().any(|(_, instance)| instance.state(now).can_serve());
-    if !is_there {
+    if !baseline.upstream.can_serve(now) {
         return None;
     }
     let tokens = Tokens {

@@ -70,7 +70,8 @@ impl Failure {
         Self { reason, elsewhere: true, ..Self::client(fault) }
     }
 
-    /// All instances of an upstream were taken out: by an operator, or out of its name's addresses.
+    /// No instance of an upstream is asked: all were taken out, by an operator or out of its name's
+    /// addresses; or none is fit, and another arm's are.
     pub(crate) fn nobody() -> Self {
         let fault =
             Fault::new(Code::UpstreamUnavailable, "no instance of the upstream takes requests");

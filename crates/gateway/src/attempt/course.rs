@@ -115,6 +115,7 @@ impl<'a> Course<'a> {
             return Err(Failure::client(Fault::new(Code::Internal, "there is no such instance")));
         };
         taken_over(exchange, instance);
+        instance.health.asked(exchange.shared.now());
         exchange.trail.attempts += 1;
         exchange.trail.tried = Some(self.tried_at(at));
         exchange.trail.asking_since = Some(asking.sent_at());

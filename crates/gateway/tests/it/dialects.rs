@@ -362,7 +362,8 @@ fn too_large_a_body_is_refused_in_the_clients_words() {
 #[test]
 fn a_stream_that_breaks_ends_in_the_dialects_error_and_never_well() {
     let (cloud, own) = pair();
-    let rig = rig(&cloud, &own, "100%");
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%");
+    let rig = Rig::start(&config);
     for client in CLIENTS {
         for fault in [
             Fault::Cut,
@@ -373,6 +374,7 @@ fn a_stream_that_breaks_ends_in_the_dialects_error_and_never_well() {
             Fault::ErrorEvent,
         ] {
             own.always(Reply::words(4).and_then(2, fault.clone()));
+            rig.forgive(&config);
             let response = rig.post(client.path, UNIT, &client.stream("app"));
             assert_eq!(response.header("x-cutover-arm"), Some("candidate"));
             assert_eq!((client.ends)(&response), End::Error, "{fault:?}: {}", response.text());

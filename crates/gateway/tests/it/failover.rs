@@ -351,7 +351,7 @@ fn what_is_not_known_to_be_safe_ends_instead() {
     ));
     ends(&rig, &plain);
     // And the default.
-    rig.reload(&config.text().replace("continue", "terminate"));
+    rig.forgive(&config.text().replace("continue", "terminate"));
     ends(&rig, &plain);
 }
 

@@ -26,8 +26,10 @@ fn a_failing_candidate_is_answered_for_by_the_baseline_stream_or_not() {
     ];
     let cloud = cloud();
     let own = Fake::start(Persona::LlamaCpp);
-    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%");
+    let rig = Rig::start(&config);
     for fault in faults {
+        rig.forgive(&config);
         own.always(Reply::fault(fault.clone()));
         for body in [ask("app"), ask_stream("app")] {
             let response = rig.chat(&["x-unit: u1"], &body);
@@ -44,7 +46,8 @@ fn a_failing_candidate_is_answered_for_by_the_baseline_stream_or_not() {
 fn a_stream_that_dies_before_its_first_content_is_moved_unseen() {
     let cloud = cloud();
     let own = Fake::start(Persona::LlamaCpp);
-    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%");
+    let rig = Rig::start(&config);
     for fault in [
         Fault::Cut,
         Fault::HalfEvent,
@@ -53,6 +56,7 @@ fn a_stream_that_dies_before_its_first_content_is_moved_unseen() {
         Fault::EarlyDone,
         Fault::ErrorEvent,
     ] {
+        rig.forgive(&config);
         own.always(Reply::words(3).and_then(0, fault.clone()));
         let response = rig.chat(&["x-unit: u1"], &ask_stream("app"));
         let events = response.events();

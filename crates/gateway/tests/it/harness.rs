@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cutover_config::{Checked, Embedded, SecretRef};
@@ -198,6 +199,15 @@ impl Rig {
     pub(crate) fn reload(&self, config: &str) {
         let before = self.gateway.live();
         self.gateway.publish(build(&checked(config), None, (&self.registry, Some(&before))));
+    }
+
+    /// Reads the configuration again so that its instances are new ones: what failed before is forgotten,
+    /// and a candidate that failed often is asked again at once.
+    pub(crate) fn forgive(&self, config: &str) {
+        static OTHERS: AtomicU32 = AtomicU32::new(500);
+        let other = OTHERS.fetch_add(1, Relaxed);
+        let new = format!("max_connections = {other}\nprovider = ");
+        self.reload(&config.replace("provider = ", &new));
     }
 
     /// Reads another configuration if it is good; else what is wrong with it.

@@ -1,8 +1,8 @@
 //! What probes and peers say of instances, and what becomes of requests then.
 
-use cutover_testkit::fake::{Fake, Gate, Persona, Setup};
+use cutover_testkit::fake::{Fake, Gate, Persona, Reply, Setup};
 
-use crate::harness::{Rig, ask, two_arms, until};
+use crate::harness::{Rig, ask, ask_stream, build, checked, two_arms, until};
 
 /// Several instances of one upstream behind one use case, looked after.
 fn watched(provider: &str, instances: &[&Fake], more: &str) -> Rig {
@@ -147,4 +147,81 @@ fn without_an_instance_that_takes_requests_the_next_arm_answers() {
     drain("own", &own, false);
     let response = rig.chat(&[], &ask("app"));
     assert_eq!((response.status, response.header("x-cutover-arm")), (200, Some("candidate")));
+}
+
+#[test]
+fn nobody_waits_for_a_candidate_that_is_known_to_be_frozen() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    own.always(Reply::words(2).hold_headers(&Gate::new()));
+    let frozen = "[upstreams.own]\nfirst_token_timeout = \"1 s\"\nprobes = false\n";
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%");
+    let config = config.replace("[upstreams.own]\n", frozen);
+    let rig = Rig::start(&config);
+    let asked = |attempts: &str| {
+        let response = rig.chat(&[], &ask_stream("app"));
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.header("x-cutover-arm"), Some("baseline"));
+        assert_eq!(response.header("x-cutover-attempts"), Some(attempts));
+    };
+    // So many at once that it rests for long after them.
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| asked("2"));
+        }
+    });
+    assert_eq!(own.inferences().len(), 12);
+    asked("1");
+    assert_eq!(own.inferences().len(), 12, "it is not asked");
+    let counted = "cutover_failovers_total{";
+    let metrics = rig.metrics();
+    let is_told = |line: &str| line.starts_with(counted) && line.contains("\"no_instance\"");
+    assert!(metrics.lines().any(is_told), "{metrics}");
+    // Where nobody else may answer, it is asked whatever is known of it.
+    rig.reload(&config.replace("weight = ", "failover = false\nweight = "));
+    let response = rig.chat(&[], &ask_stream("app"));
+    assert_eq!((response.status, own.inferences().len()), (504, 13), "{}", response.text());
+}
+
+#[test]
+fn a_candidate_whose_probe_finds_nobody_is_asked_where_the_baseline_is_gone_too() {
+    let (mut cloud, own) = (Fake::start(Persona::Vllm), Fake::start(Persona::LlamaCpp));
+    own.set_loading(true);
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%");
+    let config = config
+        .replacen("openai-compatible", "vllm", 1)
+        .replace("base_url", "probe_interval = \"1 s\"\nbase_url");
+    let rig = Rig::start(&config);
+    rig.watch_instances();
+    until("the candidate is known", || state(&rig, 0) == "down");
+    let response = rig.chat(&[], &ask("app"));
+    assert_eq!((response.status, response.header("x-cutover-attempts")), (200, Some("1")));
+    assert!(own.inferences().is_empty());
+    cloud.go_down();
+    let gone = "an instance for the baseline of docs";
+    until("the baseline is known", || rig.gateway.live().unserved(crate::harness::now()) == [gone]);
+    let before = own.seen().len();
+    let asked = |fake: &Fake| fake.seen().iter().any(|seen| seen.path().contains("completions"));
+    assert_eq!(rig.chat(&[], &ask("app")).status, 503);
+    assert!(asked(&own), "one of {before} and more");
+}
+
+#[test]
+fn an_instance_that_is_taken_out_while_a_file_is_read_stays_out() {
+    let own = Fake::start(Persona::Vllm);
+    let config = |connections: u32| {
+        format!(
+            "[upstreams.own]\nprovider = \"vllm\"\nbase_url = {:?}\nmax_connections = {connections}
+             [variants.small]\nupstream = \"own\"\nmodel = \"fake-model\"
+             [use_cases.docs]\nmatch = {{ model = \"app\" }}\nbaseline = \"small\"\n",
+            own.base_url()
+        )
+    };
+    let rig = Rig::start(&config(10));
+    let before = rig.gateway.live();
+    let next = build(&checked(&config(20)), None, (&rig.registry, Some(&before)));
+    let upstream = cutover_units::UpstreamName::new("own").unwrap();
+    rig.gateway.drain(&upstream, &own.address().to_string(), true);
+    rig.gateway.publish(next);
+    assert_eq!(rig.chat(&[], &ask("app")).status, 503);
+    assert!(own.inferences().is_empty());
 }

@@ -108,7 +108,8 @@ fn a_service_that_refuses_stream_options_streams_and_its_usage_is_estimated() {
 #[test]
 fn a_stream_that_breaks_after_content_ends_with_an_error_and_no_done() {
     let (cloud, own) = pair();
-    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%");
+    let rig = Rig::start(&config);
     for fault in [
         Fault::Cut,
         Fault::HalfEvent,
@@ -117,6 +118,7 @@ fn a_stream_that_breaks_after_content_ends_with_an_error_and_no_done() {
         Fault::EarlyDone,
         Fault::ErrorEvent,
     ] {
+        rig.forgive(&config);
         own.always(Reply::words(4).and_then(2, fault.clone()));
         let response = rig.chat(&["x-unit: u1"], &ask_stream("app"));
         assert_eq!(response.header("x-cutover-arm"), Some("candidate"));
