@@ -150,6 +150,10 @@ pub struct Window {
     /// Pairs that were dropped because a table was full. They are missing, not good.
     #[serde(default)]
     pub lost_pairs: u64,
+    /// Pairs whose score was still to come at the end of this window. Which ones those are may be no chance:
+    /// a scorer that is slow with bad answers tells of the good ones first.
+    #[serde(default)]
+    pub awaited: u64,
     /// What shadow copies and scorers cost.
     pub shadow_cost: NanoUsd,
     /// Whether the source of exposures was read at all; otherwise nothing is known of this window.

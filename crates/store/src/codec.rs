@@ -25,8 +25,8 @@ const OBSERVATION_BYTES_MIN: usize = 11;
 /// The compact form.
 pub(crate) fn encode(window: &Window) -> Vec<u8> {
     let Window { from, to, exposures, pairs, votes, lost, unscored, .. } = window;
-    let Window { lost_pairs, shadow_cost, blind, instances, grader, .. } = window;
-    let in_parts = *lost_pairs > 0 || pairs.iter().any(|pair| pair.part != Part::Whole);
+    let Window { lost_pairs, awaited, shadow_cost, blind, instances, grader, .. } = window;
+    let in_parts = *lost_pairs + *awaited > 0 || pairs.iter().any(|pair| pair.part != Part::Whole);
     let version = match grader {
         _ if in_parts => WITH_PARTS,
         Some(_) => WITH_GRADER,
@@ -51,7 +51,8 @@ pub(crate) fn encode(window: &Window) -> Vec<u8> {
         to_bytes.vote(vote);
     }
     if in_parts {
-        to_bytes.number(u64::from(grader.is_some()));
+        // The other bits are what is awaited: none in what was written before it was counted.
+        to_bytes.number(u64::from(grader.is_some()) | *awaited << 1);
     }
     if let Some(Grader { distrusted, why }) = grader {
         to_bytes.number(u64::from(*distrusted));
@@ -87,7 +88,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Window> {
     window.exposures = reader.several(Reader::exposure)?;
     window.pairs = reader.several(Reader::pair)?;
     window.votes = reader.several(Reader::vote)?;
-    if version == WITH_GRADER || (version == WITH_PARTS && reader.number()? != 0) {
+    let last = match version {
+        WITH_PARTS => reader.number()?,
+        version => u64::from(version == WITH_GRADER),
+    };
+    window.awaited = last >> 1;
+    if last & 1 != 0 {
         window.grader = Some(reader.grader()?);
     }
     if version == WITH_PARTS {
@@ -463,9 +469,9 @@ mod tests {
         let grader =
             (any::<bool>(), ".{0,9}").prop_map(|(distrusted, why)| Grader { distrusted, why });
         let last = (of(any::<u32>()), of(grader));
-        (any::<[u64; 6]>(), seen, any::<bool>(), last).prop_map(
+        (any::<[u64; 7]>(), seen, any::<bool>(), last).prop_map(
             |(
-                [from, to, lost, unscored, lost_pairs, cost],
+                [from, to, lost, unscored, lost_pairs, awaited, cost],
                 (exposures, pairs, votes),
                 blind,
                 (instances, grader),
@@ -478,6 +484,8 @@ mod tests {
                 lost,
                 unscored,
                 lost_pairs: lost_pairs % 2,
+                // Half of them await nothing; nobody awaits more than a queue holds.
+                awaited: (awaited >> 8).saturating_sub(u64::MAX >> 9),
                 shadow_cost: NanoUsd(cost),
                 blind,
                 instances,

@@ -306,6 +306,7 @@ impl Seat {
                 last.lost += window.lost;
                 last.unscored += window.unscored;
                 last.lost_pairs += window.lost_pairs;
+                last.awaited = window.awaited;
                 last.grader = window.grader;
                 last.instances = window.instances;
                 last.shadow_cost = NanoUsd(last.shadow_cost.0.saturating_add(window.shadow_cost.0));

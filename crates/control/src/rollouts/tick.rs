@@ -219,6 +219,7 @@ impl Rollouts {
         window.pairs = taken.pairs;
         window.unscored = taken.unscored;
         window.lost_pairs = taken.lost;
+        window.awaited = taken.awaited;
         window.grader = run.desk.verdict();
         window.instances = self.ready_instances(run, seat);
         let cost = window.shadow_cost.0.saturating_add(taken.cost.0);

@@ -67,6 +67,7 @@ pub(crate) struct Seen {
     pub live: Count,
     pub pairs: Count,
     pub scores: Count,
+    pub awaited: u64,
 }
 
 /// The latest one to two stretches.
@@ -117,6 +118,9 @@ pub(crate) struct Gaps {
     /// Pairs with a score, and those without one.
     #[serde(default)]
     scores: Trail,
+    /// Scores that were still to come when the last window ended.
+    #[serde(default)]
+    awaited: u64,
     bases: Vec<Base>,
 }
 
@@ -178,7 +182,8 @@ impl Gaps {
 
     /// A window ends in which so much came and went missing.
     pub(crate) fn end_window(&mut self, spec: &Spec, seen: Seen) {
-        let Seen { live, pairs, scores } = seen;
+        let Seen { live, pairs, scores, awaited } = seen;
+        self.awaited = awaited;
         for (base, gate) in self.bases.iter_mut().zip(&spec.gates) {
             if base.live_bets {
                 base.live = base.live.plus(held_against(gate, live, STRETCH_LIVE));
@@ -211,11 +216,15 @@ impl Gaps {
                 latest: torn.then(|| (latest.missing, latest.all())),
             }
         };
-        let pairs = if gate.is_judged_by_scores() { &self.scores } else { &self.pairs };
-        Missing {
-            live: gap(base.live, base.live_before, &self.live),
-            pairs: gap(base.pairs, base.pairs_before, pairs),
+        let judged = gate.is_judged_by_scores();
+        let trail = if judged { &self.scores } else { &self.pairs };
+        let mut pairs = gap(base.pairs, base.pairs_before, trail);
+        if judged {
+            // A score that is still to come may say anything: a proof that it could undo is none yet.
+            let awaited = Count { came: 0, missing: self.awaited };
+            pairs.of_run = base.pairs.plus(awaited).share();
         }
+        Missing { live: gap(base.live, base.live_before, &self.live), pairs }
     }
 }
 

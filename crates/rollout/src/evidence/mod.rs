@@ -325,6 +325,7 @@ impl Evidence {
         let mut seen = Seen::default();
         seen.pairs.missing = window.lost_pairs;
         seen.scores.missing = window.unscored + window.lost_pairs;
+        seen.awaited = window.awaited;
         for pair in &window.pairs {
             // What has no score stands among the missing, if it is missing at all: not here, too. Where no
             // gate asks for scores, a pair is complete with its answers, whatever a scorer says later.

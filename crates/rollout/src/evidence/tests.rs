@@ -293,6 +293,41 @@ fn errors_of_pairs_are_judged_without_waiting_for_scores() {
     }
 }
 
+/// A scorer that hangs at wrong answers alone, with room for many at once: until its time ran out, the good
+/// scores that had come were all there was, and a candidate wrong in one of five was proved in seconds.
+#[test]
+fn scores_that_are_still_to_come_are_no_proof() {
+    let gates = ["quality >= 0.9 x baseline", "errors <= baseline + 10 pp"];
+    let spec = spec(&["shadow 50% for 0 s", "100%"], &gates);
+    for (awaited, advances) in [(100, false), (20, true), (0, true)] {
+        let (state, mut evidence) = begun(&spec);
+        let mut seen = window(T0, MINUTE);
+        seen.awaited = awaited;
+        for unit in 0..500 {
+            let part = Part::Returned;
+            seen.pairs.push(ScoredPair { part, ..pair(unit, T0, (100, 100)) });
+            if unit < 400 {
+                let part = Part::Scored;
+                seen.pairs.push(ScoredPair { part, ..pair(unit, T0, (100, 100)) });
+            }
+        }
+        assert_eq!(evidence.absorb(&spec, &state, &seen), Absorbed::Taken);
+        let found = evidence.observations(&spec, &state, seen.to);
+        assert_eq!(found.missing[1].pairs, Gap::default(), "errors wait for nothing");
+        let plan = crate::plan::plan(&spec, &state, &found, seen.to);
+        assert_eq!(plan.action == crate::Action::Advance, advances, "{}", plan.report.reason);
+        // Once they came, however they came, nothing is held against anybody for having waited.
+        let mut rest = window(seen.to, MINUTE);
+        rest.pairs = (400..500).map(|unit| pair(unit, T0, (100, 100))).collect();
+        rest.pairs.iter_mut().for_each(|pair| pair.part = Part::Scored);
+        assert_eq!(evidence.absorb(&spec, &state, &rest), Absorbed::Taken);
+        let found = evidence.observations(&spec, &state, rest.to);
+        assert_eq!(found.missing[0].pairs, Gap::default());
+        let plan = crate::plan::plan(&spec, &state, &found, rest.to);
+        assert_eq!(plan.action, crate::Action::Advance, "{}", plan.report.reason);
+    }
+}
+
 #[test]
 fn a_pair_in_two_entries_counts_as_one() {
     let gates =

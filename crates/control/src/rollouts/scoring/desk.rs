@@ -44,6 +44,8 @@ pub(crate) struct Taken {
     pub(crate) pairs: Vec<ScoredPair>,
     pub(crate) unscored: u64,
     pub(crate) lost: u64,
+    /// Pairs whose score is still to come.
+    pub(crate) awaited: u64,
     pub(crate) cost: NanoUsd,
 }
 
@@ -208,7 +210,9 @@ impl Desk {
 
     /// What has been scored since the last time.
     pub(crate) fn take(&self) -> Taken {
-        std::mem::take(&mut self.room().taken)
+        let mut room = self.room();
+        let awaited = room.status.pending + room.held.len() as u64;
+        Taken { awaited, ..std::mem::take(&mut room.taken) }
     }
 
     pub(crate) fn status(&self) -> ScoringStatus {
