@@ -444,7 +444,12 @@ impl Controller {
         for state in states.iter().filter(|state| state.rolled_back) {
             lock(&self.0.pending).remove(&state.use_case);
         }
-        lock(&self.0.book).set_states(states);
+        let mut book = lock(&self.0.book);
+        book.set_states(states);
+        // The file may have changed while nothing ran.
+        for left in &book.left_behind() {
+            self.tell_left_behind(left);
+        }
         Ok(())
     }
 

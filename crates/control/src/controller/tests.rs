@@ -50,6 +50,10 @@ fn open(folder: &Path) -> Store {
 }
 
 async fn start(folder: TempDir, initial: &str) -> Rig {
+    start_with(folder, spec(initial)).await
+}
+
+async fn start_with(folder: TempDir, spec: Spec) -> Rig {
     let (published, store) = (Published::default(), open(folder.path()));
     let (registry, ticks) = (Registry::new(), AtomicU64::new(1_000));
     let controller = Controller::start(
@@ -59,10 +63,10 @@ async fn start(folder: TempDir, initial: &str) -> Rig {
             clock: Arc::new(move || Millis(ticks.fetch_add(1, Ordering::Relaxed))),
             registry,
         },
-        vec![spec(initial)],
+        vec![spec.clone()],
     )
     .await;
-    adopt(&controller, &published, initial).unwrap();
+    adopt_spec(&controller, &published, spec).unwrap();
     Rig { controller, published, store, folder }
 }
 
@@ -150,6 +154,25 @@ async fn a_weight_set_by_hand_is_the_candidate_s_it_was_set_for() {
     assert_eq!(rig.published.last(), "5%");
     adopt(&rig.controller, &rig.published, "10%").unwrap();
     assert_eq!(rig.published.last(), "0%", "what the other one was given is not the first one's");
+}
+
+/// Only a reload used to be told.
+#[tokio::test]
+async fn a_file_that_changed_while_nothing_ran_is_told_of_at_the_start() {
+    for (digest, told) in [("digest of another", 1), ("digest of local", 0)] {
+        let rig = start(folder(), "0%").await;
+        rig.set("25%").await.unwrap();
+        let Rig { controller, folder, .. } = rig;
+        drop(controller);
+        let rig = start_with(folder, Spec { candidate_digest: digest.into(), ..spec("0%") }).await;
+        let changes = rig
+            .controller
+            .0
+            .parts
+            .registry
+            .counter(families::WEIGHT_CHANGES, ["statements", "set"]);
+        assert_eq!(changes.get(), told, "{digest}");
+    }
 }
 
 #[tokio::test]
