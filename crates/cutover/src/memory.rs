@@ -4,9 +4,12 @@
 //! that a request touches. They are the kernel's to keep; it hands them out again when they are needed,
 //! which requests after a quiet time pay with about a hundred page faults (docs/benchmarks.md).
 
+use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use cutover_gateway::Gateway;
+use cutover_pages::Program;
 use tokio::time::sleep;
 
 /// From when the start is over, with what it has begun in the background.
@@ -15,13 +18,27 @@ const SETTLED: Duration = Duration::from_millis(250);
 /// So long without a request is a quiet time.
 const QUIET: Duration = Duration::from_secs(30);
 
+/// What the process was started with.
+static PROGRAM: OnceLock<io::Result<Program>> = OnceLock::new();
+
+/// Notes what the process was started with. Called before anything is opened at run time, such as a
+/// driver's library: of that nothing may be given back.
+pub(crate) fn note_program() {
+    PROGRAM.get_or_init(Program::at_start);
+}
+
 /// Gives pages back once the start is over, and in quiet times, for ever.
 pub(crate) async fn give_back(gateway: &Gateway) {
     when_quiet(|| gateway.requests(), give).await;
 }
 
 fn give() {
-    match cutover_pages::give_back() {
+    let given = match PROGRAM.get() {
+        Some(Ok(program)) => program.give_back(),
+        Some(Err(error)) => Err(error.kind().into()),
+        None => return,
+    };
+    match given {
         Ok(bytes) => tracing::debug!(bytes, "pages of the program given back"),
         Err(error) => tracing::debug!(%error, "pages of the program stay in memory"),
     }

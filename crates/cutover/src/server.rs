@@ -85,6 +85,7 @@ pub(crate) struct Server {
 impl Server {
     /// Puts everything together and binds both listeners.
     pub(crate) async fn start(plan: Plan, term: &mut Term) -> Result<Self, Failed> {
+        memory::note_program();
         let Plan { source, mut checked, overruled, waits } = plan;
         let configured = checked.state.directory.as_deref();
         let directory = files::state_directory(None, configured, &source.base)?;

@@ -15,6 +15,12 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
+    /// Whether it is the same part of memory, with the same rights.
+    pub(crate) fn is_where(&self, other: &Self) -> bool {
+        let place = |mapping: &Self| (mapping.start, mapping.end, mapping.rights);
+        self.of_file && place(self) == place(other)
+    }
+
     /// Whether all of it stands in a file, unchanged, and is worth unmapping.
     pub(crate) fn can_be_read_again(&self) -> bool {
         let [read, write, _, shared] = self.rights;
