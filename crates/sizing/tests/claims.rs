@@ -25,13 +25,13 @@ fn check(name: &str, holds: Holds, figures: &[(&str, f64)]) {
 #[test]
 fn every_claim_is_checked_once_and_answers() {
     let mut names: Vec<_> = claims().map(|claim| claim.name).collect();
-    assert_eq!(names.len(), 24);
+    assert_eq!(names.len(), 26);
     for name in &names {
         assert!(!finding(name).words.is_empty());
     }
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 24);
+    assert_eq!(names.len(), 26);
 }
 
 #[test]
@@ -95,6 +95,7 @@ fn instances_and_slots_take_what_they_take() {
     check("mixtral-48-gb", Holds::Partly, &sizes);
     check("ctx-size-and-parallel", Holds::Partly, &[("layers", 33.0), ("each", 1024.0)]);
     check("models-in-the-image", Holds::Partly, &[("image_gb", 67.0)]);
+    check("retry-on-the-next-instance", Holds::No, &[]);
     check("replicas-without-a-volume", Holds::No, &[("needs_gib", 41.8)]);
 }
 
@@ -103,5 +104,7 @@ fn machines_and_models_are_not_what_they_are_called() {
     check("hetzner-ax102", Holds::No, &[("month_usd", 496.0)]);
     check("ovh-t1-180", Holds::No, &[("month_usd", 482.0)]);
     check("gcp-g2-standard-48", Holds::No, &[("month_usd", 1285.0)]);
+    let p4d = [("hour_usd", 39.45), ("month_usd", 23_922.0), ("later_usd", 16_031.0)];
+    check("aws-p4d", Holds::No, &p4d);
     check("llama-3.2-8b", Holds::No, &[]);
 }

@@ -39,6 +39,12 @@ pub(super) const CLAIMS: &[Claim] = &[
         check: image,
     },
     Claim {
+        name: "retry-on-the-next-instance",
+        article: Article::Playbook,
+        said: "a load balancer in turn over three Ollama instances that retries on the next instance",
+        check: || Ok(retries()),
+    },
+    Claim {
         name: "replicas-without-a-volume",
         article: Article::Playbook,
         said: "a Kubernetes deployment of 3 replicas with 1 GPU each, without a volume for models",
@@ -132,6 +138,18 @@ fn image() -> Result<Finding, Wrong> {
              curl, which neither that base image nor ollama/ollama has (read, not computed)"
         ),
     })
+}
+
+fn retries() -> Finding {
+    Finding {
+        holds: Holds::No,
+        figures: Vec::new(),
+        words:
+            "it calls itself at each error and counts nothing: with all instances failing it never \
+                ends, without a wait in between, and a mistake of the client is retried as well; a \
+                connection that is refused is not retried at all (read, not computed)"
+                .to_owned(),
+    }
 }
 
 fn replicas() -> Result<Finding, Wrong> {

@@ -31,6 +31,12 @@ pub(super) const CLAIMS: &[Claim] = &[
         check: || rented("l4", 4, 720.0, "the GPUs are right, the price is not"),
     },
     Claim {
+        name: "aws-p4d",
+        article: Article::CaseStudy,
+        said: "AWS p4d.24xlarge: 8 x A100 40 GB for 28,800 USD a month",
+        check: || Ok(listed(28_800.0)),
+    },
+    Claim {
         name: "llama-3.2-8b",
         article: Article::Budget,
         said: "a local Llama 3.2 8B on one A6000",
@@ -54,6 +60,27 @@ fn rented(name: &str, count: u32, said: f64, what: &str) -> Result<Finding, Wron
             rent.usd_per_hour, rent.source
         ),
     })
+}
+
+/// The claimed price of an hour beside the provider's list prices. No rent of that card was ever seen.
+fn listed(said: f64) -> Finding {
+    const LISTED: [f64; 2] = [32.77, 21.96];
+    let hour = said / HOURS;
+    let [before, later] = LISTED;
+    Finding {
+        holds: if LISTED.iter().any(|listed| *listed >= hour) { Holds::Partly } else { Holds::No },
+        figures: vec![
+            ("hour_usd", hour),
+            ("month_usd", before * HOURS),
+            ("later_usd", later * HOURS),
+        ],
+        words: format!(
+            "that would be {hour:.2} USD/h; its list price was {before} ({:.0} a month) and later about {later} \
+             ({:.0}) (general knowledge)",
+            before * HOURS,
+            later * HOURS
+        ),
+    }
 }
 
 fn no_such_model() -> Result<Finding, Wrong> {
