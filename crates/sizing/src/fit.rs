@@ -359,6 +359,14 @@ fn notes(ask: &Ask<'_>, demand: &Demand<'_>, bills: &[Bill]) -> Vec<String> {
             ask.machine.gpus.len()
         ));
     }
+    let host = &ask.machine.host;
+    if ask.machine.gpus.is_empty() && host.fitted.is_none() {
+        notes.push(format!(
+            "speed is for memory that delivers {:.0} GB/s: unless --ram-bandwidth says it, that is two \
+             channels of DDR5 and was not measured here",
+            host.bandwidth / 1e9
+        ));
+    }
     if bills.iter().any(|bill| bill.state > 0) {
         let one = Demand { sequences: 1, ..*demand }.kept().state;
         let layers = "recurrent layers keep a state";

@@ -39,6 +39,17 @@ fn a_rent_of_several_gpus_says_the_price_of_one() {
     assert!(one.price.starts_with("rented from 2.69 USD/h ("), "{}", one.price);
 }
 
+/// The bandwidth of a processor's memory is a guess that decides the speed.
+#[test]
+fn a_speed_of_the_processor_says_what_it_takes_for_its_memory() {
+    let (entry, _) = catalogue::find("llama3.1:8b").unwrap();
+    let says = |machine| {
+        let found = ask(&entry.model, "llama3.1:8b", ("q4_k_m", machine, Engine::Ollama));
+        found.notes.iter().any(|note| note.starts_with("speed is for memory that delivers 85 GB/s"))
+    };
+    assert!(says("none") && !says("rtx4090"));
+}
+
 /// Dimensions say nothing of a longest context: it was told as one token.
 #[test]
 fn a_model_whose_longest_context_is_unknown_is_not_said_to_have_one_token() {
