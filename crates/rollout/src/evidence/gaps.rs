@@ -121,6 +121,9 @@ pub(crate) struct Gaps {
     /// Scores that were still to come when the last window ended.
     #[serde(default)]
     awaited: u64,
+    /// Scores that came, in the whole run: what is held against a gate is not all that came.
+    #[serde(default)]
+    told: u64,
     bases: Vec<Base>,
 }
 
@@ -183,7 +186,7 @@ impl Gaps {
     /// A window ends in which so much came and went missing.
     pub(crate) fn end_window(&mut self, spec: &Spec, seen: Seen) {
         let Seen { live, pairs, scores, awaited } = seen;
-        self.awaited = awaited;
+        (self.awaited, self.told) = (awaited, self.told + scores.came);
         for (base, gate) in self.bases.iter_mut().zip(&spec.gates) {
             if base.live_bets {
                 base.live = base.live.plus(held_against(gate, live, STRETCH_LIVE));
@@ -221,8 +224,8 @@ impl Gaps {
         let mut pairs = gap(base.pairs, base.pairs_before, trail);
         if judged {
             // A score that is still to come may say anything: a proof that it could undo is none yet.
-            let awaited = Count { came: 0, missing: self.awaited };
-            pairs.of_run = base.pairs.plus(awaited).share();
+            let awaited = Count { came: self.told, missing: self.awaited };
+            pairs.of_run = (pairs.of_run + awaited.share()).min(1.0);
         }
         Missing { live: gap(base.live, base.live_before, &self.live), pairs }
     }
