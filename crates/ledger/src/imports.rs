@@ -283,7 +283,7 @@ pub(crate) fn beside_cache(
     output: Option<u64>,
 ) -> TokenCounts {
     let input = uncached.saturating_add(cached).saturating_add(cache_write);
-    TokenCounts { input: Some(input), cached, cache_write, output, reasoning: 0 }
+    TokenCounts { input: Some(input), cached, cache_write, output, ..TokenCounts::default() }
 }
 
 /// Labels of a project and a key.

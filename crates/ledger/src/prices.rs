@@ -48,6 +48,8 @@ pub struct FullRates {
     pub cached: u64,
     /// Of prompt tokens written to a cache.
     pub cache_write: u64,
+    /// Of prompt tokens written to a cache for an hour; a price file has one rate for both.
+    pub cache_write_hour: u64,
     /// Of answer tokens.
     pub output: u64,
 }
@@ -60,7 +62,8 @@ impl FullRates {
         let part = |n: u64, rate: u64| i128::from(n) * i128::from(rate);
         part(input.saturating_sub(apart), self.input)
             + part(tokens.cached, self.cached)
-            + part(tokens.cache_write, self.cache_write)
+            + part(tokens.cache_write.saturating_sub(tokens.cache_write_hour), self.cache_write)
+            + part(tokens.cache_write_hour, self.cache_write_hour)
             + part(tokens.output.unwrap_or(0), self.output)
     }
 }
@@ -266,6 +269,10 @@ fn catalogue(asked: &Asked<'_>) -> Option<Found> {
             // Cached tokens are a part of the prompt.
             usage.insert(UsageKey::INPUT_TOKENS, n as f64);
         }
+        if key == UsageKey::CACHE_WRITE_1H_TOKENS {
+            // And those kept for an hour a part of the written ones.
+            usage.insert(UsageKey::CACHE_WRITE_TOKENS, n as f64);
+        }
         let (usd, provider) = ask(asked, provider.as_deref(), &usage)?;
         Some((per_mtok(usd, n)?, provider))
     };
@@ -274,10 +281,13 @@ fn catalogue(asked: &Asked<'_>) -> Option<Found> {
     let output = output_rate(asked, provider.as_deref(), (length, input))?;
     // What the catalogue has no rate for is not free: it costs what other input costs.
     let or_input = |found: Option<u64>| found.filter(|rate| *rate > 0).unwrap_or(input);
+    let cache_write = or_input(part(UsageKey::CACHE_WRITE_TOKENS));
+    let hour = part(UsageKey::CACHE_WRITE_1H_TOKENS).filter(|rate| *rate > 0);
     let rates = FullRates {
         input,
         cached: or_input(part(UsageKey::CACHE_READ_TOKENS)),
-        cache_write: or_input(part(UsageKey::CACHE_WRITE_TOKENS)),
+        cache_write,
+        cache_write_hour: hour.unwrap_or(cache_write),
         output,
     };
     if rates.input == 0 && rates.output == 0 {

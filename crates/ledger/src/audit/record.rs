@@ -60,6 +60,8 @@ pub struct TokenCounts {
     pub cached: u64,
     /// Of these, written to it, where that has a price of its own.
     pub cache_write: u64,
+    /// Of these written ones, kept for an hour instead of minutes, where that has a price of its own.
+    pub cache_write_hour: u64,
     /// Answer tokens, reasoning included. None: the source does not say.
     pub output: Option<u64>,
     /// Of these, tokens of reasoning.
@@ -75,6 +77,12 @@ impl TokenCounts {
             return Err(format!(
                 "{} cached and {} cache-written tokens are more than the {input} input tokens",
                 self.cached, self.cache_write
+            ));
+        }
+        if self.cache_write_hour > self.cache_write {
+            return Err(format!(
+                "{} tokens kept for an hour are more than the {} cache-written ones",
+                self.cache_write_hour, self.cache_write
             ));
         }
         if self.reasoning > output {

@@ -373,6 +373,7 @@ impl Sums {
         add(&mut self.input, other.input);
         add(&mut self.cached, other.cached);
         add(&mut self.cache_write, other.cache_write);
+        add(&mut self.cache_write_hour, other.cache_write_hour);
         add(&mut self.output, other.output);
         add(&mut self.reasoning, other.reasoning);
         add(&mut self.errors, other.errors);

@@ -75,6 +75,7 @@ pub(crate) fn batch(
         input: Some(sums.input),
         cached: sums.cached,
         cache_write: sums.cache_write,
+        cache_write_hour: sums.cache_write_hour,
         output: Some(sums.output),
         reasoning: 0,
     };

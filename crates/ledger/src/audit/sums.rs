@@ -85,6 +85,8 @@ pub struct Sums {
     pub cached: u64,
     /// Of these, written to one.
     pub cache_write: u64,
+    /// Of these, kept for an hour.
+    pub cache_write_hour: u64,
     /// Answer tokens.
     pub output: u64,
     /// Of these, reasoning.
@@ -126,6 +128,7 @@ impl Sums {
             self.output = self.output.saturating_add(tokens.output.unwrap_or(0));
             self.cached = self.cached.saturating_add(tokens.cached);
             self.cache_write = self.cache_write.saturating_add(tokens.cache_write);
+            self.cache_write_hour = self.cache_write_hour.saturating_add(tokens.cache_write_hour);
             self.reasoning = self.reasoning.saturating_add(tokens.reasoning);
             self.estimated += u64::from(record.estimated);
             self.promptless += u64::from(promptless(record));

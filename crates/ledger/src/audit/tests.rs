@@ -48,6 +48,9 @@ fn the_price_that_is_shown_is_the_usual_one_whatever_the_last_row_was() {
     );
     assert_eq!(price.doubt, None);
     assert!(says(&report, "batch API is counted at its rates"));
+    // 100,000 x 3 + 300,000 x 0.30 + 20,000 x 3.75 + 5,000 x 6 (kept for an hour) + 40,000 x 15 USD per
+    // million, and by batch 8,000 x 1.50 + 2,000 x 7.50: 1.122 USD.
+    assert_eq!(report.total.priced, 1_122_000_000_000_000);
 }
 
 /// The same of a prompt that is long enough for other rates.

@@ -5,7 +5,7 @@
 
 use super::buckets::{Ends, Span};
 use super::{Fields, Import, Item, Sink, beside_cache, labels, money, name};
-use crate::audit::{Granularity, Tier, UsageRecord, identity};
+use crate::audit::{Granularity, Tier, TokenCounts, UsageRecord, identity};
 use crate::money::scaled;
 
 pub(super) const USAGE: Import = Import {
@@ -44,10 +44,11 @@ fn costs(span: Span, fields: &Fields<'_>, sink: &mut Sink<'_>) {
 
 fn usage_record((from, until): Span, fields: &Fields<'_>) -> Result<UsageRecord, String> {
     let count = |name: &str| fields.count(name).map(|n| n.unwrap_or(0));
-    let written = count("cache_creation.ephemeral_5m_input_tokens")?
-        .saturating_add(count("cache_creation.ephemeral_1h_input_tokens")?);
+    let hour = count("cache_creation.ephemeral_1h_input_tokens")?;
+    let written = count("cache_creation.ephemeral_5m_input_tokens")?.saturating_add(hour);
     let uncached = fields.needed("uncached_input_tokens")?;
     let cached = count("cache_read_input_tokens")?;
+    let tokens = beside_cache((uncached, cached, written), Some(fields.needed("output_tokens")?));
     let tier = match fields.text("service_tier").as_deref() {
         None | Some("standard") => Tier::Standard,
         Some("batch") => Tier::Batch,
@@ -57,10 +58,7 @@ fn usage_record((from, until): Span, fields: &Fields<'_>) -> Result<UsageRecord,
         provider: Some("anthropic".into()),
         model: name(fields.text("model")),
         labels: labels(fields.owned("workspace_id"), fields.owned("api_key_id"), None),
-        tokens: Some(beside_cache(
-            (uncached, cached, written),
-            Some(fields.needed("output_tokens")?),
-        )),
+        tokens: Some(TokenCounts { cache_write_hour: hour, ..tokens }),
         tier,
         ..UsageRecord::at(Granularity::Bucket, from, until)
     };

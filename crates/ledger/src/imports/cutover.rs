@@ -25,6 +25,7 @@ fn record(at: cutover_units::Millis, fields: &Fields<'_>) -> Result<UsageRecord,
         input: fields.count("prompt_tokens")?,
         cached: fields.count("cached_tokens")?.unwrap_or(0),
         cache_write: 0,
+        cache_write_hour: 0,
         output: fields.count("completion_tokens")?,
         reasoning: 0,
     };

@@ -197,7 +197,7 @@ fn tokens(row: &Mapped<'_>) -> Result<Option<TokenCounts>, String> {
     let input = row.count("input_tokens")?.or(whole);
     let output = row.count("output_tokens")?;
     let reasoning = row.count("reasoning_tokens")?.unwrap_or(0);
-    let counts = TokenCounts { input, cached, cache_write, output, reasoning };
+    let counts = TokenCounts { input, cached, cache_write, cache_write_hour: 0, output, reasoning };
     Ok((input.is_some() || output.is_some()).then_some(counts))
 }
 

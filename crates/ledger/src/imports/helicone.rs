@@ -33,6 +33,7 @@ fn record(at: cutover_units::Millis, fields: &Fields<'_>) -> Result<UsageRecord,
             .map(|input| input.saturating_add(cached).saturating_add(written)),
         cached,
         cache_write: written,
+        cache_write_hour: 0,
         output: count(&["completion_tokens"])?,
         reasoning: count(&["reasoning_tokens"])?.unwrap_or(0),
     };

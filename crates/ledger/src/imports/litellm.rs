@@ -49,6 +49,7 @@ fn record(
         input: fields.count("prompt_tokens")?,
         cached: cached.unwrap_or(0),
         cache_write: written.unwrap_or(0),
+        cache_write_hour: 0,
         output: fields.count("completion_tokens")?,
         reasoning: reasoning.unwrap_or(0),
     };

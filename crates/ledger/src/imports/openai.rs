@@ -77,6 +77,7 @@ fn usage_record((from, until): Span, fields: &Fields<'_>) -> Result<UsageRecord,
         input: Some(fields.needed("input_tokens")?.saturating_add(audio_in)),
         cached,
         cache_write: fields.count("input_cache_write_tokens")?.unwrap_or(0),
+        cache_write_hour: 0,
         // Embeddings have no answer.
         output: Some(fields.count("output_tokens")?.unwrap_or(0).saturating_add(audio_out)),
         reasoning: 0,

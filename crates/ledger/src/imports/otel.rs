@@ -90,6 +90,7 @@ fn record(
         input: count(&["gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"])?,
         cached: count(&["gen_ai.usage.cache_read.input_tokens"])?.unwrap_or(0),
         cache_write: count(&["gen_ai.usage.cache_creation.input_tokens"])?.unwrap_or(0),
+        cache_write_hour: 0,
         output: count(&["gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"])?,
         reasoning: count(&["gen_ai.usage.reasoning.output_tokens"])?.unwrap_or(0),
     };

@@ -79,13 +79,15 @@ fn row(line: &str) -> Result<PriceRow, String> {
         "" => Ok(input),
         text => rate(nano(text)?),
     };
+    let cache_write = or_input(cache_write)?;
     Ok(PriceRow {
         provider: canonical(provider),
         model: (*model).to_owned(),
         rates: FullRates {
             input,
             cached: or_input(cached)?,
-            cache_write: or_input(cache_write)?,
+            cache_write,
+            cache_write_hour: cache_write,
             output: rate(nano(output)?)?,
         },
         source: Arc::from(*source),
@@ -157,13 +159,15 @@ fn litellm_row(name: &str, entry: &Value, stamp: &Stamp<'_>) -> Result<PriceRow,
     let provider = entry.get("litellm_provider").and_then(Value::as_str).unwrap_or_default();
     // `azure/gpt-4o`: the provider stands before the model's own name.
     let bare = name.strip_prefix(&format!("{provider}/")).unwrap_or(name);
+    let cache_write = cost("cache_creation_input_token_cost")?.unwrap_or(input);
     Ok(PriceRow {
         provider: canonical(provider.strip_suffix("-language-models").unwrap_or(provider)),
         model: bare.to_owned(),
         rates: FullRates {
             input,
             cached: cost("cache_read_input_token_cost")?.unwrap_or(input),
-            cache_write: cost("cache_creation_input_token_cost")?.unwrap_or(input),
+            cache_write,
+            cache_write_hour: cache_write,
             output: cost("output_cost_per_token")?.unwrap_or(0),
         },
         source: format!("LiteLLM {}", stamp.name).into(),
@@ -231,10 +235,12 @@ fn genai_rates(prices: &Value) -> Result<FullRates, String> {
         rate(nano(&number).map_err(|why| format!("{member}: {why}"))?).map(Some)
     };
     let input = cost("input_mtok")?.ok_or("input_mtok is missing")?;
+    let cache_write = cost("cache_write_mtok")?.unwrap_or(input);
     Ok(FullRates {
         input,
         cached: cost("cache_read_mtok")?.unwrap_or(input),
-        cache_write: cost("cache_write_mtok")?.unwrap_or(input),
+        cache_write,
+        cache_write_hour: cache_write,
         output: cost("output_mtok")?.unwrap_or(0),
     })
 }

@@ -18,6 +18,7 @@ fn the_catalogue_gives_exact_rates() {
         input: 2_500_000_000,
         cached: 1_250_000_000,
         cache_write: 2_500_000_000,
+        cache_write_hour: 2_500_000_000,
         output: 10_000_000_000,
     };
     assert_eq!((found.rates, found.tiered), (rates, false));
@@ -111,7 +112,7 @@ fn any_row() -> impl Strategy<Value = PriceRow> {
         |(provider, model, [input, cached, cache_write, output])| PriceRow {
             provider: canonical(&provider),
             model,
-            rates: FullRates { input, cached, cache_write, output },
+            rates: FullRates { input, cached, cache_write, cache_write_hour: cache_write, output },
             source: "somebody".into(),
             date: "2026-11-21".into(),
         },
@@ -129,7 +130,7 @@ proptest! {
         row in any_row(), parts in prop::collection::vec((0u64..5_000_000, 0u64..1_000, 0u64..1_000, 0u64..900_000), 1..50),
     ) {
         let tokens = |(plain, cached, written, output): (u64, u64, u64, u64)| TokenCounts {
-            input: Some(plain + cached + written), cached, cache_write: written, output: Some(output), reasoning: 0,
+            input: Some(plain + cached + written), cached, cache_write: written, cache_write_hour: written / 2, output: Some(output), reasoning: 0,
         };
         let whole = parts.iter().fold((0, 0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2, a.3 + b.3));
         let sum: i128 = parts.iter().map(|part| row.rates.femto_usd(&tokens(*part))).sum();

@@ -61,6 +61,7 @@ fn record(row: &UsageRow) -> UsageRecord {
         input: row.prompt_tokens,
         cached: row.cached_tokens.unwrap_or(0).min(row.prompt_tokens.unwrap_or(0)),
         cache_write: 0,
+        cache_write_hour: 0,
         output: row.completion_tokens,
         reasoning: 0,
     };
