@@ -118,7 +118,8 @@ fn a_server_scores_code_runs_times_are_waited_for_and_means_are_counted() {
             use_case("served", PROVED_IN_SHADOW, &format!("kind = \"http\"\nurl = \"{url}/score\"")),
             use_case(
                 "runs",
-                PROVED_IN_SHADOW,
+                // No more than two programs at a time can run: what comes in vain is missing evidence.
+                &PROVED_IN_SHADOW.replace("shadow 100%", "shadow 5%"),
                 "kind = \"code-runs\"\nallow = true\ncommand = [\"/bin/sh\"]\nlanguage = \"sh\"",
             ),
             use_case(
