@@ -32,15 +32,13 @@ use crate::api::{Origin, RollBack, RolledBack, SetWeight, UseCaseStatus};
 use crate::book::{Book, Refusal, Spec, Weights};
 use crate::state::State;
 
-/// A rollback's answer waits so long for its override: a healthy disk syncs in a few
-/// milliseconds, and a hanging one must not make the operator wait.
+/// A rollback's answer waits so long for its override: a healthy disk syncs in milliseconds.
 pub const OVERRIDES_DEADLINE: Duration = deadline(400);
 
 /// A rollback's answer waits so long for the database.
 pub const COMMIT_DEADLINE: Duration = deadline(300);
 
-/// In this crate's own tests a disk that a compiler keeps busy shall not decide what is written in time:
-/// the program's tests hold the real ones.
+/// In this crate's own tests a disk that a compiler keeps busy shall not decide what is written in time.
 const fn deadline(millis: u64) -> Duration {
     Duration::from_millis(if cfg!(test) { 30_000 } else { millis })
 }
