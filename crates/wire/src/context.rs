@@ -35,7 +35,8 @@ pub fn prompt_bytes(head: &Head, body: &Bytes) -> Option<u64> {
     Some(parts.map(|raw| solid_json(raw.as_bytes())).sum())
 }
 
-fn solid_json(raw: &[u8]) -> u64 {
+/// The solid bytes of raw JSON.
+pub(crate) fn solid_json(raw: &[u8]) -> u64 {
     let (mut count, mut at, mut before) = (0, 0, 0);
     while let Some(&byte) = raw.get(at) {
         let (now, long, worth) = match (byte, raw.get(at + 1)) {

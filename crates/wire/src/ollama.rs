@@ -16,7 +16,7 @@
 pub(crate) mod answer;
 pub(crate) mod lines;
 mod messages;
-mod request;
-mod spoken;
+pub(crate) mod request;
+pub(crate) mod spoken;
 
 pub(crate) use request::convert;

@@ -21,6 +21,8 @@ use crate::stream::split::{Data, Event, Framing, Splitter};
 use crate::structured::StructuredOutput;
 use crate::target::Target;
 
+pub mod ollama;
+
 /// The signature of thinking that a chat engine made. Clients send it back as they got it, and no vendor would
 /// take it.
 pub const SIGNATURE: &str = "cutover";
@@ -31,7 +33,8 @@ pub const SEPARATOR: &str = "_gts_";
 /// The longest event taken from an upstream.
 const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The body for a target that speaks the client's own dialect. `None`: the converted form must be sent.
+/// The body for a target that speaks the client's own dialect, but for Ollama's ([`ollama::outgoing`]). `None`: the
+/// converted form must be sent.
 pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<Vec<Bytes>> {
     if !adds_only_defaults(target) {
         return None;
@@ -42,11 +45,8 @@ pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<Vec<Bytes>>
         return None;
     }
     let root = Members::of(text)?;
-    let forbidden = |key: &str| {
-        let key = Key::from_name(key);
-        key != Key::Other && NEVER_FORWARDED.iter().any(|rule| rule.key == key)
-    };
-    if root.0.iter().any(|(key, _)| forbidden(key)) || !root.leaves_ours(target.provider.dialect) {
+    let forbids = root.0.iter().any(|(key, _)| is_forbidden(key));
+    if forbids || !root.leaves_ours(target.provider.dialect) {
         return None;
     }
     let model = target.model.as_deref().unwrap_or(asked);
@@ -67,6 +67,12 @@ pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<Vec<Bytes>>
         Dialect::OpenAi | Dialect::Ollama => return None,
     }
     Some(pieces(body, patches))
+}
+
+/// Whether no client may set a field.
+fn is_forbidden(name: &str) -> bool {
+    let key = Key::from_name(name);
+    key != Key::Other && NEVER_FORWARDED.iter().any(|rule| rule.key == key)
 }
 
 /// Whether a signature of thinking is empty, as of thinking that another upstream made: no vendor takes it.
@@ -320,7 +326,8 @@ pub fn named(dialect: Dialect, text: &str, mint: &Mint) -> Option<Vec<u8>> {
             set(message, "id", &mint.id);
             set(message, "model", &mint.model);
         }
-        Dialect::OpenAi | Dialect::Ollama => {}
+        Dialect::Ollama => set(&root, "model", &mint.model),
+        Dialect::OpenAi => {}
     }
     (!patches.is_empty()).then(|| patch(text, patches))
 }

@@ -170,7 +170,7 @@ impl Tap {
             Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini => {
                 (Framing::Events, Reader::OpenAi(Events::default()))
             }
-            Dialect::Ollama => (Framing::Lines, Reader::Ollama(Lines::default())),
+            Dialect::Ollama => (Framing::Lines, Reader::Ollama(Lines::of(&plan, &mint))),
         };
         Self {
             context: Context { plan, mint, seen: Seen::default() },
@@ -262,6 +262,15 @@ impl Tap {
     /// Whether calls came without an index, and were numbered here.
     pub fn numbered_calls(&self) -> bool {
         self.context.seen.numbered_calls
+    }
+
+    /// What has come of Ollama's own lines for a client that speaks its API ([`ReplyPlan::own`]). `None`: the client
+    /// gets what was put out.
+    pub fn take_own(&mut self) -> Option<Vec<Bytes>> {
+        match &mut self.reader {
+            Reader::Ollama(lines) => lines.take_own(),
+            Reader::OpenAi(_) => None,
+        }
     }
 
     /// Whether the upstream seems to have cut the prompt (see [`crate::reply::Reply`]).

@@ -144,7 +144,7 @@ pub(super) fn named(plan: &ReplyPlan, mint: &Mint, model: Option<&str>) -> Mint 
 }
 
 /// A call that was said in the text, in the client's form.
-pub(super) fn spoken_call(spoken: Spoken, mint: &Mint) -> CallOut {
+pub(crate) fn spoken_call(spoken: Spoken, mint: &Mint) -> CallOut {
     let suffix = mint.id.rsplit('-').next().unwrap_or_default();
     CallOut {
         index: Some(0),

@@ -1,5 +1,6 @@
 //! Streams: from lines of NDJSON to events of the client's dialect.
 
+use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -9,14 +10,15 @@ use super::spoken;
 use crate::adapt::ReplyPlan;
 use crate::endpoint::Endpoint;
 use crate::mint::Mint;
-use crate::openai::chat::{Chunk, ChunkChoice, Delta, Logprobs};
+use crate::openai::chat::{CallOut, Chunk, ChunkChoice, Delta, Logprobs};
 use crate::openai::{DONE, completions, event};
+use crate::own::ollama::Passing;
 use crate::reply::UpstreamFault;
 use crate::stream::{Context, Sink, Step};
 use crate::usage::{Finish, Usage};
 
-/// Reads lines and writes chunks.
-#[derive(Debug, Default)]
+/// Reads lines and writes chunks. Its `Debug` shows none of the text.
+#[derive(Default)]
 pub(crate) struct Lines {
     /// Our names, once the first line has told the model's.
     mint: Option<Mint>,
@@ -27,9 +29,39 @@ pub(crate) struct Lines {
     held: String,
     /// Whether text is held back no more.
     speaks: bool,
+    /// The call that the text was.
+    spoken: Option<CallOut>,
+    /// The lines themselves, for a client that speaks Ollama's API.
+    own: Option<Passing>,
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").field("calls", &self.calls).finish_non_exhaustive()
+    }
 }
 
 impl Lines {
+    /// For one answer.
+    pub(crate) fn of(plan: &ReplyPlan, mint: &Mint) -> Self {
+        Self { own: Passing::of(plan, mint), ..Self::default() }
+    }
+
+    /// The lines that are ready for a client of Ollama's API; `None`: the client is none.
+    pub(crate) fn take_own(&mut self) -> Option<Vec<Bytes>> {
+        self.own.as_mut().map(Passing::take)
+    }
+
+    /// A line goes on as it is, or is held back like its text.
+    fn pass(&mut self, line: impl FnOnce() -> Bytes) {
+        let Some(own) = &mut self.own else { return };
+        match self.spoken.take() {
+            Some(call) => own.pass_call(line(), &call),
+            None if self.held.is_empty() => own.pass(line()),
+            None => own.hold(line()),
+        }
+    }
+
     /// Reads one line and puts its events.
     pub(crate) fn line(
         &mut self,
@@ -37,7 +69,7 @@ impl Lines {
         range: Range<usize>,
         sink: &mut Sink<'_>,
     ) -> Result<Step, UpstreamFault> {
-        let text = sink.part(range).trim_ascii();
+        let text = sink.part(range.clone()).trim_ascii();
         if text.is_empty() {
             return Ok(Step::Open);
         }
@@ -62,6 +94,7 @@ impl Lines {
             context.seen.content_chunks += 1;
         }
         if !part.done {
+            self.pass(|| sink.slice(range));
             self.mint = Some(mint);
             return Ok(Step::Open);
         }
@@ -70,6 +103,7 @@ impl Lines {
         let usage = part.usage(plan, seen.content_chunks);
         seen.usage = Some(usage);
         seen.prompt_truncated = whole(plan, &usage)?;
+        self.pass(|| sink.slice(range));
         seen.finish = Some(finish);
         seen.choices.note(0, true);
         for last in closing(plan, &mint, finish, usage) {
@@ -93,7 +127,8 @@ impl Lines {
                 && spoken::may_become(&self.held, tools);
             if part.done && may && self.calls == 0 {
                 let call = spoken::call(&self.held, tools);
-                tool_calls.extend(call.map(|spoken| spoken_call(spoken, mint)));
+                self.spoken = call.map(|spoken| spoken_call(spoken, mint));
+                tool_calls.extend(self.spoken.clone());
             }
             self.speaks = !may;
             if !tool_calls.is_empty() && part.done && may {

@@ -20,7 +20,7 @@ use crate::openai::sampling::{FormatKind, ResponseFormat, Stop};
 use crate::openai::{chat, embeddings};
 use crate::providers::Act;
 use crate::structured::{self, Form};
-use crate::target::{Target, Think};
+use crate::target::{OllamaSettings, Target, Think};
 
 /// The dialect's own default limit for completions; chat has none.
 const COMPLETION_TOKENS_DEFAULT: u64 = 16;
@@ -224,11 +224,7 @@ impl<'a> Work<'a> {
 
     fn common(&self, options: Map<String, Value>) -> Common<'a> {
         let settings = &self.target.settings.ollama;
-        let keep_alive = settings.keep_alive.as_deref().map(|text| match text.parse::<i64>() {
-            // A bare number is seconds, and negative is for ever; as a text it would be refused.
-            Ok(seconds) => Value::from(seconds),
-            Err(_) => Value::from(text),
-        });
+        let keep_alive = keep_alive(settings);
         Common { model: self.model(), keep_alive, truncate: settings.truncate, options }
     }
 
@@ -379,13 +375,23 @@ impl<'a> Work<'a> {
     }
 }
 
+/// `keep_alive` as Ollama reads it, if the variant sets it.
+pub(crate) fn keep_alive(settings: &OllamaSettings) -> Option<Value> {
+    settings.keep_alive.as_deref().map(|text| match text.parse::<i64>() {
+        // A bare number is seconds, and negative is for ever; as a text it would be refused.
+        Ok(seconds) => Value::from(seconds),
+        Err(_) => Value::from(text),
+    })
+}
+
 /// The names of declared tools.
 fn names(tools: &RawValue) -> Result<Vec<String>, Fault> {
     let list: Vec<chat::Tool> = json::typed(tools.get(), "tools")?;
     Ok(list.into_iter().filter_map(|tool| Some(tool.function?.name)).collect())
 }
 
-fn think_value(think: Think) -> Value {
+/// `think` as Ollama reads it.
+pub(crate) fn think_value(think: Think) -> Value {
     match think {
         Think::Off => Value::Bool(false),
         Think::On => Value::Bool(true),

@@ -28,10 +28,10 @@ struct Wire<'a> {
 
 /// A call.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Spoken {
-    pub(super) name: String,
+pub(crate) struct Spoken {
+    pub(crate) name: String,
     /// JSON text of an object.
-    pub(super) arguments: String,
+    pub(crate) arguments: String,
 }
 
 /// Whether a text may yet become a call of one of these tools.
@@ -53,7 +53,7 @@ pub(super) fn may_become(text: &str, tools: &[String]) -> bool {
 }
 
 /// The call that a whole text is, if it is one.
-pub(super) fn call(text: &str, tools: &[String]) -> Option<Spoken> {
+pub(crate) fn call(text: &str, tools: &[String]) -> Option<Spoken> {
     if !text.trim_start().starts_with('{') || !may_become(text, tools) {
         return None;
     }

@@ -23,6 +23,11 @@ impl<'a> Sink<'a> {
         self.frame.get(range).unwrap_or_default()
     }
 
+    /// A range of the frame, to be kept.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Bytes {
+        self.frame.slice(range)
+    }
+
     /// Passes a range of the frame on.
     pub(crate) fn keep(&mut self, range: Range<usize>) {
         if self.run.end != range.start || self.run.is_empty() {
