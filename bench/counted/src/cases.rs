@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use cutover_dialects::egress::{self, EventsIn};
+use cutover_vendors::Defaults;
+use cutover_vendors::anthropic::{self, EventsIn};
 use cutover_dialects::{Ask, Asked, Moment, RequestFacts, find};
 use cutover_route::balance::{Draw, Peer, Policy, mix};
 use cutover_route::health::State;
@@ -98,7 +99,7 @@ fn pick(policy: &str, count: usize) -> Box<dyn FnMut()> {
     Box::new(move || {
         seed += 1;
         let draw = Draw { seed: mix(seed), prefix: Some(mix(seed % 40)), ..Draw::default() };
-        black_box(policy.pick(peers.len(), black_box(&draw), &|at| peers[at]));
+        black_box(policy.pick(peers.len(), black_box(&draw), &|at: usize| peers[at]));
     })
 }
 
@@ -239,7 +240,8 @@ fn back(path: &'static str, body: String) -> Box<dyn FnMut()> {
 fn egress(size: usize) -> Box<dyn FnMut()> {
     let body = bodies::chat(size);
     Box::new(move || {
-        let sent = egress::request(black_box(body.as_bytes()), Unsupported::Lenient);
+        let defaults = Defaults::default();
+        let sent = anthropic::request(black_box(body.as_bytes()), Unsupported::Lenient, &defaults);
         assert!(black_box(sent).is_ok());
     })
 }
