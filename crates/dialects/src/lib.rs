@@ -22,27 +22,21 @@
 
 mod answer;
 pub mod anthropic;
-mod calls;
-mod chat;
-pub mod egress;
 pub mod gemini;
 pub mod images;
 mod inbound;
-mod losses;
 pub mod ollama;
 mod origins;
 mod pivot;
-mod read;
 pub mod responses;
 mod sequence;
-mod signature;
-mod split;
 mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
 mod vectors;
-mod write;
+
+use cutover_vendors::{calls, chat, losses, read, signature, split, write};
 
 pub use answer::{Answer, ErrorAnswer};
 pub use chat::read_error;

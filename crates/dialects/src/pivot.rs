@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use cutover_vendors::{FAILED, MARK};
 
 use crate::read::Text;
 use crate::signature;
@@ -124,15 +125,6 @@ fn write_content(json: &mut Json, parts: &[Part<'_>]) {
         many => json.put_array("content", |j| many.iter().for_each(|part| write_part(j, part))),
     }
 }
-
-/// Where a mark for caching stands: beside what it marks.
-pub(crate) const MARK: &str = "cache_control";
-
-/// Where settings stand that only one vendor's models have, by its name, as Google's compatible endpoint takes them.
-pub(crate) const EXTRA: &str = "extra_body";
-
-/// The mark of a tool's result that is an error, as Anthropic's API has it.
-pub(crate) const FAILED: &str = "is_error";
 
 fn write_mark(json: &mut Json, mark: Option<&str>) {
     if let Some(raw) = mark {

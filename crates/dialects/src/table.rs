@@ -10,65 +10,7 @@ use cutover_wire::providers::claude;
 use crate::answer::{Answer, ErrorAnswer};
 use crate::inbound::{Asked, ModelFacts, RequestFacts};
 
-/// What becomes of a field on its way to chat completions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// The field means the same there, and may have another name.
-    Carried(&'static str),
-    /// It is converted without loss.
-    Mapped(&'static str),
-    /// Something near it is sent, and the loss report says so.
-    Approximated(&'static str),
-    /// It is left out, and the loss report says so.
-    Dropped,
-    /// Refused with a 400 that names it; left out and reported where the caller is lenient.
-    Unsupported,
-    /// Refused always: an answer without it would deceive.
-    Refused,
-    /// cutover acts on it itself.
-    Ours,
-}
-
-impl Fate {
-    /// The fate's word in the reference.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Carried(_) => "carried",
-            Self::Mapped(_) => "mapped",
-            Self::Approximated(_) => "approximated, reported",
-            Self::Dropped => "dropped, reported",
-            Self::Unsupported => "refused (lenient: dropped, reported)",
-            Self::Refused => "refused",
-            Self::Ours => "by cutover",
-        }
-    }
-
-    /// The field of a chat completions request that it becomes.
-    pub fn becomes(self) -> Option<&'static str> {
-        match self {
-            Self::Carried(name) | Self::Mapped(name) | Self::Approximated(name) => Some(name),
-            _ => None,
-        }
-    }
-}
-
-/// One field of a dialect's requests.
-#[derive(Debug, Clone, Copy)]
-pub struct Field {
-    /// Its path, such as `messages[].content[].cache_control`; `/api/x: ` before it where it belongs to
-    /// one route only.
-    pub path: &'static str,
-    /// What becomes of it.
-    pub fate: Fate,
-    /// Why, or how.
-    pub why: &'static str,
-}
-
-impl Field {
-    pub(crate) const fn new(path: &'static str, fate: Fate, why: &'static str) -> Self {
-        Self { path, fate, why }
-    }
-}
+pub use cutover_vendors::{Fate, Field};
 
 /// What a route is for. The inference routes are run like any chat request; the others are answered
 /// from what the caller knows.
@@ -254,7 +196,7 @@ pub fn matrix() -> String {
     page.push_str("\n## Upstreams that speak Anthropic's Messages API\n\n");
     page.push_str("What becomes of a chat completions request, whatever dialect it came in.\n\n");
     page.push_str("| field | what becomes of it | Messages | why |\n|---|---|---|---|\n");
-    for field in crate::egress::FIELDS {
+    for field in cutover_vendors::anthropic::FIELDS {
         page.push_str(&row(field));
     }
     page.push_str("\nWhat Claude models take of it, by their names (read on 22 November 2026 in what is published):\n\n");
@@ -262,12 +204,12 @@ pub fn matrix() -> String {
     page.push_str("\n## Upstreams that speak Google's Gemini API\n\n");
     page.push_str("The same, for `generateContent`.\n\n");
     page.push_str("| field | what becomes of it | generateContent | why |\n|---|---|---|---|\n");
-    for field in crate::egress::gemini::FIELDS {
+    for field in cutover_vendors::gemini::FIELDS {
         page.push_str(&row(field));
     }
     page.push_str("\nAnd for `batchEmbedContents`, of an embeddings request.\n\n");
     page.push_str("| field | what becomes of it | batchEmbedContents | why |\n|---|---|---|---|\n");
-    for field in crate::egress::gemini::embeddings::FIELDS {
+    for field in cutover_vendors::gemini::embeddings::FIELDS {
         page.push_str(&row(field));
     }
     page

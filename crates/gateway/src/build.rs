@@ -12,7 +12,6 @@ use std::sync::atomic::AtomicU32;
 use cutover_config::{
     Checked, HeaderValue as ConfiguredValue, Reach, SecretRef, SystemPrompt, UpstreamKey,
 };
-use cutover_dialects::egress;
 use cutover_ledger::prices::PriceList;
 use cutover_route::{Traffic, health};
 use cutover_server::BodyLimits;
@@ -21,6 +20,7 @@ use cutover_telemetry::{ArmLabels, ArmMetrics, NONE, Registry};
 use cutover_units::{Arm, Millis, UseCaseName, WeightBp};
 use cutover_upstream::clients_key::{ClientsKey, KeyForm, X_API_KEY, X_GOOG_API_KEY};
 use cutover_upstream::{InProcess, RequestHeaders, RequestRules, Vendor};
+use cutover_vendors::anthropic;
 use cutover_wire::providers::{Auth, Dialect};
 use cutover_wire::{
     Capabilities, OllamaSettings, Prefill, StreamUsage, Target, Unsupported, VariantSettings,
@@ -307,7 +307,7 @@ fn own_headers(
         own.push((header, sensitive(&key, &value)?));
     }
     if provider(upstream)?.dialect == Dialect::Anthropic {
-        let (name, version) = egress::VERSION;
+        let (name, version) = anthropic::VERSION;
         own.push((HeaderName::from_static(name), HeaderValue::from_static(version)));
     }
     for (header, value) in &upstream.headers {

@@ -9,9 +9,10 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use cutover_dialects::anthropic::ANTHROPIC;
-use cutover_dialects::egress::{self, EventsIn, gemini};
 use cutover_dialects::gemini::GEMINI;
 use cutover_units::Millis;
+use cutover_vendors::anthropic::{self, EventsIn};
+use cutover_vendors::{self as vendors, Defaults, gemini};
 use cutover_wire::adapt::adapt;
 use cutover_wire::own::{self, Events as OwnEvents};
 use cutover_wire::providers::Dialect;
@@ -80,11 +81,11 @@ impl Own {
         let path = match (self.dialect, self.method) {
             (Dialect::Gemini, Some(_)) if head.stream => gemini::path(model, gemini::STREAM),
             (Dialect::Gemini, Some(method)) => gemini::path(model, method),
-            (Dialect::Anthropic, _) if self.query.is_empty() => Cow::Borrowed(egress::PATH),
-            (Dialect::Anthropic, _) => Cow::Owned(format!("{}{}", egress::PATH, self.query)),
+            (Dialect::Anthropic, _) if self.query.is_empty() => Cow::Borrowed(anthropic::PATH),
+            (Dialect::Anthropic, _) => Cow::Owned(format!("{}{}", anthropic::PATH, self.query)),
             _ => return None,
         };
-        if self.dialect == Dialect::Anthropic && egress::holds_refused_ids(&self.body) {
+        if self.dialect == Dialect::Anthropic && anthropic::holds_refused_ids(&self.body) {
             return None;
         }
         let own = own::request(&self.body, &head.model, target)?;
@@ -112,11 +113,11 @@ pub(crate) fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outg
     let mut outgoing = adapt(head, body, target)?;
     let adapted = || whole(&outgoing.body);
     let sent = match outgoing.reply.provider.dialect {
-        Dialect::OpenAi => return Ok(egress::without_others(outgoing, head, target)),
+        Dialect::OpenAi => return Ok(vendors::without_others(outgoing, head, target)),
         Dialect::Ollama => return Ok(outgoing),
         Dialect::Anthropic => {
-            let defaults = egress::Defaults::of(body, &target.settings);
-            egress::request(&adapted(), target.unsupported, &defaults)
+            let defaults = Defaults::of(body, &target.settings);
+            anthropic::request(&adapted(), target.unsupported, &defaults)
         }
         Dialect::Gemini if head.endpoint == Endpoint::Embeddings => {
             note_estimate(head, &mut outgoing);
@@ -144,7 +145,7 @@ fn note_estimate(head: &Head, outgoing: &mut Outgoing) {
 
 /// An error about a request as it is sent, with the messages' places in the one that it was made of.
 pub(crate) fn in_senders_places(fault: Fault, sent: &Bytes, outgoing: &Outgoing) -> Fault {
-    egress::in_senders_places(fault, sent, &whole(&outgoing.body))
+    vendors::in_senders_places(fault, sent, &whole(&outgoing.body))
 }
 
 /// A path as it is sent. Ours are good ones; what is made of a model's name is escaped.
@@ -189,10 +190,10 @@ pub(crate) fn read(
     match plan.provider.dialect {
         Dialect::OpenAi | Dialect::Ollama => {}
         Dialect::Anthropic if good => {
-            received.body = egress::answer(&received.body, created(mint)).unwrap_or_default();
+            received.body = anthropic::answer(&received.body, created(mint)).unwrap_or_default();
         }
         Dialect::Anthropic => {
-            (received.status, received.body) = egress::error(received.status, &received.body);
+            (received.status, received.body) = anthropic::error(received.status, &received.body);
         }
         Dialect::Gemini if good && plan.endpoint == Endpoint::Embeddings => {
             let tokens = plan.unasked_prompt_tokens.unwrap_or(0);

@@ -4,7 +4,7 @@ use cutover_wire::Fault;
 
 use super::events::SIGNATURE;
 use crate::losses::Losses;
-use crate::pivot::{self, Assistant, Call, Message, Part, Results};
+use crate::pivot::{Assistant, Call, Message, Part, Results};
 use crate::read::{At, Obj, Text, key_of, list};
 use crate::{split, write};
 
@@ -26,7 +26,7 @@ pub(super) fn taken_mark<'a>(
     block: &Obj<'a>,
     (at, keep): (At<'_>, bool),
 ) -> Result<Option<&'a str>, Fault> {
-    if keep { block.raw_object(at, pivot::MARK) } else { Ok(None) }
+    if keep { block.raw_object(at, cutover_vendors::MARK) } else { Ok(None) }
 }
 
 /// `system`: a string or text blocks.

@@ -86,7 +86,7 @@ fn convert<'a>(
     chat.messages = conversation.messages;
     tools(root, (&mut chat, keep_marks), losses)?;
     if let Some(mark) = content::taken_mark(root, (at, keep_marks))? {
-        chat.set(pivot::MARK, mark);
+        chat.set(cutover_vendors::MARK, mark);
     }
     limits(root, &mut chat, losses)?;
     if root.get("speed").is_some_and(|raw| raw != "\"standard\"") {
@@ -239,7 +239,7 @@ fn thinking<'a>(
                 }
             });
         });
-        chat.set(pivot::EXTRA, own);
+        chat.set(cutover_vendors::EXTRA, own);
     }
     let Some((raw, here)) = format else { return Ok(()) };
     let format = Obj::read(raw, here)?;

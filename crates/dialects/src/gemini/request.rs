@@ -12,7 +12,7 @@ use crate::answer::{Answer, ESTIMATED, estimated_tokens};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
-use crate::pivot::{self, Chat, EXTRA, Tool};
+use crate::pivot::{self, Chat, Tool};
 use crate::read::{self, At, Obj, Text};
 use crate::write::{self, Json};
 
@@ -239,7 +239,7 @@ fn settings<'a>(
     let thoughts = match member(config, at, "thinkingConfig")? {
         Some(thinking) if keep_marks => {
             let raw = config.get("thinkingConfig").unwrap_or("{}");
-            chat.set(EXTRA, write::object(|j| put_thinking(j, raw)));
+            chat.set(cutover_vendors::EXTRA, write::object(|j| put_thinking(j, raw)));
             thinking.flag(at.key("thinkingConfig"), "includeThoughts")? == Some(true)
         }
         Some(thinking) => think(&thinking, chat, (losses, at.key("thinkingConfig")))?,

@@ -5,11 +5,12 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use cutover_vendors::{Defaults, anthropic, gemini};
 use cutover_wire::{Endpoint, Head, Loss, Provider, Target, Unsupported, VariantSettings, adapt};
 use serde_json::Value;
 
 use super::support::{facts, fixture, inbound, lenient, path_of};
-use crate::{Inbound, RequestFacts, egress};
+use crate::{Inbound, RequestFacts};
 
 const AGENTS: [(&str, &str); 4] = [
     ("anthropic-agent", "anthropic/agent.json"),
@@ -77,15 +78,14 @@ fn what_agents_send_reaches_every_target() {
         insta::assert_snapshot!(format!("{name}_to_ollama"), adapted(&plain.body, "ollama"));
         insta::assert_snapshot!(format!("{name}_to_llamacpp"), adapted(&plain.body, "llamacpp"));
         let marked = asked(file, true);
-        let sent =
-            egress::request(&marked.body, Unsupported::Lenient, &egress::Defaults::default())
-                .ok()
-                .unwrap();
+        let sent = anthropic::request(&marked.body, Unsupported::Lenient, &Defaults::default())
+            .ok()
+            .unwrap();
         insta::assert_snapshot!(
             format!("{name}_to_messages"),
             shown(&sent.path, &sent.body, &sent.losses)
         );
-        let sent = egress::gemini::request(&marked.body, Unsupported::Lenient).ok().unwrap();
+        let sent = gemini::request(&marked.body, Unsupported::Lenient).ok().unwrap();
         insta::assert_snapshot!(
             format!("{name}_to_gemini"),
             shown(&sent.path, &sent.body, &sent.losses)

@@ -6,8 +6,8 @@ use cutover_wire::{Fault, StructuredOutput, Unsupported, VariantSettings};
 use serde_json::{Value, json};
 
 use super::support::{facts, inbound, lenient};
-use crate::egress::{self, Defaults};
 use crate::{RequestFacts, signature};
+use cutover_vendors::{Defaults, anthropic, gemini};
 
 /// A chat request of these members for a model.
 fn chat(model: &str, more: &Value) -> Value {
@@ -32,7 +32,7 @@ fn sent_of(body: &Value, mode: Unsupported, settings: &VariantSettings) -> Resul
         adapted["seed"] = json!(seed);
     }
     let defaults = Defaults::of(body.to_string().as_bytes(), settings);
-    let sent = egress::request(adapted.to_string().as_bytes(), mode, &defaults)?;
+    let sent = anthropic::request(adapted.to_string().as_bytes(), mode, &defaults)?;
     let losses = sent.losses.into_iter().map(|loss| loss.field).collect();
     Ok((serde_json::from_slice(&sent.body).unwrap(), losses))
 }
@@ -255,7 +255,7 @@ fn what_anthropics_client_says_of_thinking_and_errors_reaches_anthropic_as_it_ca
         let marked = RequestFacts { keep_marks: true, ..facts() };
         let asked = inbound("/v1/messages", &body, &marked);
         assert!(asked.losses.is_empty(), "{:?}", asked.losses);
-        let sent = egress::request(&asked.body, Unsupported::Strict, &Defaults::default());
+        let sent = anthropic::request(&asked.body, Unsupported::Strict, &Defaults::default());
         let sent = sent.ok().unwrap();
         assert!(sent.losses.is_empty(), "{:?}", sent.losses);
         let there: Value = serde_json::from_slice(&sent.body).unwrap();
@@ -267,7 +267,7 @@ fn what_anthropics_client_says_of_thinking_and_errors_reaches_anthropic_as_it_ca
             (&json!(true), &json!("R"))
         );
         // Gemini has an error's place of its own, and an effort of its own.
-        let gemini = egress::gemini::request(&asked.body, Unsupported::Strict).ok().unwrap();
+        let gemini = gemini::request(&asked.body, Unsupported::Strict).ok().unwrap();
         let there: Value = serde_json::from_slice(&gemini.body).unwrap();
         let response = &there["contents"][2]["parts"][0]["functionResponse"]["response"];
         assert_eq!(response, &json!({"error": "R"}));

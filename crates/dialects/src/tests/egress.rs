@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use cutover_units::{Code, Millis};
+use cutover_vendors::{Defaults, anthropic, gemini};
 use cutover_wire::stream::Limits;
 use cutover_wire::{
     Endpoint, Finish, Head, Mint, Provider, ReplyPlan, Tap, Target, Unsupported, adapt, read_reply,
@@ -12,11 +13,10 @@ use serde_json::Value;
 use super::support::{
     facts, fixture, inbound, lenient, names, now, path_of, payloads, read, stream,
 };
-use crate::egress::Defaults;
-use crate::{Asked, egress};
+use crate::Asked;
 
 fn sent(body: &[u8], unsupported: Unsupported) -> (Value, Vec<String>) {
-    let sent = match egress::request(body, unsupported, &Defaults::default()) {
+    let sent = match anthropic::request(body, unsupported, &Defaults::default()) {
         Ok(sent) => sent,
         Err(fault) => panic!("{fault} {:?}", fault.param),
     };
@@ -53,7 +53,7 @@ fn each_ingress_dialect_reaches_anthropic() {
 #[test]
 fn anthropics_own_turn_is_the_same_after_both_conversions() {
     let body = fixture("messages/answer.json");
-    let answer = egress::answer(&body, Millis(0)).unwrap();
+    let answer = anthropic::answer(&body, Millis(0)).unwrap();
     let there: Value = serde_json::from_slice(&body).unwrap();
     let asked = inbound("/v1/messages", &fixture("anthropic/minimal.json"), &lenient());
     let back = asked.way_back.reply(&answer, now()).ok().unwrap();
@@ -100,7 +100,7 @@ fn a_tools_schema_says_that_it_is_an_objects() {
         let body = format!(
             r#"{{"model":"m","messages":[{{"role":"user","content":"a"}}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{ours}}}}}]}}"#
         );
-        let sent = egress::request(body.as_bytes(), Unsupported::Strict, &Defaults::default())
+        let sent = anthropic::request(body.as_bytes(), Unsupported::Strict, &Defaults::default())
             .ok()
             .unwrap();
         let wanted = format!(r#""input_schema":{theirs}"#);
@@ -121,7 +121,7 @@ fn instructions_alone_become_the_users_turn() {
         serde_json::json!([{"role": "user", "content": [text("a"), text("b")]}])
     );
     assert!(losses.contains(&"messages[].system.alone".to_owned()), "{losses:?}");
-    let gemini = egress::gemini::request(body, Unsupported::Strict).ok().unwrap();
+    let gemini = gemini::request(body, Unsupported::Strict).ok().unwrap();
     let there: Value = serde_json::from_slice(&gemini.body).unwrap();
     assert_eq!(
         there["contents"],
@@ -132,7 +132,7 @@ fn instructions_alone_become_the_users_turn() {
 
 /// Anthropic's events as the relay path sees them.
 fn chunks(frames: &[&[u8]]) -> String {
-    let (mut events, mut out) = (egress::EventsIn::new(Millis(7_000)), Vec::new());
+    let (mut events, mut out) = (anthropic::EventsIn::new(Millis(7_000)), Vec::new());
     for frame in frames {
         events.push(Bytes::copy_from_slice(frame), &mut out);
     }
@@ -154,7 +154,7 @@ fn mint() -> Mint {
 
 #[test]
 fn wire_reads_what_comes_back() {
-    let answer = egress::answer(&fixture("messages/answer.json"), Millis(0)).unwrap();
+    let answer = anthropic::answer(&fixture("messages/answer.json"), Millis(0)).unwrap();
     let reply = read_reply(
         &plan(false),
         &mint(),
@@ -310,7 +310,7 @@ fn errors_inside_a_200_are_told_by_their_type() {
         let text = chunks(&[format!("event: error\ndata: {error}\n\n").as_bytes()]);
         let fault = tap.push(Bytes::from(text), &mut Vec::new()).unwrap_err();
         assert_eq!(fault.fault.code, code, "{kind}");
-        let answer = egress::answer(error.as_bytes(), Millis(0)).unwrap();
+        let answer = anthropic::answer(error.as_bytes(), Millis(0)).unwrap();
         let received = cutover_wire::Received::new(200, answer);
         let fault = read_reply(&plan(false), &mint(), received).unwrap_err();
         assert_eq!(fault.fault.code, code, "{kind}");
@@ -321,7 +321,7 @@ fn errors_inside_a_200_are_told_by_their_type() {
         ("UNAVAILABLE", Code::Overloaded),
     ] {
         let error = format!(r#"{{"error":{{"code":0,"message":"m","status":"{status}"}}}}"#);
-        let (mut events, mut out) = (egress::gemini::EventsIn::new(Millis(0)), Vec::new());
+        let (mut events, mut out) = (gemini::EventsIn::new(Millis(0)), Vec::new());
         events.push(Bytes::from(format!("data: {error}\n\n")), &mut out);
         let mut tap = Tap::new(plan(true), mint(), Limits::default());
         let fault = tap.push(out.concat().into(), &mut Vec::new()).unwrap_err();
@@ -342,19 +342,19 @@ fn errors_are_told_by_their_type() {
     ] {
         let body =
             format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"{message}"}}}}"#);
-        let (status, body) = egress::error(status, body.as_bytes());
+        let (status, body) = anthropic::error(status, body.as_bytes());
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((status, &body["error"]["code"]), (expected, &Value::from(code)));
         assert_eq!(body["error"]["message"], message);
     }
-    assert_eq!(egress::error(502, b"<html>").0, 502);
-    assert_eq!(egress::answer(b"{}", Millis(0)).unwrap_err().code, Code::BadGateway);
+    assert_eq!(anthropic::error(502, b"<html>").0, 502);
+    assert_eq!(anthropic::answer(b"{}", Millis(0)).unwrap_err().code, Code::BadGateway);
 }
 
 #[test]
 fn what_anthropic_cannot_do_is_refused_or_reported() {
     let body = br#"{"model":"m","messages":[{"role":"user","content":"a"}],"n":1,"seed":7,"logprobs":false}"#;
-    let fault = egress::request(body, Unsupported::Strict, &Defaults::default()).err().unwrap();
+    let fault = anthropic::request(body, Unsupported::Strict, &Defaults::default()).err().unwrap();
     assert_eq!(fault.param.as_deref(), Some("seed"));
     let (_, losses) = sent(body, Unsupported::Lenient);
     assert_eq!(losses, ["max_tokens.default", "seed"]);
@@ -373,7 +373,7 @@ fn what_anthropic_cannot_do_is_refused_or_reported() {
             r#"{"model":"m","messages":[],"response_format":{"type":"json_object"}}"#,
         ),
     ] {
-        let fault = egress::request(body.as_bytes(), Unsupported::Strict, &Defaults::default())
+        let fault = anthropic::request(body.as_bytes(), Unsupported::Strict, &Defaults::default())
             .err()
             .unwrap();
         assert_eq!(fault.param.as_deref(), Some(param));
@@ -444,9 +444,9 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         at in any::<prop::sample::Index>(), byte in any::<u8>(),
     ) {
-        let _ = egress::request(&bytes, Unsupported::Lenient, &Defaults::default());
-        let _ = egress::answer(&bytes, Millis(0));
-        let _ = egress::error(500, &bytes);
+        let _ = anthropic::request(&bytes, Unsupported::Lenient, &Defaults::default());
+        let _ = anthropic::answer(&bytes, Millis(0));
+        let _ = anthropic::error(500, &bytes);
         payloads(&chunks(&[&bytes]).replace("data: [DONE]", ""));
         let mut text = fixture("messages/stream.sse").to_vec();
         let place = at.index(text.len());
@@ -455,7 +455,7 @@ proptest! {
         let mut body = inbound("/v1/messages", &fixture("anthropic/full.json"), &facts_of()).body.to_vec();
         let place = at.index(body.len());
         body[place] = byte;
-        if let Ok(sent) = egress::request(&body, Unsupported::Lenient, &Defaults::default()) {
+        if let Ok(sent) = anthropic::request(&body, Unsupported::Lenient, &Defaults::default()) {
             // JSON by its grammar: a number may be one that no type holds, such as 1E345, as the client wrote it.
             prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&sent.body).is_ok());
         }

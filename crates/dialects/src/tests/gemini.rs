@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::support::{facts, fixture, inbound, lenient, names, path_of, payloads, read, stream};
-use crate::egress::{Sent, gemini};
 use crate::{Asked, RequestFacts};
+use cutover_vendors::{Sent, gemini};
 
 fn raw(body: &[u8], unsupported: Unsupported) -> Sent {
     match gemini::request(body, unsupported) {

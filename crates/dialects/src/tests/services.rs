@@ -8,7 +8,7 @@ use cutover_wire::{Head, Mint, Provider, ReplyPlan, Tap, Target, adapt};
 use serde_json::Value;
 
 use super::support::{inbound, lenient, now, payloads};
-use crate::egress;
+use cutover_vendors::gemini;
 
 const CLIENTS: [(&str, &str); 4] = [
     (
@@ -215,7 +215,7 @@ fn streams_of_gemini_that_tell_no_names_are_whole() {
     let blocked = "data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\r\n\r\n";
     for client in CLIENTS {
         for (text, said) in [(answer.as_str(), Some("Hello world")), (blocked, None)] {
-            let mut events = egress::gemini::EventsIn::new(cutover_units::Millis(0));
+            let mut events = gemini::EventsIn::new(cutover_units::Millis(0));
             let mut out = Vec::new();
             events.push(Bytes::copy_from_slice(text.as_bytes()), &mut out);
             events.finish(&mut out);

@@ -1,11 +1,12 @@
 //! Any ingress dialect to any upstream: through `wire`, as the gateway does it.
 
 use bytes::Bytes;
+use cutover_vendors::anthropic;
 use cutover_wire::stream::Limits;
 use cutover_wire::{Endpoint, Head, Mint, PROVIDERS, Provider, Tap, Target, Unsupported, adapt};
 
 use super::support::{fixture, inbound, lenient, now, path_of, payloads};
-use crate::{Inbound, egress};
+use crate::Inbound;
 
 fn target(provider: &'static Provider, unsupported: Unsupported) -> Target {
     Target {
@@ -103,7 +104,7 @@ fn every_dialects_stream_comes_back_from_every_kind_of_upstream() {
 
 /// A stream of Anthropic's own, as it enters the relay path.
 fn from_anthropic() -> Bytes {
-    let (mut events, mut out) = (egress::EventsIn::new(cutover_units::Millis(0)), Vec::new());
+    let (mut events, mut out) = (anthropic::EventsIn::new(cutover_units::Millis(0)), Vec::new());
     events.push(fixture("messages/stream.sse"), &mut out);
     events.finish(&mut out);
     Bytes::from(out.concat())

@@ -2,8 +2,9 @@
 //! mutated fixtures.
 
 use bytes::Bytes;
-use cutover_dialects::{Ask, Asked, DIALECTS, Inbound, Moment, RequestFacts, StreamOut, egress};
+use cutover_dialects::{Ask, Asked, DIALECTS, Inbound, Moment, RequestFacts, StreamOut};
 use cutover_units::Millis;
+use cutover_vendors::{Defaults, anthropic, gemini};
 use cutover_wire::{Endpoint, Fault, Head, Unsupported};
 
 /// Any bytes as a request in every dialect: refused as the client's fault, or a pivot that the rest of
@@ -23,9 +24,9 @@ pub fn request(data: &[u8]) {
 
 /// A chat request, or none, to each target that speaks no chat.
 fn outbound(body: &[u8], unsupported: Unsupported) {
-    let defaults = egress::Defaults::default();
-    let anthropics = egress::request(body, unsupported, &defaults);
-    for sent in [anthropics, egress::gemini::request(body, unsupported)].into_iter().flatten() {
+    let defaults = Defaults::default();
+    let anthropics = anthropic::request(body, unsupported, &defaults);
+    for sent in [anthropics, gemini::request(body, unsupported)].into_iter().flatten() {
         let text: Result<serde_json::Value, _> = serde_json::from_slice(&sent.body);
         assert!(text.is_ok(), "a request is JSON");
     }
@@ -86,11 +87,11 @@ pub fn answer(data: &[u8]) {
         drive(&mut second.way_back.stream(), &bytes, &mut cut);
         assert_eq!(whole, cut, "the same however it is cut");
     }
-    converted(&egress::answer(data, Millis(0)));
-    converted(&egress::gemini::answer(data, Millis(0)));
-    let _ = (egress::error(500, data), egress::gemini::error(500, data));
-    through(data, &|| Box::new(egress::EventsIn::new(Millis(0))));
-    through(data, &|| Box::new(egress::gemini::EventsIn::new(Millis(0))));
+    converted(&anthropic::answer(data, Millis(0)));
+    converted(&gemini::answer(data, Millis(0)));
+    let _ = (anthropic::error(500, data), gemini::error(500, data));
+    through(data, &|| Box::new(anthropic::EventsIn::new(Millis(0))));
+    through(data, &|| Box::new(gemini::EventsIn::new(Millis(0))));
 }
 
 fn converted(answer: &Result<Bytes, Fault>) {
@@ -112,7 +113,7 @@ trait Events {
     fn finish(&mut self, out: &mut Vec<Bytes>);
 }
 
-impl Events for egress::EventsIn {
+impl Events for anthropic::EventsIn {
     fn push(&mut self, bytes: Bytes, out: &mut Vec<Bytes>) {
         self.push(bytes, out);
     }
@@ -121,7 +122,7 @@ impl Events for egress::EventsIn {
     }
 }
 
-impl Events for egress::gemini::EventsIn {
+impl Events for gemini::EventsIn {
     fn push(&mut self, bytes: Bytes, out: &mut Vec<Bytes>) {
         self.push(bytes, out);
     }
@@ -173,8 +174,8 @@ pub fn cut_short(data: &[u8], vendor: Vendor) -> Option<bool> {
     let mut out = Vec::new();
     let mut events: Box<dyn Events> = match vendor {
         Vendor::Chat => return told(data),
-        Vendor::Messages => Box::new(egress::EventsIn::new(Millis(0))),
-        Vendor::Gemini => Box::new(egress::gemini::EventsIn::new(Millis(0))),
+        Vendor::Messages => Box::new(anthropic::EventsIn::new(Millis(0))),
+        Vendor::Gemini => Box::new(gemini::EventsIn::new(Millis(0))),
     };
     events.push(Bytes::copy_from_slice(data), &mut out);
     events.finish(&mut out);

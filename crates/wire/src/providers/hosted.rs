@@ -59,7 +59,7 @@ pub(super) static COMPATIBLE: Provider = Provider {
           passed on byte for byte; unknown fields are the service's to judge.",
 };
 
-/// Anthropic's own API. What becomes of a field stands in the table of `dialects::egress`, not here.
+/// Anthropic's own API. What becomes of a field stands in the table of `vendors::anthropic`, not here.
 pub(super) static ANTHROPIC: Provider = Provider {
     name: "anthropic",
     dialect: Dialect::Anthropic,
@@ -87,7 +87,7 @@ pub(super) static ANTHROPIC: Provider = Provider {
           round trip.",
 };
 
-/// Google's own API. What becomes of a field stands in the table of `dialects::egress::gemini`.
+/// Google's own API. What becomes of a field stands in the table of `vendors::gemini`.
 pub(super) static GEMINI: Provider = Provider {
     name: "gemini",
     dialect: Dialect::Gemini,

@@ -9,8 +9,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-units", 0),
     ("cutover-stats", 0),
     ("cutover-wire", 10),
-    // Converts to and from what wire knows, so it stands a little higher.
-    ("cutover-dialects", 11),
+    // Converts to and from what wire knows, and dialects reads and writes with its tools.
+    ("cutover-vendors", 11),
+    ("cutover-dialects", 12),
     ("cutover-route", 10),
     ("cutover-ledger", 10),
     ("cutover-sizing", 10),

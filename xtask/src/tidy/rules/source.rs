@@ -48,8 +48,13 @@ const ROWS: &[Row] = &[
         // A dialect shapes errors and the embedded engine answers as an upstream would; rescue decides
         // what a client sees.
         files: |f| {
-            let own =
-                ["crates/wire/", "crates/dialects/", "crates/gateway/src/rescue", "crates/engine/"];
+            let own = [
+                "crates/wire/",
+                "crates/dialects/",
+                "crates/vendors/",
+                "crates/gateway/src/rescue",
+                "crates/engine/",
+            ];
             !own.iter().any(|p| f.path.starts_with(p))
         },
         message: "only gateway::rescue makes error answers",
@@ -144,7 +149,7 @@ const PROVIDER_MEMBERS: &[&str] =
     &["choices", "tool_calls", "stream_options", "prompt_eval_count", "done_reason", "guided_json"];
 
 /// The crates that know provider JSON.
-const PROVIDER_JSON: &[&str] = &["wire", "dialects"];
+const PROVIDER_JSON: &[&str] = &["wire", "dialects", "vendors"];
 
 pub(crate) fn literals_stay_in_their_place(repo: &Repo, report: &mut Report) {
     for file in &repo.files {
@@ -157,7 +162,8 @@ pub(crate) fn literals_stay_in_their_place(repo: &Repo, report: &mut Report) {
             let holds = |word: &&&str| is_member(literal, word);
             let knows = PROVIDER_JSON.contains(&folder);
             if let Some(word) = PROVIDER_MEMBERS.iter().find(holds).filter(|_| !knows) {
-                let message = format!("{word:?}: only wire and dialects know provider JSON");
+                let message =
+                    format!("{word:?}: only wire, vendors and dialects know provider JSON");
                 report.add(&file.path, n, message);
             }
         }

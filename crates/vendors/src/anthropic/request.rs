@@ -5,13 +5,14 @@ use cutover_wire::{Fault, Unsupported};
 
 use super::fields::FIELDS;
 use super::settings::settings;
-use super::turns::{Called, Turns, called, file, image_url, neutral};
-use super::{Defaults, PATH, Sent, ids};
+use super::{PATH, ids};
 use crate::calls::Calls;
 use crate::losses::Losses;
-use crate::pivot::{FAILED, MARK};
 use crate::read::{self, At, Obj, Text, list};
+use crate::turns::{Called, Turns, called, file, image_url, neutral};
 use crate::write::{self, Json};
+use crate::{Defaults, Sent};
+use crate::{FAILED, MARK};
 
 const ROOT: At<'static> = At::Root;
 

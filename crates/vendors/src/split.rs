@@ -7,22 +7,22 @@
 use memchr::{memchr, memchr2};
 
 /// Cuts an object into key literals and values. `None`: it is no object.
-pub(crate) fn members(text: &str) -> Option<Members<'_>> {
+pub fn members(text: &str) -> Option<Members<'_>> {
     Some(Members { cutter: Cutter::open(text, b'{')? })
 }
 
 /// Cuts an array into its elements. `None`: it is no array.
-pub(crate) fn elements(text: &str) -> Option<Elements<'_>> {
+pub fn elements(text: &str) -> Option<Elements<'_>> {
     Some(Elements { cutter: Cutter::open(text, b'[')? })
 }
 
 /// An object's members in order.
-pub(crate) struct Members<'a> {
+pub struct Members<'a> {
     cutter: Cutter<'a>,
 }
 
 /// An array's elements in order.
-pub(crate) struct Elements<'a> {
+pub struct Elements<'a> {
     cutter: Cutter<'a>,
 }
 
@@ -108,7 +108,7 @@ fn container_end(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// Whether a literal holds an escape.
-pub(crate) fn has_escape(literal: &str) -> bool {
+pub fn has_escape(literal: &str) -> bool {
     memchr(b'\\', literal.as_bytes()).is_some()
 }
 

@@ -15,7 +15,7 @@ mod request;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::table::Field;
+use crate::Field;
 
 pub use answer::answer;
 pub use error::{Told, error};

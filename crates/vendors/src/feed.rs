@@ -16,22 +16,22 @@ use crate::write::{self, Json};
 const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Where a vendor's bytes come in.
-pub(super) struct Feed {
+pub(crate) struct Feed {
     splitter: Splitter,
     records: Vec<Range<usize>>,
     /// Whether nothing more is taken.
-    pub(super) over: bool,
+    pub(crate) over: bool,
 }
 
 impl Feed {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let splitter = Splitter::new(Framing::Events, EVENT_BYTES_MAX);
         Self { splitter, records: Vec::new(), over: false }
     }
 }
 
 /// A vendor's stream on its way to the OpenAI dialect.
-pub(super) trait Turning {
+pub(crate) trait Turning {
     fn feed(&mut self) -> &mut Feed;
 
     /// Turns one event. An error ends the stream.
@@ -83,7 +83,7 @@ pub(super) trait Turning {
 }
 
 /// Appends what was written, if anything was.
-pub(super) fn put(text: String, out: &mut Vec<Bytes>) {
+pub(crate) fn put(text: String, out: &mut Vec<Bytes>) {
     if !text.is_empty() {
         out.push(Bytes::from(text));
     }
@@ -91,20 +91,20 @@ pub(super) fn put(text: String, out: &mut Vec<Bytes>) {
 
 /// Who answers: what all chunks of a stream repeat.
 #[derive(Default)]
-pub(super) struct Teller {
-    pub(super) id: String,
-    pub(super) model: String,
+pub(crate) struct Teller {
+    pub(crate) id: String,
+    pub(crate) model: String,
     /// Seconds since 1970.
-    pub(super) created: u64,
+    pub(crate) created: u64,
 }
 
 impl Teller {
-    pub(super) fn new(created: Millis) -> Self {
+    pub(crate) fn new(created: Millis) -> Self {
         Self { created: created.0 / 1_000, ..Self::default() }
     }
 
     /// One chunk; with a usage it has no choice.
-    pub(super) fn chunk(
+    pub(crate) fn chunk(
         &self,
         out: &mut String,
         usage: Option<&Usage>,

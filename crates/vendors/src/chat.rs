@@ -12,50 +12,62 @@ use crate::signature;
 
 /// An answer or a chunk of one; the members that the ingress dialects need.
 #[derive(Deserialize)]
-pub(crate) struct Answer<'a> {
+pub struct Answer<'a> {
+    /// Who answered.
     #[serde(borrow, default)]
-    pub(crate) model: Option<Cow<'a, str>>,
+    pub model: Option<Cow<'a, str>>,
+    /// The answers.
     #[serde(default)]
-    pub(crate) choices: Vec<Choice>,
+    pub choices: Vec<Choice>,
+    /// What it took, if it could be read.
     #[serde(default, deserialize_with = "readable")]
-    pub(crate) usage: Option<Usage>,
+    pub usage: Option<Usage>,
     #[serde(default)]
     error: Option<Value>,
 }
 
+/// One of the answers, or a piece of it.
 #[derive(Deserialize)]
-pub(crate) struct Choice {
+pub struct Choice {
+    /// Which of the answers.
     #[serde(default)]
-    pub(crate) index: u64,
+    pub index: u64,
     #[serde(default)]
     message: Option<Said>,
     #[serde(default)]
     delta: Option<Said>,
     /// `/v1/completions`.
     #[serde(default)]
-    pub(crate) text: Option<String>,
+    pub text: Option<String>,
+    /// Why it ended, if it has.
     #[serde(default)]
-    pub(crate) finish_reason: Option<Finish>,
+    pub finish_reason: Option<Finish>,
     /// vLLM: the stop sequence that was met (a text), or the token (a number).
     #[serde(default)]
-    pub(crate) stop_reason: Option<Value>,
+    pub stop_reason: Option<Value>,
     #[serde(default)]
     logprobs: Option<Value>,
 }
 
+/// What is said, whole or a piece of it.
 #[derive(Default, Deserialize)]
-pub(crate) struct Said {
+pub struct Said {
+    /// The words.
     #[serde(default)]
-    pub(crate) content: Content,
+    pub content: Content,
+    /// What is said in place of an answer.
     #[serde(default)]
-    pub(crate) refusal: Option<String>,
+    pub refusal: Option<String>,
+    /// Reasoning, by the name of vLLM and llama.cpp.
     #[serde(default)]
-    pub(crate) reasoning_content: Option<String>,
+    pub reasoning_content: Option<String>,
     // Not an alias: some engines send both names, and an alias would make that an error.
+    /// Reasoning, by its shorter name.
     #[serde(default)]
-    pub(crate) reasoning: Option<String>,
+    pub reasoning: Option<String>,
+    /// Calls, or pieces of them.
     #[serde(default)]
-    pub(crate) tool_calls: Option<Vec<Call>>,
+    pub tool_calls: Option<Vec<Call>>,
     /// Reasoning with what its maker needs to take it back: Anthropic's signatures.
     #[serde(default)]
     reasoning_details: Option<Vec<Value>>,
@@ -63,8 +75,9 @@ pub(crate) struct Said {
 
 /// What is said in words: a text, or the parts in which Mistral's reasoning models write it.
 #[derive(Default)]
-pub(crate) struct Content {
-    pub(crate) text: Option<String>,
+pub struct Content {
+    /// The text, if there is any.
+    pub text: Option<String>,
     thought: Option<String>,
 }
 
@@ -99,10 +112,13 @@ impl<'de> Deserialize<'de> for Content {
 /// A call. Its id carries its signature, if its maker signed it.
 #[derive(Deserialize)]
 #[serde(from = "SentCall")]
-pub(crate) struct Call {
-    pub(crate) index: Option<u64>,
-    pub(crate) id: Option<String>,
-    pub(crate) function: Called,
+pub struct Call {
+    /// Which of the calls, in pieces.
+    pub index: Option<u64>,
+    /// Its id, in a call's first piece.
+    pub id: Option<String>,
+    /// What is called.
+    pub function: Called,
 }
 
 /// A call as it comes.
@@ -129,12 +145,15 @@ impl From<SentCall> for Call {
     }
 }
 
+/// A function by its name, with its arguments.
 #[derive(Default, Deserialize)]
-pub(crate) struct Called {
+pub struct Called {
+    /// Its name.
     #[serde(default)]
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
+    /// Its arguments, or a piece of them.
     #[serde(default)]
-    pub(crate) arguments: Option<String>,
+    pub arguments: Option<String>,
 }
 
 /// A usage of another form is as good as none: the answer is the same.
@@ -146,32 +165,33 @@ fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>,
 impl Choice {
     /// What a chunk says. Some services end a stream with the whole message: it counts where nothing was said
     /// before.
-    pub(crate) fn said(&mut self, is_first: bool) -> Said {
+    pub fn said(&mut self, is_first: bool) -> Said {
         let whole = self.message.take().filter(|_| is_first);
         self.delta.take().or(whole).unwrap_or_default()
     }
 
-    pub(crate) fn logprobs(&self) -> Vec<TokenLogprob> {
+    /// The probabilities of the tokens, where they were asked for.
+    pub fn logprobs(&self) -> Vec<TokenLogprob> {
         let content = self.logprobs.as_ref().and_then(|l| l.get("content"));
         let list = content.map(Vec::<TokenLogprob>::deserialize);
         list.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The stop sequence that was met, where the engine tells it.
-    pub(crate) fn stop_sequence(&self) -> Option<String> {
+    pub fn stop_sequence(&self) -> Option<String> {
         self.stop_reason.as_ref().and_then(Value::as_str).map(str::to_owned)
     }
 }
 
 impl Said {
     /// The signature of the reasoning, if its maker signs.
-    pub(crate) fn signature(&self) -> Option<String> {
+    pub fn signature(&self) -> Option<String> {
         let mut details = self.reasoning_details.as_ref()?.iter().rev();
         details.find_map(|detail| detail.get("signature")?.as_str()).map(str::to_owned)
     }
 
     /// Reasoning as its maker takes it back; empty if it has no signatures.
-    pub(crate) fn signed(&self) -> Vec<Signed> {
+    pub fn signed(&self) -> Vec<Signed> {
         let text = |detail: &Value, key: &str| detail.get(key)?.as_str().map(str::to_owned);
         let details = self.reasoning_details.iter().flatten();
         let signed = details.filter_map(|detail| match text(detail, "data") {
@@ -184,19 +204,21 @@ impl Said {
         signed.collect()
     }
 
-    pub(crate) fn reasoning(&self) -> Option<&str> {
+    /// The reasoning, by whichever name it came.
+    pub fn reasoning(&self) -> Option<&str> {
         let filled = |text: &'_ &String| !text.is_empty();
         let named = [&self.reasoning_content, &self.reasoning, &self.content.thought];
         named.into_iter().flatten().find(filled).map(String::as_str)
     }
 }
 
-pub(crate) fn unreadable() -> Fault {
+/// What is said of an answer that is none.
+pub fn unreadable() -> Fault {
     Fault::new(Code::BadGateway, "the upstream's answer could not be read")
 }
 
 /// Reads an answer or chunk. An error object in it is an error.
-pub(crate) fn read(body: &[u8]) -> Result<Answer<'_>, Fault> {
+pub fn read(body: &[u8]) -> Result<Answer<'_>, Fault> {
     let answer: Answer<'_> = serde_json::from_slice(body).map_err(|_| unreadable())?;
     match &answer.error {
         None | Some(Value::Null) => Ok(answer),
@@ -205,7 +227,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Answer<'_>, Fault> {
 }
 
 /// The fault that an error body or event of the OpenAI dialect tells.
-pub(crate) fn fault_of(error: &Value) -> Fault {
+pub fn fault_of(error: &Value) -> Fault {
     let text = |key: &str| error.get(key).and_then(Value::as_str);
     let named = text("code").and_then(|name| codes::TABLE.iter().find(|row| row.name == name));
     let message = text("message").unwrap_or("the upstream failed").to_owned();
@@ -235,7 +257,7 @@ pub fn read_error(status: u16, body: &[u8]) -> Fault {
 }
 
 /// A part of reasoning that its maker signed.
-pub(crate) enum Signed {
+pub enum Signed {
     /// Its text and signature.
     Open(String, String),
     /// Text that only its maker can read.
@@ -244,25 +266,36 @@ pub(crate) enum Signed {
 
 /// A whole answer in pieces, in the order in which dialects with blocks tell them.
 #[derive(Default)]
-pub(crate) struct Turn {
-    pub(crate) model: Option<String>,
-    pub(crate) reasoning: Option<String>,
-    pub(crate) signed: Vec<Signed>,
-    pub(crate) text: Option<String>,
-    pub(crate) refusal: Option<String>,
-    pub(crate) calls: Vec<Call>,
-    pub(crate) logprobs: Vec<TokenLogprob>,
-    pub(crate) end: End,
+pub struct Turn {
+    /// Who answered.
+    pub model: Option<String>,
+    /// Reasoning, by its shorter name.
+    pub reasoning: Option<String>,
+    /// Reasoning as its maker takes it back.
+    pub signed: Vec<Signed>,
+    /// The text, if there is any.
+    pub text: Option<String>,
+    /// What is said in place of an answer.
+    pub refusal: Option<String>,
+    /// The calls.
+    pub calls: Vec<Call>,
+    /// The probabilities of the tokens.
+    pub logprobs: Vec<TokenLogprob>,
+    /// How it ended.
+    pub end: End,
 }
 
 /// How an answer ended.
 #[derive(Clone)]
-pub(crate) struct End {
-    pub(crate) finish: Finish,
-    pub(crate) stop_sequence: Option<String>,
-    pub(crate) usage: Usage,
+pub struct End {
+    /// Why it ended.
+    pub finish: Finish,
+    /// The stop sequence that was met.
+    pub stop_sequence: Option<String>,
+    /// What it took.
+    pub usage: Usage,
     /// Whether a tool was called: some engines end such an answer with `stop`.
-    pub(crate) called: bool,
+    pub called: bool,
 }
 
 impl Default for End {
@@ -273,13 +306,13 @@ impl Default for End {
 
 impl End {
     /// Whether calls may be cut off in the middle.
-    pub(crate) fn is_cut(&self) -> bool {
+    pub fn is_cut(&self) -> bool {
         self.finish == Finish::Length
     }
 }
 
 /// Reads a whole answer; the first choice counts, as no dialect here asks for more.
-pub(crate) fn turn(body: &[u8]) -> Result<Turn, Fault> {
+pub fn turn(body: &[u8]) -> Result<Turn, Fault> {
     let answer = read(body)?;
     let usage = answer.usage.unwrap_or_default();
     let model = answer.model.map(Cow::into_owned).filter(|m| !m.is_empty());
@@ -307,7 +340,7 @@ pub(crate) fn turn(body: &[u8]) -> Result<Turn, Fault> {
 }
 
 /// A call's arguments as an object's text: empty ones are `{}`. `None` if they are no JSON object.
-pub(crate) fn arguments_object(arguments: &str) -> Option<&str> {
+pub fn arguments_object(arguments: &str) -> Option<&str> {
     let text = arguments.trim();
     if text.is_empty() {
         return Some("{}");
@@ -318,6 +351,6 @@ pub(crate) fn arguments_object(arguments: &str) -> Option<&str> {
 }
 
 /// What is said of a call whose arguments are no JSON object.
-pub(crate) fn bad_arguments() -> Fault {
+pub fn bad_arguments() -> Fault {
     Fault::new(Code::BadGateway, "the model called a tool with arguments that are no JSON object")
 }

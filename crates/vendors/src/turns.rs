@@ -16,14 +16,14 @@ struct Turn {
 
 /// A conversation, with what stands before it.
 #[derive(Default)]
-pub(super) struct Turns {
-    pub(super) system: Vec<String>,
+pub(crate) struct Turns {
+    pub(crate) system: Vec<String>,
     list: Vec<Turn>,
 }
 
 impl Turns {
     /// Instructions: there is one place for them, before the turns.
-    pub(super) fn instruct(&mut self, items: Vec<String>, losses: &mut Losses) {
+    pub(crate) fn instruct(&mut self, items: Vec<String>, losses: &mut Losses) {
         if !self.list.is_empty() {
             losses.note("messages[].system.later");
         }
@@ -31,7 +31,7 @@ impl Turns {
     }
 
     /// Turns of one role in a row are one turn: results of parallel calls must be.
-    pub(super) fn put(&mut self, role: &'static str, items: Vec<String>) {
+    pub(crate) fn put(&mut self, role: &'static str, items: Vec<String>) {
         if items.is_empty() {
             return;
         }
@@ -42,7 +42,7 @@ impl Turns {
     }
 
     /// A conversation must have a turn: instructions alone become the user's.
-    pub(super) fn someone_speaks(&mut self, losses: &mut Losses) {
+    pub(crate) fn someone_speaks(&mut self, losses: &mut Losses) {
         if self.list.is_empty() && !self.system.is_empty() {
             losses.note("messages[].system.alone");
             let items = std::mem::take(&mut self.system);
@@ -51,7 +51,7 @@ impl Turns {
     }
 
     /// The turns as elements of an array, their items under this name.
-    pub(super) fn write(&self, json: &mut Json, name: &str) {
+    pub(crate) fn write(&self, json: &mut Json, name: &str) {
         for turn in &self.list {
             json.object(|j| {
                 j.put("role", turn.role);
@@ -62,16 +62,16 @@ impl Turns {
 }
 
 /// A call of the history.
-pub(super) struct Called<'a> {
+pub(crate) struct Called<'a> {
     /// The call's own members.
-    pub(super) call: Obj<'a>,
-    pub(super) id: Text<'a>,
-    pub(super) name: Text<'a>,
+    pub(crate) call: Obj<'a>,
+    pub(crate) id: Text<'a>,
+    pub(crate) name: Text<'a>,
     /// A JSON object.
-    pub(super) arguments: String,
+    pub(crate) arguments: String,
 }
 
-pub(super) fn called<'a>(raw: &'a str, at: At<'_>) -> Result<Called<'a>, Fault> {
+pub(crate) fn called<'a>(raw: &'a str, at: At<'_>) -> Result<Called<'a>, Fault> {
     let call = Obj::read(raw, at)?;
     let here = at.key("function");
     let function = call.object(at, "function")?.ok_or_else(|| here.missing())?;
@@ -84,7 +84,7 @@ pub(super) fn called<'a>(raw: &'a str, at: At<'_>) -> Result<Called<'a>, Fault> 
 }
 
 /// An image's address, or its data as one.
-pub(super) fn image_url<'a>(
+pub(crate) fn image_url<'a>(
     part: &Obj<'a>,
     at: At<'_>,
     losses: &mut Losses,
@@ -98,7 +98,7 @@ pub(super) fn image_url<'a>(
 }
 
 /// A file's data and its name. `None`: it is kept elsewhere, and left out.
-pub(super) fn file<'a>(
+pub(crate) fn file<'a>(
     part: &Obj<'a>,
     at: At<'_>,
     losses: &mut Losses,
@@ -117,7 +117,7 @@ pub(super) fn file<'a>(
 }
 
 /// Takes members whose values ask for nothing.
-pub(super) fn neutral(root: &Obj<'_>, table: &[(&str, &[&str])]) {
+pub(crate) fn neutral(root: &Obj<'_>, table: &[(&str, &[&str])]) {
     for (key, values) in table {
         if root.each().any(|(name, raw)| name == *key && values.contains(&raw)) {
             root.get(key);

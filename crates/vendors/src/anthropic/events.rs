@@ -9,8 +9,8 @@ use cutover_wire::{Fault, Usage};
 use serde_json::Value;
 
 use super::answer::{error_of, finish, usage_of};
-use super::feed::{Feed, Teller, Turning, put};
 use crate::chat;
+use crate::feed::{Feed, Teller, Turning, put};
 use crate::write::Json;
 
 /// The most of one block's thinking that is kept until its signature comes.

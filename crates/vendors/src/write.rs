@@ -7,16 +7,18 @@ use memchr::memchr2;
 
 /// A JSON text under construction. Commas are set by what stands before.
 #[derive(Default)]
-pub(crate) struct Json {
+pub struct Json {
     text: String,
 }
 
 impl Json {
-    pub(crate) fn new() -> Self {
+    /// An empty text.
+    pub fn new() -> Self {
         Self { text: String::with_capacity(512) }
     }
 
-    pub(crate) fn into_string(self) -> String {
+    /// What was written.
+    pub fn into_string(self) -> String {
         self.text
     }
 
@@ -27,7 +29,7 @@ impl Json {
     }
 
     /// An object with what `fill` writes.
-    pub(crate) fn object(&mut self, fill: impl FnOnce(&mut Self)) {
+    pub fn object(&mut self, fill: impl FnOnce(&mut Self)) {
         self.comma();
         self.text.push('{');
         fill(self);
@@ -35,7 +37,7 @@ impl Json {
     }
 
     /// An array with what `fill` writes.
-    pub(crate) fn array(&mut self, fill: impl FnOnce(&mut Self)) {
+    pub fn array(&mut self, fill: impl FnOnce(&mut Self)) {
         self.comma();
         self.text.push('[');
         fill(self);
@@ -43,21 +45,22 @@ impl Json {
     }
 
     /// A member's key; its value must follow.
-    pub(crate) fn key(&mut self, key: &str) -> &mut Self {
+    pub fn key(&mut self, key: &str) -> &mut Self {
         self.comma();
         self.quoted(key);
         self.text.push(':');
         self
     }
 
-    pub(crate) fn text(&mut self, text: &str) {
+    /// A string.
+    pub fn text(&mut self, text: &str) {
         self.comma();
         self.quoted(text);
     }
 
     /// A value that is JSON already. Line ends in it become spaces (they stand between tokens only),
     /// because events and lines end there.
-    pub(crate) fn raw(&mut self, raw: &str) {
+    pub fn raw(&mut self, raw: &str) {
         self.comma();
         if memchr2(b'\n', b'\r', raw.as_bytes()).is_some() {
             self.text.extend(raw.chars().map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }));
@@ -67,56 +70,63 @@ impl Json {
     }
 
     /// Members that are JSON already, such as `"a":1,"b":2`; nothing if empty.
-    pub(crate) fn members(&mut self, raw: &str) {
+    pub fn members(&mut self, raw: &str) {
         if !raw.is_empty() {
             self.raw(raw);
         }
     }
 
-    pub(crate) fn number(&mut self, number: u64) {
+    /// A number.
+    pub fn number(&mut self, number: u64) {
         self.comma();
         // Writing to a string cannot fail.
         let _infallible = write!(self.text, "{number}");
     }
 
-    pub(crate) fn flag(&mut self, flag: bool) {
+    /// A boolean.
+    pub fn flag(&mut self, flag: bool) {
         self.raw(if flag { "true" } else { "false" });
     }
 
-    pub(crate) fn null(&mut self) {
+    /// Null.
+    pub fn null(&mut self) {
         self.raw("null");
     }
 
     /// A member with a text.
-    pub(crate) fn put(&mut self, key: &str, text: &str) {
+    pub fn put(&mut self, key: &str, text: &str) {
         self.key(key).text(text);
     }
 
     /// A member with a raw value, null if there is none.
-    pub(crate) fn put_raw(&mut self, key: &str, raw: Option<&str>) {
+    pub fn put_raw(&mut self, key: &str, raw: Option<&str>) {
         self.key(key).raw(raw.unwrap_or("null"));
     }
 
     /// A member with a raw value, if there is one.
-    pub(crate) fn put_some(&mut self, key: &str, raw: Option<&str>) {
+    pub fn put_some(&mut self, key: &str, raw: Option<&str>) {
         if raw.is_some() {
             self.put_raw(key, raw);
         }
     }
 
-    pub(crate) fn put_number(&mut self, key: &str, number: u64) {
+    /// A member with a number.
+    pub fn put_number(&mut self, key: &str, number: u64) {
         self.key(key).number(number);
     }
 
-    pub(crate) fn put_flag(&mut self, key: &str, flag: bool) {
+    /// A member with a boolean.
+    pub fn put_flag(&mut self, key: &str, flag: bool) {
         self.key(key).flag(flag);
     }
 
-    pub(crate) fn put_object(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
+    /// A member with an object of what `fill` writes.
+    pub fn put_object(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
         self.key(key).object(fill);
     }
 
-    pub(crate) fn put_array(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
+    /// A member with an array of what `fill` writes.
+    pub fn put_array(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
         self.key(key).array(fill);
     }
 
@@ -134,7 +144,7 @@ impl Json {
 }
 
 /// One JSON object as text.
-pub(crate) fn object(fill: impl FnOnce(&mut Json)) -> String {
+pub fn object(fill: impl FnOnce(&mut Json)) -> String {
     let mut json = Json::new();
     json.object(fill);
     json.into_string()

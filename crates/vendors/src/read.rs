@@ -16,7 +16,7 @@ use crate::write::Json;
 
 /// Where a value lies in the body.
 #[derive(Clone, Copy)]
-pub(crate) enum At<'p> {
+pub enum At<'p> {
     /// The body itself.
     Root,
     /// A member of an object.
@@ -26,16 +26,18 @@ pub(crate) enum At<'p> {
 }
 
 impl<'p> At<'p> {
-    pub(crate) fn key(&'p self, name: &'p str) -> At<'p> {
+    /// A member of it.
+    pub fn key(&'p self, name: &'p str) -> At<'p> {
         At::Key(self, name)
     }
 
-    pub(crate) fn item(&'p self, index: usize) -> At<'p> {
+    /// An element of it.
+    pub fn item(&'p self, index: usize) -> At<'p> {
         At::Item(self, index)
     }
 
     /// The path, such as `messages[3].content[0].type`.
-    pub(crate) fn path(&self) -> String {
+    pub fn path(&self) -> String {
         match self {
             Self::Root => String::new(),
             Self::Key(Self::Root, name) => (*name).to_owned(),
@@ -44,7 +46,8 @@ impl<'p> At<'p> {
         }
     }
 
-    pub(crate) fn wrong_type(&self, expected: &str) -> Fault {
+    /// A value of another type than the one that is named.
+    pub fn wrong_type(&self, expected: &str) -> Fault {
         let path = self.path();
         if path.is_empty() {
             return Fault::new(Code::InvalidType, format!("the body must be {expected}"));
@@ -53,21 +56,22 @@ impl<'p> At<'p> {
         Fault::of(Code::InvalidType, path, message)
     }
 
-    pub(crate) fn missing(&self) -> Fault {
+    /// A value that must be there, and is not.
+    pub fn missing(&self) -> Fault {
         let path = self.path();
         let message = format!("'{path}' is required");
         Fault::of(Code::MissingField, path, message)
     }
 
     /// A value that is not allowed; `why` follows the field's name.
-    pub(crate) fn invalid(&self, why: &str) -> Fault {
+    pub fn invalid(&self, why: &str) -> Fault {
         let path = self.path();
         let message = format!("'{path}' {why}");
         Fault::of(Code::InvalidValue, path, message)
     }
 
     /// Something that cutover cannot carry.
-    pub(crate) fn unsupported(&self, why: &str) -> Fault {
+    pub fn unsupported(&self, why: &str) -> Fault {
         let path = self.path();
         let message = format!("'{path}' is not supported: {why}");
         Fault::of(Code::UnsupportedParameter, path, message)
@@ -75,7 +79,7 @@ impl<'p> At<'p> {
 }
 
 /// Checks a body as a whole: UTF-8 and nesting. Syntax is checked by [`Obj::parse`].
-pub(crate) fn body_text(body: &[u8]) -> Result<&str, Fault> {
+pub fn body_text(body: &[u8]) -> Result<&str, Fault> {
     let text = std::str::from_utf8(body).map_err(|e| {
         let at = e.valid_up_to();
         Fault::new(Code::InvalidJson, format!("the body is not valid UTF-8 (byte {at})"))
@@ -89,18 +93,23 @@ pub(crate) fn body_text(body: &[u8]) -> Result<&str, Fault> {
 
 /// A text: as the client wrote it, or made by us.
 #[derive(Clone)]
-pub(crate) enum Text<'a> {
+pub enum Text<'a> {
     /// A JSON string literal with its quotes, known to hold valid Unicode.
     Literal(&'a str),
     /// A literal behind words of ours, and the client's own literal in it.
-    Behind { text: String, from: &'a str },
+    Behind {
+        /// The literal with the words.
+        text: String,
+        /// The client's own literal.
+        from: &'a str,
+    },
     /// Decoded text.
     Plain(Cow<'a, str>),
 }
 
 impl<'a> Text<'a> {
     /// Reads a string value.
-    pub(crate) fn read(raw: &'a str, at: At<'_>) -> Result<Self, Fault> {
+    pub fn read(raw: &'a str, at: At<'_>) -> Result<Self, Fault> {
         if !raw.starts_with('"') {
             return Err(at.wrong_type("a string"));
         }
@@ -114,7 +123,8 @@ impl<'a> Text<'a> {
         Ok(Self::Literal(raw))
     }
 
-    pub(crate) fn decode(&self) -> Cow<'_, str> {
+    /// The text itself, without escapes.
+    pub fn decode(&self) -> Cow<'_, str> {
         match self {
             Self::Plain(text) => Cow::Borrowed(text),
             Self::Literal(raw) => decoded(raw),
@@ -123,7 +133,7 @@ impl<'a> Text<'a> {
     }
 
     /// This text behind another, which holds nothing to escape. A long literal is copied once.
-    pub(crate) fn after(&self, before: &str) -> Text<'a> {
+    pub fn after(&self, before: &str) -> Text<'a> {
         match self {
             Self::Literal(raw) => {
                 let inner = raw.get(1..).unwrap_or("\"");
@@ -133,7 +143,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
         match self {
             Self::Literal(raw) => raw.len() <= 2,
             Self::Behind { text, .. } => text.len() <= 2,
@@ -141,7 +152,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    pub(crate) fn write(&self, json: &mut Json) {
+    /// Writes it as a JSON string.
+    pub fn write(&self, json: &mut Json) {
         match self {
             Self::Literal(raw) => json.raw(raw),
             Self::Behind { text, .. } => json.raw(text),
@@ -178,13 +190,13 @@ struct Member<'a> {
 }
 
 /// An object's members. Remembers which were asked for.
-pub(crate) struct Obj<'a> {
+pub struct Obj<'a> {
     members: Vec<Member<'a>>,
 }
 
 impl<'a> Obj<'a> {
     /// Checks a text and reads the object that it is.
-    pub(crate) fn parse(text: &'a str, at: At<'_>) -> Result<Self, Fault> {
+    pub fn parse(text: &'a str, at: At<'_>) -> Result<Self, Fault> {
         serde_json::from_str::<IgnoredAny>(text).map_err(|e| {
             let (line, column) = (e.line(), e.column());
             let message = format!("the body is not valid JSON (line {line}, column {column})");
@@ -195,7 +207,7 @@ impl<'a> Obj<'a> {
 
     /// Reads an object out of a text that was checked. A key that comes twice is refused, because
     /// readers differ in which one counts.
-    pub(crate) fn read(raw: &'a str, at: At<'_>) -> Result<Self, Fault> {
+    pub fn read(raw: &'a str, at: At<'_>) -> Result<Self, Fault> {
         let cut = split::members(raw).ok_or_else(|| at.wrong_type("an object"))?;
         let mut members: Vec<Member<'a>> = Vec::with_capacity(8);
         for (literal, raw) in cut {
@@ -213,7 +225,7 @@ impl<'a> Obj<'a> {
     }
 
     /// The same with new names for members whose name has one.
-    pub(crate) fn renamed(
+    pub fn renamed(
         self,
         at: At<'_>,
         rename: fn(&str) -> Option<Cow<'static, str>>,
@@ -230,26 +242,29 @@ impl<'a> Obj<'a> {
     }
 
     /// A member's raw text, which then counts as asked for. Null is the same as absent.
-    pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
+    pub fn get(&self, key: &str) -> Option<&'a str> {
         let member = self.members.iter().find(|m| m.key == key)?;
         member.taken.set(true);
         (member.raw != "null").then_some(member.raw)
     }
 
-    pub(crate) fn text(&self, at: At<'_>, key: &str) -> Result<Option<Text<'a>>, Fault> {
+    /// A member that must be a text, if there is one.
+    pub fn text(&self, at: At<'_>, key: &str) -> Result<Option<Text<'a>>, Fault> {
         self.get(key).map(|raw| Text::read(raw, at.key(key))).transpose()
     }
 
-    pub(crate) fn need_text(&self, at: At<'_>, key: &str) -> Result<Text<'a>, Fault> {
+    /// A member that must be there and be a text.
+    pub fn need_text(&self, at: At<'_>, key: &str) -> Result<Text<'a>, Fault> {
         self.text(at, key)?.ok_or_else(|| at.key(key).missing())
     }
 
     /// A short text that decides what to do, such as `type`; empty if absent.
-    pub(crate) fn word(&self, at: At<'_>, key: &str) -> Result<String, Fault> {
+    pub fn word(&self, at: At<'_>, key: &str) -> Result<String, Fault> {
         Ok(self.text(at, key)?.map(|text| text.decode().into_owned()).unwrap_or_default())
     }
 
-    pub(crate) fn flag(&self, at: At<'_>, key: &str) -> Result<Option<bool>, Fault> {
+    /// A member that must be a boolean, if there is one.
+    pub fn flag(&self, at: At<'_>, key: &str) -> Result<Option<bool>, Fault> {
         match self.get(key) {
             None => Ok(None),
             Some("true") => Ok(Some(true)),
@@ -259,7 +274,7 @@ impl<'a> Obj<'a> {
     }
 
     /// A number as the client wrote it.
-    pub(crate) fn number(&self, at: At<'_>, key: &str) -> Result<Option<&'a str>, Fault> {
+    pub fn number(&self, at: At<'_>, key: &str) -> Result<Option<&'a str>, Fault> {
         let Some(raw) = self.get(key) else { return Ok(None) };
         match serde_json::from_str::<f64>(raw) {
             Ok(_) => Ok(Some(raw)),
@@ -268,23 +283,25 @@ impl<'a> Obj<'a> {
         }
     }
 
-    pub(crate) fn whole(&self, at: At<'_>, key: &str) -> Result<Option<i64>, Fault> {
+    /// A member that must be a whole number, if there is one.
+    pub fn whole(&self, at: At<'_>, key: &str) -> Result<Option<i64>, Fault> {
         let read = |raw| serde_json::from_str::<i64>(raw);
         let wrong = |_| at.key(key).wrong_type("an integer");
         self.get(key).map(read).transpose().map_err(wrong)
     }
 
     /// An array's elements as raw texts.
-    pub(crate) fn list(&self, at: At<'_>, key: &str) -> Result<Option<Vec<&'a str>>, Fault> {
+    pub fn list(&self, at: At<'_>, key: &str) -> Result<Option<Vec<&'a str>>, Fault> {
         self.get(key).map(|raw| list(raw, at.key(key))).transpose()
     }
 
-    pub(crate) fn object(&self, at: At<'_>, key: &str) -> Result<Option<Obj<'a>>, Fault> {
+    /// A member that must be an object, if there is one.
+    pub fn object(&self, at: At<'_>, key: &str) -> Result<Option<Obj<'a>>, Fault> {
         self.get(key).map(|raw| Obj::read(raw, at.key(key))).transpose()
     }
 
     /// A value that must be an object, as the client wrote it.
-    pub(crate) fn raw_object(&self, at: At<'_>, key: &str) -> Result<Option<&'a str>, Fault> {
+    pub fn raw_object(&self, at: At<'_>, key: &str) -> Result<Option<&'a str>, Fault> {
         match self.get(key) {
             Some(raw) if !raw.starts_with('{') => Err(at.key(key).wrong_type("an object")),
             found => Ok(found),
@@ -292,13 +309,13 @@ impl<'a> Obj<'a> {
     }
 
     /// The keys that nobody asked for, null ones left out.
-    pub(crate) fn rest(&self) -> impl Iterator<Item = &str> {
+    pub fn rest(&self) -> impl Iterator<Item = &str> {
         let left = self.members.iter().filter(|m| !m.taken.get() && m.raw != "null");
         left.map(|m| &*m.key)
     }
 
     /// All members.
-    pub(crate) fn each(&self) -> impl Iterator<Item = (&str, &'a str)> {
+    pub fn each(&self) -> impl Iterator<Item = (&str, &'a str)> {
         self.members.iter().map(|m| (&*m.key, m.raw))
     }
 }
@@ -307,13 +324,13 @@ impl<'a> Obj<'a> {
 const MEMBERS_MAX: usize = 256;
 
 /// An array's elements as raw texts, out of a text that was checked.
-pub(crate) fn list<'a>(raw: &'a str, at: At<'_>) -> Result<Vec<&'a str>, Fault> {
+pub fn list<'a>(raw: &'a str, at: At<'_>) -> Result<Vec<&'a str>, Fault> {
     Ok(split::elements(raw).ok_or_else(|| at.wrong_type("an array"))?.collect())
 }
 
 /// A key from its literal. One that is no text (half of a surrogate pair) is no key that anybody
 /// knows: it stands for itself.
-pub(crate) fn key_of(literal: &str) -> Cow<'_, str> {
+pub fn key_of(literal: &str) -> Cow<'_, str> {
     let inner = literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default();
     if split::has_escape(inner) {
         return serde_json::from_str(literal).map_or(Cow::Borrowed(inner), Cow::Owned);

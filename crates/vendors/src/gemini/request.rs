@@ -9,13 +9,13 @@ use cutover_wire::{Fault, Unsupported};
 use super::fields::FIELDS;
 use super::parts::Talk;
 use super::{STREAM, path};
-use crate::egress::Sent;
-use crate::egress::choice::{Words, choice};
-use crate::egress::turns::{Turns, neutral};
+use crate::Sent;
+use crate::choice::{Words, choice};
 use crate::losses::Losses;
-use crate::pivot::{EXTRA, MARK};
 use crate::read::{self, At, Obj};
+use crate::turns::{Turns, neutral};
 use crate::write::{self, Json};
+use crate::{EXTRA, MARK};
 
 const ROOT: At<'static> = At::Root;
 

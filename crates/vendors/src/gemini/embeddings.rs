@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::path;
+use crate::Fate::{Dropped, Mapped, Ours, Refused};
+use crate::Field;
+use crate::Sent;
 use crate::chat;
-use crate::egress::Sent;
 use crate::losses::Losses;
 use crate::read::{self, At, Obj, Text};
-use crate::table::Fate::{Dropped, Mapped, Ours, Refused};
-use crate::table::Field;
 use crate::write;
 
 const ROOT: At<'static> = At::Root;

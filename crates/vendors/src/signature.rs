@@ -11,10 +11,11 @@ use std::borrow::Cow;
 use crate::read::{At, Obj, Text};
 use crate::write::Json;
 
+/// What stands between an id and a signature.
 pub use cutover_wire::own::SEPARATOR;
 
 /// A call's signature, of a chat completions message.
-pub(crate) fn of_call(call: &Obj<'_>) -> Option<String> {
+pub fn of_call(call: &Obj<'_>) -> Option<String> {
     let at = At::Root;
     let extra = call.object(at, "extra_content").ok().flatten()?;
     let google = extra.object(at, "google").ok().flatten()?;
@@ -23,14 +24,14 @@ pub(crate) fn of_call(call: &Obj<'_>) -> Option<String> {
 }
 
 /// Writes a call's signature beside its function.
-pub(crate) fn write(json: &mut Json, signature: &str) {
+pub fn write(json: &mut Json, signature: &str) {
     json.put_object("extra_content", |j| {
         j.put_object("google", |j| j.put("thought_signature", signature));
     });
 }
 
 /// An id with its signature, in the letters that ids of all dialects may have.
-pub(crate) fn join(id: &str, signature: &str) -> String {
+pub fn join(id: &str, signature: &str) -> String {
     let safe = |c: char| match c {
         '+' => '-',
         '/' => '_',
@@ -45,7 +46,7 @@ pub(crate) fn join(id: &str, signature: &str) -> String {
 }
 
 /// An id without its signature, and the signature.
-pub(crate) fn split<'t>(id: &'t Text<'_>) -> (Cow<'t, str>, Option<String>) {
+pub fn split<'t>(id: &'t Text<'_>) -> (Cow<'t, str>, Option<String>) {
     let whole = id.decode();
     let Some(at) = whole.find(SEPARATOR) else { return (whole, None) };
     let signature = whole.get(at + SEPARATOR.len()..).unwrap_or_default();

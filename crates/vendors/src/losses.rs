@@ -2,9 +2,9 @@
 
 use cutover_wire::{Fault, Loss, LossAction, Unsupported};
 
-use crate::egress::Defaults;
+use crate::Defaults;
 use crate::read::{At, Obj};
-use crate::table::{Fate, Field};
+use crate::{Fate, Field};
 
 /// Why a field is dropped that no row names.
 const UNKNOWN: &str = "no field of the dialect that cutover knows";
@@ -13,7 +13,7 @@ const UNKNOWN: &str = "no field of the dialect that cutover knows";
 const LINES_MAX: usize = 64;
 
 /// Collects what is lost.
-pub(crate) struct Losses {
+pub struct Losses {
     fields: &'static [Field],
     /// Before the paths of rows that belong to one route.
     scope: &'static str,
@@ -24,26 +24,28 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
-    pub(crate) fn new(fields: &'static [Field], unsupported: Unsupported) -> Self {
+    /// A report by the rows of a table.
+    pub fn new(fields: &'static [Field], unsupported: Unsupported) -> Self {
         Self { fields, scope: "", unsupported, defaults: Defaults::default(), list: Vec::new() }
     }
 
     /// Rows that start with `/api/x: ` count for this route alone.
-    pub(crate) fn of_route(self, scope: &'static str) -> Self {
+    pub fn of_route(self, scope: &'static str) -> Self {
         Self { scope, ..self }
     }
 
     /// What a variant has set is reported in its name, and never refused.
-    pub(crate) fn with_defaults(self, defaults: &Defaults) -> Self {
+    pub fn with_defaults(self, defaults: &Defaults) -> Self {
         Self { defaults: defaults.clone(), ..self }
     }
 
     /// Whether a field is the variant's.
-    pub(crate) fn is_default(&self, field: &str) -> bool {
+    pub fn is_default(&self, field: &str) -> bool {
         self.defaults.shown(field).is_some()
     }
 
-    pub(crate) fn into_list(self) -> Vec<Loss> {
+    /// The report.
+    pub fn into_list(self) -> Vec<Loss> {
         self.list
     }
 
@@ -63,7 +65,7 @@ impl Losses {
     }
 
     /// Reports a field by its row.
-    pub(crate) fn note(&mut self, path: &str) {
+    pub fn note(&mut self, path: &str) {
         let row = self.row(path);
         debug_assert!(row.is_some(), "{path} has no row");
         let action = match row.map(|r| r.fate) {
@@ -75,7 +77,7 @@ impl Losses {
 
     /// Refuses a field by its row, or drops and reports it where the caller is lenient and the row lets
     /// it.
-    pub(crate) fn refuse(&mut self, path: &str, at: At<'_>) -> Result<(), Fault> {
+    pub fn refuse(&mut self, path: &str, at: At<'_>) -> Result<(), Fault> {
         let row = self.row(path);
         debug_assert!(row.is_some(), "{path} has no row");
         let why = row.map_or(UNKNOWN, |r| r.why);
@@ -93,7 +95,7 @@ impl Losses {
 
     /// Sees to what a conversion did not ask for: dropped and reported, or refused, by row. `prefix`
     /// is where the object's fields stand in the table, such as `tools[].`.
-    pub(crate) fn rest(&mut self, obj: &Obj<'_>, prefix: &str, at: At<'_>) -> Result<(), Fault> {
+    pub fn rest(&mut self, obj: &Obj<'_>, prefix: &str, at: At<'_>) -> Result<(), Fault> {
         for key in obj.rest() {
             let path = format!("{prefix}{key}");
             match self.row(&path).map(|r| r.fate) {

@@ -1,6 +1,6 @@
 //! What becomes of each field of a chat completions request on its way to Gemini.
 
-use crate::table::{Fate, Field};
+use crate::{Fate, Field};
 
 use Fate::{Approximated, Carried, Dropped, Mapped, Refused, Unsupported};
 

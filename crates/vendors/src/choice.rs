@@ -7,20 +7,20 @@ use crate::read::{At, Obj};
 
 /// An API's words.
 #[derive(Clone, Copy)]
-pub(super) struct Words {
-    pub(super) auto: &'static str,
-    pub(super) none: &'static str,
+pub(crate) struct Words {
+    pub(crate) auto: &'static str,
+    pub(crate) none: &'static str,
     /// Some function must be called.
-    pub(super) any: &'static str,
+    pub(crate) any: &'static str,
     /// This one must be.
-    pub(super) one: &'static str,
+    pub(crate) one: &'static str,
 }
 
 /// A word, and the function's name if one is chosen.
-pub(super) type Choice = (&'static str, Option<String>);
+pub(crate) type Choice = (&'static str, Option<String>);
 
 /// What is chosen, if anything is.
-pub(super) fn choice(
+pub(crate) fn choice(
     root: &Obj<'_>,
     words: Words,
     losses: &mut Losses,

@@ -13,14 +13,14 @@ struct Waiting {
 
 /// The calls of a conversation.
 #[derive(Default)]
-pub(crate) struct Calls {
+pub struct Calls {
     waiting: VecDeque<Waiting>,
     made: u32,
 }
 
 impl Calls {
     /// A call was made: its id, or one for it.
-    pub(crate) fn called<'a>(&mut self, id: Option<Text<'a>>, name: &Text<'_>) -> Text<'a> {
+    pub fn called<'a>(&mut self, id: Option<Text<'a>>, name: &Text<'_>) -> Text<'a> {
         let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| Text::from(self.make()));
         let (waiting, name) = (id.decode().into_owned(), name.decode().into_owned());
         self.waiting.push_back(Waiting { id: waiting, name });
@@ -29,7 +29,7 @@ impl Calls {
 
     /// The id of the call that a result answers: its own, else by the tool's name, else the oldest.
     /// False: there is no such call, and the id is made up.
-    pub(crate) fn answered<'a>(
+    pub fn answered<'a>(
         &mut self,
         id: Option<Text<'a>>,
         name: Option<&Text<'_>>,

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use cutover_wire::Fault;
 use cutover_wire::providers::claude::{self, Claude, Off, Thinking};
 
-use super::choice::{Choice, Words, choice};
+use crate::choice::{Choice, Words, choice};
 use crate::losses::Losses;
-use crate::pivot::{EXTRA, MARK};
 use crate::read::{At, Obj};
 use crate::write::{self, Json};
+use crate::{EXTRA, MARK};
 
 /// The limit where a request has none. Long enough for nearly every answer, and below the length at
 /// which Anthropic's own SDKs ask for a stream.

@@ -14,7 +14,7 @@ use cutover_wire::{Fault, Usage};
 use super::answer::{Answer, Candidate, Piece, finish, refusal, write_finish, write_logprobs};
 use super::error::error_in;
 use crate::chat;
-use crate::egress::feed::{Feed, Teller, Turning, put};
+use crate::feed::{Feed, Teller, Turning, put};
 use crate::write::Json;
 
 /// How far one candidate is.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use cutover_wire::Fault;
 
-use crate::egress::turns::{Called, Turns, called, file, image_url};
 use crate::losses::Losses;
-use crate::pivot::{FAILED, MARK};
 use crate::read::{At, Obj, Text, list};
 use crate::signature;
+use crate::turns::{Called, Turns, called, file, image_url};
 use crate::write;
+use crate::{FAILED, MARK};
 
 /// What Gemini documents for calls that it did not make itself: they are not checked then.
 const UNSIGNED: &str = "skip_thought_signature_validator";
