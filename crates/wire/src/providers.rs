@@ -5,6 +5,7 @@
 //! needs a row and nothing else.
 
 pub mod claude;
+pub mod fields;
 mod hosted;
 mod local;
 
@@ -49,7 +50,7 @@ pub enum Act {
     Rename(&'static str),
     /// The engine cannot do it: refused in strict mode, dropped and reported in lenient mode.
     Refuse,
-    /// Dropped and reported in either mode: a wish about service, not about the answer.
+    /// Dropped and reported in either mode: a wish about service, not about the answer ([`fields::About`]).
     Drop,
     /// Converted into the engine's own form. For dialects that are converted, where a field without a
     /// rule cannot be sent.

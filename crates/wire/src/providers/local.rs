@@ -52,7 +52,7 @@ macro_rules! rules_without_guided {
             Rule::new(Key::GuidedChoice, Act::Refuse, VLLM_ONLY),
             Rule::new(Key::GuidedGrammar, Act::Refuse, VLLM_ONLY),
             Rule::new(Key::GuidedJsonObject, Act::Refuse, VLLM_ONLY).neutral(&["false"]),
-            Rule::new(Key::GuidedWhitespacePattern, Act::Drop, VLLM_ONLY),
+            Rule::new(Key::GuidedWhitespacePattern, Act::Refuse, VLLM_ONLY),
             Rule::new(Key::GuidedDecodingBackend, Act::Drop, VLLM_ONLY),
             Rule::new(Key::StructuredOutputs, Act::Refuse, VLLM_ONLY),
             $($own,)*
@@ -226,6 +226,7 @@ pub(super) static OLLAMA: Provider = Provider {
 };
 
 const SMALL: &str = "the embedded engine does not do this";
+const NO_THOUGHT: &str = "the embedded engine's model does not think before it answers";
 
 /// Our own engine in this process.
 pub(super) static EMBEDDED: Provider = Provider {
@@ -258,7 +259,7 @@ pub(super) static EMBEDDED: Provider = Provider {
         Rule::new(Key::MinP, Act::Refuse, SMALL).neutral(&["0", "0.0"]),
         Rule::new(Key::RepetitionPenalty, Act::Refuse, SMALL).neutral(&["1", "1.0"]),
         Rule::new(Key::RepeatPenalty, Act::Refuse, SMALL).neutral(&["1", "1.0"]),
-        Rule::new(Key::ReasoningEffort, Act::Drop, SMALL).at(CHAT).neutral(&[r#""none""#]),
+        Rule::new(Key::ReasoningEffort, Act::Refuse, NO_THOUGHT).at(CHAT).neutral(&[r#""none""#]),
         Rule::new(Key::Echo, Act::Refuse, SMALL).at(COMPLETIONS).neutral(&["false"]),
         Rule::new(Key::BestOf, Act::Refuse, SMALL).at(COMPLETIONS).neutral(&["1"]),
         Rule::new(Key::Suffix, Act::Refuse, SMALL).at(COMPLETIONS).neutral(&[r#""""#]),
