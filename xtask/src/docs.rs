@@ -20,6 +20,7 @@ const PAGES: &[Page] = &[Page { path: "docs/reference/errors.md", text: errors }
 const TESTS: &[&[&str]] = &[
     &["--package", "cutover-config", "no_drift"],
     &["--package", "cutover-dialects", "the_reference"],
+    &["--package", "cutover-vendors", "--test", "fields", "the_reference"],
     &["--package", "xtask", "--test", "references"],
     &["--package", "cutover", "--lib", "reference"],
 ];

@@ -25,6 +25,7 @@ mod feed;
 mod field;
 pub mod gemini;
 pub mod losses;
+pub mod outcome;
 mod places;
 pub mod read;
 pub mod signature;

@@ -20,13 +20,22 @@ pub struct Losses {
     unsupported: Unsupported,
     /// What no client is refused for.
     defaults: Defaults,
+    /// Whether a member of the request itself that no row names is refused, too: the target has no place for it.
+    nothing_else: bool,
     list: Vec<Loss>,
 }
 
 impl Losses {
     /// A report by the rows of a table.
     pub fn new(fields: &'static [Field], unsupported: Unsupported) -> Self {
-        Self { fields, scope: "", unsupported, defaults: Defaults::default(), list: Vec::new() }
+        let (scope, defaults, list) = ("", Defaults::default(), Vec::new());
+        Self { fields, scope, unsupported, defaults, nothing_else: false, list }
+    }
+
+    /// Members of the request itself that no row names are refused like those that a row says cannot be sent: what is
+    /// known of a target's API is all that can be sent to it.
+    pub(crate) fn and_nothing_else(self) -> Self {
+        Self { nothing_else: true, ..self }
     }
 
     /// Rows that start with `/api/x: ` count for this route alone.
@@ -101,6 +110,12 @@ impl Losses {
             match self.row(&path).map(|r| r.fate) {
                 Some(Fate::Unsupported | Fate::Refused) => self.refuse(&path, at.key(key))?,
                 Some(_) => self.note(&path),
+                None if self.nothing_else
+                    && prefix.is_empty()
+                    && self.unsupported == Unsupported::Strict =>
+                {
+                    return Err(at.key(key).unsupported(UNKNOWN));
+                }
                 // A client's own word: shown in a header, so it is kept short and plain.
                 None => self.add(&plain(&path), LossAction::Dropped, UNKNOWN),
             }

@@ -65,7 +65,11 @@ fn each_model_is_asked_to_think_as_it_takes_it() {
         ("some-alias", "none", json!([{"type": "disabled"}, null])),
     ] {
         let body = chat(model, &json!({"reasoning_effort": effort}));
-        let (there, losses) = plainly(&body, Unsupported::Strict).unwrap();
+        // A wish to think is never passed over in silence, and only a lenient variant passes over it at all.
+        let cannot = effort != "none" && wanted == nothing();
+        let strict = plainly(&body, Unsupported::Strict).err().and_then(|fault| fault.param);
+        assert_eq!(strict.as_deref(), cannot.then_some("reasoning_effort"), "{model} {effort}");
+        let (there, losses) = plainly(&body, Unsupported::Lenient).unwrap();
         assert_eq!(json!([there["thinking"], there["output_config"]]), wanted, "{model} {effort}");
         let exact = effort == "none" && (wanted == nothing() || wanted[0]["type"] == "disabled");
         assert_eq!(losses.is_empty(), exact, "{model} {effort}: {losses:?}");

@@ -90,7 +90,7 @@ pub(super) const FIELDS: &[Field] = &[
     ),
     Field::new(
         "reasoning_effort.room",
-        Dropped,
+        Unsupported,
         "this model cannot think, or max_tokens leaves no room for it (more than 1024)",
     ),
     Field::new(
@@ -116,11 +116,12 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("moderation", Unsupported, NONE),
     Field::new("functions", Unsupported, "the deprecated form; use tools"),
     Field::new("function_call", Unsupported, "the deprecated form; use tools"),
-    Field::new("verbosity", Dropped, NONE),
+    Field::new("verbosity", Unsupported, NONE),
     Field::new("prediction", Dropped, HINT),
-    Field::new("store", Dropped, "Anthropic stores nothing for later requests"),
+    Field::new("store", Unsupported, "Anthropic stores nothing for later requests"),
     Field::new("metadata", Dropped, HINT),
     Field::new("service_tier", Dropped, "Anthropic's tiers are others"),
     Field::new("prompt_cache_key", Dropped, HINT),
     Field::new("prompt_cache_retention", Dropped, HINT),
+    Field::new("guided_decoding_backend", Dropped, "of vLLM's alone, and no more than a means"),
 ];

@@ -21,7 +21,7 @@ const ROOT: At<'static> = At::Root;
 pub fn request(body: &[u8], unsupported: Unsupported, defaults: &Defaults) -> Result<Sent, Fault> {
     let text = read::body_text(body)?;
     let root = Obj::parse(text, ROOT)?;
-    let mut losses = Losses::new(FIELDS, unsupported).with_defaults(defaults);
+    let mut losses = Losses::new(FIELDS, unsupported).with_defaults(defaults).and_nothing_else();
     let mut talk = Talk { turns: Turns::default(), ids: Calls::default(), losses: &mut losses };
     for (index, raw) in root.list(ROOT, "messages")?.unwrap_or_default().into_iter().enumerate() {
         talk.message(raw, ROOT.key("messages").item(index))?;
@@ -59,6 +59,7 @@ const NEUTRAL: &[(&str, &[&str])] = &[
     ("modalities", &["[\"text\"]"]),
     ("logit_bias", &["{}"]),
     ("store", &["false"]),
+    ("verbosity", &["\"medium\""]),
     ("metadata", &["{}"]),
 ];
 

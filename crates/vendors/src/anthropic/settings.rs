@@ -137,13 +137,14 @@ fn thought<'a>(
         "max" => ("max", 32_768),
         _ => return Err(ROOT.key("reasoning_effort").invalid("names no effort")),
     };
-    losses.note("reasoning_effort");
-    match claude.thinking {
-        Thinking::Adaptive => return Ok(Thought::of("adaptive", claude.effort(effort))),
-        Thinking::Budget if forced => {
-            losses.refuse("reasoning_effort.forced", ROOT.key("reasoning_effort"))?;
+    let row = match claude.thinking {
+        Thinking::Adaptive => {
+            losses.note("reasoning_effort");
+            return Ok(Thought::of("adaptive", claude.effort(effort)));
         }
+        Thinking::Budget if forced => "reasoning_effort.forced",
         Thinking::Budget if limit > BUDGET_MIN => {
+            losses.note("reasoning_effort");
             let budget = budget.min(limit / 2).max(BUDGET_MIN);
             let thinking = write::object(|j| {
                 j.put("type", "enabled");
@@ -151,8 +152,9 @@ fn thought<'a>(
             });
             return Ok(Thought { thinking: Some(thinking.into()), effort: None, is_on: true });
         }
-        Thinking::Budget | Thinking::None => losses.note("reasoning_effort.room"),
-    }
+        Thinking::Budget | Thinking::None => "reasoning_effort.room",
+    };
+    losses.refuse(row, ROOT.key("reasoning_effort"))?;
     Ok(Thought::default())
 }
 

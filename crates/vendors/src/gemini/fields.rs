@@ -98,10 +98,11 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("function_call", Unsupported, OLD),
     Field::new("user", Dropped, NONE),
     Field::new("safety_identifier", Dropped, NONE),
-    Field::new("verbosity", Dropped, NONE),
+    Field::new("verbosity", Unsupported, NONE),
     Field::new("prediction", Dropped, HINT),
-    Field::new("store", Dropped, "Gemini is asked to store nothing"),
+    Field::new("store", Unsupported, "Gemini is asked to store nothing"),
     Field::new("metadata", Dropped, HINT),
     Field::new("prompt_cache_key", Dropped, HINT),
     Field::new("prompt_cache_retention", Dropped, HINT),
+    Field::new("guided_decoding_backend", Dropped, "of vLLM's alone, and no more than a means"),
 ];

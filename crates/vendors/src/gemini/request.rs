@@ -25,7 +25,7 @@ const WORDS: Words = Words { auto: "AUTO", none: "NONE", any: "ANY", one: "ANY" 
 pub fn request(body: &[u8], unsupported: Unsupported) -> Result<Sent, Fault> {
     let text = read::body_text(body)?;
     let root = Obj::parse(text, ROOT)?;
-    let mut losses = Losses::new(FIELDS, unsupported);
+    let mut losses = Losses::new(FIELDS, unsupported).and_nothing_else();
     let model = root.need_text(ROOT, "model")?;
     let model = model.decode();
     let mut talk = Talk {
@@ -73,6 +73,7 @@ const NEUTRAL: &[(&str, &[&str])] = &[
     ("modalities", &["[\"text\"]"]),
     ("logit_bias", &["{}"]),
     ("store", &["false"]),
+    ("verbosity", &["\"medium\""]),
     ("metadata", &["{}"]),
     ("parallel_tool_calls", &["true"]),
 ];
