@@ -192,6 +192,8 @@ pub struct Upstream {
     pub event_limit_bytes: u64,
     /// Whether the usage of a stream is asked for.
     pub stream_usage: StreamUsage,
+    /// Whether it speaks OpenAI's Responses API as OpenAI does.
+    pub responses: bool,
     /// What happens to images that a chat names by address.
     pub image_urls: ImageUrls,
     /// File with the certificates (PEM) to trust instead of the built-in roots.

@@ -4,7 +4,7 @@ pub(crate) use cutover_route::balance::POLICIES;
 pub use cutover_wire::providers::{PROVIDERS, Provider};
 
 use cutover_route::balance::Policy;
-use cutover_wire::providers::Dialect;
+use cutover_wire::providers::{Dialect, ResponsesApi};
 
 use crate::address::BaseUrl;
 
@@ -47,6 +47,16 @@ pub(crate) fn is_embedded(provider: &Provider) -> bool {
 /// Whether requests to it are of the dialect that has `stream_options`, over a connection.
 pub(crate) fn has_stream_options(provider: &Provider) -> bool {
     provider.dialect == Dialect::OpenAi && !is_embedded(provider)
+}
+
+/// Whether OpenAI's Responses API may be spoken: the engines' own forms of it fail its SDKs.
+pub(crate) fn may_speak_responses(provider: &Provider) -> bool {
+    provider.responses != ResponsesApi::Unspoken
+}
+
+/// Whether it is, where nothing is said.
+pub(crate) fn speaks_responses(provider: &Provider) -> bool {
+    provider.responses == ResponsesApi::Spoken
 }
 
 /// Reads a base URL as the provider's servers mean it: those of OpenAI's dialect have their endpoints

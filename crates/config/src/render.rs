@@ -258,6 +258,9 @@ impl Toml {
             if providers::has_stream_options(upstream.provider) {
                 self.text("stream_usage", upstream.stream_usage.as_str());
             }
+            if providers::may_speak_responses(upstream.provider) {
+                self.line("responses", upstream.responses);
+            }
             self.optional("ca_file", upstream.ca_file.as_deref().map(quote_path));
             self.line("models", list(&upstream.models));
         }

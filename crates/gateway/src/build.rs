@@ -120,6 +120,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         variant: HeaderValue::from_static(DEFAULT_VARIANT),
         target: Target {
             stream_usage: stream_usage(default),
+            responses: default.responses,
             settings: VariantSettings {
                 ollama: OllamaSettings {
                     pins: ollama::pins(checked, default),
@@ -365,6 +366,7 @@ fn lane(
                 cutover_config::Unsupported::Lenient => Unsupported::Lenient,
             },
             stream_usage: stream_usage(configured),
+            responses: configured.responses,
             mint: true,
             capabilities: Capabilities { tools: variant.tools, images: variant.images },
             settings: VariantSettings {

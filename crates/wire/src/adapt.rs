@@ -114,6 +114,9 @@ pub struct ReplyPlan {
     /// Whether the upstream speaks the client's own dialect and was sent its own words ([`crate::own`]), so that
     /// the client gets the upstream's. [`adapt`] leaves it false; whoever sends the request sets it.
     pub own: bool,
+    /// Whether it was sent to the upstream's Responses API, whose answers have another form ([`crate::own::responses`]).
+    /// Whoever sends the request sets it.
+    pub responses: bool,
 }
 
 /// A request ready to be sent. Its `Debug` shows no body.
@@ -193,6 +196,7 @@ pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
         repair: None,
         encoding: Encoding::default(),
         own: false,
+        responses: false,
     }
 }
 

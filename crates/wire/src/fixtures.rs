@@ -65,6 +65,7 @@ pub(crate) fn plan(provider: &str, endpoint: Endpoint) -> ReplyPlan {
         repair: None,
         encoding: crate::openai::embeddings::Encoding::Float,
         own: false,
+        responses: false,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::structured::StructuredOutput;
 use crate::target::Target;
 
 pub mod ollama;
+pub mod responses;
 
 /// The signature of thinking that a chat engine made. Clients send it back as they got it, and no vendor would
 /// take it.
@@ -33,8 +34,8 @@ pub const SEPARATOR: &str = "_gts_";
 /// The longest event taken from an upstream.
 const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The body for a target that speaks the client's own dialect, but for Ollama's ([`ollama::outgoing`]). `None`: the
-/// converted form must be sent.
+/// The body for a target that speaks the client's own dialect, but for Ollama's ([`ollama::outgoing`]) and Responses
+/// ([`responses::request`]). `None`: the converted form must be sent.
 pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<Vec<Bytes>> {
     if !adds_only_defaults(target) {
         return None;
@@ -307,6 +308,10 @@ fn pieces(body: &Bytes, mut patches: Patches) -> Vec<Bytes> {
 /// An answer, or an event's data, with our id and the client's name of the model in place of the upstream's.
 /// `None`: it holds neither.
 pub fn named(dialect: Dialect, text: &str, mint: &Mint) -> Option<Vec<u8>> {
+    // Most events of Responses are pieces, which name nobody.
+    if dialect == Dialect::OpenAi && memmem::find(text.as_bytes(), b"\"object\"").is_none() {
+        return None;
+    }
     let mut patches = Patches::new();
     let root = Members::of(text)?;
     let mut set = |object: &Members<'_>, name: &str, value: &str| {
@@ -327,7 +332,7 @@ pub fn named(dialect: Dialect, text: &str, mint: &Mint) -> Option<Vec<u8>> {
             set(message, "model", &mint.model);
         }
         Dialect::Ollama => set(&root, "model", &mint.model),
-        Dialect::OpenAi => {}
+        Dialect::OpenAi => patches = responses::names(text, &root, mint),
     }
     (!patches.is_empty()).then(|| patch(text, patches))
 }

@@ -139,6 +139,17 @@ impl Prefill {
     }
 }
 
+/// Whether a provider speaks OpenAI's Responses API, beside chat completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponsesApi {
+    /// As its owner does.
+    Spoken,
+    /// If the operator says so: some such services do.
+    IfTold,
+    /// Not at all, or so that the official SDKs fail with it, as with the engines' own forms of it.
+    Unspoken,
+}
+
 /// `response_format` as it came, and no other way.
 const NATIVE: Structured = Structured { usual: StructuredOutput::Native, grammar: None };
 
@@ -170,6 +181,8 @@ pub struct Provider {
     pub structured: Structured,
     /// How the beginning of an answer is given to it.
     pub prefill: Prefill,
+    /// Whether it speaks OpenAI's Responses API, so that its clients' own words can pass.
+    pub responses: ResponsesApi,
     /// The most stop sequences of one request, if it has such a limit.
     pub stops_max: Option<usize>,
     /// Departures from the dialect.

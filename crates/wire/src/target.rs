@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::framing::Framing;
-use crate::providers::Provider;
+use crate::providers::{Provider, ResponsesApi};
 use crate::structured::StructuredOutput;
 
 /// What happens to a field that the target cannot act on.
@@ -133,6 +133,8 @@ pub struct Target {
     /// Whether the usage of a stream is asked for. Has no meaning for Ollama's own dialect, which
     /// always tells it.
     pub stream_usage: StreamUsage,
+    /// Whether the upstream speaks OpenAI's Responses API, too, so that its clients' own words can pass.
+    pub responses: bool,
     /// Whether answers carry our ids and the client's model name instead of the upstream's.
     pub mint: bool,
     /// What is known about the model.
@@ -149,6 +151,7 @@ impl Target {
             model: None,
             unsupported: Unsupported::Strict,
             stream_usage: StreamUsage::Ask,
+            responses: provider.responses == ResponsesApi::Spoken,
             mint: false,
             capabilities: Capabilities::default(),
             settings: VariantSettings::default(),

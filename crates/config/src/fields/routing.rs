@@ -130,6 +130,14 @@ pub(crate) static UPSTREAM: Section = Section {
              `stream_options` is treated as the variant's `unsupported` says.",
         ),
         words(
+            "responses",
+            Bool,
+            "true for provider openai, else false",
+            "Providers openai and openai-compatible only: whether the service speaks OpenAI's Responses API as OpenAI does. \
+             Its clients' requests and answers then pass as they are, with built-in tools and encrypted \
+             reasoning; else they are made of chat completions.",
+        ),
+        words(
             "image_urls",
             IMAGE_URLS,
             "\"pass\" for hosted providers at public addresses, else \"refuse\"",

@@ -56,6 +56,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     let answer_limit_bytes = table.read("answer_limit", values::size);
     let event_limit_bytes = table.read("event_limit", values::size);
     let stream_usage = table.read("stream_usage", values::choice);
+    let responses = table.read("responses", values::boolean);
     let balance = table.read("balance", values::choice).and_then(Policy::by_name);
     let image_urls = surface::image_urls(table);
     let probing = probing(table);
@@ -97,6 +98,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         answer_limit_bytes: answer_limit_bytes?,
         event_limit_bytes: event_limit_bytes?,
         stream_usage: StreamUsage::from_word(stream_usage?)?,
+        responses: responses.unwrap_or(providers::speaks_responses(provider)),
         ca_file,
         models: models?,
         embedded: providers::is_embedded(provider).then_some(embedded?),
@@ -127,6 +129,13 @@ fn refuse_what_is_of_others(table: &Table<'_>, provider: &Provider) {
     if !providers::has_stream_options(provider) {
         let why = format!("does not apply to provider {}", provider.name);
         refuse_all(table, &["stream_usage"], &why);
+    }
+    if !providers::may_speak_responses(provider) {
+        let why = format!(
+            "does not apply to provider {}, whose clients of Responses are answered by way of chat completions",
+            provider.name
+        );
+        refuse_all(table, &["responses"], &why);
     }
     if provider.probes.is_empty() && !is_embedded {
         let why = format!("provider {} has no pages that tell how it is", provider.name);

@@ -141,6 +141,8 @@ fn upstreams() {
             .to_owned(),
         "[upstreams.a]\nprovider = \"ollama\"\nstream_usage = \"never\"".to_owned(),
         with("base_url = \"http://a\"\nstream_usage = \"no\""),
+        "[upstreams.a]\nprovider = \"vllm\"\nbase_url = \"http://a\"\nresponses = true".to_owned(),
+        with("base_url = \"http://a\"\nresponses = \"yes\""),
         "[upstreams.a]\nprovider = \"openai\"\n[upstreams.b]\nprovider = \"openai\"".to_owned(),
         "default_upstream = \"opnai\"\n[upstreams.openai]\nprovider = \"openai\"".to_owned(),
         "default_upstream = \"openai\"".to_owned(),

@@ -1,6 +1,6 @@
 //! Cloud services, and anything that only says it speaks the OpenAI dialect.
 
-use super::{Auth, Dialect, Prefill, Provider, Quirks};
+use super::{Auth, Dialect, Prefill, Provider, Quirks, ResponsesApi};
 use crate::endpoint::Endpoint;
 
 /// OpenAI itself: the dialect's owner, so nothing is mapped.
@@ -15,6 +15,7 @@ pub(super) static OPENAI: Provider = Provider {
     probes: &[],
     structured: super::NATIVE,
     prefill: Prefill::None,
+    responses: ResponsesApi::Spoken,
     stops_max: Some(4),
     quirks: Quirks {
         developer_as_system: false,
@@ -27,7 +28,7 @@ pub(super) static OPENAI: Provider = Provider {
     },
     rules: &[],
     takes: None,
-    doc: "OpenAI's own API. Requests are passed on byte for byte.",
+    doc: "OpenAI's own API. Requests are passed on byte for byte, those of Responses' clients, too.",
 };
 
 /// OpenRouter, LiteLLM, LM Studio and whoever else: what they can do is theirs to say.
@@ -42,6 +43,7 @@ pub(super) static COMPATIBLE: Provider = Provider {
     probes: &[],
     structured: super::NATIVE,
     prefill: Prefill::None,
+    responses: ResponsesApi::IfTold,
     // The dialect's own limit: who has another does not say so in its answers.
     stops_max: Some(4),
     quirks: Quirks {
@@ -71,6 +73,7 @@ pub(super) static ANTHROPIC: Provider = Provider {
     probes: &[],
     structured: super::NATIVE,
     prefill: Prefill::None,
+    responses: ResponsesApi::Unspoken,
     stops_max: None,
     quirks: Quirks {
         developer_as_system: false,
@@ -99,6 +102,7 @@ pub(super) static GEMINI: Provider = Provider {
     probes: &[],
     structured: super::NATIVE,
     prefill: Prefill::None,
+    responses: ResponsesApi::Unspoken,
     stops_max: Some(5),
     quirks: Quirks {
         developer_as_system: false,

@@ -1,6 +1,6 @@
 //! Self-hosted engines. Each rule states what a real server of the engine was seen to do.
 
-use super::{Act, Auth, Dialect, Prefill, Provider, Quirks, Rule};
+use super::{Act, Auth, Dialect, Prefill, Provider, Quirks, ResponsesApi, Rule};
 use crate::endpoint::Endpoint;
 use crate::head::Key;
 use crate::probe::Page;
@@ -76,6 +76,7 @@ pub(super) static VLLM: Provider = Provider {
     probes: &[Page::VllmHealth, Page::VllmMetrics, Page::Models],
     structured: super::with_grammar(Grammar::StructuredOutputs),
     prefill: Prefill::ContinueFinalMessage,
+    responses: ResponsesApi::Unspoken,
     stops_max: None,
     quirks: Quirks {
         developer_as_system: true,
@@ -114,6 +115,7 @@ pub(super) static LLAMACPP: Provider = Provider {
     probes: &[Page::LlamaHealth, Page::LlamaSlots, Page::LlamaMetrics, Page::Models],
     structured: super::with_grammar(Grammar::JsonSchema),
     prefill: Prefill::LastMessage,
+    responses: ResponsesApi::Unspoken,
     stops_max: None,
     quirks: Quirks {
         developer_as_system: true,
@@ -164,6 +166,7 @@ pub(super) static OLLAMA: Provider = Provider {
     probes: &[Page::OllamaVersion, Page::OllamaLoaded],
     structured: super::with_grammar(Grammar::Native),
     prefill: Prefill::None,
+    responses: ResponsesApi::Unspoken,
     stops_max: None,
     quirks: Quirks {
         developer_as_system: true,
@@ -240,6 +243,7 @@ pub(super) static EMBEDDED: Provider = Provider {
     probes: &[],
     structured: super::with_grammar(Grammar::Native),
     prefill: Prefill::None,
+    responses: ResponsesApi::Unspoken,
     stops_max: None,
     quirks: Quirks {
         developer_as_system: true,
