@@ -44,6 +44,10 @@ cases! {
     "pick/4 model-aware" => pick("model-aware", 4);
     "pick/4 prefix-affine" => pick("prefix-affine", 4);
     "pick/64 least-latency" => pick("least-latency", 64);
+    "pick/64 least-outstanding" => pick("least-outstanding", 64);
+    "pick/64 round-robin" => pick("round-robin", 64);
+    "pick/64 session" => pick("session", 64);
+    "pick/64 model-aware" => pick("model-aware", 64);
     "pick/64 prefix-affine" => pick("prefix-affine", 64);
     "head/1 kB" => head(KB);
     "head/40 kB" => head(40 * KB);
@@ -98,7 +102,7 @@ fn pick(policy: &str, count: usize) -> Box<dyn FnMut()> {
     let mut seed = 0u64;
     Box::new(move || {
         seed += 1;
-        let draw = Draw { seed: mix(seed), prefix: Some(mix(seed % 40)), ..Draw::default() };
+        let draw = Draw { seed: mix(seed), session: Some(mix(seed % 100)), prefix: Some(mix(seed % 40)), ..Draw::default() };
         black_box(policy.pick(peers.len(), black_box(&draw), &|at: usize| peers[at]));
     })
 }

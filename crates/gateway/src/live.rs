@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cutover_config::{Endurance, ImageUrls, Resolve, UpstreamMessages};
 use cutover_ledger::Tokens;
-use cutover_route::balance::{Peer, Policy};
+use cutover_route::balance::{Draw, Peer, Peers, Policy};
 use cutover_route::health::State;
 use cutover_route::overflow::Class;
 use cutover_route::retry::{Allowance, Budget};
@@ -242,7 +242,7 @@ impl InstanceLane {
     }
 
     /// What the balancer compares, for a request of this model.
-    pub(crate) fn peer(&self, wanted: Wanted<'_>, now: Millis) -> Peer {
+    fn peer(&self, wanted: Wanted<'_>, now: Millis) -> Peer {
         let live = self.instance.live();
         Peer {
             state: self.state(now),
@@ -252,6 +252,23 @@ impl InstanceLane {
             failed_at: self.health.failed_at(),
             id: self.key,
         }
+    }
+}
+
+/// An upstream's instances, as the balancer sees them for one request.
+struct Fleet<'a> {
+    instances: &'a [InstanceLane],
+    wanted: Wanted<'a>,
+    now: Millis,
+}
+
+impl Peers for Fleet<'_> {
+    fn peer(&self, at: usize) -> Peer {
+        self.instances[at].peer(self.wanted, self.now)
+    }
+
+    fn id(&self, at: usize) -> u64 {
+        self.instances[at].key
     }
 }
 
@@ -303,6 +320,13 @@ impl Lane {
         let many = Tokens { prompt: 1_000_000, cached: 0, completion: 1_000_000 };
         let cost = self.price.cost(model, many, at);
         cost.map_or(!self.upstream.own, |cost| cost.amount > NanoUsd(0))
+    }
+
+    /// The instance that a request for this model goes to.
+    pub(crate) fn pick(&self, asked: &str, draw: &Draw, now: Millis) -> Option<usize> {
+        let UpstreamLane { instances, balance, .. } = &*self.upstream;
+        let fleet = Fleet { instances, wanted: self.wanted(asked), now };
+        balance.pick(instances.len(), draw, &fleet)
     }
 
     /// What an instance should have in memory for a request of this model.

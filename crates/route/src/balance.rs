@@ -1,12 +1,13 @@
 //! Which instance of an upstream takes an attempt.
 //!
-//! In two steps. First by fitness: of the instances not yet tried, those in the best [`State`] that
-//! any of them has; a resting or absent one is taken only when there is no other, since a single
-//! instance must always be tried. Then a [`Policy`] picks among equals.
+//! By fitness first: of the instances not yet tried one in the best [`State`](crate::health::State) that any
+//! of them has; a resting or absent one is taken only when there is no other, since a single instance must
+//! always be tried. Among equals a [`Policy`] picks. One that draws by chance, or knows whose turn it is, looks
+//! at those it drew, and at all only where those are not well: to look at 64 takes longer than to decide.
 //!
-//! A pick is a pure function of counters read at that moment. Other requests change them meanwhile:
-//! the set of equals is fixed by one look at each instance, and whatever the second look says, one of
-//! the set is taken. Nothing is allocated.
+//! A pick is a pure function of counters read at that moment. Other requests change them meanwhile: how fit
+//! an instance is one look decides, and whatever a second one says, it may be taken for that. Nothing is
+//! allocated.
 
 use std::hash::Hasher;
 
@@ -15,7 +16,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::health::State;
 
-mod choice;
+mod field;
 mod least_latency;
 mod least_outstanding;
 mod model_aware;
@@ -23,7 +24,9 @@ mod prefix_affine;
 mod round_robin;
 mod session;
 
-pub use choice::Choice;
+pub use field::Peers;
+
+use field::Field;
 
 /// Most instances of one upstream: a set of them is one word.
 pub const INSTANCES_MAX: usize = 64;
@@ -41,7 +44,7 @@ pub struct Peer {
     pub latency_us: u64,
     /// When it failed last.
     pub failed_at: Millis,
-    /// A hash of its id, which outlives reloads and is the same in every replica.
+    /// A hash of its address, which outlives reloads and is the same in every replica.
     pub id: u64,
 }
 
@@ -69,8 +72,18 @@ pub struct Policy {
     pub doc: &'static str,
     /// Whether it reads [`Draw::prefix`], which costs a look at the prompt.
     pub reads_prefix: bool,
-    /// One of the choice's instances; the choice is never empty.
-    pub(crate) choose: fn(&Choice<'_>, &Draw) -> usize,
+    pub(crate) kind: Kind,
+}
+
+/// Which of them a policy is. Not a function, so that it is compiled for what it reads its instances from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    LeastLatency,
+    LeastOutstanding,
+    RoundRobin,
+    Session,
+    PrefixAffine,
+    ModelAware,
 }
 
 impl PartialEq for Policy {
@@ -97,24 +110,19 @@ impl Policy {
         POLICIES.iter().find(|policy| policy.name == name)
     }
 
-    /// Picks one of `count` instances, never one of [`Draw::tried`] and never one that drains. None if there is no other. Instances beyond [`INSTANCES_MAX`] are not seen.
-    pub fn pick(&self, count: usize, draw: &Draw, peer: &dyn Fn(usize) -> Peer) -> Option<usize> {
-        let mut sets = [0u64; State::Draining as usize];
-        for at in (0..count.min(INSTANCES_MAX)).filter(|at| draw.tried & (1 << at) == 0) {
-            let seen = peer(at);
-            // Whether coldness matters is for the policy to say: a cold instance can serve.
-            let state = if seen.state == State::Cold { State::Healthy } else { seen.state };
-            if let Some(set) = sets.get_mut(state as usize) {
-                *set |= 1 << at;
-            }
+    /// Picks one of `count` instances, never one of [`Draw::tried`] and never one that drains. None if there
+    /// is no other. Instances beyond [`INSTANCES_MAX`] are not seen.
+    pub fn pick<P: Peers + ?Sized>(&self, count: usize, draw: &Draw, peers: &P) -> Option<usize> {
+        let all = if count < INSTANCES_MAX { !(u64::MAX << count) } else { u64::MAX };
+        let field = Field::new(all & !draw.tried, peers);
+        match self.kind {
+            Kind::LeastLatency => least_latency::choose(field, draw),
+            Kind::LeastOutstanding => least_outstanding::choose(field, draw),
+            Kind::RoundRobin => round_robin::choose(field, draw),
+            Kind::Session => session::choose(field, draw),
+            Kind::PrefixAffine => prefix_affine::choose(field, draw),
+            Kind::ModelAware => model_aware::choose(field, draw),
         }
-        let best = sets.iter().position(|set| *set != 0)?;
-        let choice = Choice::new(sets[best], peer);
-        if best >= State::Ejected as usize {
-            // None is fit. The one that has rested longest has had most time to recover.
-            return choice.min_by(|peer| peer.failed_at);
-        }
-        Some((self.choose)(&choice, draw))
     }
 }
 

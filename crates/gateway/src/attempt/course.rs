@@ -69,13 +69,11 @@ impl<'a> Course<'a> {
         let upstream = &self.lane.upstream;
         let now = exchange.shared.now();
         self.picked_at = now;
-        let wanted = self.lane.wanted(&exchange.head.model);
-        let peer = |at: usize| upstream.instances[at].peer(wanted, now);
         let draw = Draw {
             tried: self.tried | exchange.trail.too_small,
             ..affinity::draw(exchange, upstream)
         };
-        let at = upstream.balance.pick(upstream.instances.len(), &draw, &peer)?;
+        let at = self.lane.pick(&exchange.head.model, &draw, now)?;
         self.tried |= 1 << at.min(63);
         Some(at)
     }

@@ -125,9 +125,7 @@ async fn run(
 fn partner(exchange: &Exchange, course: &mut Course<'_>) -> Option<usize> {
     let at = course.pick(exchange)?;
     let instance = course.lane.upstream.instances.get(at)?;
-    let wanted = course.lane.wanted(&exchange.head.model);
-    let state = instance.peer(wanted, exchange.shared.now()).state;
-    if state >= State::Saturated {
+    if instance.state(exchange.shared.now()) >= State::Saturated {
         course.give_back(at);
         return None;
     }

@@ -123,8 +123,7 @@ async fn room<'a>(shared: &Shared, job: &Job, lane: &'a Lane) -> Result<&'a Inst
         let busy = busy.filter(|(_, instance)| !has_room(instance, &job.settings));
         let busy = busy.fold(0u64, |busy, (at, _)| busy | 1 << at);
         let draw = Draw { tried: busy, seed: job.seen.seed, ..Draw::default() };
-        let peer = |at: usize| instances[at].peer(lane.wanted(""), now);
-        let picked = lane.upstream.balance.pick(instances.len(), &draw, &peer);
+        let picked = lane.pick("", &draw, now);
         if let Some(instance) = picked.and_then(|at| instances.get(at)) {
             return Ok(instance);
         }

@@ -1,14 +1,18 @@
 //! One after the other.
 
-use super::{Choice, Draw, Policy};
+use super::field::{Best, Field, Peers, nth};
+use super::{Draw, Kind, Policy};
 
 pub(super) const POLICY: Policy = Policy {
     name: "round-robin",
     doc: "One after the other. Even in number, blind to load: for equal instances and equal requests.",
     reads_prefix: false,
-    choose,
+    kind: Kind::RoundRobin,
 };
 
-fn choose(choice: &Choice<'_>, draw: &Draw) -> usize {
-    choice.nth(draw.turn as usize)
+pub(super) fn choose<P: Peers + ?Sized>(mut field: Field<'_, P>, draw: &Draw) -> Option<usize> {
+    Some(match field.best()? {
+        Best::Fit(set) => nth(set, draw.turn as usize),
+        Best::Rested(at) => at,
+    })
 }

@@ -26,6 +26,18 @@ fn peers(count: usize, change: impl Fn(usize, &mut Peer)) -> Vec<Peer> {
         .collect()
 }
 
+/// Instances whose ids are known without a look.
+struct Known<F>(F);
+
+impl<F: Fn(usize) -> Peer> Peers for Known<F> {
+    fn peer(&self, at: usize) -> Peer {
+        (self.0)(at)
+    }
+    fn id(&self, at: usize) -> u64 {
+        peer(at).id
+    }
+}
+
 fn named(name: &str) -> &'static Policy {
     Policy::by_name(name).unwrap()
 }
@@ -35,7 +47,7 @@ fn tally(policy: &Policy, peers: &[Peer], picks: u32) -> Vec<u32> {
     let mut taken = vec![0; peers.len()];
     for turn in 0..picks {
         let draw = Draw { seed: u64::from(turn), turn, ..Draw::default() };
-        taken[policy.pick(peers.len(), &draw, &|at| peers[at]).unwrap()] += 1;
+        taken[policy.pick(peers.len(), &draw, &|at: usize| peers[at]).unwrap()] += 1;
     }
     taken
 }
@@ -67,7 +79,8 @@ fn a_worse_state_is_taken_only_when_no_better_is_left() {
                 continue;
             }
             let peers = peers(2, |at, peer| peer.state = pair[usize::from(at == 0)]);
-            let pick = |tried| policy.pick(2, &Draw { tried, ..Draw::default() }, &|at| peers[at]);
+            let pick =
+                |tried| policy.pick(2, &Draw { tried, ..Draw::default() }, &|at: usize| peers[at]);
             assert_eq!(pick(0), Some(1), "{} {pair:?}", policy.name);
             let last = (pair[1] != State::Draining).then_some(0);
             assert_eq!(pick(0b10), last, "{} {pair:?}", policy.name);
@@ -82,7 +95,8 @@ fn of_several_that_rest_the_longest_rested_is_tried() {
         peer.failed_at = Millis([30, 10, 20][at]);
     });
     for policy in POLICIES {
-        let pick = |tried| policy.pick(3, &Draw { tried, ..Draw::default() }, &|at| peers[at]);
+        let pick =
+            |tried| policy.pick(3, &Draw { tried, ..Draw::default() }, &|at: usize| peers[at]);
         assert_eq!((pick(0), pick(0b10), pick(0b110)), (Some(1), Some(2), Some(0)));
     }
 }
@@ -107,7 +121,7 @@ fn a_burst_does_not_all_go_to_an_unmeasured_instance() {
     let mut peers = peers(3, |at, peer| peer.latency_us = if at == 0 { 0 } else { 50 });
     for turn in 0..300 {
         let draw = Draw { seed: turn, ..Draw::default() };
-        let at = named("least-latency").pick(3, &draw, &|at| peers[at]).unwrap();
+        let at = named("least-latency").pick(3, &draw, &|at: usize| peers[at]).unwrap();
         peers[at].in_flight += 1;
     }
     assert!(peers[0].in_flight < 200, "{peers:?}");
@@ -122,7 +136,7 @@ fn one_that_has_answered_nothing_yet_holds_up_a_few_requests_and_not_all() {
         });
         for turn in 0..120 {
             let draw = Draw { seed: turn, ..Draw::default() };
-            let at = named("least-latency").pick(3, &draw, &|at| peers[at]).unwrap();
+            let at = named("least-latency").pick(3, &draw, &|at: usize| peers[at]).unwrap();
             // It hangs; the others end one for each that they begin.
             peers[0].in_flight += u32::from(at == 0);
         }
@@ -174,11 +188,11 @@ fn a_session_moves_only_when_its_instance_goes() {
     let mut moved = 0;
     for session in 0..1_000 {
         let draw = Draw { session: Some(mix(session)), ..Draw::default() };
-        let home = policy.pick(8, &draw, &|at| peers[at]).unwrap();
+        let home = policy.pick(8, &draw, &|at: usize| peers[at]).unwrap();
         let busy = Draw { seed: 99, turn: 5, ..draw };
-        assert_eq!(policy.pick(8, &busy, &|at| peers[at]), Some(home));
+        assert_eq!(policy.pick(8, &busy, &|at: usize| peers[at]), Some(home));
         // Instance 5 goes.
-        let now = policy.pick(8, &Draw { tried: 1 << 5, ..draw }, &|at| peers[at]).unwrap();
+        let now = policy.pick(8, &Draw { tried: 1 << 5, ..draw }, &|at: usize| peers[at]).unwrap();
         assert!(now == home || home == 5);
         moved += u32::from(now != home);
     }
@@ -190,9 +204,9 @@ fn a_popular_prefix_overflows_to_the_next_in_its_order() {
     let policy = named("prefix-affine");
     let mut peers = peers(4, |_, _| {});
     let draw = Draw { prefix: Some(7), ..Draw::default() };
-    let home = policy.pick(4, &draw, &|at| peers[at]).unwrap();
+    let home = policy.pick(4, &draw, &|at: usize| peers[at]).unwrap();
     for _ in 0..400 {
-        let at = policy.pick(4, &draw, &|at| peers[at]).unwrap();
+        let at = policy.pick(4, &draw, &|at: usize| peers[at]).unwrap();
         peers[at].in_flight += 1;
     }
     let most = peers.iter().map(|peer| peer.in_flight).max().unwrap();
@@ -214,7 +228,7 @@ fn a_pick_succeeds_while_counters_change_under_it() {
                 Peer { state, in_flight: looks.get() % 3, ..peer(at) }
             };
             let draw = Draw { tried: 0, seed, turn: 3, session: Some(seed), prefix: Some(seed) };
-            let picked = policy.pick(3, &draw, &look);
+            let picked = policy.pick(3, &draw, &Known(look));
             assert_eq!(picked.is_some(), stable_looks > 0, "{}", policy.name);
             assert!(picked.is_none_or(|at| at < 3));
         }
@@ -229,7 +243,7 @@ fn a_pick_allocates_nothing() {
             for seed in 0..100 {
                 let draw =
                     Draw { tried: 0, seed, turn: 9, session: Some(seed), prefix: Some(seed) };
-                assert!(policy.pick(64, &draw, &|at| peers[at]).is_some());
+                assert!(policy.pick(64, &draw, &|at: usize| peers[at]).is_some());
             }
         });
         assert_eq!(counted.count_total, 0, "{}", policy.name);
@@ -250,6 +264,55 @@ fn any_peer() -> impl Strategy<Value = Peer> {
     )
 }
 
+/// To look at all of them takes longer than to decide.
+#[test]
+fn of_many_that_are_well_as_few_are_looked_at_as_the_policy_needs() {
+    let looks = |name: &str, unwell: u64, draw: Draw| {
+        let looks = std::cell::Cell::new(0);
+        let look = |at: usize| {
+            looks.set(looks.get() + 1);
+            let state = if unwell >> at & 1 == 1 { State::Saturated } else { State::Healthy };
+            Peer { state, latency_us: 1, ..peer(at) }
+        };
+        named(name).pick(64, &draw, &Known(look)).unwrap();
+        looks.get()
+    };
+    for seed in 0..200 {
+        let draw =
+            Draw { seed, turn: 7, session: Some(seed), prefix: Some(seed), ..Draw::default() };
+        assert_eq!(looks("least-latency", 0, draw), 2);
+        assert_eq!(looks("session", 0, draw), 1);
+        for (name, most) in [("least-outstanding", 64), ("model-aware", 64), ("prefix-affine", 64)]
+        {
+            assert!(looks(name, 0, draw) <= most, "{name}");
+        }
+        // Where all but one are unwell each is looked at once, and the one that is left once more.
+        assert!(looks("least-latency", !1, draw) <= 66);
+    }
+    // Of a few unwell ones mostly none is drawn.
+    let of = |seed| looks("least-latency", 0b1011, Draw { seed, ..Draw::default() });
+    assert!((0..1_000).map(of).sum::<u32>() < 3_000);
+}
+
+/// Whether all are looked at or a pair alone: who is unwell gives each of the others the same share.
+#[test]
+fn those_that_are_well_share_the_work_of_those_that_are_not() {
+    for unwell in [0b1u64, 0b0110_0011, 0b1111_1100] {
+        let peers = peers(8, |at, peer| {
+            peer.state = if unwell >> at & 1 == 1 { State::Ejected } else { State::Healthy };
+        });
+        for policy in POLICIES {
+            let taken = tally(policy, &peers, 8_000);
+            let share = 8_000 / (8 - unwell.count_ones());
+            for (at, taken) in taken.iter().enumerate() {
+                let wanted = if unwell >> at & 1 == 1 { 0 } else { share };
+                let name = policy.name;
+                assert!(taken.abs_diff(wanted) <= wanted / 8, "{name} {unwell:b} {at}: {taken}");
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn a_pick_is_untried_and_of_the_best_state_left(
@@ -266,11 +329,11 @@ proptest! {
         let left = peers.iter().enumerate().take(INSTANCES_MAX)
             .filter(|(at, peer)| tried & (1 << at) == 0 && peer.state != State::Draining);
         let best = left.map(|(_, peer)| fitness(peer)).min();
-        let picked = policy.pick(peers.len(), &draw, &|at| peers[at]);
+        let picked = policy.pick(peers.len(), &draw, &|at: usize| peers[at]);
         prop_assert_eq!(picked.map(|at| fitness(&peers[at])), best);
         if let Some(at) = picked {
             prop_assert!(tried & (1 << at) == 0);
-            prop_assert_eq!(policy.pick(peers.len(), &draw, &|at| peers[at]), Some(at));
+            prop_assert_eq!(policy.pick(peers.len(), &draw, &|at: usize| peers[at]), Some(at));
         }
     }
 }
