@@ -55,7 +55,8 @@ pub static OLLAMA: Dialect = Dialect {
     doc: "The API of Ollama's own clients. Streams are lines of JSON and the default. Token counts are \
           the engine's; durations are measured by cutover: what passed until the first content counts \
           as reading the prompt, the rest (of an answer that is no stream: all) as generating, and \
-          loading is not told apart.",
+          loading is not told apart. In front of an Ollama `/api/chat`, `/api/generate` and `/api/embed` pass \
+          as they were written, but for what is the operator's, and the figures are Ollama's own.",
 };
 
 const NO_CHANGES: &str =

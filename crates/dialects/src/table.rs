@@ -123,7 +123,7 @@ pub struct Found<'p> {
     pub ask: Ask,
     /// The id in the path, if the route has one.
     pub id: Option<&'p str>,
-    /// What is done with what the path names, as Google's paths end: `generateContent`.
+    /// What is done with what the path names, as Google's paths end: `generateContent`. Ollama's path itself.
     pub method: Option<&'static str>,
 }
 
@@ -143,7 +143,8 @@ pub fn find<'p>(
             let head = method == "HEAD" && route.method == "GET";
             if method == route.method || head {
                 let id = Some(id).filter(|id| !id.is_empty());
-                let method = route.path.split_once("}:").map(|(_, method)| method);
+                let ollamas = Some(route.path).filter(|path| path.starts_with("/api/"));
+                let method = route.path.split_once("}:").map(|(_, method)| method).or(ollamas);
                 return Some(Ok(Found { dialect, ask: route.ask, id, method }));
             }
             let known = wants.map(|(_, known)| known).unwrap_or_default();

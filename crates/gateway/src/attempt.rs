@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_config::UpstreamMessages;
+use cutover_dialects::ollama::OLLAMA;
 use cutover_route::Leg;
 use cutover_telemetry::events;
 use cutover_units::{Arm, Code, Side};
@@ -210,7 +211,10 @@ fn is_priced_apart(exchange: &Exchange, outgoing: &Outgoing) -> bool {
 /// An error about the request as it is sent on, in the words of the client that wrote it otherwise.
 pub(crate) fn in_clients_words(exchange: &Exchange, fault: Fault) -> Fault {
     match &exchange.foreign {
-        Some(foreign) if !exchange.trail.own => foreign.origins.in_clients_words(fault),
+        // What is known of Ollama's errors is told in the words of the chat that the request was read as.
+        Some(foreign) if !exchange.trail.own || foreign.dialect.name == OLLAMA.name => {
+            foreign.origins.in_clients_words(fault)
+        }
         _ => fault,
     }
 }

@@ -171,7 +171,8 @@ async fn infer(
                 read_us,
                 caller: knock.caller,
             };
-            let exchange = gateway.exchange(visit, asked);
+            let mut exchange = gateway.exchange(visit, asked);
+            vendor::leave_strange_tokens(&mut exchange);
             match responses::strays(&exchange) {
                 Some(fault) => Ok(infer::refuse(exchange, fault)),
                 None => Ok(infer::infer(exchange).await),

@@ -10,6 +10,8 @@ use std::borrow::Cow;
 use bytes::{Bytes, BytesMut};
 use cutover_dialects::anthropic::ANTHROPIC;
 use cutover_dialects::gemini::GEMINI;
+use cutover_dialects::ollama::OLLAMA;
+use cutover_route::UseCase;
 use cutover_units::Millis;
 use cutover_vendors::anthropic::{self, EventsIn};
 use cutover_vendors::{self as vendors, Defaults, gemini};
@@ -22,7 +24,9 @@ use cutover_wire::{
     UpstreamFault, Usage, read_reply,
 };
 use http::uri::PathAndQuery;
+use memchr::memmem;
 
+use crate::exchange::Exchange;
 use crate::live::Lane;
 use crate::passthrough::without_keys;
 use crate::structured;
@@ -32,7 +36,7 @@ use crate::structured;
 #[derive(Clone)]
 pub(crate) struct Own {
     pub(crate) dialect: Dialect,
-    /// What Google's paths end with.
+    /// What Google's paths end with; Ollama's as a whole.
     pub(crate) method: Option<&'static str>,
     /// What stands behind Anthropic's path, with its question mark: it chooses the fields that are known.
     /// Google's holds keys and how an answer is written, which is made here.
@@ -50,8 +54,13 @@ impl Own {
         let provided = match dialect.name {
             name if name == GEMINI.name => Dialect::Gemini,
             name if name == ANTHROPIC.name => Dialect::Anthropic,
+            name if name == OLLAMA.name => Dialect::Ollama,
             _ => return None,
         };
+        let passes = |path: &str| own::ollama::ROUTES.contains(&path);
+        if provided == Dialect::Ollama && !method.is_some_and(passes) {
+            return None;
+        }
         let query =
             if provided == Dialect::Anthropic { without_keys(query) } else { String::new() };
         Some(Self { dialect: provided, method, query, body: body.clone() })
@@ -77,6 +86,10 @@ impl Own {
         if !self.is_for(target) {
             return None;
         }
+        if self.dialect == Dialect::Ollama {
+            let written = (&self.body, self.method?);
+            return own::ollama::outgoing(written, (head, body), target).map(Ok);
+        }
         let model = target.model.as_ref().unwrap_or(&head.model);
         let path = match (self.dialect, self.method) {
             (Dialect::Gemini, Some(_)) if head.stream => gemini::path(model, gemini::STREAM),
@@ -99,6 +112,31 @@ impl Own {
             note_estimate(head, &mut outgoing);
             outgoing
         }))
+    }
+
+    /// Whether it holds the tokens of an earlier answer, which Ollama's `/api/generate` gives and takes.
+    fn holds_tokens(&self) -> bool {
+        self.dialect == Dialect::Ollama && memmem::find(&self.body, b"\"context\"").is_some()
+    }
+}
+
+/// Tokens of an earlier answer mean something to the model alone that gave it. Where the arms of a use case are of
+/// several, whose they are cannot be known: such a request goes by conversion, which refuses or reports them.
+pub(crate) fn leave_strange_tokens(exchange: &mut Exchange) {
+    let Some(foreign) = &mut exchange.foreign else { return };
+    if !foreign.own.as_ref().is_some_and(Own::holds_tokens) {
+        return;
+    }
+    let live = &exchange.live;
+    let all = live.snapshot.use_cases();
+    let use_case = exchange.chosen.use_case.and_then(|at| all.get(usize::from(at.0)));
+    let model = |at| {
+        let target = &live.lane(at)?.target;
+        target.model.as_ref().filter(|_| target.provider.dialect == Dialect::Ollama)
+    };
+    let differ = |of: &UseCase| of.candidate.is_some_and(|at| model(at) != model(of.baseline));
+    if use_case.is_some_and(differ) {
+        foreign.own = None;
     }
 }
 
@@ -226,6 +264,9 @@ pub(crate) fn read(
 /// An answer in the upstream's own words, with the names that the client shall see.
 fn own_names(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Bytes {
     let dialect = plan.provider.dialect;
+    if dialect == Dialect::Ollama {
+        return own::ollama::answer(plan, mint, &body);
+    }
     let named = plan.mint.then(|| {
         own::named(dialect, std::str::from_utf8(&body).ok()?, &dialects_mint(dialect, mint))
     });
@@ -349,7 +390,8 @@ impl Intake {
 
     /// What has come in the client's own dialect, as the upstream wrote it. `None`: it speaks another.
     pub(crate) fn take_own(&mut self) -> Option<Vec<Bytes>> {
-        let (_, ready) = self.foreign.as_mut()?.own.as_mut()?;
+        let Some(foreign) = &mut self.foreign else { return self.tap.take_own() };
+        let (_, ready) = foreign.own.as_mut()?;
         Some(std::mem::take(ready))
     }
 }

@@ -1,10 +1,11 @@
 //! What becomes of each field of Ollama's requests.
 
+use cutover_wire::own::ollama::{NO_CUT, NO_SHIFT, OPERATOR};
+
 use crate::table::{Fate, Field};
 
-use Fate::{Approximated, Carried, Dropped, Mapped, Refused, Unsupported};
+use Fate::{Approximated, Carried, Dropped, Mapped, Unsupported};
 
-const OPERATOR: &str = "how a model is loaded is the operator's to configure";
 const SAMPLER: &str = "chat completions has no such sampler; OpenAI's own API refuses it";
 
 pub(super) const FIELDS: &[Field] = &[
@@ -35,13 +36,18 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new(
         "think",
         Approximated("reasoning_effort"),
-        "true becomes medium, false none; low, medium and high are the same",
+        "true becomes medium, false none; levels are the same",
+    ),
+    Field::new(
+        "think.level",
+        Unsupported,
+        "chat completions knows no such level of thinking, and no number of tokens",
     ),
     Field::new("logprobs", Carried("logprobs"), ""),
     Field::new("top_logprobs", Carried("top_logprobs"), ""),
     Field::new("keep_alive", Dropped, OPERATOR),
-    Field::new("truncate", Dropped, "a prompt that does not fit is an error, never cut in silence"),
-    Field::new("shift", Dropped, "what an engine does with a full context is the operator's"),
+    Field::new("truncate", Dropped, NO_CUT),
+    Field::new("shift", Dropped, NO_SHIFT),
     Field::new("options", Mapped("temperature"), "each option has a row"),
     Field::new("options.temperature", Carried("temperature"), ""),
     Field::new("options.top_p", Carried("top_p"), ""),
@@ -62,6 +68,10 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("options.mirostat_eta", Dropped, SAMPLER),
     Field::new("options.num_ctx", Dropped, OPERATOR),
     Field::new("options.num_keep", Dropped, OPERATOR),
+    Field::new("options.draft_num_predict", Dropped, OPERATOR),
+    Field::new("options.f16_kv", Dropped, OPERATOR),
+    Field::new("options.logits_all", Dropped, OPERATOR),
+    Field::new("options.vocab_only", Dropped, OPERATOR),
     Field::new("options.num_batch", Dropped, OPERATOR),
     Field::new("options.num_gpu", Dropped, OPERATOR),
     Field::new("options.main_gpu", Dropped, OPERATOR),
@@ -83,7 +93,11 @@ pub(super) const FIELDS: &[Field] = &[
         Mapped("prompt"),
         "asked of /v1/completions, without a template",
     ),
-    Field::new("/api/generate: template", Refused, "templates are the model's, not the request's"),
+    Field::new(
+        "/api/generate: template",
+        Unsupported,
+        "chat completions has no template of the request's own",
+    ),
     Field::new(
         "/api/generate: context",
         Unsupported,
@@ -96,7 +110,11 @@ pub(super) const FIELDS: &[Field] = &[
         Unsupported,
         "/v1/completions has no form for answers; ask without raw and suffix",
     ),
-    Field::new("/api/generate: raw.images", Refused, "a raw prompt has no images"),
+    Field::new(
+        "/api/generate: raw.images",
+        Unsupported,
+        "a prompt with images goes through the model's template (lenient: so does this one)",
+    ),
     Field::new("/api/generate: options.num_predict", Mapped("max_tokens"), "for raw prompts"),
     Field::new("/api/embed: input", Carried("input"), ""),
     Field::new("/api/embed: dimensions", Carried("dimensions"), ""),

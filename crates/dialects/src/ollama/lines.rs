@@ -50,6 +50,10 @@ impl Writer for Lines {
         self.line(&Said::default(), now, out);
     }
 
+    fn can_be_followed(&self) -> bool {
+        true
+    }
+
     fn end(&mut self, end: &End, now: Moment, out: &mut String) {
         let times = Times { first: self.first, now };
         let line = write::object(|j| {

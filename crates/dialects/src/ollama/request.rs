@@ -16,6 +16,10 @@ use crate::write::{self, Json};
 
 const ROOT: At<'static> = At::Root;
 
+/// Levels of thinking that chat completions has by the same name.
+const LEVELS: [&str; 6] =
+    ["\"minimal\"", "\"low\"", "\"medium\"", "\"high\"", "\"xhigh\"", "\"max\""];
+
 /// A request under conversion.
 struct Work<'a, 'f> {
     sent: &'a Bytes,
@@ -90,12 +94,19 @@ impl<'a, 'f> Work<'a, 'f> {
             None => return Ok(()),
             Some("true") => "\"medium\"",
             Some("false") => "\"none\"",
-            Some(raw @ ("\"low\"" | "\"medium\"" | "\"high\"")) => {
+            Some(raw) if LEVELS.contains(&raw) => {
                 self.chat.set("reasoning_effort", raw);
                 return Ok(());
             }
+            Some(raw)
+                if raw.starts_with('"') || raw.parse().is_ok_and(|tokens: u64| tokens > 0) =>
+            {
+                return self.losses.refuse("think.level", ROOT.key("think"));
+            }
             Some(_) => {
-                return Err(ROOT.key("think").invalid("must be a boolean, low, medium or high"));
+                let why =
+                    "must be a boolean, a level such as low, medium or high, or a number of tokens";
+                return Err(ROOT.key("think").invalid(why));
             }
         };
         self.losses.note("think");
@@ -189,10 +200,10 @@ pub(super) fn generate(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, 
     if prompt.is_none() && images.is_empty() {
         return Ok(work.load(Shape::Generate));
     }
-    if raw || suffix.is_some() {
-        if !images.is_empty() {
-            work.losses.refuse("raw.images", ROOT.key("images"))?;
-        }
+    if (raw || suffix.is_some()) && !images.is_empty() {
+        // Who is lenient keeps the images: an answer without them would be made up.
+        work.losses.refuse("raw.images", ROOT.key("images"))?;
+    } else if raw || suffix.is_some() {
         return raw_prompt(work, &prompt.unwrap_or_else(|| Text::from("")), suffix.as_ref());
     }
     if let Some(system) = work.root.text(ROOT, "system")?.filter(|text| !text.is_empty()) {

@@ -26,9 +26,13 @@ fn reported(folder: &str) -> BTreeSet<(String, &'static str)> {
         ),
         (
             "/api/chat",
-            r#"{"model":"m","think":false,"tools":[{"type":"retrieval"}],"options":{"typical_p":1,"tfs_z":1,"repeat_last_n":1,"penalize_newline":true,"mirostat":1,"mirostat_tau":1,"mirostat_eta":1,"num_keep":1,"num_batch":1,"num_gpu":1,"main_gpu":0,"num_thread":1,"use_mmap":true,"use_mlock":true,"numa":true,"low_vram":true},"messages":[{"role":"assistant","content":"a","thinking":"b"}]}"#,
+            r#"{"model":"m","think":false,"tools":[{"type":"retrieval"}],"options":{"typical_p":1,"tfs_z":1,"repeat_last_n":1,"penalize_newline":true,"mirostat":1,"mirostat_tau":1,"mirostat_eta":1,"num_keep":1,"num_batch":1,"num_gpu":1,"main_gpu":0,"num_thread":1,"use_mmap":true,"use_mlock":true,"numa":true,"low_vram":true,"draft_num_predict":1,"f16_kv":true,"logits_all":true,"vocab_only":true},"messages":[{"role":"assistant","content":"a","thinking":"b"}]}"#,
         ),
         ("/api/generate", r#"{"model":"m","prompt":"a","raw":true,"format":"json","context":[1]}"#),
+        (
+            "/api/generate",
+            r#"{"model":"m","prompt":"a","raw":true,"images":["/9j/"],"think":"utmost","template":"b"}"#,
+        ),
     ];
     let mut seen = BTreeSet::new();
     let forgetful = RequestFacts { keep_reasoning: false, ..lenient() };
@@ -152,6 +156,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         r#"{"contents":[{"role":"model","parts":[{"inlineData":{"mimeType":"image/png","data":"AA=="}}]}]}"#,
     ),
     ("/api/generate", "template", r#"{"model":"m","prompt":"a","template":"b"}"#),
+    ("/api/generate", "think", r#"{"model":"m","prompt":"a","think":4096}"#),
     ("/api/generate", "context", r#"{"model":"m","prompt":"a","context":[1]}"#),
     ("/api/generate", "images", r#"{"model":"m","prompt":"a","raw":true,"images":["/9j/"]}"#),
     ("/api/generate", "format", r#"{"model":"m","prompt":"a","raw":true,"format":"json"}"#),

@@ -29,6 +29,7 @@ mod overflow;
 mod own;
 mod own_costs;
 mod own_ends;
+mod own_ollama;
 mod paths;
 mod residency;
 mod responses;

@@ -43,8 +43,9 @@ fn both(with: &dyn Fn(Value) -> Value) -> Rows {
         (
             "a level of thinking that nobody knows",
             with(json!({"think": "utmost"})),
-            refused("invalid_value", "think"),
+            refused("unsupported_parameter", "think"),
         ),
+        ("thinking that is a list", with(json!({"think": []})), refused("invalid_value", "think")),
         (
             "more log-probabilities than the upstream has",
             with(json!({"logprobs": true, "top_logprobs": 30})),

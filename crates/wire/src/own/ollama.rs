@@ -42,7 +42,7 @@ pub const ROUTES: [&str; 3] = ["/api/chat", "/api/generate", EMBED];
 const EMBED: &str = "/api/embed";
 
 /// Options that decide how a model is loaded, or mean something only where a prompt may be cut.
-const LOADING: [&str; 10] = [
+const LOADING: [&str; 14] = [
     NUM_CTX,
     "num_keep",
     "num_batch",
@@ -53,6 +53,10 @@ const LOADING: [&str; 10] = [
     "use_mlock",
     "numa",
     "low_vram",
+    "draft_num_predict",
+    "f16_kv",
+    "logits_all",
+    "vocab_only",
 ];
 const NUM_CTX: &str = "num_ctx";
 
