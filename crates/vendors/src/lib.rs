@@ -1,5 +1,5 @@
-//! Upstreams that speak no chat completions: from the OpenAI dialect to Anthropic's Messages API or Google's
-//! `generateContent`, and their answers, errors and streams back.
+//! Upstreams with an API of their own: from the OpenAI dialect's chat to Anthropic's Messages API or Google's
+//! `generateContent`, and their answers, errors and streams back; of OpenAI's own Responses the way back alone.
 //!
 //! It stands between the relay path and the upstream: what goes in is a chat completions request as
 //! `wire::adapt` made it for a target, what comes out is read by `wire` like any answer of the OpenAI
@@ -28,6 +28,7 @@ pub mod losses;
 pub mod outcome;
 mod places;
 pub mod read;
+pub mod responses;
 pub mod signature;
 pub mod split;
 mod turns;
