@@ -18,6 +18,8 @@
 //!   look themselves now and then.
 //! - A client that leaves drops its future, and with it its seat in the line, or the permit that was on
 //!   its way to it.
+//! - Whose turn comes when its deadline leaves less than half the time that an answer usually takes passes it
+//!   on: its answer would be thrown away, and the next one's may be in time.
 //! - A leg that follows a failed one enters without asking: a failover must not wait twice.
 
 use std::fmt;
@@ -41,7 +43,7 @@ use crate::exchange::{Exchange, micros};
 use crate::gateway::Shared;
 use crate::hints;
 use crate::live::{InstanceLane, UpstreamLane};
-use crate::overflow::{Bill, Why, go, offered};
+use crate::overflow::{Bill, Why, go, is_in_time, offered};
 use crate::rescue::Failure;
 
 /// How often a request that waits looks itself whether there is room: for what no answer's end tells, such
@@ -129,7 +131,7 @@ pub(crate) struct Permit {
     upstream: Arc<UpstreamLane>,
     shared: Arc<Shared>,
     since: Instant,
-    /// Whether its end is nobody's business: the one it was for had left.
+    /// Whether its end is nobody's business: the one it was for had left, or had no use for it.
     unused: bool,
 }
 
@@ -138,6 +140,18 @@ impl Permit {
     fn counted(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) -> Self {
         let (upstream, shared) = (Arc::clone(upstream), Arc::clone(shared));
         Self { upstream, shared, since: Instant::now(), unused: false }
+    }
+}
+
+impl Permit {
+    /// The one it was for has no use for it: the next in line has.
+    fn pass_on(mut self, of: Place) {
+        let Some(door) = &self.upstream.door else { return };
+        door.held.line().give_back(of);
+        self.unused = true;
+        let (upstream, shared) = (Arc::clone(&self.upstream), Arc::clone(&self.shared));
+        drop(self);
+        call_next(&upstream, &shared);
     }
 }
 
@@ -188,7 +202,7 @@ pub(crate) async fn turn(
     let longest = exchange.left().map_or(rules.wait, |left| left.min(rules.wait));
     let limit = offer.map_or(longest, |wait| wait.min(longest));
     let began = Instant::now();
-    let (mut waited, mut went) = (Err(Why::QueueFull), false);
+    let (mut waited, mut went, mut too_late) = (Err(Why::QueueFull), false, false);
     if let Some(mut seat) = Seat::take(exchange, &upstream, rules.length) {
         waited = seat.called(began + limit).await;
         // The money may have been spent by others meanwhile: then it keeps its seat.
@@ -198,6 +212,13 @@ pub(crate) async fn turn(
             waited = seat.called(began + longest).await;
         }
         seat.left = false;
+        if !exchange.has_time_for(&upstream)
+            && let Ok(permit) = waited
+        {
+            permit.pass_on(place(exchange));
+            (waited, too_late) = (Err(Why::Waited), true);
+            went = is_in_time(exchange) && go(exchange, Why::Waited);
+        }
     } else if offer.is_some() {
         went = go(exchange, Why::QueueFull);
     }
@@ -217,7 +238,10 @@ pub(crate) async fn turn(
         return Ok(());
     }
     count(exchange, &upstream, "refused");
-    Err(full(exchange, &upstream, door))
+    let retry_after_ms = Some(door.retry_after_ms(&upstream, exchange.shared.now()));
+    let failure =
+        if too_late || exchange.is_late() { Failure::past_deadline() } else { full(exchange) };
+    Err(Failure { retry_after_ms, ..failure })
 }
 
 /// A place in the line, given up when the request's future is dropped.
@@ -326,24 +350,23 @@ fn count(exchange: &Exchange, upstream: &UpstreamLane, outcome: &'static str) {
 }
 
 /// The answer to who waited in vain, or could not even wait.
-fn full(exchange: &Exchange, upstream: &UpstreamLane, door: &Door) -> Failure {
-    let fill = door.fill(upstream, exchange.shared.now());
-    let retry_after_ms = Some(door.held.retry_after_ms(fill.places));
-    if exchange.is_late() {
-        return Failure { retry_after_ms, ..Failure::past_deadline() };
-    }
+fn full(exchange: &Exchange) -> Failure {
     let message = match exchange.admission.queued {
         Some(Micros(0..1_000)) | None => "no instance has room, and too many requests wait already",
         Some(_) => "no instance had room in time",
     };
     let fault = Fault::new(Code::Overloaded, message);
-    Failure { reason: "queue_full", retry_after_ms, ..Failure::client(fault) }
+    Failure { reason: "queue_full", ..Failure::client(fault) }
 }
 
 impl Door {
     fn fill(&self, upstream: &UpstreamLane, now: Millis) -> Fill {
         let figures = upstream.instances.iter().map(|instance| figures(instance, now));
         overflow::fill(figures, &self.bounds)
+    }
+
+    fn retry_after_ms(&self, upstream: &UpstreamLane, now: Millis) -> u64 {
+        self.held.retry_after_ms(self.fill(upstream, now).places)
     }
 
     /// Counts one more request if there is room for it and nobody waits.

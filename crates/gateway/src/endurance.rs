@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::attempt::ATTEMPTS_MAX;
 use crate::exchange::{Exchange, micros};
+use crate::live::UpstreamLane;
 
 impl Exchange {
     /// Whether a client that goes away ends the request at its upstreams, too.
@@ -38,6 +39,18 @@ impl Exchange {
     /// Whether its own deadline has passed.
     pub(crate) fn is_late(&self) -> bool {
         self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Whether most of its own time is left, if it has any of its own: who is asked now has the greater part.
+    pub(crate) fn has_most_left(&self) -> bool {
+        let deadline = self.endurance().and_then(|endurance| endurance.deadline);
+        deadline.is_some_and(|deadline| self.left().is_some_and(|left| left > deadline / 2))
+    }
+
+    /// Whether as much is left until its deadline as half of what an upstream's answers usually take.
+    pub(crate) fn has_time_for(&self, upstream: &UpstreamLane) -> bool {
+        let Some(left) = self.left() else { return true };
+        !left.is_zero() && micros(left).0 >= upstream.usual_us(self.shared.now()) / 2
     }
 
     /// Whether another attempt may be made, as far as number and time go.

@@ -193,6 +193,12 @@ fn way(exchange: &Exchange) -> Option<Way<'_>> {
     Some(Way { leg, lane, price: price.map(|cost| cost.amount) })
 }
 
+/// Whether the baseline may be asked and would answer in time, as far as is known.
+pub(crate) fn is_in_time(exchange: &Exchange) -> bool {
+    let lane = way(exchange).and_then(|way| exchange.live.lane(way.leg.variant));
+    lane.is_some_and(|lane| exchange.has_time_for(&lane.upstream))
+}
+
 /// How long a request waits before it may go to the baseline. None: it may not.
 pub(crate) fn offered(exchange: &Exchange) -> Option<Duration> {
     let Way { lane, price, .. } = way(exchange)?;

@@ -205,18 +205,18 @@ impl Failure {
 
     /// The request's own deadline passed before anybody was asked, or could be again.
     pub(crate) fn past_deadline() -> Self {
-        let message = "the request's deadline passed while it waited";
+        let message = "the request's deadline left no time for an answer";
         Self { reason: "deadline", ..Self::client(Fault::new(Code::UpstreamTimeout, message)) }
     }
 
     /// The same, if the request's own deadline made it late: no fault of an instance that has as long as
-    /// its upstream's deadlines say.
-    pub(crate) fn unless_cut(self, deadline: Option<Instant>) -> Self {
+    /// its upstream's deadlines say, unless it has `stalled` all the same.
+    pub(crate) fn unless_cut(self, deadline: Option<Instant>, stalled: bool) -> Self {
         let was_late = self.fault.code == Code::UpstreamTimeout && self.reason != "idle_timeout";
         if !was_late || deadline.is_none_or(|deadline| Instant::now() < deadline) {
             return self;
         }
-        Self { reason: "deadline", instance_at_fault: false, ..self }
+        Self { reason: "deadline", instance_at_fault: stalled, ..self }
     }
 
     /// A deadline of ours ran out.

@@ -131,6 +131,14 @@ impl<T> Line<T> {
         Some(next)
     }
 
+    /// Who was next had no use for it: its key, if others of it wait, has what it cost back.
+    pub fn give_back(&mut self, place: Place) {
+        let turns = &mut self.classes[place.class as usize].0;
+        if let Some(flow) = turns.iter_mut().find(|flow| flow.key == place.key) {
+            flow.deficit = flow.deficit.saturating_add(place.cost.clamp(QUANTUM, COST_MAX));
+        }
+    }
+
     /// Somebody leaves the line. None: it has left already.
     pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
         let found = self.classes.iter_mut().find_map(|turns| turns.remove(ticket))?;

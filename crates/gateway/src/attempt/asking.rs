@@ -53,6 +53,8 @@ pub(crate) struct Asking<'a> {
     timeouts: Timeouts,
     /// The request's own.
     deadline: Option<Instant>,
+    /// Whether an instance from which nothing comes until then has stalled.
+    may_stall: bool,
     in_flight: InFlight,
 }
 
@@ -61,17 +63,21 @@ impl<'a> Asking<'a> {
     pub(crate) fn new(
         (lane, at): (&'a Lane, usize),
         outgoing: &'a Outgoing,
-        left: Option<Duration>,
+        exchange: &Exchange,
     ) -> Option<Self> {
         let upstream = &*lane.upstream;
         let instance = upstream.instances.get(at)?;
-        let sent_at = Instant::now();
+        let (sent_at, left) = (Instant::now(), exchange.left());
+        // In so long it would have answered, as far as is known: no deadline is so short that it tells nothing.
+        let usual = Duration::from_micros(instance.instance.live().latency_us());
+        let may_stall = exchange.has_most_left() && left.is_some_and(|left| left >= 2 * usual);
         Some(Self {
             instance,
             upstream,
             outgoing,
             sent_at,
             deadline: left.map(|left| sent_at + left),
+            may_stall,
             timeouts: left.map_or(upstream.timeouts, |left| upstream.timeouts.within(left)),
             in_flight: instance.metrics.in_flight.enter(),
         })
@@ -118,7 +124,7 @@ impl<'a> Asking<'a> {
         let first_by = self.sent_at + limit;
         while !opened.is_begun() {
             let read = opened.read_on(self.upstream, first_by).await;
-            read.map_err(|failure| failure.unless_cut(self.deadline))?;
+            read.map_err(|failure| failure.unless_cut(self.deadline, false))?;
         }
         Ok(opened)
     }
@@ -164,7 +170,7 @@ impl<'a> Asking<'a> {
         let sending = Sending { deadlines, started: self.sent_at, turn };
         let answered = self.instance.instance.send_made(&outbound, sending).await;
         let Answered { response, took, .. } =
-            answered.map_err(|e| Failure::send(&e).unless_cut(self.deadline))?;
+            answered.map_err(|e| Failure::send(&e).unless_cut(self.deadline, self.may_stall))?;
         self.instance.metrics.first_byte.observe(micros(took));
         Ok(response)
     }
@@ -181,7 +187,7 @@ impl<'a> Asking<'a> {
             retry_after: text(header::RETRY_AFTER),
             retry_after_ms: text(RETRY_AFTER_MS),
             date: if parts.status.is_success() { None } else { text(header::DATE) },
-            body: body.map_err(|failure| failure.unless_cut(self.deadline))?,
+            body: body.map_err(|failure| failure.unless_cut(self.deadline, false))?,
         };
         let mint = exchange.mint();
         let (status, reply) = vendor::read(&self.outgoing.reply, &mint, received);

@@ -121,7 +121,7 @@ impl<'a> Course<'a> {
             return Err(Failure::past_deadline());
         }
         let (lane, outgoing) = (self.lane, self.outgoing);
-        let asking = Asking::new((lane, at), outgoing, exchange.left());
+        let asking = Asking::new((lane, at), outgoing, exchange);
         let (Some(asking), Some(instance)) = (asking, lane.upstream.instances.get(at)) else {
             return Err(Failure::client(Fault::new(Code::Internal, "there is no such instance")));
         };

@@ -112,7 +112,7 @@ async fn run(
         course.give_back(second);
         return Heat::Alone { answer: one.await, held_back: true };
     }
-    let Some(asking) = Asking::new((course.lane, second), course.outgoing, exchange.left()) else {
+    let Some(asking) = Asking::new((course.lane, second), course.outgoing, exchange) else {
         return Heat::Alone { answer: one.await, held_back: false };
     };
     // Before it is sent: the client may go while both are under way.

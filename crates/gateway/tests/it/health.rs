@@ -262,6 +262,72 @@ fn nobody_waits_for_a_candidate_that_is_known_to_be_frozen() {
     assert_eq!((response.status, own.inferences().len()), (504, 13), "{}", response.text());
 }
 
+/// The use case has less patience than the upstream: the instance that hangs is found out all the same.
+#[test]
+fn an_instance_that_hangs_rests_though_a_deadline_ends_each_request_before_its_own_do() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    own.always(Reply::words(2).hold_headers(&Gate::new()));
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%");
+    let config = config.replace("[upstreams.own]\n", "[upstreams.own]\nprobes = false\n");
+    let rig = Rig::start(&(config + "deadline = \"3 s\"\n"));
+    thread::scope(|scope| {
+        for body in [ask("app"), ask_stream("app")].into_iter().cycle().take(12) {
+            let rig = &rig;
+            scope.spawn(move || assert_eq!(rig.chat(&[], &body).status, 504));
+        }
+    });
+    for body in [ask("app"), ask_stream("app")] {
+        let response = rig.chat(&[], &body);
+        let by = (response.status, response.header("x-cutover-arm"));
+        assert_eq!(
+            (by, response.header("x-cutover-attempts")),
+            ((200, Some("baseline")), Some("1"))
+        );
+    }
+    assert_eq!(own.inferences().len(), 12, "nobody is sent there any more");
+}
+
+/// Neither one that had little of the time, nor one that always takes longer than the deadline allows, nor one
+/// from which something came.
+#[test]
+fn a_deadline_that_tells_nothing_of_an_instance_rests_none() {
+    let state = |rig: &Rig| {
+        let live = rig.gateway.live();
+        let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+        own.upstream.instances[0].health.failures()
+    };
+    for case in ["little time", "usually slower", "something came"] {
+        let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+        let silent = Reply::words(2).hold_headers(&Gate::new());
+        own.always(match case {
+            "something came" => Reply::words(2).hold_first_token(&Gate::new()),
+            _ => silent,
+        });
+        let mut config = two_arms(&cloud.base_url(), &own.base_url(), "100%")
+            .replace("[upstreams.own]\n", "[upstreams.own]\nprobes = false\n");
+        if case == "little time" {
+            // The first arm has most of it.
+            config = config
+                .replace("baseline = \"big\"", "baseline = \"small\"")
+                .replace("candidate = \"small\"", "candidate = \"big\"")
+                .replace(
+                    "[upstreams.cloud]\n",
+                    "[upstreams.cloud]\nfirst_token_timeout = \"1 s\"\n",
+                );
+            cloud.always(Reply::words(2).hold_headers(&Gate::new()));
+        }
+        let rig = Rig::start(&(config + "deadline = \"1500 ms\"\n"));
+        if case == "usually slower" {
+            let live = rig.gateway.live();
+            let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+            own.upstream.instances[0].instance.live().succeeded(3_000_000);
+        }
+        let response = rig.chat(&[], &ask_stream("app"));
+        assert_eq!(response.status, 504, "{case}: {}", response.text());
+        assert_eq!((own.inferences().len(), state(&rig)), (1, 0), "{case}");
+    }
+}
+
 #[test]
 fn a_candidate_whose_probe_finds_nobody_is_asked_where_the_baseline_is_gone_too() {
     let (mut cloud, own) = (Fake::start(Persona::Vllm), Fake::start(Persona::LlamaCpp));

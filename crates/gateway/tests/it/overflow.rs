@@ -135,6 +135,51 @@ fn a_stream_that_waits_in_line_shows_that_it_lives_and_leaves_its_seat_with_its_
     assert_eq!(full.own.inferences().len(), 2, "who has left is not asked for");
 }
 
+/// Its answer would be thrown away: whoever stands behind it is served instead.
+#[test]
+fn whose_deadline_leaves_no_time_for_an_answer_passes_its_place_on() {
+    const PATIENT: &str = "deadline = \"10 min\"\n[use_cases.patient]\nmatch = { model = \"patient\" }\nbaseline = \"small\"\n";
+    for (overflow, status, by, outcome) in [
+        ("", 504, None, "refused"),
+        ("overflow = { wait = \"5 min\" }\n", 200, Some("cloud"), "overflowed"),
+    ] {
+        let full =
+            Full::start("99.99%", "queue = { wait = \"5 min\" }", &format!("{overflow}{PATIENT}"));
+        let live = full.rig.gateway.live();
+        let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+        // An hour is what its answers take.
+        own.upstream.instances[0].instance.live().succeeded(3_600_000_000);
+        thread::scope(|scope| {
+            let (late, patient) = full.meanwhile(|| {
+                let late = scope.spawn(|| full.ask(&["x-unit: late"]));
+                full.waits(1);
+                let patient = scope.spawn(|| full.rig.chat(&[], &ask("patient")));
+                full.waits(2);
+                (late, patient)
+            });
+            let (late, patient) = (late.join().unwrap(), patient.join().unwrap());
+            assert_eq!((patient.status, patient.header("x-cutover-upstream")), (200, Some("own")));
+            assert_eq!(
+                (late.status, late.header("x-cutover-upstream")),
+                (status, by),
+                "{}",
+                late.text()
+            );
+            let told = (late.header("retry-after").is_some(), late.header("x-cutover-overflow"));
+            assert_eq!(told, if status == 504 { (true, None) } else { (false, Some("waited")) });
+        });
+        assert_eq!(full.own.inferences().len(), 2, "the first, and the patient one");
+        full.waits(0);
+        for (outcome, count) in [("admitted", 1), (outcome, 1)] {
+            let of =
+                format!("cutover_queue_requests_total{{upstream=\"own\",outcome=\"{outcome}\"}}");
+            assert_eq!(full.metric(&of), count, "{outcome}");
+        }
+        // The place is not lost. Who finds it free is sent, whatever answers took before: it is how one learns.
+        assert_eq!(full.rig.chat(&[], &ask("patient")).status, 200);
+    }
+}
+
 /// Both arms are prompts at one engine: it has no more room for the other.
 #[test]
 fn nothing_overflows_to_the_upstream_that_is_full() {

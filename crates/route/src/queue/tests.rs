@@ -55,6 +55,19 @@ fn short_prompts_take_turns_one_by_one() {
 }
 
 #[test]
+fn a_turn_that_was_of_no_use_is_had_again() {
+    let mut line = Line::default();
+    for (key, item) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1"), (2, "b2")] {
+        line.push(place(key, 0), item, 9).unwrap();
+    }
+    assert_eq!(line.pop(), Some("a1"));
+    line.give_back(place(1, 0));
+    line.give_back(batch(1));
+    // Without it the other key would be next.
+    assert_eq!(all(&mut line), ["a2", "b1", "a3", "b2"]);
+}
+
+#[test]
 fn the_urgent_go_first_and_push_others_out() {
     let mut line = Line::default();
     line.push(batch(1), "b1", 3).unwrap();
