@@ -51,6 +51,7 @@ fn kind(code: Code) -> (&'static str, u16) {
         (_, 408 | 504) => ("timeout_error", status),
         (_, 413) => ("request_too_large", status),
         (_, 429) => ("rate_limit_error", status),
+        (Code::UpstreamConflict, _) => ("api_error", status),
         (_, 400..=499 | 501) => ("invalid_request_error", status),
         _ => ("api_error", status),
     }

@@ -105,6 +105,7 @@ fn status_word(code: Code) -> &'static str {
         (_, 405 | 501) => "UNIMPLEMENTED",
         (_, 408 | 504) => "DEADLINE_EXCEEDED",
         (_, 429) => "RESOURCE_EXHAUSTED",
+        (_, 409) => "ABORTED",
         (_, 400..=499) => "INVALID_ARGUMENT",
         (_, 503) => "UNAVAILABLE",
         _ => "INTERNAL",

@@ -244,6 +244,7 @@ impl Failure {
         let instance_at_fault = match fault.class {
             FaultClass::ClientFault
             | FaultClass::RateLimited
+            | FaultClass::Conflict
             | FaultClass::Account
             | FaultClass::Auth => false,
             FaultClass::Overloaded | FaultClass::Failed | FaultClass::Unreadable => true,

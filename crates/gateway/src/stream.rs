@@ -197,9 +197,6 @@ impl Relay {
                         continue;
                     }
                 }
-                Phase::Flowing(flow) if self.pacer.as_ref().is_some_and(Pacer::is_full) => {
-                    flow.read_at = Instant::now();
-                }
                 Phase::Flowing(flow) => {
                     if let Poll::Ready(step) = flow.poll(context, &mut self.scratch) {
                         self.stepped(step);
@@ -440,23 +437,15 @@ impl Relay {
         }
         if let Phase::Flowing(flow) = &self.phase {
             due = due.min(flow.ends_at);
-            if !self.is_full() {
-                due = due.min(flow.read_at + flow.idle);
-            }
+            due = due.min(flow.read_at + flow.idle);
         }
         due
     }
 
-    /// Whether so much is held that the upstream is not read for now: its silence is then ours.
-    fn is_full(&self) -> bool {
-        self.pacer.as_ref().is_some_and(Pacer::is_full)
-    }
-
     /// What a deadline that has passed makes of the stream.
     fn overdue(&mut self, now: Instant) -> Option<Result<bool, Failure>> {
-        let full = self.is_full();
         let Phase::Flowing(flow) = &mut self.phase else { return None };
-        if !full && now >= flow.read_at + flow.idle {
+        if now >= flow.read_at + flow.idle {
             if flow.intake.tap.finish_reason().is_none() {
                 let message = "the upstream's stream stalled";
                 return Some(Err(Failure::late("idle_timeout", message)));

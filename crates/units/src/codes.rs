@@ -112,6 +112,8 @@ codes! {
     /// The body is larger than `server.body_limit`; of an endpoint that is passed on, than
     /// `surface.upload_limit`.
     RequestTooLarge = "request_too_large", 413, "invalid_request_error", Client, false;
+    /// The upstream says that the request met another one, and may be sent again. SDKs do so by themselves.
+    UpstreamConflict = "upstream_conflict", 409, "conflict_error", Upstream, true;
     /// Request line and headers are larger than `server.header_limit`, or the headers more than
     /// `server.header_count`. The connection is closed.
     HeadTooLarge = "request_headers_too_large", 431, "invalid_request_error", Client, false;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use cutover_units::{Code, codes};
 use cutover_wire::openai::chat::TokenLogprob;
-use cutover_wire::{Fault, Finish, Usage};
+use cutover_wire::{Endpoint, Fault, Finish, Usage};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -16,8 +16,8 @@ pub struct Answer<'a> {
     /// Who answered.
     #[serde(borrow, default)]
     pub model: Option<Cow<'a, str>>,
-    /// The answers.
-    #[serde(default)]
+    /// The answers; none where the list is null, as beside the usage of some services.
+    #[serde(default, deserialize_with = "or_none")]
     pub choices: Vec<Choice>,
     /// What it took, if it could be read.
     #[serde(default, deserialize_with = "readable")]
@@ -30,7 +30,7 @@ pub struct Answer<'a> {
 #[derive(Deserialize)]
 pub struct Choice {
     /// Which of the answers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub index: u64,
     #[serde(default)]
     message: Option<Said>,
@@ -159,7 +159,14 @@ pub struct Called {
 /// A usage of another form is as good as none: the answer is the same.
 fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D::Error> {
     let value = Option::<Value>::deserialize(deserializer)?;
-    Ok(value.and_then(|value| Usage::deserialize(value).ok()))
+    Ok(value.and_then(|value| Usage::read(Endpoint::ChatCompletions, &value.to_string())))
+}
+
+/// Null is what the member's absence is.
+fn or_none<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Choice {

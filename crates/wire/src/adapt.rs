@@ -160,18 +160,23 @@ pub fn adapt(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fau
     }
     if target.capabilities.images == Some(false) && head.has_images(body) {
         // An answer about a picture that was left out would be made up: refused in either mode.
-        return Err(Fault::unsupported("messages", "the model does not see images"));
+        let place = messages::first_image(head, body);
+        let place = place.as_deref().unwrap_or(Key::Messages.name());
+        return Err(Fault::unsupported(place, "the model does not see images"));
     }
     let convert = match target.provider.dialect {
         Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini => same_dialect,
         Dialect::Ollama => crate::ollama::convert,
     };
-    if !structured::gathers(head, target) {
-        return convert(head, body, target);
+    let gathers = structured::gathers(head, target);
+    let whole = gathers.then(|| Head { stream: false, include_usage: false, ..head.clone() });
+    let mut outgoing = convert(whole.as_ref().unwrap_or(head), body, target)?;
+    if gathers {
+        outgoing.losses.push(structured::gathered());
     }
-    let whole = Head { stream: false, include_usage: false, ..head.clone() };
-    let mut outgoing = convert(&whole, body, target)?;
-    outgoing.losses.push(structured::gathered());
+    if outgoing.reply.repair.is_some() && head.wants_logprobs(body) {
+        outgoing.losses.push(structured::spelled());
+    }
     Ok(outgoing)
 }
 

@@ -12,6 +12,8 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::endpoint::Endpoint;
+use crate::stream::halves::Joiner;
 use crate::stream::split::{Event, Framing, Splitter};
 use crate::usage::{Finish, Usage};
 
@@ -136,7 +138,12 @@ impl Reader {
     /// A whole answer, or a chunk of one.
     fn answer(&mut self, answer: &Value) {
         if let Some(usage) = answer.get("usage").filter(|usage| usage.is_object()) {
-            self.said.usage = serde_json::from_value(usage.clone()).ok().or(self.said.usage);
+            let endpoint = match answer.get("data") {
+                Some(_) => Endpoint::Embeddings,
+                None => Endpoint::ChatCompletions,
+            };
+            let told = Usage::read(endpoint, &usage.to_string());
+            self.said.usage = Usage::and_then_told(self.said.usage, told);
         }
         let first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
         let choices = answer.get("choices").and_then(Value::as_array);

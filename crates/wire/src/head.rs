@@ -71,6 +71,12 @@ pub struct Head {
     pub(crate) nesting: usize,
 }
 
+/// Whether messages carry an image, by their JSON.
+pub(crate) fn has_image(raw: &str) -> bool {
+    // An escaped quote cannot stand before the closing one, so this token is no part of a text.
+    memchr::memmem::find(raw.as_bytes(), b"\"image_url\"").is_some()
+}
+
 /// Bytes of a token in the estimate of the prompt's size: the usual figure for English text.
 const BYTES_PER_TOKEN: u64 = 4;
 
@@ -131,9 +137,7 @@ impl Head {
 
     /// Whether a message carries an image. Looks at the messages' bytes: ask only if it matters.
     pub fn has_images(&self, body: &Bytes) -> bool {
-        // An escaped quote cannot stand before the closing one, so this token is no part of a text.
-        self.raw(body, Key::Messages)
-            .is_some_and(|raw| memchr::memmem::find(raw.as_bytes(), b"\"image_url\"").is_some())
+        self.raw(body, Key::Messages).is_some_and(has_image)
     }
 
     /// Whether anything in the body can stand inside so many objects and arrays: known without a look at
@@ -153,6 +157,11 @@ impl Head {
     pub fn chooses_tier(&self, body: &Bytes) -> bool {
         const USUAL: [&str; 3] = ["\"auto\"", "\"default\"", "\"standard\""];
         self.raw(body, Key::ServiceTier).is_some_and(|raw| !USUAL.contains(&raw.trim()))
+    }
+
+    /// Whether the tokens of a chat's answer shall come with their log-probabilities.
+    pub(crate) fn wants_logprobs(&self, body: &Bytes) -> bool {
+        self.raw(body, Key::Logprobs).is_some_and(|raw| raw.trim() == "true")
     }
 
     /// Whether a message carries audio.

@@ -12,8 +12,9 @@
 //! content as long as for its last, the loss report says so, and what it gets fits.
 //!
 //! Repair never invents: what it gives is a piece of the model's own text, whole, that parses as an object
-//! and fits the schema. Where there is none, or more than one, the answer is a failure of the upstream, so
-//! that another arm may answer.
+//! and fits the schema. Where there is none, or more than one that differ, the answer is a failure of the
+//! upstream, so that another arm may answer. The log-probabilities of a text that was replaced are left out:
+//! their tokens spell another one.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -173,6 +174,15 @@ pub(crate) fn gathered() -> Loss {
     }
 }
 
+/// What the loss report says of log-probabilities that are asked for with an answer that may be repaired.
+pub(crate) fn spelled() -> Loss {
+    Loss {
+        field: Key::Logprobs.name().to_owned(),
+        action: LossAction::Approximated,
+        why: "the variant repairs answers: a text that is replaced comes without",
+    }
+}
+
 /// A whole answer as the events of a stream, and the plan to read them by.
 pub fn streamed(
     plan: &ReplyPlan,
@@ -258,6 +268,8 @@ pub fn repair(
     fits: &dyn Fn(&str, &Value) -> bool,
 ) -> Result<Reply, UpstreamFault> {
     let unreadable = || UpstreamFault::unreadable("it holds no JSON object of the form asked for");
+    let undecided =
+        || UpstreamFault::unreadable("it holds more than one JSON object of the form asked for");
     let mut answer: Value = serde_json::from_slice(&reply.body).map_err(|_| unreadable())?;
     let mut changed = false;
     let choices = answer.get_mut("choices").and_then(Value::as_array_mut);
@@ -270,15 +282,22 @@ pub fn repair(
             continue;
         };
         let Some(text) = content.as_str() else { continue };
-        let good = |object: &&str| {
-            serde_json::from_str::<Value>(object)
-                .is_ok_and(|value| repair.schema.as_ref().is_none_or(|schema| fits(schema, &value)))
+        let good = |object| {
+            let value = serde_json::from_str::<Value>(object).ok()?;
+            let fits = repair.schema.as_ref().is_none_or(|schema| fits(schema, &value));
+            fits.then_some((object, value))
         };
-        let found: Vec<&str> = objects(text).into_iter().filter(good).collect();
-        let [one] = found.as_slice() else { return Err(unreadable()) };
-        if *one != text {
-            let one = (*one).to_owned();
-            *content = Value::String(one);
+        let mut found = objects(text).into_iter().filter_map(good);
+        let (one, value) = found.next().ok_or_else(unreadable)?;
+        // Small models say the same twice.
+        if found.any(|(_, other)| other != value) {
+            return Err(undecided());
+        }
+        if one != text {
+            *content = Value::String(one.to_owned());
+            if let Some(logprobs) = choice.get_mut("logprobs") {
+                *logprobs = Value::Null;
+            }
             changed = true;
         }
     }
@@ -388,7 +407,15 @@ mod tests {
     }
 
     fn repaired(text: &str, finish: &str) -> Result<String, String> {
-        let body = json!({"id": "x", "choices": [{"message": {"content": text}, "finish_reason": finish}]});
+        repaired_choice(text, finish)
+            .map(|choice| choice["message"]["content"].as_str().unwrap().to_owned())
+    }
+
+    fn repaired_choice(text: &str, finish: &str) -> Result<Value, String> {
+        let logprobs = json!({"content": [{"token": text, "logprob": 0.0}]});
+        let message = json!({"content": text});
+        let choice = json!({"message": message, "logprobs": logprobs, "finish_reason": finish});
+        let body = json!({"id": "x", "choices": [choice]});
         let reply = Reply {
             body: body.to_string().into(),
             usage: None,
@@ -400,8 +427,30 @@ mod tests {
         let reply = repair(&wanted, reply, &|_, value| value.get("a").is_some());
         reply.map_err(|fault| fault.fault.message).map(|reply| {
             let answer: Value = serde_json::from_slice(&reply.body).unwrap();
-            answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+            answer["choices"][0].clone()
         })
+    }
+
+    /// The client got the object as its text, and the tokens of what stood around it.
+    #[test]
+    fn log_probabilities_of_a_text_that_is_replaced_are_left_out_and_that_is_said() {
+        let spelled = |text| repaired_choice(text, "stop").unwrap()["logprobs"].is_object();
+        assert!(spelled("{\"a\": 1}"));
+        assert!(!spelled("Sure! {\"a\": 1}"));
+        let reported = |name, strategy, asked: bool| {
+            let format = json!({"type": "json_object"});
+            let body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}],
+                "logprobs": asked, "response_format": format});
+            let body = Bytes::from(body.to_string());
+            let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+            let losses = adapt(&head, &body, &target(name, strategy)).unwrap().losses;
+            losses.iter().filter(|loss| loss.field == "logprobs").count()
+        };
+        for name in ["vllm", "openai", "ollama"] {
+            assert_eq!(reported(name, StructuredOutput::Repair, true), 1, "{name}");
+            assert_eq!(reported(name, StructuredOutput::Repair, false), 0, "{name}");
+            assert_eq!(reported(name, StructuredOutput::JsonMode, true), 0, "{name}");
+        }
     }
 
     #[test]
@@ -411,12 +460,15 @@ mod tests {
             "```json\n{\"a\": 1.0}\n```",
             "Sure! Here it is: {\"a\": 1.0} Anything else?",
             "{not json} {\"b\": 2} {\"a\": 1.0}",
+            "{\"a\": 1.0}\n{\"a\":1.0}",
         ] {
             assert_eq!(repaired(text, "stop").unwrap(), "{\"a\": 1.0}", "{text}");
         }
-        for text in ["no", "{\"b\": 1}", "{\"a\": 1} {\"a\": 2}", "{\"a\": 1", "[1]"] {
+        for text in ["no", "{\"b\": 1}", "{\"a\": 1", "[1]"] {
             assert!(repaired(text, "stop").unwrap_err().contains("no JSON object"), "{text}");
         }
+        let two = repaired("{\"a\": 1} {\"a\": 1} {\"a\": 2}", "stop").unwrap_err();
+        assert!(two.contains("more than one JSON object"), "{two}");
         assert_eq!(repaired("{\"a\": 1", "length").unwrap(), "{\"a\": 1");
     }
 

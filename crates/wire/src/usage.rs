@@ -3,11 +3,12 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::Endpoint;
 use crate::json::walk::{Stop, Walk};
 
 /// How many tokens a request took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Shape", into = "Shape")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "Shape")]
 pub struct Usage {
     /// Tokens of the prompt, cached ones included.
     pub prompt_tokens: u64,
@@ -38,47 +39,109 @@ impl Usage {
 }
 
 impl Usage {
-    /// Reads what services write: whole numbers, null, and the two objects of details. Anything else
-    /// is left to the parser.
+    /// The usage that a member of an answer tells; `None` if it tells none that can be read.
+    pub fn read(endpoint: Endpoint, raw: &str) -> Option<Self> {
+        serde_json::from_str::<Told>(raw).ok()?.usage(endpoint)
+    }
+
+    /// What is known once more has been told: counts that are all 0 replace none that are not.
+    pub fn and_then_told(before: Option<Self>, told: Option<Self>) -> Option<Self> {
+        let counts = |usage: &Self| usage.prompt_tokens > 0 || usage.completion_tokens > 0;
+        told.filter(|told| counts(told) || before.is_none()).or(before)
+    }
+}
+
+/// What an answer tells of its tokens, any of it perhaps missing. Null and missing are the same; unknown
+/// members are skipped.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Told {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    total_tokens: Option<u64>,
+    /// What some services call the prompt's tokens, as the Responses API does.
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    prompt_tokens_details: Option<PromptDetails>,
+    completion_tokens_details: Option<CompletionDetails>,
+    input_tokens_details: Option<PromptDetails>,
+    output_tokens_details: Option<CompletionDetails>,
+}
+
+impl Told {
+    /// Reads what services write: whole numbers, null, and the objects of details. Anything else is left
+    /// to the parser.
     pub(crate) fn walk(walk: &mut Walk<'_>) -> Result<Self, Stop> {
+        let mut told = Self::default();
         let (mut prompt, mut completion, mut total) = (None, None, None);
-        let (mut of_prompt, mut of_completion) = (None, None);
         walk.object(|walk, name| match name {
             "prompt_tokens" => walk.once(&mut prompt),
             "completion_tokens" => walk.once(&mut completion),
             "total_tokens" => walk.once(&mut total),
-            "prompt_tokens_details" if of_prompt.is_none() => {
+            "prompt_tokens_details" if told.prompt_tokens_details.is_none() => {
                 let (mut cached, mut written) = (None, None);
                 details(walk, |walk, name| match name {
                     "cached_tokens" => walk.once(&mut cached),
                     "cache_write_tokens" => walk.once(&mut written),
                     _ => walk.value().map(drop),
                 })?;
-                of_prompt = Some(PromptDetails {
+                told.prompt_tokens_details = Some(PromptDetails {
                     cached_tokens: number(cached)?,
                     cache_write_tokens: number(written)?,
                 });
                 Ok(())
             }
-            "completion_tokens_details" if of_completion.is_none() => {
+            "completion_tokens_details" if told.completion_tokens_details.is_none() => {
                 let mut reasoning = None;
                 details(walk, |walk, name| match name {
                     "reasoning_tokens" => walk.once(&mut reasoning),
                     _ => walk.value().map(drop),
                 })?;
-                of_completion = Some(CompletionDetails { reasoning_tokens: number(reasoning)? });
+                let reasoning_tokens = number(reasoning)?;
+                told.completion_tokens_details = Some(CompletionDetails { reasoning_tokens });
                 Ok(())
             }
-            "prompt_tokens_details" | "completion_tokens_details" => Err(Stop),
+            "prompt_tokens_details"
+            | "completion_tokens_details"
+            | "input_tokens"
+            | "output_tokens"
+            | "input_tokens_details"
+            | "output_tokens_details" => Err(Stop),
             _ => walk.value().map(drop),
         })?;
-        Ok(Self::from(Shape {
-            prompt_tokens: number(prompt)?.unwrap_or(0),
-            completion_tokens: number(completion)?.unwrap_or(0),
-            total_tokens: number(total)?.unwrap_or(0),
-            prompt_tokens_details: of_prompt,
-            completion_tokens_details: of_completion,
-        }))
+        told.prompt_tokens = number(prompt)?;
+        told.completion_tokens = number(completion)?;
+        told.total_tokens = number(total)?;
+        Ok(told)
+    }
+
+    /// The usage, if both counts are told: of one and the sum the other follows. A count that nobody
+    /// knows is no 0, which would have a price.
+    pub(crate) fn usage(&self, endpoint: Endpoint) -> Option<Usage> {
+        let total = self.total_tokens.filter(|total| *total > 0);
+        let prompt = self.prompt_tokens.or(self.input_tokens);
+        let completion = self.completion_tokens.or(self.output_tokens);
+        let rest = |known: u64| total?.checked_sub(known);
+        let (prompt, completion) = match (endpoint, prompt, completion) {
+            // All of it is the prompt.
+            (Endpoint::Embeddings, prompt, completion) => {
+                let prompt = prompt.filter(|prompt| *prompt > 0).or(total).or(prompt)?;
+                (prompt, completion.unwrap_or(0))
+            }
+            (_, Some(prompt), Some(completion)) => (prompt, completion),
+            (_, Some(prompt), None) => (prompt, rest(prompt)?),
+            (_, None, Some(completion)) => (rest(completion)?, completion),
+            (_, None, None) => return None,
+        };
+        let of_prompt = self.prompt_tokens_details.as_ref().or(self.input_tokens_details.as_ref());
+        let of_completion =
+            self.completion_tokens_details.as_ref().or(self.output_tokens_details.as_ref());
+        Some(Usage {
+            total_tokens: total.unwrap_or(prompt.saturating_add(completion)),
+            cached_tokens: of_prompt.and_then(|details| details.cached_tokens),
+            cache_write_tokens: of_prompt.and_then(|details| details.cache_write_tokens),
+            reasoning_tokens: of_completion.and_then(|details| details.reasoning_tokens),
+            ..Usage::new(prompt, completion)
+        })
     }
 }
 
@@ -96,22 +159,7 @@ fn details<'a>(
     walk.object(each)
 }
 
-/// The JSON shape. Null and missing are the same; unknown members are skipped.
-#[derive(Serialize, Deserialize)]
-struct Shape {
-    #[serde(default, deserialize_with = "count")]
-    prompt_tokens: u64,
-    #[serde(default, deserialize_with = "count")]
-    completion_tokens: u64,
-    #[serde(default, deserialize_with = "count")]
-    total_tokens: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    prompt_tokens_details: Option<PromptDetails>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    completion_tokens_details: Option<CompletionDetails>,
-}
-
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct PromptDetails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cached_tokens: Option<u64>,
@@ -119,31 +167,22 @@ struct PromptDetails {
     cache_write_tokens: Option<u64>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct CompletionDetails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reasoning_tokens: Option<u64>,
 }
 
-fn count<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    Ok(Option::<u64>::deserialize(deserializer)?.unwrap_or(0))
-}
-
-impl From<Shape> for Usage {
-    fn from(shape: Shape) -> Self {
-        let prompt = shape.prompt_tokens_details.as_ref();
-        let completion = shape.completion_tokens_details.as_ref();
-        let sum = shape.prompt_tokens.saturating_add(shape.completion_tokens);
-        Self {
-            prompt_tokens: shape.prompt_tokens,
-            completion_tokens: shape.completion_tokens,
-            total_tokens: if shape.total_tokens == 0 { sum } else { shape.total_tokens },
-            cached_tokens: prompt.and_then(|p| p.cached_tokens),
-            cache_write_tokens: prompt.and_then(|p| p.cache_write_tokens),
-            reasoning_tokens: completion.and_then(|c| c.reasoning_tokens),
-            estimated: false,
-        }
-    }
+/// The JSON shape that is written.
+#[derive(Serialize)]
+struct Shape {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens_details: Option<PromptDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens_details: Option<CompletionDetails>,
 }
 
 impl From<Usage> for Shape {
@@ -263,22 +302,73 @@ impl<'de> Deserialize<'de> for Finish {
 mod tests {
     use super::*;
 
-    fn walked(text: &str) -> Result<Usage, Stop> {
+    fn walked(text: &str) -> Result<Told, Stop> {
         let mut walk = Walk::new(text);
-        let usage = Usage::walk(&mut walk)?;
+        let told = Told::walk(&mut walk)?;
         walk.end()?;
-        Ok(usage)
+        Ok(told)
+    }
+
+    fn read(text: &str) -> Option<Usage> {
+        Usage::read(Endpoint::ChatCompletions, text)
     }
 
     #[test]
     fn usage_is_read_from_what_engines_really_send() {
         let llama = r#"{"completion_tokens":4,"prompt_tokens":36,"total_tokens":40,"prompt_tokens_details":{"cached_tokens":35}}"#;
-        let usage: Usage = serde_json::from_str(llama).unwrap();
-        assert_eq!(usage, Usage { cached_tokens: Some(35), ..Usage::new(36, 4) });
+        assert_eq!(read(llama), Some(Usage { cached_tokens: Some(35), ..Usage::new(36, 4) }));
         let vllm = r#"{"prompt_tokens":36,"total_tokens":37,"completion_tokens":1,"prompt_tokens_details":null,"completion_tokens_details":null}"#;
-        assert_eq!(serde_json::from_str::<Usage>(vllm).unwrap(), Usage::new(36, 1));
+        assert_eq!(read(vllm), Some(Usage::new(36, 1)));
         let embeddings = r#"{"prompt_tokens":5,"total_tokens":5}"#;
-        assert_eq!(serde_json::from_str::<Usage>(embeddings).unwrap(), Usage::new(5, 0));
+        assert_eq!(Usage::read(Endpoint::Embeddings, embeddings), Some(Usage::new(5, 0)));
+        let continuous = r#"{"prompt_tokens":36,"total_tokens":37}"#;
+        assert_eq!(read(continuous), Some(Usage::new(36, 1)), "of one and the sum the other");
+    }
+
+    /// A count that was not told was booked as 0, and 0 tokens have a price: 0.
+    #[test]
+    fn a_count_that_nobody_tells_is_unknown_and_not_0() {
+        let chat = [
+            ("{}", None),
+            (r#"{"total_tokens":11}"#, None),
+            (r#"{"prompt_tokens":5}"#, None),
+            (r#"{"prompt_tokens":null,"completion_tokens":6}"#, None),
+            (r#"{"prompt_tokens":5,"total_tokens":0}"#, None),
+            (r#"{"completion_tokens":6,"total_tokens":5}"#, None),
+            (r#"{"completion_tokens":6,"total_tokens":11}"#, Some(Usage::new(5, 6))),
+            (r#"{"input_tokens":5,"output_tokens":6}"#, Some(Usage::new(5, 6))),
+            (r#"{"prompt_tokens":0,"completion_tokens":0}"#, Some(Usage::new(0, 0))),
+        ];
+        for (text, expected) in chat {
+            assert_eq!(read(text), expected, "{text}");
+            if let Ok(walked) = walked(text) {
+                assert_eq!(walked.usage(Endpoint::ChatCompletions), expected, "{text}");
+            }
+        }
+        let input = r#"{"input_tokens":5,"output_tokens":6,"input_tokens_details":{"cached_tokens":3},
+            "output_tokens_details":{"reasoning_tokens":2}}"#;
+        let details =
+            Usage { cached_tokens: Some(3), reasoning_tokens: Some(2), ..Usage::new(5, 6) };
+        assert_eq!(read(input), Some(details));
+        for text in [r#"{"total_tokens":12}"#, r#"{"prompt_tokens":0,"total_tokens":12}"#] {
+            let usage = Usage::read(Endpoint::Embeddings, text);
+            assert_eq!(usage, Some(Usage::new(12, 0)), "all of it is the prompt: {text}");
+        }
+        assert_eq!(Usage::read(Endpoint::Embeddings, "{}"), None);
+    }
+
+    #[test]
+    fn counts_of_0_replace_none_that_are_not() {
+        let (real, none) = (Some(Usage::new(5, 2)), Some(Usage::new(0, 0)));
+        for (before, told, expected) in [
+            (real, none, real),
+            (real, None, real),
+            (None, none, none),
+            (none, real, real),
+            (Some(Usage::new(5, 0)), real, real),
+        ] {
+            assert_eq!(Usage::and_then_told(before, told), expected);
+        }
     }
 
     proptest::proptest! {
@@ -297,7 +387,7 @@ mod tests {
             let mut text = text.to_owned();
             text.replace_range(at..=at, &with);
             if let Ok(walked) = walked(&text) {
-                proptest::prop_assert_eq!(walked, serde_json::from_str::<Usage>(&text).unwrap());
+                proptest::prop_assert_eq!(walked, serde_json::from_str::<Told>(&text).unwrap());
             }
         }
     }
@@ -305,7 +395,8 @@ mod tests {
     #[test]
     fn usual_usage_is_walked_and_other_is_left_to_the_parser() {
         let usual = r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":null}"#;
-        assert_eq!(walked(usual), Ok(Usage::new(3, 4)));
+        let told = walked(usual).unwrap();
+        assert_eq!(told.usage(Endpoint::ChatCompletions), Some(Usage::new(3, 4)));
         for other in [r#"{"prompt_tokens":1.0}"#, r#"{"total_tokens":1,"total_tokens":1}"#, "[]"] {
             assert_eq!(walked(other), Err(Stop), "{other}");
         }
@@ -320,6 +411,6 @@ mod tests {
             ..Usage::new(3, 4)
         };
         let text = serde_json::to_string(&usage).unwrap();
-        assert_eq!(serde_json::from_str::<Usage>(&text).unwrap(), usage);
+        assert_eq!(read(&text), Some(usage));
     }
 }

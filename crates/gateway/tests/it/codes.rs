@@ -64,6 +64,7 @@ fn how(code: Code) -> How {
             "gateway/tests/it/doors.rs",
             "heads_beyond_the_limits_are_answered_and_counted_to_the_byte",
         ),
+        Code::UpstreamConflict => Done(Fault::status(409)),
         Code::RateLimitExceeded => Done(Fault::status(429)),
         Code::InsufficientQuota => Done(Fault::status(402)),
         Code::Internal => In(RESPONSES, "a_stored_answer_that_was_damaged_is_our_error"),

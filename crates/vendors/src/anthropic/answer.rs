@@ -28,7 +28,7 @@ fn convert(body: &[u8], created: Millis) -> Result<String, Fault> {
     }
     let stop = root.word(at, "stop_reason")?;
     let sequence = root.text(at, "stop_sequence")?;
-    let usage = root.get("usage").map(usage_of).unwrap_or_default();
+    let usage = root.get("usage").and_then(usage_of);
     let (id, model) = (root.need_text(at, "id")?, root.need_text(at, "model")?);
     Ok(write::object(|j| {
         id.write(j.key("id"));
@@ -132,20 +132,20 @@ pub(super) fn finish(stop: &str) -> &'static str {
 }
 
 /// Tokens read from or written to a cache are outside Anthropic's count of the input and inside
-/// OpenAI's.
-pub(super) fn usage_of(raw: &str) -> Usage {
+/// OpenAI's. A count that is not told is not 0: then nobody knows the usage.
+pub(super) fn usage_of(raw: &str) -> Option<Usage> {
     let value: Value = serde_json::from_str(raw).unwrap_or_default();
     let count = |at: &str| value.pointer(at).and_then(Value::as_u64);
     let read = count("/cache_read_input_tokens");
     let written = count("/cache_creation_input_tokens");
-    let input = count("/input_tokens").unwrap_or(0);
+    let (input, output) = (count("/input_tokens")?, count("/output_tokens")?);
     let prompt = input.saturating_add(read.unwrap_or(0)).saturating_add(written.unwrap_or(0));
-    Usage {
+    Some(Usage {
         cached_tokens: read,
         cache_write_tokens: written,
         reasoning_tokens: count("/output_tokens_details/thinking_tokens"),
-        ..Usage::new(prompt, count("/output_tokens").unwrap_or(0))
-    }
+        ..Usage::new(prompt, output)
+    })
 }
 
 /// Turns an error answer into the OpenAI dialect's; the status of an overload becomes the usual one.
@@ -166,6 +166,7 @@ pub(super) fn fault_of(envelope: &Value, status: u16) -> Fault {
     let message = text("/error/message").unwrap_or("the upstream failed").to_owned();
     let long = message.contains("prompt is too long") || message.contains("context window");
     let code = match (text("/error/type").unwrap_or_default(), status) {
+        ("conflict_error", _) | (_, 409) => Code::UpstreamConflict,
         ("invalid_request_error", _) if long => Code::ContextLengthExceeded,
         ("invalid_request_error", _) => Code::InvalidRequest,
         ("authentication_error", _) => Code::InvalidApiKey,

@@ -75,8 +75,7 @@ impl EventsIn {
 
     /// What the vendor has told of the usage so far: the prompt's when the message began.
     pub fn usage_so_far(&self) -> Option<Usage> {
-        let told = self.usage.as_object().is_some_and(|told| !told.is_empty());
-        told.then(|| usage_of(&self.usage.to_string()))
+        usage_of(&self.usage.to_string())
     }
 
     fn tell(&mut self, value: &Value, out: &mut String) -> Result<(), Fault> {
@@ -110,8 +109,9 @@ impl EventsIn {
                 }
             }
             "message_stop" => {
-                let usage = usage_of(&self.usage.to_string());
-                self.teller.chunk(out, Some(&usage), |_| {});
+                if let Some(usage) = self.usage_so_far() {
+                    self.teller.chunk(out, Some(&usage), |_| {});
+                }
                 out.push_str(&String::from_utf8_lossy(&DONE));
                 self.feed.over = true;
             }

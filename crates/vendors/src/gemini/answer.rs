@@ -26,8 +26,8 @@ pub fn answer(body: &[u8], created: Millis) -> Result<Bytes, Fault> {
         j.put_number("created", created.0 / 1_000);
         j.put("model", &answer.model);
         j.put_array("choices", |j| choices.iter().for_each(|choice| j.raw(choice)));
-        let usage = answer.usage.unwrap_or_default();
-        j.put_raw("usage", serde_json::to_string(&usage).ok().as_deref());
+        let usage = answer.usage.as_ref().and_then(|usage| serde_json::to_string(usage).ok());
+        j.put_raw("usage", usage.as_deref());
     });
     Ok(Bytes::from(text))
 }
@@ -248,19 +248,21 @@ pub(super) fn write_finish(json: &mut Json, finish: &str, own: &str) {
 }
 
 /// Thoughts are outside Gemini's count of the answer and inside OpenAI's; cached tokens are inside both.
-fn usage_of(usage: &Obj<'_>) -> Result<Usage, Fault> {
+/// A count of 0 is left out; the prompt's never is 0, so where it is missing nobody knows the usage.
+fn usage_of(usage: &Obj<'_>) -> Result<Option<Usage>, Fault> {
     let count = |key: &str| -> Result<Option<u64>, Fault> {
         Ok(usage.whole(AT, key)?.and_then(|count| u64::try_from(count).ok()))
     };
     let some = |key: &str| count(key).map(Option::unwrap_or_default);
     let thoughts = count("thoughtsTokenCount")?;
-    let prompt = some("promptTokenCount")?.saturating_add(some("toolUsePromptTokenCount")?);
+    let Some(prompt) = count("promptTokenCount")? else { return Ok(None) };
+    let prompt = prompt.saturating_add(some("toolUsePromptTokenCount")?);
     let answer = some("candidatesTokenCount")?.saturating_add(thoughts.unwrap_or(0));
-    Ok(Usage {
+    Ok(Some(Usage {
         cached_tokens: count("cachedContentTokenCount")?,
         reasoning_tokens: thoughts,
         ..Usage::new(prompt, answer)
-    })
+    }))
 }
 
 /// Log-probabilities in chat's form.

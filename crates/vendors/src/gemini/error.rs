@@ -64,6 +64,7 @@ pub(super) fn fault_of(value: &Value, status: u16) -> Fault {
         ("UNAUTHENTICATED", _) | ("", 401) => Code::InvalidApiKey,
         ("PERMISSION_DENIED", _) | ("", 403) => Code::PermissionDenied,
         ("NOT_FOUND", _) | ("", 404) => Code::ModelNotFound,
+        ("ABORTED", _) | (_, 409) => Code::UpstreamConflict,
         ("RESOURCE_EXHAUSTED", _) | (_, 429) => Code::RateLimitExceeded,
         ("UNAVAILABLE", _) | (_, 503) => Code::Overloaded,
         ("DEADLINE_EXCEEDED", _) | (_, 504) => Code::UpstreamTimeout,

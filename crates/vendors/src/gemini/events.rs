@@ -71,7 +71,9 @@ impl EventsIn {
         let ended = !self.candidates.is_empty() && self.candidates.values().all(|c| c.ended);
         if !self.feed.over && ended {
             self.feed.over = true;
-            self.teller.chunk(&mut text, Some(&self.usage.unwrap_or_default()), |_| {});
+            if let Some(usage) = &self.usage {
+                self.teller.chunk(&mut text, Some(usage), |_| {});
+            }
             text.push_str(&String::from_utf8_lossy(&DONE));
         }
         put(text, out);

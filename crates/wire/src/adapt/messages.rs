@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::splice::Edits;
 use crate::errors::Fault;
 use crate::framing::{self, Framing, Item, Said};
-use crate::head::{Head, Key};
+use crate::head::{self, Head, Key};
 use crate::json;
 use crate::openai::content::Content;
 use crate::target::Target;
@@ -55,6 +55,15 @@ pub(super) fn edit(
         }
     }
     Ok(())
+}
+
+/// Where the first message with an image stands, if that can be told.
+pub(super) fn first_image(head: &Head, body: &Bytes) -> Option<String> {
+    let messages = head.members.iter().find(|member| member.key == Key::Messages)?;
+    let items: Vec<&RawValue> =
+        json::typed_borrowed(head.text(body, &messages.value), Key::Messages.name()).ok()?;
+    let at = items.iter().position(|raw| head::has_image(raw.get()))?;
+    Some(format!("messages[{at}]"))
 }
 
 /// Turns planned messages into edits: what stays keeps its bytes, and what stands between two messages

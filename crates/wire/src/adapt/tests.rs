@@ -244,7 +244,17 @@ fn tools_are_not_sent_to_a_model_without_them() {
     assert_eq!(send(body, &none).unwrap_err().param.as_deref(), Some("tools"));
     assert!(send(body, &target("llamacpp")).is_ok());
     let image = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"u"}}]}]}"#;
-    assert_eq!(send(image, &none).unwrap_err().param.as_deref(), Some("messages"));
+    let lenient = Target { unsupported: Unsupported::Lenient, ..none.clone() };
+    let second = image.replace("[{\"role\"", "[{\"role\":\"user\",\"content\":\"x\"},{\"role\"");
+    for (body, target, param) in [
+        (image, &none, "messages[0]"),
+        (image, &lenient, "messages[0]"),
+        (&second, &none, "messages[1]"),
+    ] {
+        let fault = send(body, target).unwrap_err();
+        assert_eq!(fault.code, Code::UnsupportedParameter, "never left out: {body}");
+        assert_eq!(fault.param.as_deref(), Some(param));
+    }
 }
 
 proptest! {

@@ -26,6 +26,8 @@ pub enum FaultClass {
     Account,
     /// The upstream is busy or still loading.
     Overloaded,
+    /// The request met another one at the upstream, which is well: it may be sent again.
+    Conflict,
     /// The upstream refused our key.
     Auth,
     /// The upstream failed.
@@ -42,6 +44,7 @@ impl FaultClass {
             Self::RateLimited => "rate_limited",
             Self::Account => "account",
             Self::Overloaded => "overloaded",
+            Self::Conflict => "conflict",
             Self::Auth => "auth",
             Self::Failed => "failed",
             Self::Unreadable => "unreadable",
@@ -223,6 +226,8 @@ const TOLD: &[(&str, u16)] = &[
     ("insufficient_quota", 402),
     ("permission_error", 403),
     ("permission_denied", 403),
+    ("conflict_error", 409),
+    ("upstream_conflict", 409),
     ("not_found_error", 404),
     ("model_not_found", 404),
     ("request_too_large", 413),
@@ -270,7 +275,12 @@ fn classify(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {
             Code::RateLimitExceeded,
             "the upstream limits the rate",
         ),
-        400 | 409 | 422 => invalid(parts),
+        400 | 422 => invalid(parts),
+        409 => upstream(
+            FaultClass::Conflict,
+            Code::UpstreamConflict,
+            "the request met another one at the upstream",
+        ),
         501 => UpstreamFault::client(Code::NotSupported, clean(&parts.message)),
         503 | 529 => upstream(
             FaultClass::Overloaded,

@@ -15,7 +15,7 @@ use crate::json;
 use crate::mint::Mint;
 use crate::openai::chat::TokenLogprob;
 use crate::openai::completions::Logprobs;
-use crate::usage::{Finish, Usage};
+use crate::usage::{Finish, Told, Usage};
 
 mod walked;
 
@@ -42,7 +42,7 @@ pub(crate) struct Answer<'a> {
     read: Option<Vec<Choice<'a>>>,
     /// The usage, where it was read on the way.
     #[serde(skip)]
-    counted: Option<Usage>,
+    counted: Option<Told>,
 }
 
 fn raw<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
@@ -75,9 +75,17 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// The usage, if it is there in a readable form.
-    pub(crate) fn usage(&self) -> Option<Usage> {
-        self.counted.or_else(|| serde_json::from_str(self.usage?).ok())
+    /// Whether there is a usage, readable or not.
+    pub(crate) fn tells_usage(&self) -> bool {
+        self.usage.is_some()
+    }
+
+    /// The usage, if it is there in a readable form, and whole.
+    pub(crate) fn usage(&self, endpoint: Endpoint) -> Option<Usage> {
+        match &self.counted {
+            Some(told) => told.usage(endpoint),
+            None => Usage::read(endpoint, self.usage?),
+        }
     }
 
     /// The error that stands where an answer should.
@@ -203,7 +211,7 @@ pub(super) fn read(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Result<Reply, 
     if let Some(fault) = answer.error(plan) {
         return Err(fault);
     }
-    let mut usage = answer.usage();
+    let mut usage = answer.usage(plan.endpoint);
     let mut patches = Patches::new();
     let mut finish = None;
     match plan.endpoint {

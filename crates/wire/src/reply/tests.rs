@@ -165,7 +165,11 @@ fn a_prompt_cut_to_half_is_noticed() {
         prompt_bytes: 24_000,
         ..fixtures::plan("openai-compatible", Endpoint::ChatCompletions)
     };
-    let body = |tokens| format!(r#"{{"choices":[{{}}],"usage":{{"prompt_tokens":{tokens}}}}}"#);
+    let body = |tokens| {
+        format!(
+            r#"{{"choices":[{{}}],"usage":{{"prompt_tokens":{tokens},"completion_tokens":1}}}}"#
+        )
+    };
     let cut = |tokens| {
         let received = Received::new(200, Bytes::from(body(tokens)));
         read_reply(&plan, &mint(), received).unwrap().prompt_truncated
@@ -180,6 +184,29 @@ fn embeddings_without_a_vector_are_no_answer() {
     let body = Bytes::from_static(br#"{"object":"list","data":[],"model":"up"}"#);
     let fault = read_reply(&plan, &mint(), Received::new(200, body)).unwrap_err();
     assert_eq!(fault.class, FaultClass::Unreadable);
+}
+
+/// Voyage's documented form has the sum alone: all of it is the prompt.
+#[test]
+fn embeddings_count_by_their_sum_and_nothing_by_nothing() {
+    let read = |endpoint, body: &str| {
+        let plan = fixtures::plan("openai-compatible", endpoint);
+        read_reply(&plan, &mint(), Received::new(200, Bytes::from(body.to_owned()))).unwrap().usage
+    };
+    let vectors = |usage: &str| {
+        let body = format!(r#"{{"data":[{{"embedding":[0.5]}}],"usage":{usage}}}"#);
+        read(Endpoint::Embeddings, &body)
+    };
+    assert_eq!(vectors(r#"{"total_tokens":12}"#), Some(Usage::new(12, 0)));
+    assert_eq!(vectors("{}"), None);
+    let chat = |usage: &str| {
+        let body = format!(
+            r#"{{"choices":[{{"message":{{"content":"x"}},"finish_reason":"stop"}}],"usage":{usage}}}"#
+        );
+        read(Endpoint::ChatCompletions, &body)
+    };
+    assert_eq!(chat(r#"{"total_tokens":11}"#), None);
+    assert_eq!(chat(r#"{"input_tokens":5,"output_tokens":6}"#), Some(Usage::new(5, 6)));
 }
 
 #[test]

@@ -244,20 +244,21 @@ impl Events {
         let reasons: Patches =
             empty.map(|raw| (json::range_in(text, raw), "null".to_owned())).collect();
         seen.empty_reason |= !reasons.is_empty();
-        if let Some(mut usage) = answer.usage() {
-            if recounts(plan) {
-                recount(&mut usage, seen.content_chunks);
-                patches.extend(openai::chunk_usage_patches(text, &answer, &usage));
+        if answer.tells_usage() {
+            let mut usage = answer.usage(plan.endpoint);
+            if let Some(usage) = usage.as_mut().filter(|_| recounts(plan)) {
+                recount(usage, seen.content_chunks);
+                patches.extend(openai::chunk_usage_patches(text, &answer, usage));
             }
-            seen.prompt_truncated = openai::truncated(plan, Some(&usage));
-            seen.usage = Some(usage);
+            seen.usage = Usage::and_then_told(seen.usage, usage);
+            seen.prompt_truncated = openai::truncated(plan, seen.usage.as_ref());
             if choices.is_empty() && !plan.include_usage {
                 return Ok(Step::Open);
             }
             if !choices.is_empty() && (rides_along(plan) || !plan.include_usage) {
                 patches = openai::no_usage_patches(text, &answer);
                 let last = plan.include_usage && seen.choices.ended() >= plan.n;
-                apart = last.then(|| usage_event(plan, mint, text, &usage));
+                apart = usage.filter(|_| last).map(|usage| usage_event(plan, mint, text, &usage));
             }
         }
         patches.extend(reasons);

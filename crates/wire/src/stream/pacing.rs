@@ -1,10 +1,13 @@
 //! Smoothing: an even pace for a stream that arrives in bursts.
 //!
 //! Engines that batch, and networks that coalesce, hand over several tokens at once and then none
-//! for a while; a reader sees stutter. The pacer releases one event per `interval` and never holds
-//! one longer than `delay_max` after it arrived, so the added delay is bounded and the contract of the
-//! stream (order, content, terminal event) is unchanged. When the queue is behind, it drains at the
-//! pace the bound asks for.
+//! for a while; a reader sees stutter. The pacer releases one event per `interval`, never holds one longer
+//! than `delay_max` after it arrived, and never more than [`HELD_EVENTS_MAX`]: beyond either bound the oldest
+//! goes at once. The upstream is read on all the while: what waited in its socket would be delay, too, and
+//! nobody would count it. The contract of the stream (order, content, terminal event) is unchanged.
+//!
+//! What comes before the first text (a role, the beginnings of a message and its parts) is not held: no
+//! reader sees its pace, and all would wait for it.
 //!
 //! Pure: time is an argument.
 
@@ -12,6 +15,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use memchr::memmem;
+
+use crate::json;
 
 /// How a use case's streams are paced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,31 +28,36 @@ pub struct Pace {
     pub delay_max: Duration,
 }
 
-/// The most events held; beyond it the upstream is simply not read further.
+/// The most events held, once those that are due have gone.
 pub const HELD_EVENTS_MAX: usize = 256;
 
 /// Holds events and says when the next may go. Times are durations since the stream began.
 #[derive(Debug)]
 pub struct Pacer {
     pace: Pace,
-    held: VecDeque<(Duration, Bytes)>,
+    held: VecDeque<Held>,
     released_at: Option<Duration>,
+    /// Whether there was text.
+    began: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    arrived: Duration,
+    paced: bool,
+    event: Bytes,
 }
 
 impl Pacer {
     /// A pacer that holds nothing yet.
     pub fn new(pace: Pace) -> Self {
-        Self { pace, held: VecDeque::new(), released_at: None }
+        Self { pace, held: VecDeque::new(), released_at: None, began: false }
     }
 
     /// Takes an event in.
     pub fn hold(&mut self, now: Duration, event: Bytes) {
-        self.held.push_back((now, event));
-    }
-
-    /// Whether the upstream should not be read for now.
-    pub fn is_full(&self) -> bool {
-        self.held.len() >= HELD_EVENTS_MAX
+        self.began = self.began || says_something(&event);
+        self.held.push_back(Held { arrived: now, paced: self.began, event });
     }
 
     /// Whether nothing is held.
@@ -54,10 +65,13 @@ impl Pacer {
         self.held.is_empty()
     }
 
-    /// When the oldest event may go: one interval after the last release, or when its delay reaches
-    /// the bound, whichever is sooner. The first event goes at once.
+    /// When the oldest event may go: one interval after the last release, or when its delay or the number
+    /// of those held reaches its bound, whichever is sooner. The first event goes at once.
     pub fn due(&self) -> Option<Duration> {
-        let (arrived, _) = self.held.front()?;
+        let Held { arrived, paced, .. } = self.held.front()?;
+        if !paced || self.held.len() > HELD_EVENTS_MAX {
+            return Some(*arrived);
+        }
         let by_pace = self.released_at.map_or(*arrived, |last| last + self.pace.interval);
         Some(by_pace.min(*arrived + self.pace.delay_max))
     }
@@ -67,14 +81,41 @@ impl Pacer {
         if self.due()? > now {
             return None;
         }
-        self.released_at = Some(now);
-        self.held.pop_front().map(|(_, event)| event)
+        let Held { paced, event, .. } = self.held.pop_front()?;
+        self.released_at = paced.then_some(now);
+        Some(event)
     }
 
     /// All that is held, at once: the stream ends.
     pub fn drain(&mut self) -> impl Iterator<Item = Bytes> + '_ {
-        self.held.drain(..).map(|(_, event)| event)
+        self.held.drain(..).map(|held| held.event)
     }
+}
+
+/// The members that hold text, a piece of it or a call's arguments, in the dialects that clients speak.
+const TEXTS: &[&str] = &[
+    "\"content\"",
+    "\"text\"",
+    "\"delta\"",
+    "\"response\"",
+    "\"reasoning\"",
+    "\"reasoning_content\"",
+    "\"thinking\"",
+    "\"refusal\"",
+    "\"arguments\"",
+    "\"partial_json\"",
+];
+
+/// Whether an event holds text: one of the members is a string that is not empty.
+fn says_something(event: &[u8]) -> bool {
+    TEXTS.iter().any(|name| {
+        memmem::find_iter(event, name).any(|at| {
+            let colon = json::skip_space(event, at + name.len());
+            let value = json::skip_space(event, colon + 1);
+            let rest = event.get(value..).unwrap_or_default();
+            event.get(colon) == Some(&b':') && rest.starts_with(b"\"") && rest.get(1) != Some(&b'"')
+        })
+    })
 }
 
 /// The events (or lines) of a piece, each with its end. Only whole ones are handed out before.
@@ -119,11 +160,12 @@ mod tests {
         for now_ms in 0..100_000u64 {
             let now = Duration::from_millis(now_ms);
             while arrivals_ms.get(next).is_some_and(|&at| at <= now_ms) {
-                pacer.hold(now, Bytes::from(next.to_string()));
+                pacer.hold(now, Bytes::from(format!("{{\"text\": \"{next}\"}}")));
                 next += 1;
             }
             while let Some(event) = pacer.release(now) {
-                let n: usize = std::str::from_utf8(&event).unwrap().parse().unwrap();
+                let event: serde_json::Value = serde_json::from_slice(&event).unwrap();
+                let n: usize = event["text"].as_str().unwrap().parse().unwrap();
                 assert_eq!(n, out.len(), "order is kept");
                 out.push((arrivals_ms[n], now_ms));
             }
@@ -149,6 +191,58 @@ mod tests {
     fn nothing_waits_longer_than_the_bound() {
         let all = run(&[0; 20]);
         assert_eq!(all.last(), Some(&(0, 200)));
+    }
+
+    /// The rest of a long burst waited in the upstream's socket, 256 events per bound, for ever.
+    #[test]
+    fn what_is_beyond_the_number_goes_at_once() {
+        let all = run(&[0; 3 * HELD_EVENTS_MAX]);
+        let at_once = all.iter().filter(|(_, at)| *at == 0).count();
+        assert_eq!(at_once, 2 * HELD_EVENTS_MAX, "the pace is kept for those that may be held");
+        assert_eq!(all[2 * HELD_EVENTS_MAX], (0, 50));
+        assert_eq!(all.last(), Some(&(0, 200)));
+    }
+
+    /// A Responses client waited four intervals for its first word.
+    #[test]
+    fn what_comes_before_the_first_text_is_not_held() {
+        let chat = [
+            r#"data: {"choices":[{"delta":{"role":"assistant","content":""}}]}"#,
+            r#"data: {"choices":[{"delta":{"content" : "a"}}]}"#,
+            r#"data: {"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+        ];
+        let anthropic = [
+            r#"data: {"type":"message_start","message":{"content":[],"usage":{"input_tokens":1}}}"#,
+            r#"data: {"type":"content_block_start","content_block":{"type":"text","text":""}}"#,
+            r#"data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"\"a"}}"#,
+            r#"data: {"type":"content_block_stop","index":0}"#,
+        ];
+        let responses = [
+            r#"data: {"type":"response.created","response":{"output":[],"text":{"format":{"type":"text"}}}}"#,
+            r#"data: {"type":"response.output_item.added","item":{"type":"message","content":[]}}"#,
+            r#"data: {"type":"response.content_part.added","part":{"type":"output_text","text":""}}"#,
+            r#"data: {"type":"response.output_text.delta","delta":"a"}"#,
+            r#"data: {"type":"response.output_text.delta","delta":"b"}"#,
+        ];
+        let ollama = [
+            r#"{"message":{"role":"assistant","content":""}}"#,
+            r#"{"message":{"role":"assistant","content":"","thinking":"a"}}"#,
+            r#"{"response":"b"}"#,
+        ];
+        let gemini = [
+            r#"data: {"candidates":[{"content":{"parts":[{"text":""}]}}]}"#,
+            r#"data: {"candidates":[{"content":{"parts":[{"functionCall":{"args":{}}},{"text":"a"}]}}]}"#,
+            r#"data: {"candidates":[{"finishReason":"STOP"}]}"#,
+        ];
+        let cases: [(&[&'static str], usize); 5] =
+            [(&chat, 2), (&anthropic, 3), (&responses, 4), (&ollama, 2), (&gemini, 2)];
+        for (events, at_once) in cases {
+            let mut pacer = Pacer::new(PACE);
+            events.iter().for_each(|event| pacer.hold(Duration::ZERO, Bytes::from(*event)));
+            let gone = std::iter::from_fn(|| pacer.release(Duration::ZERO)).count();
+            assert_eq!(gone, at_once, "{events:?}");
+            assert_eq!(pacer.due(), Some(PACE.interval), "{events:?}");
+        }
     }
 
     #[test]

@@ -152,6 +152,35 @@ fn usage_that_the_client_did_not_ask_for_is_kept_for_us() {
     }
 }
 
+/// A usage without counts was one of 0 tokens, and took the place of the real one before it.
+#[test]
+fn a_usage_without_counts_is_none_and_replaces_none() {
+    let chunk = |delta: &str, finish: &str, usage: &str| {
+        let choice = format!(r#"{{"index":0,"delta":{delta},"finish_reason":{finish}}}"#);
+        format!(
+            "data: {{\"id\":\"a\",\"model\":\"m\",\"choices\":[{choice}],\"usage\":{usage}}}\n\n"
+        )
+    };
+    let real = r#"{"prompt_tokens":5,"completion_tokens":2}"#;
+    let quiet = ReplyPlan { include_usage: false, ..plan("openai") };
+    for (first, last, expected) in [
+        ("null", "{}", None),
+        ("null", r#"{"total_tokens":7}"#, None),
+        (real, "{}", Some(7)),
+        (real, r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#, Some(7)),
+        ("{}", real, Some(7)),
+    ] {
+        let body = chunk(r#"{"content":"x"}"#, "null", first)
+            + &chunk("{}", "\"stop\"", last)
+            + "data: {\"choices\":[],\"usage\":{}}\n\ndata: [DONE]\n\n";
+        let got = run(&quiet, [Bytes::from(body)]);
+        assert!(got.end.is_ok() && got.done() == 1);
+        assert_eq!(got.tap.usage().map(|usage| usage.total_tokens), expected, "{first} {last}");
+        assert!(got.chunks().iter().all(|chunk| chunk["usage"].is_null()), "{}", got.text);
+        assert_eq!(got.chunks().len(), 2, "nobody asked for the last");
+    }
+}
+
 #[test]
 fn minted_streams_carry_our_names_in_every_chunk() {
     let cases = [("llamacpp", "chat-stream"), ("vllm", "stream"), ("vllm", "stream-cont")];

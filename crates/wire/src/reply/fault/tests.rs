@@ -208,6 +208,18 @@ fn a_model_that_the_operator_named_is_not_the_clients_fault() {
     assert!(!fault.fault.message.contains("qwen"));
 }
 
+/// It was the client's fault, so that SDKs did not send it again, as they do by themselves.
+#[test]
+fn a_conflict_passes_and_is_no_fault_of_the_clients() {
+    let body = r#"{"error":{"message":"another request is updating this, try again","type":"invalid_request_error","code":null}}"#;
+    for provider in ["openai", "vllm", "ollama"] {
+        let fault = seen(provider, 409, body);
+        assert_eq!(fault.fault.code, Code::UpstreamConflict, "{provider}");
+        assert_eq!((fault.fault.code.status(), fault.fault.code.row().retry), (409, true));
+        assert_eq!((fault.class, fault.failover_ok), (FaultClass::Conflict, true));
+    }
+}
+
 #[test]
 fn an_error_told_without_a_status_is_what_it_is_called() {
     let plan = fixtures::plan("openai", Endpoint::ChatCompletions);

@@ -3,7 +3,7 @@
 
 use super::{Answer, Choice, Said};
 use crate::json::walk::{Stop, Walk};
-use crate::usage::Usage;
+use crate::usage::Told;
 
 type Walked<T> = Result<T, Stop>;
 
@@ -20,7 +20,7 @@ pub(super) fn answer(text: &str) -> Walked<Answer<'_>> {
         "usage" if answer.usage.is_some() => Err(Stop),
         "usage" if walk.peek() == Ok(b'n') => walk.once(&mut answer.usage),
         "usage" => {
-            let (raw, usage) = walk.with_text(Usage::walk)?;
+            let (raw, usage) = walk.with_text(Told::walk)?;
             answer.usage = Some(raw);
             answer.counted = Some(usage);
             Ok(())
