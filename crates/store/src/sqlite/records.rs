@@ -1,7 +1,7 @@
 //! The records' table: rows, their kinds and the minutes by which they are found.
 
 use cutover_units::{Millis, NanoUsd, UseCaseName, WeightBp};
-use rusqlite::{Connection, Row, Statement, ToSql, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, ToSql, Transaction, params};
 
 use super::kinds::{self, Kinds};
 use super::{SqlResult, Trouble, signed, unsigned};
@@ -35,14 +35,41 @@ pub(super) fn write(
     let mut minutes = Minutes::default();
     let mut inserting =
         Inserting { statement: transaction.prepare(INSERT)?, before: None, kind: 0 };
+    let mut risen = risen_id(transaction)?;
     for some in records.chunks((records.len() / STEPS_MAX).max(ROWS_AT_ONCE)) {
         for record in some {
             inserting.row(record, kinds.of(transaction, record)?)?;
-            minutes.note(record.at, transaction.last_insert_rowid());
+            let mut id = transaction.last_insert_rowid();
+            if let Some(risen) = risen.take() {
+                transaction
+                    .execute("UPDATE record_rows SET id = ?1 WHERE id = ?2", params![risen, id])?;
+                id = risen;
+            }
+            minutes.note(record.at, id);
         }
         std::thread::yield_now();
     }
     minutes.write(transaction)
+}
+
+/// The next row's id where the table would give one that was given before: its newest rows are deleted.
+/// Whoever reads what came since an id must miss nothing. AUTOINCREMENT would cost each row its part.
+fn risen_id(transaction: &Transaction<'_>) -> SqlResult<Option<i64>> {
+    let sql = "SELECT last + 1 FROM
+                   (SELECT CAST(value AS INTEGER) AS last FROM meta WHERE name = 'last_record')
+               WHERE last > (SELECT coalesce(max(id), 0) FROM record_rows)";
+    Ok(transaction.query_row(sql, [], |row| row.get(0)).optional()?)
+}
+
+/// Keeps the highest id that was given, before rows are deleted.
+fn keep_last_id(transaction: &Transaction<'_>) -> SqlResult<()> {
+    let sql = "INSERT INTO meta (name, value)
+               SELECT 'last_record', CAST(last AS BLOB)
+               FROM (SELECT max(id) AS last FROM record_rows) WHERE last IS NOT NULL
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value
+               WHERE CAST(excluded.value AS INTEGER) > CAST(value AS INTEGER)";
+    transaction.execute(sql, [])?;
+    Ok(())
 }
 
 /// Values of a row that are those of the row before it are still bound: neighbours are mostly alike but
@@ -186,6 +213,7 @@ pub(super) fn delete(
     let sql = format!("DELETE FROM record_rows WHERE id IN ({OLD})");
     let deleted = transaction.execute(&sql, params![first, last, signed(before.0), limit])?;
     if deleted < limit as usize {
+    keep_last_id(transaction)?;
         // All of them are gone.
         let sql = "DELETE FROM record_minutes WHERE minute < ?1";
         transaction.execute(sql, params![signed(before.0 / MINUTE)])?;

@@ -37,6 +37,30 @@ fn a_kind_is_told_once_however_many_requests_are_of_it() {
     assert_eq!(count(&dir, failures), 29);
 }
 
+/// Once retention had emptied the table ids began at 1: who read `WHERE id > 5000` missed 5,000 requests.
+#[test]
+fn an_id_is_never_given_again() {
+    let (dir, mut sqlite) = fresh();
+    let ids = || {
+        let other = other(&dir);
+        let mut statement = other.prepare("SELECT id FROM records ORDER BY at_ms").unwrap();
+        let ids = statement.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+        ids.collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    sqlite.write_records(&[record(1), record(2), record(3)]).unwrap();
+    assert_eq!(at(dir.path()).delete_records(Millis(3), 100).unwrap(), 2);
+    sqlite.write_records(&[record(4)]).unwrap();
+    assert_eq!(ids(), [3, 4]);
+    assert_eq!(sqlite.delete_records(Millis(9), 100).unwrap(), 2);
+    assert_eq!(sqlite.delete_records(Millis(9), 100).unwrap(), 0);
+    at(dir.path()).write_records(&[record(10), record(11)]).unwrap();
+    assert_eq!(ids(), [5, 6], "by another process, too");
+    sqlite.write_records(&[record(12)]).unwrap();
+    assert_eq!(ids(), [5, 6, 7]);
+    let window = Window { from: Millis(0), until: Millis(20), use_case: None };
+    assert_eq!(sqlite.observed(&window).unwrap().requests.len(), 3, "and they are found");
+}
+
 #[test]
 fn a_kind_of_a_batch_that_failed_is_told_with_the_next() {
     let (dir, mut sqlite) = fresh();
