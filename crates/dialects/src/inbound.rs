@@ -7,6 +7,7 @@ use cutover_wire::{Endpoint, Fault, Loss, Unsupported};
 use crate::answer::Answer;
 use crate::origins::Origins;
 use crate::responses::Stored;
+use crate::sampled::Sent;
 use crate::stream::StreamOut;
 use crate::{anthropic, gemini, ollama, responses};
 
@@ -142,6 +143,13 @@ pub(crate) enum Back {
 }
 
 impl WayBack {
+    /// Tells what of the request was sent, for what an answer repeats of it.
+    pub fn was_sent(&mut self, sent: Sent<'_>) {
+        if let Back::Responses(echo) = &mut self.kind {
+            echo.was_sent(sent);
+        }
+    }
+
     /// Turns a whole answer (status 200, the OpenAI dialect) into the client's dialect.
     pub fn reply(&self, body: &[u8], now: Moment) -> Result<Answer, Fault> {
         match &self.kind {

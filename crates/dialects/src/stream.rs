@@ -23,11 +23,14 @@ use crate::answer::{EVENTS, JSON, LINES};
 use crate::chat::{self, End};
 use crate::inbound::{Back, Moment, WayBack};
 use crate::responses::Stored;
+use crate::sampled::Sent;
 use crate::sequence::{Parts, Sequence};
 use crate::{anthropic, gemini, ollama, responses};
 
 /// Writes a stream in a client's dialect.
 pub(crate) trait Writer: Send {
+    /// What of the request was sent, for what an answer repeats of it.
+    fn was_sent(&mut self, _: Sent<'_>) {}
     /// The stream begins; `model` is the one that answers.
     fn begin(&mut self, model: &str, out: &mut String);
     /// Where parts are written.
@@ -113,6 +116,11 @@ impl StreamOut {
     /// The stream's content type.
     pub fn content_type(&self) -> &'static str {
         self.content_type
+    }
+
+    /// Tells what of the request was sent: before what comes of it is pushed.
+    pub fn was_sent(&mut self, sent: Sent<'_>) {
+        self.writer.was_sent(sent);
     }
 
     /// Takes bytes of the OpenAI dialect and appends what the client shall get.

@@ -31,6 +31,7 @@ use crate::overflow::Why;
 use crate::prices::{self, counted};
 use crate::rescue::{self, Words};
 use crate::shadow::{Dropped, Sample, Seen};
+use cutover_dialects::Sent;
 use cutover_route::ids::RequestId;
 
 /// What was decided about a request, owned.
@@ -173,6 +174,22 @@ impl Exchange {
         let tried = self.trail.tried?;
         let lane = self.live.lane(tried.leg.variant)?;
         Some((lane, lane.upstream.instances.get(tried.instance)?, tried.leg.arm))
+    }
+
+    /// What was sent to the one that answered.
+    pub(crate) fn sent(&self) -> Option<Sent<'_>> {
+        let target = &self.live.lane(self.trail.tried?.leg.variant)?.target;
+        let (provider, settings) = (target.provider, &target.settings);
+        Some(Sent { provider, settings, losses: &self.trail.losses })
+    }
+
+    /// Tells the way back of it.
+    pub(crate) fn tell_sent(&mut self) {
+        let mut foreign = self.foreign.take();
+        if let (Some(foreign), Some(sent)) = (&mut foreign, self.sent()) {
+            foreign.was_sent(sent);
+        }
+        self.foreign = foreign;
     }
 
     /// The upstream seems to have cut the prompt and answered all the same: reported like any loss.

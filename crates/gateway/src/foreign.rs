@@ -22,7 +22,8 @@ use cutover_dialects::anthropic::ANTHROPIC;
 use cutover_dialects::gemini::GEMINI;
 use cutover_dialects::responses::Stored;
 use cutover_dialects::{
-    Answer, Asked, Dialect, Inbound, Moment, Origins, RequestFacts, StoreNeeds, StreamOut, WayBack,
+    Answer, Asked, Dialect, Inbound, Moment, Origins, RequestFacts, Sent, StoreNeeds, StreamOut,
+    WayBack,
 };
 use cutover_units::{Code, Micros, Millis};
 use cutover_wire::providers::Dialect as Provided;
@@ -211,6 +212,13 @@ impl Foreign {
         self.refusal.as_ref().filter(|_| target.unsupported == Unsupported::Strict)
     }
 
+    /// Tells the way back what was sent.
+    pub(crate) fn was_sent(&mut self, sent: Sent<'_>) {
+        if let Some(way_back) = &mut self.way_back {
+            way_back.was_sent(sent);
+        }
+    }
+
     /// Turns a whole answer into the client's dialect, with what shall be kept of it.
     pub(crate) fn reply(
         &self,
@@ -260,6 +268,11 @@ pub(crate) struct Edge {
 impl Edge {
     fn now(&self) -> Moment {
         moment(self.started_at, micros(self.started.elapsed()))
+    }
+
+    /// Tells what was sent, before the first piece is turned.
+    pub(crate) fn was_sent(&mut self, sent: Sent<'_>) {
+        self.out.was_sent(sent);
     }
 
     /// The stream's content type.

@@ -91,6 +91,7 @@ fn finished(
     let failure = match result {
         Ok(Started::Whole { body, own, headers }) => {
             exchange.keep(&body);
+            exchange.tell_sent();
             let answer = own.map_or_else(|| turned(&exchange, body, held), |own| Ok(json(own)));
             match answer {
                 Ok(mut response) => {

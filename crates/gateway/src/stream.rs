@@ -157,6 +157,9 @@ impl Relay {
             self.phase = Phase::Flowing(flow);
             self.scratch = ready;
         }
+        if let (Some(edge), Some(sent)) = (&mut self.edge, exchange.sent()) {
+            edge.was_sent(sent);
+        }
         self.exchange = Some(exchange);
         self.take_scratch();
         self.stop_if_unturned();

@@ -13,6 +13,7 @@ use super::store::Stored;
 use super::tools::custom_input;
 use crate::chat::End;
 use crate::inbound::Moment;
+use crate::sampled::Sent;
 use crate::sequence::{Closed, Kind, Opened, Parts};
 use crate::stream::{Writer, event};
 use crate::write::{self, Json};
@@ -80,6 +81,10 @@ impl Events {
 }
 
 impl Writer for Events {
+    fn was_sent(&mut self, sent: Sent<'_>) {
+        self.echo.was_sent(sent);
+    }
+
     fn begin(&mut self, model: &str, out: &mut String) {
         model.clone_into(&mut self.model);
         let object = self.object(&Standing::InProgress);

@@ -10,37 +10,43 @@ use crate::answer::Answer;
 use crate::chat::{self, End, Turn};
 use crate::inbound::{Moment, WayBack};
 use crate::read::Obj;
+use crate::sampled::{Sampled, Sent};
 use crate::write::{self, Json};
 
 /// What the answer repeats of the request, and what is kept of it.
 pub(crate) struct Echo {
     /// Members of the Response object, as JSON.
     pub(super) members: String,
+    /// Those of them that depend on what was sent.
+    pub(super) sampled: Sampled,
     pub(super) names: Names,
     /// The request's own items in their stored form, if the answer is kept.
     pub(super) input: Option<String>,
     pub(super) previous: Option<String>,
 }
 
+impl Echo {
+    pub(crate) fn was_sent(&mut self, sent: Sent<'_>) {
+        self.sampled.was_sent(sent);
+    }
+}
+
 /// The members that repeat the request: every one that the vendor's schema knows, with the vendor's
-/// defaults.
+/// defaults, but for what was [`Sampled`].
 pub(super) fn echo(root: &Obj<'_>, keep: bool) -> String {
     const ECHOED: &[(&str, &str)] = &[
         ("background", "false"),
         ("instructions", "null"),
-        ("max_output_tokens", "null"),
         ("max_tool_calls", "null"),
         ("parallel_tool_calls", "true"),
         ("previous_response_id", "null"),
         ("prompt_cache_key", "null"),
         ("safety_identifier", "null"),
         ("service_tier", "\"default\""),
-        ("temperature", "1.0"),
         ("text", r#"{"format":{"type":"text"}}"#),
         ("tool_choice", "\"auto\""),
         ("tools", "[]"),
         ("top_logprobs", "0"),
-        ("top_p", "1.0"),
         ("truncation", "\"disabled\""),
         ("user", "null"),
         ("metadata", "{}"),
@@ -118,6 +124,7 @@ impl Object<'_> {
                 }
             }
             j.members(&echo.members);
+            echo.sampled.write(j);
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Assistant, Chat, Message, Part, Results};
 use crate::read::{self, At, Obj};
+use crate::sampled::Sampled;
 use crate::write;
 
 /// `POST /v1/responses`.
@@ -83,7 +84,8 @@ fn convert(
     settings(&root, &mut chat, &mut losses)?;
     // The echo asks for everything, so what nobody else asked for is reported before it.
     losses.rest(&root, "", at)?;
-    let echo = object::echo(&root, keeping.keep);
+    let members = object::echo(&root, keeping.keep);
+    let sampled = Sampled::said(|field| root.get(field));
     let input = if keeping.keep && wanted.is_empty() {
         let input = root.get("input").unwrap_or("[]");
         Some(store::normalise(input, facts.id, &shelf))
@@ -93,7 +95,7 @@ fn convert(
     // With what was asked for in hand, nothing more is needed before the request runs.
     let before = if loaded.is_none() { (keeping.previous.clone(), wanted) } else { (None, vec![]) };
     let needs = StoreNeeds { keep: keeping.keep, previous: before.0, items: before.1 };
-    let echo = Echo { members: echo, names, input, previous: keeping.previous };
+    let echo = Echo { members, sampled, names, input, previous: keeping.previous };
     let way_back = WayBack {
         kind: Back::Responses(Box::new(echo)),
         model: model.decode().into_owned(),

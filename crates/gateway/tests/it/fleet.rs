@@ -6,27 +6,12 @@ use std::time::Instant;
 use cutover_route::health::State;
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
 
-use crate::harness::{Rig, ask, ask_stream, now, until};
+use crate::harness::{Rig, ask, ask_stream, engines, now, one_arm, until};
 
 /// Several instances of the default upstream, and a use case that they serve.
 fn fleet(provider: &str, instances: &[&Fake], more: &str) -> String {
-    let urls: Vec<_> = instances.iter().map(|fake| format!("{:?}", fake.base_url())).collect();
-    format!(
-        r#"
-default_upstream = "own"
-[upstreams.own]
-provider = "{provider}"
-instances = [{}]
-{more}
-[variants.small]
-upstream = "own"
-model = "fake-model"
-[use_cases.docs]
-match = {{ model = "app" }}
-baseline = "small"
-"#,
-        urls.join(", ")
-    )
+    let own = format!("{}\n{more}", engines(provider, instances));
+    format!("default_upstream = \"own\"\n{}", one_arm(&own))
 }
 
 fn state(rig: &Rig, instance: usize) -> State {

@@ -15,7 +15,7 @@ use cutover_gateway::{
 use cutover_route::Traffic;
 use cutover_store::{Conversation, ConversationQuery, KeptResponse, KeyRing, Store};
 use cutover_telemetry::{Format, Registry};
-use cutover_testkit::fake::Fault;
+use cutover_testkit::fake::{Fake, Fault};
 use cutover_testkit::raw::{Raw, Response};
 use cutover_units::{Millis, UseCaseName, WeightBp};
 use cutover_upstream::InProcess;
@@ -314,6 +314,28 @@ pub(crate) const BROKEN_STREAMS: [Fault; 6] = [
     Fault::EarlyDone,
     Fault::ErrorEvent,
 ];
+
+/// One upstream, `own`, and a use case that it serves, matched by the model `app`.
+pub(crate) fn one_arm(upstream: &str) -> String {
+    format!(
+        r#"
+[upstreams.own]
+{upstream}
+[variants.small]
+upstream = "own"
+model = "fake-model"
+[use_cases.docs]
+match = {{ model = "app" }}
+baseline = "small"
+"#
+    )
+}
+
+/// The two lines of an upstream that say what it is and where.
+pub(crate) fn engines(provider: &str, instances: &[&Fake]) -> String {
+    let urls: Vec<_> = instances.iter().map(|fake| fake.base_url()).collect();
+    format!("provider = \"{provider}\"\ninstances = {urls:?}")
+}
 
 /// Two arms of one use case, matched by the model `app`.
 pub(crate) fn two_arms(baseline: &str, candidate: &str, weight: &str) -> String {

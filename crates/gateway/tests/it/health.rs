@@ -6,28 +6,12 @@ use std::time::Instant;
 
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
 
-use crate::harness::{Rig, ask, ask_stream, build, checked, two_arms, until};
+use crate::harness::{Rig, ask, ask_stream, build, checked, engines, one_arm, two_arms, until};
 
 /// Several instances of one upstream behind one use case, looked after.
 fn watched(provider: &str, instances: &[&Fake], more: &str) -> Rig {
-    let urls: Vec<_> = instances.iter().map(|fake| format!("{:?}", fake.base_url())).collect();
-    let rig = Rig::start(&format!(
-        r#"
-[upstreams.own]
-provider = "{provider}"
-instances = [{}]
-probe_interval = "1 s"
-{more}
-[variants.small]
-upstream = "own"
-model = "fake-model"
-[use_cases.docs]
-match = {{ model = "app" }}
-unit = {{ header = "x-unit" }}
-baseline = "small"
-"#,
-        urls.join(", ")
-    ));
+    let own = format!("{}\nprobe_interval = \"1 s\"\n{more}", engines(provider, instances));
+    let rig = Rig::start(&(one_arm(&own) + "unit = { header = \"x-unit\" }\n"));
     rig.watch_instances();
     rig
 }
@@ -355,12 +339,8 @@ fn a_candidate_whose_probe_finds_nobody_is_asked_where_the_baseline_is_gone_too(
 fn an_instance_that_is_taken_out_while_a_file_is_read_stays_out() {
     let own = Fake::start(Persona::Vllm);
     let config = |connections: u32| {
-        format!(
-            "[upstreams.own]\nprovider = \"vllm\"\nbase_url = {:?}\nmax_connections = {connections}
-             [variants.small]\nupstream = \"own\"\nmodel = \"fake-model\"
-             [use_cases.docs]\nmatch = {{ model = \"app\" }}\nbaseline = \"small\"\n",
-            own.base_url()
-        )
+        let more = format!("max_connections = {connections}");
+        one_arm(&format!("{}\n{more}", engines("vllm", &[&own])))
     };
     let rig = Rig::start(&config(10));
     let before = rig.gateway.live();

@@ -8,7 +8,7 @@ use cutover_testkit::fake::{Fake, Gate, Persona, Reply, Setup};
 use cutover_testkit::names::{NameServer, Say};
 use cutover_units::UpstreamName;
 
-use crate::harness::{Rig, ask, ask_stream, two_arms, until};
+use crate::harness::{Rig, ask, ask_stream, one_arm, two_arms, until};
 
 const NAME: &str = "gpus.test";
 
@@ -27,22 +27,13 @@ fn fakes(last: &[u8]) -> Vec<Fake> {
 }
 
 fn config(host: &str, port: u16, more: &str) -> String {
-    format!(
-        r#"
-[upstreams.own]
-provider = "llamacpp"
+    one_arm(&format!(
+        r#"provider = "llamacpp"
 base_url = "http://{host}:{port}"
 resolve = "1 s"
 balance = "round-robin"
-{more}
-[variants.small]
-upstream = "own"
-model = "fake-model"
-[use_cases.docs]
-match = {{ model = "app" }}
-baseline = "small"
-"#
-    )
+{more}"#
+    ))
 }
 
 fn start(host: &str, port: u16, server: &NameServer) -> Rig {

@@ -6,7 +6,7 @@ use cutover_testkit::raw::Response;
 use cutover_wire::manage::Deed;
 use serde_json::Value;
 
-use crate::harness::{Rig, ask, until};
+use crate::harness::{Rig, ask, engines, one_arm, until};
 
 /// The fake counts four bytes a token, and few of them repeat.
 fn prompt(tokens: usize) -> String {
@@ -182,23 +182,8 @@ fn an_instance_with_enough_to_do_is_passed_over() {
     for fake in [&one, &two] {
         fake.always(Reply::text("done").hold_headers(&gate));
     }
-    let config = format!(
-        r#"
-[upstreams.own]
-provider = "ollama"
-instances = ["{}", "{}"]
-balance = "session"
-in_flight_limit = 2
-[variants.small]
-upstream = "own"
-model = "fake-model"
-[use_cases.docs]
-match = {{ model = "app" }}
-baseline = "small"
-"#,
-        one.base_url(),
-        two.base_url()
-    );
+    let own = engines("ollama", &[&one, &two]);
+    let config = one_arm(&format!("{own}\nbalance = \"session\"\nin_flight_limit = 2"));
     let rig = Rig::start(&config);
     // One session, so that all would go to the same instance.
     let body = ask("app").replace("\"model\"", "\"prompt_cache_key\":\"s\",\"model\"");
@@ -220,22 +205,8 @@ baseline = "small"
 fn a_full_queue_is_no_failure_and_another_instance_answers() {
     let (full, free) = (Fake::start(Persona::Ollama), Fake::start(Persona::Ollama));
     full.always(Reply::fault(Fault::status(503)));
-    let rig = Rig::start(&format!(
-        r#"
-[upstreams.own]
-provider = "ollama"
-instances = ["{}", "{}"]
-balance = "round-robin"
-[variants.small]
-upstream = "own"
-model = "fake-model"
-[use_cases.docs]
-match = {{ model = "app" }}
-baseline = "small"
-"#,
-        full.base_url(),
-        free.base_url()
-    ));
+    let own = engines("ollama", &[&full, &free]);
+    let rig = Rig::start(&one_arm(&format!("{own}\nbalance = \"round-robin\"")));
     for _ in 0..20 {
         assert_eq!(rig.chat(&[], &ask("app")).status, 200);
     }

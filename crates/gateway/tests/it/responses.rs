@@ -13,7 +13,7 @@ use cutover_testkit::raw::Response;
 use cutover_units::Millis;
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, now, two_arms, until};
+use crate::harness::{Rig, engines, now, one_arm, two_arms, until};
 
 const PATH: &str = "/v1/responses";
 
@@ -387,4 +387,49 @@ fn a_local_only_conversation_does_not_go_on_elsewhere() {
     assert_eq!(kept.own.inferences().len(), seen);
     let body = json!({"model": "app", "input": "go on", "previous_response_id": open});
     assert_eq!(kept.ask('a', &body).status, 200);
+}
+
+/// The answer said `temperature: 1.0` where the variant's 0.3 had been sent.
+#[test]
+fn an_answer_repeats_the_settings_that_were_sent() {
+    let settings = "temperature = 0.3\ntop_p = 0.9\nmax_tokens = 50";
+    for (persona, provider, variant, more, wanted) in [
+        (Persona::Vllm, "vllm", settings, json!({}), json!([0.3, 0.9, 50])),
+        (
+            Persona::Vllm,
+            "vllm",
+            settings,
+            json!({"temperature": 0.7, "max_output_tokens": 20}),
+            json!([0.7, 0.9, 20]),
+        ),
+        (Persona::Vllm, "vllm", "", json!({}), json!([null, null, null])),
+        (Persona::Vllm, "vllm", "", json!({"top_p": 0.5}), json!([null, 0.5, null])),
+        (Persona::Ollama, "ollama", "", json!({}), json!([1.0, 1.0, null])),
+    ] {
+        let own = Fake::start(persona);
+        let config = one_arm(&engines(provider, &[&own]));
+        let model = "model = \"fake-model\"";
+        let rig = Rig::start(&config.replace(model, &format!("{model}\n{variant}")));
+        for stream in [false, true] {
+            let mut body = json!({"model": "app", "input": "hi", "stream": stream});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let answer = rig.post(PATH, &[], &body.to_string());
+            let told: Vec<Value> = if stream {
+                let events = answer.events();
+                let events = events.iter().map(|e| serde_json::from_str::<Value>(e).unwrap());
+                events.filter_map(|mut event| event.get_mut("response").map(Value::take)).collect()
+            } else {
+                vec![answer.json()]
+            };
+            assert!(told.len() > usize::from(stream), "{}", answer.text());
+            for told in told {
+                let found = ["temperature", "top_p", "max_output_tokens"].map(|key| &told[key]);
+                assert_eq!(json!(found), wanted, "{provider} {more} {stream}");
+            }
+            let sent: Value =
+                serde_json::from_slice(&own.inferences().last().unwrap().body).unwrap();
+            let sent = if provider == "ollama" { &sent["options"] } else { &sent };
+            assert_eq!((&sent["temperature"], &sent["top_p"]), (&wanted[0], &wanted[1]));
+        }
+    }
 }

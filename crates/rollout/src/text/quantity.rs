@@ -40,13 +40,9 @@ pub struct About(pub Millis);
 
 impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let to = match self.0.0 {
-            0..10_000 => 1_000,
-            10_000..600_000 => 10_000,
-            600_000..36_000_000 => 60_000,
-            _ => 3_600_000,
-        };
-        two_units(f, self.0.0.div_ceil(to).saturating_mul(to))
+        let ms = self.0.0;
+        let to = if (10_000..600_000).contains(&ms) { 10_000 } else { precision(ms) };
+        two_units(f, ms.div_ceil(to).saturating_mul(to))
     }
 }
 
@@ -57,12 +53,17 @@ pub struct Age(pub Millis);
 
 impl fmt::Display for Age {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let to = match self.0.0 {
-            0..600_000 => 1_000,
-            600_000..36_000_000 => 60_000,
-            _ => 3_600_000,
-        };
+        let to = precision(self.0.0);
         two_units(f, self.0.0 / to * to)
+    }
+}
+
+/// To what a time of this length is told.
+fn precision(ms: u64) -> u64 {
+    match ms {
+        0..600_000 => 1_000,
+        600_000..36_000_000 => 60_000,
+        _ => 3_600_000,
     }
 }
 
