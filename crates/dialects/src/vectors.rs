@@ -1,6 +1,6 @@
 //! Reading answers to embeddings requests: the vectors stay as the upstream wrote them.
 
-use cutover_wire::{Fault, Usage};
+use cutover_wire::{Endpoint, Fault, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -10,10 +10,17 @@ use crate::chat;
 pub(crate) struct Embeddings<'a> {
     #[serde(borrow)]
     pub(crate) data: Vec<Vector<'a>>,
-    #[serde(default)]
-    pub(crate) usage: Option<Usage>,
+    #[serde(borrow, default, rename = "usage")]
+    told: Option<&'a RawValue>,
     #[serde(default)]
     pub(crate) model: Option<String>,
+}
+
+impl Embeddings<'_> {
+    /// What they took, if it is told.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        Usage::read(Endpoint::Embeddings, self.told?.get())
+    }
 }
 
 #[derive(Deserialize)]

@@ -144,12 +144,13 @@ fn embedded(back: &WayBack, shape: Shape, body: &[u8], now: Moment) -> Result<An
         let text = write::object(|j| j.key("embedding").raw(first.embedding.get()));
         return Ok(Answer::json(text));
     }
+    let usage = read.usage().unwrap_or_default();
     let model = read.model.filter(|model| !model.is_empty());
     Ok(Answer::json(write::object(|j| {
         j.put("model", model.as_deref().unwrap_or(&back.model));
         j.put_array("embeddings", |j| read.data.iter().for_each(|v| j.raw(v.embedding.get())));
         j.put_number("total_duration", now.elapsed.0.saturating_mul(1_000));
         j.put_number("load_duration", 0);
-        j.put_number("prompt_eval_count", read.usage.unwrap_or_default().prompt_tokens);
+        j.put_number("prompt_eval_count", usage.prompt_tokens);
     })))
 }

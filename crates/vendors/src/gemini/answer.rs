@@ -102,7 +102,7 @@ impl Answer {
             model: root.word(AT, "modelVersion")?,
             candidates,
             blocked: blocked.filter(|reason| !reason.is_empty()),
-            usage: usage.map(|usage| usage_of(&usage)).transpose()?,
+            usage: usage.map(|usage| usage_of(&usage)).transpose()?.flatten(),
         })
     }
 
