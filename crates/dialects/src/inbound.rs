@@ -30,6 +30,9 @@ pub struct RequestFacts<'a> {
     /// Whether marks for caching are sent on, as members of parts, messages and tools, and signatures of
     /// calls, which only Anthropic's and Gemini's own APIs take. Off: the marks are dropped and reported.
     pub keep_marks: bool,
+    /// Whether what no conversion can carry is left out, and not refused: the vendor's own API is sent what the client
+    /// wrote, and nobody is sent what is read here.
+    pub own: bool,
     /// The model that the path names, its escapes undone; None where paths name none.
     pub named: Option<&'a str>,
     /// Whether the query asks for a stream of events, where a dialect has another form, too.
@@ -48,6 +51,7 @@ impl<'a> RequestFacts<'a> {
             unsupported: Unsupported::Strict,
             keep_reasoning: false,
             keep_marks: false,
+            own: false,
             named: None,
             events: false,
         }

@@ -35,8 +35,8 @@ pub static RESPONSES: Dialect = Dialect {
     error,
     request_id_header: "x-request-id",
     doc: "OpenAI's newer API, which Codex, the Agents SDK and the Vercel AI SDK speak. It is made from \
-          chat completions for every upstream, so that an engine's own incomplete form of it breaks no \
-          client. `input_tokens` gives an estimate, as Anthropic's `count_tokens` does.",
+          chat completions for every upstream but those that speak it as OpenAI does, so that an engine's own \
+          incomplete form of it breaks no client. `input_tokens` gives an estimate, as Anthropic's `count_tokens` does.",
 };
 
 const NO_BACKGROUND: &str =

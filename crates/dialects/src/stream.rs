@@ -41,6 +41,10 @@ pub(crate) trait Writer: Send {
     fn end(&mut self, end: &End, now: Moment, out: &mut String);
     /// The stream ends in an error.
     fn fail(&mut self, fault: &Fault, now: Moment, out: &mut String);
+    /// Whether a sign of life needs a beginning.
+    fn begins_to_ping(&self) -> bool {
+        true
+    }
     /// Whether an upstream's own events may follow what was written here.
     fn can_be_followed(&self) -> bool {
         false
@@ -212,7 +216,9 @@ impl StreamOut {
         let data = event.data.bytes().trim_ascii();
         if data.is_empty() {
             if event.data == Data::None && record.starts_with(b":") {
-                self.begin(out);
+                if self.writer.begins_to_ping() {
+                    self.begin(out);
+                }
                 self.writer.ping(now, out);
             }
             return;

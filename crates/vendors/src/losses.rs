@@ -18,6 +18,8 @@ pub struct Losses {
     /// Before the paths of rows that belong to one route.
     scope: &'static str,
     unsupported: Unsupported,
+    /// Whether what no conversion carries is left out all the same.
+    is_own: bool,
     /// What no client is refused for.
     defaults: Defaults,
     /// Whether a member of the request itself that no row names is refused, too: the target has no place for it.
@@ -29,13 +31,20 @@ impl Losses {
     /// A report by the rows of a table.
     pub fn new(fields: &'static [Field], unsupported: Unsupported) -> Self {
         let (scope, defaults, list) = ("", Defaults::default(), Vec::new());
-        Self { fields, scope, unsupported, defaults, nothing_else: false, list }
+        let (is_own, nothing_else) = (false, false);
+        Self { fields, scope, unsupported, is_own, defaults, nothing_else, list }
     }
 
     /// Members of the request itself that no row names are refused like those that a row says cannot be sent: what is
     /// known of a target's API is all that can be sent to it.
     pub(crate) fn and_nothing_else(self) -> Self {
         Self { nothing_else: true, ..self }
+    }
+
+    /// Whether the vendor itself is sent what the client wrote, so that nothing is refused here: what is made besides
+    /// is read for its settings alone.
+    pub fn of_own(self, is_own: bool) -> Self {
+        Self { is_own, ..self }
     }
 
     /// Rows that start with `/api/x: ` count for this route alone.
@@ -92,6 +101,10 @@ impl Losses {
         let why = row.map_or(UNKNOWN, |r| r.why);
         if let Some(shown) = self.defaults.shown(&at.path()) {
             self.add(shown, LossAction::Dropped, why);
+            return Ok(());
+        }
+        if self.is_own {
+            self.add(path, LossAction::Dropped, why);
             return Ok(());
         }
         let always = row.is_none_or(|r| r.fate == Fate::Refused);

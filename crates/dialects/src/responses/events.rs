@@ -1,9 +1,11 @@
 //! Streams in this dialect. Every event is numbered as it is written, so that the numbers have no gaps
 //! whatever cutover did before.
 
+use bytes::Bytes;
 use cutover_units::Millis;
 use cutover_wire::Fault;
 use cutover_wire::openai::chat::TokenLogprob;
+use cutover_wire::stream::split::Event;
 
 use super::object::{
     self, CallItem, Echo, Object, Standing, incomplete, message_item, reasoning_item,
@@ -15,6 +17,7 @@ use crate::chat::End;
 use crate::inbound::Moment;
 use crate::sampled::Sent;
 use crate::sequence::{Closed, Kind, Opened, Parts};
+use crate::split;
 use crate::stream::{Writer, event};
 use crate::write::{self, Json};
 
@@ -30,6 +33,8 @@ pub(crate) struct Events {
     /// The open item.
     item: Item,
     stored: Option<Stored>,
+    /// The Response of an upstream that speaks this dialect itself, as its first event told it.
+    theirs: Option<String>,
 }
 
 #[derive(Default)]
@@ -52,6 +57,7 @@ impl Events {
             output: Vec::new(),
             item: Item::default(),
             stored: None,
+            theirs: None,
         }
     }
 
@@ -101,6 +107,28 @@ impl Writer for Events {
         out.push_str(": keep-alive\n\n");
     }
 
+    /// A comment contradicts nothing that an upstream says later.
+    fn begins_to_ping(&self) -> bool {
+        false
+    }
+
+    /// What is seen of it goes on where it breaks off.
+    fn pass(&mut self, event: Bytes, out: &mut Vec<Bytes>) {
+        let read = Event::read(&event);
+        let data = read.data.bytes();
+        let members = std::str::from_utf8(data).ok().and_then(|text| split::members(text.trim()));
+        for (key, raw) in members.into_iter().flatten() {
+            match key {
+                "\"sequence_number\"" => {
+                    self.number = raw.parse().map_or(self.number, |n: u64| n + 1)
+                }
+                "\"response\"" if self.theirs.is_none() => self.theirs = Some(raw.to_owned()),
+                _ => {}
+            }
+        }
+        out.push(event);
+    }
+
     fn end(&mut self, end: &End, now: Moment, out: &mut String) {
         let object = self.object(&Standing::Ended(end, now.at));
         let name = match incomplete(end) {
@@ -121,7 +149,8 @@ impl Writer for Events {
                 None => j.key("param").null(),
             }
         });
-        let object = self.object(&Standing::Failed(fault));
+        let theirs = self.theirs.as_deref().and_then(|raw| object::failed(raw, fault));
+        let object = theirs.unwrap_or_else(|| self.object(&Standing::Failed(fault)));
         self.whole(out, "response.failed", &object);
     }
 

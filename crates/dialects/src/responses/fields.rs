@@ -28,6 +28,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("reasoning.generate_summary", Dropped, "the older name of summary"),
     Field::new("tools", Mapped("tools"), "function, custom and namespace"),
     Field::new("tools[].type", Unsupported, BUILT_IN),
+    Field::new("tools[].clients", Unsupported, "a tool of OpenAI's models that the client runs"),
     Field::new(
         "tools[].custom",
         Mapped("tools"),
@@ -77,6 +78,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("input[].content[].input_file", Mapped("messages"), "with its data"),
     Field::new("input[].content[].file_id", Refused, NO_FILES),
     Field::new("input[].content[].file_url", Refused, NO_FILES),
+    Field::new("input[].content[].type", Unsupported, "a kind of content that only OpenAI knows"),
     Field::new("input[].content[].annotations", Dropped, "chat completions takes none back"),
     Field::new("input[].content[].prompt_cache_breakpoint", Dropped, HINT),
     Field::new("input[].function_call", Mapped("messages"), "calls in a row are one message's"),
@@ -98,5 +100,5 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("input[].caller", Dropped, BUILT_IN_STEP),
     Field::new("input[].async", Dropped, "chat completions has no such calls"),
     Field::new("input[].built_in", Dropped, BUILT_IN_STEP),
-    Field::new("input[].type", Unsupported, "an item of a tool that only OpenAI's models know"),
+    Field::new("input[].type", Unsupported, "an item that only OpenAI knows"),
 ];

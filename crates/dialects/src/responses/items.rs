@@ -77,23 +77,7 @@ impl<'a> Items<'a, '_> {
                 self.losses.note("input[].built_in");
                 return Ok(());
             }
-            "local_shell_call"
-            | "local_shell_call_output"
-            | "shell_call"
-            | "shell_call_output"
-            | "apply_patch_call"
-            | "apply_patch_call_output"
-            | "computer_call"
-            | "computer_call_output"
-            | "additional_tools"
-            | "configuration_update" => {
-                return self.losses.refuse("input[].type", at.key("type"));
-            }
-            _ => {
-                return Err(at
-                    .key("type")
-                    .invalid("names a kind of item that cutover does not know"));
-            }
+            _ => return self.losses.refuse("input[].type", at.key("type")),
         }
         self.losses.rest(&item, "input[].", at)
     }
@@ -184,12 +168,12 @@ impl<'a> Items<'a, '_> {
                     part.get("logprobs");
                 }
                 "refusal" => *refusal = Some(part.need_text(at, "refusal")?),
-                "input_image" => parts.push(self.image(&part, at)?),
-                "input_file" => parts.push(self.file(&part, at)?),
+                "input_image" => parts.extend(self.image(&part, at)?),
+                "input_file" => parts.extend(self.file(&part, at)?),
                 "" => return Err(at.key("type").missing()),
                 _ => {
-                    let why = "names a kind of content that cutover does not know";
-                    return Err(at.key("type").invalid(why));
+                    self.losses.refuse("input[].content[].type", at.key("type"))?;
+                    continue;
                 }
             }
             self.losses.rest(&part, "input[].content[].", at)?;
@@ -197,26 +181,30 @@ impl<'a> Items<'a, '_> {
         Ok(parts)
     }
 
-    fn image(&mut self, part: &Obj<'a>, at: At<'_>) -> Result<Part<'a>, Fault> {
+    /// None: it is kept elsewhere, and left out.
+    fn image(&mut self, part: &Obj<'a>, at: At<'_>) -> Result<Option<Part<'a>>, Fault> {
+        let detail = part.text(at, "detail")?;
         if part.get("file_id").is_some() {
             self.losses.refuse("input[].content[].file_id", at.key("file_id"))?;
+            return Ok(None);
         }
-        let url = part.need_text(at, "image_url")?;
-        Ok(Part::Image { url, detail: part.text(at, "detail")? })
+        Ok(Some(Part::Image { url: part.need_text(at, "image_url")?, detail }))
     }
 
-    fn file(&mut self, part: &Obj<'a>, at: At<'_>) -> Result<Part<'a>, Fault> {
+    /// None: it is kept elsewhere, and left out.
+    fn file(&mut self, part: &Obj<'a>, at: At<'_>) -> Result<Option<Part<'a>>, Fault> {
+        part.get("detail");
         for (key, row) in
             [("file_id", "input[].content[].file_id"), ("file_url", "input[].content[].file_url")]
         {
             if part.get(key).is_some() {
                 self.losses.refuse(row, at.key(key))?;
+                return Ok(None);
             }
         }
-        part.get("detail");
         let data = part.need_text(at, "file_data")?;
         let name = part.text(at, "filename")?.unwrap_or_else(|| Text::from("file"));
-        Ok(Part::File { name, data })
+        Ok(Some(Part::File { name, data }))
     }
 
     fn call(&mut self, item: &Obj<'a>, at: At<'_>, arguments: Text<'a>) -> Result<(), Fault> {

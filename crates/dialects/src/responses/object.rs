@@ -11,6 +11,7 @@ use crate::chat::{self, End, Turn};
 use crate::inbound::{Moment, WayBack};
 use crate::read::Obj;
 use crate::sampled::{Sampled, Sent};
+use crate::split;
 use crate::write::{self, Json};
 
 /// What the answer repeats of the request, and what is kept of it.
@@ -95,12 +96,7 @@ impl Object<'_> {
             j.put("model", self.model);
             j.put_array("output", |j| self.output.iter().for_each(|item| j.raw(item)));
             match standing {
-                Standing::Failed(fault) => {
-                    j.put_object("error", |j| {
-                        j.put("code", error_code(fault));
-                        j.put("message", &fault.message);
-                    });
-                }
+                Standing::Failed(fault) => put_error(j, fault),
                 _ => j.key("error").null(),
             }
             match standing {
@@ -127,6 +123,27 @@ impl Object<'_> {
             echo.sampled.write(j);
         })
     }
+}
+
+fn put_error(json: &mut Json, fault: &Fault) {
+    json.put_object("error", |j| {
+        j.put("code", error_code(fault));
+        j.put("message", &fault.message);
+    });
+}
+
+/// The Response of an upstream that speaks this dialect itself, once it has failed.
+pub(super) fn failed(theirs: &str, fault: &Fault) -> Option<String> {
+    let members = split::members(theirs)?;
+    Some(write::object(|j| {
+        for (key, raw) in members {
+            match key {
+                "\"status\"" => j.put("status", "failed"),
+                "\"error\"" => put_error(j, fault),
+                key => j.key(key.trim_matches('"')).raw(raw),
+            }
+        }
+    }))
 }
 
 fn status(standing: &Standing<'_>) -> &'static str {

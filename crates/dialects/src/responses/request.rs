@@ -68,7 +68,7 @@ fn convert(
     let text = read::body_text(body)?;
     let at = At::Root;
     let root = Obj::parse(text, at)?;
-    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let mut losses = Losses::new(FIELDS, facts.unsupported).of_own(facts.own);
     let model = root.need_text(at, "model")?;
     let stream = root.flag(at, "stream")?.unwrap_or(false);
     refusals(&root, &mut losses)?;

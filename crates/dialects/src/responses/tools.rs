@@ -145,6 +145,9 @@ fn one<'a>(
             losses.rest(&tool, "tools[].", at)
         }
         "" => Err(at.key("type").missing()),
+        "apply_patch" | "computer" | "computer_use_preview" | "local_shell" | "tool_search" => {
+            losses.refuse("tools[].clients", at.key("type"))
+        }
         _ => losses.refuse("tools[].type", at.key("type")),
     }
 }

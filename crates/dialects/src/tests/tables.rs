@@ -22,7 +22,7 @@ fn reported(folder: &str) -> BTreeSet<(String, &'static str)> {
         ("/v1beta/models/asked:generateContent", r#"{"contents":[{"parts":[{"hologram":{}}]}]}"#),
         (
             "/v1/responses",
-            r#"{"model":"m","input":[{"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"a"}]},{"type":"shell_call"},{"role":"user","content":[{"type":"input_text","text":"a","prompt_cache_breakpoint":{}}]},{"type":"function_call","call_id":"c","name":"f","arguments":"","caller":{},"async":true},{"type":"configuration_update"}],"access_programs":{},"image":{},"tools":[{"type":"function","name":"f","output_schema":{},"async":true,"allowed_callers":[]},{"type":"mcp"}],"reasoning":{"generate_summary":"auto","context":"all","mode":"pro"},"context_management":[],"moderation":{},"prompt_cache_options":{},"max_tool_calls":1}"#,
+            r#"{"model":"m","input":[{"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"a"}]},{"type":"shell_call"},{"role":"user","content":[{"type":"input_text","text":"a","prompt_cache_breakpoint":{}}]},{"type":"function_call","call_id":"c","name":"f","arguments":"","caller":{},"async":true},{"type":"configuration_update"},{"role":"user","content":[{"type":"hologram"}]}],"access_programs":{},"image":{},"tools":[{"type":"function","name":"f","output_schema":{},"async":true,"allowed_callers":[]},{"type":"mcp"},{"type":"local_shell"}],"reasoning":{"generate_summary":"auto","context":"all","mode":"pro"},"context_management":[],"moderation":{},"prompt_cache_options":{},"max_tool_calls":1}"#,
         ),
         (
             "/api/chat",
