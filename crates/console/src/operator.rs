@@ -148,15 +148,17 @@ fn find_token(
     token::read(&directory.join(token::TOKEN_FILE)).map_err(say)
 }
 
+/// Why a token that was found here is not the one over there.
+const WRONG_TOKEN: &str = "it may have been changed since the running cutover read it, which a reload \
+     (SIGHUP) mends; or another cutover uses this address: see --token-file";
+
 /// A failed call as the command's end.
 pub fn failed(error: CallError) -> Failed {
     match error {
         CallError::Refused(failure, status) => {
             let unauthorised = status == 401;
-            let hint = failure.hint.clone().or_else(|| {
-                unauthorised
-                    .then(|| "another cutover may use this address; see --token-file".into())
-            });
+            let hint =
+                failure.hint.clone().or_else(|| unauthorised.then(|| WRONG_TOKEN.to_owned()));
             let failed = Failed::new(Exit::Refused, failure.message);
             Failed { hint, ..failed }
         }

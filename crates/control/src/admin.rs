@@ -36,7 +36,7 @@ use cutover_units::{UpstreamName, UseCaseName};
 use http::{HeaderValue, StatusCode, header};
 use tokio::net::TcpListener;
 
-pub use auth::{Auth, Doors, Refusal, TokenHash};
+pub use auth::{Auth, Doors, Refusal, TokenHash, Tokens, TokensInForce};
 
 use auth::Who;
 pub use routes::{Action, ROUTES, Route, reference};
@@ -178,7 +178,8 @@ impl Admin {
         let query = request.uri().query().map(str::to_owned);
         let accept = request.headers().get(header::ACCEPT).cloned();
         let body = read_body(request.into_body()).await?;
-        let caller = actors::Caller { who, operators: &self.0.doors.operators };
+        let tokens = self.0.doors.tokens.now();
+        let caller = actors::Caller { who, operators: &tokens.operators };
         let accept = accept.as_ref().and_then(|value| value.to_str().ok());
         handlers::run(
             &self.0,

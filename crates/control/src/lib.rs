@@ -30,7 +30,7 @@ pub mod watch;
 
 pub use admin::{
     Action, Admin, Auth, BODY_BYTES_MAX, Doors, Host, ROUTES, Refusal as DoorRefusal, Route,
-    TokenHash, reference,
+    TokenHash, Tokens, TokensInForce, reference,
 };
 pub use book::{Refusal, Spec, Weights};
 pub use controller::{Controller, Deadlines, Parts, Publisher};

@@ -10,6 +10,7 @@ mod claim;
 mod banner;
 mod cli;
 mod database;
+mod doors;
 mod embedded;
 mod explain;
 mod fetch;

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use cutover_config::{Checked, ClientKeys};
 use cutover_control::api::ConfigStatus;
 use cutover_control::rollouts::{Plan, Rollouts, Webhook};
-use cutover_control::{Controller, Weights};
+use cutover_control::{Controller, TokensInForce, Weights};
 use cutover_gateway::build::{self, Materials};
 use cutover_gateway::{Gateway, Live};
 use cutover_prompts::Book;
 use cutover_store::{KeyRing, Keys};
 use cutover_telemetry::Registry;
 
+use crate::doors::Places;
 use crate::embedded::Engines;
 use crate::files::Source;
 use crate::instances::Drains;
@@ -75,6 +76,8 @@ pub(crate) struct Process {
     /// What is wrong with the database; none when all is well.
     database: Mutex<Option<String>>,
     draining: std::sync::atomic::AtomicBool,
+    /// Where operators' tokens are, and those in force.
+    tokens: (Places, TokensInForce),
 }
 
 /// The client keys, and what they were made from.
@@ -108,6 +111,17 @@ fn gone<'c>(before: &'c Checked, now: &'c Checked) -> impl Iterator<Item = Strin
     let gone = names(before).filter(move |old| names(now).all(|name| name != *old));
     gone.map(|name| {
         format!(
+/// Whose tokens let nobody in any more.
+fn tell_changed(owners: Vec<Option<String>>) {
+    for owner in owners {
+        let key = owner.map_or_else(
+            || "admin.token".to_owned(),
+            |name| format!("admin.operators.{name}.token"),
+        );
+        tracing::info!(key, "another token: the one before is refused from now on");
+    }
+}
+
             "use_cases.{name} is gone from the file: what matched it goes to the default upstream, and \
              what names it or has its key is refused"
         )
@@ -125,6 +139,8 @@ pub(crate) struct Parts {
     pub(crate) source: Source,
     pub(crate) overruled: Overruled,
     pub(crate) checked: Checked,
+    /// Where operators' tokens are, and those in force.
+    pub(crate) tokens: (Places, TokensInForce),
     pub(crate) engines: Engines,
     pub(crate) registry: Registry,
     /// The client keys; none if they could not be read.
@@ -147,6 +163,7 @@ impl Process {
             gateway: OnceLock::new(),
             controller: OnceLock::new(),
             rollouts: OnceLock::new(),
+            tokens: parts.tokens,
             in_force: Mutex::new(InForce { checked: parts.checked.clone(), book: parts.prompts }),
             started_with: parts.checked,
             started_empty,
@@ -273,11 +290,15 @@ impl Process {
         let wrong = |error: build::BuildError| vec![self.source.locate(&text, &error)];
         in_force.fit(&mut checked).map_err(wrong)?;
         let unfound = self.install((gateway, controller), &checked, &wrong)?;
+        let (places, tokens) = &self.tokens;
+        let (found, kept) = places.read_again(&checked, &tokens.now()).map_err(|why| vec![why])?;
         self.forget(&checked);
+        tell_changed(tokens.replace(found));
         let mut warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(unfound);
         warnings.extend(self.needs_restart(&checked));
         warnings.extend(gone(&in_force.checked, &checked));
+        warnings.extend(kept);
         in_force.checked = checked;
         Ok(warnings)
     }
@@ -362,8 +383,6 @@ impl Process {
             ("server.header_timeout", then.server.header_timeout != now.server.header_timeout),
             ("server.idle_timeout", then.server.idle_timeout != now.server.idle_timeout),
             ("admin.listen", then.admin.listen != now.admin.listen),
-            ("admin.token", then.admin.token != now.admin.token),
-            ("admin.operators", then.admin.operators != now.admin.operators),
             ("state.directory", then.state.directory != now.state.directory),
             ("state.records", then.state.records != now.state.records),
             ("state.responses", then.state.responses != now.state.responses),

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use cutover_config::{Checked, ClientKeys, SecretRef};
+use cutover_config::{Checked, ClientKeys};
 use cutover_control::rollouts::{RolloutParts, Rollouts, Webhooks};
 use cutover_control::{
     Admin, Controller, Deadlines, Doors, Host as _, Outgoing, Parts as ControllerParts, Spec,
-    State, TokenHash, token,
+    State, TokensInForce, token,
 };
-use cutover_gateway::build::{BuildError, Surroundings};
+use cutover_gateway::build::BuildError;
 use cutover_gateway::{Doors as ClientDoors, Gateway, Live, Parts as GatewayParts};
 use cutover_store::{Keys, Options, Store, StoreError, StoreEvent};
 use cutover_telemetry::{Registry, events, families};
@@ -27,6 +27,7 @@ use crate::accelerators;
 use crate::claim;
 use crate::clock;
 use crate::database::{self, Unwritten};
+use crate::doors::Places;
 use crate::embedded::Engines;
 use crate::exit::{Exit, Failed};
 use crate::files::{self, Source};
@@ -98,7 +99,8 @@ impl Server {
         let (registry, unwritten) = (Registry::new(), Unwritten::default());
         let store = open_store(&checked, &directory, (&registry, &unwritten))?;
         // Meanwhile the store's thread opens the database: what is written anew waits for the disk, too.
-        let token = admin_token(checked.admin.token.as_ref(), &directory, &source.base)?;
+        let places = Places { base: source.base.clone(), state: directory.clone() };
+        let tokens = TokensInForce::new(places.read(&checked)?);
         let unit_key = unit_key(&directory);
         let keys = client_keys(&store, checked.server.keys).await?;
         tell_keyless(checked.server.keys, keys.as_ref(), term);
@@ -112,6 +114,7 @@ impl Server {
             registry: registry.clone(),
             keys,
             prompts: book,
+            tokens: (places, tokens.clone()),
         }));
         let host = Handle(process.clone());
         let use_cases = use_cases(&checked, &source)?;
@@ -128,7 +131,7 @@ impl Server {
         restore(&checked, &store, (&gateway, &host)).await;
         // Before anybody is served, and for a moment at most; what is not found is in the log.
         gateway.find_names().await;
-        let doors = operators_doors((&checked, &source.base), admin_address, &token)?;
+        let doors = Doors { listen: admin_address, tokens: tokens.clone() };
         let rollouts = rollouts(&process, &controller, &registry);
         process.set_rollouts(rollouts.clone());
         process.take_plans(&checked).map_err(|why| Failed::new(Exit::Config, why))?;
@@ -258,60 +261,6 @@ fn mirror(registry: &Registry, store: &Store) {
     registry.counter(families::RESPONSES_DROPPED, []).raise_to(kept.dropped);
     let waiting = i64::try_from(kept.waiting).unwrap_or(i64::MAX);
     registry.gauge(families::RESPONSES_WAITING, []).set(waiting);
-}
-
-/// Where operators come in, and by which tokens.
-fn operators_doors(
-    (checked, base): (&Checked, &Path),
-    listen: SocketAddr,
-    token: &str,
-) -> Result<Doors, Failed> {
-    let operators = operators(checked, base, token)?;
-    Ok(Doors { listen, operators, token: TokenHash::of(token) })
-}
-
-/// The tokens of those who have one of their own, as hashes.
-fn operators(
-    checked: &Checked,
-    base: &Path,
-    shared: &str,
-) -> Result<Vec<(String, TokenHash)>, Failed> {
-    let outside = Outside::new(base, EngineChoice::Name);
-    let mut taken = vec![("the admin token".to_owned(), shared.to_owned())];
-    for operator in &checked.admin.operators {
-        let key = format!("admin.operators.{}.token", operator.name);
-        let found = own_token(&outside, (&key, &operator.token))?;
-        if let Some((other, _)) = taken.iter().find(|(_, token)| *token == found) {
-            let why = format!("{key}: it is the same as {other}, so nobody could be told from it");
-            return Err(Failed::new(Exit::Config, why));
-        }
-        taken.push((operator.name.clone(), found));
-    }
-    let own = taken.into_iter().skip(1);
-    Ok(own.map(|(name, token)| (name, TokenHash::of(&token))).collect())
-}
-
-fn own_token(outside: &Outside, (key, reference): (&str, &SecretRef)) -> Result<String, Failed> {
-    let wrong = |why: String| Failed::new(Exit::Config, format!("{key}: {why}"));
-    let found = outside.secret(reference).map_err(wrong)?;
-    let found = found.ok_or_else(|| wrong(format!("{reference} is not set")))?;
-    if found.len() < token::TOKEN_CHARS_MIN {
-        let least = token::TOKEN_CHARS_MIN;
-        return Err(wrong(format!("{reference} has fewer than {least} characters")));
-    }
-    Ok(found)
-}
-
-/// The configured token, or the one in the state directory.
-fn admin_token(
-    configured: Option<&SecretRef>,
-    directory: &Path,
-    base: &Path,
-) -> Result<String, Failed> {
-    let Some(reference) = configured else {
-        return Ok(token::read_or_create(&directory.join(token::TOKEN_FILE))?);
-    };
-    own_token(&Outside::new(base, EngineChoice::Name), ("admin.token", reference))
 }
 
 /// Nobody can be served where keys are asked for and there are none.

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use cutover_testkit::arms::two_arms;
 use cutover_testkit::fake::Refusing;
 use cutover_testkit::program::{Program, Setup};
+use cutover_testkit::raw;
 use cutover_testkit::receiver::{Posted, Receiver};
 use cutover_testkit::wait;
 use serde_json::Value;
@@ -128,6 +129,55 @@ fn an_approval_needs_the_token_of_the_name_that_it_lists() {
     let history = program.ok(&["rollout", "history", "app"]);
     let last = history.lines().find(|line| line.contains("approve")).unwrap();
     assert!(last.contains("olga") && !last.contains("somebody"), "{history}");
+}
+
+/// After a leak the new token was in the file, the log said "config reloaded", and the old one went on to
+/// move traffic; the command line, which had read the new one, was told that it was wrong.
+#[cfg(unix)]
+#[test]
+fn a_token_that_was_changed_is_taken_over_with_the_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("olgas-token");
+    let write = |token: &str| {
+        std::fs::write(&file, token).unwrap();
+        private(&file);
+    };
+    write(OLGAS);
+    let operators = format!("[admin.operators.olga]\ntoken = {{ file = {file:?} }}\n");
+    let program = Program::start(BINARY, &config(&operators));
+    let shared = program.state().join("admin-token");
+    let old = std::fs::read_to_string(&shared).unwrap();
+    let status = |token: &str| {
+        let header = format!("authorization: Bearer {}", token.trim());
+        raw::exchange(program.admin_url(), "GET /admin/status", &[&header], "").unwrap().status
+    };
+    assert_eq!((status(OLGAS), status(&old)), (200, 200));
+    let new = "another-token-of-olgas";
+    write(new);
+    // The shared one is made anew.
+    std::fs::remove_file(&shared).unwrap();
+    let hang_up = || {
+        let sent = Command::new("kill").args(["-HUP", &program.pid().to_string()]).status();
+        assert!(sent.unwrap().success());
+    };
+    hang_up();
+    wait::until("the new tokens in force", || status(new) == 200);
+    assert_eq!((status(OLGAS), status(&old)), (401, 401));
+    program.ok(&["status"]);
+    let log = program.log();
+    for key in ["admin.token", "admin.operators.olga.token"] {
+        assert!(log.lines().any(|line| line.contains("another token") && line.contains(key)), "{log}");
+    }
+    assert!(!log.contains(new) && !log.contains("next start"), "{log}");
+    // One that is no token refuses the file, and those in force stay.
+    write("short");
+    hang_up();
+    wait::until("the refusal", || program.log().contains("has fewer than 16 characters"));
+    assert_eq!((status(new), status("short")), (200, 401));
+    write("what-nobody-has-read-yet");
+    let wrong = program.cli(&["status", "--token-file", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.status.code() == Some(5) && said.contains("SIGHUP"), "{said}");
 }
 
 #[cfg(unix)]

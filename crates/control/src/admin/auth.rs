@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, StatusCode};
@@ -38,8 +39,9 @@ impl TokenHash {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
-    fn matches(&self, shown: &str) -> bool {
-        self.0.ct_eq(&Self::of(shown).0).into()
+    /// Whether it is another's, too.
+    fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 }
 
@@ -49,15 +51,63 @@ impl fmt::Debug for TokenHash {
     }
 }
 
+/// The tokens that let in.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// The admin token's hash.
+    pub admin: TokenHash,
+    /// Those with a token of their own, by name.
+    pub operators: Vec<(String, TokenHash)>,
+}
+
+impl Tokens {
+    /// Whose a token is: an operator's, by name, or the shared one (`Some(None)`).
+    pub fn owner(&self, token: &TokenHash) -> Option<Option<&str>> {
+        // All are compared, whichever fits: time tells nothing.
+        let own = self.operators.iter().filter(|(_, hash)| hash.is(token));
+        let own = own.fold(None, |_, (name, _)| Some(name.as_str()));
+        let shared = self.admin.is(token);
+        own.map(Some).or(shared.then_some(None))
+    }
+}
+
+/// The tokens in force. Clones are one: what is put into one is in force in all.
+#[derive(Debug, Clone)]
+pub struct TokensInForce(Arc<Mutex<Arc<Tokens>>>);
+
+impl TokensInForce {
+    /// From the start on.
+    pub fn new(tokens: Tokens) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(tokens))))
+    }
+
+    /// Those of now.
+    pub fn now(&self) -> Arc<Tokens> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts others into force: those before let nobody in any more. Tells whose are another than before, or
+    /// gone; the shared one is nobody's.
+    pub fn replace(&self, tokens: Tokens) -> Vec<Option<String>> {
+        let tokens = Arc::new(tokens);
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *held, Arc::clone(&tokens));
+        drop(held);
+        let shared = (!before.admin.is(&tokens.admin)).then_some(None);
+        let changed = before.operators.iter().filter(|(name, hash)| {
+            !tokens.operators.iter().any(|(other, now)| other == name && now.is(hash))
+        });
+        shared.into_iter().chain(changed.map(|(name, _)| Some(name.clone()))).collect()
+    }
+}
+
 /// The doors of one listener.
 #[derive(Debug, Clone)]
 pub struct Doors {
     /// Where the listener is.
     pub listen: SocketAddr,
-    /// The token's hash.
-    pub token: TokenHash,
-    /// Those with a token of their own, by name.
-    pub operators: Vec<(String, TokenHash)>,
+    /// Who is let in.
+    pub tokens: TokensInForce,
 }
 
 /// Who calls.
@@ -156,14 +206,9 @@ impl Doors {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Refusal::WrongToken);
         }
-        // All are compared, whichever fits: time tells nothing.
-        let token = token.trim();
-        let own = self.operators.iter().filter(|(_, hash)| hash.matches(token));
-        let own = own.fold(None, |_, (name, _)| Some(name.clone()));
-        let shared = self.token.matches(token);
-        match own {
-            Some(name) => Ok(Who::Operator(name)),
-            None if shared => Ok(Who::Shared),
+        match self.tokens.now().owner(&TokenHash::of(token.trim())) {
+            Some(Some(name)) => Ok(Who::Operator(name.to_owned())),
+            Some(None) => Ok(Who::Shared),
             None => Err(Refusal::WrongToken),
         }
     }
@@ -185,9 +230,36 @@ mod tests {
     fn doors(listen: &str) -> Doors {
         Doors {
             listen: listen.parse().unwrap(),
-            token: TokenHash::of("right"),
-            operators: vec![("ann".to_owned(), TokenHash::of("anns-own"))],
+            tokens: TokensInForce::new(tokens("right", &[("ann", "anns-own")])),
         }
+    }
+
+    fn tokens(admin: &str, operators: &[(&str, &str)]) -> Tokens {
+        let own = |(name, token): &(&str, &str)| ((*name).to_owned(), TokenHash::of(token));
+        Tokens { admin: TokenHash::of(admin), operators: operators.iter().map(own).collect() }
+    }
+
+    #[test]
+    fn what_was_let_in_before_a_change_is_not_after_it() {
+        let (doors, with) = (doors("127.0.0.1:1"), |token: &str| {
+            headers(&[("host", "localhost"), ("authorization", &format!("Bearer {token}"))])
+        });
+        let other_end = doors.tokens.clone();
+        let all = [("ann", "anns-new"), ("bob", "bobs-own")];
+        let changed = other_end.replace(tokens("new", &all));
+        assert_eq!(changed, [None, Some("ann".to_owned())]);
+        for (token, who) in [
+            ("right", Err(Refusal::WrongToken)),
+            ("anns-own", Err(Refusal::WrongToken)),
+            ("new", Ok(Who::Shared)),
+            ("anns-new", Ok(Who::Operator("ann".into()))),
+            ("bobs-own", Ok(Who::Operator("bob".into()))),
+        ] {
+            assert_eq!(doors.admit(Auth::Token, &with(token)), who, "{token}");
+        }
+        assert!(other_end.replace(tokens("new", &all)).is_empty());
+        assert_eq!(other_end.replace(tokens("new", &all[..1])), [Some("bob".to_owned())]);
+        assert_eq!(doors.admit(Auth::Token, &with("bobs-own")), Err(Refusal::WrongToken));
     }
 
     fn headers(rows: &[(&'static str, &str)]) -> HeaderMap {

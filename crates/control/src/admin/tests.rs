@@ -87,8 +87,10 @@ async fn rig() -> Rig {
     let controller = Controller::start(parts, vec![spec]).await;
     let doors = Doors {
         listen: "127.0.0.1:8081".parse().unwrap(),
-        token: TokenHash::of(TOKEN),
-        operators: vec![("olga".into(), TokenHash::of(OLGAS))],
+        tokens: TokensInForce::new(Tokens {
+            admin: TokenHash::of(TOKEN),
+            operators: vec![("olga".into(), TokenHash::of(OLGAS))],
+        }),
     };
     let rollouts = crate::rollouts::tests::without(controller);
     let admin = Admin::new(doors, host.clone(), rollouts);
