@@ -65,6 +65,16 @@ pub fn responses(size: usize) -> String {
     conversation(size, each, (r#"{"input":["#, after))
 }
 
+/// Gemini.
+pub fn gemini(size: usize) -> String {
+    let each = |role: &str, text: &str| {
+        let role = if role == "user" { role } else { "model" };
+        format!(r#"{{"role":"{role}","parts":[{{"text":"{text}"}}]}}"#)
+    };
+    let after = r#"],"generationConfig":{"temperature":0.7,"maxOutputTokens":256}}"#;
+    conversation(size, each, (r#"{"contents":["#, after))
+}
+
 /// Ollama chat.
 pub fn ollama(size: usize) -> String {
     let each = |role: &str, text: &str| format!(r#"{{"role":"{role}","content":"{text}"}}"#);

@@ -3,8 +3,6 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use cutover_vendors::Defaults;
-use cutover_vendors::anthropic::{self, EventsIn};
 use cutover_dialects::{Ask, Asked, Moment, RequestFacts, find};
 use cutover_route::balance::{Draw, Peer, Policy, mix};
 use cutover_route::health::State;
@@ -12,7 +10,10 @@ use cutover_route::{
     Ask as Question, Caller, Draft, Matcher, Snapshot, UnitSource, UseCase, Variant, VariantIx,
 };
 use cutover_units::{Micros, Millis, UpstreamName, UseCaseName, VariantName, WeightBp};
+use cutover_vendors::Defaults;
+use cutover_vendors::anthropic::{self, EventsIn};
 use cutover_wire::adapt::adapt;
+use cutover_wire::own;
 use cutover_wire::providers::{PROVIDERS, Provider};
 use cutover_wire::reply::{Received, read_reply};
 use cutover_wire::stream::{Limits, Tap};
@@ -58,6 +59,12 @@ cases! {
     "hop renamed, minted/40 kB" => hop(40 * KB, true);
     "stream chunk as it is" => chunk(false);
     "stream chunk renamed, minted" => chunk(true);
+    "anthropic to anthropic/1 kB" => own("/v1/messages", bodies::anthropic(KB));
+    "anthropic to anthropic/40 kB" => own("/v1/messages", bodies::anthropic(40 * KB));
+    "gemini to gemini/1 kB" => own(GEMINI, bodies::gemini(KB));
+    "gemini to gemini/40 kB" => own(GEMINI, bodies::gemini(40 * KB));
+    "ollama to ollama/1 kB" => own("/api/chat", bodies::ollama(KB));
+    "ollama to ollama/40 kB" => own("/api/chat", bodies::ollama(40 * KB));
     "anthropic to chat/1 kB" => ingress("/v1/messages", bodies::anthropic(KB));
     "anthropic to chat/40 kB" => ingress("/v1/messages", bodies::anthropic(40 * KB));
     "anthropic to chat/4 MB" => ingress("/v1/messages", bodies::anthropic(4 * MB));
@@ -102,7 +109,12 @@ fn pick(policy: &str, count: usize) -> Box<dyn FnMut()> {
     let mut seed = 0u64;
     Box::new(move || {
         seed += 1;
-        let draw = Draw { seed: mix(seed), session: Some(mix(seed % 100)), prefix: Some(mix(seed % 40)), ..Draw::default() };
+        let draw = Draw {
+            seed: mix(seed),
+            session: Some(mix(seed % 100)),
+            prefix: Some(mix(seed % 40)),
+            ..Draw::default()
+        };
         black_box(policy.pick(peers.len(), black_box(&draw), &|at: usize| peers[at]));
     })
 }
@@ -215,7 +227,8 @@ fn chunk(renamed: bool) -> Box<dyn FnMut()> {
 fn asked(path: &str, body: &Bytes) -> Asked {
     let Some(Ok(found)) = find("POST", path) else { panic!("a route") };
     let Ask::Read(read) = found.ask else { panic!("a route with a body") };
-    let facts = RequestFacts::new("0a1b", Millis(1_795_250_530_040));
+    let facts =
+        RequestFacts { named: found.id, ..RequestFacts::new("0a1b", Millis(1_795_250_530_040)) };
     read(body, &facts).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
@@ -223,6 +236,34 @@ fn asked(path: &str, body: &Bytes) -> Asked {
 fn ingress(path: &'static str, body: String) -> Box<dyn FnMut()> {
     let body = Bytes::from(body);
     Box::new(move || drop(black_box(asked(path, black_box(&body)))))
+}
+
+const GEMINI: &str = "/v1beta/models/gemini-2.5-pro:generateContent";
+
+/// A request for an upstream that speaks the client's dialect: read, decided about, passed as it was written.
+fn own(path: &'static str, body: String) -> Box<dyn FnMut()> {
+    let body = Bytes::from(body);
+    let name = match path {
+        GEMINI => "gemini",
+        "/v1/messages" => "anthropic",
+        _ => "ollama",
+    };
+    let target = Target { model: Some("another".into()), ..Target::untouched(provider(name)) };
+    Box::new(move || {
+        let Asked::Infer(inbound) = asked(path, black_box(&body)) else { panic!("to be run") };
+        let head = Head::of_made(inbound.endpoint, &inbound.body);
+        let head = head.unwrap_or_else(|_| panic!("a good request"));
+        let read = (&head, &inbound.body);
+        let sent = if name == "ollama" {
+            own::ollama::outgoing((&body, path), read, &target).map(|outgoing| outgoing.body)
+        } else {
+            let own = own::request(&body, &head.model, &target);
+            let plan = adapt(read.0, read.1, &target).unwrap_or_else(|_| panic!("it fits"));
+            black_box(plan);
+            own
+        };
+        assert!(black_box(sent).is_some());
+    })
 }
 
 /// One event of a chat stream becomes another dialect's.

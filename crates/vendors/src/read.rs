@@ -152,6 +152,14 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Whether it holds nothing but white space.
+    pub fn is_blank(&self) -> bool {
+        // Most texts begin with a letter, and are then not looked at.
+        let says = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\');
+        let begins = matches!(self, Self::Literal(raw) if raw.as_bytes().get(1).is_some_and(says));
+        !begins && self.decode().trim().is_empty()
+    }
+
     /// Writes it as a JSON string.
     pub fn write(&self, json: &mut Json) {
         match self {
@@ -195,6 +203,19 @@ pub struct Obj<'a> {
 }
 
 impl<'a> Obj<'a> {
+    /// Checks a body as a whole, and reads the object that it is.
+    pub fn of_body(body: &'a [u8]) -> Result<Self, Fault> {
+        let Some(found) = json::sound_members(body) else {
+            // What is wrong, or so unusual that it takes the parser to read it.
+            return Self::parse(body_text(body)?, At::Root);
+        };
+        let mut members = Vec::with_capacity(found.len());
+        for (key, raw) in found {
+            put(&mut members, (Cow::Borrowed(key), raw), At::Root)?;
+        }
+        Ok(Self { members })
+    }
+
     /// Checks a text and reads the object that it is.
     pub fn parse(text: &'a str, at: At<'_>) -> Result<Self, Fault> {
         serde_json::from_str::<IgnoredAny>(text).map_err(|e| {
@@ -209,17 +230,9 @@ impl<'a> Obj<'a> {
     /// readers differ in which one counts.
     pub fn read(raw: &'a str, at: At<'_>) -> Result<Self, Fault> {
         let cut = split::members(raw).ok_or_else(|| at.wrong_type("an object"))?;
-        let mut members: Vec<Member<'a>> = Vec::with_capacity(8);
+        let mut members = Vec::with_capacity(8);
         for (literal, raw) in cut {
-            let key = key_of(literal);
-            if members.iter().any(|other| other.key == key) {
-                return Err(at.key(&key).invalid("is given more than once"));
-            }
-            // An object with many members is none of ours: their count makes this loop dear.
-            if members.len() >= MEMBERS_MAX {
-                return Err(at.invalid("has too many members"));
-            }
-            members.push(Member { key, raw, taken: Cell::new(false) });
+            put(&mut members, (key_of(literal), raw), at)?;
         }
         Ok(Self { members })
     }
@@ -320,6 +333,52 @@ impl<'a> Obj<'a> {
     }
 }
 
+/// Adds a member.
+fn put<'a>(
+    members: &mut Vec<Member<'a>>,
+    (key, raw): (Cow<'a, str>, &'a str),
+    at: At<'_>,
+) -> Result<(), Fault> {
+    if members.iter().any(|other| other.key == key) {
+        return Err(at.key(&key).invalid("is given more than once"));
+    }
+    // An object with many members is none of ours: their count makes this loop dear.
+    if members.len() >= MEMBERS_MAX {
+        return Err(at.invalid("has too many members"));
+    }
+    members.push(Member { key, raw, taken: Cell::new(false) });
+    Ok(())
+}
+
+/// An array's objects one after the other, each read where it stands: as a list of texts they would be cut once more.
+pub struct Objects<'a> {
+    elements: split::Elements<'a>,
+}
+
+impl<'a> Objects<'a> {
+    /// Of an array, out of a text that was checked.
+    pub fn of(raw: &'a str, at: At<'_>) -> Result<Self, Fault> {
+        let elements = split::elements(raw).ok_or_else(|| at.wrong_type("an array"))?;
+        Ok(Self { elements })
+    }
+
+    /// Whether none is left.
+    pub fn is_done(&mut self) -> bool {
+        self.elements.is_done()
+    }
+
+    /// The next one; `None` at the end.
+    pub fn read(&mut self, at: At<'_>) -> Result<Option<Obj<'a>>, Fault> {
+        let mut members = Vec::with_capacity(4);
+        let read = self.elements.object(|key, raw| put(&mut members, (key_of(key), raw), at));
+        match read.transpose()? {
+            None => Ok(None),
+            Some(true) => Ok(Some(Obj { members })),
+            Some(false) => Err(at.wrong_type("an object")),
+        }
+    }
+}
+
 /// Most members of an object that cutover reads. Schemas and arguments are carried unread.
 const MEMBERS_MAX: usize = 256;
 
@@ -331,11 +390,8 @@ pub fn list<'a>(raw: &'a str, at: At<'_>) -> Result<Vec<&'a str>, Fault> {
 /// A key from its literal. One that is no text (half of a surrogate pair) is no key that anybody
 /// knows: it stands for itself.
 pub fn key_of(literal: &str) -> Cow<'_, str> {
-    let inner = literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default();
-    if split::has_escape(inner) {
-        return serde_json::from_str(literal).map_or(Cow::Borrowed(inner), Cow::Owned);
-    }
-    Cow::Borrowed(inner)
+    let inner = || literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default();
+    json::cut::key(literal).unwrap_or_else(|| Cow::Borrowed(inner()))
 }
 
 #[cfg(test)]

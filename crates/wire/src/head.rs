@@ -93,7 +93,18 @@ impl Head {
             }
             Err(_) => (scan(text)?, json::DEPTH_MAX),
         };
-        let head = Self {
+        Self::with(endpoint, (members, nesting), body.len()).decode(text)
+    }
+
+    /// [`Head::read`] of a body that was made here, and so is JSON without a mistake: its bytes are not checked again.
+    pub fn of_made(endpoint: Endpoint, body: &Bytes) -> Result<Self, Fault> {
+        let found = json::text(body).and_then(|text| Some((text, made(text)?)));
+        let Some((text, members)) = found else { return Self::read(endpoint, body) };
+        Self::with(endpoint, (members, json::DEPTH_MAX), body.len()).decode(text)
+    }
+
+    fn with(endpoint: Endpoint, (members, nesting): (Vec<Member>, usize), body_len: usize) -> Self {
+        Self {
             endpoint,
             model: Arc::from(""),
             stream: false,
@@ -108,10 +119,9 @@ impl Head {
             has_response_format: false,
             est_prompt_tokens: 0,
             members,
-            body_len: body.len(),
+            body_len,
             nesting,
-        };
-        head.decode(text)
+        }
     }
 
     /// The value of a member of `metadata`, if it is there and a string, or a number or a flag as it was
@@ -280,6 +290,21 @@ fn walk(text: &str) -> Result<(Vec<Member>, usize), Stop> {
     Ok((members, nesting))
 }
 
+/// Lists the members of a body that is JSON. `None`: a known one comes twice, or a name is written with escapes.
+fn made(text: &str) -> Option<Vec<Member>> {
+    let mut members: Vec<Member> = Vec::with_capacity(16);
+    for (literal, raw) in json::cut::members(text)? {
+        let name = literal.get(1..literal.len().saturating_sub(1))?;
+        let key = Key::from_name(name);
+        let again = key != Key::Other && members.iter().any(|member| member.key == key);
+        if again || json::cut::has_escape(name) {
+            return None;
+        }
+        members.push(Member { key, value: json::range_in(text, raw) });
+    }
+    Some(members)
+}
+
 /// Lists the members; checks syntax, and that no known one comes twice.
 fn scan(text: &str) -> Result<Vec<Member>, Fault> {
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -362,12 +387,22 @@ fn check_prompt(endpoint: Endpoint, raw: &str) -> Result<(), Fault> {
     let param = endpoint.prompt_field();
     match endpoint {
         Endpoint::ChatCompletions => container(raw, param, b'[', "an array"),
+        // Some answer nothing with nothing, which would look like an answer that broke.
+        Endpoint::Embeddings if is_empty(raw) => {
+            Err(Fault::of(Code::InvalidValue, param, format!("'{param}' must not be empty")))
+        }
         Endpoint::Completions | Endpoint::Embeddings => match raw.as_bytes().first() {
             Some(b'"' | b'[') => Ok(()),
             _ if raw == "null" => Ok(()),
             _ => Err(Fault::wrong_type(param, "a string or an array")),
         },
     }
+}
+
+/// Whether a value is an empty list or an empty text.
+fn is_empty(raw: &str) -> bool {
+    let inner = raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']'));
+    raw == "\"\"" || inner.is_some_and(|inner| inner.trim_ascii().is_empty())
 }
 
 fn include_usage(raw: &str) -> Result<bool, Fault> {

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::errors::Fault;
 
+pub mod cut;
 mod scan;
 pub(crate) mod walk;
 
@@ -58,6 +59,18 @@ pub(crate) fn range_in(whole: &str, part: &str) -> Range<usize> {
 pub fn too_deep(text: &[u8]) -> bool {
     // A body with few brackets cannot nest deeply: this count vectorises and settles nearly all.
     open_brackets(text) > DEPTH_MAX && depth_of(text) > DEPTH_MAX
+}
+
+/// The members of a text that is one JSON object and nests no deeper than [`DEPTH_MAX`]: their names and values.
+/// `None` also for what is right but unusual: then a parser must be asked, which knows what to say about mistakes, too.
+pub fn sound_members(body: &[u8]) -> Option<Vec<(&str, &str)>> {
+    let mut walk = walk::Walk::new(text(body)?);
+    let mut members = Vec::with_capacity(16);
+    let all = walk.object(|walk, name| {
+        members.push((name, walk.value()?));
+        Ok(())
+    });
+    all.and_then(|()| walk.end()).ok().map(|_| members)
 }
 
 /// Counts `{` and `[`. The blocks keep the counter in a byte, which the compiler turns into vector code:

@@ -5,15 +5,15 @@
 //! sent is the body that the client wrote, unless something of the variant's or in the body needs the
 //! conversion: then [`request`] says nothing, and the converted form is sent.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem;
-use serde_json::value::RawValue;
 
 use crate::adapt::{Loss, dropped};
 use crate::head::Key;
-use crate::json;
+use crate::json::{self, cut};
 use crate::mint::Mint;
 use crate::providers::{Dialect, NEVER_FORWARDED, claude};
 use crate::reply::openai::{Patches, patch};
@@ -35,7 +35,7 @@ pub const SEPARATOR: &str = "_gts_";
 const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The body for a target that speaks the client's own dialect, but for Ollama's ([`ollama::outgoing`]) and Responses
-/// ([`responses::request`]). `None`: the converted form must be sent.
+/// ([`responses::request`]). The body was read before, so that it is JSON. `None`: the converted form must be sent.
 pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<Vec<Bytes>> {
     if !adds_only_defaults(target) {
         return None;
@@ -45,7 +45,7 @@ pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<Vec<Bytes>>
     if holds(SEPARATOR) || holds(&json::string(SIGNATURE)) || is_unsigned(body) {
         return None;
     }
-    let root = Members::of(text)?;
+    let root = Members::cut(text)?;
     let forbids = root.0.iter().any(|(key, _)| is_forbidden(key));
     if forbids || !root.leaves_ours(target.provider.dialect) {
         return None;
@@ -90,7 +90,7 @@ fn is_unsigned(body: &[u8]) -> bool {
 /// nor from some models on, and of `temperature` and `top_p` one.
 fn clashes(root: &Members<'_>, target: &Target, name: &str) -> bool {
     let thinks = || {
-        let thinking = root.get(&["thinking"]).and_then(Members::of);
+        let thinking = root.get(&["thinking"]).and_then(Members::cut);
         let kind = thinking.as_ref().and_then(|thinking| thinking.get(&["type"]));
         kind.is_some_and(|kind| kind != "\"disabled\"")
     };
@@ -114,7 +114,7 @@ pub fn left_out(body: &Bytes, target: &Target) -> Vec<Loss> {
     if target.provider.dialect != Dialect::Anthropic || !sets {
         return Vec::new();
     }
-    let Some(root) = json::text(body).and_then(Members::of) else { return Vec::new() };
+    let Some(root) = json::text(body).and_then(Members::cut) else { return Vec::new() };
     let own = defaults(target, ["temperature", "top_p", "", ""]);
     let lost = own.iter().filter(|(name, _)| root.get(&[name]).is_none());
     let lost = lost.filter(|(name, _)| clashes(&root, target, name));
@@ -130,13 +130,24 @@ fn adds_only_defaults(target: &Target) -> bool {
 }
 
 /// An object's members, keys decoded, values as they stand.
-struct Members<'a>(Vec<(String, &'a str)>);
+struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
 impl<'a> Members<'a> {
+    /// Of an answer, which may be no JSON.
     fn of(text: &'a str) -> Option<Self> {
-        let mut list = Vec::new();
-        json::members(text, |key, raw| list.push((key.to_owned(), raw.get()))).ok()?;
-        Some(Self(list))
+        if let Some(members) = json::sound_members(text.as_bytes()) {
+            let borrowed = |(key, raw)| (Cow::Borrowed(key), raw);
+            return Some(Self(members.into_iter().map(borrowed).collect()));
+        }
+        serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
+        Self::cut(text)
+    }
+
+    /// Of a request that was read before, and of what stands in what was.
+    fn cut(text: &'a str) -> Option<Self> {
+        let members = cut::members(text.trim_ascii())?;
+        let list = members.map(|(key, raw)| Some((cut::key(key)?, raw)));
+        list.collect::<Option<_>>().map(Self)
     }
 
     fn get(&self, names: &[&str]) -> Option<&'a str> {
@@ -150,7 +161,7 @@ impl<'a> Members<'a> {
         const OURS: [&str; 4] = ["inference_geo", "thread", "user_profile_id", "workspace_id"];
         if dialect == Dialect::Gemini {
             let searches = |tool: &str| {
-                Members::of(tool).is_some_and(|t| t.get(&["fileSearch", "file_search"]).is_some())
+                Members::cut(tool).is_some_and(|t| t.get(&["fileSearch", "file_search"]).is_some())
             };
             return !elements(self.get(&["tools"])).into_iter().any(searches);
         }
@@ -191,9 +202,9 @@ impl<'a> Members<'a> {
 
 /// Whether a container is one that is yet to be made, of skills that everybody has.
 fn is_new_container(raw: &str) -> bool {
-    let Some(container) = Members::of(raw) else { return false };
+    let Some(container) = Members::cut(raw) else { return false };
     let known = |skill: &str| {
-        Members::of(skill).is_some_and(|skill| skill.get(&["type"]) == Some("\"anthropic\""))
+        Members::cut(skill).is_some_and(|skill| skill.get(&["type"]) == Some("\"anthropic\""))
     };
     container.0.iter().all(|(key, raw)| key == "skills" || *raw == "null")
         && elements(container.get(&["skills"])).into_iter().all(known)
@@ -237,7 +248,7 @@ fn gemini(text: &str, root: &Members<'_>, (model, target): (&str, &Target), patc
     let name = (model, if model.starts_with("tunedModels/") { "" } else { MODELS });
     rename(text, root, name, patches);
     for raw in elements(root.get(&["requests"])) {
-        if let Some(request) = Members::of(raw) {
+        if let Some(request) = Members::cut(raw) {
             rename(text, &request, name, patches);
         }
     }
@@ -246,7 +257,7 @@ fn gemini(text: &str, root: &Members<'_>, (model, target): (&str, &Target), patc
     }
     let wanted = defaults(target, ["temperature", "topP", "maxOutputTokens", "seed"]);
     let config = root.get(&["generationConfig", "generation_config"]);
-    match config.and_then(|raw| Some((raw, Members::of(raw)?))) {
+    match config.and_then(|raw| Some((raw, Members::cut(raw)?))) {
         Some((raw, config)) => config.complete((text, raw), &wanted, patches),
         None if !wanted.is_empty() => {
             let inner: Vec<_> =
@@ -259,8 +270,7 @@ fn gemini(text: &str, root: &Members<'_>, (model, target): (&str, &Target), patc
 }
 
 fn elements(raw: Option<&str>) -> Vec<&str> {
-    let list = raw.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw).ok());
-    list.unwrap_or_default().into_iter().map(RawValue::get).collect()
+    raw.and_then(cut::elements).into_iter().flatten().collect()
 }
 
 /// Whether the calls of earlier turns have the signatures that Gemini wants back, as far as it does: from its third
@@ -270,9 +280,9 @@ fn is_signed(root: &Members<'_>, model: &str) -> bool {
         return true;
     }
     elements(root.get(&["contents"])).into_iter().all(|content| {
-        let parts = Members::of(content).map(|content| elements(content.get(&["parts"])));
+        let parts = Members::cut(content).map(|content| elements(content.get(&["parts"])));
         let first = parts.unwrap_or_default().into_iter().find_map(|part| {
-            let part = Members::of(part)?;
+            let part = Members::cut(part)?;
             part.get(&["functionCall", "function_call"])?;
             Some(part)
         });
@@ -326,7 +336,7 @@ pub fn named(dialect: Dialect, text: &str, mint: &Mint) -> Option<Vec<u8>> {
         }
         // The first event of a stream holds the message; a whole answer is one.
         Dialect::Anthropic => {
-            let inner = root.get(&["message"]).and_then(Members::of);
+            let inner = root.get(&["message"]).and_then(Members::cut);
             let message = inner.as_ref().unwrap_or(&root);
             set(message, "id", &mint.id);
             set(message, "model", &mint.model);

@@ -5,7 +5,7 @@ use cutover_wire::Fault;
 use super::events::SIGNATURE;
 use crate::losses::Losses;
 use crate::pivot::{Assistant, Call, Message, Part, Results};
-use crate::read::{At, Obj, Text, key_of, list};
+use crate::read::{At, Obj, Objects, Text, key_of, list};
 use crate::{split, write};
 
 /// Wraps what was just read of a block, if it is marked and marks are sent on.
@@ -68,10 +68,10 @@ pub(super) struct Conversation<'a, 'l> {
 const BLOCK: &str = "messages[].content[].";
 
 impl<'a> Conversation<'a, '_> {
-    pub(super) fn read(&mut self, items: &[&'a str], at: At<'_>) -> Result<(), Fault> {
-        for (index, raw) in items.iter().copied().enumerate() {
+    pub(super) fn read(&mut self, mut items: Objects<'a>, at: At<'_>) -> Result<(), Fault> {
+        for index in 0.. {
             let at = at.item(index);
-            let turn = Obj::read(raw, at)?;
+            let Some(turn) = items.read(at)? else { break };
             let role = turn.word(at, "role")?;
             let content = turn.get("content").ok_or_else(|| at.key("content").missing())?;
             let here = at.key("content");
@@ -79,7 +79,7 @@ impl<'a> Conversation<'a, '_> {
                 "user" => self.user(content, here)?,
                 "assistant" => {
                     self.assistant(content, here)?;
-                    if index + 1 == items.len() {
+                    if items.is_done() {
                         self.losses.note("messages[].prefill");
                     }
                 }
@@ -95,11 +95,11 @@ impl<'a> Conversation<'a, '_> {
         Ok(())
     }
 
-    fn blocks(raw: &'a str, at: At<'_>) -> Result<Vec<&'a str>, Fault> {
+    fn blocks(raw: &'a str, at: At<'_>) -> Result<Objects<'a>, Fault> {
         if !raw.starts_with('[') {
             return Err(at.wrong_type("a string or an array of content blocks"));
         }
-        list(raw, at)
+        Objects::of(raw, at)
     }
 
     fn user(&mut self, raw: &'a str, at: At<'_>) -> Result<(), Fault> {
@@ -109,14 +109,14 @@ impl<'a> Conversation<'a, '_> {
             return Ok(());
         }
         let (mut said, mut results) = (Vec::new(), Results::default());
-        let blocks = Self::blocks(raw, at)?;
-        if blocks.is_empty() {
+        let mut blocks = Self::blocks(raw, at)?;
+        if blocks.is_done() {
             // A turn that says nothing is one all the same: without it the conversation would be another.
             said.push(Part::Text(Text::from("")));
         }
-        for (index, raw) in blocks.into_iter().enumerate() {
+        for index in 0.. {
             let at = at.item(index);
-            let block = Obj::read(raw, at)?;
+            let Some(block) = blocks.read(at)? else { break };
             let kind = block.word(at, "type")?;
             if kind == "tool_result" {
                 if !said.is_empty() {
@@ -186,9 +186,10 @@ impl<'a> Conversation<'a, '_> {
             to.push(Part::Text(Text::read(raw, here)?));
             return Ok(());
         }
-        for (index, raw) in Self::blocks(raw, here)?.into_iter().enumerate() {
+        let mut blocks = Self::blocks(raw, here)?;
+        for index in 0.. {
             let at = here.item(index);
-            let inner = Obj::read(raw, at)?;
+            let Some(inner) = blocks.read(at)? else { break };
             let kind = inner.word(at, "type")?;
             if kind == "tool_reference" {
                 self.losses.note("messages[].content[].server_tool_use");
@@ -268,9 +269,10 @@ impl<'a> Conversation<'a, '_> {
             self.messages.push(Message::Assistant(said));
             return Ok(());
         }
-        for (index, raw) in Self::blocks(raw, at)?.into_iter().enumerate() {
+        let mut blocks = Self::blocks(raw, at)?;
+        for index in 0.. {
             let at = at.item(index);
-            let block = Obj::read(raw, at)?;
+            let Some(block) = blocks.read(at)? else { break };
             let kind = block.word(at, "type")?;
             match &*kind {
                 "text" => said.texts.push(block.need_text(at, "text")?),

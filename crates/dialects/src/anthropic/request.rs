@@ -10,13 +10,12 @@ use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Chat, Message, Tool};
-use crate::read::{self, At, Obj, Text};
+use crate::read::{At, Obj, Objects, Text};
 use crate::write;
 
 /// `POST /v1/messages`.
 pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
-    let text = read::body_text(body)?;
-    let root = Obj::parse(text, At::Root)?;
+    let root = Obj::of_body(body)?;
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let stream = root.flag(At::Root, "stream")?.unwrap_or(false);
     let at = At::Root;
@@ -49,8 +48,7 @@ pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Faul
 
 /// `POST /v1/messages/count_tokens`.
 pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
-    let text = read::body_text(body)?;
-    let root = Obj::parse(text, At::Root)?;
+    let root = Obj::of_body(body)?;
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let (model, chat) = convert(&root, facts, &mut losses)?;
     // What the model will read: the request without its name.
@@ -75,14 +73,15 @@ fn convert<'a>(
             chat.messages.push(Message::Said { role: "system", parts });
         }
     }
-    let items = root.list(at, "messages")?.ok_or_else(|| at.key("messages").missing())?;
-    if items.is_empty() {
+    let items = root.get("messages").ok_or_else(|| at.key("messages").missing())?;
+    let mut items = Objects::of(items, at.key("messages"))?;
+    if items.is_done() {
         return Err(at.key("messages").invalid("must not be empty"));
     }
     let RequestFacts { keep_reasoning, keep_marks, .. } = *facts;
     let mut conversation =
         Conversation { messages: chat.messages, keep_reasoning, keep_marks, losses };
-    conversation.read(&items, at.key("messages"))?;
+    conversation.read(items, at.key("messages"))?;
     chat.messages = conversation.messages;
     tools(root, (&mut chat, keep_marks), losses)?;
     if let Some(mark) = content::taken_mark(root, (at, keep_marks))? {

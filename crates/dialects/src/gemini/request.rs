@@ -13,7 +13,7 @@ use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Chat, Tool};
-use crate::read::{self, At, Obj, Text};
+use crate::read::{At, Obj, Text};
 use crate::write::{self, Json};
 
 const ROOT: At<'static> = At::Root;
@@ -53,7 +53,7 @@ fn run(body: &Bytes, facts: &RequestFacts<'_>, stream: bool) -> Result<Asked, Fa
 
 /// A body, checked, with its names in one case.
 pub(super) fn body_of(body: &Bytes) -> Result<Obj<'_>, Fault> {
-    Obj::parse(read::body_text(body)?, ROOT)?.renamed(ROOT, camel)
+    Obj::of_body(body)?.renamed(ROOT, camel)
 }
 
 /// The model that the path names.

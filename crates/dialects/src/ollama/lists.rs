@@ -7,7 +7,7 @@ use cutover_wire::Fault;
 
 use crate::answer::Answer;
 use crate::inbound::ModelFacts;
-use crate::read::{self, At, Obj};
+use crate::read::{At, Obj};
 use crate::write::{self, Json};
 
 /// The version whose API this is: clients compare it with the oldest they can work with.
@@ -82,7 +82,7 @@ pub fn version() -> Answer {
 
 /// The model that a `POST /api/show` asks for.
 pub fn show_name(body: &Bytes) -> Result<String, Fault> {
-    let root = Obj::parse(read::body_text(body)?, At::Root)?;
+    let root = Obj::of_body(body)?;
     let name = match root.text(At::Root, "model")? {
         Some(name) => name,
         None => root.text(At::Root, "name")?.ok_or_else(|| At::Root.key("model").missing())?,

@@ -5,7 +5,7 @@ use cutover_wire::Fault;
 use crate::calls::Calls;
 use crate::losses::Losses;
 use crate::pivot::{Assistant, Call, Message, Part};
-use crate::read::{At, Obj, Text, list};
+use crate::read::{At, Obj, Objects, Text, list};
 
 /// Reads messages.
 pub(super) struct Conversation<'a, 'l> {
@@ -20,10 +20,10 @@ impl<'a, 'l> Conversation<'a, 'l> {
         Self { messages: Vec::new(), losses, keep_reasoning, ids: Calls::default() }
     }
 
-    pub(super) fn read(&mut self, items: &[&'a str], at: At<'_>) -> Result<(), Fault> {
-        for (index, raw) in items.iter().copied().enumerate() {
+    pub(super) fn read(&mut self, mut items: Objects<'a>, at: At<'_>) -> Result<(), Fault> {
+        for index in 0.. {
             let at = at.item(index);
-            let message = Obj::read(raw, at)?;
+            let Some(message) = items.read(at)? else { break };
             let role = message.word(at, "role")?;
             let content = message.text(at, "content")?.unwrap_or_else(|| Text::from(""));
             match &*role {

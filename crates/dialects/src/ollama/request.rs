@@ -11,7 +11,7 @@ use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Chat, Message, Part, Tool, write_stream};
-use crate::read::{self, At, Obj, Text};
+use crate::read::{self, At, Obj, Objects, Text};
 use crate::write::{self, Json};
 
 const ROOT: At<'static> = At::Root;
@@ -36,7 +36,7 @@ impl<'a, 'f> Work<'a, 'f> {
         facts: &'f RequestFacts<'f>,
         scope: &'static str,
     ) -> Result<Self, Fault> {
-        let root = Obj::parse(read::body_text(body)?, ROOT)?;
+        let root = Obj::of_body(body)?;
         let model = root.need_text(ROOT, "model")?;
         let losses = Losses::new(FIELDS, facts.unsupported).of_route(scope);
         Ok(Self { sent: body, root, facts, model, losses, chat: Chat::default() })
@@ -171,12 +171,13 @@ impl<'a, 'f> Work<'a, 'f> {
 /// `POST /api/chat`.
 pub(super) fn chat(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     let mut work = Work::new(body, facts, "/api/chat")?;
-    let items = work.root.list(ROOT, "messages")?.unwrap_or_default();
-    if items.is_empty() {
+    let items = Objects::of(work.root.get("messages").unwrap_or("[]"), ROOT.key("messages"));
+    let mut items = items?;
+    if items.is_done() {
         return Ok(work.load(Shape::Chat));
     }
     let mut conversation = Conversation::new(&mut work.losses, facts.keep_reasoning);
-    conversation.read(&items, ROOT.key("messages"))?;
+    conversation.read(items, ROOT.key("messages"))?;
     work.chat.messages = conversation.messages;
     work.tools()?;
     work.generating()?;

@@ -36,7 +36,7 @@ pub static FIELDS: &[Field] = &[
 
 /// Converts a request.
 pub fn request(body: &[u8], unsupported: Unsupported) -> Result<(Sent, Encoding), Fault> {
-    let root = Obj::parse(read::body_text(body)?, ROOT)?;
+    let root = Obj::of_body(body)?;
     let mut losses = Losses::new(FIELDS, unsupported).and_nothing_else();
     let model = root.need_text(ROOT, "model")?;
     let model = model.decode();

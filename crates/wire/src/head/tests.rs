@@ -6,6 +6,10 @@ fn chat(body: &str) -> Result<Head, Fault> {
     Head::read(Endpoint::ChatCompletions, &Bytes::copy_from_slice(body.as_bytes()))
 }
 
+fn chat_of(body: &Bytes) -> Result<Head, Fault> {
+    Head::read(Endpoint::ChatCompletions, body)
+}
+
 fn param(body: &str) -> (Code, Option<String>) {
     let fault = chat(body).expect_err(body);
     (fault.code, fault.param)
@@ -159,6 +163,35 @@ proptest! {
         }
     }
 
+    /// A body that was made here is read alike, whoever checks it.
+    #[test]
+    fn a_made_body_is_read_like_any_other(
+        model in "[a-zé\"]{0,4}",
+        extra in proptest::collection::vec(("[a-z_\"]{5,9}", any::<i32>()), 0..6),
+        limit in proptest::option::of(any::<u32>()),
+        stream in any::<bool>(),
+        again in any::<bool>(),
+    ) {
+        let said = serde_json::json!([{"role": "user", "content": format!("}}]{model}")}]);
+        let mut members = vec![
+            format!("\"model\":{}", serde_json::Value::from(model)),
+            format!("\"messages\":{said}"),
+            format!("\"stream\":{stream}"),
+        ];
+        members.extend(limit.map(|limit| format!("\"max_tokens\":{limit}")));
+        members.extend(again.then(|| "\"stream\":false".to_owned()));
+        let named = |(name, value): (String, i32)| format!("{}:{value}", serde_json::to_string(&name).unwrap());
+        members.extend(extra.into_iter().map(named));
+        let body = format!("{{{}}}", members.join(","));
+        let body = Bytes::from(body);
+        let (read, made) = (chat_of(&body), Head::of_made(Endpoint::ChatCompletions, &body));
+        let told = |head: Result<Head, Fault>| match head {
+            Ok(head) => Ok(format!("{:?}", Head { nesting: 0, ..head })),
+            Err(fault) => Err(fault),
+        };
+        prop_assert_eq!(told(read), told(made));
+    }
+
     #[test]
     fn member_ranges_hold_their_values(
         model in "[a-z\"\\\\\u{e9}]{1,12}",
@@ -211,4 +244,17 @@ fn a_unit_is_a_number_too_and_never_empty() {
     assert_eq!(found, expected.map(|text| text.map(str::to_owned)));
     let (head, _) = read(r#""user":"u","safety_identifier":"""#);
     assert_eq!((head.safety_identifier.as_deref(), head.user.as_deref()), (None, Some("u")));
+}
+
+#[test]
+fn an_embedding_of_nothing_is_the_clients_mistake() {
+    for input in ["[]", "[ \n]", "\"\""] {
+        let body = Bytes::from(format!(r#"{{"model":"m","input":{input}}}"#));
+        let fault = Head::read(Endpoint::Embeddings, &body).unwrap_err();
+        assert_eq!((fault.code, fault.param.as_deref()), (Code::InvalidValue, Some("input")));
+    }
+    for input in ["[\"\"]", "[[]]", "\" \"", "[1]"] {
+        let body = Bytes::from(format!(r#"{{"model":"m","input":{input}}}"#));
+        assert!(Head::read(Endpoint::Embeddings, &body).is_ok(), "{input}");
+    }
 }

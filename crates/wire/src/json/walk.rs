@@ -367,7 +367,7 @@ fn escape(text: &[u8]) -> Option<usize> {
 /// The lowest bit that is set lies in the first byte that is a quote, a backslash or, where these are
 /// looked for, a control character; 0: there is none. (Where a byte is less than n, taking n from it
 /// borrows into its high bit; a borrow can set bits of later bytes wrongly, never of earlier ones.)
-fn marks(word: u64, controls: bool) -> u64 {
+pub(super) fn marks(word: u64, controls: bool) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     let zero = |word: u64| word.wrapping_sub(ONES) & !word;
     let quote = zero(word ^ (ONES * u64::from(b'"')));

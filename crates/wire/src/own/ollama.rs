@@ -60,8 +60,8 @@ const LOADING: [&str; 14] = [
 ];
 const NUM_CTX: &str = "num_ctx";
 
-/// A request as an Ollama is sent it, in its client's own words and to the route that it asked. The head and body are
-/// those of the converted form. `None`: that form must be sent.
+/// A request as an Ollama is sent it, in its client's own words, which were read and so are JSON, and to the route that
+/// it asked. The head and body are those of the converted form. `None`: that form must be sent.
 pub fn outgoing(
     (written, path): (&Bytes, &'static str),
     (head, body): (&Head, &Bytes),
@@ -71,7 +71,7 @@ pub fn outgoing(
         return None;
     }
     let text = json::text(written)?;
-    let members = Members::of(text)?;
+    let members = Members::cut(text)?;
     if members.0.iter().any(|(key, _)| !is_plain(key) || is_forbidden(key)) {
         return None;
     }
@@ -152,7 +152,7 @@ fn options(
     losses: &mut Vec<Loss>,
 ) {
     let text = root.said("options").unwrap_or("{}");
-    let Some(members) = Members::of(text) else { return };
+    let Some(members) = Members::cut(text) else { return };
     let mut options = Object::new(text, members);
     let pinned = target.settings.ollama.context_of(model).map(|tokens| tokens.to_string());
     for name in LOADING {
@@ -180,7 +180,7 @@ fn options(
 /// Solid bytes of the prompt, as far as it is text of this request's.
 fn prompt_bytes(root: &Members<'_>) -> u64 {
     let messages = elements(root.get(&["messages"])).into_iter();
-    let said = messages.filter_map(|message| Members::of(message)?.get(&["content"]));
+    let said = messages.filter_map(|message| Members::cut(message)?.get(&["content"]));
     let alone = ["prompt", "system", "input"].into_iter().filter_map(|name| root.get(&[name]));
     let inputs = root.get(&["input"]).filter(|raw| raw.starts_with('['));
     let texts = said.chain(alone).chain(inputs.into_iter().flat_map(|raw| elements(Some(raw))));
@@ -194,7 +194,7 @@ fn spoken_tools(root: &Members<'_>) -> Vec<String> {
         return Vec::new();
     }
     let name = |tool: &str| {
-        let function = Members::of(Members::of(tool)?.get(&["function"])?)?;
+        let function = Members::cut(Members::cut(tool)?.get(&["function"])?)?;
         serde_json::from_str(function.get(&["name"])?).ok()
     };
     elements(root.get(&["tools"])).into_iter().filter_map(name).collect()
@@ -317,7 +317,7 @@ pub(crate) fn call_object(call: &CallOut) -> String {
 
 /// The text of an answer's message, as it stands; none where calls stand beside it.
 fn content_of(text: &str) -> Option<&str> {
-    let message = Members::of(Members::of(text)?.get(&["message"])?)?;
+    let message = Members::cut(Members::of(text)?.get(&["message"])?)?;
     let calls = elements(message.get(&["tool_calls"]));
     message.get(&["content"]).filter(|_| calls.is_empty())
 }
