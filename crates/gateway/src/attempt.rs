@@ -43,7 +43,7 @@ pub(crate) mod hedge;
 
 pub(crate) use asking::{Asking, Opened, collect, cut_off, is_stream};
 use course::Next;
-pub(crate) use course::{Course, may};
+pub(crate) use course::{Course, judge, may};
 
 /// Requests sent for one request of a client, at most. With SDKs that retry twice themselves it
 /// bounds what one call can cost.
@@ -80,7 +80,7 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
             continue;
         }
         if has_no_connection(exchange, &legs[at..]) {
-            course::limit_hit(exchange);
+            course::limit_hit(&exchange.shared);
             let failure = Failure::out_of_connections();
             exchange.trail.failed = Some(failure.reason);
             last = Some(failure);

@@ -21,6 +21,7 @@ mod passed;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cutover_server::{Held, Progress, Upload, discard, too_large};
 use cutover_store::Key;
 use cutover_units::Code;
@@ -28,8 +29,8 @@ use cutover_upstream::{
     Body, BodyAborted, Deadlines, Outbound, SendError, StreamedBody, StreamedDeadlines,
     passed_headers,
 };
-use cutover_wire::Fault;
 use cutover_wire::surface::Family;
+use cutover_wire::{Fault, FaultClass, Received, read_refusal};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};
 use http_body::Body as _;
@@ -37,6 +38,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::attempt::{collect, judge};
 use crate::body::Out;
 use crate::exchange::micros;
 use crate::gateway::{Gateway, Refusal, Visit};
@@ -89,7 +91,8 @@ async fn on_and_back(
     };
     let progress = Arc::new(Progress::new());
     passage.goes_to(&choice, &progress);
-    let Some(instance) = choice.instance() else {
+    let now = gateway.shared().now();
+    let Some(instance) = choice.instance(now) else {
         return closed_unless(
             false,
             visit,
@@ -97,9 +100,10 @@ async fn on_and_back(
         );
     };
     passage.asks(instance);
+    instance.health.asked(now);
     let going = Going { gateway, visit, choice: &choice, instance, progress: &progress };
     let response = match going.send(parts, body).await {
-        Ok(response) => going.answer(response, passage),
+        Ok(response) => going.answer(response, passage).await,
         Err(failure) => passage.refuse(&failure),
     };
     closed_unless(progress.held() == Held::Nothing, visit, response)
@@ -146,9 +150,6 @@ fn admit(
 const UPLOAD_LIMIT: &str = "surface.upload_limit";
 const IDLE_TIMEOUT: &str = "surface.idle_timeout";
 
-/// How the headers begin that say how long to wait.
-const WAITS: &str = "retry-after";
-
 /// A request on its way.
 struct Going<'a> {
     gateway: &'a Gateway,
@@ -189,8 +190,6 @@ impl Going<'_> {
         };
         let response = sent.map_err(|error| self.failed(&error))?;
         self.instance.metrics.first_byte.observe(micros(sent_at.elapsed()));
-        self.instance.metrics.succeeded.inc();
-        self.instance.health.succeeded();
         Ok(response)
     }
 
@@ -214,28 +213,28 @@ impl Going<'_> {
             }
             _ => {
                 let failure = Failure::send(error);
-                if failure.instance_at_fault {
-                    self.instance.health.failed(self.visit.started_at);
-                }
+                judge(self.gateway.shared(), self.instance, &failure);
                 failure
             }
         }
     }
 
     /// The answer as the client gets it.
-    fn answer(&self, response: Response<Body>, mut passage: Passage) -> Response<Out> {
+    async fn answer(&self, response: Response<Body>, mut passage: Passage) -> Response<Out> {
         let status = response.status();
-        if let Some(failure) = self.not_for_clients(&response) {
-            let mut refused = passage.refuse(&failure);
-            // Where the status says to wait, its words are the upstream's, body or not.
-            if failure.fault.code.row().retry {
-                let waits =
-                    response.headers().iter().filter(|(name, _)| name.as_str().starts_with(WAITS));
-                let waits = waits.map(|(name, value)| (name.clone(), value.clone()));
-                refused.headers_mut().extend(waits);
+        let response = if status.is_success() || status == StatusCode::NOT_MODIFIED {
+            self.choice.was_taken(self.instance, self.gateway.shared().now());
+            passage.watches(self.instance);
+            response
+        } else {
+            match self.refused(response).await {
+                Ok((response, failure)) => {
+                    passage.attempt_failed(&failure);
+                    response
+                }
+                Err(failure) => return passage.refuse(&failure),
             }
-            return refused;
-        }
+        };
         let mut headers = passed_headers::to_client(response.headers());
         passage.answers(status, &mut headers);
         let idle = self.choice.upstream.timeouts.idle;
@@ -246,40 +245,64 @@ impl Going<'_> {
         answer
     }
 
-    /// Answers that are about our side of the matter, or that no SDK could read.
-    fn not_for_clients(&self, response: &Response<Body>) -> Option<Failure> {
-        let status = response.status();
-        let failure = |code, message: &str| Failure {
-            status: Some(status.as_u16()),
-            ..Failure::client(Fault::new(code, message))
+    /// An error of the upstream's is judged as every other. It passes as it came, unless it is about our side
+    /// of the matter, or no SDK could read it.
+    async fn refused(
+        &self,
+        response: Response<Body>,
+    ) -> Result<(Response<Body>, Failure), Failure> {
+        let (upstream, status) = (&self.choice.upstream, response.status().as_u16());
+        let (parts, body) = response.into_parts();
+        let reads = is_json(&parts.headers);
+        let ends_at = Instant::now() + upstream.timeouts.total;
+        let body = if reads { collect(body, upstream, ends_at).await } else { Ok(PAGE) };
+        let body = body.inspect_err(|failure| self.judge(failure))?;
+        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let received = Received {
+            status,
+            content_type: text("content-type"),
+            retry_after: text("retry-after"),
+            retry_after_ms: text("retry-after-ms"),
+            date: text("date"),
+            body: body.clone(),
         };
-        match status.as_u16() {
-            // Its words would show a part of our key.
-            401 | 403 if self.choice.upstream.pass_bearer => {
-                Some(failure(Code::InvalidApiKey, "the upstream refused the API key"))
-            }
-            401 | 403 => Some(failure(Code::UpstreamAuth, "the upstream refused our key")),
-            304 => None,
-            100..=199 | 300..=399 => {
-                Some(failure(Code::BadGateway, "the upstream's answer leads elsewhere"))
-            }
-            400..=599 if !is_json(response.headers()) => Some(unreadable(status, &failure)),
-            _ => None,
+        let fault = read_refusal(upstream.provider, upstream.pass_bearer, &received);
+        let ours = matches!(fault.class, FaultClass::Auth | FaultClass::Account);
+        let failure = Failure { status: Some(status), ..Failure::upstream(fault) };
+        // Which path it asks, and with which body, is the client's choice: 4xx tells of that.
+        let at_fault = failure.instance_at_fault && status >= 500;
+        let failure = Failure { instance_at_fault: at_fault, ..failure };
+        let failure = if reads { failure } else { unread(failure) };
+        self.judge(&failure);
+        // Its words would show a part of a key, ours or the client's.
+        if ours || !reads || matches!(status, 401 | 403) {
+            return Err(failure);
+        }
+        Ok((Response::from_parts(parts, Body::whole(body)), failure))
+    }
+
+    fn judge(&self, failure: &Failure) {
+        judge(self.gateway.shared(), self.instance, failure);
+        if failure.refuses_by_name() {
+            self.instance.health.doubt(self.choice.kind);
         }
     }
 }
 
-/// An error page of something before the API itself: a proxy, a captive portal.
-fn unreadable(status: StatusCode, failure: &dyn Fn(Code, &str) -> Failure) -> Failure {
-    match status.as_u16() {
-        404 => failure(Code::NotFound, "the upstream does not know this path"),
-        413 => failure(Code::RequestTooLarge, "the upstream does not take so large a body"),
-        429 => failure(Code::RateLimitExceeded, "the upstream limits the rate"),
-        400..=499 => failure(Code::InvalidRequest, "the upstream refused the request"),
-        503 => failure(Code::Overloaded, "the upstream is busy"),
-        504 => failure(Code::UpstreamTimeout, "the upstream did not answer in time"),
-        _ => failure(Code::BadGateway, "the upstream failed"),
-    }
+/// What stands for a body that is no JSON.
+const PAGE: Bytes = Bytes::from_static(b"<");
+
+/// An error page of something before the API itself (a proxy, a captive portal), or an answer that leads
+/// elsewhere, in words that fit what was asked.
+fn unread(failure: Failure) -> Failure {
+    let (code, message) = match failure.status.unwrap_or_default() {
+        100..=399 => (Code::BadGateway, "the upstream's answer leads elsewhere"),
+        401 | 403 | 408 | 413 | 429 => return failure,
+        404 => (Code::NotFound, "the upstream does not know this path"),
+        400..=499 => (Code::InvalidRequest, "the upstream refused the request"),
+        _ => return failure,
+    };
+    Failure { fault: Fault::new(code, message), retry_after_ms: None, ..failure }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

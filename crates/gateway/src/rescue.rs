@@ -178,8 +178,13 @@ impl Failure {
 
     /// Whether our key, our account or the model is refused: by all, or by one that was set up otherwise.
     pub(crate) fn is_refusal(&self) -> bool {
+        self.refuses_by_name() || self.status == Some(404)
+    }
+
+    /// The same, said in so many words.
+    pub(crate) fn refuses_by_name(&self) -> bool {
         let refusals = [Code::UpstreamAuth, Code::InsufficientQuota, Code::ModelNotFound];
-        refusals.contains(&self.fault.code) || self.status == Some(404)
+        refusals.contains(&self.fault.code)
     }
 
     /// Whether an instance that is well has refused it as one too many.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Re
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use cutover_route::health::{FAILURES_MAX, Judged, State, Tally, lasts, rests};
+use cutover_route::health::{FAILURES_MAX, Judged, REST_MAX_MS, State, Tally, lasts, rests};
 use cutover_units::Millis;
 use cutover_wire::probe::{Facts, with_tag};
 
@@ -37,6 +37,8 @@ pub struct Health {
     failed: AtomicU32,
     /// Since the last probe.
     answered: AtomicBool,
+    /// A bit for each kind of request that it refused, and nobody has taken since.
+    doubts: AtomicU32,
     ejections: AtomicU32,
     ejected_until: AtomicU64,
     full_until: AtomicU64,
@@ -155,6 +157,28 @@ impl Health {
         self.failed.fetch_add(1, Relaxed);
         self.failures.fetch_add(1, Relaxed);
         self.failed_at.store(now.0, Relaxed);
+    }
+
+    /// It refused our key, our account or a model for requests of this kind, a bit: what is wrong shows when
+    /// another takes such a request.
+    pub fn doubt(&self, kind: u32) {
+        self.doubts.fetch_or(kind, Relaxed);
+    }
+
+    /// Whether it refused such requests last.
+    pub fn is_doubted(&self, kind: u32) -> bool {
+        self.doubts.load(Relaxed) & kind != 0
+    }
+
+    /// Whether it was doubted, which is over: it is known who is to blame.
+    pub fn take_doubt(&self, kind: u32) -> bool {
+        self.is_doubted(kind) && self.doubts.fetch_and(!kind, Relaxed) & kind != 0
+    }
+
+    /// How often in a row it failed, if that was not long ago: one that failed once is tried again.
+    pub fn recent_failures(&self, now: Millis) -> u32 {
+        let until = Millis(self.failed_at().0.saturating_add(REST_MAX_MS));
+        if lasts(until, REST_MAX_MS, now) { self.failures() } else { 0 }
     }
 
     /// Whether it may be told now to read the model in this place in; it then counts as told.

@@ -183,25 +183,42 @@ pub fn adapt(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fau
 pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
     let unasked = head.stream && target.stream_usage == StreamUsage::Never;
     ReplyPlan {
-        endpoint: head.endpoint,
-        provider: target.provider,
         stream: head.stream,
         include_usage: head.include_usage,
         mint: target.mint,
         n: head.n,
         max_tokens: head.max_tokens,
         renamed: target.model.as_ref().is_some_and(|m| *m != head.model),
-        clients_key: false,
-        prompt_bytes: 0,
-        millibytes_per_token: crate::context::MILLIBYTES_PER_TOKEN,
-        must_be_whole: false,
-        spoken_tools: Arc::default(),
         unasked_prompt_tokens: unasked.then_some(head.est_prompt_tokens),
         tells_estimate: unasked && head.stream_options_are_ours,
-        repair: None,
-        encoding: Encoding::default(),
-        own: false,
-        responses: false,
+        ..ReplyPlan::bare(head.endpoint, target.provider)
+    }
+}
+
+impl ReplyPlan {
+    /// Of a request of which nothing else is known.
+    pub(crate) fn bare(endpoint: Endpoint, provider: &'static Provider) -> Self {
+        Self {
+            endpoint,
+            provider,
+            stream: false,
+            include_usage: false,
+            mint: false,
+            n: 1,
+            max_tokens: None,
+            renamed: false,
+            clients_key: false,
+            prompt_bytes: 0,
+            millibytes_per_token: crate::context::MILLIBYTES_PER_TOKEN,
+            must_be_whole: false,
+            spoken_tools: Arc::default(),
+            unasked_prompt_tokens: None,
+            tells_estimate: false,
+            repair: None,
+            encoding: Encoding::default(),
+            own: false,
+            responses: false,
+        }
     }
 }
 

@@ -46,26 +46,11 @@ pub(crate) fn names(provider: &str) -> Vec<String> {
 
 /// A plan for an answer of a provider, as it is for the default upstream.
 pub(crate) fn plan(provider: &str, endpoint: Endpoint) -> ReplyPlan {
+    let provider = Provider::by_name(provider).expect(provider);
     ReplyPlan {
-        endpoint,
-        provider: Provider::by_name(provider).expect(provider),
-        stream: false,
         include_usage: true,
-        mint: false,
-        n: 1,
-        max_tokens: None,
-        renamed: false,
-        clients_key: false,
-        prompt_bytes: 0,
-        millibytes_per_token: crate::context::MILLIBYTES_PER_TOKEN,
-        must_be_whole: false,
-        spoken_tools: std::sync::Arc::default(),
-        unasked_prompt_tokens: None,
-        tells_estimate: false,
-        repair: None,
         encoding: crate::openai::embeddings::Encoding::Float,
-        own: false,
-        responses: false,
+        ..ReplyPlan::bare(endpoint, provider)
     }
 }
 

@@ -44,7 +44,7 @@ pub use framing::{Example, Framing};
 pub use head::Head;
 pub use mint::Mint;
 pub use providers::{PROVIDERS, Prefill, Provider};
-pub use reply::{FaultClass, Received, Reply, UpstreamFault, read_reply};
+pub use reply::{FaultClass, Received, Reply, UpstreamFault, read_refusal, read_reply};
 pub use stream::{Limits, Tap};
 pub use structured::{Repair, StructuredOutput};
 pub use target::{

@@ -9,9 +9,10 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::adapt::ReplyPlan;
+use crate::endpoint::Endpoint;
 use crate::mint::Mint;
 use crate::ollama;
-use crate::providers::Dialect;
+use crate::providers::{Dialect, Provider};
 use crate::usage::{Finish, Usage};
 
 mod fault;
@@ -109,6 +110,17 @@ pub fn read_reply(
         status => Err(of_answer(plan, status, &received.body)),
     };
     result.map_err(|fault| UpstreamFault { retry_after_ms, ..fault })
+}
+
+/// What an answer that is none, by its status, says: for who passed a request on without reading it.
+pub fn read_refusal(
+    provider: &'static Provider,
+    clients_key: bool,
+    received: &Received<'_>,
+) -> UpstreamFault {
+    let plan = ReplyPlan::bare(Endpoint::ChatCompletions, provider);
+    let fault = of_answer(&ReplyPlan { clients_key, ..plan }, received.status, &received.body);
+    UpstreamFault { retry_after_ms: fault::retry_after(received), ..fault }
 }
 
 #[cfg(test)]

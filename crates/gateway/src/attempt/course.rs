@@ -16,6 +16,7 @@ use http::HeaderMap;
 
 use super::{ATTEMPTS_MAX, Asking, Opened, Started, attempt_failed, hedge, taken_over};
 use crate::exchange::{Exchange, Tried, micros};
+use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::marks::Mark;
 use crate::rescue::Failure;
@@ -161,7 +162,7 @@ impl<'a> Course<'a> {
                 if failure.is_refusal() {
                     self.doubted |= 1 << tried.instance.min(63);
                 }
-                judge(exchange, instance, failure);
+                judge(&exchange.shared, instance, failure);
                 // Given up while it was under way: it may be billed all the same.
                 let (model, at) = (&exchange.head.model, exchange.started_at);
                 if failure.given_up && self.lane.bills(model, at) {
@@ -240,15 +241,16 @@ pub(super) fn has_room_for_two(exchange: &Exchange) -> bool {
     exchange.attempts() + 2 <= ATTEMPTS_MAX
 }
 
-fn judge(exchange: &Exchange, instance: &InstanceLane, failure: &Failure) {
-    let now = exchange.shared.now();
+/// Notes at an instance what a failure says of it, whatever kind of request it was.
+pub(crate) fn judge(shared: &Shared, instance: &InstanceLane, failure: &Failure) {
+    let now = shared.now();
     // Not asked while another can be: until the time that it names, or else for a moment.
     if failure.is_full() || failure.status == Some(429) {
         instance.health.was_full(now, failure.retry_after_ms);
     } else if failure.is_refusal() {
         // What another says to the same tells whose fault it is.
     } else if failure.reason == SendErrorKind::TooManyConnections.as_str() {
-        limit_hit(exchange);
+        limit_hit(shared);
     } else if failure.instance_at_fault {
         instance.health.failed(now);
     } else if failure.status.is_some() {
@@ -258,9 +260,9 @@ fn judge(exchange: &Exchange, instance: &InstanceLane, failure: &Failure) {
 }
 
 /// An upstream has no connection left for a request.
-pub(super) fn limit_hit(exchange: &Exchange) {
-    let at = exchange.shared.now();
-    events::LimitHit { limit: "upstreams.max_connections", at }.emit(&exchange.shared.registry);
+pub(super) fn limit_hit(shared: &Shared) {
+    let at = shared.now();
+    events::LimitHit { limit: "upstreams.max_connections", at }.emit(&shared.registry);
 }
 
 /// What an attempt brings.

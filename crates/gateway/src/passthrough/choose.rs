@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cutover_route::{Ask, Caller, UseCaseIx};
-use cutover_units::{Code, UseCaseName};
+use cutover_units::{Code, Millis, UseCaseName};
 use cutover_wire::Fault;
 use cutover_wire::providers::Dialect;
-use cutover_wire::surface::Fate;
+use cutover_wire::surface::{Fate, SURFACE};
 use http::HeaderMap;
 
 use super::Knock;
@@ -42,12 +42,29 @@ pub(crate) fn carries(provider: &cutover_wire::Provider) -> bool {
 pub(super) struct Choice {
     pub(super) use_case: Option<UseCaseIx>,
     pub(super) upstream: Arc<UpstreamLane>,
+    /// A bit for the kind of request, as instances' doubts have it.
+    pub(super) kind: u32,
 }
 
 impl Choice {
-    /// The instance that fails and has to do least.
-    pub(super) fn instance(&self) -> Option<&InstanceLane> {
-        self.upstream.calmest()
+    /// The instance that fails and has to do least: nothing is tried twice.
+    pub(super) fn instance(&self, now: Millis) -> Option<&InstanceLane> {
+        let key = |lane: &&InstanceLane| {
+            let (health, in_flight) = (&lane.health, lane.instance.live().in_flight());
+            let is_doubted = health.is_doubted(self.kind);
+            (!lane.state(now).can_serve(), is_doubted, health.recent_failures(now), in_flight)
+        };
+        self.upstream.taking().map(|(_, lane)| lane).min_by_key(key)
+    }
+
+    /// An instance has taken the request: those that refused such a one are to blame, and neither the
+    /// configuration nor the client.
+    pub(super) fn was_taken(&self, by: &InstanceLane, now: Millis) {
+        by.health.take_doubt(self.kind);
+        for lane in self.upstream.instances.iter().filter(|lane| lane.health.take_doubt(self.kind))
+        {
+            lane.health.failed(now);
+        }
     }
 }
 
@@ -93,5 +110,7 @@ pub(super) fn choose(visit: &Visit, headers: &HeaderMap, knock: &Knock) -> Resul
         );
         return Err(Fault::new(Code::NotSupported, message));
     };
-    Ok(Choice { use_case: decision.use_case, upstream: Arc::clone(upstream) })
+    let place = SURFACE.iter().position(|family| std::ptr::eq(family, knock.family));
+    let kind = 1 << (place.unwrap_or(0) % 32);
+    Ok(Choice { use_case: decision.use_case, upstream: Arc::clone(upstream), kind })
 }

@@ -7,6 +7,7 @@ use cutover_server::{Held, Progress};
 use cutover_store::Record;
 use cutover_telemetry::{InFlight, NONE, Outcome, events, families};
 use cutover_units::{Arm, Code, InstanceId, Micros, Millis, Side, UpstreamName, UseCaseName};
+use cutover_upstream::health::Health;
 use cutover_wire::surface::Family;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
@@ -34,6 +35,8 @@ pub(super) struct Passage {
     use_case_header: Option<HeaderValue>,
     upstream: Option<Arc<UpstreamLane>>,
     instance: Option<(InstanceId, HeaderValue)>,
+    /// The instance's, as long as its good answer may break off.
+    watched: Option<Arc<Health>>,
     progress: Option<Arc<Progress>>,
     bytes_down: u64,
     status: u16,
@@ -67,6 +70,7 @@ impl Passage {
             use_case_header: None,
             upstream: None,
             instance: None,
+            watched: None,
             progress: None,
             bytes_down: 0,
             status: 0,
@@ -94,6 +98,12 @@ impl Passage {
         self.asked_after = Some(micros(self.started.elapsed()));
     }
 
+    /// Its answer is good, so far.
+    pub(super) fn watches(&mut self, instance: &InstanceLane) {
+        instance.metrics.succeeded.inc();
+        self.watched = Some(Arc::clone(&instance.health));
+    }
+
     /// The upstream's head is there.
     pub(super) fn answers(&mut self, status: StatusCode, headers: &mut HeaderMap) {
         self.status = status.as_u16();
@@ -107,20 +117,25 @@ impl Passage {
         self.code = Some(failure.fault.code);
         self.ended = true;
         if self.instance.is_some() {
-            let (served, at) = (self.served(), self.shared.now());
-            events::AttemptFailed {
-                served,
-                reason: failure.reason,
-                by_client: failure.fault.code.row().side == Side::Client,
-                status: failure.status,
-                why: failure.why.as_deref(),
-                said: None,
-                at,
-            }
-            .emit(&self.shared.registry);
+            self.attempt_failed(failure);
         }
         self.sign(response.headers_mut());
         response
+    }
+
+    /// The upstream answered with an error, or not at all.
+    pub(super) fn attempt_failed(&self, failure: &Failure) {
+        let (served, at) = (self.served(), self.shared.now());
+        events::AttemptFailed {
+            served,
+            reason: failure.reason,
+            by_client: failure.fault.code.row().side == Side::Client,
+            status: failure.status,
+            why: failure.why.as_deref(),
+            said: None,
+            at,
+        }
+        .emit(&self.shared.registry);
     }
 
     fn sign(&self, headers: &mut HeaderMap) {
@@ -142,12 +157,18 @@ impl Passage {
 
     /// The answer was handed over whole.
     pub(super) fn ended(&mut self) {
+        if let Some(health) = self.watched.take() {
+            health.succeeded();
+        }
         self.ended = true;
         self.in_flight = None;
     }
 
     /// The answer broke off.
     pub(super) fn broke_off(&mut self, code: Code) {
+        if let Some(health) = self.watched.take() {
+            health.failed(self.shared.now());
+        }
         self.code = Some(code);
         self.interrupted = true;
         self.ended = true;

@@ -78,6 +78,8 @@ fn what_a_requests_own_deadline_cuts_off_is_not_the_instances_fault() {
         format!("{}deadline = \"{deadline}\"\n", fleet("vllm", &[&silent], &more))
     };
     let rig = Rig::start(&config("", "100 ms"));
+    // That is known.
+    rig.gateway.live().lanes[0].upstream.instances[0].instance.live().succeeded(1_000_000);
     for reply in [Reply::words(2).hold_first_token(&gate), Reply::words(2).hold_headers(&gate)] {
         silent.always(reply);
         for _ in 0..6 {

@@ -30,6 +30,7 @@ mod own;
 mod own_costs;
 mod own_ends;
 mod own_ollama;
+mod passed;
 mod paths;
 mod residency;
 mod responses;

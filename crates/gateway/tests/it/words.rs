@@ -131,7 +131,7 @@ fn how_long_to_wait_is_passed_on_from_an_error_without_a_body() {
             "HTTP/1.1 429 X\r\nretry-after: 9\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
             429,
             Some("9"),
-            None,
+            Some("9000"),
         ),
         (
             "HTTP/1.1 503 X\r\nretry-after: 4\r\nretry-after-ms: 3500\r\ncontent-type: text/html\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi",
