@@ -219,3 +219,21 @@ fn a_database_that_is_gone_is_told_while_requests_are_served_and_so_is_its_retur
     wait::until("the status to be well again", || degraded() == "null");
     assert!(!program.ok(&["status"]).contains("BROKEN"));
 }
+
+/// Nothing is asked of it meanwhile: a change of a weight would be the first to notice.
+#[test]
+fn a_database_that_another_process_locks_is_told_while_nothing_is_written() {
+    let upstream = fake("upstream");
+    let program = Program::start(BINARY, &config(&upstream));
+    let ready = || program.status()["ready"].clone();
+    wait::until("the start to be over", || program.state().join("cutover.db").exists());
+    wait::until("it to be well", || ready()["degraded"].is_null());
+    let other = rusqlite::Connection::open(program.state().join("cutover.db")).unwrap();
+    other.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    wait::until("the lock to be told", || ready()["degraded"].to_string().contains("locked"));
+    assert_eq!(ready()["ready"], true, "it serves");
+    assert!(ask(&program).text().contains("Hello from upstream"));
+    other.execute_batch("ROLLBACK").unwrap();
+    wait::until("it to be well again", || ready()["degraded"].is_null());
+}

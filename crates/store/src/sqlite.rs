@@ -254,7 +254,8 @@ fn set_wal(connection: &Connection) -> SqlResult<()> {
 
 impl Backend for Sqlite {
     fn check(&mut self) -> Result<(), StoreError> {
-        self.with("open the database", |connection| schema::check_version(connection))
+        // Room to write is asked for, too: else a lock shows only when there is something to write.
+        self.write("open the database", |transaction| schema::check_version(transaction))
     }
 
     fn load_states(&mut self) -> Result<Vec<UseCaseState>, StoreError> {

@@ -141,9 +141,12 @@ fn a_locked_database_is_busy_for_writers_and_works_when_the_lock_is_gone() {
     assert!(matches!(busy, SetWeightError::Store(StoreError::Busy { .. })), "{busy:?}");
     let busy = sqlite.write_records(&[record(1)]).unwrap_err();
     assert!(matches!(busy, StoreError::Busy { .. }), "{busy:?}");
+    let told = sqlite.check().unwrap_err();
+    assert!(matches!(told, StoreError::Busy { .. }), "{told:?}");
     assert_eq!(sqlite.load_states().unwrap().len(), 1, "readers are not held up");
     assert_eq!(at(dir.path()).load_states().unwrap().len(), 1, "not even new ones");
     other.execute_batch("COMMIT").unwrap();
+    sqlite.check().unwrap();
     sqlite.set_weight(&set("a", Some(1), 900)).unwrap();
 }
 
