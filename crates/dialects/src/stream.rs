@@ -17,6 +17,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use cutover_units::Code;
 use cutover_wire::Fault;
+use cutover_wire::{Fault, Usage};
 use cutover_wire::stream::split::{Data, Event, Framing, Splitter};
 
 use crate::answer::{EVENTS, JSON, LINES};
@@ -249,9 +250,8 @@ impl StreamOut {
             self.model = model.into_owned();
         }
         self.begin(out);
-        if let Some(usage) = chunk.usage {
-            self.end.usage = usage;
-        }
+        let told = Usage::and_then_told(Some(self.end.usage), chunk.usage);
+        self.end.usage = told.unwrap_or_default();
         for mut choice in chunk.choices {
             if choice.index != 0 {
                 continue;

@@ -4,11 +4,11 @@
 use bytes::Bytes;
 use cutover_units::Code;
 use cutover_wire::stream::{Limits, error_event};
-use cutover_wire::{Head, Mint, Provider, ReplyPlan, Tap, Target, adapt};
+use cutover_wire::{Endpoint, Head, Mint, Provider, ReplyPlan, Tap, Target, Usage, adapt};
 use serde_json::Value;
 
 use super::support::{inbound, lenient, now, payloads};
-use cutover_vendors::gemini;
+use cutover_vendors::{anthropic, gemini};
 
 const CLIENTS: [(&str, &str); 4] = [
     (
@@ -160,6 +160,86 @@ fn a_message_in_place_of_all_deltas_is_said_once() {
         }
         assert_eq!((got.text.as_str(), got.whole), ("Hello world", true), "{path}");
     }
+}
+
+/// Chat's clients had the whole answer, all others an error after all of its text.
+#[test]
+fn choices_that_are_null_are_none_for_every_client() {
+    const NULL: &str = concat!(
+        r#"data: {"choices":[{"index":null,"delta":{"content":"Hello world"}}]}"#,
+        "\n\n",
+        r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        "\n\n",
+        r#"data: {"choices":null,"usage":{"prompt_tokens":5,"completion_tokens":2}}"#,
+        "\n\ndata: [DONE]\n\n"
+    );
+    for client in CLIENTS {
+        let expected = Got { text: "Hello world".to_owned(), whole: true, ..Got::default() };
+        let got = relayed(client, "openai-compatible", Bytes::from_static(NULL.as_bytes()));
+        assert_eq!(got, expected, "{}", client.0);
+    }
+}
+
+/// Nobody had counted: it was 0 tokens, which have a price of 0.
+#[test]
+fn what_a_vendor_does_not_count_is_unknown() {
+    let usage_of = |events: &str, own: fn(&str) -> Vec<Bytes>| {
+        let target = Target::untouched(Provider::by_name("openai-compatible").unwrap());
+        let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
+        let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+        let plan = adapt::adapt(&head, &body, &target).unwrap().reply;
+        let mint = Mint { id: "chatcmpl-1".into(), model: "asked".into(), created: 1 };
+        let mut tap = Tap::new(ReplyPlan { stream: true, ..plan }, mint, Limits::default());
+        let mut out = Vec::new();
+        own(events).into_iter().for_each(|piece| tap.push(piece, &mut out).unwrap());
+        tap.finish(&mut out).unwrap();
+        tap.usage()
+    };
+    let claude = |events: &str| {
+        let (mut turned, mut out) =
+            (anthropic::EventsIn::new(cutover_units::Millis(0)), Vec::new());
+        turned.push(Bytes::copy_from_slice(events.as_bytes()), &mut out);
+        turned.finish(&mut out);
+        out
+    };
+    let google = |events: &str| {
+        let (mut turned, mut out) = (gemini::EventsIn::new(cutover_units::Millis(0)), Vec::new());
+        turned.push(Bytes::copy_from_slice(events.as_bytes()), &mut out);
+        turned.finish(&mut out);
+        out
+    };
+    let message = |began: &str, ended: &str| {
+        [
+            format!(r#"{{"type":"message_start","message":{{"id":"a","model":"m"{began}}}}}"#),
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#
+                .to_owned(),
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"x"}}"#
+                .to_owned(),
+            format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"end_turn"}}{ended}}}"#),
+            r#"{"type":"message_stop"}"#.to_owned(),
+        ]
+        .map(|event| format!("data: {event}\n\n"))
+        .concat()
+    };
+    let began = r#","usage":{"input_tokens":5,"output_tokens":1}"#;
+    let ended = r#","usage":{"output_tokens":2}"#;
+    assert_eq!(usage_of(&message("", ""), claude), None);
+    assert_eq!(usage_of(&message("", ended), claude), None);
+    assert_eq!(usage_of(&message(began, ended), claude), Some(Usage::new(5, 2)));
+    let piece = |usage: &str| {
+        let said = r#"{"content":{"parts":[{"text":"x"}]},"finishReason":"STOP"}"#;
+        format!("data: {{\"candidates\":[{said}]{usage}}}\n\n")
+    };
+    assert_eq!(usage_of(&piece(""), google), None);
+    assert_eq!(usage_of(&piece(r#","usageMetadata":{"totalTokenCount":7}"#), google), None);
+    let told = r#","usageMetadata":{"promptTokenCount":5,"totalTokenCount":5}"#;
+    assert_eq!(usage_of(&piece(told), google), Some(Usage::new(5, 0)), "a 0 is left out");
+    let whole = br#"{"id":"a","model":"m","content":[{"type":"text","text":"x"}],"stop_reason":"end_turn"}"#;
+    let answer = anthropic::answer(whole, cutover_units::Millis(0)).unwrap();
+    assert!(serde_json::from_slice::<Value>(&answer).unwrap()["usage"].is_null());
+    let whole = br#"{"candidates":[{"content":{"parts":[{"text":"x"}]},"finishReason":"STOP"}]}"#;
+    let answer = gemini::answer(whole, cutover_units::Millis(0)).unwrap();
+    assert!(serde_json::from_slice::<Value>(&answer).unwrap()["usage"].is_null());
 }
 
 /// As Mistral's reasoning models stream: lists of parts, then texts.
