@@ -235,3 +235,22 @@ fn output_that_nobody_reads_to_its_end_is_no_failure() {
         assert!(!said.contains("error:") && !said.contains("ipe"), "{verb:?}: {said}");
     }
 }
+
+/// Shipped with the files that they name, but for a certificate of the reader's own.
+#[test]
+fn the_examples_are_taken_as_they_are_shipped() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let examples: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    assert!(examples.len() >= 8, "{examples:?}");
+    for path in examples {
+        let out = Command::new(BINARY).arg("check").arg(&path).output().unwrap();
+        let (code, said) = (out.status.code(), String::from_utf8_lossy(&out.stderr));
+        if path.ends_with("shared-gateway.toml") {
+            assert!(code == Some(3) && said.contains("certs/house-ca.pem"), "{said}");
+        } else {
+            assert_eq!(code, Some(0), "{}: {said}", path.display());
+        }
+    }
+}

@@ -13,7 +13,7 @@ use cutover_units::Millis;
 
 use crate::events::LogLimits;
 use crate::handles::{Counter, Gauge, Histogram};
-use crate::table::{Family, Kind, Metric, TABLE, families};
+use crate::table::{Family, Kind, Metric, Row, TABLE, families};
 use crate::text::{self, Format};
 
 /// The most series one metric may have. A thousand use cases with two arms fit; a label that a
@@ -50,6 +50,16 @@ impl<T: Clone> Shelf<T> {
             labels = values.iter().map(|_| Box::from(OTHER)).collect();
         }
         (series.entry(labels).or_insert_with(make).clone(), full)
+    }
+
+    /// Makes a series before its time, if half of the room stays for what really happens.
+    fn open(&mut self, metric: Metric, values: &[&str])
+    where
+        T: Default,
+    {
+        if self.0[metric as usize].len() < SERIES_MAX / 2 {
+            self.take(metric, values, T::default);
+        }
     }
 
     fn retain(&mut self, label: &str, live: &dyn Fn(&str) -> bool) {
@@ -139,6 +149,35 @@ impl Registry {
     ) -> Counter {
         let taken = lock(&self.0.shelves).counters.take(family.metric, &values, Counter::default);
         self.note_overflow(family.metric, taken)
+    }
+
+    /// Makes the series, at 0, that have no label of a name: what Prometheus has never seen at 0 has not risen for
+    /// it when it appears as 1.
+    pub fn open(&self) {
+        let nameless =
+            |row: &&Row| row.labels.is_empty() || row.opens.is_some_and(|o| !o.is_empty());
+        for row in TABLE.iter().filter(|row| row.labels.len() < 2).filter(nameless) {
+            self.open_row(row, &[]);
+        }
+    }
+
+    /// The same for a name: a use case's, an upstream's, a webhook's.
+    pub fn open_for(&self, label: &str, name: &str) {
+        for row in TABLE.iter().filter(|row| row.labels.first().is_some_and(|own| *own == label)) {
+            self.open_row(row, &[name]);
+        }
+    }
+
+    fn open_row(&self, row: &Row, names: &[&str]) {
+        let Some(values) = row.opens else { return };
+        let counters = &mut lock(&self.0.shelves).counters;
+        if row.labels.len() == names.len() {
+            counters.open(row.metric, names);
+        } else {
+            for value in values {
+                counters.open(row.metric, &[names, &[*value]].concat());
+            }
+        }
     }
 
     /// What a family's counters read whose first label has this value: by last label. None is made.
@@ -289,5 +328,45 @@ mod tests {
         let written = registry.counter(families::RECORDS_WRITTEN, []);
         registry.on_scrape(move || written.raise_to(41));
         assert!(registry.render(Format::Text).contains("cutover_records_written_total 41\n"));
+    }
+
+    #[test]
+    fn what_may_happen_is_there_at_zero_before_it_does() {
+        let registry = Registry::new();
+        registry.open();
+        registry.open_for("use_case", "docs");
+        registry.open_for("use_case", "docs");
+        let text = registry.render(Format::Text);
+        for series in [
+            "cutover_weight_changes_total{use_case=\"docs\",action=\"rolled_back\"} 0",
+            "cutover_rollout_observations_lost_total{use_case=\"docs\"} 0",
+            "cutover_records_dropped_total{reason=\"queue_full\"} 0",
+            "cutover_responses_dropped_total 0",
+        ] {
+            assert_eq!(text.matches(series).count(), 1, "{series}: {text}");
+        }
+        assert!(!text.contains("use_case=\"\""), "{text}");
+        assert!(!text.contains("cutover_retries_held_back_total{"), "{text}");
+    }
+
+    #[test]
+    fn thousands_of_names_leave_room_for_what_happens() {
+        let registry = Registry::new();
+        for number in 0..SERIES_MAX {
+            registry.open_for("use_case", &number.to_string());
+        }
+        let decided = registry.counter(families::ROLLOUT_DECISIONS, ["late", "roll_back"]);
+        decided.inc();
+        assert_eq!(registry.counter(families::ROLLOUT_DECISIONS, [OTHER, OTHER]).get(), 0);
+    }
+
+    #[test]
+    fn only_counters_are_opened_and_all_their_labels_but_a_name_are_known() {
+        for row in TABLE.iter().filter(|row| row.opens.is_some()) {
+            assert_eq!(row.kind, Kind::Counter, "{}", row.name);
+            let values = row.opens.unwrap_or_default();
+            let known = usize::from(!values.is_empty());
+            assert!(row.labels.len() <= known + 1, "{}", row.name);
+        }
     }
 }

@@ -90,6 +90,9 @@ pub struct Row {
     pub unit: Unit,
     /// The names of its labels.
     pub labels: &'static [&'static str],
+    /// The values of its last label that are there, at 0, before anything happened. `None`: a series appears
+    /// with its first event.
+    pub opens: Option<&'static [&'static str]>,
     /// What it says, for `# HELP` and the reference.
     pub help: &'static str,
 }
@@ -132,9 +135,18 @@ macro_rules! kind {
     };
 }
 
+macro_rules! opens {
+    () => {
+        None
+    };
+    ([$($value:literal),*]) => {
+        Some(&[$($value),*])
+    };
+}
+
 macro_rules! metrics {
     ($($variant:ident $family:ident = $kind:ident $($bounds:ident)?, $unit:ident, $name:literal,
-       [$($label:literal),*], $help:literal;)+) => {
+       [$($label:literal),*] $(from $opens:tt)?, $help:literal;)+) => {
         /// Every metric.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Metric {
@@ -149,6 +161,7 @@ macro_rules! metrics {
                 kind: kind!($kind $($bounds)?),
                 unit: Unit::$unit,
                 labels: &[$($label),*],
+                opens: opens!($($opens)?),
                 help: $help,
             },)+
         ];
@@ -275,7 +288,7 @@ metrics! {
         ["upstream", "upstream_instance", "reason"],
         "Attempts that failed and were taken over by another instance or arm.";
     RetriesHeldBack RETRIES_HELD_BACK = Counter, Count, "cutover_retries_held_back_total",
-        ["upstream", "kind"],
+        ["upstream", "kind"] from ["retry", "hedge", "continuation"],
         "Attempts that were not made because the upstream's retry budget was spent: retry, hedge or \
          continuation.";
     Hedges HEDGES = Counter, Count, "cutover_hedges_total",
@@ -295,7 +308,7 @@ metrics! {
         ["use_case"],
         "Share of units that the candidate serves; 10000 is all.";
     WeightChanges WEIGHT_CHANGES = Counter, Count, "cutover_weight_changes_total",
-        ["use_case", "action"],
+        ["use_case", "action"] from ["set", "rolled_back"],
         "Weight changes: set or rolled_back.";
     ShadowWeight SHADOW_WEIGHT = Gauge, BasisPoints, "cutover_shadow_basis_points",
         ["use_case"],
@@ -305,7 +318,7 @@ metrics! {
         "Place of the step that the rollout is in, from 0.";
     RolloutPhase ROLLOUT_PHASE = Gauge, Count, "cutover_rollout_phase",
         ["use_case", "phase"],
-        "1 for what the rollout is doing: running, holding, paused, promoted or rolled_back.";
+        "1 for what the rollout is doing: running, holding, paused, promoted, rolled_back or abandoned.";
     GateVerdict GATE_VERDICT = Gauge, Count, "cutover_gate_verdict",
         ["use_case", "gate", "verdict"],
         "1 for what the gate says: pass, fail, hold or no_data.";
@@ -316,16 +329,16 @@ metrics! {
         ["use_case", "gate"],
         "Evidence for harm as a natural logarithm.";
     RolloutTicks ROLLOUT_TICKS = Counter, Count, "cutover_rollout_ticks_total",
-        ["use_case", "result"],
+        ["use_case", "result"] from ["committed", "conflict", "unsaved"],
         "Looks at a rollout's evidence, by result: committed, conflict, or unsaved when the database did not take it.";
     RolloutTickDuration ROLLOUT_TICK_DURATION = Histogram LATENCY, Seconds, "cutover_rollout_tick_duration_seconds",
         [],
         "Time of one look at one rollout, with its commit.";
     RolloutDecisions ROLLOUT_DECISIONS = Counter, Count, "cutover_rollout_decisions_total",
-        ["use_case", "action"],
+        ["use_case", "action"] from ["advance", "hold", "promote", "roll_back", "alarm"],
         "Decisions of rollouts, by what was done.";
     ObservationsLost OBSERVATIONS_LOST = Counter, Count, "cutover_rollout_observations_lost_total",
-        ["use_case"],
+        ["use_case"] from [],
         "Observations that no rollout saw because a queue was full. They are missing, not good.";
     Pairs PAIRS = Counter, Count, "cutover_shadow_pairs_total",
         ["use_case", "outcome"],
@@ -337,7 +350,7 @@ metrics! {
         ["use_case"],
         "What judges and embeddings of scorers cost, as far as it is known.";
     WebhookDeliveries WEBHOOK_DELIVERIES = Counter, Count, "cutover_webhook_deliveries_total",
-        ["webhook", "result"],
+        ["webhook", "result"] from ["delivered", "retried", "undelivered"],
         "Decisions told to webhooks, by result of a try: delivered, retried or undelivered (given up).";
     WebhookWaiting WEBHOOK_WAITING = Gauge, Count, "cutover_webhook_waiting",
         ["webhook"],
@@ -352,13 +365,13 @@ metrics! {
         ["use_case"],
         "What copies cost, by usage or else by estimate. Not part of any client's cost.";
     Overflow OVERFLOW = Counter, Count, "cutover_overflow_requests_total",
-        ["use_case", "reason"],
+        ["use_case", "reason"] from ["full", "queue_full", "waited"],
         "The candidate's requests that went to the baseline because its upstream was full, by reason: full, queue_full (no place to wait) or waited.";
     OverflowCost OVERFLOW_COST = Counter, Usd, "cutover_overflow_cost_usd_total",
         ["use_case"],
         "What overflow cost, by usage or else by estimate. Part of the use case's cost.";
     QueueRequests QUEUE_REQUESTS = Counter, Count, "cutover_queue_requests_total",
-        ["upstream", "outcome"],
+        ["upstream", "outcome"] from ["admitted", "overflowed", "refused", "left"],
         "Requests that found their upstream full, by what became of them: admitted, overflowed, refused or left (the client went).";
     QueueWaiting QUEUE_WAITING = Gauge, Count, "cutover_queue_waiting_requests",
         ["upstream"],
@@ -367,10 +380,10 @@ metrics! {
         ["upstream"],
         "How long requests waited for a place at an upstream, whatever came of it.";
     ExposuresLost EXPOSURES_LOST = Counter, Count, "cutover_exposures_lost_total",
-        ["use_case"],
+        ["use_case"] from [],
         "Observations of live requests that the controller did not get: its queue was full.";
     Feedback FEEDBACK = Counter, Count, "cutover_feedback_total",
-        ["result"],
+        ["result"] from ["accepted", "queue_full"],
         "Users' verdicts by what became of them: accepted or queue_full.";
     SurfaceRequests SURFACE_REQUESTS = Counter, Count, "cutover_surface_requests_total",
         ["endpoint", "upstream", "outcome"],
@@ -385,7 +398,7 @@ metrics! {
         ["upstream", "result"],
         "Images of chats fetched for an upstream, by result: fetched, or why not.";
     ConfigReloads CONFIG_RELOADS = Counter, Count, "cutover_config_reloads_total",
-        ["result"],
+        ["result"] from ["loaded", "refused"],
         "Reads of the config file after the first: loaded or refused.";
     ConfigLoaded CONFIG_LOADED = Gauge, Timestamp, "cutover_config_loaded_timestamp_seconds",
         [],
@@ -394,31 +407,31 @@ metrics! {
         ["listener", "reason"],
         "Requests refused for their key.";
     LimitsHit LIMITS_HIT = Counter, Count, "cutover_limits_hit_total",
-        ["limit"],
+        ["limit"] from ["server.body_limit", "server.body_timeout", "server.header_count", "server.header_limit", "server.header_timeout", "server.max_connections", "surface.idle_timeout", "surface.upload_limit", "upstreams.max_connections", "client_stalled"],
         "Requests or connections refused or cut by a limit, by the limit's config key.";
     OpenConnections OPEN_CONNECTIONS = Gauge, Count, "cutover_open_connections",
         ["listener"],
         "Client connections open now.";
     RecordsWritten RECORDS_WRITTEN = Counter, Count, "cutover_records_written_total",
-        [],
+        [] from [],
         "Request records written to the store.";
     RecordsDropped RECORDS_DROPPED = Counter, Count, "cutover_records_dropped_total",
-        ["reason"],
+        ["reason"] from ["queue_full", "write_failed", "closed"],
         "Request records lost: queue_full, write_failed or closed.";
     RecordsQueued RECORDS_QUEUED = Gauge, Count, "cutover_records_queued",
         [],
         "Request records waiting for the store.";
     ResponsesKept RESPONSES_KEPT = Counter, Count, "cutover_responses_kept_total",
-        [],
+        [] from [],
         "Answers written to the store because clients of the Responses API want to go on from them.";
     ResponsesDropped RESPONSES_DROPPED = Counter, Count, "cutover_responses_dropped_total",
-        [],
+        [] from [],
         "Answers that were to be kept and were lost: no room, too large, or the store was closed.";
     ResponsesWaiting RESPONSES_WAITING = Gauge, Count, "cutover_responses_waiting",
         [],
         "Answers that wait for the store. They can be gone on from already.";
     ResponsesLate RESPONSES_LATE = Counter, Count, "cutover_responses_late_total",
-        [],
+        [] from [],
         "Answers to keep whose clients were told of their end before they were written: the database is away or slow.";
     StoreFailures STORE_FAILURES = Counter, Count, "cutover_store_failures_total",
         ["operation", "reason"],
@@ -449,6 +462,14 @@ pub fn reference() -> String {
             row.help
         );
     }
+    let opened: Vec<_> = TABLE.iter().filter(|row| row.opens.is_some()).collect();
+    let opened: Vec<_> = opened.into_iter().map(|row| format!("`{}`", row.name)).collect();
+    let _ = writeln!(
+        out,
+        "\nThere at 0 before anything happened, so that a first event is a rise: {}. Series of other counters \
+         with a cause, a code or an action in their labels appear with their first event.",
+        opened.join(", ")
+    );
     out.push_str("\nBuckets, in seconds:\n\n");
     for row in TABLE {
         if let Kind::Histogram(bounds) = row.kind {

@@ -27,6 +27,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) scorer: Option<&'static str>,
     /// What is known of the gates' sources.
     pub(crate) sources: Sources,
+    /// How many instances the candidate's upstream has, if the file says so.
+    pub(crate) instances: Option<usize>,
 }
 
 /// The section's values, before the spec is made of them.
@@ -310,6 +312,7 @@ impl Draft<'_> {
             self.note(&problem);
         }
         self.note_advisory(facts);
+        self.note_waiting(facts);
         spec
     }
 
@@ -341,6 +344,21 @@ impl Draft<'_> {
     }
 
     /// A scorer that may not decide must not be asked to.
+    /// A step that waits for more instances than there are waits until the file has them.
+    fn note_waiting(&self, facts: &Facts<'_>) {
+        let Some(there) = facts.instances else { return };
+        for (entry, step) in &self.steps {
+            let needed = step.min_instances as usize;
+            let Some(entry) = entry.as_ref().filter(|_| needed > there) else { continue };
+            let message = format!(
+                "the step waits for {needed} instances, and the candidate's upstream has {there}"
+            );
+            let hint = "add to its `instances`, or ask for fewer".to_owned();
+            let wrong = Wrong { message, hint: Some(hint), at: None };
+            entry.note(claim_field(entry, "min_instances"), Weight::Warning, wrong);
+        }
+    }
+
     fn note_advisory(&self, facts: &Facts<'_>) {
         use cutover_evals::{Row, Standing};
         let row = facts.scorer.and_then(Row::find);

@@ -36,6 +36,13 @@ impl Around<'_> {
         }
     }
 
+    /// How many instances a use case's candidate has; `None` where names tell it anew. An engine of this process is one.
+    pub(super) fn instances(&self, use_case: &UseCase) -> Option<usize> {
+        let variant = self.variants.get(use_case.candidate?)?.as_ref()?;
+        let upstream = self.upstreams.get(variant.upstream)?.as_ref()?;
+        upstream.resolve.is_none().then_some(upstream.instances.len().max(1))
+    }
+
     /// Whether requests of a variant have a price. Without one of its own it may be in the catalogue if
     /// a service of others answers; whether it is, shows when it is looked up.
     fn priced(&self, variant: usize) -> Option<bool> {

@@ -122,6 +122,7 @@ fn rollout_of(
         local_only: use_case.local_only,
         scorer: use_case.scorer.as_ref().map(|scorer: &Scorer| scorer.kind),
         sources: around.sources(use_case),
+        instances: around.instances(use_case),
     };
     Some(draft?.finish(&facts))
 }

@@ -28,6 +28,24 @@ baseline = "today"
 candidate = "later"
 "#;
 
+#[test]
+fn a_step_that_waits_for_more_instances_than_there_are_is_warned_of() {
+    let asks = |steps: &str| {
+        let part = "gates = [\"errors <= baseline + 0.5 pp\"]";
+        report(&format!("{GROUND}[use_cases.u.rollout]\n{part}\nsteps = [{steps}]"))
+    };
+    for steps in [
+        r#""ramp 50% needs 2 instances", "100%""#,
+        r#"{ name = "half", kind = "ramp", weight = "50%", min_instances = 2 }, "100%""#,
+    ] {
+        let told = asks(steps);
+        let said = "the step waits for 2 instances, and the candidate's upstream has 1";
+        assert!(told.contains(said), "{told}");
+    }
+    let told = asks(r#""canary 5%", "ramp 50% needs 1 instance", "100%""#);
+    assert!(!told.contains("waits for"), "{told}");
+}
+
 fn no_files(path: &Path) -> Result<String, String> {
     Err(format!("{} is not there", path.display()))
 }

@@ -33,7 +33,7 @@ impl Rollouts {
         let registry = self.registry();
         registry.gauge(families::ROLLOUT_STEP, [use_case]).set(seat.state.step.into());
         let now = word(&seat.state.phase);
-        for phase in ["running", "holding", "paused", "promoted", "rolled_back"] {
+        for phase in ["running", "holding", "paused", "promoted", "rolled_back", "abandoned"] {
             let gauge = registry.gauge(families::ROLLOUT_PHASE, [use_case, phase]);
             gauge.set((phase == now).into());
         }

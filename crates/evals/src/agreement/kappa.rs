@@ -28,10 +28,12 @@ pub struct Kappa {
 }
 
 impl Kappa {
-    /// The two-sided large-sample interval.
-    pub fn interval(&self, alpha: Alpha) -> Interval {
+    /// The two-sided large-sample interval. `None` where the formula's variance is 0, as when one rater
+    /// always says the same or both always agree: then it says nothing of how far the truth may be.
+    pub fn interval(&self, alpha: Alpha) -> Option<Interval> {
         let half = critical_value(alpha) * self.standard_error;
-        Interval { low: (self.value - half).max(-1.0), high: (self.value + half).min(1.0) }
+        let (low, high) = ((self.value - half).max(-1.0), (self.value + half).min(1.0));
+        (half > 1e-9).then_some(Interval { low, high })
     }
 }
 
@@ -99,7 +101,7 @@ mod tests {
         let kappa = cohen(&[[80, 10, 6], [12, 60, 9], [5, 8, 40]]).unwrap();
         assert!((kappa.value - 0.665_259_8).abs() < 1e-6);
         assert!((kappa.standard_error - 0.041_695_5).abs() < 1e-6);
-        assert!(kappa.interval(Alpha::FIVE_PERCENT).contains(0.6));
+        assert!(kappa.interval(Alpha::FIVE_PERCENT).is_some_and(|ends| ends.contains(0.6)));
         // Fleiss' worked example: 14 raters, 10 subjects, 5 categories.
         let subjects = [
             [0, 0, 0, 0, 14],
@@ -114,6 +116,15 @@ mod tests {
             [0, 2, 2, 3, 7],
         ];
         assert!((fleiss(&subjects).unwrap() - 0.209_931).abs() < 1e-6);
+    }
+
+    #[test]
+    fn where_one_side_never_varies_there_is_no_interval() {
+        // Four labels of pairs that the judge called ties; four that all agree.
+        let kappa = cohen(&[[0, 0, 1], [0, 0, 2], [0, 0, 1]]).unwrap();
+        assert_eq!((kappa.value, kappa.interval(Alpha::FIVE_PERCENT)), (0.0, None));
+        let kappa = cohen(&[[2, 0], [0, 2]]).unwrap();
+        assert_eq!((kappa.value, kappa.interval(Alpha::FIVE_PERCENT)), (1.0, None));
     }
 
     #[test]

@@ -168,9 +168,12 @@ pub(super) fn record(judge: &JudgeStatus) -> String {
         let ends = ends.map(|(low, high)| format!(" ({:.2} to {:.2})", low * scale, high * scale));
         ends.unwrap_or_default()
     };
+    let unknown = judge.kappa.is_some() && judge.kappa_interval.is_none();
+    let unknown =
+        if unknown { " (no interval: one side never varied, or both always agreed)" } else { "" };
     let kappa = judge.kappa.map_or("undefined".to_owned(), |kappa| format!("{kappa:.2}"));
     let mut text = format!(
-        "judge: {} of {} labels, agreement with people kappa {kappa}{}, at least {:.2}",
+        "judge: {} of {} labels, agreement with people kappa {kappa}{}{unknown}, at least {:.2}",
         judge.labels,
         judge.labels_needed,
         ends(judge.kappa_interval, 1.0),

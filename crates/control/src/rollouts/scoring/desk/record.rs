@@ -264,7 +264,7 @@ impl Room {
             labels: health.labels(),
             labels_needed: LABELS_MIN,
             kappa: kappa.map(|kappa| kappa.value),
-            kappa_interval: kappa.map(|kappa| ends(kappa.interval(Alpha::FIVE_PERCENT))),
+            kappa_interval: kappa.and_then(|kappa| kappa.interval(Alpha::FIVE_PERCENT)).map(ends),
             kappa_min: self.floor.agreement_min,
             unreadable: health.errors(),
             longer_won: longer.share(),
