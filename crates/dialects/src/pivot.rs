@@ -237,6 +237,8 @@ pub(crate) struct Chat<'a> {
     pub(crate) fields: Vec<(&'static str, Cow<'a, str>)>,
     /// Whether signatures of calls are sent on, to the upstreams that take them.
     pub(crate) signatures: bool,
+    /// How long the request is that it is made of: it becomes about as long.
+    pub(crate) bytes: usize,
 }
 
 impl<'a> Chat<'a> {
@@ -252,7 +254,9 @@ impl<'a> Chat<'a> {
     }
 
     pub(crate) fn write(&self, model: &Text<'_>, stream: bool) -> Bytes {
-        let text = write::object(|j| {
+        // What stands around a message takes more words there, or fewer.
+        let mut json = Json::with_room(self.bytes + self.bytes / 8 + 512);
+        json.object(|j| {
             model.write(j.key("model"));
             j.put_array("messages", |j| {
                 self.messages.iter().for_each(|m| m.write(j, self.signatures));
@@ -265,7 +269,7 @@ impl<'a> Chat<'a> {
             }
             write_stream(j, stream);
         });
-        Bytes::from(text)
+        Bytes::from(json.into_string())
     }
 }
 

@@ -17,6 +17,11 @@ impl Json {
         Self { text: String::with_capacity(512) }
     }
 
+    /// An empty text with room for so many bytes: a long one is then not moved while it grows.
+    pub fn with_room(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes) }
+    }
+
     /// What was written.
     pub fn into_string(self) -> String {
         self.text

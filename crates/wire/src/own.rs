@@ -60,7 +60,7 @@ pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<Vec<Bytes>>
             root.complete((text, text), &own, &mut patches);
         }
         Dialect::Gemini => {
-            if !is_signed(&root, model) {
+            if may_call(body) && !is_signed(&root, model) {
                 return None;
             }
             gemini(text, &root, (model, target), &mut patches);
@@ -271,6 +271,13 @@ fn gemini(text: &str, root: &Members<'_>, (model, target): (&str, &Target), patc
 
 fn elements(raw: Option<&str>) -> Vec<&str> {
     raw.and_then(cut::elements).into_iter().flatten().collect()
+}
+
+/// Whether a body may hold calls of functions, as far as a look at it tells: by their name, or by letters written by number.
+fn may_call(body: &[u8]) -> bool {
+    [&b"functionCall"[..], b"function_call", b"\\u00"]
+        .iter()
+        .any(|mark| memmem::find(body, mark).is_some())
 }
 
 /// Whether the calls of earlier turns have the signatures that Gemini wants back, as far as it does: from its third

@@ -27,7 +27,8 @@ pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Faul
         }
         Some(_) => {}
     }
-    let (model, chat) = convert(&root, facts, &mut losses)?;
+    let (model, mut chat) = convert(&root, facts, &mut losses)?;
+    chat.bytes = body.len();
     let kind = Back::Anthropic;
     let way_back = WayBack {
         kind,

@@ -32,7 +32,8 @@ fn run(body: &Bytes, facts: &RequestFacts<'_>, stream: bool) -> Result<Asked, Fa
     let model = model(facts)?;
     let root = body_of(body)?;
     let mut losses = Losses::new(FIELDS, facts.unsupported);
-    let (chat, thoughts) = convert(&root, facts, (&mut losses, ROOT))?;
+    let (mut chat, thoughts) = convert(&root, facts, (&mut losses, ROOT))?;
+    chat.bytes = body.len();
     let shape = Shape::Content { thoughts, events: facts.events };
     let way_back = WayBack {
         kind: Back::Gemini(shape),

@@ -39,7 +39,8 @@ impl<'a, 'f> Work<'a, 'f> {
         let root = Obj::of_body(body)?;
         let model = root.need_text(ROOT, "model")?;
         let losses = Losses::new(FIELDS, facts.unsupported).of_route(scope);
-        Ok(Self { sent: body, root, facts, model, losses, chat: Chat::default() })
+        let chat = Chat { bytes: body.len(), ..Chat::default() };
+        Ok(Self { sent: body, root, facts, model, losses, chat })
     }
 
     fn stream(&self) -> Result<bool, Fault> {

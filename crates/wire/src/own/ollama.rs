@@ -8,6 +8,7 @@
 //! Invariants: a model is never loaded anew for what a client wrote; a line that says an error or belongs to an answer
 //! that is none never passes. What would be refused goes by conversion, which says so.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::adapt::{Loss, Outgoing, ReplyPlan, dropped, plan};
 use crate::context::solid_json;
 use crate::endpoint::Endpoint;
 use crate::head::Head;
-use crate::json;
+use crate::json::{self, cut};
 use crate::mint::Mint;
 use crate::ollama::answer::spoken_call;
 use crate::ollama::request::{keep_alive, think_value};
@@ -179,11 +180,19 @@ fn options(
 
 /// Solid bytes of the prompt, as far as it is text of this request's.
 fn prompt_bytes(root: &Members<'_>) -> u64 {
-    let messages = elements(root.get(&["messages"])).into_iter();
-    let said = messages.filter_map(|message| Members::cut(message)?.get(&["content"]));
+    let mut said = Vec::new();
+    let mut messages = root.get(&["messages"]).and_then(cut::elements);
+    let mut content = |key, raw| {
+        if cut::key(key).is_some_and(|key| key == "content") {
+            said.push(raw);
+        }
+        Ok::<(), Infallible>(())
+    };
+    while messages.as_mut().and_then(|all| all.object(&mut content)).is_some() {}
     let alone = ["prompt", "system", "input"].into_iter().filter_map(|name| root.get(&[name]));
     let inputs = root.get(&["input"]).filter(|raw| raw.starts_with('['));
-    let texts = said.chain(alone).chain(inputs.into_iter().flat_map(|raw| elements(Some(raw))));
+    let texts =
+        said.into_iter().chain(alone).chain(inputs.into_iter().flat_map(|raw| elements(Some(raw))));
     let inner = texts.filter_map(|raw| raw.strip_prefix('"')?.strip_suffix('"'));
     inner.map(|text| solid_json(text.as_bytes())).sum()
 }

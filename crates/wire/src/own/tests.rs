@@ -105,6 +105,7 @@ fn what_needs_the_conversion_goes_that_way() {
         r#"{"contents":[{"parts":[{"functionCall":{"id":"a_gts_b"},"thoughtSignature":"A"}]}]}"#,
         // A call that another upstream made.
         r#"{"contents":[{"parts":[{"text":"a"},{"functionCall":{}}]}]}"#,
+        r#"{"contents":[{"parts":[{"functio\u006eCall":{}}]}]}"#,
         "[]",
     ] {
         assert_eq!(sent(body, &plain), None, "{body}");
