@@ -16,9 +16,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use cutover_units::Code;
-use cutover_wire::Fault;
-use cutover_wire::{Fault, Usage};
+use cutover_wire::stream::halves::Joiner;
 use cutover_wire::stream::split::{Data, Event, Framing, Splitter};
+use cutover_wire::{Fault, Usage};
 
 use crate::answer::{EVENTS, JSON, LINES};
 use crate::chat::{self, End};
@@ -80,6 +80,7 @@ pub struct StreamOut {
     model: String,
     splitter: Splitter,
     records: Vec<Range<usize>>,
+    halves: Joiner,
     sequence: Sequence,
     end: End,
     finished: bool,
@@ -110,6 +111,7 @@ impl StreamOut {
             model,
             splitter: Splitter::new(Framing::Events, EVENT_BYTES_MAX),
             records: Vec::new(),
+            halves: Joiner::default(),
             sequence: Sequence::new(id),
             end: End::default(),
             finished: false,
@@ -245,7 +247,8 @@ impl StreamOut {
             }
             return self.ended(now, out);
         }
-        let chunk = chat::read(data)?;
+        let joined = self.halves.joined(data);
+        let chunk = chat::read(joined.as_deref().unwrap_or(data))?;
         if let Some(model) = chunk.model.filter(|m| !m.is_empty() && self.state == State::New) {
             self.model = model.into_owned();
         }

@@ -61,9 +61,7 @@ impl Extract {
     /// Reads an answer that is there as a whole.
     pub fn of_json(body: &[u8]) -> Self {
         let mut reader = Reader::default();
-        if let Ok(answer) = serde_json::from_slice::<Value>(body) {
-            reader.answer(&answer);
-        }
+        reader.json(body);
         reader.end()
     }
 
@@ -108,9 +106,26 @@ impl StreamExtractor {
 
     /// What has been said. An event that lacks its end mark counts.
     pub fn finish(mut self) -> Extract {
+        self.end();
+        self.reader.end()
+    }
+
+    /// Whether nothing but words has come so far, and not the end: no call, no refusal, no reasoning, nothing
+    /// that is not known.
+    pub fn is_plain(&self) -> bool {
+        !self.reader.more
+    }
+
+    /// What has been said, if that is words alone, each of them followed, and has not ended.
+    pub fn plain(mut self) -> Option<String> {
+        self.end();
+        let Reader { said, more, halves, .. } = self.reader;
+        (!more && halves.is_whole()).then_some(said.text)
+    }
+
+    fn end(&mut self) {
         let rest = self.splitter.rest();
         self.reader.event(&[&rest[..], b"\n\n"].concat());
-        self.reader.end()
     }
 }
 
@@ -121,17 +136,31 @@ struct Reader {
     refusal: String,
     /// The `index` of each of the tool calls.
     indices: Vec<u64>,
+    halves: Joiner,
+    /// Whether more has come than words of a choice that goes on.
+    more: bool,
 }
 
 impl Reader {
     fn event(&mut self, record: &[u8]) {
         let event = Event::read(record);
         let data = event.data.bytes().trim_ascii();
-        if event.is_error || data.is_empty() || data.starts_with(b"[DONE]") {
+        if data.is_empty() {
             return;
         }
-        if let Ok(chunk) = serde_json::from_slice::<Value>(data) {
-            self.answer(&chunk);
+        if event.is_error || data.starts_with(b"[DONE]") {
+            self.more = true;
+            return;
+        }
+        self.json(data);
+    }
+
+    /// A whole answer, or a chunk of one, as it was written.
+    fn json(&mut self, data: &[u8]) {
+        let joined = self.halves.joined(data);
+        match serde_json::from_slice(joined.as_deref().unwrap_or(data)) {
+            Ok(answer) => self.answer(&answer),
+            Err(_) => self.more = true,
         }
     }
 
@@ -147,6 +176,9 @@ impl Reader {
         }
         let first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
         let choices = answer.get("choices").and_then(Value::as_array);
+        let is_plain = |choice: &Value| first(&choice) && goes_on(choice);
+        self.more |= answer.get("error").is_some_and(says)
+            || !choices.is_some_and(|all| all.iter().all(is_plain));
         if let Some(choice) = choices.and_then(|all| all.iter().find(first)) {
             self.choice(choice);
         }
@@ -204,6 +236,32 @@ impl Reader {
             self.said.text = self.refusal;
         }
         self.said
+    }
+}
+
+/// Whether a choice of a chunk holds words alone, and no end.
+fn goes_on(choice: &Value) -> bool {
+    let is_text = |text: &Value| text.is_null() || text.is_string();
+    let is_plain = |(name, said): (&String, &Value)| match name.as_str() {
+        "role" => true,
+        "content" => is_text(said),
+        _ => !says(said),
+    };
+    let delta = choice.get("delta").and_then(Value::as_object);
+    choice.get("finish_reason").is_none_or(Value::is_null)
+        && choice.get("message").is_none()
+        && choice.get("text").is_none_or(is_text)
+        && delta.is_none_or(|delta| delta.iter().all(is_plain))
+}
+
+/// Whether a member holds anything: servers write those that do not as null, or as empty ones.
+fn says(member: &Value) -> bool {
+    match member {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => true,
     }
 }
 
@@ -290,6 +348,53 @@ mod tests {
             "data: {\"choices\":[{\"delta\":{\"content\":\"so far\"}}]}\n\ndata: {\"error\":{}}";
         let said = Extract::of_stream(&[Bytes::from(cut)]);
         assert_eq!((said.text.as_str(), said.finish), ("so far", None));
+    }
+
+    fn plain(pieces: &[&str]) -> Option<String> {
+        let mut stream = StreamExtractor::default();
+        for piece in pieces {
+            stream.push(Bytes::from(format!("data: {{\"choices\":[{piece}]}}\n\n")));
+        }
+        let is_plain = stream.is_plain();
+        stream.plain().filter(|_| is_plain)
+    }
+
+    #[test]
+    fn words_alone_that_go_on_are_plain_and_nothing_else_is() {
+        let word = r#"{"index":0,"delta":{"content":"so"},"finish_reason":null}"#;
+        for nothing in [
+            r#"{"delta":{"role":"assistant","content":"","refusal":null,"tool_calls":[]}}"#,
+            r#"{"index":0,"delta":{"content":null,"reasoning_content":""},"logprobs":null}"#,
+            r#"{"text":"","finish_reason":null,"stop_reason":null}"#,
+            "",
+        ] {
+            assert_eq!(plain(&[word, nothing]).as_deref(), Some("so"), "{nothing}");
+        }
+        for more in [
+            r#"{"delta":{},"finish_reason":"stop"}"#,
+            r#"{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}"#,
+            r#"{"delta":{"function_call":{"name":"f"}}}"#,
+            r#"{"delta":{"refusal":"no"}}"#,
+            r#"{"delta":{"audio":{"data":"AA"}}}"#,
+            r#"{"delta":{"reasoning":"hm"}}"#,
+            r#"{"delta":{"some_new_thing":1}}"#,
+            r#"{"delta":{"content":[{"type":"text","text":"so"}]}}"#,
+            r#"{"index":1,"delta":{"content":"other"}}"#,
+            r#"{"delta":{"content":"\ud83d"}}"#,
+            r#"{"delta":{"content":"a\ud83db"}}"#,
+            r#"{"delta":"#,
+        ] {
+            assert_eq!(plain(&[word, more]), None, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_pair_that_came_in_two_pieces_is_read_as_one() {
+        let [one, two] =
+            ["a\\ud83d", "\\ude00b"].map(|text| format!(r#"{{"delta":{{"content":"{text}"}}}}"#));
+        assert_eq!(plain(&[&one, &two]).as_deref(), Some("a😀b"));
+        let whole = format!(r#"{{"choices":[{}]}}"#, r#"{"message":{"content":"a\ud83db"}}"#);
+        assert_eq!(Extract::of_json(whole.as_bytes()).text, "a\u{fffd}b", "and not nothing");
     }
 
     #[test]

@@ -219,6 +219,14 @@ pub fn read_progress(line: &[u8]) -> Option<Progress> {
     Some(Progress::Step { what: brief(&what), bytes })
 }
 
+/// Whether the answer to an order says that it was done: a model that was read in is told of, and of one that
+/// was removed there is nothing to say. A page of what stands before an engine has a good status, too.
+pub fn is_done(deed: Deed, body: &[u8]) -> bool {
+    let value: Option<Value> = serde_json::from_slice(body).ok();
+    let told = value.is_some_and(|told| told.get("error").is_none() && told["done"] == true);
+    told || (deed == Deed::Remove && body.trim_ascii().is_empty())
+}
+
 /// What an engine said of its refusal, for operators.
 pub fn read_refusal(status: u16, body: &[u8]) -> String {
     let value: Option<Value> = serde_json::from_slice(body).ok();
@@ -281,6 +289,18 @@ mod tests {
         let shown = read_shown("smollm2:135m", &exchange("ollama", "show").body).unwrap();
         assert_eq!(shown.parameters.as_deref(), Some("134.52M"));
         assert_eq!((shown.quantization.as_deref(), shown.context), (Some("Q4_1"), Some(8192)));
+    }
+
+    #[test]
+    fn a_page_of_a_proxys_is_no_deed_done() {
+        let done = br#"{"model":"m","response":"","done":true,"done_reason":"load"}"#;
+        assert!(is_done(Deed::Warm, done) && is_done(Deed::Remove, b""));
+        for body in ["", "<html>log in</html>", "{}", "null", "[1]", r#"{"done":false}"#] {
+            assert!(!is_done(Deed::Warm, body.as_bytes()), "{body}");
+        }
+        for body in ["<html>log in</html>", "{}", r#"{"error":"no"}"#] {
+            assert!(!is_done(Deed::Remove, body.as_bytes()), "{body}");
+        }
     }
 
     #[test]

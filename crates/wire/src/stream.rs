@@ -37,6 +37,7 @@ use crate::usage::{Finish, Usage};
 
 mod calls;
 mod events;
+pub mod halves;
 pub mod pacing;
 mod shape;
 mod sink;
@@ -198,6 +199,11 @@ impl Tap {
             _ => Ok(()),
         });
         self.records = records;
+        let result = match result {
+            // What cannot be read after the end is no part of the answer.
+            Err(fault) if fault.class == FaultClass::Unreadable && self.close(out) => Ok(()),
+            result => result,
+        };
         self.settle(result)
     }
 
@@ -220,16 +226,20 @@ impl Tap {
         if self.ended {
             return Ok(());
         }
-        let complete = self.context.seen.choices.ended() >= self.context.plan.n;
-        let result = if self.context.seen.finish.is_some() && complete {
+        let result = if self.close(out) { Ok(()) } else { Err(broken_off(&self.context.seen)) };
+        self.settle(result)
+    }
+
+    /// Appends the end of an answer that is whole. False: it is not.
+    fn close(&mut self, out: &mut Vec<Bytes>) -> bool {
+        let seen = &self.context.seen;
+        let is_whole = seen.finish.is_some() && seen.choices.ended() >= self.context.plan.n;
+        if is_whole {
             self.ended = true;
             out.extend(self.context.estimate_event());
             out.push(DONE);
-            Ok(())
-        } else {
-            Err(broken_off(&self.context.seen))
-        };
-        self.settle(result)
+        }
+        is_whole
     }
 
     /// Whether any content (text, reasoning, tool call) has come. Until then another upstream may be

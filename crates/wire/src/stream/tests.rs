@@ -280,6 +280,24 @@ fn malformed_events_end_the_stream() {
     assert_eq!(cut.end.unwrap_err().fault.code, Code::StreamInterrupted);
 }
 
+#[test]
+fn what_cannot_be_read_after_the_end_is_no_part_of_the_answer() {
+    let end = |index| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":{index},\"delta\":{{}},\"finish_reason\":\"stop\"}}]}}\n\n"
+        )
+    };
+    let got = run(&plan("openai"), [Bytes::from(end(0) + "data: <html>\n\n" + &end(0))]);
+    assert!(got.end.is_ok() && got.tap.ended_well());
+    assert_eq!(got.text, end(0) + "data: [DONE]\n\n");
+    let two = ReplyPlan { n: 2, ..plan("openai") };
+    let got = run(&two, [Bytes::from(end(0) + "data: <html>\n\n" + &end(1))]);
+    assert_eq!(got.end.unwrap_err().class, FaultClass::Unreadable, "the other has not ended");
+    let said =
+        run(&plan("openai"), [Bytes::from(end(0) + "data: {\"error\":{\"message\":\"x\"}}\n\n")]);
+    assert!(said.end.is_err() && said.done() == 0, "an error is one whenever it is told");
+}
+
 /// Braces alone do not make an event JSON: a client would have been the first to find out.
 #[test]
 fn an_event_that_does_not_parse_ends_the_stream_also_after_content() {
