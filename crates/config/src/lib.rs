@@ -62,6 +62,7 @@ pub use plain::toml_as_json;
 pub use problem::Problem;
 pub use prompts::{Adaptation, PromptUnfit, PromptVersion};
 pub use providers::{PROVIDERS, Provider};
+pub use quantity::{parse_duration, print_duration};
 pub use reference::{json_schema, reference_markdown};
 pub use render::render_rollout;
 pub use resolve::Resolve;

@@ -12,7 +12,7 @@ const SIZE_UNITS: [(&str, u64); 4] =
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Reads `"10 s"`, `"250ms"`, `"1 min"`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let form = "write a whole number and ms, s, min, h or d, such as \"10 s\"";
     quantity(text, &DURATION_UNITS).map(Duration::from_millis).map_err(|unit| match unit {
         Some("m") => format!("unit \"m\" could be minutes or months; {form}"),
@@ -23,7 +23,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Prints a duration with the largest unit that keeps it whole. Parts below a millisecond are
 /// dropped: no reader makes them.
-pub(crate) fn print_duration(duration: Duration) -> String {
+pub fn print_duration(duration: Duration) -> String {
     let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     print(ms, &DURATION_UNITS)
 }

@@ -50,8 +50,9 @@ pub const EXITS: &[Row] = &[
     Row {
         exit: Exit::Partly,
         code: 6,
-        doc: "Done in part: the rollback is in force, but a restart may undo it; or it was written, but \
-              perhaps in the wrong state directory or for a name that nothing could verify.",
+        doc: "Done in part: the rollback is in force, but a restart may undo it; or it, or what was done \
+              to a client key, was written, but perhaps in the wrong state directory, or for a name that \
+              nothing could verify.",
     },
 ];
 

@@ -34,6 +34,13 @@ pub struct Remote {
     pub state_dir: Option<PathBuf>,
 }
 
+impl Remote {
+    /// Whether a running cutover is named, and not only a state directory.
+    fn names_one(&self) -> bool {
+        self.admin.is_some() || self.token_file.is_some() || env::get(env::ADMIN_TOKEN).is_some()
+    }
+}
+
 /// Accepts what people paste: with a scheme and a slash, or `localhost`.
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
@@ -50,8 +57,12 @@ pub struct Operator {
     /// The names of the use cases; none if there is no config file, or it cannot be read. A rollback
     /// must not need them.
     pub use_cases: Option<Vec<UseCaseName>>,
+    /// The use cases that match by a client key, with its name.
+    pub by_key: Vec<(UseCaseName, String)>,
     /// Whether the state directory is a guess, because the file that may name it cannot be read.
     pub guessed: bool,
+    /// Whether the running cutover was named, by its address or a token: then no other way will do.
+    pub named: bool,
     address: SocketAddr,
     token: Result<String, String>,
 }
@@ -72,8 +83,14 @@ impl Operator {
             .unwrap_or_else(default_address);
         let configured = checked.as_ref().and_then(|c| c.admin.token.as_ref());
         let token = find_token(remote, configured, (&directory, &source.base));
-        let named = checked.filter(|_| whole && source.path.is_some());
-        let use_cases = named.map(|c| c.use_cases.into_iter().map(|u| u.name).collect());
+        let known = checked.filter(|_| whole && source.path.is_some()).map(|c| c.use_cases);
+        let by_key = known
+            .iter()
+            .flatten()
+            .filter_map(|use_case| Some((use_case.name.clone(), use_case.matches.key.clone()?)));
+        let by_key = by_key.collect();
+        let use_cases = known.map(|known| known.into_iter().map(|u| u.name).collect());
+        let named = remote.names_one();
         if guessed && remote.admin.is_none() {
             term.warn(format_args!(
                 "without it, the cutover at {address} is asked, with the state directory {}; name another with \
@@ -82,7 +99,7 @@ impl Operator {
             ));
         }
         let guessed = guessed && remote.state_dir.is_none();
-        Ok(Self { directory, use_cases, guessed, address, token })
+        Ok(Self { directory, use_cases, by_key, guessed, named, address, token })
     }
 
     /// A client for it.
@@ -93,6 +110,25 @@ impl Operator {
                 .hint("is cutover running with this state directory? Start it: cutover serve")),
         }
     }
+}
+
+/// The state directory of a command that reads it and asks no running cutover.
+pub fn state_directory(
+    given: Option<&Path>,
+    config: Option<&Path>,
+    term: &mut Term,
+) -> Result<PathBuf, Failed> {
+    let source = Source::find(config);
+    let Read { checked, guessed, .. } = read(&source, term);
+    let configured = checked.as_ref().and_then(|c| c.state.directory.as_deref());
+    let directory = files::state_directory(given, configured, &source.base)?;
+    if guessed && given.is_none() {
+        term.warn(format_args!(
+            "without it, the state directory {} is a guess; name another with --state-dir",
+            directory.display()
+        ));
+    }
+    Ok(directory)
 }
 
 /// What a config file gave.
@@ -199,8 +235,8 @@ pub fn block_on<T>(call: impl Future<Output = T>) -> Result<T, Failed> {
 /// Why a command that may be done without a running cutover was not done by it.
 #[derive(Debug)]
 pub enum Ended {
-    /// None was reached: it can be done on the state directory.
-    Unreachable,
+    /// None was reached: perhaps it can be done on the state directory.
+    Unreachable(Failed),
     /// It failed, or was refused.
     Failed(Failed),
 }
@@ -208,7 +244,7 @@ pub enum Ended {
 impl From<CallError> for Ended {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Connect { .. } => Self::Unreachable,
+            error @ CallError::Connect { .. } => Self::Unreachable(failed(error)),
             error => Self::Failed(failed(error)),
         }
     }

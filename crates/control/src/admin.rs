@@ -13,6 +13,7 @@ mod actors;
 mod auth;
 mod handlers;
 mod instances;
+mod keys;
 mod listener;
 mod models;
 mod prompts;

@@ -5,6 +5,7 @@
 //! members, so that a misspelt `after_rolback` is an error and not a surprise.
 
 pub mod instances;
+pub mod keys;
 pub mod models;
 pub mod prompts;
 pub mod rating;
@@ -348,62 +349,6 @@ pub struct ExplainedLoss {
     pub why: String,
 }
 
-/// Body of `POST /admin/keys`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AddKey {
-    /// The key's name: what records and matchers call it.
-    pub name: String,
-    /// The use case all its requests belong to, if any.
-    #[serde(default)]
-    pub use_case: Option<UseCaseName>,
-    /// Whether its requests stay with local upstreams.
-    #[serde(default)]
-    pub local_only: bool,
-    /// Whether nobody waits for its answers, so that others go first.
-    #[serde(default)]
-    pub batch: bool,
-    /// Who asks; shown in the audit log.
-    pub actor: String,
-}
-
-/// Answer to [`AddKey`]: the only time the key is shown.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct NewKey {
-    /// The key's name.
-    pub name: String,
-    /// The key itself.
-    pub key: String,
-}
-
-/// Without the key.
-impl std::fmt::Debug for NewKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewKey").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// One key in the list. The key itself cannot be shown: only its hash is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyStatus {
-    /// Its name.
-    pub name: String,
-    /// Its first characters.
-    pub prefix: String,
-    /// When it was made.
-    pub created: Millis,
-    /// The use case it is bound to.
-    pub use_case: Option<UseCaseName>,
-    /// Whether its requests stay with local upstreams.
-    #[serde(default)]
-    pub local_only: bool,
-    /// Whether nobody waits for its answers, so that others go first.
-    #[serde(default)]
-    pub batch: bool,
-    /// When it was revoked.
-    pub revoked: Option<Millis>,
-}
-
 /// Body of every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -437,7 +382,8 @@ mod tests {
 
     #[test]
     fn secrets_stay_out_of_debug_output() {
-        let key = NewKey { name: "team".into(), key: "ck-secret".into() };
+        let (name, key) = ("team".into(), "ck-secret".into());
+        let key = keys::NewKey { name, key, former_until: None };
         assert!(!format!("{key:?}").contains("secret"));
         let body = serde_json::value::RawValue::from_string(r#"{"a":"prompt"}"#.into()).unwrap();
         let request =

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::api::instances::{DrainInstance, Drained, Instances};
+use crate::api::keys::{AddKey, KeyStatus, NewKey, RevokeKey, RotateKey};
 use crate::api::models::{ManageModels, ModelsJob};
 use crate::api::prompts::{AddPrompt, AddedPrompt, MoveLabel, MovedLabel, PromptList, PromptText};
 use crate::api::rating::{LabelPair, Labelled, NextPair};
@@ -25,8 +26,8 @@ use crate::api::rollouts::{
     StartRollout, Verified,
 };
 use crate::api::{
-    AddKey, ExplainRequest, Explanation, Failure, KeyStatus, NewKey, Reloaded, RollBack,
-    RolledBack, SetWeight, Status, UseCaseStatus,
+    ExplainRequest, Explanation, Failure, Reloaded, RollBack, RolledBack, SetWeight, Status,
+    UseCaseStatus,
 };
 
 /// The largest answer read. A status of a thousand use cases has a tenth of this.
@@ -278,8 +279,13 @@ impl Admin {
         self.call("POST", "/admin/keys", Some(key)).await
     }
 
+    /// `POST /admin/keys/{name}/rotate`.
+    pub async fn rotate_key(&self, name: &str, rotate: &RotateKey) -> Result<NewKey, CallError> {
+        self.call("POST", &format!("/admin/keys/{name}/rotate"), Some(rotate)).await
+    }
+
     /// `DELETE /admin/keys/{name}`.
-    pub async fn revoke_key(&self, name: &str, by: &RollBack) -> Result<KeyStatus, CallError> {
+    pub async fn revoke_key(&self, name: &str, by: &RevokeKey) -> Result<KeyStatus, CallError> {
         self.call("DELETE", &format!("/admin/keys/{name}"), Some(by)).await
     }
 

@@ -6,6 +6,10 @@ use cutover_units::hex;
 /// What every key begins with, so that secret scanners and people recognise one.
 pub const PREFIX: &str = "ck-";
 
+/// What helps whoever wants a name that is taken.
+pub const NAME_TAKEN_HINT: &str = "names stay unique, revoked ones too, so that records stay clear; for another \
+                                   secret under the same name: cutover key rotate NAME";
+
 /// Random bytes of a key: 256 bits, out of any guesser's reach.
 const RANDOM_BYTES: usize = 32;
 

@@ -43,6 +43,7 @@ pub(crate) enum Verb {
     Models(verbs::models::Args),
     Key(verbs::key::Args),
     Prompt(verbs::prompt::Args),
+    Backup(verbs::backup::Args),
 }
 
 /// Runs the command line of this process.
@@ -81,6 +82,7 @@ fn run(cli: Cli, term: &mut Term) -> Result<Exit, Failed> {
         Verb::Models(args) => verbs::models::run(&args, config, term),
         Verb::Key(args) => verbs::key::run(&args, config, term),
         Verb::Prompt(args) => verbs::prompt::run(&args, config, term),
+        Verb::Backup(args) => verbs::backup::run(&args, config, term),
     }
 }
 

@@ -5,11 +5,13 @@
 //! whose modules are known by their short names here.
 
 mod accelerators;
+mod alone;
 mod claim;
 
 mod banner;
 mod cli;
 mod database;
+mod doorkeys;
 mod doors;
 mod embedded;
 mod explain;
@@ -32,6 +34,7 @@ mod server;
 mod signals;
 mod sockets;
 mod verbs;
+mod watched;
 
 use cutover_console::{clock, env, exit, files, operator, surroundings, table, term};
 

@@ -20,7 +20,7 @@ use crate::instances::Drains;
 use crate::plans;
 use crate::prompts::InForce;
 use crate::surroundings::{EngineChoice, Outside};
-use crate::{clock, env};
+use crate::{clock, doorkeys, env, watched};
 
 mod host;
 
@@ -69,8 +69,8 @@ pub(crate) struct Process {
     /// None: they could not be read yet.
     ring: Mutex<Option<Ring>>,
     status: Mutex<ConfigStatus>,
-    /// Files of certificates that the config in force names.
-    trusted: Mutex<Vec<PathBuf>>,
+    /// Files that the config in force names and that change while it stays.
+    watched: Mutex<Vec<PathBuf>>,
     /// The instances that operators took out.
     drains: Mutex<Drains>,
     /// What is wrong with the database; none when all is well.
@@ -83,17 +83,11 @@ pub(crate) struct Process {
 /// The client keys, and what they were made from.
 struct Ring {
     keys: Arc<KeyRing>,
-    seen: Vec<(i64, bool)>,
+    seen: Keys,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Files that a config names and that change while it stays: certificates, prices.
-fn trusted(source: &Source, checked: &Checked) -> Vec<PathBuf> {
-    let named = checked.upstreams.iter().filter_map(|upstream| upstream.ca_file.as_deref());
-    named.chain(checked.prices.file.as_deref()).map(|path| source.base.join(path)).collect()
 }
 
 /// Why a file that says nothing any more is refused.
@@ -111,6 +105,12 @@ fn gone<'c>(before: &'c Checked, now: &'c Checked) -> impl Iterator<Item = Strin
     let gone = names(before).filter(move |old| names(now).all(|name| name != *old));
     gone.map(|name| {
         format!(
+            "use_cases.{name} is gone from the file: what matched it goes to the default upstream, and \
+             what names it or has its key is refused"
+        )
+    })
+}
+
 /// Whose tokens let nobody in any more.
 fn tell_changed(owners: Vec<Option<String>>) {
     for owner in owners {
@@ -120,12 +120,6 @@ fn tell_changed(owners: Vec<Option<String>>) {
         );
         tracing::info!(key, "another token: the one before is refused from now on");
     }
-}
-
-            "use_cases.{name} is gone from the file: what matched it goes to the default upstream, and \
-             what names it or has its key is refused"
-        )
-    })
 }
 
 /// Rollouts and webhooks of a config file, or the first thing that is wrong with them.
@@ -139,21 +133,21 @@ pub(crate) struct Parts {
     pub(crate) source: Source,
     pub(crate) overruled: Overruled,
     pub(crate) checked: Checked,
-    /// Where operators' tokens are, and those in force.
-    pub(crate) tokens: (Places, TokensInForce),
     pub(crate) engines: Engines,
     pub(crate) registry: Registry,
     /// The client keys; none if they could not be read.
     pub(crate) keys: Option<Keys>,
     /// The prompts that `checked` is fitted to; none if they could not be read.
     pub(crate) prompts: Option<Book>,
+    /// Where operators' tokens are, and those in force.
+    pub(crate) tokens: (Places, TokensInForce),
 }
 
 impl Process {
     pub(crate) fn new(parts: Parts) -> Self {
         let started_empty = parts.source.read().is_ok_and(|text| says_nothing(&text));
         Self {
-            trusted: Mutex::new(trusted(&parts.source, &parts.checked)),
+            watched: Mutex::new(watched::files(&parts.source, &parts.checked)),
             database: Mutex::default(),
             drains: Mutex::default(),
             source: parts.source,
@@ -163,13 +157,13 @@ impl Process {
             gateway: OnceLock::new(),
             controller: OnceLock::new(),
             rollouts: OnceLock::new(),
-            tokens: parts.tokens,
             in_force: Mutex::new(InForce { checked: parts.checked.clone(), book: parts.prompts }),
             started_with: parts.checked,
             started_empty,
             ring: Mutex::new(parts.keys.map(Ring::new)),
             status: Mutex::default(),
             draining: std::sync::atomic::AtomicBool::new(false),
+            tokens: parts.tokens,
         }
     }
 
@@ -222,6 +216,8 @@ impl Process {
         let outside = self.outside().with_weights(weights.clone());
         let live = self.build(&self.started_with, &outside, None)?;
         self.note_loaded(&live.config_digest);
+        self.registry.open();
+        self.open(&self.started_with);
         Ok(live)
     }
 
@@ -235,9 +231,14 @@ impl Process {
             ClientKeys::Off => None,
             ClientKeys::Required => {
                 let ring = lock(&self.ring).as_ref().map(|ring| ring.keys.clone());
-                let why = || "the keys cannot be read from the state directory".to_owned();
-                let key = || "server.keys".to_owned();
-                Some(ring.ok_or_else(|| build::BuildError { key: key(), why: why() })?)
+                let open = previous.is_some_and(|live| live.keys.is_none());
+                if ring.is_none() && open {
+                    // Who is served now would be served no more.
+                    let (key, why) =
+                        ("server.keys", "the keys cannot be read from the state directory");
+                    return Err(build::BuildError { key: key.to_owned(), why: why.to_owned() });
+                }
+                Some(ring.unwrap_or_else(|| Arc::new(KeyRing::unread())))
             }
         };
         build::live(&Materials {
@@ -289,16 +290,20 @@ impl Process {
         self.overruled.apply(&mut checked);
         let wrong = |error: build::BuildError| vec![self.source.locate(&text, &error)];
         in_force.fit(&mut checked).map_err(wrong)?;
-        let unfound = self.install((gateway, controller), &checked, &wrong)?;
         let (places, tokens) = &self.tokens;
         let (found, kept) = places.read_again(&checked, &tokens.now()).map_err(|why| vec![why])?;
-        self.forget(&checked);
+        let unfound = self.install((gateway, controller), &checked, &wrong)?;
         tell_changed(tokens.replace(found));
+        self.forget(&checked);
+        self.open(&checked);
         let mut warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(unfound);
+        if let Some(ring) = lock(&self.ring).as_ref() {
+            warnings.extend(doorkeys::unmatched(&checked, &ring.seen));
+        }
+        warnings.extend(kept);
         warnings.extend(self.needs_restart(&checked));
         warnings.extend(gone(&in_force.checked, &checked));
-        warnings.extend(kept);
         in_force.checked = checked;
         Ok(warnings)
     }
@@ -330,7 +335,7 @@ impl Process {
             Ok::<_, Vec<String>>(())
         })?;
         self.put_plans(moves.0, moves.1);
-        *lock(&self.trusted) = trusted(&self.source, checked);
+        *lock(&self.watched) = watched::files(&self.source, checked);
         Ok(unfound)
     }
 
@@ -351,6 +356,14 @@ impl Process {
         }
         *in_force = InForce { checked, book: Some(book) };
         Ok(effects)
+    }
+
+    /// Begins the counts of what this file names.
+    fn open(&self, checked: &Checked) {
+        let open = |label: &str, name: &str| self.registry.open_for(label, name);
+        checked.use_cases.iter().for_each(|use_case| open("use_case", use_case.name.as_str()));
+        checked.upstreams.iter().for_each(|upstream| open("upstream", upstream.name.as_str()));
+        checked.webhooks.iter().for_each(|webhook| open("webhook", webhook.name.as_str()));
     }
 
     /// Lets go of what only the file before had.
@@ -403,7 +416,6 @@ impl Process {
 
 impl Ring {
     fn new(keys: Keys) -> Self {
-        let seen = keys.list().map(|key| (key.id, key.revoked.is_some())).collect();
-        Self { keys: Arc::new(KeyRing::new(keys)), seen }
+        Self { seen: keys.clone(), keys: Arc::new(KeyRing::new(keys)) }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use cutover_config::{Checked, ClientKeys};
+use cutover_config::Checked;
 use cutover_control::rollouts::{RolloutParts, Rollouts, Webhooks};
 use cutover_control::{
     Admin, Controller, Deadlines, Doors, Host as _, Outgoing, Parts as ControllerParts, Spec,
@@ -16,7 +16,7 @@ use cutover_control::{
 };
 use cutover_gateway::build::BuildError;
 use cutover_gateway::{Doors as ClientDoors, Gateway, Live, Parts as GatewayParts};
-use cutover_store::{Keys, Options, Store, StoreError, StoreEvent};
+use cutover_store::{Options, Store, StoreError, StoreEvent};
 use cutover_telemetry::{Registry, events, families};
 use cutover_units::Millis;
 use cutover_upstream::Tls;
@@ -27,6 +27,7 @@ use crate::accelerators;
 use crate::claim;
 use crate::clock;
 use crate::database::{self, Unwritten};
+use crate::doorkeys;
 use crate::doors::Places;
 use crate::embedded::Engines;
 use crate::exit::{Exit, Failed};
@@ -45,11 +46,7 @@ use crate::surroundings::{EngineChoice, Outside};
 use crate::term::Term;
 
 /// The file with the key of the units' hashes, in the state directory.
-const UNIT_KEY_FILE: &str = "unit-key";
-
-/// So often, and with such pauses, a locked database is asked again for the client keys.
-const KEY_TRIES: usize = 10;
-const KEY_PAUSE: Duration = Duration::from_millis(300);
+pub(crate) const UNIT_KEY_FILE: &str = "unit-key";
 
 /// Time between two looks for log lines that were left out.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -102,8 +99,7 @@ impl Server {
         let places = Places { base: source.base.clone(), state: directory.clone() };
         let tokens = TokensInForce::new(places.read(&checked)?);
         let unit_key = unit_key(&directory);
-        let keys = client_keys(&store, checked.server.keys).await?;
-        tell_keyless(checked.server.keys, keys.as_ref(), term);
+        let keys = doorkeys::read(&store, &checked, term).await;
         let book = prompts::load(&store, checked.needs_prompts()).await?;
         prompts::fit_first(&mut checked, book.as_ref(), &source)?;
         let process = Arc::new(Process::new(Parts {
@@ -261,38 +257,6 @@ fn mirror(registry: &Registry, store: &Store) {
     registry.counter(families::RESPONSES_DROPPED, []).raise_to(kept.dropped);
     let waiting = i64::try_from(kept.waiting).unwrap_or(i64::MAX);
     registry.gauge(families::RESPONSES_WAITING, []).set(waiting);
-}
-
-/// Nobody can be served where keys are asked for and there are none.
-fn tell_keyless(asked: ClientKeys, keys: Option<&Keys>, term: &mut Term) {
-    let none = keys.is_some_and(|keys| keys.list().all(|key| key.revoked.is_some()));
-    if asked == ClientKeys::Required && none {
-        term.warn(
-            "no client key exists, so every request is refused. Make one: cutover key add NAME",
-        );
-    }
-}
-
-/// Client keys, where they are asked for. Without them nobody could be let in, so a database that
-/// stays unreadable ends the start; a supervisor tries again.
-async fn client_keys(store: &Store, asked: ClientKeys) -> Result<Option<Keys>, Failed> {
-    let mut tries = 1;
-    loop {
-        match (store.load_keys().await, asked) {
-            (Ok(keys), _) => return Ok(Some(keys)),
-            (Err(_), ClientKeys::Off) => return Ok(None),
-            (Err(error), ClientKeys::Required) if error.may_pass() && tries < KEY_TRIES => {
-                tracing::warn!(%error, "client keys cannot be read yet");
-            }
-            (Err(error), ClientKeys::Required) => {
-                return Err(anyhow::Error::from(error)
-                    .context("cannot read the client keys")
-                    .into());
-            }
-        }
-        tries += 1;
-        tokio::time::sleep(KEY_PAUSE).await;
-    }
 }
 
 fn use_cases(checked: &Checked, source: &Source) -> Result<Vec<Spec>, Failed> {

@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod init;
@@ -43,6 +44,7 @@ pub(crate) const VERBS: &[Row] = &[
     Row { name: "rollout", exits: &[Exit::Config, Exit::Unreachable, Exit::Refused, Exit::Partly] },
     Row { name: "instances", exits: &[Exit::Unreachable, Exit::Refused, Exit::Partly] },
     Row { name: "models", exits: &[Exit::Unreachable, Exit::Refused] },
-    Row { name: "key", exits: &[Exit::Refused] },
-    Row { name: "prompt", exits: &[Exit::Refused] },
+    Row { name: "key", exits: &[Exit::Unreachable, Exit::Refused, Exit::Partly] },
+    Row { name: "prompt", exits: &[Exit::Unreachable, Exit::Refused] },
+    Row { name: "backup", exits: &[] },
 ];

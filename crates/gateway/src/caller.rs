@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cutover_store::{Key, KeyRing};
-use cutover_units::Code;
+use cutover_units::{Code, Millis};
 use cutover_upstream::clients_key::{API_KEY, X_API_KEY, X_GOOG_API_KEY, bearer};
 use cutover_wire::Fault;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -20,14 +20,20 @@ pub(crate) struct Refused {
 /// Finds the caller. None: no key is asked for.
 pub(crate) fn authenticate(
     headers: &HeaderMap,
-    keys: Option<&KeyRing>,
+    (keys, now): (Option<&KeyRing>, Millis),
 ) -> Result<Option<Arc<Key>>, Refused> {
     let Some(keys) = keys else { return Ok(None) };
     let Some(key) = presented(headers) else {
         let message = "no API key was sent; put it into the Authorization header as a Bearer token";
         return Err(refused("missing", message));
     };
-    match keys.find(key) {
+    if keys.is_unread() {
+        // Nobody knows whether this key is one: a 401 would tell a client to throw a good one away.
+        let message = "the client keys cannot be read now; an operator sees why in the log";
+        let fault = Fault::new(Code::ClientKeysUnavailable, message);
+        return Err(Refused { reason: "unread", fault });
+    }
+    match keys.find(key, now) {
         Some(entry) => Ok(Some(Arc::clone(entry))),
         None => Err(refused("unknown", "the API key is not known or was revoked")),
     }

@@ -259,7 +259,8 @@ impl Gateway {
             return Ok(health());
         }
         dialects::take_key(route, (&parts.uri, &mut parts.headers));
-        let caller = caller::authenticate(&parts.headers, visit.live.keys.as_deref())
+        let keys = (visit.live.keys.as_deref(), visit.started_at);
+        let caller = caller::authenticate(&parts.headers, keys)
             .map_err(|refused| self.unknown_caller(visit, refused))
             .map_err(|refusal| refusal.in_words(dialects::dialect_of(route, &parts.headers)))?;
         if let Route::Infer(_) | Route::Foreign(_) = route {

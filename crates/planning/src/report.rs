@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use cutover_console::clock;
 use cutover_console::exit::{Exit, Failed};
-use cutover_console::operator::{Operator, Remote, block_on};
+use cutover_console::operator::{self, block_on};
 use cutover_console::term::Term;
-use cutover_store::{Observations, Options, Store, Window};
+use cutover_store::{Observations, Options, Store, Window, has_database};
 use cutover_tco::Nano;
 use cutover_units::{Millis, UseCaseName};
 
@@ -21,7 +21,7 @@ use period::Period;
 
 /// Compare before and after: cost, latency, errors, rate limits, availability, fallback and quality, with intervals.
 ///
-/// From the records of a use case. Two periods, or without them the two arms: requests assigned to the baseline are "before",
+/// From the records of a use case, which are read in the state directory and from no running cutover. Two periods, or without them the two arms: requests assigned to the baseline are "before",
 /// those assigned to the candidate "after", whoever answered. Each figure has n and a 95 % interval; users, not
 /// requests, are the units. A saving is reconciled with invoices, and what differs is stated.
 #[derive(Debug, clap::Args)]
@@ -47,9 +47,15 @@ pub struct Args {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    remote: Remote,
+    /// The state directory whose records are read. Default: state.directory of the config file, or the
+    /// platform's
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
 }
+
+/// What helps where nothing is found.
+const WHERE: &str =
+    "records are read from a state directory, on the machine that has it: name it with --state-dir";
 
 /// What invoices say of both sides.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,8 +86,12 @@ pub fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, 
             "--before and --after overlap: requests of both would be compared with themselves";
         return Err(Failed::usage(problem).hint("a period ends before its last time"));
     }
-    let operator = Operator::find(&args.remote, config, term)?;
-    let store = Store::open(Options::new(&operator.directory, clock::now))?;
+    let directory = operator::state_directory(args.state_dir.as_deref(), config, term)?;
+    if !has_database(&directory) {
+        let message = format!("there is no database in {}", directory.display());
+        return Err(Failed::new(Exit::Failed, message).hint(WHERE));
+    }
+    let store = Store::open(Options::new(&directory, clock::now))?;
     let whole = Period { from: Millis(0), until: Millis(u64::MAX >> 1), unfinished: false };
     let read = |period: Period| {
         let window =
@@ -100,9 +110,13 @@ pub fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, 
         None => [Side::of_arm(&before, false), Side::of_arm(&after, true)],
     };
     if let Some(empty) = sides.iter().find(|side| side.requests.is_empty()) {
-        let failed =
-            Failed::new(Exit::Failed, format!("no request of {} {}", args.use_case, empty.name));
-        return Err(failed.hint(format!("records are read from {}", operator.directory.display())));
+        let told = format!(
+            "no request of {} {} in the records of {}",
+            args.use_case,
+            empty.name,
+            directory.display()
+        );
+        return Err(Failed::new(Exit::Failed, told).hint(WHERE));
     }
     if before.truncated || after.truncated {
         term.warn("there are more than a million records: the newest million count");

@@ -17,6 +17,10 @@ pub enum Action {
     KeyAdded,
     /// A client key was revoked.
     KeyRevoked,
+    /// A client key was given another secret.
+    KeyRotated,
+    /// The secrets that a client key had before were revoked.
+    FormerKeysRevoked,
     /// A version of a prompt was added.
     PromptAdded,
     /// A label was put on a version of a prompt.

@@ -15,7 +15,9 @@ use crate::deliveries::{Delivery, DeliveryCounts, Tried};
 use crate::drains::{Drain, SetDrain};
 use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
-use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
+use crate::keys::{
+    AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError, RotateKey, RotateKeyError,
+};
 use crate::observed::Observations;
 use crate::pairs::{NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::prompts::{MoveLabel, NewPrompt, PromptAdded, PromptError};
@@ -57,6 +59,9 @@ pub(crate) trait Backend: Send {
 
     /// Revokes a key with its audit entry, durably. Revoking it again changes nothing.
     fn revoke_key(&mut self, revoke: &RevokeKey) -> Result<Key, RevokeKeyError>;
+
+    /// Gives a key another secret; the one before opens the door for a while.
+    fn rotate_key(&mut self, rotate: &RotateKey) -> Result<Key, RotateKeyError>;
 
     /// All keys.
     fn load_keys(&mut self) -> Result<Keys, StoreError>;

@@ -25,6 +25,9 @@ pub const SECRET_BYTES_MIN: usize = 32;
 /// Longest secret looked at: a longer one is refused before it is hashed.
 pub const SECRET_BYTES_MAX: usize = 512;
 
+/// Replaced secrets of one key that may open the door at once. More would be forgotten doors.
+pub const FORMER_MAX: usize = 8;
+
 /// Characters of a key that lists show, to tell keys apart.
 const PREFIX_CHARS: usize = 8;
 
@@ -87,7 +90,26 @@ pub struct NewKey {
 pub struct RevokeKey {
     /// Its name.
     pub name: String,
+    /// Whether only the secrets are revoked that a rotation replaced.
+    pub former: bool,
     /// Who revokes it.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// Now.
+    pub now: Millis,
+}
+
+/// A key to be given another secret.
+#[derive(Debug, Clone)]
+pub struct RotateKey {
+    /// Its name.
+    pub name: String,
+    /// Its text from now on.
+    pub secret: Secret,
+    /// How long the text before opens the door. With none no former text does, from now on.
+    pub overlap: Millis,
+    /// Who rotates it.
     pub actor: String,
     /// Why.
     pub reason: String,
@@ -114,6 +136,8 @@ pub struct Key {
     pub created: Millis,
     /// When it was revoked.
     pub revoked: Option<Millis>,
+    /// Until when a text that a rotation replaced opens the door.
+    pub former_until: Option<Millis>,
 }
 
 /// Why a key was not added.
@@ -141,6 +165,23 @@ pub enum RevokeKeyError {
     Store(#[from] StoreError),
 }
 
+/// Why a key was not rotated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RotateKeyError {
+    /// No key has the name.
+    #[error("there is no key {0:?}")]
+    Unknown(String),
+    /// It was revoked, and stays so.
+    #[error("key {0:?} was revoked: make another, or rotate before you revoke")]
+    Revoked(String),
+    /// Too many of its former secrets open the door still.
+    #[error("{FORMER_MAX} former secrets of key {0:?} are valid still: revoke them first")]
+    TooMany(String),
+    /// The database did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// The names of keys obey the rule of all names, which keeps them fit for labels and headers.
 pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     UseCaseName::new(name).map(drop)
@@ -158,10 +199,12 @@ pub(crate) fn hash(salt: &Salt, secret: &[u8]) -> KeyHash {
 }
 
 /// All keys of the database with what is needed to recognise them.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
     pub(crate) salt: Salt,
     pub(crate) rows: Vec<(Key, KeyHash)>,
+    /// By the keys' ids: former secrets, and until when they open the door.
+    pub(crate) former: Vec<(i64, KeyHash, Millis)>,
 }
 
 impl Keys {
@@ -181,43 +224,75 @@ impl fmt::Debug for Keys {
 #[derive(Clone)]
 pub struct KeyRing {
     salt: Salt,
-    slots: HashMap<u64, Vec<(KeyHash, Arc<Key>)>>,
+    slots: HashMap<u64, Vec<Entry>>,
+    keys: usize,
+    unread: bool,
+}
+
+#[derive(Clone)]
+struct Entry {
+    hash: KeyHash,
+    key: Arc<Key>,
+    /// Set for a former secret.
+    until: Option<Millis>,
 }
 
 impl KeyRing {
     /// The ring of all keys that are not revoked.
     pub fn new(keys: Keys) -> Self {
-        let mut slots: HashMap<u64, Vec<(KeyHash, Arc<Key>)>> = HashMap::new();
+        let mut ring = Self { salt: keys.salt, ..Self::unread() };
+        ring.unread = false;
         for (key, hash) in keys.rows.into_iter().filter(|(key, _)| key.revoked.is_none()) {
-            slots.entry(slot(&hash)).or_default().push((hash, Arc::new(key)));
+            let (id, key) = (key.id, Arc::new(key));
+            let former = keys.former.iter().filter(|(of, ..)| *of == id);
+            for (_, hash, until) in former {
+                ring.put(Entry { hash: *hash, key: Arc::clone(&key), until: Some(*until) });
+            }
+            ring.put(Entry { hash, key, until: None });
+            ring.keys += 1;
         }
-        Self { salt: keys.salt, slots }
+        ring
+    }
+
+    /// The ring while the keys cannot be read: it opens to nobody, and says why.
+    pub fn unread() -> Self {
+        Self { salt: [0; 32], slots: HashMap::new(), keys: 0, unread: true }
+    }
+
+    fn put(&mut self, entry: Entry) {
+        self.slots.entry(slot(&entry.hash)).or_default().push(entry);
+    }
+
+    /// Whether the keys could not be read, so that nobody knows whether a key is one.
+    pub fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// The key that a request presents, if it is one of the ring's.
-    pub fn find(&self, presented: &[u8]) -> Option<&Arc<Key>> {
+    pub fn find(&self, presented: &[u8], now: Millis) -> Option<&Arc<Key>> {
         if presented.len() > SECRET_BYTES_MAX {
             return None;
         }
         let presented = hash(&self.salt, presented);
         let slot = self.slots.get(&slot(&presented))?;
-        slot.iter().find(|(hash, _)| bool::from(hash.ct_eq(&presented))).map(|(_, key)| key)
+        let entry = slot.iter().find(|entry| bool::from(entry.hash.ct_eq(&presented)))?;
+        entry.until.is_none_or(|until| now < until).then_some(&entry.key)
     }
 
     /// The key of this name, if it opens the door.
     pub fn named(&self, name: &str) -> Option<&Arc<Key>> {
-        let keys = self.slots.values().flatten().map(|(_, key)| key);
+        let keys = self.slots.values().flatten().map(|entry| &entry.key);
         keys.into_iter().find(|key| &*key.name == name)
     }
 
     /// How many keys open the door.
     pub fn len(&self) -> usize {
-        self.slots.values().map(Vec::len).sum()
+        self.keys
     }
 
     /// Whether no key opens the door.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.keys == 0
     }
 }
 
@@ -236,6 +311,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const NOW: Millis = Millis(10);
+
     fn key(id: i64, revoked: Option<Millis>) -> Key {
         let name = format!("key-{id}").into();
         Key {
@@ -247,6 +324,7 @@ mod tests {
             batch: false,
             created: Millis(1),
             revoked,
+            former_until: None,
         }
     }
 
@@ -256,17 +334,40 @@ mod tests {
             .iter()
             .zip(1..)
             .map(|((text, revoked), id)| (key(id, *revoked), hash(&salt, text.as_bytes())));
-        KeyRing::new(Keys { salt, rows: rows.collect() })
+        KeyRing::new(Keys { salt, rows: rows.collect(), former: Vec::new() })
     }
 
     #[test]
     fn a_known_key_is_found_and_a_revoked_or_unknown_one_is_not() {
         let ring = ring(&[("first", None), ("second", Some(Millis(5))), ("third", None)]);
-        assert_eq!(ring.find(b"third").map(|key| key.id), Some(3));
-        assert!(ring.find(b"second").is_none());
-        assert!(ring.find(b"").is_none());
-        assert!(ring.find("x".repeat(100_000).as_bytes()).is_none());
+        assert_eq!(ring.find(b"third", NOW).map(|key| key.id), Some(3));
+        assert!(ring.find(b"second", NOW).is_none());
+        assert!(ring.find(b"", NOW).is_none());
+        assert!(ring.find("x".repeat(100_000).as_bytes(), NOW).is_none());
         assert_eq!(ring.len(), 2);
+    }
+
+    #[test]
+    fn a_former_secret_opens_the_door_until_its_end_or_its_keys() {
+        let salt = [7; 32];
+        let of = |revoked| {
+            let former = vec![(1, hash(&salt, b"before"), Millis(20))];
+            let rows = vec![(key(1, revoked), hash(&salt, b"now"))];
+            KeyRing::new(Keys { salt, rows, former })
+        };
+        let ring = of(None);
+        assert_eq!(ring.find(b"before", Millis(19)).map(|key| key.id), Some(1));
+        assert!(ring.find(b"before", Millis(20)).is_none());
+        assert!(ring.find(b"now", Millis(u64::MAX)).is_some());
+        assert_eq!(ring.len(), 1, "one key with two secrets");
+        assert!(of(Some(Millis(5))).find(b"before", NOW).is_none());
+    }
+
+    #[test]
+    fn a_ring_that_could_not_be_read_knows_that() {
+        let ring = KeyRing::unread();
+        assert!(ring.is_unread() && ring.is_empty() && ring.find(b"any", NOW).is_none());
+        assert!(!self::ring(&[]).is_unread());
     }
 
     #[test]
@@ -299,7 +400,7 @@ mod tests {
         #[test]
         fn no_bytes_open_the_door_but_the_key(presented in prop::collection::vec(any::<u8>(), 0..600)) {
             let ring = ring(&[("the only key", None)]);
-            prop_assert_eq!(ring.find(&presented).is_some(), presented == b"the only key");
+            prop_assert_eq!(ring.find(&presented, NOW).is_some(), presented == b"the only key");
         }
     }
 }

@@ -57,8 +57,8 @@ pub use drains::{Drain, SetDrain};
 pub use error::StoreError;
 pub use feedback::{COMMENT_BYTES_MAX, Feedback, FeedbackSink, FeedbackStats, TakenVotes};
 pub use keys::{
-    AddKeyError, Key, KeyRing, Keys, NewKey, RevokeKey, RevokeKeyError, SECRET_BYTES_MAX,
-    SECRET_BYTES_MIN, Secret, WeakSecret,
+    AddKeyError, FORMER_MAX, Key, KeyRing, Keys, NewKey, RevokeKey, RevokeKeyError, RotateKey,
+    RotateKeyError, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret, WeakSecret,
 };
 pub use observed::{Ending, Judged, OBSERVED_MAX, Observations, Observed};
 pub use overrides::{Override, Overrides};
@@ -78,6 +78,7 @@ pub use rollouts::{
     CommitError, CommitTick, NewRollout, RolloutStarted, StartError, StoredDecision, StoredRollout,
     StoredWindow, TickCommitted, WeightChange, Whose,
 };
+pub use sqlite::{backup, has_database};
 pub use state::{Cause, SetWeight, SetWeightError, UseCaseState, WeightSet, clip};
 pub use store::{DropReason, Options, Store, StoreEvent};
 pub use summary::{Row as SummaryRow, SUMMARY_RECORDS_MAX, Spread, Summary, Window};

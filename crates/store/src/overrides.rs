@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::clip;
 
 /// The directory in the data directory.
-const DIR: &str = "overrides";
+pub const DIR: &str = "overrides";
 
 /// The end of a file's name. A name may contain dots, so the end is cut off, not split off.
 const SUFFIX: &str = ".json";

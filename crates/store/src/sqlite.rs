@@ -7,9 +7,11 @@
 //! - before each use the file at the path is compared with the one that is open: SQLite would go on
 //!   writing into a deleted file without a word;
 //! - records are committed without waiting for the disk (at most the last moments are lost when the
-//!   machine loses power, nothing when the process is killed); weights and keys wait for it.
+//!   machine loses power, nothing when the process is killed); weights and keys wait for it, and are then
+//!   in the file itself, not in the log beside it alone.
 
 mod audit;
+mod backup;
 mod decisions;
 mod deliveries;
 mod drains;
@@ -27,6 +29,7 @@ mod schema;
 mod states;
 mod trouble;
 mod usage;
+mod writing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +38,7 @@ use std::time::Duration;
 use cutover_prompts::{Book, Label};
 use cutover_rollout::Spec;
 use cutover_units::{Generation, Millis, NanoUsd, UseCaseName};
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::audit::Change;
 use crate::backend::Backend;
@@ -44,7 +47,9 @@ use crate::deliveries::{Delivery, DeliveryCounts, Tried};
 use crate::drains::{Drain, SetDrain};
 use crate::error::StoreError;
 use crate::feedback::{Feedback, TakenVotes};
-use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
+use crate::keys::{
+    AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError, RotateKey, RotateKeyError,
+};
 use crate::observed::Observations;
 use crate::pairs::{Keep, NewPair, NewScore, PairQuery, RatingRow, StoredPair};
 use crate::prompts::{MoveLabel, NewPrompt, PromptAdded, PromptError};
@@ -59,6 +64,7 @@ use crate::store::Options;
 use crate::summary::{Summary, Window};
 use crate::usage::UsageRow;
 
+pub use backup::{backup, has_database};
 use files::{Identity, identity, make_private};
 use kinds::Kinds;
 pub(crate) use trouble::{SqlResult, Trouble};
@@ -140,62 +146,6 @@ impl Sqlite {
         result.map_err(|trouble| self.name(operation, trouble))
     }
 
-    /// Runs a writing operation in a transaction.
-    fn write<T>(
-        &mut self,
-        operation: &'static str,
-        run: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
-    ) -> Result<T, StoreError> {
-        self.with(operation, |connection| in_transaction(connection, run))
-    }
-
-    /// The same for one that knows kinds of records: those of a transaction that failed are none.
-    fn write_with_kinds<T>(
-        &mut self,
-        operation: &'static str,
-        run: impl FnOnce(&Transaction<'_>, &mut Kinds) -> SqlResult<T>,
-    ) -> Result<T, StoreError> {
-        self.with_open(operation, |Open { connection, kinds, .. }| {
-            let result = in_transaction(connection, |transaction| run(transaction, kinds));
-            if result.is_err() {
-                kinds.forget();
-            }
-            result
-        })
-    }
-
-    /// Runs a writing operation in a transaction that is on the disk when this returns.
-    fn write_durably<T>(
-        &mut self,
-        operation: &'static str,
-        run: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
-    ) -> Result<T, StoreError> {
-        self.with(operation, |connection| {
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            let result = in_transaction(connection, run);
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-            result
-        })
-    }
-
-    /// Deletes people's texts: they are overwritten, not only forgotten.
-    fn delete_securely(
-        &mut self,
-        operation: &'static str,
-        run: impl FnOnce(&Transaction<'_>) -> SqlResult<u64>,
-    ) -> Result<u64, StoreError> {
-        self.with(operation, |connection| {
-            connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
-            let deleted = in_transaction(connection, run);
-            connection.pragma_update_and_check(None, "secure_delete", false, |_| Ok(()))?;
-            if deleted.as_ref().is_ok_and(|deleted| *deleted > 0) {
-                // The log still holds them. Where someone else reads, it does until the next time.
-                let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            }
-            deleted
-        })
-    }
-
     fn drop_if_replaced(&mut self, operation: &'static str) -> Result<(), StoreError> {
         let path = self.path();
         if self.known && identity(&path).ok() != self.open.as_ref().map(|open| open.identity) {
@@ -227,19 +177,9 @@ impl Sqlite {
         schema::check_version(&connection)?;
         set_wal(&connection)?;
         schema::migrate(&mut connection, self.known, (self.clock)())?;
+        writing::fold_log(&connection);
         Ok(Open { connection, identity: identity(&path)?, kinds: Kinds::default() })
     }
-}
-
-fn in_transaction<T>(
-    connection: &mut Connection,
-    run: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
-) -> SqlResult<T> {
-    // Immediate: a lock held elsewhere shows at once, not in the middle.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let value = run(&transaction)?;
-    transaction.commit()?;
-    Ok(value)
 }
 
 /// Switching to WAL needs the file to itself, so it is done only where it is not done yet: a lock
@@ -291,6 +231,10 @@ impl Backend for Sqlite {
 
     fn revoke_key(&mut self, revoke: &RevokeKey) -> Result<Key, RevokeKeyError> {
         self.write_durably("revoke key", |transaction| keys::revoke(transaction, revoke))?
+    }
+
+    fn rotate_key(&mut self, rotate: &RotateKey) -> Result<Key, RotateKeyError> {
+        self.write_durably("rotate key", |transaction| keys::rotate(transaction, rotate))?
     }
 
     fn load_keys(&mut self) -> Result<Keys, StoreError> {

@@ -15,7 +15,9 @@ use crate::chain::AuditVerdict;
 use crate::drains::{Drain, SetDrain};
 use crate::error::StoreError;
 use crate::feedback::{self, FeedbackSink};
-use crate::keys::{AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError};
+use crate::keys::{
+    AddKeyError, Key, Keys, NewKey, RevokeKey, RevokeKeyError, RotateKey, RotateKeyError,
+};
 use crate::observed::Observations;
 use crate::pairs::Keep;
 use crate::queue::{RecordSink, Shared, Stats};
@@ -249,6 +251,11 @@ impl Store {
     /// Revokes a client key.
     pub async fn revoke_key(&self, revoke: RevokeKey) -> Result<Key, RevokeKeyError> {
         self.call(move |backend| backend.revoke_key(&revoke)).await?
+    }
+
+    /// Gives a client key another secret; the one before opens the door for a while.
+    pub async fn rotate_key(&self, rotate: RotateKey) -> Result<Key, RotateKeyError> {
+        self.call(move |backend| backend.rotate_key(&rotate)).await?
     }
 
     /// All client keys, to list them or to make a [`KeyRing`](crate::KeyRing).

@@ -8,7 +8,10 @@ use cutover_units::{
 use crate::audit::Action;
 use crate::backend::Backend;
 use crate::chain::AuditVerdict;
-use crate::keys::{AddKeyError, KeyRing, NewKey, RevokeKey, RevokeKeyError, Secret};
+use crate::keys::{
+    AddKeyError, FORMER_MAX, KeyRing, NewKey, RevokeKey, RevokeKeyError, RotateKey, RotateKeyError,
+    Secret,
+};
 use crate::record::Record;
 use crate::state::{Cause, SetWeight, SetWeightError};
 use crate::summary::{Spread, Window};
@@ -44,6 +47,8 @@ macro_rules! suite {
             each_change_adds_one_entry_and_a_refused_one_adds_none,
             a_key_is_found_until_it_is_revoked,
             names_of_keys_are_never_used_twice,
+            a_rotated_key_stays_the_same_key_and_both_secrets_open_for_a_while,
+            a_key_has_so_many_former_secrets_at_most,
             an_instance_that_was_taken_out_is_out_until_it_is_put_back,
             a_window_is_summed_up_per_use_case_arm_and_variant,
             old_records_are_deleted_in_small_steps,
@@ -222,11 +227,12 @@ pub(crate) fn a_key_is_found_until_it_is_revoked(store: &mut dyn Backend) {
     let added = store.add_key(&new_key("team", text)).unwrap();
     assert_eq!(added.prefix, "ck-01234");
     let ring = KeyRing::new(store.load_keys().unwrap());
-    let found = ring.find(text.as_bytes()).unwrap();
+    let found = ring.find(text.as_bytes(), Millis(9)).unwrap();
     assert_eq!(**found, added);
     assert_eq!(found.use_case, Some(use_case("statements")));
     let revoke = RevokeKey {
         name: "team".into(),
+        former: false,
         actor: "someone".into(),
         reason: "leaked".into(),
         now: Millis(9),
@@ -236,16 +242,84 @@ pub(crate) fn a_key_is_found_until_it_is_revoked(store: &mut dyn Backend) {
     assert_eq!(store.revoke_key(&again).unwrap().revoked, Some(Millis(9)));
     let keys = store.load_keys().unwrap();
     assert_eq!(keys.list().count(), 1);
-    assert!(KeyRing::new(keys).find(text.as_bytes()).is_none());
+    assert!(KeyRing::new(keys).find(text.as_bytes(), Millis(9)).is_none());
     assert_eq!(store.changes(10).unwrap().len(), 2);
     let unknown = RevokeKey { name: "nobody".into(), ..revoke };
     assert_eq!(store.revoke_key(&unknown), Err(RevokeKeyError::Unknown("nobody".into())));
+}
+
+/// Client keys could be replaced only under another name, which no use case matched any more.
+pub(crate) fn a_rotated_key_stays_the_same_key_and_both_secrets_open_for_a_while(
+    store: &mut dyn Backend,
+) {
+    let (first, second, third) = ("k".repeat(40), "l".repeat(40), "m".repeat(40));
+    let key = store.add_key(&new_key("team", &first)).unwrap();
+    let rotate = |secret: &str, overlap: u64, now: u64| RotateKey {
+        name: "team".into(),
+        secret: Secret::new(secret).unwrap(),
+        overlap: Millis(overlap),
+        actor: "someone".into(),
+        reason: "yearly".into(),
+        now: Millis(now),
+    };
+    let rotated = store.rotate_key(&rotate(&second, 100, 50)).unwrap();
+    assert_eq!((rotated.id, rotated.former_until), (key.id, Some(Millis(150))));
+    let opens = |store: &mut dyn Backend, secret: &str, now: u64| {
+        let ring = KeyRing::new(store.load_keys().unwrap());
+        ring.find(secret.as_bytes(), Millis(now)).is_some_and(|found| found.id == key.id)
+    };
+    assert!(opens(store, &first, 149) && opens(store, &second, 149));
+    assert!(!opens(store, &first, 150) && opens(store, &second, 150));
+    // Without an overlap nothing that came before opens.
+    store.rotate_key(&rotate(&third, 0, 60)).unwrap();
+    assert!(!opens(store, &first, 61) && !opens(store, &second, 61) && opens(store, &third, 61));
+    // What overlaps can be ended early, and the key stays.
+    store.rotate_key(&rotate(&first, 100, 70)).unwrap();
+    let end = |former| RevokeKey {
+        name: "team".into(),
+        former,
+        actor: "someone".into(),
+        reason: "leaked".into(),
+        now: Millis(71),
+    };
+    assert_eq!(store.revoke_key(&end(true)).unwrap().revoked, None);
+    assert!(!opens(store, &third, 71) && opens(store, &first, 71));
+    store.rotate_key(&rotate(&second, 100, 72)).unwrap();
+    store.revoke_key(&end(false)).unwrap();
+    assert!(!opens(store, &first, 73) && !opens(store, &second, 73));
+    let refused = store.rotate_key(&rotate(&third, 0, 74));
+    assert_eq!(refused, Err(RotateKeyError::Revoked("team".into())));
+    let nobody = RotateKey { name: "nobody".into(), ..rotate(&third, 0, 75) };
+    assert_eq!(store.rotate_key(&nobody), Err(RotateKeyError::Unknown("nobody".into())));
+    let actions: Vec<_> = store.changes(3).unwrap().iter().map(|change| change.action).collect();
+    let last = [Action::KeyRevoked, Action::KeyRotated, Action::FormerKeysRevoked];
+    assert_eq!(actions, last);
+}
+
+pub(crate) fn a_key_has_so_many_former_secrets_at_most(store: &mut dyn Backend) {
+    store.add_key(&new_key("team", &"k".repeat(40))).unwrap();
+    let mut rotate = |at: usize, now: u64| {
+        store.rotate_key(&RotateKey {
+            name: "team".into(),
+            secret: Secret::new(&format!("{at:040}")).unwrap(),
+            overlap: Millis(100),
+            actor: String::new(),
+            reason: String::new(),
+            now: Millis(now),
+        })
+    };
+    for at in 0..FORMER_MAX {
+        rotate(at, 1).unwrap();
+    }
+    assert_eq!(rotate(FORMER_MAX, 1), Err(RotateKeyError::TooMany("team".into())));
+    rotate(FORMER_MAX, 101).unwrap();
 }
 
 pub(crate) fn names_of_keys_are_never_used_twice(store: &mut dyn Backend) {
     let first = store.add_key(&new_key("team", &"k".repeat(40))).unwrap();
     let revoke = RevokeKey {
         name: "team".into(),
+        former: false,
         actor: String::new(),
         reason: String::new(),
         now: Millis(9),

@@ -191,7 +191,12 @@ impl Program {
 
     /// Starts the program again on the same ports and state.
     pub fn start_again(&mut self) {
-        let started = self.try_serve();
+        self.start_again_until("GET /ready");
+    }
+
+    /// The same, and returns once the admin listener answers this with 200.
+    pub fn start_again_until(&mut self, line: &str) {
+        let started = self.try_serve(line);
         assert!(started.is_ok(), "did not start again: {started:?}\n{}", self.log());
     }
 
@@ -201,7 +206,7 @@ impl Program {
             self.url = format!("http://{}", free_address());
             self.admin = format!("http://{}", free_address());
             self.place_config();
-            match self.try_serve() {
+            match self.try_serve("GET /ready") {
                 Ok(()) => return,
                 Err(reason) => last = reason,
             }
@@ -209,7 +214,7 @@ impl Program {
         panic!("cutover did not start: {last}\nlog:\n{}", self.log());
     }
 
-    fn try_serve(&mut self) -> Result<(), String> {
+    fn try_serve(&mut self, until: &str) -> Result<(), String> {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -220,7 +225,7 @@ impl Program {
         command.arg("serve").stdin(Stdio::null()).stdout(log).stderr(both);
         self.child = Some(command.spawn().map_err(|error| error.to_string())?);
         let start = Instant::now();
-        while !self.ready() {
+        while !self.is_up(until) {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
             if let Some(status) = ended {
                 self.child = None;
@@ -235,8 +240,8 @@ impl Program {
         Ok(())
     }
 
-    fn ready(&self) -> bool {
-        raw::exchange(&self.admin, "GET /ready", &[], "").is_ok_and(|answer| answer.status == 200)
+    fn is_up(&self, line: &str) -> bool {
+        raw::exchange(&self.admin, line, &[], "").is_ok_and(|answer| answer.status == 200)
     }
 
     fn command(&self) -> Command {

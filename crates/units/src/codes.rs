@@ -136,6 +136,9 @@ codes! {
     Overloaded = "server_is_overloaded", 503, "server_error", Upstream, true;
     /// Stored responses cannot be read: the database is locked or away.
     StoredResponsesUnavailable = "stored_responses_unavailable", 503, "server_error", Us, true;
+    /// The client keys cannot be read: the database is locked, damaged or away. Nobody is let in or turned
+    /// away for a key until they can; cutover tries again every few seconds.
+    ClientKeysUnavailable = "client_keys_unavailable", 503, "server_error", Us, true;
     /// Too much feedback waits to be written.
     FeedbackBusy = "feedback_queue_full", 503, "server_error", Us, true;
     /// cutover is shutting down and `server.drain_timeout` is over; another replica, or this one after

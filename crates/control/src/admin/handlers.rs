@@ -4,7 +4,6 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use cutover_store::{AddKeyError, Key, NewKey as Addition, RevokeKey, RevokeKeyError};
 use cutover_telemetry::Format;
 
 use http::{StatusCode, header};
@@ -12,10 +11,9 @@ use serde::de::DeserializeOwned;
 
 use super::actors::Caller;
 use super::routes::Action;
-use super::{Parts, Rejection, instances, models, prompts, rollouts};
-use crate::api::{AddKey, ExplainRequest, KeyStatus, NewKey, RollBack, SetWeight, Status};
+use super::{Parts, Rejection, instances, keys, models, prompts, rollouts};
+use crate::api::{ExplainRequest, RollBack, SetWeight, Status};
 use crate::book::Refusal;
-use crate::keys;
 
 /// What a handler gets.
 pub(super) struct Input<'r> {
@@ -48,9 +46,9 @@ pub(super) async fn run(
         Action::RollBack => roll_back(parts, name, &input).await,
         Action::Reload => reload(parts).await,
         Action::Explain => explain(parts, &input.body).await,
-        Action::ListKeys => list_keys(parts).await,
-        Action::AddKey => add_key(parts, &input).await,
-        Action::RevokeKey => revoke_key(parts, name, &input).await,
+        Action::ListKeys | Action::AddKey | Action::RotateKey | Action::RevokeKey => {
+            keys::run(parts, action, input).await
+        }
         Action::ListPrompts | Action::AddPrompt | Action::ShowPrompt | Action::MoveLabel => {
             prompts::run(parts, action, input).await
         }
@@ -154,79 +152,6 @@ fn died(_: tokio::task::JoinError) -> Rejection {
     Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the handler died")
 }
 
-async fn list_keys(parts: &Parts) -> Result<Response, Rejection> {
-    let keys = parts.controller.keys().await.map_err(|e| unavailable(&e))?;
-    let list: Vec<KeyStatus> = keys.list().map(show_key).collect();
-    Ok(Json(list).into_response())
-}
-
-async fn add_key(parts: &Parts, input: &Input<'_>) -> Result<Response, Rejection> {
-    let AddKey { name, use_case, local_only, batch, actor } = read(&input.body)?;
-    let actor = input.caller.actor(actor)?;
-    let (key, secret) = keys::generate().map_err(|error| {
-        Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", error.to_string())
-    })?;
-    let now = parts.controller.now();
-    let addition = Addition { name: name.clone(), secret, use_case, local_only, batch, actor, now };
-    let store = parts.controller.state().store();
-    store.add_key(addition).await.map_err(|error| {
-        let message = error.to_string();
-        match error {
-            AddKeyError::NameTaken(_) => {
-                Rejection::new(StatusCode::CONFLICT, "name_taken", message)
-                    .with_hint("names stay unique, revoked ones too, so that records stay clear")
-            }
-            AddKeyError::Name(_) => {
-                Rejection::new(StatusCode::BAD_REQUEST, "invalid_name", message)
-            }
-            AddKeyError::Store(error) => unavailable(&error),
-        }
-    })?;
-    take_keys(parts).await?;
-    Ok((StatusCode::CREATED, Json(NewKey { name, key })).into_response())
-}
-
-async fn revoke_key(parts: &Parts, name: &str, input: &Input<'_>) -> Result<Response, Rejection> {
-    let RollBack { actor, reason } = read(&input.body)?;
-    let actor = input.caller.actor(actor)?;
-    let now = parts.controller.now();
-    let revoke = RevokeKey { name: name.to_owned(), actor, reason, now };
-    let store = parts.controller.state().store();
-    let revoked = store.revoke_key(revoke).await.map_err(|error| match error {
-        RevokeKeyError::Unknown(_) => {
-            Rejection::new(StatusCode::NOT_FOUND, "unknown_key", error.to_string())
-        }
-        RevokeKeyError::Store(error) => unavailable(&error),
-    })?;
-    take_keys(parts).await?;
-    Ok(Json(show_key(&revoked)).into_response())
-}
-
-/// Puts the stored keys into force.
-async fn take_keys(parts: &Parts) -> Result<(), Rejection> {
-    let keys = parts.controller.keys().await.map_err(|e| unavailable(&e))?;
-    parts.host.take_keys(keys);
-    Ok(())
-}
-
-fn show_key(key: &Key) -> KeyStatus {
-    KeyStatus {
-        name: key.name.to_string(),
-        prefix: key.prefix.clone(),
-        created: key.created,
-        use_case: key.use_case.clone(),
-        local_only: key.local_only,
-        batch: key.batch,
-        revoked: key.revoked,
-    }
-}
-
-fn unavailable(error: &cutover_store::StoreError) -> Rejection {
-    let message = error.to_string();
-    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "state_unavailable", message)
-        .with_hint("keys stay as they are")
-}
-
 /// A refused change as an answer.
 pub(super) fn refuse(refusal: Refusal) -> Rejection {
     let message = refusal.to_string();
@@ -247,7 +172,8 @@ pub(super) fn refuse(refusal: Refusal) -> Rejection {
         }
         Refusal::UnderRollout { name, .. } => {
             let hint = format!(
-                "a rollout sets the weight: to set it by hand, end the rollout (cutover rollout abandon                  {name}: the share stays), or take all traffic back (cutover rollback {name})"
+                "a rollout sets the weight: to set it by hand, end the rollout (cutover rollout abandon \
+                 {name}: the share stays), or take all traffic back (cutover rollback {name})"
             );
             Rejection::new(StatusCode::CONFLICT, "under_rollout", message).with_hint(hint)
         }

@@ -29,6 +29,8 @@ pub enum Action {
     ListKeys,
     /// Makes a client key.
     AddKey,
+    /// Gives a client key another secret.
+    RotateKey,
     /// Revokes a client key.
     RevokeKey,
     /// Lists prompts.
@@ -163,11 +165,20 @@ pub const ROUTES: &[Route] = &[
         doc: "Makes a client key: `{\"name\": \"team-a\", \"actor\": \"ann\"}`. The answer is the only place it is shown.",
     },
     Route {
+        method: Method::POST,
+        path: "/admin/keys/{name}/rotate",
+        auth: Auth::Token,
+        action: Action::RotateKey,
+        doc: "Gives a client key another secret: `{\"overlap_ms\": 86400000, \"actor\": \"ann\", \"reason\": \"..\"}`. The one before is \
+              valid for that long; with 0 none of before is, at once. The answer is the only place the new one is shown.",
+    },
+    Route {
         method: Method::DELETE,
         path: "/admin/keys/{name}",
         auth: Auth::Token,
         action: Action::RevokeKey,
-        doc: "Revokes a client key: `{\"actor\": \"ann\", \"reason\": \"..\"}`.",
+        doc: "Revokes a client key: `{\"actor\": \"ann\", \"reason\": \"..\"}`; with `\"former\": true` only the secrets that were \
+              replaced.",
     },
     Route {
         method: Method::GET,
@@ -272,7 +283,7 @@ pub const ROUTES: &[Route] = &[
         auth: Auth::Token,
         action: Action::CommandRollout,
         doc: "`{\"command\": \"pause\", \"actor\": \"ann\", \"reason\": \"..\"}`; or `resume`, `advance`, `approve` (with \
-              `\"step\"`), `promote`, `roll_back`.",
+              `\"step\"`), `promote`, `roll_back`, `abandon`.",
     },
     Route {
         method: Method::GET,

@@ -98,6 +98,12 @@ async fn rig() -> Rig {
 }
 
 impl Rig {
+    /// Whether a key opens the door now.
+    fn opens(&self, key: &str) -> bool {
+        let keys = self.host.keys.lock().unwrap();
+        keys.as_ref().unwrap().find(key.as_bytes(), Millis(1_000)).is_some()
+    }
+
     async fn send(&self, request: http::Request<Body>) -> (u16, Value) {
         let response = self.admin.answer(request, None).await;
         let status = response.status().as_u16();
@@ -223,7 +229,7 @@ async fn a_key_is_shown_once_and_opens_the_door_until_it_is_revoked() {
         rig.call(Method::POST, "/admin/keys", json!({"name": "team-a", "actor": "ann"})).await;
     assert_eq!(status, 201);
     let key = made["key"].as_str().unwrap().to_owned();
-    let opens = || rig.host.keys.lock().unwrap().as_ref().unwrap().find(key.as_bytes()).is_some();
+    let opens = || rig.opens(&key);
     assert!(opens());
     let (_, list) = rig.call(Method::GET, "/admin/keys", Value::Null).await;
     assert_eq!(list[0]["name"], "team-a");
@@ -233,6 +239,37 @@ async fn a_key_is_shown_once_and_opens_the_door_until_it_is_revoked() {
     assert_eq!(status, 200);
     assert!(!opens());
     assert_eq!(rig.call(Method::DELETE, "/admin/keys/team-b", by).await.0, 404);
+}
+
+/// The clock stands at 1,000.
+#[tokio::test]
+async fn a_key_is_rotated_under_its_name_and_what_it_had_before_ends() {
+    let rig = rig().await;
+    let add = json!({"name": "team-a", "actor": "ann"});
+    let (_, made) = rig.call(Method::POST, "/admin/keys", add.clone()).await;
+    let first = made["key"].as_str().unwrap().to_owned();
+    let rotate = |overlap: u64| json!({"overlap_ms": overlap, "actor": "ann", "reason": "yearly"});
+    let path = "/admin/keys/team-a/rotate";
+    let (status, made) = rig.call(Method::POST, path, rotate(50)).await;
+    assert_eq!((status, &made["former_until"]), (201, &json!(1_050)));
+    let second = made["key"].as_str().unwrap().to_owned();
+    assert!(rig.opens(&first) && rig.opens(&second));
+    let (_, list) = rig.call(Method::GET, "/admin/keys", Value::Null).await;
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["former_until"]), (1, &json!(1_050)));
+    let former = json!({"actor": "ann", "former": true});
+    let (status, left) = rig.call(Method::DELETE, "/admin/keys/team-a", former).await;
+    assert_eq!((status, &left["revoked"]), (200, &Value::Null));
+    assert!(!rig.opens(&first) && rig.opens(&second));
+    let (status, made) = rig.call(Method::POST, path, rotate(0)).await;
+    assert_eq!((status, &made["former_until"]), (201, &Value::Null));
+    assert!(!rig.opens(&second) && rig.opens(made["key"].as_str().unwrap()));
+    assert_eq!(rig.call(Method::POST, "/admin/keys/nobody/rotate", rotate(0)).await.0, 404);
+    rig.call(Method::DELETE, "/admin/keys/team-a", json!({"actor": "ann"})).await;
+    let (status, answer) = rig.call(Method::POST, path, rotate(0)).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("revoked")));
+    let (status, answer) = rig.call(Method::POST, "/admin/keys", add).await;
+    assert_eq!(status, 409);
+    assert!(answer["hint"].as_str().unwrap().contains("cutover key rotate"), "{answer}");
 }
 
 #[tokio::test]

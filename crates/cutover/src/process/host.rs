@@ -19,7 +19,7 @@ use cutover_units::{Arm, UpstreamName, UseCaseName, WeightBp};
 use cutover_wire::probe::Facts;
 
 use super::{Process, Ring, lock};
-use crate::{clock, explain, instances, managed};
+use crate::{clock, doorkeys, explain, instances, managed};
 
 /// A handle that the controller and the admin API share.
 #[derive(Clone)]
@@ -60,7 +60,13 @@ impl Host for Handle {
             None => waiting_for.push("the gateway".to_owned()),
             Some(gateway) => waiting_for.extend(gateway.live().unserved(clock::now())),
         }
-        let degraded = lock(&process.database).iter().map(|why| format!("state: {why}")).collect();
+        let mut degraded: Vec<_> =
+            lock(&process.database).iter().map(|why| format!("state: {why}")).collect();
+        if let Some(gateway) = process.gateway.get() {
+            let (shut, keyless) = doorkeys::state(gateway.live().keys.as_deref());
+            waiting_for.extend(shut);
+            degraded.extend(keyless);
+        }
         Ready { ready: waiting_for.is_empty(), waiting_for, degraded }
     }
 
@@ -77,7 +83,7 @@ impl Host for Handle {
     }
 
     fn watched_files(&self) -> Vec<PathBuf> {
-        lock(&self.0.trusted).clone()
+        lock(&self.0.watched).clone()
     }
 
     fn instances(&self) -> Vec<InstanceStatus> {
@@ -152,6 +158,9 @@ impl Host for Handle {
         let mut held = lock(&self.0.ring);
         if held.as_ref().is_some_and(|held| held.seen == ring.seen) {
             return;
+        }
+        if held.is_none() {
+            tracing::info!("the client keys can be read");
         }
         let fresh = ring.keys.clone();
         *held = Some(ring);

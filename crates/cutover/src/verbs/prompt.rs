@@ -1,5 +1,5 @@
 //! `cutover prompt`: versions of prompts and their labels. With a running cutover through its admin API,
-//! so that a change is in force at once; without one directly in the database.
+//! so that a change is in force at once; without one in the state directory's database, where that is safe.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,10 @@ use cutover_control::api::prompts::{
 };
 use cutover_control::client::Admin;
 use cutover_prompts::{LabelName, Prompt, Reference, TEXT_BYTES_MAX, compare};
-use cutover_store::{MoveLabel as Move, NewPrompt, Options, Store};
+use cutover_store::{MoveLabel as Move, NewPrompt, Store};
 use cutover_units::{Generation, PromptName};
 
+use crate::alone::{self, Wants};
 use crate::clock;
 use crate::exit::{Exit, Failed};
 use crate::operator::{self, Ended, Operator, Remote};
@@ -121,20 +122,23 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
         _ => String::new(),
     };
     operator::block_on(async {
-        if let Ok(client) = operator.client() {
-            match act(&args.what, &Way::Online(&client), (&actor, &text), term).await {
-                Err(Ended::Unreachable) => {}
-                Err(Ended::Failed(failed)) => return Err(failed),
-                Ok(exit) => return Ok(exit),
+        let why = match operator.client() {
+            Ok(client) => {
+                match act(&args.what, &Way::Online(&client), (&actor, &text), term).await {
+                    Err(Ended::Unreachable(why)) => why,
+                    Err(Ended::Failed(failed)) => return Err(failed),
+                    Ok(exit) => return Ok(exit),
+                }
             }
-        }
-        let store = Store::open(Options::new(&operator.directory, clock::now))?;
-        let ended = act(&args.what, &Way::Offline(&store), (&actor, &text), term).await;
-        store.close().await;
-        ended.map_err(|ended| match ended {
-            Ended::Failed(failed) => failed,
-            Ended::Unreachable => Failed::new(Exit::Unreachable, "no running cutover was reached"),
-        })
+            Err(why) => why,
+        };
+        let adds = matches!(args.what, What::Add { .. });
+        let wants = if adds { Wants::Additions } else { Wants::Present };
+        let alone = alone::go(&operator, wants, why, term)?;
+        let way = Way::Offline(&alone.store);
+        let ended = act(&args.what, &way, (&actor, &text), term).await;
+        alone.store.close().await;
+        ended.map_err(|(Ended::Failed(failed) | Ended::Unreachable(failed))| failed)
     })?
 }
 

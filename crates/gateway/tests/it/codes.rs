@@ -76,6 +76,10 @@ fn how(code: Code) -> How {
         Code::StoredResponsesUnavailable => {
             In(RESPONSES, "a_store_that_is_away_is_an_error_of_what_needs_it_alone")
         }
+        Code::ClientKeysUnavailable => In(
+            "gateway/tests/it/keys.rs",
+            "while_the_keys_cannot_be_read_a_key_is_neither_let_in_nor_refused_as_wrong",
+        ),
         Code::FeedbackBusy => In(
             "gateway/tests/it/feedback.rs",
             "verdicts_beyond_the_queue_are_503_and_those_within_are_written",

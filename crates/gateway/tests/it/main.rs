@@ -23,6 +23,7 @@ mod fleet;
 mod harness;
 mod health;
 mod http;
+mod keys;
 mod names;
 mod ollama_truth;
 mod overflow;

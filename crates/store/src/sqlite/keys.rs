@@ -5,9 +5,13 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{SqlResult, Trouble, audit, signed, unsigned};
 use crate::audit::Action;
-use crate::keys::{AddKeyError, Key, KeyHash, Keys, NewKey, RevokeKey, RevokeKeyError, Salt};
+use crate::keys::{
+    AddKeyError, FORMER_MAX, Key, KeyHash, Keys, NewKey, RevokeKey, RevokeKeyError, RotateKey,
+    RotateKeyError, Salt,
+};
 
-const COLUMNS: &str = "id, name, prefix, use_case, created_ms, revoked_ms, local_only, batch";
+const COLUMNS: &str = "id, name, prefix, use_case, created_ms, revoked_ms, local_only, batch,
+    (SELECT max(until_ms) FROM former_keys WHERE key_id = keys.id)";
 
 pub(super) fn add(
     transaction: &Transaction<'_>,
@@ -52,6 +56,7 @@ pub(super) fn add(
         batch: new.batch,
         created: new.now,
         revoked: None,
+        former_until: None,
     }))
 }
 
@@ -74,13 +79,25 @@ pub(super) fn revoke(
     if key.revoked.is_some() {
         return Ok(Ok(key));
     }
+    let ended = transaction.execute("DELETE FROM former_keys WHERE key_id = ?1", [key.id])?;
+    if revoke.former {
+        if ended > 0 {
+            note(transaction, Action::FormerKeysRevoked, revoke)?;
+        }
+        return Ok(Ok(Key { former_until: None, ..key }));
+    }
     transaction.execute(
         "UPDATE keys SET revoked_ms = ?1 WHERE id = ?2",
         params![signed(revoke.now.0), key.id],
     )?;
+    note(transaction, Action::KeyRevoked, revoke)?;
+    Ok(Ok(Key { revoked: Some(revoke.now), former_until: None, ..key }))
+}
+
+fn note(transaction: &Transaction<'_>, action: Action, revoke: &RevokeKey) -> SqlResult<()> {
     let draft = audit::Draft {
         at: revoke.now,
-        action: Action::KeyRevoked,
+        action,
         subject: &revoke.name,
         actor: &revoke.actor,
         reason: &revoke.reason,
@@ -89,7 +106,54 @@ pub(super) fn revoke(
         generation: None,
     };
     audit::append(transaction, draft)?;
-    Ok(Ok(Key { revoked: Some(revoke.now), ..key }))
+    Ok(())
+}
+
+pub(super) fn rotate(
+    transaction: &Transaction<'_>,
+    rotate: &RotateKey,
+) -> SqlResult<Result<Key, RotateKeyError>> {
+    let Some(key) = find(transaction, &rotate.name)? else {
+        return Ok(Err(RotateKeyError::Unknown(rotate.name.clone())));
+    };
+    if key.revoked.is_some() {
+        return Ok(Err(RotateKeyError::Revoked(rotate.name.clone())));
+    }
+    let (now, until) = (rotate.now, Millis(rotate.now.0.saturating_add(rotate.overlap.0)));
+    // Without an overlap nothing that came before opens the door any more.
+    let over = if rotate.overlap.0 == 0 { i64::MAX } else { signed(now.0) };
+    let ended = "DELETE FROM former_keys WHERE key_id = ?1 AND until_ms <= ?2";
+    transaction.execute(ended, params![key.id, over])?;
+    if rotate.overlap.0 > 0 {
+        let count = "SELECT count(*) FROM former_keys WHERE key_id = ?1";
+        let valid: i64 = transaction.query_row(count, [key.id], |row| row.get(0))?;
+        if usize::try_from(valid).unwrap_or(usize::MAX) >= FORMER_MAX {
+            return Ok(Err(RotateKeyError::TooMany(rotate.name.clone())));
+        }
+        transaction.execute(
+            "INSERT INTO former_keys (key_id, hash, until_ms)
+             SELECT id, hash, ?2 FROM keys WHERE id = ?1",
+            params![key.id, signed(until.0)],
+        )?;
+    }
+    let hash = rotate.secret.hash(&salt(transaction)?);
+    transaction.execute(
+        "UPDATE keys SET hash = ?1, prefix = ?2 WHERE id = ?3",
+        params![hash, rotate.secret.prefix(), key.id],
+    )?;
+    let draft = audit::Draft {
+        at: now,
+        action: Action::KeyRotated,
+        subject: &rotate.name,
+        actor: &rotate.actor,
+        reason: &rotate.reason,
+        before: Some(key.prefix),
+        after: Some(rotate.secret.prefix()),
+        generation: None,
+    };
+    audit::append(transaction, draft)?;
+    let found = find(transaction, &rotate.name)?;
+    Ok(found.ok_or_else(|| RotateKeyError::Unknown(rotate.name.clone())))
 }
 
 pub(super) fn load(connection: &Connection) -> SqlResult<Keys> {
@@ -99,9 +163,13 @@ pub(super) fn load(connection: &Connection) -> SqlResult<Keys> {
     let mut rows = statement.query([])?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        keys.push((read(row)?, row.get::<_, KeyHash>(8)?));
+        keys.push((read(row)?, row.get::<_, KeyHash>(9)?));
     }
-    Ok(Keys { salt, rows: keys })
+    let mut statement = connection.prepare("SELECT key_id, hash, until_ms FROM former_keys")?;
+    let former = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, Millis(unsigned(row.get(2)?)))))?;
+    let former = former.collect::<Result<_, _>>()?;
+    Ok(Keys { salt, rows: keys, former })
 }
 
 fn find(connection: &Connection, name: &str) -> SqlResult<Option<Key>> {
@@ -125,6 +193,7 @@ fn read(row: &Row<'_>) -> SqlResult<Key> {
         revoked: row.get::<_, Option<i64>>(5)?.map(|at| Millis(unsigned(at))),
         local_only: row.get(6)?,
         batch: row.get(7)?,
+        former_until: row.get::<_, Option<i64>>(8)?.map(|at| Millis(unsigned(at))),
     })
 }
 

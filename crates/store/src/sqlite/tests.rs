@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::suite::{new_key, new_rollout, pair, record, set, suite, tick};
 
+mod copies;
 mod records;
 
 fn at(dir: &Path) -> Sqlite {

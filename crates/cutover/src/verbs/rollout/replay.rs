@@ -6,17 +6,18 @@
 use std::path::{Path, PathBuf};
 
 use cutover_control::api::rollouts::{ReplayRollout, Replayed, ReplayedDecision};
-use cutover_control::client::CallError;
+use cutover_control::client::Admin;
 use cutover_control::rollouts::replay_stored;
 use cutover_rollout::{Phase, Spec};
-use cutover_store::{Options, Store};
+use cutover_store::Store;
 use cutover_units::UseCaseName;
 
 use super::{Context, words};
+use crate::alone::{self, Wants};
 use crate::clock;
 use crate::exit::{Exit, Exits, Failed};
 use crate::files::Source;
-use crate::operator;
+use crate::operator::{self, Ended};
 use crate::plans;
 use crate::term::Term;
 
@@ -40,9 +41,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// The database's file: without it there is nothing to replay, and opening would make one.
-const DATABASE: &str = "cutover.db";
-
 /// As it was decided, and as it would have been.
 struct Both {
     own: Replayed,
@@ -56,26 +54,21 @@ pub(super) fn run(args: &Args, context: &Context<'_>, term: &mut Term) -> Result
         None => None,
     };
     let both = operator::block_on(async {
-        if let Ok(client) = context.operator.client() {
-            let ask = |config| ReplayRollout { run: args.run.clone(), config };
-            match client.replay_rollout(&args.use_case, &ask(None)).await {
-                Err(CallError::Connect { .. }) => {}
-                Err(error) => return Err(operator::failed(error)),
-                Ok(own) => {
-                    let config = spec.as_ref().map(|(_, text)| text.clone());
-                    let other = match config {
-                        None => None,
-                        Some(text) => {
-                            let request = ask(Some(text));
-                            let call = client.replay_rollout(&args.use_case, &request);
-                            Some(call.await.map_err(operator::failed)?)
-                        }
-                    };
-                    return Ok(Both { own, other });
+        let why = match context.operator.client() {
+            Ok(client) => {
+                let config = spec.as_ref().map(|(_, text)| text.clone());
+                match online(args, &client, config).await {
+                    Err(Ended::Unreachable(why)) => why,
+                    Err(Ended::Failed(failed)) => return Err(failed),
+                    Ok(both) => return Ok(both),
                 }
             }
-        }
-        offline(args, &context.operator.directory, spec.as_ref()).await
+            Err(why) => why,
+        };
+        let alone = alone::go(&context.operator, Wants::Present, why, term)?;
+        let both = offline(args, &alone.store, spec.as_ref()).await;
+        alone.store.close().await;
+        both
     })??;
     if args.json {
         let whole = serde_json::json!({ "as_it_was": both.own, "with_spec": both.other });
@@ -90,23 +83,27 @@ fn read(file: &Path) -> Result<String, Failed> {
     Source { path: Some(file.to_owned()), base: PathBuf::new() }.read().or_exit(Exit::Config)
 }
 
+async fn online(args: &Args, client: &Admin, config: Option<String>) -> Result<Both, Ended> {
+    let ask = |config| ReplayRollout { run: args.run.clone(), config };
+    let own = client.replay_rollout(&args.use_case, &ask(None)).await?;
+    let other = match config {
+        None => None,
+        Some(text) => Some(client.replay_rollout(&args.use_case, &ask(Some(text))).await?),
+    };
+    Ok(Both { own, other })
+}
+
 /// From the database alone.
 async fn offline(
     args: &Args,
-    directory: &Path,
+    store: &Store,
     spec: Option<&(&Path, String)>,
 ) -> Result<Both, Failed> {
-    if !directory.join(DATABASE).exists() {
-        let message = format!("no cutover runs, and {} has no database", directory.display());
-        return Err(Failed::new(Exit::Unreachable, message)
-            .hint("name the state directory with --state-dir"));
-    }
     let use_case = UseCaseName::new(&args.use_case)?;
     let other = match spec {
         Some((file, text)) => Some(other_spec(file, text, &use_case)?),
         None => None,
     };
-    let store = Store::open(Options::new(directory, clock::now))?;
     let run = match &args.run {
         Some(run) => run.clone(),
         None => {
@@ -116,12 +113,11 @@ async fn offline(
             found.ok_or_else(none)?.run
         }
     };
-    let own = replay_stored(&store, &run, None).await?;
+    let own = replay_stored(store, &run, None).await?;
     let other = match other {
-        Some(spec) => Some(replay_stored(&store, &run, Some(spec)).await?),
+        Some(spec) => Some(replay_stored(store, &run, Some(spec)).await?),
         None => None,
     };
-    store.close().await;
     Ok(Both { own, other })
 }
 

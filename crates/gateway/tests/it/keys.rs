@@ -1,0 +1,25 @@
+//! Client keys: whom they let in, and what happens while nobody knows.
+
+use std::sync::Arc;
+
+use cutover_store::KeyRing;
+use cutover_testkit::fake::{Fake, Persona};
+
+use crate::harness::{Rig, ask, two_arms};
+
+/// A start while the database was held ended, and all requests with it; a ring without keys would have
+/// answered 401, for which clients throw a good key away.
+#[test]
+fn while_the_keys_cannot_be_read_a_key_is_neither_let_in_nor_refused_as_wrong() {
+    let cloud = Fake::start(Persona::OpenAi);
+    let config = two_arms(&cloud.base_url(), &cloud.base_url(), "0%");
+    let rig = Rig::start_with(&config, Some(Arc::new(KeyRing::unread())));
+    for header in ["authorization: Bearer ck-one", "x-api-key: ck-one"] {
+        let answer = rig.chat(&[header], &ask("app"));
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert_eq!(answer.json()["error"]["code"], "client_keys_unavailable");
+        assert_eq!(answer.header("x-should-retry"), Some("true"));
+    }
+    assert_eq!(rig.chat(&[], &ask("app")).status, 401, "none is none");
+    assert!(cloud.inferences().is_empty(), "nothing was sent on");
+}
