@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use cutover_vendors::{FAILED, MARK};
+use cutover_wire::ATTACHED;
 
 use crate::read::Text;
 use crate::signature;
@@ -341,7 +342,7 @@ impl<'a> Results<'a> {
         let (texts, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(Part::is_text);
         let moves = !others.is_empty();
         if moves {
-            let label = format!("Attached to the result of tool call {}:", signature::split(&id).0);
+            let label = format!("{ATTACHED}{}:", signature::split(&id).0);
             self.moved.push(Part::Text(label.into()));
             self.moved.extend(others);
         }

@@ -21,7 +21,7 @@ use cutover_units::{Arm, Millis, UseCaseName, WeightBp};
 use cutover_upstream::clients_key::{ClientsKey, KeyForm, X_API_KEY, X_GOOG_API_KEY};
 use cutover_upstream::{InProcess, RequestHeaders, RequestRules, Vendor};
 use cutover_vendors::anthropic;
-use cutover_wire::providers::{Auth, Dialect};
+use cutover_wire::providers::{Auth, CallIds, Dialect};
 use cutover_wire::{
     Capabilities, OllamaSettings, Prefill, StreamUsage, Target, Unsupported, VariantSettings,
 };
@@ -121,6 +121,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         target: Target {
             stream_usage: stream_usage(default),
             responses: default.responses,
+            call_ids: call_ids(default)?,
             settings: VariantSettings {
                 ollama: OllamaSettings {
                     pins: ollama::pins(checked, default),
@@ -367,6 +368,7 @@ fn lane(
             },
             stream_usage: stream_usage(configured),
             responses: configured.responses,
+            call_ids: call_ids(configured)?,
             mint: true,
             capabilities: Capabilities { tools: variant.tools, images: variant.images },
             settings: VariantSettings {
@@ -401,4 +403,10 @@ fn stream_usage(upstream: &cutover_config::Upstream) -> StreamUsage {
         cutover_config::StreamUsage::Ask => StreamUsage::Ask,
         cutover_config::StreamUsage::Never => StreamUsage::Never,
     }
+}
+
+/// The ids of calls that are taken at an upstream's address. Of several instances it is the first that tells.
+fn call_ids(upstream: &cutover_config::Upstream) -> Result<CallIds, BuildError> {
+    let host = upstream.instances.first().map_or("", cutover_config::BaseUrl::host);
+    Ok(provider(upstream)?.call_ids_at(host))
 }

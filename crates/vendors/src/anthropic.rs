@@ -5,6 +5,7 @@ mod answer;
 mod events;
 mod fields;
 mod ids;
+mod refused;
 mod request;
 mod settings;
 
@@ -12,7 +13,7 @@ use crate::Field;
 
 pub use answer::{answer, error};
 pub use events::EventsIn;
-pub use ids::holds_refused as holds_refused_ids;
+pub use refused::must_be_mended;
 pub use request::request;
 
 /// The path of the Messages API.

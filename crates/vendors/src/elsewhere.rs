@@ -1,14 +1,15 @@
 //! What the messages of a chat client bring along from another vendor's answers, on their way to an upstream that
-//! speaks chat completions: signatures are for their maker alone, and OpenAI's own API takes no reasoning back. What an
-//! `openai-compatible` service takes is its own to say.
+//! speaks chat completions: signatures are for their maker alone, OpenAI's own API takes no reasoning back, and some
+//! take no ids of calls like those of others. What else an `openai-compatible` service takes is its own to say.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use cutover_wire::{Endpoint, Head, Loss, LossAction, Outgoing, Provider, Target};
+use cutover_wire::providers::CallIds;
+use cutover_wire::{Endpoint, Head, Loss, LossAction, Outgoing, Target};
 use memchr::memmem;
 
-use crate::read::key_of;
+use crate::read::{At, Text, key_of};
 use crate::split;
 use crate::write;
 
@@ -45,10 +46,12 @@ static MARKS: [Mark; 4] = [
 pub fn without_others(mut outgoing: Outgoing, head: &Head, target: &Target) -> Outgoing {
     let converted = head.stream_options_are_ours;
     let is_chat = head.endpoint == Endpoint::ChatCompletions && (target.mint || converted);
-    if !is_chat || !outgoing.body.iter().any(|piece| may_bring(piece)) {
+    let ids = target.call_ids;
+    if !is_chat || !outgoing.body.iter().any(|piece| may_bring(piece) || may_bring_ids(piece, ids))
+    {
         return outgoing;
     }
-    if let Some((body, losses)) = left_behind(&outgoing.body.concat(), target.provider, converted) {
+    if let Some((body, losses)) = left_behind(&outgoing.body.concat(), target, converted) {
         outgoing.body = vec![body];
         outgoing.losses.extend(losses);
     }
@@ -61,15 +64,33 @@ fn may_bring(piece: &[u8]) -> bool {
         || memmem::find(piece, b"\"extra_content\"").is_some()
 }
 
+/// Whether a piece may hold ids of calls that are not taken.
+fn may_bring_ids(piece: &[u8], ids: CallIds) -> bool {
+    let least = match ids {
+        CallIds::Any => return false,
+        CallIds::UpTo(most) => most + 1,
+        CallIds::Plain | CallIds::Nine => 0,
+    };
+    // Of a call's `id`, and of its result's `tool_call_id`.
+    memmem::find_iter(piece, b"id\"").any(|at| {
+        let after = piece.get(at + 3..).unwrap_or_default().trim_ascii_start();
+        let value = after.strip_prefix(b":").unwrap_or_default().trim_ascii_start();
+        let inner = value.strip_prefix(b"\"").map(|inner| inner.get(..least).unwrap_or(inner));
+        inner.is_some_and(|inner| !inner.contains(&b'"') && inner.len() >= least)
+    })
+}
+
 /// The request without it, and what is not in it. `None`: it holds nothing of that. `converted`: it was made here of a
 /// request in another dialect, so that an effort of `none` is our word for a client's wish not to think.
-fn left_behind(body: &[u8], provider: &Provider, converted: bool) -> Option<(Bytes, Vec<Loss>)> {
+fn left_behind(body: &[u8], target: &Target, converted: bool) -> Option<(Bytes, Vec<Loss>)> {
+    let (provider, ids) = (target.provider, target.call_ids);
     let openai = provider.name == "openai";
-    if !openai && !provider.self_hosted {
+    let takes_all = !openai && !provider.self_hosted;
+    if takes_all && ids == CallIds::Any {
         return None;
     }
     let text = std::str::from_utf8(body).ok()?.trim_ascii();
-    let mut work = Work { openai, losses: Vec::new() };
+    let mut work = Work { openai, takes_all, ids, mended: false, losses: Vec::new() };
     let root: Vec<(&str, &str)> = split::members(text)?.collect();
     let model = root.iter().find(|(key, _)| *key == "\"model\"").map_or("", |(_, raw)| *raw);
     let text = write::object(|j| {
@@ -86,7 +107,7 @@ fn left_behind(body: &[u8], provider: &Provider, converted: bool) -> Option<(Byt
             }
         }
     });
-    (!work.losses.is_empty()).then(|| (Bytes::from(text), work.losses))
+    (work.mended || !work.losses.is_empty()).then(|| (Bytes::from(text), work.losses))
 }
 
 /// Whether an effort of `none` is taken: by the general models from GPT-5.1 on. Others answer 400, or have no effort.
@@ -102,6 +123,11 @@ fn knows_none(model: &str) -> bool {
 
 struct Work {
     openai: bool,
+    /// Whether all members of messages are the service's to judge.
+    takes_all: bool,
+    ids: CallIds,
+    /// Whether an id was.
+    mended: bool,
     losses: Vec<Loss>,
 }
 
@@ -114,9 +140,12 @@ impl Work {
     }
 
     fn message<'t>(&mut self, raw: &'t str) -> Cow<'t, str> {
-        let Some(members) = split::members(raw).filter(|_| may_bring(raw.as_bytes())) else {
+        let brings = may_bring(raw.as_bytes()) || may_bring_ids(raw.as_bytes(), self.ids);
+        let Some(members) = split::members(raw).filter(|_| brings) else {
             return raw.into();
         };
+        let is_call = |key: &str| key == "\"function\"" || key == "\"custom\"";
+        let is_call = split::members(raw).into_iter().flatten().any(|(key, _)| is_call(key));
         let text = write::object(|j| {
             for (key, raw) in members {
                 let key = key_of(key);
@@ -125,6 +154,9 @@ impl Work {
                         calls.for_each(|call| j.raw(&self.message(call)));
                     }),
                     None if self.drops(&key, raw) => {}
+                    None if key == "tool_call_id" || (is_call && key == "id") => {
+                        j.put_raw(&key, Some(&self.id(raw)));
+                    }
                     None => j.put_raw(&key, Some(raw)),
                 }
             }
@@ -132,7 +164,22 @@ impl Work {
         text.into()
     }
 
+    /// An id of a call, as it is taken.
+    fn id<'t>(&mut self, raw: &'t str) -> Cow<'t, str> {
+        let Ok(id) = Text::read(raw, At::Root) else { return raw.into() };
+        let text = id.decode();
+        if self.ids.takes(&text) {
+            return raw.into();
+        }
+        self.mended = true;
+        // Of letters that need no escape.
+        format!("\"{}\"", self.ids.taken(&text)).into()
+    }
+
     fn drops(&mut self, key: &str, raw: &str) -> bool {
+        if self.takes_all {
+            return false;
+        }
         let taken = |mark: &&Mark| mark.key == key && (self.openai || !mark.engines_take);
         let Some(mark) = MARKS.iter().find(taken).filter(|_| raw != "null") else { return false };
         self.note(mark.path, mark.why);
@@ -142,6 +189,7 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
+    use cutover_wire::Provider;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -161,8 +209,8 @@ mod tests {
     }
 
     fn left(provider: &str, body: &Value, converted: bool) -> Option<(Value, Vec<String>)> {
-        let provider = Provider::by_name(provider).unwrap();
-        let (body, losses) = left_behind(body.to_string().as_bytes(), provider, converted)?;
+        let target = Target::untouched(Provider::by_name(provider).unwrap());
+        let (body, losses) = left_behind(body.to_string().as_bytes(), &target, converted)?;
         let fields = losses.into_iter().map(|loss| loss.field).collect();
         Some((serde_json::from_slice(&body).unwrap(), fields))
     }
@@ -207,12 +255,46 @@ mod tests {
         }
     }
 
+    #[test]
+    fn ids_of_calls_that_are_not_taken_become_others_on_both_sides() {
+        let long = "chatcmpl-tool-0123456789abcdef0123456789abcdef";
+        let talk = |ids: [&str; 2]| {
+            let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{\"id\":\"chatcmpl-tool-0123456789abcdef0123456789abcdef\"}"}});
+            json!({"model": "m", "messages": [
+                {"role": "user", "content": "a", "id": long},
+                {"role": "assistant", "content": null, "tool_calls": [call(ids[0]), call(ids[1])]},
+                {"role": "tool", "tool_call_id": ids[1], "content": "R"},
+                {"role": "tool", "tool_call_id": ids[0], "content": long},
+            ]})
+        };
+        let taken = CallIds::UpTo(40).taken(long);
+        let (body, losses) = left("openai", &talk([long, "call_1"]), false).unwrap();
+        assert_eq!((body, losses.len()), (talk([&taken, "call_1"]), 0));
+        // Nothing must change.
+        assert!(left("openai", &talk(["call_0", "call_1"]), false).is_none());
+        let short = talk(["call_0", "call_1"]).to_string();
+        assert!(!may_bring_ids(short.replace(long, "").as_bytes(), CallIds::UpTo(40)));
+        assert!(left("vllm", &talk([long, "call_1"]), false).is_none());
+        assert!(left("openai-compatible", &talk([long, "call_1"]), false).is_none());
+        // Mistral's own address.
+        let compatible = Provider::by_name("openai-compatible").unwrap();
+        let mistral = Target {
+            call_ids: compatible.call_ids_at("api.mistral.ai"),
+            ..Target::untouched(compatible)
+        };
+        let body = talk([long, "abcDEF123"]).to_string();
+        let (body, _) = left_behind(body.as_bytes(), &mistral, false).unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body, talk([&CallIds::Nine.taken(long), "abcDEF123"]));
+    }
+
     proptest! {
         #[test]
         fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..80)) {
-            let openai = Provider::by_name("openai").unwrap();
-            left_behind(&body, openai, true);
-            left_behind(&[b"{\"messages\":[{\"reasoning", &body[..]].concat(), openai, true);
+            let openai = Target::untouched(Provider::by_name("openai").unwrap());
+            left_behind(&body, &openai, true);
+            left_behind(&[b"{\"messages\":[{\"reasoning", &body[..]].concat(), &openai, true);
+            may_bring_ids(&body, CallIds::Nine);
         }
     }
 }

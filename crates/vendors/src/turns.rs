@@ -2,8 +2,8 @@
 //! that are an object, parts that are more than text.
 
 use cutover_wire::Fault;
+use cutover_wire::openai::arguments;
 
-use crate::chat::arguments_object;
 use crate::losses::Losses;
 use crate::read::{At, Obj, Text};
 use crate::write::Json;
@@ -41,6 +41,24 @@ impl Turns {
         }
     }
 
+    /// Puts an item into the turn of a role, behind those of its kind and before all others: tells whether there are
+    /// others. `kind` is how items of the kind begin.
+    pub(crate) fn put_before(&mut self, role: &'static str, item: String, kind: &str) -> bool {
+        let Some(turn) = self.list.last_mut().filter(|turn| turn.role == role) else {
+            self.put(role, vec![item]);
+            return false;
+        };
+        let at = turn.items.iter().take_while(|item| item.starts_with(kind)).count();
+        let moves = at < turn.items.len();
+        turn.items.insert(at, item);
+        moves
+    }
+
+    /// Each turn's role and items.
+    pub(crate) fn each(&self) -> impl DoubleEndedIterator<Item = (&'static str, &[String])> {
+        self.list.iter().map(|turn| (turn.role, &*turn.items))
+    }
+
     /// A conversation must have a turn: instructions alone become the user's.
     pub(crate) fn someone_speaks(&mut self, losses: &mut Losses) {
         if self.list.is_empty() && !self.system.is_empty() {
@@ -71,15 +89,26 @@ pub(crate) struct Called<'a> {
     pub(crate) arguments: String,
 }
 
-pub(crate) fn called<'a>(raw: &'a str, at: At<'_>) -> Result<Called<'a>, Fault> {
+/// Reads a call. Arguments that are no object are what a model wrote, which its client cannot mend: they are sent as a
+/// text in one.
+pub(crate) fn called<'a>(
+    raw: &'a str,
+    at: At<'_>,
+    losses: &mut Losses,
+) -> Result<Called<'a>, Fault> {
     let call = Obj::read(raw, at)?;
     let here = at.key("function");
     let function = call.object(at, "function")?.ok_or_else(|| here.missing())?;
     let (id, name) = (call.need_text(at, "id")?, function.need_text(here, "name")?);
     let arguments = function.text(here, "arguments")?.unwrap_or_else(|| Text::from(""));
-    let arguments = arguments_object(&arguments.decode())
-        .ok_or_else(|| here.key("arguments").invalid("must hold a JSON object"))?
-        .to_owned();
+    let text = arguments.decode();
+    let arguments = arguments::object(&text).map_or_else(
+        || {
+            losses.note("messages[].tool_calls[].function.arguments");
+            arguments::wrapped(&text)
+        },
+        str::to_owned,
+    );
     Ok(Called { call, id, name, arguments })
 }
 
@@ -114,6 +143,12 @@ pub(crate) fn file<'a>(
         return Err(here.key("file_data").invalid("must be a data URL"));
     }
     Ok(Some((data, file.text(here, "filename")?)))
+}
+
+/// The type of a data URL, as the vendors name it: other clients write `image/jpg`, or something behind it.
+pub(crate) fn media_type(named: &str) -> String {
+    let kind = named.split(';').next().unwrap_or(named).trim().to_ascii_lowercase();
+    if kind == "image/jpg" { "image/jpeg".to_owned() } else { kind }
 }
 
 /// Takes members whose values ask for nothing.

@@ -3,7 +3,7 @@
 //! ```text
 //!  system: before + the client's own + after     (or in the client's stead)
 //!  examples: user, assistant, user, assistant
-//!  the client's messages; the last user message: before + its text + after
+//!  the client's messages; the last one of the user's own: before + its text + after
 //! ```
 //!
 //! Where a model's template has no system role, the system text goes into the next user message
@@ -11,6 +11,15 @@
 //! message; the dialects carry it out. The client's own text is never parsed, only put between.
 
 use std::fmt;
+
+/// How a message begins that was made here of what a tool's result held besides its text: chat completions takes that
+/// from the user alone. No client said it.
+pub const ATTACHED: &str = "Attached to the result of tool call ";
+
+/// Whether a text is the label of such a message's parts.
+pub(crate) fn is_label(text: &str) -> bool {
+    text.starts_with(ATTACHED)
+}
 
 /// What stands between two texts of one message.
 const GAP: &str = "\n\n";

@@ -40,7 +40,7 @@ mod usage;
 pub use adapt::{Loss, LossAction, Outgoing, ReplyPlan};
 pub use endpoint::Endpoint;
 pub use errors::Fault;
-pub use framing::{Example, Framing};
+pub use framing::{ATTACHED, Example, Framing};
 pub use head::Head;
 pub use mint::Mint;
 pub use providers::{PROVIDERS, Prefill, Provider};

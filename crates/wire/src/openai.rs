@@ -4,6 +4,7 @@
 //! Requests only deserialise, answers only serialise. Unknown request fields are skipped here; whoever
 //! converts reports them through [`crate::Head`]'s members.
 
+pub mod arguments;
 pub mod chat;
 pub mod completions;
 pub mod content;

@@ -7,12 +7,15 @@
 pub mod claude;
 pub mod fields;
 mod hosted;
+mod ids;
 mod local;
 
 use crate::endpoint::Endpoint;
 use crate::head::Key;
 use crate::probe::Page;
 use crate::structured::{Grammar, Structured, StructuredOutput};
+
+pub use ids::CallIds;
 
 /// The JSON that a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +188,8 @@ pub struct Provider {
     pub responses: ResponsesApi,
     /// The most stop sequences of one request, if it has such a limit.
     pub stops_max: Option<usize>,
+    /// The ids of calls that it takes.
+    pub call_ids: CallIds,
     /// Departures from the dialect.
     pub quirks: Quirks,
     /// What becomes of fields.
@@ -200,6 +205,16 @@ impl Provider {
     /// The row of a name.
     pub fn by_name(name: &str) -> Option<&'static Self> {
         PROVIDERS.iter().copied().find(|p| p.name == name)
+    }
+
+    /// The ids of calls that are taken at an address: behind one kind there are several services.
+    pub fn call_ids_at(&self, host: &str) -> CallIds {
+        const MISTRAL: &str = "api.mistral.ai";
+        match self.call_ids {
+            CallIds::Any if host == MISTRAL => CallIds::Nine,
+            CallIds::Any if host.ends_with(".openai.azure.com") => hosted::OPENAI.call_ids,
+            usual => usual,
+        }
     }
 
     /// The rule for a field, the provider's own before the common ones.
@@ -284,6 +299,15 @@ mod tests {
             assert!(!provider.endpoints.is_empty() && !provider.doc.is_empty());
         }
         assert_eq!(Provider::by_name("nope"), None);
+    }
+
+    #[test]
+    fn a_services_address_tells_what_ids_it_takes() {
+        let at = |provider: &str, host| Provider::by_name(provider).unwrap().call_ids_at(host);
+        assert_eq!(at("openai-compatible", "api.mistral.ai"), CallIds::Nine);
+        assert_eq!(at("openai-compatible", "eu.openai.azure.com"), CallIds::UpTo(40));
+        assert_eq!(at("openai-compatible", "openrouter.ai"), CallIds::Any);
+        assert_eq!(at("openai", "api.mistral.ai"), CallIds::UpTo(40));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::framing::Framing;
-use crate::providers::{Provider, ResponsesApi};
+use crate::providers::{CallIds, Provider, ResponsesApi};
 use crate::structured::StructuredOutput;
 
 /// What happens to a field that the target cannot act on.
@@ -135,6 +135,8 @@ pub struct Target {
     pub stream_usage: StreamUsage,
     /// Whether the upstream speaks OpenAI's Responses API, too, so that its clients' own words can pass.
     pub responses: bool,
+    /// The ids of calls that the upstream takes.
+    pub call_ids: CallIds,
     /// Whether answers carry our ids and the client's model name instead of the upstream's.
     pub mint: bool,
     /// What is known about the model.
@@ -152,6 +154,7 @@ impl Target {
             unsupported: Unsupported::Strict,
             stream_usage: StreamUsage::Ask,
             responses: provider.responses == ResponsesApi::Spoken,
+            call_ids: provider.call_ids,
             mint: false,
             capabilities: Capabilities::default(),
             settings: VariantSettings::default(),

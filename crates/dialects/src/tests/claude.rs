@@ -234,7 +234,8 @@ fn ids_of_calls_get_the_letters_that_anthropic_takes_on_both_sides() {
 fn messages_request(more: &Value) -> Bytes {
     let body = json!({"model": "m", "max_tokens": 9_000, "messages": [
         {"role": "user", "content": "a"},
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "SG"},
+            {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "is_error": true, "content": "R"}]},
     ]});
     let mut body = body.as_object().unwrap().clone();
@@ -256,7 +257,7 @@ fn what_anthropics_client_says_of_thinking_and_errors_reaches_anthropic_as_it_ca
             more["output_config"] = json!({"effort": effort});
         }
         let body = messages_request(&more);
-        let marked = RequestFacts { keep_marks: true, ..facts() };
+        let marked = RequestFacts { keep_marks: true, keep_reasoning: true, ..facts() };
         let asked = inbound("/v1/messages", &body, &marked);
         assert!(asked.losses.is_empty(), "{:?}", asked.losses);
         let sent = anthropic::request(&asked.body, Unsupported::Strict, &Defaults::default());

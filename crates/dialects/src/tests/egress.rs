@@ -360,10 +360,6 @@ fn what_anthropic_cannot_do_is_refused_or_reported() {
     assert_eq!(losses, ["max_tokens.default", "seed"]);
     for (param, body) in [
         (
-            "messages[0].tool_calls[0].function.arguments",
-            r#"{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"[1]"}}]}]}"#,
-        ),
-        (
             "messages[0].content[0].type",
             r#"{"model":"m","messages":[{"role":"user","content":[{"type":"input_audio"}]}]}"#,
         ),

@@ -105,12 +105,14 @@ pub(super) fn chat() -> Rows {
         (
             "arguments of a call that are no JSON, for an Ollama",
             CHAT.talk("native", &called(&json!("{no"))),
-            refused("invalid_value", arguments),
+            passes(&[("/messages/1/tool_calls/0/function/arguments/arguments", json!("{no"))])
+                .reported("messages[].tool_calls[].function.arguments"),
         ),
         (
             "arguments of a call that are no JSON, for Anthropic",
             CHAT.talk("claude", &called(&json!("{no"))),
-            refused("invalid_value", arguments),
+            passes(&[("/messages/1/content/0/input/arguments", json!("{no"))])
+                .reported("messages[].tool_calls[].function.arguments"),
         ),
         (
             "arguments of a call that are an object, for Anthropic",

@@ -93,12 +93,14 @@ pub(super) fn rows() -> Rows {
         (
             "arguments of a call that are no JSON, for an Ollama",
             called("native", &json!("{no")),
-            refused("invalid_value", "input[2].arguments"),
+            passes(&[("/messages/1/tool_calls/1/function/arguments/arguments", json!("{no"))])
+                .reported("messages[].tool_calls[].function.arguments"),
         ),
         (
             "arguments of a call that are no JSON, for Anthropic",
             called("claude", &json!("{no")),
-            refused("invalid_value", "input[2].arguments"),
+            passes(&[("/messages/1/content/1/input/arguments", json!("{no"))])
+                .reported("messages[].tool_calls[].function.arguments"),
         ),
         (
             "arguments of a call that are an object",

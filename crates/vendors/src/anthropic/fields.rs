@@ -12,6 +12,8 @@ const NO_SAMPLING: &str = "this model takes no sampling";
 const THINKS: &str = "with thinking Anthropic takes no sampling";
 const ONE: &str = "of temperature and top_p Anthropic takes one";
 
+pub(super) const BLANK_STOP: &str = "Anthropic stops at no white space alone";
+
 pub(super) const FIELDS: &[Field] = &[
     Field::new("model", Carried("model"), ""),
     Field::new("stream", Carried("stream"), ""),
@@ -47,9 +49,19 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new(
         "messages[].tool_calls",
         Mapped("messages"),
-        "arguments must be a JSON object; ids get the letters that are taken there",
+        "ids get the letters that are taken there, and each is sent once",
+    ),
+    Field::new(
+        "messages[].tool_calls[].function.arguments",
+        Approximated("messages"),
+        "what is no JSON object is sent as a text in one",
     ),
     Field::new("messages[].tool", Mapped("messages"), "the results of one turn are one user turn"),
+    Field::new(
+        "messages[].tool.order",
+        Approximated("messages"),
+        "results come first: what stood before them comes after them",
+    ),
     Field::new("messages[].is_error", Carried("messages"), "Anthropic's mark of a failed tool"),
     Field::new("messages[].reasoning_details", Mapped("messages"), "thinking with its signature"),
     Field::new(
@@ -70,6 +82,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("top_p.thinking", Unsupported, THINKS),
     Field::new("top_p.both", Unsupported, ONE),
     Field::new("stop", Mapped("stop_sequences"), ""),
+    Field::new("stop.blank", Unsupported, BLANK_STOP),
     Field::new("tools", Mapped("tools"), ""),
     Field::new("tools[].type", Unsupported, "only functions can be sent"),
     Field::new("tool_choice", Mapped("tool_choice"), "required becomes any"),
@@ -97,6 +110,11 @@ pub(super) const FIELDS: &[Field] = &[
         "reasoning_effort.forced",
         Unsupported,
         "this model thinks with a budget, and then no call can be forced",
+    ),
+    Field::new(
+        "reasoning_effort.turn",
+        Dropped,
+        "this model thinks with a budget, and a turn of calls must then have begun with thinking of its own",
     ),
     Field::new("extra_body.anthropic.thinking", Carried("thinking"), "beats reasoning_effort"),
     Field::new("extra_body.anthropic.effort", Carried("output_config.effort"), ""),

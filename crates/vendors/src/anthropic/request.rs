@@ -4,12 +4,13 @@ use bytes::Bytes;
 use cutover_wire::{Fault, Unsupported};
 
 use super::fields::FIELDS;
+use super::ids::Ids;
 use super::settings::settings;
-use super::{PATH, ids};
+use super::{PATH, refused};
 use crate::calls::Calls;
 use crate::losses::Losses;
 use crate::read::{self, At, Obj, Text, list};
-use crate::turns::{Called, Turns, called, file, image_url, neutral};
+use crate::turns::{Called, Turns, called, file, image_url, media_type, neutral};
 use crate::write::{self, Json};
 use crate::{Defaults, Sent};
 use crate::{FAILED, MARK};
@@ -22,14 +23,15 @@ pub fn request(body: &[u8], unsupported: Unsupported, defaults: &Defaults) -> Re
     let text = read::body_text(body)?;
     let root = Obj::parse(text, ROOT)?;
     let mut losses = Losses::new(FIELDS, unsupported).with_defaults(defaults).and_nothing_else();
-    let mut talk = Talk { turns: Turns::default(), ids: Calls::default(), losses: &mut losses };
+    let (turns, calls, ids) = (Turns::default(), Calls::default(), Ids::default());
+    let mut talk = Talk { turns, calls, ids, losses: &mut losses };
     for (index, raw) in root.list(ROOT, "messages")?.unwrap_or_default().into_iter().enumerate() {
         talk.message(raw, ROOT.key("messages").item(index))?;
     }
     let mut turns = talk.turns;
     turns.someone_speaks(&mut losses);
     let model = root.need_text(ROOT, "model")?;
-    let settings = settings(&root, &mut losses)?;
+    let settings = settings(&root, turns.lack_thinking(), &mut losses)?;
     let stream = root.flag(ROOT, "stream")?.unwrap_or(false);
     root.get("stream_options");
     let mark = root.raw_object(ROOT, MARK)?;
@@ -66,7 +68,8 @@ const NEUTRAL: &[(&str, &[&str])] = &[
 /// The conversation under conversion.
 struct Talk<'l> {
     turns: Turns,
-    ids: Calls,
+    calls: Calls,
+    ids: Ids,
     losses: &'l mut Losses,
 }
 
@@ -85,20 +88,23 @@ impl Talk<'_> {
             "assistant" => self.assistant(&message, at)?,
             "tool" => {
                 let id = message.need_text(at, "tool_call_id")?;
-                let (id, _) = self.ids.answered(Some(id), None);
+                let (id, _) = self.calls.answered(Some(id), None);
+                let id = self.ids.answered(&id.decode());
                 let content = self.content(&message, at)?;
                 let mark = message.raw_object(at, MARK)?;
                 let failed = message.flag(at, FAILED)? == Some(true);
                 let result = write::object(|j| {
                     j.put("type", "tool_result");
-                    j.put("tool_use_id", &ids::taken(&id.decode()));
+                    j.put("tool_use_id", &id);
                     if failed {
                         j.put_flag(FAILED, true);
                     }
                     j.put_some(MARK, mark);
                     j.put_array("content", |j| content.iter().for_each(|block| j.raw(block)));
                 });
-                self.turns.put("user", vec![result]);
+                if self.turns.put_before("user", result, RESULT) {
+                    self.losses.note("messages[].tool.order");
+                }
             }
             _ => self.losses.refuse("messages[].function_call", at.key("role"))?,
         }
@@ -117,17 +123,28 @@ impl Talk<'_> {
         let here = at.key("tool_calls");
         let calls = message.list(at, "tool_calls")?.unwrap_or_default();
         for (index, raw) in calls.into_iter().enumerate() {
-            blocks.push(call(raw, here.item(index), &mut self.ids)?);
+            blocks.push(self.call(raw, here.item(index))?);
         }
         if let Some(mark) = message.raw_object(at, MARK)? {
             // Thinking takes none, and comes first.
-            let thinks = |block: &&mut String| THINKING.iter().any(|kind| block.starts_with(kind));
             if let Some(block) = blocks.last_mut().filter(|block| !thinks(block)) {
                 *block = marked(block, mark);
             }
         }
         self.turns.put("assistant", blocks);
         Ok(())
+    }
+
+    fn call(&mut self, raw: &str, at: At<'_>) -> Result<String, Fault> {
+        let Called { id, name, arguments, .. } = called(raw, at, self.losses)?;
+        let id = self.calls.called(Some(id), &name);
+        let id = self.ids.called(&id.decode());
+        Ok(write::object(|j| {
+            j.put("type", "tool_use");
+            j.put("id", &id);
+            name.write(j.key("name"));
+            j.key("input").raw(&arguments);
+        }))
     }
 
     fn content(&mut self, message: &Obj<'_>, at: At<'_>) -> Result<Vec<String>, Fault> {
@@ -183,15 +200,32 @@ impl Talk<'_> {
 /// How blocks begin that take no mark.
 const THINKING: [&str; 2] = [r#"{"type":"thinking""#, r#"{"type":"redacted_thinking""#];
 
+/// How a result begins: those of a turn come first.
+const RESULT: &str = r#"{"type":"tool_result""#;
+
+fn thinks(block: &str) -> bool {
+    THINKING.iter().any(|kind| block.starts_with(kind))
+}
+
+impl Turns {
+    /// Whether the turn of calls that they end in has no thinking.
+    fn lack_thinking(&self) -> bool {
+        refused::lacks_thinking(self.each().map(|(role, items)| match role {
+            "user" => (true, items.iter().any(|item| item.starts_with(RESULT))),
+            _ => (false, items.iter().any(|item| thinks(item))),
+        }))
+    }
+}
+
 /// A block with a mark for caching.
 fn marked(block: &str, mark: &str) -> String {
     let open = block.strip_suffix('}').unwrap_or(block);
     format!("{open},\"{MARK}\":{mark}}}")
 }
 
-/// The Messages API refuses empty texts.
+/// The Messages API refuses texts of white space alone.
 fn text_block(text: &Text<'_>) -> Option<String> {
-    (!text.is_empty()).then(|| {
+    (!text.is_blank()).then(|| {
         write::object(|j| {
             j.put("type", "text");
             text.write(j.key("text"));
@@ -204,7 +238,7 @@ fn write_source(json: &mut Json, url: &str) {
     json.put_object("source", |j| match data {
         Some((kind, data)) => {
             j.put("type", "base64");
-            j.put("media_type", kind);
+            j.put("media_type", &media_type(kind));
             j.put("data", data);
         }
         None => {
@@ -248,15 +282,4 @@ fn thinking(message: &Obj<'_>, at: At<'_>) -> Result<Vec<String>, Fault> {
         }
     }
     Ok(blocks)
-}
-
-fn call(raw: &str, at: At<'_>, ids: &mut Calls) -> Result<String, Fault> {
-    let Called { id, name, arguments, .. } = called(raw, at)?;
-    let id = ids.called(Some(id), &name);
-    Ok(write::object(|j| {
-        j.put("type", "tool_use");
-        j.put("id", &ids::taken(&id.decode()));
-        name.write(j.key("name"));
-        j.key("input").raw(&arguments);
-    }))
 }

@@ -7,7 +7,7 @@ use cutover_wire::providers::claude::{self, Claude, Off, Thinking};
 
 use crate::choice::{Choice, Words, choice};
 use crate::losses::Losses;
-use crate::read::{At, Obj};
+use crate::read::{At, Obj, Text, list};
 use crate::write::{self, Json};
 use crate::{EXTRA, MARK};
 
@@ -22,8 +22,8 @@ const ROOT: At<'static> = At::Root;
 
 const WORDS: Words = Words { auto: "auto", none: "none", any: "any", one: "tool" };
 
-/// The settings, as members of the request.
-pub(super) fn settings(root: &Obj<'_>, losses: &mut Losses) -> Result<String, Fault> {
+/// The settings, as members of the request. `lacks`: the turn of calls that goes on has no thinking.
+pub(super) fn settings(root: &Obj<'_>, lacks: bool, losses: &mut Losses) -> Result<String, Fault> {
     let mut json = Json::new();
     let claude = *claude::of(&root.need_text(ROOT, "model")?.decode());
     root.whole(ROOT, "max_tokens")?;
@@ -42,13 +42,13 @@ pub(super) fn settings(root: &Obj<'_>, losses: &mut Losses) -> Result<String, Fa
         choice = None;
     }
     let room = (limit.parse().unwrap_or(0), forced(&choice));
-    let thought = thought(root, (claude, room), losses)?;
-    sampling(root, (&mut json, claude, &thought), losses)?;
-    match root.get("stop") {
-        Some(raw) if raw.starts_with('"') => json.put_array("stop_sequences", |j| j.raw(raw)),
-        Some(raw) if raw != "[]" => json.put_raw("stop_sequences", Some(raw)),
-        _ => {}
+    let mut thought = thought(root, (claude, room), losses)?;
+    if lacks && thought.has_budget {
+        losses.note("reasoning_effort.turn");
+        thought = Thought { effort: thought.effort, ..Thought::default() };
     }
+    sampling(root, (&mut json, claude, &thought), losses)?;
+    stops(root, &mut json, losses)?;
     let user = root.text(ROOT, "user")?;
     if let Some(user) = root.text(ROOT, "safety_identifier")?.or(user) {
         json.put_object("metadata", |j| user.write(j.key("user_id")));
@@ -57,6 +57,24 @@ pub(super) fn settings(root: &Obj<'_>, losses: &mut Losses) -> Result<String, Fa
     json.put_some("thinking", thought.thinking.as_deref());
     format(root, (&mut json, thought.effort.as_deref()), losses)?;
     Ok(json.into_string())
+}
+
+/// Texts to stop at, but for those of white space alone.
+fn stops(root: &Obj<'_>, json: &mut Json, losses: &mut Losses) -> Result<(), Fault> {
+    let at = ROOT.key("stop");
+    let Some(raw) = root.get("stop") else { return Ok(()) };
+    let all = if raw.starts_with('"') { vec![raw] } else { list(raw, at)? };
+    let mut kept = Vec::with_capacity(all.len());
+    for raw in all {
+        match Text::read(raw, at) {
+            Ok(text) if text.is_blank() => losses.refuse("stop.blank", at)?,
+            _ => kept.push(raw),
+        }
+    }
+    if !kept.is_empty() {
+        json.put_array("stop_sequences", |j| kept.iter().for_each(|raw| j.raw(raw)));
+    }
+    Ok(())
 }
 
 /// `temperature` and `top_p`. 1 asks for nothing: it is what both are where nothing is said.
@@ -106,13 +124,16 @@ struct Thought<'a> {
     effort: Option<Cow<'a, str>>,
     /// Whether the model is asked to think.
     is_on: bool,
+    /// Whether it is so by a budget.
+    has_budget: bool,
 }
 
 impl Thought<'_> {
     fn of(kind: &str, effort: Option<&str>) -> Self {
         let thinking = write::object(|j| j.put("type", kind));
         let effort = effort.map(|effort| Cow::from(format!("\"{effort}\"")));
-        Self { thinking: Some(thinking.into()), effort, is_on: kind != "disabled" }
+        let is_on = kind != "disabled";
+        Self { thinking: Some(thinking.into()), effort, is_on, has_budget: false }
     }
 }
 
@@ -150,7 +171,8 @@ fn thought<'a>(
                 j.put("type", "enabled");
                 j.put_number("budget_tokens", budget.unsigned_abs());
             });
-            return Ok(Thought { thinking: Some(thinking.into()), effort: None, is_on: true });
+            let thinking = Some(thinking.into());
+            return Ok(Thought { thinking, effort: None, is_on: true, has_budget: true });
         }
         Thinking::Budget | Thinking::None => "reasoning_effort.room",
     };
@@ -179,11 +201,13 @@ fn own_thought<'a>(root: &Obj<'a>, losses: &mut Losses) -> Result<Option<Thought
     losses.rest(&extra, "extra_body.", at)?;
     let Some(own) = own else { return Ok(None) };
     let kind = own.object(here, "thinking")?.map(|thinking| thinking.word(here, "type"));
-    let is_on = kind.transpose()?.is_some_and(|kind| kind != "disabled");
+    let kind = kind.transpose()?;
+    let is_on = kind.as_deref().is_some_and(|kind| kind != "disabled");
+    let has_budget = kind.as_deref() == Some("enabled");
     let (thinking, effort) = (own.get("thinking"), own.get("effort"));
     losses.rest(&own, "extra_body.anthropic.", here)?;
     let (thinking, effort) = (thinking.map(Cow::from), effort.map(Cow::from));
-    Ok(Some(Thought { thinking, effort, is_on }))
+    Ok(Some(Thought { thinking, effort, is_on, has_budget }))
 }
 
 fn tools(

@@ -36,7 +36,12 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("messages[].content[].file", Mapped("contents"), "a data URL becomes inlineData"),
     Field::new("messages[].content[].file_id", Refused, "send the file's data"),
     Field::new("messages[].function_call", Refused, OLD),
-    Field::new("messages[].tool_calls", Mapped("contents"), "arguments must be a JSON object"),
+    Field::new("messages[].tool_calls", Mapped("contents"), ""),
+    Field::new(
+        "messages[].tool_calls[].function.arguments",
+        Approximated("contents"),
+        "what is no JSON object is sent as a text in one",
+    ),
     Field::new(
         "messages[].tool_calls[].signature",
         Approximated("contents"),

@@ -7,7 +7,7 @@ use cutover_wire::Fault;
 use crate::losses::Losses;
 use crate::read::{At, Obj, Text, list};
 use crate::signature;
-use crate::turns::{Called, Turns, called, file, image_url};
+use crate::turns::{Called, Turns, called, file, image_url, media_type};
 use crate::write;
 use crate::{FAILED, MARK};
 
@@ -79,7 +79,7 @@ impl Talk<'_> {
     }
 
     fn call(&mut self, raw: &str, at: At<'_>, signed: &mut bool) -> Result<String, Fault> {
-        let Called { call, id, name, arguments } = called(raw, at)?;
+        let Called { call, id, name, arguments } = called(raw, at, self.losses)?;
         let mut signature = signature::of_call(&call);
         if signature.is_none() && !*signed && self.signs {
             self.losses.note("messages[].tool_calls[].signature");
@@ -206,7 +206,7 @@ fn text_part(text: &Text<'_>) -> Option<String> {
 /// What a data URL holds.
 fn inline(url: &str) -> Option<String> {
     let (kind, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
-    Some(blob(kind, data))
+    Some(blob(&media_type(kind), data))
 }
 
 fn blob(kind: &str, data: &str) -> String {

@@ -12,7 +12,7 @@ use crate::errors::Fault;
 use crate::framing::{self, Framing, Item, Said};
 use crate::head::{self, Head, Key};
 use crate::json;
-use crate::openai::content::Content;
+use crate::openai::content::{Content, Part};
 use crate::target::Target;
 
 use bytes::Bytes;
@@ -152,9 +152,26 @@ impl<'a> Message<'a> {
         }
         match self.role.and_then(|raw| serde_json::from_str::<String>(raw).ok()).as_deref() {
             Some("system" | "developer") => Said::System,
-            Some("user") => Said::User,
+            Some("user") if !self.is_attached() => Said::User,
             _ => Said::Other,
         }
+    }
+
+    /// Whether it holds nothing but what stood in results of tools.
+    fn is_attached(&self) -> bool {
+        // Only such a message, or one whose client writes the same, is read.
+        let raw = self.content.filter(|raw| {
+            raw.starts_with('[')
+                && memmem::find(raw.as_bytes(), framing::ATTACHED.as_bytes()).is_some()
+        });
+        let content = raw.and_then(|raw| serde_json::from_str::<Content>(raw).ok());
+        let Some(Content::Parts(parts)) = content else { return false };
+        let label = |part: &Part| match part {
+            Part::Text { text } => Some(framing::is_label(text)),
+            _ => None,
+        };
+        let mut labels = parts.iter().filter_map(label).peekable();
+        labels.peek().is_some() && labels.all(|is_label| is_label)
     }
 
     /// Its text; parts that are none are left out.

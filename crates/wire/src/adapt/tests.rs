@@ -342,6 +342,16 @@ fn a_prompt_stands_around_the_clients_messages() {
     );
     assert_eq!(parts[0], json!({"role":"system","content":"B\n\n\nA"}));
     assert_eq!(parts[1]["content"], json!([text("see \"this\""), text("x"), text("end")]));
+    // What a tool's result held besides its text is no question of the user's.
+    let label = crate::ATTACHED;
+    let attached = framed(
+        Framing { system_before: None, system_after: None, examples: vec![], ..framing.clone() },
+        &format!(
+            r#"[{{"role":"user","content":"x"}},{{"role":"user","content":[{{"type":"text","text":"{label}c:"}},{{"type":"image_url","image_url":{{"url":"u"}}}}]}}]"#
+        ),
+    );
+    assert_eq!(attached[0]["content"], "see \"this\"\n\nx\n\nend");
+    assert_eq!(attached[1]["content"].as_array().map(Vec::len), Some(2));
     let empty =
         framed(framing, r#"[{"role":"user","content":[]},{"role":"assistant","content":null}]"#);
     assert_eq!(empty[3]["content"], json!([text("see \"this\""), text("end")]));

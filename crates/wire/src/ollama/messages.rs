@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use cutover_units::Code;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::adapt::{Loss, dropped};
+use crate::adapt::{Loss, LossAction, dropped};
 use crate::context::solid_bytes;
 use crate::errors::Fault;
 use crate::framing::{self, Framing, Item, Said};
+use crate::openai::arguments;
 use crate::openai::chat::{self, Role};
 use crate::openai::content::{Content, Part};
 
@@ -29,6 +29,9 @@ pub(super) struct Message {
     tool_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<String>,
+    /// Whether it is of a tool's result, whoever says it.
+    #[serde(skip)]
+    attached: bool,
 }
 
 #[derive(Serialize)]
@@ -58,16 +61,17 @@ pub(super) fn convert(
     framing: Option<&Framing>,
 ) -> Result<Converted, Fault> {
     const NO_NAMES: &str = "Ollama's messages carry no participant's name";
+    const NO_OBJECT: &str = "what is no JSON object is sent as a text in one";
     const NO_DETAIL: &str = "Ollama chooses an image's resolution itself";
     let mut names = HashMap::new();
     let mut converted =
         Converted { messages: Vec::with_capacity(list.len() + 1), losses: vec![], text_bytes: 0 };
-    let (mut named, mut detailed) = (false, false);
+    let (mut named, mut detailed, mut wrapped) = (false, false, false);
     for (index, message) in list.into_iter().enumerate() {
         let is_tool = matches!(message.role, Role::Tool | Role::Function);
         named |= message.name.is_some() && !is_tool;
         detailed |= message.content.as_ref().is_some_and(has_detail);
-        let message = one(message, index, &mut names)?;
+        let message = one(message, index, (&mut names, &mut wrapped))?;
         converted.messages.push(message);
     }
     if named {
@@ -75,6 +79,10 @@ pub(super) fn convert(
     }
     if detailed {
         converted.losses.push(dropped("messages[].content[].image_url.detail", NO_DETAIL));
+    }
+    if wrapped {
+        let field = "messages[].tool_calls[].function.arguments".to_owned();
+        converted.losses.push(Loss { field, action: LossAction::Approximated, why: NO_OBJECT });
     }
     if let Some(framing) = framing {
         converted.messages = frame(framing, converted.messages);
@@ -94,7 +102,7 @@ fn frame(framing: &Framing, messages: Vec<Message>) -> Vec<Message> {
         .iter()
         .map(|message| match message.role {
             "system" => Said::System,
-            "user" => Said::User,
+            "user" if !message.attached => Said::User,
             _ => Said::Other,
         })
         .collect();
@@ -126,6 +134,7 @@ impl Message {
             tool_calls: Vec::new(),
             tool_name: None,
             tool_call_id: None,
+            attached: false,
         }
     }
 }
@@ -133,7 +142,7 @@ impl Message {
 fn one(
     message: chat::Message,
     index: usize,
-    names: &mut HashMap<String, String>,
+    (names, wrapped): (&mut HashMap<String, String>, &mut bool),
 ) -> Result<Message, Fault> {
     let role = match message.role {
         Role::System | Role::Developer => "system",
@@ -145,11 +154,12 @@ fn one(
     let mut out = Message::of(role, content.text().into_owned());
     if let Content::Parts(parts) = &content {
         out.images = images(parts, index)?;
+        let text = |part: &Part| matches!(part, Part::Text { text } if !framing::is_label(text));
+        out.attached = !parts.iter().any(text) && framing::is_label(&out.content);
     }
     out.thinking = message.reasoning_content;
-    for (position, call) in message.tool_calls.unwrap_or_default().into_iter().enumerate() {
-        let param = format!("messages[{index}].tool_calls[{position}].function.arguments");
-        let arguments = arguments(&call.function.arguments, &param)?;
+    for call in message.tool_calls.unwrap_or_default() {
+        let arguments = object(&call.function.arguments, wrapped);
         if let Some(id) = &call.id {
             names.insert(id.clone(), call.function.name.clone());
         }
@@ -164,12 +174,13 @@ fn one(
     Ok(out)
 }
 
-/// Arguments are a text that holds an object; the object is passed on as it was written.
-fn arguments(text: &str, param: &str) -> Result<Box<RawValue>, Fault> {
-    let text = if text.trim().is_empty() { "{}" } else { text };
-    let raw: Option<Box<RawValue>> = serde_json::from_str(text).ok();
-    raw.filter(|raw| raw.get().starts_with('{')).ok_or_else(|| {
-        Fault::of(Code::InvalidValue, param, format!("'{param}' must hold a JSON object"))
+/// Arguments are a text that holds an object; the object is passed on as it was written. Of a text that holds none an
+/// object is made.
+fn object(text: &str, wrapped: &mut bool) -> Box<RawValue> {
+    let raw = |text: &str| serde_json::from_str::<Box<RawValue>>(text).ok();
+    arguments::object(text).and_then(raw).unwrap_or_else(|| {
+        *wrapped = true;
+        raw(&arguments::wrapped(text)).unwrap_or_else(|| RawValue::NULL.to_owned())
     })
 }
 

@@ -1,6 +1,6 @@
 //! Cloud services, and anything that only says it speaks the OpenAI dialect.
 
-use super::{Auth, Dialect, Prefill, Provider, Quirks, ResponsesApi};
+use super::{Auth, CallIds, Dialect, Prefill, Provider, Quirks, ResponsesApi};
 use crate::endpoint::Endpoint;
 
 /// OpenAI itself: the dialect's owner, so nothing is mapped.
@@ -17,6 +17,7 @@ pub(super) static OPENAI: Provider = Provider {
     prefill: Prefill::None,
     responses: ResponsesApi::Spoken,
     stops_max: Some(4),
+    call_ids: CallIds::UpTo(40),
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -28,7 +29,8 @@ pub(super) static OPENAI: Provider = Provider {
     },
     rules: &[],
     takes: None,
-    doc: "OpenAI's own API. Requests are passed on byte for byte, those of Responses' clients, too.",
+    doc: "OpenAI's own API. Requests are passed on byte for byte, those of Responses' clients, too. \
+          Ids of calls over 40 characters, as vLLM makes them, become shorter ones on the call and its result.",
 };
 
 /// OpenRouter, LiteLLM, LM Studio and whoever else: what they can do is theirs to say.
@@ -46,6 +48,7 @@ pub(super) static COMPATIBLE: Provider = Provider {
     responses: ResponsesApi::IfTold,
     // The dialect's own limit: who has another does not say so in its answers.
     stops_max: Some(4),
+    call_ids: CallIds::Any,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -58,7 +61,8 @@ pub(super) static COMPATIBLE: Provider = Provider {
     rules: &[],
     takes: None,
     doc: "Any service with an OpenAI-style API (OpenRouter, LiteLLM, LM Studio ...). Requests are \
-          passed on byte for byte; unknown fields are the service's to judge.",
+          passed on byte for byte; unknown fields are the service's to judge. Ids of calls become what is taken \
+          at Mistral's own address (`api.mistral.ai`: nine letters and digits) and Azure's (40 characters).",
 };
 
 /// Anthropic's own API. What becomes of a field stands in the table of `vendors::anthropic`, not here.
@@ -75,6 +79,7 @@ pub(super) static ANTHROPIC: Provider = Provider {
     prefill: Prefill::None,
     responses: ResponsesApi::Unspoken,
     stops_max: None,
+    call_ids: CallIds::Plain,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,
@@ -104,6 +109,7 @@ pub(super) static GEMINI: Provider = Provider {
     prefill: Prefill::None,
     responses: ResponsesApi::Unspoken,
     stops_max: Some(5),
+    call_ids: CallIds::Any,
     quirks: Quirks {
         developer_as_system: false,
         usage_of_one_choice: false,

@@ -1,6 +1,6 @@
 //! Self-hosted engines. Each rule states what a real server of the engine was seen to do.
 
-use super::{Act, Auth, Dialect, Prefill, Provider, Quirks, ResponsesApi, Rule};
+use super::{Act, Auth, CallIds, Dialect, Prefill, Provider, Quirks, ResponsesApi, Rule};
 use crate::endpoint::Endpoint;
 use crate::head::Key;
 use crate::probe::Page;
@@ -78,6 +78,7 @@ pub(super) static VLLM: Provider = Provider {
     prefill: Prefill::ContinueFinalMessage,
     responses: ResponsesApi::Unspoken,
     stops_max: None,
+    call_ids: CallIds::Any,
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,
@@ -117,6 +118,7 @@ pub(super) static LLAMACPP: Provider = Provider {
     prefill: Prefill::LastMessage,
     responses: ResponsesApi::Unspoken,
     stops_max: None,
+    call_ids: CallIds::Any,
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: true,
@@ -168,6 +170,7 @@ pub(super) static OLLAMA: Provider = Provider {
     prefill: Prefill::None,
     responses: ResponsesApi::Unspoken,
     stops_max: None,
+    call_ids: CallIds::Any,
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,
@@ -245,6 +248,7 @@ pub(super) static EMBEDDED: Provider = Provider {
     prefill: Prefill::None,
     responses: ResponsesApi::Unspoken,
     stops_max: None,
+    call_ids: CallIds::Any,
     quirks: Quirks {
         developer_as_system: true,
         usage_of_one_choice: false,

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::adapt::{Outgoing, adapt};
 use crate::fixtures::{self, exchange, mint};
+use crate::framing::Framing;
 use crate::reply::{Received, read_reply};
 use crate::stream::{Limits, Tap};
 use crate::target::{OllamaSettings, Target, Think, Unsupported, VariantSettings};
@@ -151,6 +154,41 @@ fn what_ollama_would_ignore_is_refused_or_reported() {
     assert!(out.losses.is_empty());
 }
 
+/// A model wrote them once; its client sends them back for ever.
+#[test]
+fn arguments_that_are_no_object_are_sent_as_a_text_in_one() {
+    let call = json!({"id": "a", "function": {"name": "f", "arguments": "{\"city\": \"Bonn\""}});
+    let body = json!({"model": "m", "messages": [{"role": "assistant", "tool_calls": [call]}]});
+    let out = send(Endpoint::ChatCompletions, &body, &target()).unwrap();
+    let fields: Vec<&str> = out.losses.iter().map(|loss| &*loss.field).collect();
+    assert_eq!(fields, ["messages[].tool_calls[].function.arguments"]);
+    let sent: Value = serde_json::from_slice(&out.body.concat()).unwrap();
+    let arguments = &sent["messages"][0]["tool_calls"][0]["function"]["arguments"];
+    assert_eq!(arguments, &json!({"arguments": "{\"city\": \"Bonn\""}));
+}
+
+/// The label stands before what a tool's result held besides its text: no client asked that.
+#[test]
+fn a_prompt_stands_around_the_users_own_last_message() {
+    let settings = VariantSettings {
+        framing: Some(Arc::new(Framing { user_before: Some("B".into()), ..Framing::default() })),
+        ..VariantSettings::default()
+    };
+    let target = Target { settings, ..target() };
+    let label = format!("{}c:", crate::framing::ATTACHED);
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}});
+    let talk = |parts: Value| {
+        let body = json!({"model": "m", "messages": [
+            {"role": "user", "content": "own"}, {"role": "user", "content": parts}]});
+        let out = send(Endpoint::ChatCompletions, &body, &target).unwrap();
+        let sent: Value = serde_json::from_slice(&out.body.concat()).unwrap();
+        [0, 1].map(|at| sent["messages"][at]["content"].as_str().unwrap().starts_with('B'))
+    };
+    let text = |text: &str| json!({"type": "text", "text": text});
+    assert_eq!(talk(json!([text(&label), image])), [true, false]);
+    assert_eq!(talk(json!([text(&label), image, text("and now?")])), [false, true]);
+}
+
 #[test]
 fn content_that_cannot_be_sent_names_its_place() {
     let user = |part: Value| json!({"model":"m","messages":[{"role":"user","content":[part]}]});
@@ -162,10 +200,6 @@ fn content_that_cannot_be_sent_names_its_place() {
         (
             user(json!({"type":"input_audio","input_audio":{"data":"x"}})),
             "messages[0].content[0].input_audio",
-        ),
-        (
-            json!({"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":"[1]"}}]}]}),
-            "messages[0].tool_calls[0].function.arguments",
         ),
         (json!({"model":"m","messages":[]}), "messages"),
         (
@@ -188,10 +222,8 @@ fn content_that_cannot_be_sent_names_its_place() {
 
 #[test]
 fn the_system_prompt_joins_the_requests_own() {
-    let settings = VariantSettings {
-        framing: Some(std::sync::Arc::new(crate::Framing::system("S"))),
-        ..Default::default()
-    };
+    let settings =
+        VariantSettings { framing: Some(Arc::new(Framing::system("S"))), ..Default::default() };
     let target = Target { settings, ..target() };
     let first = |role: &str| {
         let body = json!({"model":"m","messages":[{"role":role,"content":"x"}]});
