@@ -5,7 +5,6 @@
 //! needs a row and nothing else.
 
 pub mod claude;
-pub mod fields;
 mod hosted;
 mod ids;
 mod local;
@@ -53,7 +52,7 @@ pub enum Act {
     Rename(&'static str),
     /// The engine cannot do it: refused in strict mode, dropped and reported in lenient mode.
     Refuse,
-    /// Dropped and reported in either mode: a wish about service, not about the answer ([`fields::About`]).
+    /// Dropped and reported in either mode: a wish about service, not about the answer.
     Drop,
     /// Converted into the engine's own form. For dialects that are converted, where a field without a
     /// rule cannot be sent.
@@ -218,7 +217,7 @@ impl Provider {
     }
 
     /// The rule for a field, the provider's own before the common ones.
-    pub(crate) fn rule(&self, key: Key, endpoint: Endpoint) -> Option<&'static Rule> {
+    pub fn rule(&self, key: Key, endpoint: Endpoint) -> Option<&'static Rule> {
         let mut all = self.rules.iter().chain(NEVER_FORWARDED);
         all.find(|rule| rule.covers(key, endpoint))
     }

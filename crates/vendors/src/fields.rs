@@ -7,9 +7,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Act, Dialect, Provider};
-use crate::endpoint::Endpoint;
-use crate::head::Key;
+use cutover_wire::head::Key;
+use cutover_wire::providers::{Act, Dialect, NEVER_FORWARDED};
+use cutover_wire::{Endpoint, PROVIDERS, Provider};
+
+use crate::{Fate, Field, anthropic, gemini};
 
 /// What a field is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,20 @@ pub enum About {
 }
 
 impl About {
+    /// What a field is about. One that nobody has judged is about the answer.
+    pub fn of(key: Key) -> Self {
+        match key {
+            Key::ServiceTier
+            | Key::Prediction
+            | Key::PromptCacheRetention
+            | Key::GuidedDecodingBackend => Self::Service,
+            Key::User | Key::SafetyIdentifier | Key::PromptCacheKey | Key::Metadata => Self::Caller,
+            Key::Options | Key::NumCtx | Key::KeepAlive => Self::Operator,
+            key if NEVER_FORWARDED.iter().any(|rule| rule.key == key) => Self::Operator,
+            _ => Self::Answer,
+        }
+    }
+
     /// The rule: whether this may become of such a field, at an upstream that is self-hosted by its nature or not.
     pub fn allows(self, outcome: Outcome, self_hosted: bool) -> bool {
         match (self, outcome) {
@@ -72,73 +88,67 @@ impl Outcome {
     }
 }
 
-impl Key {
-    /// What the field is about. One that nobody has judged is about the answer.
-    pub fn about(self) -> About {
-        match self {
-            Self::ServiceTier
-            | Self::Prediction
-            | Self::PromptCacheRetention
-            | Self::GuidedDecodingBackend => About::Service,
-            Self::User | Self::SafetyIdentifier | Self::PromptCacheKey | Self::Metadata => {
-                About::Caller
-            }
-            Self::Options | Self::NumCtx | Self::KeepAlive => About::Operator,
-            key if super::NEVER_FORWARDED.iter().any(|rule| rule.key == key) => About::Operator,
-            _ => About::Answer,
-        }
-    }
-
-    /// Whether the field is one of an endpoint's requests, of whichever engine.
-    pub fn belongs_to(self, endpoint: Endpoint) -> bool {
-        use Endpoint::{ChatCompletions, Completions, Embeddings};
-        match self {
-            Self::Messages
-            | Self::MaxCompletionTokens
-            | Self::TopLogprobs
-            | Self::ResponseFormat
-            | Self::Tools
-            | Self::ToolChoice
-            | Self::ParallelToolCalls
-            | Self::Functions
-            | Self::FunctionCall
-            | Self::ReasoningEffort
-            | Self::Verbosity
-            | Self::Audio
-            | Self::Modalities
-            | Self::Prediction
-            | Self::WebSearchOptions => endpoint == ChatCompletions,
-            Self::Prompt | Self::Suffix | Self::Echo | Self::BestOf => endpoint == Completions,
-            Self::Input | Self::EncodingFormat | Self::Dimensions => endpoint == Embeddings,
-            Self::Model | Self::User => true,
-            key if key.about() == About::Operator => true,
-            _ => endpoint != Embeddings,
-        }
+/// Whether a field is one of an endpoint's requests, of whichever engine.
+pub fn belongs(key: Key, endpoint: Endpoint) -> bool {
+    use Endpoint::{ChatCompletions, Completions, Embeddings};
+    match key {
+        Key::Messages
+        | Key::MaxCompletionTokens
+        | Key::TopLogprobs
+        | Key::ResponseFormat
+        | Key::Tools
+        | Key::ToolChoice
+        | Key::ParallelToolCalls
+        | Key::Functions
+        | Key::FunctionCall
+        | Key::ReasoningEffort
+        | Key::Verbosity
+        | Key::Audio
+        | Key::Modalities
+        | Key::Prediction
+        | Key::WebSearchOptions => endpoint == ChatCompletions,
+        Key::Prompt | Key::Suffix | Key::Echo | Key::BestOf => endpoint == Completions,
+        Key::Input | Key::EncodingFormat | Key::Dimensions => endpoint == Embeddings,
+        Key::Model | Key::User => true,
+        key if About::of(key) == About::Operator => true,
+        _ => endpoint != Embeddings,
     }
 }
 
-impl Provider {
-    /// What becomes of a field here, where it asks for something. Not for dialects that are converted behind this
-    /// crate: their own tables tell.
-    pub fn outcome(&self, key: Key, endpoint: Endpoint) -> Outcome {
-        let engine_reads = || self.dialect == Dialect::OpenAi && self.takes.is_none();
-        match self.rule(key, endpoint).map(|rule| rule.act) {
-            Some(Act::Refuse | Act::Forbid) => Outcome::Refused,
-            Some(Act::Drop) => Outcome::Dropped,
-            None if engine_reads() => Outcome::Sent,
-            None if self.takes.is_none() || self.passes_over(key, endpoint) => Outcome::Refused,
-            Some(Act::Carry) | None if key.about() == About::Caller => Outcome::ReadHere,
-            Some(Act::Carry | Act::Rename(_) | Act::Guided(_)) => Outcome::Converted,
-            None => Outcome::Sent,
+/// What becomes of a field at a provider, where it asks for something and the variant is strict.
+pub fn outcome(provider: &Provider, key: Key, endpoint: Endpoint) -> Outcome {
+    let rule = provider.rule(key, endpoint).map(|rule| rule.act);
+    let own: &[Field] = match (provider.dialect, endpoint) {
+        (Dialect::OpenAi | Dialect::Ollama, _) => return by_rule(provider, rule, (key, endpoint)),
+        (Dialect::Anthropic, _) => anthropic::FIELDS,
+        (Dialect::Gemini, Endpoint::Embeddings) => gemini::embeddings::FIELDS,
+        (Dialect::Gemini, _) => gemini::FIELDS,
+    };
+    match own.iter().find(|field| field.path == key.name()).map(|field| field.fate) {
+        // What cutover makes of the upstream's answer itself is to the client as if it had been sent.
+        Some(Fate::Carried(_) | Fate::Mapped(_) | Fate::Approximated(_) | Fate::Ours) => {
+            Outcome::Converted
         }
+        Some(Fate::Dropped) => Outcome::Dropped,
+        Some(Fate::Unsupported | Fate::Refused) | None => Outcome::Refused,
     }
 }
 
-/// What tells what becomes of a field at a provider.
-pub type Tells = fn(&'static Provider, Key, Endpoint) -> Outcome;
+fn by_rule(provider: &Provider, act: Option<Act>, (key, endpoint): (Key, Endpoint)) -> Outcome {
+    let engine_reads = provider.dialect == Dialect::OpenAi && provider.takes.is_none();
+    match act {
+        Some(Act::Refuse | Act::Forbid) => Outcome::Refused,
+        Some(Act::Drop) => Outcome::Dropped,
+        None if engine_reads => Outcome::Sent,
+        None if provider.takes.is_none_or(|takes| !takes(key, endpoint)) => Outcome::Refused,
+        Some(Act::Carry) | None if About::of(key) == About::Caller => Outcome::ReadHere,
+        Some(Act::Carry | Act::Rename(_) | Act::Guided(_)) => Outcome::Converted,
+        None => Outcome::Sent,
+    }
+}
 
 /// The reference.
-pub fn reference(tells: Tells) -> String {
+pub fn reference() -> String {
     let mut page = String::from(
         "What becomes of a request's fields at each kind of upstream, where they ask for something (`null`, `n: 1`, \
          `store: false` and their like ask for nothing) and the variant is strict. \"answer\": what the client gets, \
@@ -151,43 +161,18 @@ pub fn reference(tells: Tells) -> String {
          and refused elsewhere; what an upstream makes of a field that it is sent is its own to say.\n",
     );
     for endpoint in Endpoint::ALL {
-        let providers = || super::PROVIDERS.iter().filter(|p| p.endpoints.contains(&endpoint));
+        let providers = || PROVIDERS.iter().filter(|p| p.endpoints.contains(&endpoint));
         let names: Vec<_> = providers().map(|provider| provider.name).collect();
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(page, "\n## `{}`\n", endpoint.path());
         let _ = writeln!(page, "| field | about | {} |", names.join(" | "));
         let _ = writeln!(page, "|---|---|{}", "---|".repeat(names.len()));
-        for key in Key::ALL.iter().filter(|key| key.belongs_to(endpoint)) {
-            let cells = providers().map(|provider| tells(provider, *key, endpoint).as_str());
+        for key in Key::ALL.iter().filter(|key| belongs(**key, endpoint)) {
+            let cells = providers().map(|provider| outcome(provider, *key, endpoint).as_str());
             let cells: Vec<_> = cells.collect();
-            let about = key.about().as_str();
+            let about = About::of(*key).as_str();
             let _ = writeln!(page, "| `{}` | {about} | {} |", key.name(), cells.join(" | "));
         }
     }
     page
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::PROVIDERS;
-
-    /// `prediction` and `reasoning_effort` were treated alike where a target knew neither: both left out of strict
-    /// requests, though only the first changes nothing of an answer.
-    #[test]
-    fn one_rule_for_all_providers() {
-        let mut wrong = Vec::new();
-        let here = |p: &&&Provider| matches!(p.dialect, Dialect::OpenAi | Dialect::Ollama);
-        for provider in PROVIDERS.iter().filter(here) {
-            for &endpoint in provider.endpoints {
-                for &key in Key::ALL.iter().filter(|key| key.belongs_to(endpoint)) {
-                    let outcome = provider.outcome(key, endpoint);
-                    if !key.about().allows(outcome, provider.self_hosted) {
-                        wrong.push(format!("{} {} {outcome:?}", provider.name, key.name()));
-                    }
-                }
-            }
-        }
-        assert!(wrong.is_empty(), "{wrong:#?}");
-    }
 }
