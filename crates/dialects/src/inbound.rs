@@ -147,31 +147,27 @@ pub(crate) enum Back {
 }
 
 impl WayBack {
-    /// Tells what of the request was sent, for what an answer repeats of it.
-    pub fn was_sent(&mut self, sent: Sent<'_>) {
-        if let Back::Responses(echo) = &mut self.kind {
-            echo.was_sent(sent);
-        }
-    }
-
     /// Turns a whole answer (status 200, the OpenAI dialect) into the client's dialect.
     pub fn reply(&self, body: &[u8], now: Moment) -> Result<Answer, Fault> {
         match &self.kind {
             Back::Anthropic => anthropic::reply(self, body),
-            Back::Responses(echo) => responses::reply(self, echo, body, now).map(|(a, _)| a),
+            Back::Responses(echo) => {
+                responses::reply(self, (echo, None), body, now).map(|(a, _)| a)
+            }
             Back::Ollama(shape) => ollama::reply(self, *shape, body, now),
             Back::Gemini(shape) => gemini::reply(self, *shape, body),
         }
     }
 
-    /// [`WayBack::reply`] with what shall be stored of it, if the client wants it stored.
+    /// [`WayBack::reply`], as the answer to what was sent, with what shall be stored of it, if the client wants it
+    /// stored.
     pub fn reply_and_keep(
         &self,
         body: &[u8],
-        now: Moment,
+        (sent, now): (Option<Sent<'_>>, Moment),
     ) -> Result<(Answer, Option<Stored>), Fault> {
         match &self.kind {
-            Back::Responses(echo) => responses::reply(self, echo, body, now),
+            Back::Responses(echo) => responses::reply(self, (echo, sent), body, now),
             _ => self.reply(body, now).map(|answer| (answer, None)),
         }
     }

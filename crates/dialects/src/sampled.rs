@@ -2,7 +2,7 @@
 //! the variant's. Where neither says anything nobody here knows what the model used, and the answer says null.
 
 use cutover_wire::providers::Dialect;
-use cutover_wire::{Loss, LossAction, Provider, VariantSettings};
+use cutover_wire::{Loss, LossAction, Provider, Target, VariantSettings};
 
 use crate::write::Json;
 
@@ -17,7 +17,12 @@ pub struct Sent<'a> {
     pub losses: &'a [Loss],
 }
 
-impl Sent<'_> {
+impl<'a> Sent<'a> {
+    /// To this target, with these losses.
+    pub fn to(target: &'a Target, losses: &'a [Loss]) -> Self {
+        Self { provider: target.provider, settings: &target.settings, losses }
+    }
+
     fn lost(&self, field: &str) -> bool {
         self.losses.iter().any(|loss| loss.field == field && loss.action == LossAction::Dropped)
     }
@@ -36,7 +41,7 @@ impl Sent<'_> {
 }
 
 /// What an answer repeats of them, as JSON.
-#[derive(Default)]
+#[derive(Clone)]
 pub(crate) struct Sampled([(&'static str, Option<String>); 3]);
 
 impl Sampled {

@@ -212,22 +212,15 @@ impl Foreign {
         self.refusal.as_ref().filter(|_| target.unsupported == Unsupported::Strict)
     }
 
-    /// Tells the way back what was sent.
-    pub(crate) fn was_sent(&mut self, sent: Sent<'_>) {
-        if let Some(way_back) = &mut self.way_back {
-            way_back.was_sent(sent);
-        }
-    }
-
     /// Turns a whole answer into the client's dialect, with what shall be kept of it.
     pub(crate) fn reply(
         &self,
         body: &[u8],
-        now: Moment,
+        (sent, now): (Option<Sent<'_>>, Moment),
     ) -> Result<(Response<Out>, Option<Stored>), Fault> {
         let way_back = self.way_back.as_ref();
         let way_back = way_back.ok_or_else(|| Fault::new(Code::Internal, "no way back"))?;
-        way_back.reply_and_keep(body, now).map(|(answer, kept)| (response(answer), kept))
+        way_back.reply_and_keep(body, (sent, now)).map(|(answer, kept)| (response(answer), kept))
     }
 
     /// Where a stream leaves in the client's dialect. Once.

@@ -91,7 +91,6 @@ fn finished(
     let failure = match result {
         Ok(Started::Whole { body, own, headers }) => {
             exchange.keep(&body);
-            exchange.tell_sent();
             let answer = own.map_or_else(|| turned(&exchange, body, held), |own| Ok(json(own)));
             match answer {
                 Ok(mut response) => {
@@ -138,7 +137,7 @@ fn turned(
         None => Ok(json(body)),
         Some(foreign) => {
             let now = foreign::moment(exchange.started_at, exchange.elapsed());
-            let (response, stored) = foreign.reply(&body, now)?;
+            let (response, stored) = foreign.reply(&body, (exchange.sent(), now))?;
             held.keep(exchange, stored);
             Ok(response)
         }

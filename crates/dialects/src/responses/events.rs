@@ -77,6 +77,7 @@ impl Events {
             model: &self.model,
             created: self.created,
             output: &self.output,
+            sampled: &self.echo.sampled,
         };
         object.write(&self.echo, standing)
     }
@@ -88,7 +89,7 @@ impl Events {
 
 impl Writer for Events {
     fn was_sent(&mut self, sent: Sent<'_>) {
-        self.echo.was_sent(sent);
+        self.echo.sampled.was_sent(sent);
     }
 
     fn begin(&mut self, model: &str, out: &mut String) {

@@ -26,12 +26,6 @@ pub(crate) struct Echo {
     pub(super) previous: Option<String>,
 }
 
-impl Echo {
-    pub(crate) fn was_sent(&mut self, sent: Sent<'_>) {
-        self.sampled.was_sent(sent);
-    }
-}
-
 /// The members that repeat the request: every one that the vendor's schema knows, with the vendor's
 /// defaults, but for what was [`Sampled`].
 pub(super) fn echo(root: &Obj<'_>, keep: bool) -> String {
@@ -84,6 +78,7 @@ pub(super) struct Object<'a> {
     pub(super) model: &'a str,
     pub(super) created: Millis,
     pub(super) output: &'a [String],
+    pub(super) sampled: &'a Sampled,
 }
 
 impl Object<'_> {
@@ -120,7 +115,7 @@ impl Object<'_> {
                 }
             }
             j.members(&echo.members);
-            echo.sampled.write(j);
+            self.sampled.write(j);
         })
     }
 }
@@ -327,7 +322,7 @@ fn output(turn: &Turn, id: &str, names: &Names) -> Vec<String> {
 /// From a whole chat answer to a Response, and what is stored of it.
 pub(crate) fn reply(
     back: &WayBack,
-    echo: &Echo,
+    (echo, sent): (&Echo, Option<Sent<'_>>),
     body: &[u8],
     now: Moment,
 ) -> Result<(Answer, Option<Stored>), Fault> {
@@ -335,7 +330,12 @@ pub(crate) fn reply(
     let id = back.answer_id();
     let output = output(&turn, &back.id, &echo.names);
     let model = turn.model.as_deref().unwrap_or(&back.model);
-    let object = Object { id: &id, model, created: back.created, output: &output };
+    let mut sampled = echo.sampled.clone();
+    if let Some(sent) = sent {
+        sampled.was_sent(sent);
+    }
+    let (created, output, sampled) = (back.created, &output, &sampled);
+    let object = Object { id: &id, model, created, output, sampled };
     let text = object.write(echo, &Standing::Ended(&turn.end, now.at));
     let stored = stored(echo, &id, &text);
     Ok((Answer::json(text), stored))

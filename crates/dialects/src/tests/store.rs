@@ -31,7 +31,7 @@ fn first() -> Stored {
     let inbound = infer(read("/v1/responses", &Bytes::from(body.to_string()), &storing("aa")));
     assert!(inbound.needs.keep && !inbound.needs.must_load());
     let answer = fixture("chat/tools.json");
-    inbound.way_back.reply_and_keep(&answer, now()).ok().unwrap().1.unwrap()
+    inbound.way_back.reply_and_keep(&answer, (None, now())).ok().unwrap().1.unwrap()
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn the_second_turn_goes_on_with_the_first() {
     assert_eq!(said["reasoning_content"], "Both cities.");
     assert_eq!(said["tool_calls"][1]["function"]["arguments"], r#"{"input":"*** Begin\n"}"#);
     let (answer, kept) =
-        after.way_back.reply_and_keep(&fixture("chat/text.json"), now()).ok().unwrap();
+        after.way_back.reply_and_keep(&fixture("chat/text.json"), (None, now())).ok().unwrap();
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(answer["previous_response_id"], "resp_aa");
     assert_eq!(kept.unwrap().previous.as_deref(), Some("resp_aa"));
@@ -93,7 +93,8 @@ fn a_stored_item_stands_for_itself() {
     let pivot: Value = serde_json::from_slice(&after.body).unwrap();
     assert_eq!(pivot["messages"][0]["tool_calls"][0]["id"], "call_a");
     // What is kept of this request holds the item itself.
-    let (_, kept) = after.way_back.reply_and_keep(&fixture("chat/text.json"), now()).ok().unwrap();
+    let (_, kept) =
+        after.way_back.reply_and_keep(&fixture("chat/text.json"), (None, now())).ok().unwrap();
     assert!(kept.unwrap().input.contains("\"fc_aa_2\""));
     let missing = read_after(&body, &storing("bb"), Loaded::default()).err().unwrap();
     assert_eq!(missing.param.as_deref(), Some("input[0].id"));
@@ -126,8 +127,11 @@ fn nothing_is_kept_if_the_client_or_the_operator_does_not_want_it() {
         let facts = RequestFacts { storage, ..facts() };
         let inbound = infer(read("/v1/responses", &Bytes::from(body), &facts));
         assert!(!inbound.needs.keep);
-        let (answer, kept) =
-            inbound.way_back.reply_and_keep(&fixture("chat/text.json"), now()).ok().unwrap();
+        let (answer, kept) = inbound
+            .way_back
+            .reply_and_keep(&fixture("chat/text.json"), (None, now()))
+            .ok()
+            .unwrap();
         assert!(kept.is_none());
         assert!(std::str::from_utf8(&answer.body).unwrap().contains(r#""store":false"#));
     }
@@ -159,7 +163,7 @@ fn input_items_are_paged() {
     let body = Bytes::from(json!({"model": "m", "input": items}).to_string());
     let inbound = infer(read("/v1/responses", &body, &storing("dd")));
     let (_, kept) =
-        inbound.way_back.reply_and_keep(&fixture("chat/text.json"), now()).ok().unwrap();
+        inbound.way_back.reply_and_keep(&fixture("chat/text.json"), (None, now())).ok().unwrap();
     let stored = kept.unwrap();
     let page = |query: &str| -> Value {
         serde_json::from_slice(&input_items(&stored, query).ok().unwrap().body).unwrap()
