@@ -367,7 +367,8 @@ pub fn find(method: &str, path: &str) -> Option<Found> {
 fn matches(pattern: &str, path: &str) -> bool {
     if let Some(start) = pattern.strip_suffix("/*") {
         // Whatever follows is refused: there is nothing to be strict about.
-        return path.strip_prefix(start).is_some_and(|rest| rest.starts_with('/'));
+        // But a slash at the end of a path that is another's names nothing of this one.
+        return path.strip_prefix(start).is_some_and(|rest| rest.starts_with('/') && rest != "/");
     }
     let (mut wants, mut has) = (pattern.split('/'), path.split('/'));
     loop {
@@ -515,6 +516,8 @@ mod tests {
             "/v1/files/a\\b",
             "/v1/unheard_of",
             "/v1/organizational",
+            // A slash too many is a mistake, not the wish for what another has stored.
+            "/v1/chat/completions/",
         ] {
             assert_eq!(name("GET", path), "unknown", "{path}");
         }

@@ -6,8 +6,8 @@
 //! goes at once. The upstream is read on all the while: what waited in its socket would be delay, too, and
 //! nobody would count it. The contract of the stream (order, content, terminal event) is unchanged.
 //!
-//! What comes before the first text (a role, the beginnings of a message and its parts) is not held: no
-//! reader sees its pace, and all would wait for it.
+//! What holds no text (a role, the beginnings and ends of a message and its parts) waits for what is before it and
+//! for no interval of its own: no reader sees its pace, and all would wait for it.
 //!
 //! Pure: time is an argument.
 
@@ -36,9 +36,8 @@ pub const HELD_EVENTS_MAX: usize = 256;
 pub struct Pacer {
     pace: Pace,
     held: VecDeque<Held>,
+    /// When text was released last.
     released_at: Option<Duration>,
-    /// Whether there was text.
-    began: bool,
 }
 
 #[derive(Debug)]
@@ -51,13 +50,13 @@ struct Held {
 impl Pacer {
     /// A pacer that holds nothing yet.
     pub fn new(pace: Pace) -> Self {
-        Self { pace, held: VecDeque::new(), released_at: None, began: false }
+        Self { pace, held: VecDeque::new(), released_at: None }
     }
 
     /// Takes an event in.
     pub fn hold(&mut self, now: Duration, event: Bytes) {
-        self.began = self.began || says_something(&event);
-        self.held.push_back(Held { arrived: now, paced: self.began, event });
+        let paced = says_something(&event);
+        self.held.push_back(Held { arrived: now, paced, event });
     }
 
     /// Whether nothing is held.
@@ -66,7 +65,8 @@ impl Pacer {
     }
 
     /// When the oldest event may go: one interval after the last release, or when its delay or the number
-    /// of those held reaches its bound, whichever is sooner. The first event goes at once.
+    /// of those held reaches its bound, whichever is sooner. The first text goes at once, and what holds none as
+    /// soon as all before it has gone: the end of an answer is not a word of it.
     pub fn due(&self) -> Option<Duration> {
         let Held { arrived, paced, .. } = self.held.front()?;
         if !paced || self.held.len() > HELD_EVENTS_MAX {
@@ -82,7 +82,9 @@ impl Pacer {
             return None;
         }
         let Held { paced, event, .. } = self.held.pop_front()?;
-        self.released_at = paced.then_some(now);
+        if paced {
+            self.released_at = Some(now);
+        }
         Some(event)
     }
 
@@ -203,9 +205,9 @@ mod tests {
         assert_eq!(all.last(), Some(&(0, 200)));
     }
 
-    /// A Responses client waited four intervals for its first word.
+    /// A Responses client waited four intervals for its first word, and as many for the end after its last.
     #[test]
-    fn what_comes_before_the_first_text_is_not_held() {
+    fn what_holds_no_text_waits_for_nothing_but_what_is_before_it() {
         let chat = [
             r#"data: {"choices":[{"delta":{"role":"assistant","content":""}}]}"#,
             r#"data: {"choices":[{"delta":{"content" : "a"}}]}"#,
@@ -223,11 +225,13 @@ mod tests {
             r#"data: {"type":"response.content_part.added","part":{"type":"output_text","text":""}}"#,
             r#"data: {"type":"response.output_text.delta","delta":"a"}"#,
             r#"data: {"type":"response.output_text.delta","delta":"b"}"#,
+            r#"data: {"type":"response.completed","response":{"output":[]}}"#,
         ];
         let ollama = [
             r#"{"message":{"role":"assistant","content":""}}"#,
             r#"{"message":{"role":"assistant","content":"","thinking":"a"}}"#,
             r#"{"response":"b"}"#,
+            r#"{"response":"","done":true}"#,
         ];
         let gemini = [
             r#"data: {"candidates":[{"content":{"parts":[{"text":""}]}}]}"#,
@@ -235,13 +239,16 @@ mod tests {
             r#"data: {"candidates":[{"finishReason":"STOP"}]}"#,
         ];
         let cases: [(&[&'static str], usize); 5] =
-            [(&chat, 2), (&anthropic, 3), (&responses, 4), (&ollama, 2), (&gemini, 2)];
+            [(&chat, 3), (&anthropic, 4), (&responses, 4), (&ollama, 2), (&gemini, 3)];
         for (events, at_once) in cases {
             let mut pacer = Pacer::new(PACE);
             events.iter().for_each(|event| pacer.hold(Duration::ZERO, Bytes::from(*event)));
             let gone = std::iter::from_fn(|| pacer.release(Duration::ZERO)).count();
             assert_eq!(gone, at_once, "{events:?}");
-            assert_eq!(pacer.due(), Some(PACE.interval), "{events:?}");
+            let rest = events.len() - gone;
+            assert_eq!(pacer.due(), (rest > 0).then_some(PACE.interval), "{events:?}");
+            let later = std::iter::from_fn(|| pacer.release(PACE.interval)).count();
+            assert_eq!(later, rest, "the last word, and the end with it: {events:?}");
         }
     }
 
