@@ -287,7 +287,7 @@ fn in_own_words(
     bound: &Bound<'_>,
     target: &Target,
 ) -> Option<Result<Outgoing, Fault>> {
-    let own = exchange.foreign.as_ref()?.own.as_ref().filter(|own| own.is_for(target))?;
+    let own = exchange.foreign.as_ref()?.own_for(target)?;
     match bound.names_outside(&exchange.head, &exchange.body) {
         Ok(true) => None,
         Ok(false) => own.adapted((&exchange.head, &exchange.body), target),

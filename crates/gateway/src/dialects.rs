@@ -139,6 +139,7 @@ async fn infer(
     let facts = RequestFacts {
         storage: kept.is_some(),
         keep_marks: visit.live.lanes.iter().any(|lane| vendor::takes_marks(&lane.target)),
+        own: visit.live.lanes.iter().any(|lane| lane.target.responses),
         room: kept.is_some_and(KeptAnswers::has_room) && body.len() <= RESPONSE_BYTES_MAX / 2,
         named: named.as_deref(),
         events: gemini::wants_events(&knock.query),

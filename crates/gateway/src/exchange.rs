@@ -179,7 +179,17 @@ impl Exchange {
     /// What was sent to the one that answered.
     pub(crate) fn sent(&self) -> Option<Sent<'_>> {
         let target = &self.live.lane(self.trail.tried?.leg.variant)?.target;
-        Some(Sent::to(target, &self.trail.losses))
+        let (provider, settings) = (target.provider, &target.settings);
+        Some(Sent { provider, settings, losses: &self.trail.losses })
+    }
+
+    /// Tells the way back of it.
+    pub(crate) fn tell_sent(&mut self) {
+        let mut foreign = self.foreign.take();
+        if let (Some(foreign), Some(sent)) = (&mut foreign, self.sent()) {
+            foreign.was_sent(sent);
+        }
+        self.foreign = foreign;
     }
 
     /// The upstream seems to have cut the prompt and answered all the same: reported like any loss.
@@ -367,6 +377,7 @@ impl Exchange {
             finish: self.trail.finish,
             fault: self.trail.code.map(Code::name),
             refusal: self.foreign.as_ref().and_then(|foreign| foreign.refusal().cloned()),
+            never: self.foreign.as_ref().and_then(|foreign| foreign.never().cloned()),
             own: self.foreign.as_ref().and_then(|foreign| foreign.own.clone()),
             served,
         }

@@ -20,7 +20,7 @@
 use bytes::Bytes;
 use cutover_dialects::anthropic::ANTHROPIC;
 use cutover_dialects::gemini::GEMINI;
-use cutover_dialects::responses::Stored;
+use cutover_dialects::responses::{RESPONSES, Stored};
 use cutover_dialects::{
     Answer, Asked, Dialect, Inbound, Moment, Origins, RequestFacts, Sent, StoreNeeds, StreamOut,
     WayBack,
@@ -40,6 +40,9 @@ use crate::vendor::{self, Own};
 pub(crate) type ReadBody<'a> =
     &'a (dyn Fn(&Bytes, &RequestFacts<'_>) -> Result<Asked, Fault> + Sync);
 
+/// The member that marks for caching stand in.
+const MARK: &[u8] = b"\"cache_control\"";
+
 /// What ids of signed calls hold.
 const SIGNED: &[u8] = cutover_dialects::SIGNED_ID.as_bytes();
 
@@ -51,9 +54,8 @@ const GOOGLES: [&[u8]; 4] = [
     b"\"thinking_config\"",
 ];
 
-/// The members in which Anthropic's clients send what chat completions cannot say so, marks for caching among them.
-const ANTHROPICS: [&[u8]; 4] =
-    [b"\"cache_control\"", b"\"thinking\"", b"\"effort\"", b"\"is_error\""];
+/// The members in which Anthropic's clients send what chat completions cannot say so.
+const ANTHROPICS: [&[u8]; 3] = [b"\"thinking\"", b"\"effort\"", b"\"is_error\""];
 
 /// The member that earlier reasoning becomes.
 const REASONING: &[u8] = b"\"reasoning_";
@@ -81,6 +83,10 @@ pub(crate) struct Foreign {
     pub(crate) own: Option<Own>,
     /// What a strict variant says to the request.
     refusal: Option<Fault>,
+    /// What every variant says to it, but for one whose upstream speaks the client's dialect.
+    never: Option<Fault>,
+    /// Whether its answer shall be kept, which is made of converted ones.
+    keeps: bool,
     /// The key that an answer is kept for.
     pub(crate) owner: Option<i64>,
     /// Whether it goes on from an answer of a local-only use case.
@@ -108,18 +114,26 @@ pub(crate) fn read(
 ) -> Result<Reading, Fault> {
     let holds = |mark: &[u8]| memmem::find(body, mark).is_some();
     let anthropics = ANTHROPICS.into_iter().filter(|_| dialect.name == ANTHROPIC.name);
-    let googles = GOOGLES.into_iter().filter(|_| dialect.name == GEMINI.name);
-    let marks = googles.chain([SIGNED]).chain(anthropics);
+    let marks = GOOGLES.into_iter().chain([MARK, SIGNED]).chain(anthropics);
     let marked = facts.keep_marks && marks.into_iter().any(holds);
-    let facts = RequestFacts { keep_marks: false, ..facts };
-    let with = |unsupported, keep_reasoning| {
-        read(body, &RequestFacts { unsupported, keep_reasoning, ..facts })
+    let may_pass = facts.own;
+    let mut facts = RequestFacts {
+        unsupported: Unsupported::Strict,
+        keep_reasoning: true,
+        keep_marks: false,
+        own: false,
+        ..facts
     };
-    let (asked, refusal) = match with(Unsupported::Strict, true) {
-        Err(fault) if fault.code == Code::UnsupportedParameter => {
-            (with(Unsupported::Lenient, true)?, Some(fault))
+    let (mut refusal, mut never) = (None, None);
+    let asked = loop {
+        match read(body, &facts) {
+            Err(fault) if fault.code != Code::UnsupportedParameter => return Err(fault),
+            Err(fault) if refusal.is_none() => {
+                (facts.unsupported, refusal) = (Unsupported::Lenient, Some(fault));
+            }
+            Err(fault) if may_pass && never.is_none() => (facts.own, never) = (true, Some(fault)),
+            asked => break asked?,
         }
-        asked => (asked?, None),
     };
     let mut inbound = match asked {
         Asked::Now(answer) => return Ok(Reading::Now(answer)),
@@ -128,15 +142,15 @@ pub(crate) fn read(
     if inbound.needs.must_load() {
         return Ok(Reading::Load(inbound.needs));
     }
-    let unsupported = if refusal.is_some() { Unsupported::Lenient } else { Unsupported::Strict };
+    let keeps = inbound.needs.keep;
     let plain = match memmem::find(&inbound.body, REASONING) {
         None => None,
-        Some(_) => match with(unsupported, false)? {
+        Some(_) => match read(body, &RequestFacts { keep_reasoning: false, ..facts })? {
             Asked::Infer(plain) if plain.body != inbound.body => Some(Box::new(form(*plain)?.0)),
             _ => None,
         },
     };
-    let all = RequestFacts { unsupported, keep_reasoning: true, keep_marks: true, ..facts };
+    let all = RequestFacts { keep_marks: true, ..facts };
     let marked = match marked.then(|| read(body, &all)).transpose()? {
         Some(Asked::Infer(marked)) if marked.body != inbound.body => {
             Some(Box::new(form(*marked)?.0))
@@ -155,6 +169,8 @@ pub(crate) fn read(
         origins,
         own: None,
         refusal,
+        never,
+        keeps,
         owner: None,
         local_only: false,
         way_back: Some(way_back),
@@ -164,7 +180,7 @@ pub(crate) fn read(
 
 fn form(inbound: Inbound) -> Result<(Form, WayBack), Fault> {
     let Inbound { endpoint, body, losses, way_back, .. } = inbound;
-    let mut head = Head::of_made(endpoint, &body)?;
+    let mut head = Head::read(endpoint, &body)?;
     head.stream_options_are_ours = true;
     Ok((Form { head, body, losses }, way_back))
 }
@@ -188,7 +204,7 @@ impl Foreign {
 
     /// Whether the request asks for tools that run at its vendor, which are billed apart from tokens.
     pub(crate) fn wants_vendors_tools(&self) -> bool {
-        if self.dialect.name == ANTHROPIC.name {
+        if self.dialect.name == ANTHROPIC.name || self.dialect.name == RESPONSES.name {
             // Those that the client runs itself stand under another name.
             return self.losses.iter().any(|loss| loss.field == "tools[].type");
         }
@@ -206,20 +222,40 @@ impl Foreign {
         self.refusal.as_ref()
     }
 
-    /// Why a target refuses the request, if it does.
+    /// What every variant says to it whose upstream speaks another dialect.
+    pub(crate) fn never(&self) -> Option<&Fault> {
+        self.never.as_ref()
+    }
+
+    /// Why a target refuses the request as it is converted, if it does.
     pub(crate) fn refused_by(&self, target: &Target) -> Option<&Fault> {
-        self.refusal.as_ref().filter(|_| target.unsupported == Unsupported::Strict)
+        let strict = self.refusal.as_ref().filter(|_| target.unsupported == Unsupported::Strict);
+        strict.or(self.never.as_ref())
+    }
+
+    /// The request in the client's own words, if the target takes them. An answer that shall be kept is made by way
+    /// of the conversion, where there is one: its items have names by which they are found again.
+    pub(crate) fn own_for(&self, target: &Target) -> Option<&Own> {
+        let own = self.own.as_ref().filter(|own| own.is_for(target))?;
+        (!self.keeps || self.refused_by(target).is_some()).then_some(own)
+    }
+
+    /// Tells the way back what was sent.
+    pub(crate) fn was_sent(&mut self, sent: Sent<'_>) {
+        if let Some(way_back) = &mut self.way_back {
+            way_back.was_sent(sent);
+        }
     }
 
     /// Turns a whole answer into the client's dialect, with what shall be kept of it.
     pub(crate) fn reply(
         &self,
         body: &[u8],
-        (sent, now): (Option<Sent<'_>>, Moment),
+        now: Moment,
     ) -> Result<(Response<Out>, Option<Stored>), Fault> {
         let way_back = self.way_back.as_ref();
         let way_back = way_back.ok_or_else(|| Fault::new(Code::Internal, "no way back"))?;
-        way_back.reply_and_keep(body, (sent, now)).map(|(answer, kept)| (response(answer), kept))
+        way_back.reply_and_keep(body, now).map(|(answer, kept)| (response(answer), kept))
     }
 
     /// Where a stream leaves in the client's dialect. Once.

@@ -307,8 +307,7 @@ impl Relay {
                 }
             }
             Err(failure) => {
-                let began =
-                    self.settle().is_some_and(|(flow, _)| flow.intake.tap.first_content_seen());
+                let began = self.settle().is_some_and(|(flow, _)| flow.intake.first_content_seen());
                 if began && self.goes_on(&failure) {
                     return;
                 }
@@ -323,7 +322,7 @@ impl Relay {
     /// An answer that the client's dialect has no form for ends here: the client has its error.
     fn stop_if_unturned(&mut self) {
         let Some(code) = self.edge.as_ref().and_then(|edge| edge.failure()) else { return };
-        let began = self.settle().is_some_and(|(flow, _)| flow.intake.tap.first_content_seen());
+        let began = self.settle().is_some_and(|(flow, _)| flow.intake.first_content_seen());
         if let Some(exchange) = &mut self.exchange {
             exchange.trail.code = Some(code);
             exchange.trail.interrupted = began;
@@ -339,7 +338,7 @@ impl Relay {
             Phase::Waiting(_) => self.phase = Phase::Done,
             Phase::Flowing(_) => {}
         }
-        let began = self.settle().is_some_and(|(flow, _)| flow.intake.tap.first_content_seen());
+        let began = self.settle().is_some_and(|(flow, _)| flow.intake.first_content_seen());
         self.let_out();
         self.fail(&Failure::drained(), began);
         self.note_if_last();

@@ -11,10 +11,11 @@ use bytes::{Bytes, BytesMut};
 use cutover_dialects::anthropic::ANTHROPIC;
 use cutover_dialects::gemini::GEMINI;
 use cutover_dialects::ollama::OLLAMA;
+use cutover_dialects::responses::RESPONSES;
 use cutover_route::UseCase;
 use cutover_units::Millis;
 use cutover_vendors::anthropic::{self, EventsIn};
-use cutover_vendors::{self as vendors, Defaults, gemini};
+use cutover_vendors::{self as vendors, Defaults, gemini, responses};
 use cutover_wire::adapt::adapt;
 use cutover_wire::own::{self, Events as OwnEvents};
 use cutover_wire::providers::Dialect;
@@ -55,6 +56,7 @@ impl Own {
             name if name == GEMINI.name => Dialect::Gemini,
             name if name == ANTHROPIC.name => Dialect::Anthropic,
             name if name == OLLAMA.name => Dialect::Ollama,
+            name if name == RESPONSES.name => Dialect::OpenAi,
             _ => return None,
         };
         let passes = |path: &str| own::ollama::ROUTES.contains(&path);
@@ -68,12 +70,13 @@ impl Own {
 
     /// Whether any of these speaks it.
     pub(crate) fn has_upstream(&self, lanes: &[Lane]) -> bool {
-        lanes.iter().any(|lane| lane.target.provider.dialect == self.dialect)
+        lanes.iter().any(|lane| self.is_for(&lane.target))
     }
 
-    /// Whether a target speaks it.
+    /// Whether a target speaks it. OpenAI's clients of chat completions have no words of their own: they are all passed.
     pub(crate) fn is_for(&self, target: &Target) -> bool {
-        self.dialect == target.provider.dialect
+        let dialect = target.provider.dialect;
+        self.dialect == dialect && (dialect != Dialect::OpenAi || target.responses)
     }
 
     /// The request for a target that speaks the same, in the client's own words. The head and body are those of the
@@ -90,6 +93,15 @@ impl Own {
             let written = (&self.body, self.method?);
             return own::ollama::outgoing(written, (head, body), target).map(Ok);
         }
+        if self.dialect == Dialect::OpenAi {
+            let (own, losses) = own::responses::request(&self.body, &head.model, target)?;
+            return Some(adapt(head, body, target).map(|mut outgoing| {
+                (outgoing.path, outgoing.body) = (Cow::Borrowed(own::responses::PATH), own);
+                outgoing.losses = losses;
+                (outgoing.reply.own, outgoing.reply.responses) = (true, true);
+                outgoing
+            }));
+        }
         let model = target.model.as_ref().unwrap_or(&head.model);
         let path = match (self.dialect, self.method) {
             (Dialect::Gemini, Some(_)) if head.stream => gemini::path(model, gemini::STREAM),
@@ -98,7 +110,7 @@ impl Own {
             (Dialect::Anthropic, _) => Cow::Owned(format!("{}{}", anthropic::PATH, self.query)),
             _ => return None,
         };
-        if self.dialect == Dialect::Anthropic && anthropic::must_be_mended(&self.body) {
+        if self.dialect == Dialect::Anthropic && anthropic::holds_refused_ids(&self.body) {
             return None;
         }
         let own = own::request(&self.body, &head.model, target)?;
@@ -226,6 +238,9 @@ pub(crate) fn read(
     let (mut received, mut wait) = (answer, None::<String>);
     // An answer that is none becomes one that `wire` cannot read.
     match plan.provider.dialect {
+        Dialect::OpenAi if good && plan.responses => {
+            received.body = responses::answer(&received.body, created(mint)).unwrap_or_default();
+        }
         Dialect::OpenAi | Dialect::Ollama => {}
         Dialect::Anthropic if good => {
             received.body = anthropic::answer(&received.body, created(mint)).unwrap_or_default();
@@ -276,7 +291,11 @@ fn own_names(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Bytes {
 /// Our names as a dialect's clients know them: Anthropic's ids say what they are of.
 fn dialects_mint(dialect: Dialect, mint: &Mint) -> Mint {
     let bare = mint.id.split_once('-').map_or(&*mint.id, |(_, bare)| bare);
-    let prefix = if dialect == Dialect::Anthropic { "msg_" } else { "" };
+    let prefix = match dialect {
+        Dialect::Anthropic => "msg_",
+        Dialect::OpenAi => "resp_",
+        Dialect::Gemini | Dialect::Ollama => "",
+    };
     Mint { id: format!("{prefix}{bare}"), ..mint.clone() }
 }
 
@@ -300,6 +319,7 @@ struct Foreign {
 enum Events {
     Anthropic(EventsIn),
     Gemini(gemini::EventsIn),
+    Responses(responses::EventsIn),
 }
 
 impl Foreign {
@@ -307,6 +327,7 @@ impl Foreign {
         match &mut self.events {
             Events::Anthropic(events) => events.push(data, &mut self.turned),
             Events::Gemini(events) => events.push(data, &mut self.turned),
+            Events::Responses(events) => events.push(data, &mut self.turned),
         }
     }
 
@@ -314,6 +335,7 @@ impl Foreign {
         match &mut self.events {
             Events::Anthropic(events) => events.finish(&mut self.turned),
             Events::Gemini(events) => events.finish(&mut self.turned),
+            Events::Responses(events) => events.finish(&mut self.turned),
         }
     }
 
@@ -350,6 +372,9 @@ impl Intake {
     pub(crate) fn new(plan: ReplyPlan, mint: Mint, limits: Limits) -> Self {
         let dialect = plan.provider.dialect;
         let events = match dialect {
+            Dialect::OpenAi if plan.responses => {
+                Some(Events::Responses(responses::EventsIn::new(created(&mint))))
+            }
             Dialect::OpenAi | Dialect::Ollama => None,
             Dialect::Anthropic => Some(Events::Anthropic(EventsIn::new(created(&mint)))),
             Dialect::Gemini => Some(Events::Gemini(gemini::EventsIn::new(created(&mint)))),
@@ -385,7 +410,19 @@ impl Intake {
         match &self.foreign.as_ref()?.events {
             Events::Anthropic(events) => events.usage_so_far(),
             Events::Gemini(events) => events.usage_so_far(),
+            // It is told at the end alone.
+            Events::Responses(_) => None,
         }
+    }
+
+    /// Whether any of the answer has come: words, calls, or signs of a tool at work at the vendor's. Until then another
+    /// upstream may be asked.
+    pub(crate) fn first_content_seen(&self) -> bool {
+        let works = |foreign: &Foreign| match &foreign.events {
+            Events::Responses(events) => events.works(),
+            Events::Anthropic(_) | Events::Gemini(_) => false,
+        };
+        self.tap.first_content_seen() || self.foreign.as_deref().is_some_and(works)
     }
 
     /// What has come in the client's own dialect, as the upstream wrote it. `None`: it speaks another.

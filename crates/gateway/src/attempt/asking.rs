@@ -197,7 +197,7 @@ impl<'a> Asking<'a> {
 
 impl Opened {
     fn is_begun(&self) -> bool {
-        self.ended || self.intake.tap.first_content_seen() || self.intake.tap.ended_well()
+        self.ended || self.intake.first_content_seen() || self.intake.tap.ended_well()
     }
 
     /// Reads one piece, before the first content.

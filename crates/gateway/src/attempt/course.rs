@@ -108,7 +108,7 @@ impl<'a> Course<'a> {
         exchange.trail.waited_us += micros(sent_at.elapsed()).0;
         if let Ok(Started::Stream(opened)) = &result
             && exchange.trail.first_token.is_none()
-            && opened.intake.tap.first_content_seen()
+            && opened.intake.first_content_seen()
         {
             exchange.trail.first_token = Some(exchange.elapsed());
         }

@@ -277,9 +277,10 @@ impl Asking<'_> {
             total: self.began.elapsed(),
         };
         let speaks_it = |own: &Own| own.is_for(&self.lane.target);
-        if let Some(fault) = &self.job.seen.refusal
+        let strict = self.lane.target.unsupported == Unsupported::Strict;
+        let refusal = self.job.seen.refusal.as_ref().filter(|_| strict);
+        if let Some(fault) = refusal.or(self.job.seen.never.as_ref())
             && !self.job.seen.own.as_ref().is_some_and(speaks_it)
-            && self.lane.target.unsupported == Unsupported::Strict
         {
             return Err(failed(Failure::refused(fault.clone())));
         }
@@ -375,13 +376,13 @@ impl Asking<'_> {
         let (mut said, mut bytes, mut first_token) = (StreamExtractor::default(), 0, None);
         let mut pieces = Vec::new();
         while !intake.tap.ended_well() {
-            let by = if intake.tap.first_content_seen() { None } else { Some(first_by) };
+            let by = if intake.first_content_seen() { None } else { Some(first_by) };
             match reading.next(by).await? {
                 Some(data) => intake.push(data, &mut pieces),
                 None => intake.finish(&mut pieces),
             }
             .map_err(Failure::upstream)?;
-            if first_token.is_none() && intake.tap.first_content_seen() {
+            if first_token.is_none() && intake.first_content_seen() {
                 first_token = Some(self.began.elapsed());
             }
             for piece in pieces.drain(..) {

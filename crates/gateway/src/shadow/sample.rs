@@ -41,6 +41,8 @@ pub(crate) struct Seen {
     pub(crate) fault: Option<&'static str>,
     /// What a strict variant says to the request, where its dialect holds what cannot be carried.
     pub(crate) refusal: Option<Fault>,
+    /// What every variant says to it, but for one whose upstream speaks the client's dialect.
+    pub(crate) never: Option<Fault>,
     /// The request in its client's own words, which the candidate gets if it speaks the same.
     pub(crate) own: Option<Own>,
     pub(crate) served: Served,

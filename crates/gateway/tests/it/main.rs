@@ -31,6 +31,7 @@ mod own;
 mod own_costs;
 mod own_ends;
 mod own_ollama;
+mod own_responses;
 mod passed;
 mod paths;
 mod residency;

@@ -282,7 +282,7 @@ impl Parrot {
     }
 
     /// Whether nothing was asked that [`Parrot::last`] has not told.
-    fn is_unasked(&self) -> bool {
+    pub(crate) fn is_unasked(&self) -> bool {
         self.asked.lock().unwrap().is_empty()
     }
 }
