@@ -179,17 +179,7 @@ impl Exchange {
     /// What was sent to the one that answered.
     pub(crate) fn sent(&self) -> Option<Sent<'_>> {
         let target = &self.live.lane(self.trail.tried?.leg.variant)?.target;
-        let (provider, settings) = (target.provider, &target.settings);
-        Some(Sent { provider, settings, losses: &self.trail.losses })
-    }
-
-    /// Tells the way back of it.
-    pub(crate) fn tell_sent(&mut self) {
-        let mut foreign = self.foreign.take();
-        if let (Some(foreign), Some(sent)) = (&mut foreign, self.sent()) {
-            foreign.was_sent(sent);
-        }
-        self.foreign = foreign;
+        Some(Sent::to(target, &self.trail.losses))
     }
 
     /// The upstream seems to have cut the prompt and answered all the same: reported like any loss.

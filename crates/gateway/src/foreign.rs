@@ -40,9 +40,6 @@ use crate::vendor::{self, Own};
 pub(crate) type ReadBody<'a> =
     &'a (dyn Fn(&Bytes, &RequestFacts<'_>) -> Result<Asked, Fault> + Sync);
 
-/// The member that marks for caching stand in.
-const MARK: &[u8] = b"\"cache_control\"";
-
 /// What ids of signed calls hold.
 const SIGNED: &[u8] = cutover_dialects::SIGNED_ID.as_bytes();
 
@@ -54,8 +51,9 @@ const GOOGLES: [&[u8]; 4] = [
     b"\"thinking_config\"",
 ];
 
-/// The members in which Anthropic's clients send what chat completions cannot say so.
-const ANTHROPICS: [&[u8]; 3] = [b"\"thinking\"", b"\"effort\"", b"\"is_error\""];
+/// The members in which Anthropic's clients send what chat completions cannot say so, marks for caching among them.
+const ANTHROPICS: [&[u8]; 4] =
+    [b"\"cache_control\"", b"\"thinking\"", b"\"effort\"", b"\"is_error\""];
 
 /// The member that earlier reasoning becomes.
 const REASONING: &[u8] = b"\"reasoning_";
@@ -114,7 +112,8 @@ pub(crate) fn read(
 ) -> Result<Reading, Fault> {
     let holds = |mark: &[u8]| memmem::find(body, mark).is_some();
     let anthropics = ANTHROPICS.into_iter().filter(|_| dialect.name == ANTHROPIC.name);
-    let marks = GOOGLES.into_iter().chain([MARK, SIGNED]).chain(anthropics);
+    let googles = GOOGLES.into_iter().filter(|_| dialect.name == GEMINI.name);
+    let marks = googles.chain([SIGNED]).chain(anthropics);
     let marked = facts.keep_marks && marks.into_iter().any(holds);
     let may_pass = facts.own;
     let mut facts = RequestFacts {
@@ -180,7 +179,7 @@ pub(crate) fn read(
 
 fn form(inbound: Inbound) -> Result<(Form, WayBack), Fault> {
     let Inbound { endpoint, body, losses, way_back, .. } = inbound;
-    let mut head = Head::read(endpoint, &body)?;
+    let mut head = Head::of_made(endpoint, &body)?;
     head.stream_options_are_ours = true;
     Ok((Form { head, body, losses }, way_back))
 }
@@ -240,22 +239,15 @@ impl Foreign {
         (!self.keeps || self.refused_by(target).is_some()).then_some(own)
     }
 
-    /// Tells the way back what was sent.
-    pub(crate) fn was_sent(&mut self, sent: Sent<'_>) {
-        if let Some(way_back) = &mut self.way_back {
-            way_back.was_sent(sent);
-        }
-    }
-
     /// Turns a whole answer into the client's dialect, with what shall be kept of it.
     pub(crate) fn reply(
         &self,
         body: &[u8],
-        now: Moment,
+        (sent, now): (Option<Sent<'_>>, Moment),
     ) -> Result<(Response<Out>, Option<Stored>), Fault> {
         let way_back = self.way_back.as_ref();
         let way_back = way_back.ok_or_else(|| Fault::new(Code::Internal, "no way back"))?;
-        way_back.reply_and_keep(body, now).map(|(answer, kept)| (response(answer), kept))
+        way_back.reply_and_keep(body, (sent, now)).map(|(answer, kept)| (response(answer), kept))
     }
 
     /// Where a stream leaves in the client's dialect. Once.

@@ -110,7 +110,7 @@ impl Own {
             (Dialect::Anthropic, _) => Cow::Owned(format!("{}{}", anthropic::PATH, self.query)),
             _ => return None,
         };
-        if self.dialect == Dialect::Anthropic && anthropic::holds_refused_ids(&self.body) {
+        if self.dialect == Dialect::Anthropic && anthropic::must_be_mended(&self.body) {
             return None;
         }
         let own = own::request(&self.body, &head.model, target)?;
