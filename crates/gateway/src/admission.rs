@@ -124,6 +124,11 @@ impl Admission {
             self.permit = None;
         }
     }
+
+    /// The request's place at its upstream, to be given back when it is free.
+    pub(crate) fn take_place(&mut self) -> Option<Permit> {
+        self.permit.take()
+    }
 }
 
 /// A place at an upstream.

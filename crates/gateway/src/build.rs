@@ -146,7 +146,9 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         variant: DEFAULT_VARIANT,
         upstream: default.name.as_str(),
     };
+    let asked = |one: &Arc<_>| lanes.iter().any(|lane| Arc::ptr_eq(&lane.upstream, one));
     Ok(Live {
+        unused: upstreams.iter().filter(|one| !asked(one)).cloned().collect(),
         routing_headers: hints::routing(&snapshot),
         snapshot,
         resolved,

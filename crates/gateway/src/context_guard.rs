@@ -90,10 +90,11 @@ fn awaits_no_cold_model(exchange: &Exchange, leg: Leg, lane: &Lane) -> Result<()
     let use_case = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at));
     let wished = use_case.is_some_and(|use_case| use_case.baseline_while_cold);
     let elsewhere = leg.arm == Arm::Candidate && exchange.chosen.legs.len() > 1;
-    if !(wished && elsewhere && ollama::is_cold(lane, &exchange.head.model)) {
+    let now = exchange.shared.now();
+    if !(wished && elsewhere && ollama::is_cold(lane, &exchange.head.model, now)) {
         return Ok(());
     }
-    ollama::warm_one(&exchange.shared, lane, exchange.shared.now());
+    ollama::warm_one(&exchange.shared, lane, now);
     Err(Fault::new(Code::Overloaded, "the upstream reads its model in"))
 }
 

@@ -94,13 +94,9 @@ impl Story {
     /// Remembers a piece. False: it cannot be continued any more.
     pub(crate) fn keep(&mut self, piece: &Bytes) -> bool {
         self.bytes = self.bytes.saturating_add(piece.len());
-        // Thoughts cannot be given back as the beginning of an answer.
-        let thinks = memmem::find(piece, b"\"reasoning").is_some();
-        if thinks || self.bytes > STORY_BYTES_MAX {
-            return false;
-        }
         self.said.push(piece.clone());
-        true
+        // What is no text cannot be given back as the beginning of an answer, and one that has ended has no rest.
+        self.bytes <= STORY_BYTES_MAX && self.said.is_plain()
     }
 }
 
@@ -142,7 +138,7 @@ async fn rest(exchange: &mut Exchange, story: Story) -> Result<Opened, Failure> 
     let before = exchange.trail.tried.ok_or_else(none)?;
     let leg = targets(exchange).next().map(|(leg, _)| leg).ok_or_else(none)?;
     let lane = live.lane(leg.variant).ok_or_else(none)?;
-    let text = story.said.finish().text;
+    let text = story.said.plain().ok_or_else(none)?;
     // Anthropic refuses a beginning that ends in space, and without it the words would run together.
     let refused = lane.target.provider.dialect == Dialect::Anthropic
         && text.ends_with(|last: char| last.is_whitespace());

@@ -27,7 +27,7 @@ use crate::foreign::Foreign;
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, Live, UpstreamLane};
 use crate::marks::{Mark, Marks};
-use crate::overflow::Why;
+use crate::overflow::{self, Why};
 use crate::prices::{self, counted};
 use crate::rescue::{self, Words};
 use crate::shadow::{Dropped, Sample, Seen};
@@ -255,10 +255,7 @@ impl Exchange {
         let outcome = self.outcome();
         let (tokens, part) = self.last_part();
         let cost = self.cost_with(part);
-        if let Some(bill) = self.admission.bill.take() {
-            let spent = cost.map(|cost| cost.amount);
-            bill.settle(self.shared.now(), spent, self.trail.tried.is_some());
-        }
+        let booked = overflow::settle(self, part);
         let arm = self.trail.tried.map_or(self.chosen.arm, |tried| tried.leg.arm);
         self.live.metrics(self.chosen.use_case, arm).finish(&Finished {
             outcome,
@@ -274,6 +271,7 @@ impl Exchange {
         }
         if let Some(since) = self.trail.asking_since {
             self.trail.waited_us += micros(since.elapsed()).0;
+            self.mark_part_of_cost();
         }
         let overhead = Micros(total.0.saturating_sub(self.trail.waited_us));
         self.shared.overhead(self.endpoint).observe(overhead);
@@ -282,7 +280,7 @@ impl Exchange {
         let whole = cost.filter(|_| !self.trail.marks.has(Mark::CostPartial));
         self.tell(outcome, total, whole.map(|c| c.amount));
         if let Some(records) = &self.shared.records {
-            let record = self.record(outcome, (total, overhead), cost);
+            let record = self.record(outcome, (total, overhead), (cost, booked));
             records.try_push(record);
         }
     }
@@ -416,19 +414,11 @@ impl Exchange {
         }
     }
 
-    /// What is known of the cost is a part of it, if there is a price.
-    pub(crate) fn mark_part_of_cost(&mut self) {
-        let bills = |lane: &Lane| lane.bills(&self.head.model, self.started_at);
-        if self.lane().is_some_and(|(lane, _, _)| bills(lane)) {
-            self.trail.marks.add(Mark::CostPartial);
-        }
-    }
-
     fn record(
         &self,
         outcome: Outcome,
         (total, overhead): (Micros, Micros),
-        cost: Option<cutover_ledger::Cost>,
+        (cost, booked): (Option<cutover_ledger::Cost>, Option<NanoUsd>),
     ) -> Record {
         let trail = &self.trail;
         let lane = self.lane();
@@ -475,6 +465,7 @@ impl Exchange {
             seen_by: trail.seen.to_vec(),
             copy_for: trail.copy_for.clone(),
             overflow: self.admission.overflow.map(Why::as_str),
+            overflow_cost: booked,
             queued: self.admission.queued,
             passed_bytes: None,
             key_name: self.key_name.clone(),

@@ -38,6 +38,8 @@ pub(crate) struct Flow {
     pub(crate) ends_at: Instant,
     pub(crate) idle: Duration,
     ended: bool,
+    /// Whether it broke off once its answer was whole.
+    cut: bool,
     _in_flight: InFlight,
 }
 
@@ -53,6 +55,7 @@ impl Flow {
             ends_at: opened.sent_at + timeouts.total,
             idle: timeouts.idle,
             ended: opened.ended,
+            cut: false,
             _in_flight: opened.in_flight,
         };
         (flow, opened.ready)
@@ -78,9 +81,22 @@ impl Flow {
                     .map_err(Failure::upstream),
                 Err(_) => Ok(false),
             },
-            Some(Err(_)) => Err(cut_off()),
+            Some(Err(_)) => self.ended_early(cut_off(), out),
             None => self.intake.finish(out).map(|()| true).map_err(Failure::upstream),
         })
+    }
+
+    /// Nothing more comes of it. If its answer is whole only the terminal event is missing, and that we can write.
+    pub(crate) fn ended_early(
+        &mut self,
+        failure: Failure,
+        out: &mut Vec<Bytes>,
+    ) -> Result<bool, Failure> {
+        if self.intake.tap.finish_reason().is_none() {
+            return Err(failure);
+        }
+        self.cut = true;
+        self.intake.finish(out).map(|()| true).map_err(|_| failure)
     }
 
     /// Puts what the tap knows into the request's trail.
@@ -88,7 +104,9 @@ impl Flow {
         let trail = &mut exchange.trail;
         let (told, chunks) = (self.intake.tap.usage(), self.intake.tap.content_chunks());
         let usage = told.or_else(|| self.intake.usage_so_far());
-        let is_part = usage.is_some() && self.intake.tap.finish_reason().is_none();
+        // It broke off or was left, perhaps between its end and what it took.
+        let is_cut = self.cut || !self.intake.tap.ended_well();
+        let is_part = self.intake.tap.finish_reason().is_none() || usage.is_none() && is_cut;
         trail.usage = trail.before.map_or(usage, |before| Some(before.and(usage)));
         trail.finish = self.intake.tap.finish_reason();
         trail.chunks = chunks + trail.before.map_or(0, |before| before.chunks);
@@ -105,18 +123,24 @@ impl Flow {
         }
     }
 
-    /// Lets go of a stream that is complete, so that its connection can be used again.
-    pub(crate) fn let_go(self, tasks: &TaskTracker) {
+    /// Lets go of a stream that is complete, so that its connection can be used again. The request's place at the
+    /// upstream is free only then: who is called in sooner finds its instance taken still, and goes to another.
+    pub(crate) fn let_go(self, exchange: &mut Exchange) {
+        let place = exchange.admission.take_place();
         let mut body = self.body;
         let mut nobody = Context::from_waker(Waker::noop());
         let ended = body.is_end_stream()
             || matches!(Pin::new(&mut body).poll_frame(&mut nobody), Poll::Ready(None));
         if ended {
+            drop(body);
+            drop(place);
             return;
         }
-        spawn(tasks, async move {
+        spawn(&exchange.shared.tasks, async move {
             let reading = async { while let Some(Ok(_)) = body.frame().await {} };
             let _ = timeout(END_WITHIN, reading).await;
+            drop(body);
+            drop(place);
         });
     }
 
@@ -134,7 +158,7 @@ impl Flow {
             };
             let _ = timeout_at(ends_at, reading).await;
             self.note(&mut exchange);
-            self.let_go(&exchange.shared.tasks);
+            self.let_go(&mut exchange);
         });
     }
 }

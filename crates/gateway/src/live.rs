@@ -47,6 +47,8 @@ pub struct Live {
     pub snapshot: Snapshot,
     /// One per variant, in the snapshot's order.
     pub lanes: Arc<[Lane]>,
+    /// Upstreams of the file that no request goes to: no variant names them.
+    pub unused: Arc<[Arc<UpstreamLane>]>,
     /// The headers that decide where a request goes.
     pub routing_headers: Arc<[HeaderName]>,
     /// One per use case, in the snapshot's order.

@@ -38,6 +38,8 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 const LINE_BYTES_MAX: usize = 64 << 10;
 /// So many jobs are remembered; the oldest that has ended makes room.
 const JOBS_MAX: usize = 32;
+/// Of an answer that is none of an engine's.
+const UNREADABLE: &str = "its answer could not be read";
 
 /// How far a job is at one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +163,8 @@ impl Gateway {
     pub fn manage(&self, upstream: &str, deed: Deed, model: &str) -> Result<Arc<Job>, NotBegun> {
         let shared = self.shared();
         let live = shared.live().clone();
-        let upstreams = live.upstreams();
+        let mut upstreams = live.upstreams();
+        upstreams.extend(live.unused.iter().cloned());
         let Some(lane) = upstreams.iter().find(|lane| lane.name.as_str() == upstream) else {
             let known = upstreams.iter().map(|lane| lane.name.to_string()).collect();
             return Err(NotBegun::UnknownUpstream { name: upstream.to_owned(), known });
@@ -266,7 +269,7 @@ async fn once(
     if !(200..300).contains(&status) {
         return Err(manage::read_refusal(status, &body));
     }
-    let unreadable = || "its answer could not be read".to_owned();
+    let unreadable = || UNREADABLE.to_owned();
     match job.deed {
         Deed::List => {
             let models = manage::read_models(upstream.provider, &body).ok_or_else(unreadable)?;
@@ -283,6 +286,7 @@ async fn once(
             job.at(at, |line| line.models = vec![model]);
             Ok(String::new())
         }
+        deed if !manage::is_done(deed, &body) => Err(unreadable()),
         Deed::Warm => Ok("loaded".to_owned()),
         Deed::Remove | Deed::Pull => Ok("removed".to_owned()),
     }
@@ -376,27 +380,27 @@ pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) {
     flow::spawn(&shared.tasks, async move {
         let id = upstream.instances[at].id.clone();
         let order = manage::order(Deed::Warm, upstream.provider, (&model, &settings));
-        match answer(&upstream, at, (order, LOAD_TIMEOUT)).await {
-            Ok((200, _)) => {
+        let why = match answer(&upstream, at, (order, LOAD_TIMEOUT)).await {
+            Ok((200, body)) if manage::is_done(Deed::Warm, &body) => {
                 upstream.instances[at].health.loaded(place);
                 tracing::info!(instance = id.as_str(), model = &*model, "model loaded");
+                return;
             }
-            Ok((status, body)) => {
-                let why = manage::read_refusal(status, &body);
-                tracing::warn!(instance = id.as_str(), model = &*model, why, "model not loaded");
-            }
-            Err(why) => {
-                tracing::warn!(instance = id.as_str(), model = &*model, why, "model not loaded");
-            }
-        }
+            Ok((200, _)) => UNREADABLE.to_owned(),
+            Ok((status, body)) => manage::read_refusal(status, &body),
+            Err(why) => why,
+        };
+        tracing::warn!(instance = id.as_str(), model = &*model, why, "model not loaded");
     });
 }
 
-/// Whether a lane's model is in no instance's memory, as far as they tell.
-pub(crate) fn is_cold(lane: &Lane, asked: &str) -> bool {
+/// Whether a lane's model is in no memory of the instances that can serve, as far as they tell. One that is
+/// down tells nothing, and may not count as having what it had.
+pub(crate) fn is_cold(lane: &Lane, asked: &str, now: Millis) -> bool {
     let wanted = lane.wanted(asked);
-    let mut instances = lane.upstream.taking().peekable();
-    instances.peek().is_some() && instances.all(|(_, instance)| !instance.health.has(wanted))
+    let able = lane.upstream.taking().filter(|(_, instance)| instance.state(now).can_serve());
+    let mut able = able.peekable();
+    able.peek().is_some() && able.all(|(_, instance)| !instance.health.has(wanted))
 }
 
 /// Has the fittest instance read a lane's model in.

@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cutover_config::Overflow;
-use cutover_ledger::Tokens;
+use cutover_ledger::{Cost, Tokens};
 use cutover_route::Leg;
 use cutover_route::overflow::{Excess, spill};
 use cutover_telemetry::{Counter, Registry, families};
-use cutover_units::{Millis, NanoUsd, UseCaseName};
+use cutover_units::{Arm, Millis, NanoUsd, UseCaseName};
 
 use crate::admission::class;
 use crate::exchange::Exchange;
@@ -137,15 +137,43 @@ pub(crate) struct Bill {
     /// None: nobody knows the price.
     reserved: Option<(u64, NanoUsd)>,
     now: Millis,
+    /// Attempts that may be billed, and that nobody told the cost of.
+    untold: u64,
 }
 
 impl Bill {
-    /// The request has ended. `cost`: what it cost for certain; `sent`: whether anybody was asked.
-    pub(crate) fn settle(mut self, now: Millis, cost: Option<NanoUsd>, sent: bool) {
-        let Some(reserved) = self.reserved.take() else { return };
-        let spent = if sent { cost.unwrap_or(reserved.1) } else { NanoUsd(0) };
-        self.purse.settle(now, reserved, spent);
+    /// An attempt at the baseline may be billed, which nobody tells.
+    pub(crate) fn doubt(&mut self) {
+        self.untold += 1;
     }
+
+    /// The request has ended, and cost so much for certain. Gives what is booked.
+    fn settle(mut self, now: Millis, told: NanoUsd) -> Option<NanoUsd> {
+        let reserved = self.reserved.take()?;
+        let untold = reserved.1.0.saturating_mul(self.untold);
+        let spent = NanoUsd(told.0.saturating_add(untold));
+        self.purse.settle(now, reserved, spent);
+        Some(spent)
+    }
+}
+
+/// Books what a request that overflowed cost at the baseline, which others may have helped out: what was told, its
+/// estimate where it may be billed and nobody told, and nothing for what surely is not. `last`: the cost of the
+/// part that ended.
+pub(crate) fn settle(exchange: &mut Exchange, last: Option<Cost>) -> Option<NanoUsd> {
+    let mut bill = exchange.admission.bill.take()?;
+    let trail = &exchange.trail;
+    // One that failed before its first content and may be billed was told of then.
+    let began = trail.failed.is_none() || trail.chunks > 0;
+    let by_baseline = trail.tried.is_some_and(|tried| tried.leg.arm == Arm::Baseline) && began;
+    let last = last.filter(|_| by_baseline);
+    if by_baseline && last.is_none() {
+        bill.doubt();
+    }
+    let first = trail.before.filter(|before| before.arm == Arm::Baseline);
+    let told = first.and_then(|before| before.cost).into_iter().chain(last);
+    let told = told.fold(0_u64, |sum, cost| sum.saturating_add(cost.amount.0));
+    bill.settle(exchange.shared.now(), NanoUsd(told))
 }
 
 impl Drop for Bill {
@@ -214,7 +242,7 @@ pub(crate) fn go(exchange: &mut Exchange, why: Why) -> bool {
         return false;
     }
     let reserved = price.map(|price| (now.0 / DAY_MS, price));
-    let bill = Bill { purse: Arc::clone(&lane.purse), reserved, now };
+    let bill = Bill { purse: Arc::clone(&lane.purse), reserved, now, untold: 0 };
     exchange.admission.bill = Some(bill);
     exchange.admission.overflow = Some(why);
     // Behind it those that it had: if the baseline fails, its own engine serves it late, and not nobody.
@@ -244,7 +272,7 @@ mod tests {
         let (now, money) = (Millis(hour * HOUR), NanoUsd(money));
         let reserved = Some((now.0 / DAY_MS, money));
         let purse = Arc::clone(purse);
-        purse.reserve(now, money, BUDGET).then(|| Bill { purse, reserved, now })
+        purse.reserve(now, money, BUDGET).then(|| Bill { purse, reserved, now, untold: 0 })
     }
 
     #[test]
@@ -253,7 +281,7 @@ mod tests {
         let first = bill(&purse, 1, 60).unwrap();
         assert!(bill(&purse, 2, 60).is_none(), "what is under way counts");
         assert!(!purse.has(Millis(2 * HOUR), NanoUsd(41), BUDGET));
-        first.settle(Millis(2 * HOUR), Some(NanoUsd(30)), true);
+        assert_eq!(first.settle(Millis(2 * HOUR), NanoUsd(30)), Some(NanoUsd(30)));
         assert_eq!(purse.spent_today(Millis(3 * HOUR)), NanoUsd(30));
         assert!(bill(&purse, 3, 70).is_some());
         let tomorrow = bill(&purse, 24, 100).expect("a new day has money of its own");
@@ -265,17 +293,19 @@ mod tests {
     #[test]
     fn what_was_never_sent_costs_nothing_and_what_nobody_counted_its_estimate() {
         let purse = purse();
-        bill(&purse, 1, 40).unwrap().settle(Millis(HOUR), None, false);
+        bill(&purse, 1, 40).unwrap().settle(Millis(HOUR), NanoUsd(0));
         assert_eq!(purse.spent_today(Millis(HOUR)), NanoUsd(0));
-        bill(&purse, 1, 40).unwrap().settle(Millis(HOUR), None, true);
-        assert_eq!(purse.spent_today(Millis(HOUR)), NanoUsd(40));
+        let mut given_up = bill(&purse, 1, 40).unwrap();
+        given_up.doubt();
+        given_up.settle(Millis(HOUR), NanoUsd(3));
+        assert_eq!(purse.spent_today(Millis(HOUR)), NanoUsd(43));
     }
 
     #[test]
     fn a_request_over_midnight_is_the_new_days() {
         let purse = purse();
         let before = bill(&purse, 23, 40).unwrap();
-        before.settle(Millis(24 * HOUR), Some(NanoUsd(45)), true);
+        before.settle(Millis(24 * HOUR), NanoUsd(45));
         assert_eq!(purse.spent_today(Millis(24 * HOUR)), NanoUsd(45));
     }
 

@@ -11,12 +11,14 @@ use arc_swap::ArcSwapOption;
 use cutover_config::{Reach, Upstream, Variant};
 use cutover_ledger::prices::{Catalogued, PriceList, undated};
 use cutover_ledger::{Cost, Price, Rates, Tokens};
-use cutover_units::{Millis, NanoUsd};
+use cutover_units::{Arm, Millis, NanoUsd};
 use cutover_wire::Usage;
 
 use crate::build::{BuildError, Materials};
 use crate::continuation::Part;
 use crate::exchange::Exchange;
+use crate::live::Lane;
+use crate::marks::Mark;
 
 /// How a lane's tokens are priced.
 #[derive(Debug)]
@@ -92,6 +94,24 @@ impl Exchange {
     pub(crate) fn priced(&self, tokens: Tokens) -> Option<Cost> {
         let (lane, ..) = self.lane()?;
         lane.price.cost(&self.head.model, tokens, self.started_at)
+    }
+
+    /// What is known of the cost is a part of it, if there is a price.
+    pub(crate) fn mark_part_of_cost(&mut self) {
+        let bills = |lane: &Lane| lane.bills(&self.head.model, self.started_at);
+        if self.lane().is_some_and(|(lane, _, _)| bills(lane)) {
+            self.trail.marks.add(Mark::CostPartial);
+        }
+    }
+
+    /// An attempt at a lane was given up while it was under way: it may be billed all the same, which nobody tells.
+    pub(crate) fn may_be_billed(&mut self, (lane, arm): (&Lane, Arm)) {
+        if lane.bills(&self.head.model, self.started_at) {
+            self.trail.marks.add(Mark::CostPartial);
+            if let Some(bill) = self.admission.bill.as_mut().filter(|_| arm == Arm::Baseline) {
+                bill.doubt();
+            }
+        }
     }
 
     /// The tokens of the lane that answered, and what they cost. What came before an answer broke off is

@@ -71,6 +71,7 @@ impl Refused {
             seen_by: Vec::new(),
             copy_for: None,
             overflow: None,
+            overflow_cost: None,
             queued: None,
             passed_bytes: None,
             key_name: self.key_name,

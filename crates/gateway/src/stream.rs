@@ -300,7 +300,7 @@ impl Relay {
                 }
                 self.stop_if_unturned();
                 if let Some((flow, exchange)) = self.settle() {
-                    flow.let_go(&exchange.shared.tasks);
+                    flow.let_go(exchange);
                     if let Some((_, instance, _)) = exchange.lane() {
                         instance.health.succeeded();
                     }
@@ -448,16 +448,13 @@ impl Relay {
     fn overdue(&mut self, now: Instant) -> Option<Result<bool, Failure>> {
         let Phase::Flowing(flow) = &mut self.phase else { return None };
         if now >= flow.read_at + flow.idle {
-            if flow.intake.tap.finish_reason().is_none() {
-                let message = "the upstream's stream stalled";
-                return Some(Err(Failure::late("idle_timeout", message)));
-            }
-            // The answer is whole; only the terminal event is missing, and that we can write.
-            let finished = flow.intake.finish(&mut self.scratch);
-            return Some(finished.map(|()| true).map_err(Failure::upstream));
+            let stalled = Failure::late("idle_timeout", "the upstream's stream stalled");
+            return Some(flow.ended_early(stalled, &mut self.scratch));
         }
-        (now >= flow.ends_at)
-            .then(|| Err(Failure::late("total_timeout", "the upstream's stream took too long")))
+        (now >= flow.ends_at).then(|| {
+            let late = Failure::late("total_timeout", "the upstream's stream took too long");
+            flow.ended_early(late, &mut self.scratch)
+        })
     }
 }
 
@@ -479,6 +476,8 @@ impl Drop for Relay {
                     exchange.lane().is_none_or(|(lane, _, _)| lane.upstream.cancel_on_disconnect);
                 if cancels {
                     flow.note(&mut exchange);
+                    // Before its place is given to another.
+                    drop(flow);
                 } else {
                     flow.outlive(exchange);
                 }

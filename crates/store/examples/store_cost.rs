@@ -54,6 +54,7 @@ fn record() -> Record {
         seen_by: Vec::new(),
         copy_for: None,
         overflow: None,
+        overflow_cost: None,
         queued: None,
         passed_bytes: None,
         key_name: Some("team".into()),

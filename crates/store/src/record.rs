@@ -82,6 +82,8 @@ pub struct Record {
     pub copy_for: Option<UpstreamName>,
     /// Why it went to the baseline instead of the candidate it was assigned to: a word of a fixed set.
     pub overflow: Option<&'static str>,
+    /// What that counts as against its use case's money for the day: its cost, or an estimate where nobody told.
+    pub overflow_cost: Option<NanoUsd>,
     /// How long it waited for a place at its upstream.
     pub queued: Option<Micros>,
     /// Bytes of the bodies that went up and came down, of a request that was passed on unread.

@@ -94,11 +94,14 @@ pub(crate) fn what_overflow_has_cost_is_summed_by_use_case(store: &mut dyn Backe
         of(10, "a", Some(7)),
         of(11, "a", None),
         of(12, "b", Some(5)),
+        // What nobody told counts as it was estimated, and what the candidate took of it not at all.
+        Record { overflow_cost: Some(NanoUsd(100)), ..of(12, "a", None) },
+        Record { overflow_cost: Some(NanoUsd(0)), ..of(12, "b", Some(9)) },
         of(13, "a", Some(8)),
         record(14),
     ];
     store.write_records(&records).unwrap();
-    let costs = [(use_case("a"), NanoUsd(15)), (use_case("b"), NanoUsd(5))];
+    let costs = [(use_case("a"), NanoUsd(115)), (use_case("b"), NanoUsd(5))];
     assert_eq!(store.overflow_costs(Millis(10)).unwrap(), costs);
     assert_eq!(store.overflow_costs(Millis(14)).unwrap(), []);
 }
@@ -157,6 +160,7 @@ pub(crate) fn record(at: u64) -> Record {
         seen_by: Vec::new(),
         copy_for: None,
         overflow: None,
+        overflow_cost: None,
         queued: None,
         passed_bytes: None,
         key_name: Some("team".into()),

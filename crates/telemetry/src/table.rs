@@ -222,7 +222,7 @@ metrics! {
         "Cost of the requests that have a price. Unpriced ones are counted beside it, never as 0.";
     Unpriced UNPRICED = Counter, Count, "cutover_unpriced_requests_total",
         ["use_case", "arm", "variant", "upstream"],
-        "Requests that no price was known for.";
+        "Requests whose cost is not known: without a price, or nobody told what they took.";
     StreamChunks STREAM_CHUNKS = Counter, Count, "cutover_stream_chunks_total",
         ["use_case", "arm", "variant", "upstream"],
         "Stream events with content that were sent to clients.";

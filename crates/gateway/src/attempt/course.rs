@@ -163,10 +163,8 @@ impl<'a> Course<'a> {
                     self.doubted |= 1 << tried.instance.min(63);
                 }
                 judge(&exchange.shared, instance, failure);
-                // Given up while it was under way: it may be billed all the same.
-                let (model, at) = (&exchange.head.model, exchange.started_at);
-                if failure.given_up && self.lane.bills(model, at) {
-                    exchange.trail.marks.add(Mark::CostPartial);
+                if failure.given_up {
+                    exchange.may_be_billed((self.lane, self.leg.arm));
                 }
                 attempt_failed(exchange, failure);
                 exchange.trail.failed = Some(failure.reason);

@@ -183,9 +183,7 @@ fn both(
             }
             None => {
                 lost();
-                if course.lane.bills(&exchange.head.model, exchange.started_at) {
-                    exchange.trail.marks.add(Mark::CostPartial);
-                }
+                exchange.may_be_billed((course.lane, course.tried_at(at).leg.arm));
             }
         }
     }

@@ -289,6 +289,7 @@ impl Passage {
             seen_by: self.seen_by(),
             copy_for: None,
             overflow: None,
+            overflow_cost: None,
             queued: None,
             passed_bytes: Some((self.bytes_up(), self.bytes_down)),
             key_name: self.key_name.clone(),

@@ -34,7 +34,8 @@ impl Relay {
             instance.health.failed(exchange.shared.now());
         }
         exchange.trail.failed = Some(failure.reason);
-        self.broke = Some(failure.clone());
+        // It was blamed here already.
+        self.broke = Some(Failure { instance_at_fault: false, ..failure.clone() });
         self.phase = Phase::Waiting(Box::pin(continuation::ask(exchange, story)));
         true
     }

@@ -207,3 +207,103 @@ fn an_anthropic_upstream_goes_on_from_an_assistants_turn() {
     assert!(response.text().contains("stream_interrupted"), "{}", response.text());
     assert_eq!(engine.inferences().len(), before);
 }
+
+/// A stream of these choices, whose connection then breaks.
+fn cut_after(choices: &[&str]) -> Reply {
+    let mut bytes =
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            .to_vec();
+    for choice in choices {
+        let event = format!("data: {{\"id\":\"c\",\"model\":\"m\",\"choices\":[{choice}]}}\n\n");
+        bytes.extend(format!("{:x}\r\n{event}\r\n", event.len()).into_bytes());
+    }
+    Reply::fault(Fault::Raw(bytes))
+}
+
+/// A choice of one piece of text.
+fn says(text: &str) -> String {
+    format!(r#"{{"index":0,"delta":{{"content":"{text}"}},"finish_reason":null}}"#)
+}
+
+const CHAT: &str = r#"{"model":"app","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+const STOP: &str = r#"{"index":0,"delta":{},"finish_reason":"stop"}"#;
+
+/// The rest of an answer that has ended was asked for: the client got a second answer behind it.
+#[test]
+fn an_answer_that_has_ended_is_whole_whatever_becomes_of_its_connection() {
+    let two = two(Persona::LlamaCpp, "llamacpp");
+    let last = r#"{"index":0,"delta":{"content":"42."},"finish_reason":"stop"}"#;
+    let goes_on = config(&two.own.base_url(), &two.other.base_url(), "llamacpp");
+    for text in [goes_on.clone(), goes_on.replace("\"continue\"", "\"terminate\"")] {
+        let rig = Rig::start(&text);
+        for choices in [&[&*says("42."), STOP][..], &[last]] {
+            two.own.always(cut_after(choices));
+            let response = rig.chat(&[], CHAT);
+            let chunks = values(&response);
+            let said = joined(chunks.iter().map(|c| c["choices"][0]["delta"]["content"].as_str()));
+            assert_eq!(said, "42.", "{}", response.text());
+            assert_eq!(response.events().last().map(String::as_str), Some("[DONE]"));
+            assert!(!response.text().contains("error"), "{}", response.text());
+            let body = json!({"model": "app", "max_tokens": 50, "stream": true,
+                "messages": [{"role": "user", "content": "hi"}]});
+            let message = rig.post("/v1/messages", &[], &body.to_string());
+            let end = values(&message).pop().unwrap();
+            assert_eq!(end["type"], "message_stop", "{}", message.text());
+        }
+        let metrics = rig.metrics();
+        let bad =
+            |line: &&str| line.starts_with("cutover_requests_total") && !line.contains("\"ok\"");
+        let bad: Vec<_> =
+            metrics.lines().filter(bad).filter(|line| !line.ends_with(" 0")).collect();
+        assert!(bad.is_empty(), "{bad:?}");
+    }
+    // An error that follows is one, and there is no rest to be asked for either.
+    let error = r#"],"error":{"message":"x"},"more":["#;
+    two.own.always(cut_after(&[&says("42."), STOP, error]));
+    let response = two.rig.chat(&[], CHAT);
+    assert!(response.text().contains("stream_interrupted"), "{}", response.text());
+    assert!(two.other.inferences().is_empty(), "nothing is missing");
+}
+
+/// A client would have a call whose arguments are no JSON, and an end that says all is well.
+#[test]
+fn what_is_more_than_text_is_not_continued_though_no_tools_were_declared() {
+    let two = two(Persona::LlamaCpp, "llamacpp");
+    for more in [
+        r#"{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"a"}}]}"#,
+        r#"{"function_call":{"name":"f","arguments":"{\"a"}}"#,
+        r#"{"refusal":"I"}"#,
+        r#"{"reasoning_content":"hm"}"#,
+    ] {
+        let more = format!(r#"{{"index":0,"delta":{more},"finish_reason":null}}"#);
+        two.own.always(cut_after(&[&says("Let me"), &more]));
+        let response = two.rig.chat(&[], CHAT);
+        assert!(response.text().contains("stream_interrupted"), "{more}: {}", response.text());
+        assert!(!response.text().contains("[DONE]"), "{more}");
+    }
+    assert!(two.other.inferences().is_empty());
+}
+
+/// A server that counts in UTF-16 units sends an emoji in two halves. The baseline was asked to go on from nothing.
+#[test]
+fn an_answer_is_continued_from_each_of_its_characters_or_not_at_all() {
+    let two = two(Persona::LlamaCpp, "llamacpp");
+    let halves = [&*says("a\\ud83d"), &*says("\\ude00b")];
+    two.own.always(cut_after(&halves));
+    let response = two.rig.chat(&[], CHAT);
+    assert_eq!(response.events().last().map(String::as_str), Some("[DONE]"), "{}", response.text());
+    let asked = two.other.inferences().pop().unwrap().json();
+    let last = asked["messages"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["content"], "a😀b", "{asked}");
+    let before = two.other.inferences().len();
+    two.own.always(cut_after(&halves[..1]));
+    let response = two.rig.chat(&[], CHAT);
+    assert!(response.text().contains("stream_interrupted"), "{}", response.text());
+    assert_eq!(two.other.inferences().len(), before);
+    // Clients of another dialect get the character, too.
+    two.own.always(cut_after(&[halves[0], halves[1], STOP]));
+    let body = json!({"model": "app", "messages": [{"role": "user", "content": "hi"}]});
+    let response = two.rig.post("/api/chat", &[], &body.to_string());
+    let said = lines(&response);
+    assert_eq!(joined(said.iter().map(|line| line["message"]["content"].as_str())), "a😀b");
+}

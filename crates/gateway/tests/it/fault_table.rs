@@ -260,7 +260,7 @@ weight = "{weight}"
         let partial = booked.marks.contains("cost_partial");
         // Gemini tells with each event what was used so far.
         let told = seen.after_content && self.service == Service::Gemini;
-        assert_eq!(partial, told || seen.billed && !seen.after_content, "{cell}: {booked:?}");
+        assert_eq!(partial, seen.billed, "{cell}: {booked:?}");
         let expected = match (seen.after_content, self.setting) {
             (true, _) => ("interrupted", Some("stream_interrupted")),
             (false, Setting::Moved) => ("ok", None),

@@ -24,6 +24,7 @@ mod harness;
 mod health;
 mod http;
 mod keys;
+mod left;
 mod names;
 mod ollama_truth;
 mod overflow;

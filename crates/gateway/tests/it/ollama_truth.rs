@@ -2,7 +2,7 @@
 //! anew, full instances are passed over, and what is cold is read in before it is needed.
 
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
-use cutover_testkit::raw::Response;
+use cutover_testkit::raw::{Raw, Response};
 use cutover_wire::manage::Deed;
 use serde_json::Value;
 
@@ -261,6 +261,64 @@ fn while_the_candidate_is_cold_the_baseline_answers_and_it_is_read_in() {
     gate.open();
     until("the candidate answers", || arm(&rig.chat(&[], &ask("app"))) == Some("candidate"));
     assert_eq!(own.loads(), 1, "it was told once");
+}
+
+/// One that is down tells nothing of its models, and counted as having what it had: users waited for cold loads.
+#[test]
+fn a_warm_instance_that_is_down_warms_nobody() {
+    let gate = Gate::new();
+    let cold =
+        Fake::start_with(Setup { load_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) });
+    let (warm, cloud) = (Fake::start(Persona::Ollama), cloud());
+    warm.always(Reply::words(1));
+    let rig = Rig::start(&arms(&cloud, &[&cold, &warm], "", "cold = \"baseline\""));
+    let body = r#"{"model":"fake-model","prompt":"hi","stream":false}"#;
+    let mut raw = Raw::connect(warm.address()).unwrap();
+    raw.request("POST /api/generate", &[], body).unwrap();
+    raw.read_until("done").unwrap();
+    rig.watch_instances();
+    let is = |name: &str, state: &str| {
+        let line = format!("upstream_instance=\"{name}\",state=\"{state}\"}} 1");
+        until(&line, || rig.metrics().contains(&line));
+    };
+    is("own/0", "cold");
+    is("own/1", "healthy");
+    assert_eq!(arm(&rig.chat(&[], &ask("app"))), Some("candidate"));
+    drop(warm);
+    is("own/1", "down");
+    for _ in 0..4 {
+        assert_eq!(arm(&rig.chat(&[], &ask("app"))), Some("baseline"));
+    }
+    gate.open();
+    until("the cold one was told", || cold.loads() == 1);
+}
+
+/// What stands before an engine answers with a page of its own, and 200.
+#[test]
+fn a_page_of_a_proxys_has_read_in_no_model() {
+    let (own, cloud) = (Fake::start(Persona::Ollama), cloud());
+    own.always(Reply::fault(Fault::Html(200)));
+    let rig = Rig::start(&arms(&cloud, &[&own], "", ""));
+    let job = rig.manage("own", Deed::Warm, "fake-model").unwrap();
+    until("it has ended", || job.has_ended());
+    let lines = job.lines();
+    assert_eq!(lines[0].stage, cutover_gateway::Stage::Failed, "{lines:?}");
+}
+
+/// In the first week engines are declared, then models are fetched, and variants are written last.
+#[test]
+fn an_upstream_that_no_variant_names_yet_is_there_all_the_same() {
+    let (own, new, cloud) = (Fake::start(Persona::Ollama), Fake::start(Persona::Ollama), cloud());
+    let declared =
+        format!("[upstreams.new]\nprovider = \"ollama\"\nbase_url = {:?}\n", new.base_url());
+    let rig = Rig::start(&(arms(&cloud, &[&own], "", "") + &declared));
+    for deed in [Deed::Pull, Deed::List] {
+        let job = rig.manage("new", deed, "fresh:7b").unwrap();
+        until("it has ended", || job.has_ended());
+        assert_eq!(job.lines()[0].stage, cutover_gateway::Stage::Done, "{:?}", job.lines());
+    }
+    let none = rig.manage("no", Deed::List, "").unwrap_err().to_string();
+    assert!(none.ends_with("there are: cloud, own, new"), "{none}");
 }
 
 #[test]

@@ -422,6 +422,70 @@ fn what_would_exceed_the_days_money_waits_on() {
     assert_eq!([by(0), by(1)], [(200, Some("own")), (200, Some("cloud"))]);
 }
 
+/// Its estimate was booked all the same: a minute's outage of the cloud ended overflow for the day.
+#[test]
+fn a_failed_attempt_costs_what_it_may_have_cost_and_the_candidates_answer_nothing() {
+    for (fault, billed) in
+        [(Fault::status(500), false), (Fault::status(429), false), (Fault::Half, true)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let store = runtime.block_on(async { Store::open(Options::new(dir.path(), now)).unwrap() });
+        let full = Full::storing("99.99%", ("", OVERFLOW), Some(&store));
+        full.cloud.always(Reply::fault(fault));
+        thread::scope(|scope| {
+            let first = scope.spawn(|| full.ask(&["x-unit: first"]));
+            until("the place is taken", || full.gate.arrivals() == 1);
+            let second = scope.spawn(|| full.ask(&["x-unit: u1"]));
+            until("it is back at the engine", || full.gate.arrivals() == 2);
+            full.gate.open();
+            assert_eq!(first.join().unwrap().header("x-cutover-overflow"), None);
+            let second = second.join().unwrap();
+            assert_eq!(second.header("x-cutover-overflow"), Some("full"));
+            assert_eq!(second.header("x-cutover-upstream"), Some("own"), "{}", second.text());
+        });
+        let live = full.rig.gateway.live();
+        let spent = live.use_cases[0].overflow.as_ref().unwrap().purse.spent_today(now());
+        // A thousand tokens, and the prompt's.
+        assert_eq!(spent > NanoUsd(10_000_000), billed, "{spent:?}");
+        assert!(billed || spent == NanoUsd(0), "{spent:?}");
+        until("all are recorded", || store.stats().written == 2);
+        let costs = runtime.block_on(store.overflow_costs(Millis(0))).unwrap();
+        assert_eq!(costs, [(docs(), spent)]);
+        runtime.block_on(store.close());
+    }
+}
+
+/// A restart forgot it: the day's sum was read from what had a cost.
+#[test]
+fn what_may_have_been_billed_counts_as_estimated_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime.block_on(async { Store::open(Options::new(dir.path(), now)).unwrap() });
+    let full = Full::storing("99.99%", ("", OVERFLOW), Some(&store));
+    let cloud = Gate::new();
+    full.cloud.always(Reply::words(3).hold_headers(&cloud));
+    full.meanwhile(|| {
+        // One leaves, and one breaks off after content.
+        let mut raw = full.rig.raw();
+        raw.request("POST /v1/chat/completions", &["x-unit: u1"], ask_stream("app")).unwrap();
+        until("it is asked", || cloud.arrivals() == 1);
+        drop(raw);
+        until("it is recorded", || store.stats().written == 1);
+        full.cloud.always(Reply::words(3).and_then(1, Fault::Cut));
+        let broken = full.rig.chat(&["x-unit: u2"], &ask_stream("app"));
+        assert!(broken.text().contains("stream_interrupted"), "{}", broken.text());
+        until("it is recorded", || store.stats().written == 2);
+    });
+    let live = full.rig.gateway.live();
+    let spent = live.use_cases[0].overflow.as_ref().unwrap().purse.spent_today(now());
+    // A thousand tokens each, and the prompt's.
+    assert!(spent.0 > 20_000_000, "{spent:?}");
+    let costs = runtime.block_on(store.overflow_costs(Millis(0))).unwrap();
+    assert_eq!(costs, [(docs(), spent)]);
+    runtime.block_on(store.close());
+}
+
 /// The engine would have served it, if later.
 #[test]
 fn a_baseline_that_fails_is_no_answer_to_what_overflowed() {
@@ -460,4 +524,50 @@ fn other_use_cases_of_a_full_upstream_go_in_as_before() {
         assert!(asked.into_iter().all(|answer| answer.join().unwrap().status == 200));
     });
     assert_eq!(full.cloud.bytes(), 0);
+}
+
+/// An engine that takes its time between `[DONE]` and the end of the body.
+fn slow_to_end(ended: &std::sync::mpsc::Sender<std::net::TcpStream>) -> std::net::SocketAddr {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let ended = ended.clone();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 65_536]);
+            let choice = r#"{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}"#;
+            let event = format!("data: {{\"choices\":[{choice}]}}\n\ndata: [DONE]\n\n");
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked";
+            let _ = write!(stream, "{head}\r\n\r\n{:x}\r\n{event}\r\n", event.len());
+            let _ = ended.send(stream);
+        }
+    });
+    address
+}
+
+/// Its place was another's while its instance still counted as taken: that one was sent where somebody was.
+#[test]
+fn a_place_is_free_when_its_instance_is() {
+    let (ended, answers) = std::sync::mpsc::channel();
+    let address = slow_to_end(&ended);
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let config = config(&own, &cloud, ("100%", QUEUE, ""))
+        .replace(&own.base_url(), &format!("http://{address}"));
+    let rig = Rig::start(&config);
+    thread::scope(|scope| {
+        let ask = || scope.spawn(|| rig.chat(&[], &ask_stream("app")));
+        let first = ask();
+        // Held open, to its end or until it is let go.
+        let _first = answers.recv().unwrap();
+        let second = ask();
+        let _second = answers.recv().unwrap();
+        let live = rig.gateway.live();
+        let lanes = live.lanes.iter().flat_map(|lane| &lane.upstream.instances);
+        let taken = lanes.map(|lane| lane.instance.live().in_flight()).max();
+        assert_eq!(taken, Some(1), "the second came when the first was gone");
+        for asked in [first, second] {
+            assert!(asked.join().unwrap().text().contains("[DONE]"));
+        }
+    });
 }

@@ -11,9 +11,9 @@ use crate::summary::{SUMMARY_RECORDS_MAX, Seen, Summary, Summing, Window};
 const INSERT: &str = "INSERT INTO record_rows (
     kind, request_id, at_ms, key_name, share_bp, bucket, unit_hash, overflow, first_token_us,
     total_us, overhead_us, prompt_tokens, completion_tokens, cached_tokens, cost_nano_usd,
-    queued_us, bytes_up, bytes_down
+    queued_us, bytes_up, bytes_down, overflow_nano_usd
 ) VALUES (
-    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18
+    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19
 )";
 
 /// Rows written before the processor is offered to others. Where requests share it, they would else
@@ -129,7 +129,8 @@ impl<'a> Inserting<'a> {
         self.bind(15, record, |r| r.cost.map(|cost| signed(cost.0)))?;
         self.bind(16, record, |r| r.queued.map(|us| signed(us.0)))?;
         self.bind(17, record, |r| r.passed_bytes.map(|(up, _)| signed(up)))?;
-        self.bind(18, record, |r| r.passed_bytes.map(|(_, down)| signed(down)))
+        self.bind(18, record, |r| r.passed_bytes.map(|(_, down)| signed(down)))?;
+        self.bind(19, record, |r| r.overflow_cost.map(|cost| signed(cost.0)))
     }
 }
 
@@ -180,11 +181,13 @@ pub(super) fn ids(
         .map_err(Into::into)
 }
 
-pub(super) const OVERFLOW: &str = "SELECT use_case, SUM(cost_nano_usd) FROM records
-     WHERE at_ms >= ?1 AND overflow IS NOT NULL AND use_case IS NOT NULL AND cost_nano_usd IS NOT NULL
-     GROUP BY use_case";
+/// Rows of earlier versions tell the cost alone.
+pub(super) const OVERFLOW: &str = "SELECT use_case,
+        SUM(COALESCE(overflow_nano_usd, cost_nano_usd)) AS spent FROM records
+     WHERE at_ms >= ?1 AND overflow IS NOT NULL AND use_case IS NOT NULL
+     GROUP BY use_case HAVING spent IS NOT NULL";
 
-/// What overflowed requests have cost since a time, by use case; what has no price is not in it.
+/// What overflowed requests count as against their use cases' money since a time; what has no price is not in it.
 pub(super) fn overflow_costs(
     connection: &Connection,
     since: Millis,

@@ -18,6 +18,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("drains", include_str!("migrations/0009_drains.sql")),
     ("bytes", include_str!("migrations/0010_bytes.sql")),
     ("kinds", include_str!("migrations/0011_kinds.sql")),
+    ("overflow", include_str!("migrations/0012_overflow.sql")),
     ("former_keys", include_str!("migrations/0013_former_keys.sql")),
 ];
 

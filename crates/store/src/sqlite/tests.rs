@@ -70,6 +70,7 @@ fn a_batch_is_written_as_its_records_are_one_by_one() {
         copy_for: Some(name("own")),
         passed_bytes: Some((7, 900)),
         overflow: Some("full"),
+        overflow_cost: Some(NanoUsd(6)),
         code: Some("timeout"),
         failed_over: !plain.failed_over,
         stream: !plain.stream,

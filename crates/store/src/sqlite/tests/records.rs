@@ -138,7 +138,11 @@ fn records_of_the_former_table_are_all_there_with_every_value() {
     assert_eq!(before.len(), 4);
     let mut sqlite = at(dir.path());
     sqlite.check().unwrap();
-    assert_eq!(shown(&other(&dir)), before);
+    let mut after = shown(&other(&dir));
+    for row in &mut after {
+        assert_eq!(row.pop(), Some(Value::Null), "what came later");
+    }
+    assert_eq!(after, before);
     let window = Window { from: Millis(200_000), until: Millis(400_000), use_case: None };
     let found: u64 = sqlite.summarize(&window).unwrap().rows.iter().map(|row| row.requests).sum();
     assert_eq!(found, 2, "found by their minutes");
