@@ -276,7 +276,7 @@ pub(crate) static VARIANT: Section = Section {
             "images",
             Bool,
             "not known: the upstream decides",
-            "Whether the model sees images. False, a request with images is treated as `unsupported` says.",
+            "Whether the model sees images. False, a request with images is refused (and asked of the baseline, where there is another), also where `unsupported` is \"lenient\": an answer about a picture that was left out would be made up.",
         ),
         WARM,
         PREFILL,
@@ -450,7 +450,7 @@ pub(crate) static SMOOTHING: Section = Section {
             "max_delay",
             Kind::Duration { min_ms: 1, max_ms: 60_000 },
             r#""1 s""#,
-            "Most delay that smoothing may add to a piece.",
+            "Most delay that smoothing may add to a piece. At most 256 pieces are held back (the oldest goes when another comes), and none before the first text.",
         ),
     ],
 };

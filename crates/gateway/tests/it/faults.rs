@@ -8,6 +8,32 @@ fn cloud() -> Fake {
     Fake::start_with(Setup::new(Persona::OpenAi).name("cloud"))
 }
 
+/// SDKs send 409 again by themselves. It was a 400 of the client's, in no gate.
+#[test]
+fn a_conflict_is_asked_elsewhere_or_told_as_one_that_may_be_sent_again() {
+    let (cloud, own) = (cloud(), Fake::start(Persona::LlamaCpp));
+    own.always(Reply::fault(Fault::status(409)));
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%");
+    for body in [ask("app"), ask_stream("app")] {
+        let rig = Rig::start(&config);
+        let response = rig.chat(&["x-unit: u1"], &body);
+        assert_eq!((response.status, response.header("x-cutover-arm")), (200, Some("baseline")));
+        let rig = Rig::start(&config.replace("weight =", "failover = false\nweight ="));
+        let refused = rig.chat(&["x-unit: u1"], &body);
+        let error = refused.json()["error"].clone();
+        assert_eq!((refused.status, error["code"].as_str()), (409, Some("upstream_conflict")));
+        assert_eq!(refused.header("x-should-retry"), None, "an SDK sends it again");
+        own.once(Reply::words(1));
+        assert_eq!(rig.chat(&["x-unit: u1"], &body).status, 200, "the instance is well");
+        until("it is the upstream's", || {
+            let of = |line: &str| {
+                line.starts_with("cutover_requests_total{") && line.contains("upstream_error")
+            };
+            rig.metrics().lines().any(|line| of(line) && line.ends_with(" 1"))
+        });
+    }
+}
+
 #[test]
 fn a_failing_candidate_is_answered_for_by_the_baseline_stream_or_not() {
     let faults = [

@@ -73,6 +73,49 @@ fn a_broken_stream_is_booked_with_what_the_vendor_had_told() {
     assert!(!marks.contains("cost_partial"), "{marks}");
 }
 
+/// Without counts an answer was booked as 0 tokens for 0 USD: free, for reports, budgets and gates.
+#[test]
+fn a_count_that_nobody_tells_is_in_no_record_and_has_no_price() {
+    let mut books = Books::open("openai-compatible", "");
+    let chat = r#"{"model":"app","messages":[{"role":"user","content":"hi"}]}"#;
+    let stream = r#"{"model":"app","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let choice = |name: &str| {
+        format!(
+            r#"{{"index":0,"{name}":{{"role":"assistant","content":"a"}},"finish_reason":"stop"}}"#
+        )
+    };
+    let untold = (None, None, None, String::new());
+    let told = (Some(5), Some(6), Some(17_000), String::new());
+    for (usage, booked) in [
+        ("{}", &untold),
+        (r#"{"total_tokens":900000}"#, &untold),
+        (r#"{"prompt_tokens":5}"#, &untold),
+        (r#"{"prompt_tokens":5,"total_tokens":11}"#, &told),
+        (r#"{"input_tokens":5,"output_tokens":6}"#, &told),
+    ] {
+        let whole = choice("message");
+        let whole = format!(r#"{{"id":"c","model":"m","choices":[{whole}],"usage":{usage}}}"#);
+        books.claude.says("application/json", &whole);
+        assert_eq!(&books.booked("/v1/chat/completions", chat), booked, "{usage}");
+        let chunk = choice("delta");
+        let chunk = format!(r#"{{"id":"c","model":"m","choices":[{chunk}],"usage":{usage}}}"#);
+        let events = format!("data: {chunk}\n\ndata: [DONE]\n\n");
+        books.claude.says("text/event-stream", &events);
+        assert_eq!(&books.booked("/v1/chat/completions", stream), booked, "{usage}");
+    }
+    let metrics = books.rig.metrics();
+    for name in ["requests_without_usage_total", "unpriced_requests_total"] {
+        let counted = |line: &&str| line.starts_with(&format!("cutover_{name}{{use_case=\"docs\""));
+        let lines: Vec<_> = metrics.lines().filter(counted).collect();
+        assert!(lines.iter().any(|line| line.ends_with(" 6")), "{name}: {lines:?}");
+    }
+    let vectors = r#"{"data":[{"index":0,"embedding":[0.5]}],"usage":{"total_tokens":12}}"#;
+    books.claude.says("application/json", vectors);
+    let asked = r#"{"model":"app","input":"hi"}"#;
+    let booked = books.booked("/v1/embeddings", asked);
+    assert_eq!(booked, (Some(12), Some(0), Some(12_000), String::new()));
+}
+
 #[test]
 fn what_has_a_price_of_its_own_is_marked() {
     let mut books = Books::open("anthropic", "");

@@ -36,6 +36,25 @@ fn each_chunk_is_passed_on_when_it_comes() {
     assert!(text.contains("[DONE]"), "{text}");
 }
 
+/// While 256 events were held the upstream was not read: what waited in its socket was delayed by another
+/// `max_delay` for each 256, and nobody counted it.
+#[test]
+fn of_a_long_burst_the_pace_holds_back_a_bounded_number() {
+    let (cloud, own) = pair();
+    let words: Vec<_> = (0..1_000).map(|n| format!("w{n} ")).collect();
+    own.always(Reply::tokens(&words));
+    let smooth = two_arms(&cloud.base_url(), &own.base_url(), "100%")
+        + "[use_cases.docs.smoothing]\ninterval = \"1 s\"\nmax_delay = \"60 s\"\n";
+    let rig = Rig::start(&smooth);
+    let mut raw = rig.raw();
+    let asked = std::time::Instant::now();
+    raw.request("POST /v1/chat/completions", &["x-unit: u1"], ask_stream("app")).unwrap();
+    let text = raw.read_until("\"w740 \"").unwrap();
+    // One a second, and the first of those that were held after 60 s: it was three minutes.
+    assert!(asked.elapsed().as_secs() < 50, "the rest is held behind it");
+    assert!(text.contains("\"w740 \"") && !text.contains("\"w999 \""), "the pace is kept");
+}
+
 #[test]
 fn usage_is_known_to_us_and_shown_only_to_who_asked() {
     let (cloud, own) = pair();
