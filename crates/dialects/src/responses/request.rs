@@ -13,7 +13,7 @@ use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Assistant, Chat, Message, Part, Results};
-use crate::read::{self, At, Obj};
+use crate::read::{At, Obj};
 use crate::sampled::Sampled;
 use crate::write;
 
@@ -65,15 +65,15 @@ fn convert(
     facts: &RequestFacts<'_>,
     loaded: Option<Loaded<'_>>,
 ) -> Result<Box<Inbound>, Fault> {
-    let text = read::body_text(body)?;
     let at = At::Root;
-    let root = Obj::parse(text, at)?;
+    let root = Obj::of_body(body)?;
     let mut losses = Losses::new(FIELDS, facts.unsupported).of_own(facts.own);
     let model = root.need_text(at, "model")?;
     let stream = root.flag(at, "stream")?.unwrap_or(false);
     refusals(&root, &mut losses)?;
     let keeping = keeping(&root, facts)?;
-    let mut chat = Chat { signatures: facts.keep_marks, ..Chat::default() };
+    let signatures = facts.keep_marks;
+    let mut chat = Chat { signatures, bytes: body.len(), ..Chat::default() };
     let names = tools::read(&root, &mut chat, &mut losses)?;
     let shelf = Shelf::of(loaded.unwrap_or_default());
     let known = loaded.is_some().then_some(&shelf);
