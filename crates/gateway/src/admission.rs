@@ -233,6 +233,7 @@ pub(crate) async fn turn(
     let registry = &exchange.shared.registry;
     registry.histogram(families::QUEUE_WAIT, [upstream.name.as_str()]).observe(queued);
     if let Ok(permit) = waited {
+        exchange.look_again(&permit.upstream);
         exchange.admission.permit = Some(permit);
         count(exchange, &upstream, "admitted");
         return Ok(());
@@ -331,8 +332,10 @@ pub(crate) fn class(exchange: &Exchange) -> Class {
     lane.map_or(Class::Interactive, |lane| lane.class).max(exchange.admission.class)
 }
 
-/// Lets those in for whom there is room.
+/// Lets those in for whom there is room: at the instances that the upstream has now.
 fn call_next(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) {
+    let live = shared.live();
+    let upstream = upstream.mold.as_ref().and_then(|mold| live.made_by(mold)).unwrap_or(upstream);
     let Some(door) = &upstream.door else { return };
     while door.held.waiting.load(Relaxed) > 0 {
         let before = door.held.admitted.fetch_add(1, Relaxed);

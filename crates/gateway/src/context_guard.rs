@@ -6,7 +6,8 @@
 //! Everything between is the engine's to judge. A refused candidate's request goes to the baseline.
 //!
 //! Instances may hold contexts of unequal length. One whose own is surely exceeded is passed over, and where
-//! one refuses what the estimate let pass, the largest is asked: it is its limit that a client is told.
+//! one refuses what the estimate let pass, the largest is asked, or one of those that do not tell: it is its
+//! limit that a client is told.
 //!
 //! Limits: the context length that requests are sent with (`num_ctx`) or that the engine was started
 //! with bind everyone. What Ollama has loaded just now may be loaded anew for the next request, so that
@@ -160,11 +161,20 @@ fn smaller_than(tokens: u64, lane: &Lane, asked: &str) -> u64 {
     small.fold(0, |set, (at, _)| set | 1 << at)
 }
 
-/// A bit for each instance that holds no more than one that has refused a prompt as too long, if another
-/// holds more.
+/// A bit for each instance that holds no more than one that has refused a prompt as too long, as far as they
+/// tell, if another may hold more: one that tells so, or of which nobody knows. None of a hosted service's
+/// or Ollama's, whose instances hold the same.
 pub(crate) fn no_larger_than(instance: usize, lane: &Lane, asked: &str) -> Option<u64> {
-    let told = |(_, tokens): (usize, Option<u64>)| tokens;
-    let most = contexts(lane, asked).filter_map(told).max()?;
-    let own = contexts(lane, asked).find(|(at, _)| *at == instance).and_then(told)?;
-    (own < most).then(|| smaller_than(most, lane, asked)).filter(|set| *set != 0)
+    let provider = lane.target.provider;
+    if !provider.self_hosted || provider.dialect == Dialect::Ollama {
+        return None;
+    }
+    let own = contexts(lane, asked).find(|(at, _)| *at == instance).and_then(|(_, told)| told);
+    let others = || contexts(lane, asked).filter(|(at, _)| *at != instance && *at < 64);
+    let most = others().filter_map(|(_, told)| told).max();
+    let is_small = |told| most > Some(told) || own >= Some(told);
+    let (small, may_hold): (Vec<_>, Vec<_>) =
+        others().partition(|(_, told)| told.is_some_and(is_small));
+    let set = small.into_iter().fold(1 << instance.min(63), |set, (at, _)| set | 1 << at);
+    (!may_hold.is_empty()).then_some(set)
 }

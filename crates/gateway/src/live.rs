@@ -365,6 +365,10 @@ impl UpstreamLane {
         self.instances.is_empty()
     }
 
+    fn is_made_by(&self, mold: &Arc<Mold>) -> bool {
+        self.mold.as_ref().is_some_and(|known| Arc::ptr_eq(known, mold))
+    }
+
     /// How its names are resolved anew, if they are.
     pub(crate) fn resolving(&self) -> Option<(&Arc<Mold>, Resolve)> {
         let mold = self.mold.as_ref()?;
@@ -406,12 +410,16 @@ impl Live {
         Self { snapshot: self.snapshot.with_traffic(traffic_of), ..self.clone() }
     }
 
+    /// The upstream that is made by this mold, as it is in this picture: its names may lead elsewhere by now.
+    pub(crate) fn made_by(&self, mold: &Arc<Mold>) -> Option<&Arc<UpstreamLane>> {
+        let is_it = |upstream: &&Arc<UpstreamLane>| upstream.is_made_by(mold);
+        self.lanes.iter().map(|lane| &lane.upstream).find(is_it)
+    }
+
     /// The same with other instances of the upstream that this mold belongs to; the same as it is, if it
     /// has left.
     pub(crate) fn with_instances(&self, mold: &Arc<Mold>, instances: &[InstanceLane]) -> Self {
-        let is_it = |known: &UpstreamLane| {
-            known.mold.as_ref().is_some_and(|known| Arc::ptr_eq(known, mold))
-        };
+        let is_it = |known: &UpstreamLane| known.is_made_by(mold);
         let upstreams = self.upstreams();
         let Some(upstream) = upstreams.iter().find(|upstream| is_it(upstream)) else {
             return self.clone();

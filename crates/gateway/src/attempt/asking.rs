@@ -87,6 +87,13 @@ impl<'a> Asking<'a> {
         self.sent_at
     }
 
+    /// Whether an instance that is given up now, because another has answered, has stalled: it had twice what it
+    /// usually takes, or what the other took, if that is not known.
+    pub(crate) fn has_stalled(instance: &InstanceLane, since: Instant, other: Duration) -> bool {
+        let usual = Duration::from_micros(instance.instance.live().latency_us());
+        since.elapsed() >= 2 * if usual.is_zero() { other } else { usual }
+    }
+
     /// A request whose answer comes whole. Its head mostly comes with all the rest, so that a deadline
     /// for the first content would end long generations that are well: there is none unless configured.
     pub(crate) async fn whole(self, exchange: &Exchange) -> Result<(Reply, HeaderMap), Failure> {

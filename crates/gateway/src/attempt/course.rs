@@ -182,7 +182,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Whether an instance of the leg's takes longer prompts than the one that has just refused this one.
+    /// Whether an instance of the leg's may take longer prompts than the one that has just refused this one.
     /// From now on such alone are picked.
     pub(super) fn has_larger(&self, exchange: &mut Exchange, failure: &Failure) -> bool {
         let is_too_long = failure.fault.code == Code::ContextLengthExceeded;

@@ -20,7 +20,7 @@ use cutover_route::health::State;
 use cutover_telemetry::families;
 use cutover_wire::reply::Reply;
 use http::HeaderMap;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::course::{has_room_for_two, land};
 use super::{Asking, Course, Started};
@@ -51,7 +51,7 @@ enum Heat {
     /// The second was not begun: the first was quick enough, or there was nobody, or no budget.
     Alone { answer: Answer, held_back: bool },
     /// Both ran. None: cancelled.
-    Both { second: usize, answers: [Option<Answer>; 2] },
+    Both { second: usize, answers: [Option<Answer>; 2], sent_at: [Instant; 2] },
 }
 
 /// One attempt, and a second one if the first stays silent.
@@ -74,9 +74,10 @@ pub(super) async fn race(
             course.settle(exchange, &result);
             result
         }
-        Heat::Both { second, answers } => {
+        Heat::Both { second, answers, sent_at } => {
             exchange.trail.attempts += exchange.trail.hedges.swap(0, Relaxed);
             exchange.trail.marks.add(Mark::Hedged);
+            judge_silent(exchange, course, ([first, second], sent_at, &answers));
             both(exchange, course, ([first, second], answers))
         }
     }
@@ -98,6 +99,7 @@ async fn run(
     course: &mut Course<'_>,
     (asking, after): (Asking<'_>, Duration),
 ) -> Heat {
+    let first_at = asking.sent_at();
     let mut one = pin!(asking.whole(exchange));
     if let Ok(answer) = timeout(after, one.as_mut()).await {
         return Heat::Alone { answer, held_back: false };
@@ -117,8 +119,9 @@ async fn run(
     };
     // Before it is sent: the client may go while both are under way.
     exchange.trail.hedges.store(1, Relaxed);
+    let sent_at = [first_at, asking.sent_at()];
     let two = pin!(asking.whole(exchange));
-    Heat::Both { second, answers: first_good(one, two).await }
+    Heat::Both { second, answers: first_good(one, two).await, sent_at }
 }
 
 /// Another instance that is well.
@@ -157,6 +160,24 @@ async fn first_good(
     })
     .await;
     answers
+}
+
+/// One that is cancelled because the other was good is a failure of its instance, if it was silent for far
+/// longer than it should have been: else one that hangs would delay every request, and never rest.
+fn judge_silent(
+    exchange: &Exchange,
+    course: &Course<'_>,
+    (places, sent_at, answers): ([usize; 2], [Instant; 2], &[Option<Answer>; 2]),
+) {
+    let lost = match answers {
+        [None, Some(Ok(_))] => 0,
+        [Some(Ok(_)), None] => 1,
+        _ => return,
+    };
+    let Some(instance) = course.lane.upstream.instances.get(places[lost]) else { return };
+    if Asking::has_stalled(instance, sent_at[lost], sent_at[1 - lost].elapsed()) {
+        instance.health.failed(exchange.shared.now());
+    }
 }
 
 /// Counts each once, and lets the good one be the answer.

@@ -179,6 +179,7 @@ impl Passage {
         let client_left =
             self.progress.as_ref().is_some_and(|progress| progress.held() == Held::Broken);
         match (self.code, self.status) {
+            _ if !self.ended && !client_left && self.shared.is_cut() => Outcome::Drained,
             _ if !self.ended || client_left => Outcome::ClientGone,
             _ if self.interrupted => Outcome::Interrupted,
             (Some(code), _) => outcome(code),

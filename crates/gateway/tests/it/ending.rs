@@ -1,6 +1,7 @@
 //! The end of the process: what is under way then is told, and recorded as what it was.
 
 use cutover_store::{Options, Store};
+use cutover_testkit::cloud::Cloud;
 use cutover_testkit::fake::{Fake, Gate, Persona, Reply};
 use cutover_testkit::raw::Raw;
 
@@ -42,18 +43,70 @@ fn a_stream_that_the_drain_cuts_ends_with_an_error_event_and_is_recorded_as_drai
     until("its upstream is let go", || own.in_flight() == 0);
 }
 
+/// Each client's own words for an error, and none of those for a good end.
 #[test]
 fn a_stream_in_another_dialect_is_told_in_its_words() {
-    let (own, mut rig) = rig(None);
-    let gate = Gate::new();
-    own.always(Reply::words(4).hold_each_chunk(&gate));
-    let body = ask_stream("app").replace("}]", "}],\"max_tokens\":9");
-    let mut raw = begun(&rig, "/v1/messages", body);
-    gate.release(1);
-    raw.read_until("w0 ").unwrap();
+    let hi = r#""messages":[{"role":"user","content":"hi"}]"#;
+    let gemini = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#;
+    for (path, body, error, end) in [
+        (
+            "/v1/messages",
+            format!(r#"{{"model":"app","max_tokens":9,"stream":true,{hi}}}"#),
+            "event: error",
+            "message_stop",
+        ),
+        (
+            "/v1/responses",
+            r#"{"model":"app","input":"hi","stream":true}"#.to_owned(),
+            "response.failed",
+            "response.completed",
+        ),
+        ("/api/chat", format!(r#"{{"model":"app",{hi}}}"#), "{\"error\":", "\"done\":true"),
+        (
+            "/v1beta/models/app:streamGenerateContent?alt=sse",
+            gemini.to_owned(),
+            "\"error\"",
+            "finishReason",
+        ),
+        (
+            "/v1/completions",
+            r#"{"model":"app","prompt":"hi","stream":true}"#.to_owned(),
+            "\"error\"",
+            "[DONE]",
+        ),
+    ] {
+        let (own, mut rig) = rig(None);
+        let gate = Gate::new();
+        own.always(Reply::words(4).hold_each_chunk(&gate));
+        let mut raw = begun(&rig, path, body);
+        gate.release(1);
+        raw.read_until("w0 ").unwrap();
+        rig.stop();
+        let rest = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
+        assert!(rest.contains(error) && !rest.contains(end), "{path}: {rest}");
+        until("it is counted", || rig.metrics().contains("outcome=\"drained\"} 1"));
+        until("its upstream is let go", || own.in_flight() == 0);
+    }
+}
+
+/// Its end cannot be told: the connection breaks off. It is counted as what it was.
+#[test]
+fn an_answer_that_is_passed_on_and_cut_by_the_drain_was_drained() {
+    let cloud = Cloud::start("upstream-secret");
+    let base = cloud.base_url();
+    let mut rig = Rig::start(&format!(
+        "default_upstream = \"cloud\"\n[upstreams.cloud]\nprovider = \"openai\"\nbase_url = {:?}\n\
+         key = {{ env = \"KEY\" }}\n",
+        base.strip_suffix("/v1").unwrap_or(&base)
+    ));
+    let body = r#"{"model":"tts-1","input":"x","voice":"alloy"}"#;
+    let mut raw = begun(&rig, "/v1/audio/speech?fault=stall", body.to_owned());
+    raw.read_until("audio/mpeg").unwrap();
     rig.stop();
-    let rest = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
-    assert!(rest.contains("event: error"), "{rest}");
+    let rest = raw.read_to_close();
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "it looks whole");
+    let drained = "endpoint=\"audio\",upstream=\"cloud\",outcome=\"drained\"} 1";
+    until("it is counted", || rig.metrics().contains(drained));
 }
 
 #[test]

@@ -206,6 +206,34 @@ fn a_silent_instance_is_hedged_and_both_are_counted_once() {
     assert_eq!(marked.cast_unsigned(), hedged, "the cost is the answer's, and marked as a part");
 }
 
+/// Else each request would wait for it first. One that always takes so long is well.
+#[test]
+fn an_instance_that_hangs_fails_although_a_hedge_answers_in_its_place() {
+    for (usual_us, wanted) in [(None, 2), (Some(3_600_000_000), 0)] {
+        let (a, b, cloud) = (fake("a"), fake("b"), fake("cloud"));
+        a.always(Reply::words(2).hold_headers(&Gate::new()));
+        let setting = Setting {
+            own: &[&a, &b],
+            cloud: &cloud,
+            of_own: "balance = \"round-robin\"\n",
+            of_cloud: "",
+            of_use_case: "weight = \"100%\"\nhedge_after = \"1 s\"",
+        };
+        let rig = Rig::start(&setting.text());
+        let live = rig.gateway.live();
+        let lane = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+        let [first, second] = &lane.upstream.instances[..] else { panic!("two instances") };
+        if let Some(usual_us) = usual_us {
+            first.instance.live().succeeded(usual_us);
+        }
+        for _ in 0..2 {
+            let response = rig.chat(UNIT, &ask("app"));
+            assert_eq!((response.status, attempts(&response)), (200, "2"), "{}", response.text());
+        }
+        assert_eq!((first.health.failures(), second.health.failures()), (wanted, 0));
+    }
+}
+
 #[test]
 fn a_hedge_whose_client_leaves_is_marked_and_counted() {
     let (a, b, cloud) = (fake("a"), fake("b"), fake("cloud"));

@@ -191,6 +191,35 @@ fn a_prompt_goes_to_an_instance_that_holds_it() {
     assert!(small.inferences().len() > before);
 }
 
+/// No instance tells what it holds, and the smallest finds out: another is asked, and one only.
+#[test]
+fn a_prompt_that_one_refuses_as_too_long_goes_to_another_that_may_hold_more() {
+    let holding = |context| Fake::start_with(Setup { context, ..Setup::new(Persona::Vllm) });
+    let (small, large) = (holding(300), holding(4_000));
+    let more = "probes = false\nbalance = \"round-robin\"";
+    let rig = Rig::start(&fleet("vllm", &[&small, &large], more));
+    for _ in 0..6 {
+        let response = rig.chat(&[], &ask_long(500));
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+    let refused = small.inferences().len();
+    assert!(refused > 0 && large.inferences().len() == 6, "{refused}");
+    assert_eq!((state(&rig, 0), state(&rig, 1)), (State::Healthy, State::Healthy));
+
+    let all = [300, 301, 302].map(holding);
+    let rig = Rig::start(&fleet("vllm", &[&all[0], &all[1], &all[2]], more));
+    let response = rig.chat(&[], &ask_long(500));
+    assert_eq!((response.status, response.header("x-cutover-attempts")), (400, Some("2")));
+    assert_eq!(response.json()["error"]["code"], "context_length_exceeded");
+    assert_eq!(all.iter().map(|fake| fake.inferences().len()).sum::<usize>(), 2);
+    // A service's own instances hold the same.
+    let cloud = [300, 301]
+        .map(|context| Fake::start_with(Setup { context, ..Setup::new(Persona::OpenAi) }));
+    let hosted = fleet("openai-compatible", &[&cloud[0], &cloud[1]], "balance = \"round-robin\"");
+    let response = Rig::start(&hosted).chat(&[], &ask_long(500));
+    assert_eq!((response.status, response.header("x-cutover-attempts")), (400, Some("1")));
+}
+
 #[test]
 fn a_figure_that_an_engine_does_not_tell_any_more_goes() {
     let mut engine = Fake::start(Persona::Vllm);

@@ -251,3 +251,40 @@ fn the_systems_resolver_reads_the_hosts_file() {
     assert_eq!(address, fakes[0].address().to_string());
     assert_eq!(asked(&rig), "own/0.1");
 }
+
+/// Its engine went away while it waited: it has not lost its turn, and the new one is not overrun.
+#[test]
+fn who_waits_in_line_while_a_name_leads_elsewhere_is_served_there_one_by_one() {
+    let (fakes, server) = (fakes(&[1, 2]), NameServer::start());
+    let gates = [Gate::new(), Gate::new()];
+    for (fake, gate) in fakes.iter().zip(&gates) {
+        fake.always(Reply::words(2).hold_headers(gate));
+    }
+    server.set(NAME, &[loopback(1)]);
+    let more = format!(
+        "name_server = \"{}\"\nprobes = false\nin_flight_limit = 1\nqueue = {{ wait = \"10 min\" }}",
+        server.address()
+    );
+    let rig = Rig::start(&config(NAME, fakes[0].address().port(), &more));
+    rig.watch_instances();
+    until("the first is known", || ids(&rig) == ["own/0.1"]);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| asked(&rig));
+        until("the place is taken", || gates[0].arrivals() == 1);
+        let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| asked(&rig))).collect();
+        let waits = "cutover_queue_waiting_requests{upstream=\"own\"} 3";
+        until("they stand in line", || rig.metrics().contains(waits));
+        server.set(NAME, &[loopback(2)]);
+        until("the other is known", || ids(&rig) == ["own/0.2", "own/0.1"]);
+        asked_again(&server);
+        assert!(rig.metrics().contains(waits), "the place is held until its answer is there");
+        gates[0].open();
+        assert_eq!(first.join().unwrap(), "own/0.1");
+        until("one is served", || gates[1].arrivals() == 1);
+        gates[1].open();
+        for answer in waiting {
+            assert_eq!(answer.join().unwrap(), "own/0.2");
+        }
+    });
+    assert_eq!((fakes[0].inferences().len(), fakes[1].in_flight_max()), (1, 1));
+}
