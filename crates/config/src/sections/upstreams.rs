@@ -88,10 +88,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
         local: local.unwrap_or(providers::is_embedded(provider)),
         timeouts: timeouts?,
         loading,
-        queue: match queue {
-            Some(queue) => Some(queue?),
-            None => None,
-        },
+        queue: queue.map_or(Some(None), |queue| queue.map(Some))?,
         retries: retries?,
         cancel_on_disconnect: cancel_on_disconnect?,
         connections_max: connections_max?,
