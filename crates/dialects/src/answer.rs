@@ -1,6 +1,7 @@
 //! What goes back to the client.
 
 use bytes::Bytes;
+use memchr::{memchr, memmem};
 
 /// A whole answer.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,12 +36,28 @@ pub(crate) const EVENTS: &str = "text/event-stream";
 pub(crate) const LINES: &str = "application/x-ndjson";
 
 /// Bytes of JSON per token: the usual figure for English text, and near it for code.
-const BYTES_PER_TOKEN: usize = 4;
+pub(crate) const BYTES_PER_TOKEN: usize = 4;
 
-/// What a request of this length will cost its reader in tokens: an estimate, because the model's
-/// tokenizer is not ours.
-pub(crate) fn estimated_tokens(bytes: usize) -> u64 {
-    (bytes / BYTES_PER_TOKEN).max(1) as u64
+/// What an image takes, by its vendor's published rule for one as large as a screen: Anthropic counts width times
+/// height by 750 and makes larger ones smaller, Google 258 for each tile, OpenAI 170 for each and 85.
+pub(crate) const ANTHROPICS_IMAGE: usize = 1_600;
+pub(crate) const GOOGLES_IMAGE: usize = 6 * 258;
+pub(crate) const OPENAIS_IMAGE: usize = 85 + 4 * 170;
+
+/// What a request will cost its reader in tokens: an estimate, because the model's tokenizer is not ours. The data of
+/// images and files is no text: each of them takes so many tokens.
+pub(crate) fn estimated_tokens(body: &[u8], image: usize) -> u64 {
+    const DATA: &[u8] = b";base64,";
+    let (mut bytes, mut images) = (body.len(), 0);
+    for at in memmem::find_iter(body, b"\"data:") {
+        let value = body.get(at + 1..).unwrap_or_default();
+        let value = value.get(..memchr(b'"', value).unwrap_or(value.len())).unwrap_or_default();
+        let kind = value.get(..value.len().min(100)).unwrap_or_default();
+        if memmem::find(kind, DATA).is_some() {
+            (bytes, images) = (bytes - value.len(), images + 1);
+        }
+    }
+    (bytes / BYTES_PER_TOKEN + images * image).max(1) as u64
 }
 
 /// The header by which an estimate says that it is one.

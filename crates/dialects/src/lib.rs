@@ -28,6 +28,7 @@ mod inbound;
 pub mod ollama;
 mod origins;
 mod pivot;
+mod renamed;
 pub mod responses;
 mod sampled;
 mod sequence;

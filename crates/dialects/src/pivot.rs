@@ -367,3 +367,33 @@ impl<'a> Results<'a> {
         }
     }
 }
+
+/// Puts each result behind its call, where chat completions wants it: tells whether one stood elsewhere. What stood
+/// between them comes after them.
+pub(crate) fn results_behind_calls<'a>(messages: Vec<Message<'a>>) -> (Vec<Message<'a>>, bool) {
+    let mut out: Vec<Message<'a>> = Vec::with_capacity(messages.len());
+    let mut moves = false;
+    for message in messages {
+        let at = match &message {
+            Message::Tool { id, .. } => place_of_result(&out, &id.decode()),
+            _ => out.len(),
+        };
+        moves |= at < out.len();
+        out.insert(at, message);
+    }
+    (out, moves)
+}
+
+fn place_of_result(before: &[Message<'_>], id: &str) -> usize {
+    // Behind a call or another result it stands where it should.
+    if !matches!(before.last(), Some(Message::Said { .. })) {
+        return before.len();
+    }
+    let calls = |message: &Message<'_>| match message {
+        Message::Assistant(said) => said.calls.iter().any(|call| call.id.decode() == id),
+        _ => false,
+    };
+    let Some(call) = before.iter().rposition(calls) else { return before.len() };
+    let behind = before.iter().skip(call + 1);
+    call + 1 + behind.take_while(|message| matches!(message, Message::Tool { .. })).count()
+}

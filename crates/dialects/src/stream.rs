@@ -13,6 +13,7 @@
 //! errors. Where the bytes are cut does not matter.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_units::Code;
@@ -23,6 +24,7 @@ use cutover_wire::{Fault, Usage};
 use crate::answer::{EVENTS, JSON, LINES};
 use crate::chat::{self, End};
 use crate::inbound::{Back, Moment, WayBack};
+use crate::renamed::Renamed;
 use crate::responses::Stored;
 use crate::sampled::Sent;
 use crate::sequence::{Parts, Sequence};
@@ -78,6 +80,7 @@ pub struct StreamOut {
     writer: Box<dyn Writer>,
     content_type: &'static str,
     model: String,
+    renamed: Arc<Renamed>,
     splitter: Splitter,
     records: Vec<Range<usize>>,
     halves: Joiner,
@@ -91,12 +94,12 @@ pub struct StreamOut {
 impl StreamOut {
     pub(crate) fn new(back: WayBack) -> Self {
         let (model, id) = (back.model.clone(), back.id.clone());
+        let (answer_id, renamed) = (back.answer_id(), back.renamed);
         let content_type = match back.kind {
             Back::Ollama(_) => LINES,
             Back::Gemini(gemini::Shape::Content { events: false, .. }) => JSON,
             _ => EVENTS,
         };
-        let answer_id = back.answer_id();
         let writer: Box<dyn Writer> = match back.kind {
             Back::Anthropic => Box::new(anthropic::Events::new(answer_id)),
             Back::Responses(echo) => {
@@ -109,6 +112,7 @@ impl StreamOut {
             writer,
             content_type,
             model,
+            renamed: Arc::new(renamed),
             splitter: Splitter::new(Framing::Events, EVENT_BYTES_MAX),
             records: Vec::new(),
             halves: Joiner::default(),
@@ -137,9 +141,11 @@ impl StreamOut {
         }
         let mut text = String::new();
         let mut records = std::mem::take(&mut self.records);
+        let renamed = Arc::clone(&self.renamed);
         let (whole, fits) = self.splitter.feed(frame, &mut records);
         for range in &records {
-            self.record(whole.get(range.clone()).unwrap_or_default(), now, &mut text);
+            let record = whole.get(range.clone()).unwrap_or_default();
+            self.record(&renamed.back(record), now, &mut text);
         }
         if fits.is_err() && !self.is_over() {
             self.failed(&chat::unreadable(), now, &mut text);
@@ -154,7 +160,8 @@ impl StreamOut {
         let mut text = String::new();
         if !self.is_over() {
             let rest = self.splitter.rest();
-            self.record(&rest, now, &mut text);
+            let renamed = Arc::clone(&self.renamed);
+            self.record(&renamed.back(&rest), now, &mut text);
         }
         if !self.is_over() {
             let message = "the stream broke off before the answer was complete";

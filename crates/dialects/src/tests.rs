@@ -6,6 +6,7 @@ mod claude;
 mod egress;
 mod gemini;
 mod golden;
+mod moved;
 mod own;
 mod properties;
 mod round_trip;

@@ -102,6 +102,9 @@ fn warn_of_anthropic(table: &Table<'_>, variant: &Variant) {
             warn(key, "of temperature and top_p Anthropic takes one");
         }
     }
+    if variant.adaptation.stop.iter().any(|stop| stop.trim().is_empty()) {
+        warn("stop", "Anthropic stops at no white space alone");
+    }
     if variant.adaptation.structured == Some(StructuredOutput::JsonMode) {
         let message = "Anthropic has no JSON without a schema: the words alone are sent";
         let hint = "\"native\" or \"instruct-and-repair\"".to_owned();

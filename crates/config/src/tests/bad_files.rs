@@ -324,3 +324,24 @@ fn one_key_of_a_client_is_not_two_vendors() {
     let own = report(&file("anthropic", "key = { file = \"k\" }"));
     assert!(!own.contains("client"), "{own}");
 }
+
+/// It is left out of each request, so that nobody waits for it to work.
+#[test]
+fn a_stop_that_anthropic_does_not_take_is_warned_of() {
+    let file = |provider: &str, stop: &str| {
+        format!(
+            "default_upstream = \"cloud\"\n\
+             [upstreams.cloud]\nprovider = \"{provider}\"\nkey = {{ file = \"k\" }}\n\
+             [variants.today]\nupstream = \"cloud\"\nmodel = \"a\"\nstop = [\"{stop}\"]\n\
+             [use_cases.x]\nmatch = {{ model = \"x\" }}\nbaseline = \"today\"\n"
+        )
+    };
+    for (provider, stop, warned) in
+        [("anthropic", "\\n", true), ("anthropic", "END", false), ("openai", "\\n", false)]
+    {
+        let report = report(&file(provider, stop));
+        assert!(report.starts_with("accepted"), "{report}");
+        let told = report.contains("Anthropic stops at no white space alone");
+        assert_eq!(told, warned, "{report}");
+    }
+}

@@ -5,12 +5,13 @@ use cutover_wire::{Endpoint, Fault};
 
 use super::content::{self, Conversation};
 use super::fields::FIELDS;
-use crate::answer::{Answer, ESTIMATED, estimated_tokens};
+use crate::answer::{ANTHROPICS_IMAGE, Answer, ESTIMATED, estimated_tokens};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Chat, Message, Tool};
 use crate::read::{At, Obj, Objects, Text};
+use crate::renamed::Renamed;
 use crate::write;
 
 /// `POST /v1/messages`.
@@ -29,12 +30,14 @@ pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Faul
     }
     let (model, mut chat) = convert(&root, facts, &mut losses)?;
     chat.bytes = body.len();
+    let renamed = Renamed::of(&mut chat);
     let kind = Back::Anthropic;
     let way_back = WayBack {
         kind,
         model: model.decode().into_owned(),
         id: facts.id.to_owned(),
         created: facts.now,
+        renamed,
     };
     Ok(Asked::Infer(Box::new(Inbound {
         endpoint: Endpoint::ChatCompletions,
@@ -53,7 +56,7 @@ pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fau
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let (model, chat) = convert(&root, facts, &mut losses)?;
     // What the model will read: the request without its name.
-    let tokens = estimated_tokens(chat.write(&Text::from(""), false).len());
+    let tokens = estimated_tokens(&chat.write(&Text::from(""), false), ANTHROPICS_IMAGE);
     drop(model);
     let mut answer = Answer::json(write::object(|j| j.put_number("input_tokens", tokens)));
     answer.headers.push((ESTIMATED, "input_tokens".to_owned()));

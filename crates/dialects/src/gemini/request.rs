@@ -8,12 +8,13 @@ use super::content::Conversation;
 use super::fields::FIELDS;
 use super::names::{camel, many, member, object};
 use super::schema::json_schema;
-use crate::answer::{Answer, ESTIMATED, estimated_tokens};
+use crate::answer::{Answer, ESTIMATED, GOOGLES_IMAGE, estimated_tokens};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Chat, Tool};
 use crate::read::{At, Obj, Text};
+use crate::renamed::Renamed;
 use crate::write::{self, Json};
 
 const ROOT: At<'static> = At::Root;
@@ -34,12 +35,14 @@ fn run(body: &Bytes, facts: &RequestFacts<'_>, stream: bool) -> Result<Asked, Fa
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let (mut chat, thoughts) = convert(&root, facts, (&mut losses, ROOT))?;
     chat.bytes = body.len();
+    let renamed = Renamed::of(&mut chat);
     let shape = Shape::Content { thoughts, events: facts.events };
     let way_back = WayBack {
         kind: Back::Gemini(shape),
         model: model.to_owned(),
         id: facts.id.to_owned(),
         created: facts.now,
+        renamed,
     };
     Ok(Asked::Infer(Box::new(Inbound {
         endpoint: Endpoint::ChatCompletions,
@@ -73,7 +76,7 @@ pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fau
         None => convert(&outer, facts, (&mut losses, ROOT))?.0,
     };
     // What the model will read: the request without its name.
-    let tokens = estimated_tokens(chat.write(&Text::from(""), false).len());
+    let tokens = estimated_tokens(&chat.write(&Text::from(""), false), GOOGLES_IMAGE);
     let mut answer = Answer::json(write::object(|j| j.put_number("totalTokens", tokens)));
     answer.headers.push((ESTIMATED, "totalTokens".to_owned()));
     Ok(Asked::Now(answer))

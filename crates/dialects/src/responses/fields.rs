@@ -88,6 +88,11 @@ pub(super) const FIELDS: &[Field] = &[
         Approximated("messages"),
         "tool messages hold text only: images and files follow in a user message",
     ),
+    Field::new(
+        "input[].output.order",
+        Approximated("messages"),
+        "results must follow the calls: what stood between them comes after them",
+    ),
     Field::new("input[].custom_tool_call", Mapped("messages"), ""),
     Field::new("input[].custom_tool_call_output", Mapped("messages"), ""),
     Field::new(

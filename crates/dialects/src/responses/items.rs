@@ -5,7 +5,7 @@ use cutover_wire::Fault;
 use super::store::{Shelf, origin_of_item};
 use super::tools::{self, Names};
 use crate::losses::Losses;
-use crate::pivot::{Assistant, Call, Message, Part, Results};
+use crate::pivot::{Assistant, Call, Message, Part, Results, results_behind_calls};
 use crate::read::{At, Obj, Text, list};
 
 /// Reads items in order.
@@ -85,7 +85,11 @@ impl<'a> Items<'a, '_> {
     /// Ends the conversation.
     pub(super) fn finish(mut self) -> (Vec<Message<'a>>, Vec<String>) {
         self.flush();
-        (self.messages, self.wanted)
+        let (messages, moved) = results_behind_calls(self.messages);
+        if moved {
+            self.losses.note("input[].output.order");
+        }
+        (messages, self.wanted)
     }
 
     fn flush(&mut self) {

@@ -8,12 +8,13 @@ use super::items::Items;
 use super::object::{self, Echo};
 use super::store::{self, Loaded, Shelf};
 use super::tools::{self, Names};
-use crate::answer::{Answer, ESTIMATED, estimated_tokens};
+use crate::answer::{Answer, BYTES_PER_TOKEN, ESTIMATED, OPENAIS_IMAGE, estimated_tokens};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Assistant, Chat, Message, Part, Results};
 use crate::read::{At, Obj};
+use crate::renamed::Renamed;
 use crate::sampled::Sampled;
 use crate::write;
 
@@ -32,8 +33,8 @@ pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fau
     if let Some((name, _)) = unseen.iter().find(|(_, refers)| *refers) {
         return Err(At::Root.key(name).unsupported(NO_STORED_COUNT));
     }
-    let named = inbound.way_back.model.len();
-    let tokens = estimated_tokens(inbound.body.len().saturating_sub(named));
+    let named = inbound.way_back.model.len() / BYTES_PER_TOKEN;
+    let tokens = estimated_tokens(&inbound.body, OPENAIS_IMAGE).saturating_sub(named as u64);
     let mut answer = Answer::json(write::object(|j| {
         j.put("object", "response.input_tokens");
         j.put_number("input_tokens", tokens);
@@ -101,6 +102,7 @@ fn convert(
         model: model.decode().into_owned(),
         id: facts.id.to_owned(),
         created: facts.now,
+        renamed: Renamed::default(),
     };
     Ok(Box::new(Inbound {
         endpoint: Endpoint::ChatCompletions,
