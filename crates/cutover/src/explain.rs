@@ -7,11 +7,11 @@ use bytes::Bytes;
 use cutover_control::api::{
     ExplainRequest, ExplainedBody, ExplainedLeg, ExplainedLoss, Explanation, Failure,
 };
-use cutover_gateway::{Lane, Live};
+use cutover_gateway::{Lane, Live, adapted};
 use cutover_route::{Ask, Caller, Leg, Priority};
 use cutover_store::Key;
 use cutover_units::{Code, UseCaseName};
-use cutover_wire::{Endpoint, Fault, Head, adapt};
+use cutover_wire::{Endpoint, Fault, Head};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The unit of a request that brings none, so that the same question has the same answer.
@@ -21,8 +21,8 @@ const REQUEST_ID: &str = "req_explained";
 pub(crate) fn explain(live: &Live, request: &ExplainRequest) -> Result<Explanation, Failure> {
     let endpoint = Endpoint::from_path(&request.path).ok_or_else(|| Failure {
         code: "not_found".to_owned(),
-        message: format!("{} is no path that a model answers", request.path),
-        hint: Some(format!("one of {}", Endpoint::ALL.map(Endpoint::path).join(", "))),
+        message: format!("what a request to {} becomes is not told here", request.path),
+        hint: Some(format!("it is for {}", Endpoint::ALL.map(Endpoint::path).join(", "))),
     })?;
     let body = Bytes::from(request.body.get().to_owned());
     let head = Head::read(endpoint, &body).map_err(|fault| refusal(&fault))?;
@@ -118,7 +118,7 @@ fn fill(explained: &mut ExplainedLeg, lane: &Lane, (head, body): (&Head, &Bytes)
     lane.target.provider.name.clone_into(&mut explained.provider);
     explained.prompt = lane.prompt_version().map(str::to_owned);
     let target = lane.target_for(head, body);
-    let outgoing = match target.and_then(|target| adapt::adapt(head, body, &target)) {
+    let outgoing = match target.and_then(|target| adapted(head, body, &target)) {
         Ok(outgoing) => outgoing,
         Err(fault) => {
             explained.refused = Some(refusal_text(&fault));
@@ -238,7 +238,16 @@ weight = "50%"
         (headers, key): (&[(&str, &str)], Option<&str>),
         body: &str,
     ) -> String {
-        let checked = cutover_config::check(CONFIG, "test.toml", &|_| None).unwrap();
+        explained_in(CONFIG, keys, (headers, key), body)
+    }
+
+    fn explained_in(
+        config: &str,
+        keys: Option<Arc<KeyRing>>,
+        (headers, key): (&[(&str, &str)], Option<&str>),
+        body: &str,
+    ) -> String {
+        let checked = cutover_config::check(config, "test.toml", &|_| None).unwrap();
         let source = Source { path: None, base: std::path::PathBuf::new() };
         let live = check::build((&source, &checked), keys).unwrap();
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -307,6 +316,22 @@ weight = "50%"
             BODY.len()
         );
         assert_eq!(explained(&[], BODY), expected);
+    }
+
+    /// It told of a chat completion with everything in it, though Anthropic would be sent something else, or nothing.
+    #[test]
+    fn a_vendors_own_api_is_told_as_it_is_asked() {
+        for (vendor, path) in
+            [("anthropic", "/v1/messages"), ("gemini", "/v1beta/models/gpt-4o:generateContent")]
+        {
+            let config = CONFIG.replace("\"openai\"", &format!("{vendor:?}"));
+            let explained = |body: &str| explained_in(&config, None, (&[], None), body);
+            let refused = explained(BODY);
+            assert!(refused.contains("unsupported_parameter (logit_bias)"), "{refused}");
+            let asked = explained(&BODY.replace("logit_bias", "prediction"));
+            assert!(asked.contains(&format!("asks      {path} for gpt-4o")), "{asked}");
+            assert!(asked.contains("loses     prediction (dropped)"), "{asked}");
+        }
     }
 
     #[test]

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use cutover_control::rollouts::{CallFailed, Called, Caller, Calling, Chat, Embed};
 use cutover_evals::{ChatMessage, Role};
-use cutover_gateway::{Lane, Live};
+use cutover_gateway::{Lane, Live, adapted, read};
 use cutover_ledger::Tokens;
 use cutover_units::NanoUsd;
 use cutover_upstream::{Body, Deadlines, Outbound};
-use cutover_wire::adapt::adapt;
 use cutover_wire::extract::Extract;
-use cutover_wire::{Endpoint, Head, Mint, Received, Target, Unsupported, Usage, read_reply};
+use cutover_wire::{Endpoint, Head, Mint, Received, Target, Unsupported, Usage};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
@@ -95,7 +94,7 @@ impl To<'_> {
         // A model that cannot be held to a form is asked all the same: its answer is checked.
         let target = lane.target_for(&head, &body).map_err(|fault| failed(fault.message))?;
         let target = Target { unsupported: Unsupported::Lenient, ..target.into_owned() };
-        let outgoing = adapt(&head, &body, &target).map_err(|fault| failed(fault.message))?;
+        let outgoing = adapted(&head, &body, &target).map_err(|fault| failed(fault.message))?;
         let outbound = Outbound {
             method: Method::POST,
             path_and_query: PathAndQuery::try_from(&*outgoing.path).map_err(failed)?,
@@ -118,7 +117,8 @@ impl To<'_> {
         };
         let id = "scorer".to_owned();
         let mint = Mint { id, model: head.model.clone(), created: clock::now().0 / 1_000 };
-        let reply = read_reply(&outgoing.reply, &mint, received)
+        let (_, reply) = read(&outgoing.reply, &mint, received);
+        let reply = reply
             // Its own words may quote the prompt, so only their kind is told.
             .map_err(|error| failed(format!("it answered with an error: {:?}", error.class)))?;
         let cost = reply.usage.and_then(|usage| price(lane, &head, usage));

@@ -159,7 +159,7 @@ fn no_seed() -> Loss {
 }
 
 /// The request as a target's upstream is sent it.
-pub(crate) fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fault> {
+pub fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fault> {
     let mut outgoing = adapt(head, body, target)?;
     let adapted = || whole(&outgoing.body);
     let sent = match outgoing.reply.provider.dialect {
@@ -228,7 +228,7 @@ fn whole(pieces: &[Bytes]) -> Bytes {
 }
 
 /// Reads a whole answer; tells its status, too, as it would be in the OpenAI dialect.
-pub(crate) fn read(
+pub fn read(
     plan: &ReplyPlan,
     mint: &Mint,
     answer: Received<'_>,
