@@ -177,7 +177,6 @@ impl Sqlite {
         schema::check_version(&connection)?;
         set_wal(&connection)?;
         schema::migrate(&mut connection, self.known, (self.clock)())?;
-        writing::fold_log(&connection);
         Ok(Open { connection, identity: identity(&path)?, kinds: Kinds::default() })
     }
 }

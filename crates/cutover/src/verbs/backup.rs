@@ -36,16 +36,22 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
         let message = format!("there is no database in {}", from.display());
         return Err(Failed::new(Exit::Failed, message).hint("name the directory with --state-dir"));
     }
-    if args.to.exists() {
-        let message = format!("{} exists: a backup overwrites nothing", args.to.display());
-        return Err(Failed::new(Exit::Failed, message));
-    }
     // Under another name until it is whole: half a backup must not look like one.
     let mut draft = args.to.clone().into_os_string();
-    draft.push(".part");
+    draft.push(format!(".part-{}", std::process::id()));
     let draft = PathBuf::from(draft);
+    for taken in [&args.to, &draft] {
+        if taken.exists() {
+            let message = format!("{} exists: a backup overwrites nothing", taken.display());
+            return Err(Failed::new(Exit::Failed, message));
+        }
+    }
     files::make_private(&draft)?;
-    copy(&from, &draft)?;
+    if let Err(failed) = copy(&from, &draft) {
+        // Nobody needs half of one; what cannot be removed keeps a name that says what it is.
+        let _ = fs::remove_dir_all(&draft);
+        return Err(failed);
+    }
     fs::rename(&draft, &args.to)
         .with_context(|| format!("cannot rename {} to {}", draft.display(), args.to.display()))?;
     term.say(format_args!("{}: a copy of {}", args.to.display(), from.display()))?;

@@ -3,6 +3,7 @@
 use cutover_units::Millis;
 use rusqlite::{Connection, TransactionBehavior, params};
 
+use super::writing::fold_log;
 use super::{SqlResult, Trouble, signed};
 
 /// All migrations in order: name and SQL. A released one is never changed.
@@ -76,6 +77,8 @@ pub(super) fn migrate(connection: &mut Connection, known_file: bool, now: Millis
     )?;
     transaction.pragma_update(None, "user_version", known())?;
     transaction.commit()?;
+    // Without it a first database's own file would have nothing of it, and be of no use to who copies it.
+    fold_log(connection);
     Ok(())
 }
 
