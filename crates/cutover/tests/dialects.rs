@@ -30,12 +30,14 @@ fn in_front_of_a_fake(provider: &str, persona: Persona) {
         .with("tools", true)
         .with("markers", true)
         .with("storage", keeps)
+        .with("own", provider == "openai")
         .with("unknown", provider != "llamacpp")
         .with("embeddings", true);
     let Some(outcomes) = rig::require(probes::run_python_dialects(&options)) else { return };
-    outcomes.assert_all_pass(32);
+    let own = usize::from(provider == "openai");
+    outcomes.assert_all_pass(32 + own);
     let Some(outcomes) = rig::require(probes::run_node_dialects(&options)) else { return };
-    outcomes.assert_all_pass(26 + usize::from(keeps));
+    outcomes.assert_all_pass(26 + usize::from(keeps) + own);
     // The client's key stops here, under whatever header it came; the upstream sees its own.
     for seen in fake.inferences() {
         assert_eq!(seen.header("authorization"), Some("Bearer sk-upstream"));

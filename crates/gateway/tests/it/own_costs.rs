@@ -196,3 +196,22 @@ fn what_only_the_vendor_knows_passes_in_front_of_it() {
     books.rig.post("/v1beta/models/app:generateContent", &["x-unit: u1"], body);
     assert_eq!(books.claude.last().1, body);
 }
+
+#[test]
+fn what_runs_at_openais_is_marked_and_what_its_client_runs_is_not() {
+    let mut books = Books::open("openai", "");
+    let answer = include_str!("../../../vendors/fixtures/responses-answer.json");
+    books.claude.says("application/json", answer);
+    for (tools, marked) in [
+        (r#"[{"type":"web_search"}]"#, true),
+        (r#"[{"type":"function","name":"f"},{"type":"new_tool"}]"#, true),
+        (r#"[{"type":"function","name":"f"}]"#, false),
+        (r#"[{"type":"local_shell"},{"type":"custom","name":"c"}]"#, false),
+    ] {
+        let body = format!(r#"{{"model":"app","input":"hi","store":false,"tools":{tools}}}"#);
+        let (prompt, completion, cost, marks) = books.booked("/v1/responses", &body);
+        assert_eq!((prompt, completion), (Some(9_120), Some(212)));
+        assert!(cost.is_some());
+        assert_eq!(marks.contains("cost_partial"), marked, "{tools}: {marks}");
+    }
+}

@@ -145,6 +145,17 @@ probes.responses_tools_stream = async () => {
   await responsesTools((input) => openai.responses.stream({ model, input, tools }).finalResponse());
 };
 
+probes.responses_own = async () => {
+  needs("own");
+  const tools = [{ type: "web_search" }, openaiTool];
+  const more = { model, tools, include: ["reasoning.encrypted_content"], store: false };
+  await responsesTools((input) => openai.responses.create({ ...more, input }));
+  await responsesTools((input) => openai.responses.stream({ ...more, input }).finalResponse());
+  const made = await openai.responses.create({ ...more, input: hello });
+  const kinds = made.output.map((item) => item.type);
+  assert.deepEqual(kinds, ["reasoning", "web_search_call", "message"]);
+};
+
 probes.responses_stream_breaks = async () => {
   needs("markers");
   for (const fault of faults) {

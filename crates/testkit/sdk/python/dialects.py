@@ -8,6 +8,7 @@ Options (all but base_url, api_key and model are optional):
   markers     the upstream is a scripted fake that obeys [[fake: ...]] in the prompt
   keys        a wrong key is a 401
   unknown     a model nobody serves is a 404
+  own         the upstream speaks Responses itself
   embeddings  embeddings are served under the model's name
   only, skip  lists of probe names
 """
@@ -290,6 +291,28 @@ def responses_tools_stream():
             return stream.get_final_response()
 
     second_response(create(ASK), create)
+
+
+@probe
+def responses_own():
+    needs("own")
+    more = {
+        "tools": [{"type": "web_search"}, FUNCTION],
+        "include": ["reasoning.encrypted_content"],
+        "store": False,
+    }
+    kinds = ["reasoning", "web_search_call", "function_call"]
+    first = respond(ASK, **more)
+    equal([item.type for item in first.output], kinds, "the output")
+    check(first.output[0].encrypted_content, first)
+    # The vendor refuses reasoning that it cannot read.
+    second_response(first, lambda items: respond(items, **more))
+    with responses().stream(model=MODEL, input=ASK, **more) as stream:
+        events = [event.type for event in stream]
+        streamed = stream.get_final_response()
+    check("response.web_search_call.searching" in events, events)
+    equal([item.type for item in streamed.output], kinds, "the streamed output")
+    second_response(streamed, lambda items: respond(items, **more))
 
 
 def four_members(error, code):

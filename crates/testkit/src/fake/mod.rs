@@ -29,6 +29,7 @@ mod ollama;
 mod openai;
 mod play;
 mod refusal;
+mod responses;
 mod schema;
 mod script;
 mod seen;

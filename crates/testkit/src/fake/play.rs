@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
+use serde_json::{Value, json};
+
 use super::Persona;
 use super::http::{Connection, Framing, Head};
 use super::openai::Event;
@@ -14,6 +16,8 @@ pub(super) enum Style {
     ServerSentEvents,
     /// The same with CRLF and without `[DONE]`: Gemini's.
     Unmarked,
+    /// With their names before them and without `[DONE]`: those of Responses.
+    Named,
     Lines,
 }
 
@@ -124,7 +128,7 @@ impl Stream<'_> {
     /// Sends the whole stream.
     pub(super) fn play(&self, connection: &mut Connection) -> io::Result<()> {
         let content_type = match self.style {
-            Style::ServerSentEvents | Style::Unmarked => "text/event-stream",
+            Style::ServerSentEvents | Style::Unmarked | Style::Named => "text/event-stream",
             Style::Lines => "application/x-ndjson",
         };
         let head = Head { status: 200, content_type, extra: &self.reply.headers };
@@ -224,6 +228,11 @@ impl Stream<'_> {
     }
 
     fn error_event(&self, connection: &mut Connection) -> io::Result<()> {
+        if self.style == Style::Named {
+            let error = json!({"type": "error", "sequence_number": 99, "code": "server_error",
+                "message": "The server had an error.", "param": null});
+            return self.send(connection, error.to_string().as_bytes());
+        }
         let native = self.style != Style::ServerSentEvents;
         if self.persona == Persona::Ollama && !native {
             // What a killed runner really leaves on Ollama's /v1: no error, an empty model name.
@@ -256,14 +265,14 @@ impl Stream<'_> {
 
     fn prefix(&self) -> &'static [u8] {
         match self.style {
-            Style::ServerSentEvents | Style::Unmarked => b"data: ",
+            Style::ServerSentEvents | Style::Unmarked | Style::Named => b"data: ",
             Style::Lines => b"",
         }
     }
 
     fn line_end(&self) -> &'static str {
         match (self.style, self.reply.carriage_returns) {
-            (Style::ServerSentEvents, false) => "\n\n",
+            (Style::ServerSentEvents, false) | (Style::Named, _) => "\n\n",
             (Style::ServerSentEvents, true) | (Style::Unmarked, _) => "\r\n\r\n",
             (Style::Lines, _) => "\n",
         }
@@ -273,6 +282,11 @@ impl Stream<'_> {
         let mut bytes = Vec::with_capacity(data.len() + 32);
         if self.reply.comments && self.style != Style::Lines {
             bytes.extend_from_slice(b": keep-alive\n\n");
+        }
+        let named =
+            || serde_json::from_slice::<Value>(data).ok()?["type"].as_str().map(str::to_owned);
+        if let Some(name) = named().filter(|_| self.style == Style::Named) {
+            bytes.extend_from_slice(format!("event: {name}\n").as_bytes());
         }
         bytes.extend_from_slice(self.prefix());
         bytes.extend_from_slice(data);

@@ -39,9 +39,16 @@ impl Seen {
     /// True for a request that asks a model for something (not a probe or a list).
     pub fn is_inference(&self) -> bool {
         let path = self.path();
-        ["/chat/completions", "/completions", "/embeddings", "/api/chat", "/api/generate"]
-            .iter()
-            .any(|end| path.ends_with(end))
+        [
+            "/chat/completions",
+            "/completions",
+            "/responses",
+            "/embeddings",
+            "/api/chat",
+            "/api/generate",
+        ]
+        .iter()
+        .any(|end| path.ends_with(end))
             || path.ends_with("/api/embed")
             || [
                 ":generateContent",

@@ -12,7 +12,7 @@ use super::play::{self, Stream, Style};
 use super::refusal::{self, Refusal};
 use super::script::{self, Reply};
 use super::seen::Seen;
-use super::{Persona, Shared, embeddings, gemini, ollama, openai};
+use super::{Persona, Shared, embeddings, gemini, ollama, openai, responses};
 
 /// Serves until either side closes.
 pub(super) fn connection(stream: TcpStream, shared: &Shared) {
@@ -143,6 +143,9 @@ impl Exchange<'_> {
         if self.native() {
             return self.infer_natively(connection, reply, body);
         }
+        if path.ends_with("/responses") {
+            return self.infer_as_responses(connection, reply, body);
+        }
         let chat = path.ends_with("/chat/completions");
         if self.shared.setup.persona == Persona::Gemini
             && let Err(refusal) = gemini::check_compatible(body)
@@ -182,6 +185,42 @@ impl Exchange<'_> {
             events: voice.events(),
             reply,
             persona,
+            filler: (filler.0.to_owned(), filler.1.to_owned()),
+        };
+        stream.play(connection)
+    }
+
+    fn infer_as_responses(
+        &self,
+        connection: &mut Connection,
+        reply: &Reply,
+        body: &Value,
+    ) -> io::Result<()> {
+        let setup = &self.shared.setup;
+        let asked = match setup.persona {
+            Persona::OpenAi => responses::as_chat(body),
+            // The others' own form of it is not what OpenAI's is.
+            _ => Err(Refusal::NoRoute),
+        };
+        let ask = match asked.and_then(|chat| Ask::openai(&chat, setup, true)) {
+            Ok(ask) => ask,
+            Err(refusal) => return self.outcome(connection, &reply.headers, Err(refusal)),
+        };
+        let answer = ask.answer(reply, setup);
+        let voice = responses::Voice { number: self.request, body, ask: &ask, answer: &answer };
+        if !ask.stream {
+            return self.outcome(connection, &reply.headers, Ok(voice.whole()));
+        }
+        let filler = (
+            "{\"type\":\"response.output_text.delta\",\"sequence_number\":4,\"item_id\":\"msg_f\",\
+             \"output_index\":0,\"content_index\":0,\"logprobs\":[],\"delta\":\"",
+            "\"}",
+        );
+        let stream = Stream {
+            style: Style::Named,
+            events: voice.events(),
+            reply,
+            persona: setup.persona,
             filler: (filler.0.to_owned(), filler.1.to_owned()),
         };
         stream.play(connection)

@@ -91,7 +91,7 @@ impl EventsIn {
                 let told = failure(&value["response"]);
                 return Err(told.unwrap_or_else(|| fault_of(&Value::Null)));
             }
-            "error" => {
+            kind if kind == "error" || value["error"].is_object() => {
                 // OpenAI tells it beside the type, others in an object of its own.
                 let inner = Some(&value["error"]).filter(|inner| inner.is_object());
                 return Err(fault_of(inner.unwrap_or(value)));

@@ -147,6 +147,10 @@ fn errors_are_told_in_each_of_their_forms() {
             Code::ContextLengthExceeded,
         ),
         (
+            r#"{"error":{"type":"x","code":"rate_limit_exceeded","message":"slow"}}"#,
+            Code::RateLimitExceeded,
+        ),
+        (
             r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"sorry"}}}"#,
             Code::BadGateway,
         ),
