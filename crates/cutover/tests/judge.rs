@@ -7,7 +7,7 @@ use std::time::Duration;
 use cutover_testkit::arms::two_arms;
 use cutover_testkit::fake::{Fake, Persona, Reply, Setup};
 use cutover_testkit::load::Load;
-use cutover_testkit::program::Program;
+use cutover_testkit::program;
 use cutover_testkit::rig::{self, LlamaOptions, LlamaServer};
 use cutover_testkit::wait::until_within;
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn judged_by(upstream: &str, model: &str) {
     cloud.always(Reply::text("The sum of both amounts is 42 EUR."));
     own.always(Reply::text("I do not know."));
     let ground = two_arms(&cloud.base_url(), &own.base_url());
-    let program = Program::start(
+    let program = program::Setup::new(
         BINARY,
         &format!(
             r#"{ground}
@@ -55,6 +55,7 @@ unpriced = true
 "#
         ),
     );
+    let program = program.env("UPSTREAM_KEY", "sk-upstream").start();
     program.ok(&["rollout", "start", "app"]);
     let mut load = Load::new(program.url(), "none", "app");
     (load.units, load.clients) = (1_000_000, 1);
@@ -111,4 +112,17 @@ fn llama_cpps_server_judges_and_is_not_believed() {
         &format!("provider = \"llamacpp\"\ninstances = [\"{base}/v1\"]\nlocal = true"),
         "model = \"smollm2-135m-instruct\"",
     );
+}
+
+/// It was asked in the words of OpenAI, which Google's own API does not understand: no verdict ever came.
+#[test]
+fn a_judge_with_an_api_of_its_own_is_asked_in_it() {
+    let court = Setup::new(Persona::Gemini).models(&["gemini-3-flash"]).key("sk-upstream");
+    let court = Fake::start_with(court);
+    court.always(Reply::text(r#"{"reason": "it names the sum", "winner": "A"}"#));
+    let base = court.base_url();
+    let upstream =
+        format!("provider = \"gemini\"\nbase_url = \"{base}\"\nkey = {{ env = \"UPSTREAM_KEY\" }}");
+    judged_by(&upstream, "model = \"gemini-3-flash\"");
+    assert!(court.inferences().iter().all(|asked| asked.path().contains(":generateContent")));
 }
