@@ -253,7 +253,7 @@ impl Going<'_> {
     ) -> Result<(Response<Body>, Failure), Failure> {
         let (upstream, status) = (&self.choice.upstream, response.status().as_u16());
         let (parts, body) = response.into_parts();
-        let reads = is_json(&parts.headers);
+        let reads = status >= 400 && is_json(&parts.headers);
         let ends_at = Instant::now() + upstream.timeouts.total;
         let body = if reads { collect(body, upstream, ends_at).await } else { Ok(PAGE) };
         let body = body.inspect_err(|failure| self.judge(failure))?;

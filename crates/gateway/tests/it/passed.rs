@@ -130,6 +130,10 @@ fn trouble_with_the_account_is_told_as_such_and_the_clients_own_mistakes_as_they
         assert_eq!(response.header("x-should-retry"), Some("false"));
         assert!(!response.text().contains("Billing"), "{}", response.text());
     }
+    // Nor is it said where an answer leads, whatever is in it.
+    let elsewhere = says(302, MISTAKE);
+    let passed = rig_of(&elsewhere).post("/v1/images/generations", &[], "{}");
+    assert_eq!((passed.status, &passed.json()["error"]["code"]), (502, &"bad_gateway".into()));
     let mistake = says(400, MISTAKE);
     let rig = rig_of(&mistake);
     let passed = rig.post("/v1/images/generations", &[], r#"{"prompt":"x"}"#);
