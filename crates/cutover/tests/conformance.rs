@@ -26,6 +26,11 @@ const MODELS: &str = r#"["gpt-4o-mini", "model_id", "gpt-3.5-turbo-instruct", "s
 
 /// The program in front of a vendor, for whatever model: what cannot be carried is left out and reported.
 fn in_front_of(mock: &Mock, provider: &str) -> Program {
+    in_front_of_with(mock, provider, "")
+}
+
+/// The same with more said of the upstream.
+fn in_front_of_with(mock: &Mock, provider: &str, more: &str) -> Program {
     let config = format!(
         r#"
 default_upstream = "vendor"
@@ -39,6 +44,7 @@ instances = ["{}"]
 key = {{ env = "UPSTREAM_KEY" }}
 image_urls = "pass"
 models = {MODELS}
+{more}
 
 [variants.vendor]
 upstream = "vendor"
@@ -179,7 +185,9 @@ const LOADS: usize = 2;
 /// Sends them all; what is not answered must be refused on purpose, by name.
 fn send_all(vendor: Vendor, provider: &str, refused: &[(&str, u16)]) {
     let Some(mock) = rig::require(Mock::start(vendor)) else { return };
-    let program = in_front_of(&mock, provider);
+    // The conversions are judged: what OpenAI gets in an agent's own words is the agent's to answer for.
+    let converted = if provider == "openai" { "responses = false" } else { "" };
+    let program = in_front_of_with(&mock, provider, converted);
     let mut found = Vec::new();
     for (name, route, body) in bodies() {
         let line = format!("POST {route}");

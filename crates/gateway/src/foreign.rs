@@ -139,7 +139,8 @@ pub(crate) fn read(
         Asked::Infer(inbound) => *inbound,
     };
     if inbound.needs.must_load() {
-        return Ok(Reading::Load(inbound.needs));
+        // What goes on from a stored answer goes by conversion.
+        return never.map_or(Ok(Reading::Load(inbound.needs)), Err);
     }
     let keeps = inbound.needs.keep;
     let plain = match memmem::find(&inbound.body, REASONING) {
