@@ -410,6 +410,41 @@ fn ids_of_calls_that_anthropic_refuses_are_written_anew() {
     assert_eq!(there["messages"][2]["content"][0]["tool_use_id"], id);
 }
 
+/// What other upstreams' answers left behind, in the words of Anthropic's client: each was a 400 on every later turn.
+#[test]
+fn what_another_models_turns_left_behind_is_mended_on_the_way_to_claude() {
+    let (claude, rig) = claude("claude-haiku-4-5", "");
+    let call = |before: &str, id: &str| {
+        json!({"role": "assistant", "content": [
+            {"type": "text", "text": before}, {"type": "tool_use", "id": id, "name": "f", "input": {}}]})
+    };
+    let result = |id: &str| json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": id, "content": "R"}]});
+    let ask = |turns: Value, more: Value| {
+        let mut body = json!({"model": "app", "max_tokens": 9000, "messages": turns});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let response = rig.post("/v1/messages", &["x-unit: u1"], &body.to_string());
+        assert_eq!(response.status, 200, "{}", response.text());
+        (sent(&claude), response.header("x-cutover-loss").map(str::to_owned))
+    };
+    let first = json!({"role": "user", "content": "a"});
+    let (there, _) = ask(json!([first, call("\n\n", "c"), result("c")]), json!({}));
+    assert_eq!(there["messages"][1]["content"][0]["type"], "tool_use");
+    let again = json!([
+        first,
+        call("x", "call_0"),
+        result("call_0"),
+        call("y", "call_0"),
+        result("call_0")
+    ]);
+    let (there, _) = ask(again, json!({}));
+    assert_eq!(there["messages"][3]["content"][1]["id"], "call_0_2");
+    assert_eq!(there["messages"][4]["content"][0]["tool_use_id"], "call_0_2");
+    let thinking = json!({"thinking": {"type": "enabled", "budget_tokens": 2048}});
+    let (there, lost) = ask(json!([first, call("x", "c"), result("c")]), thinking);
+    assert_eq!(there["thinking"], Value::Null);
+    assert!(lost.is_some_and(|lost| lost.contains("reasoning_effort.turn")));
+}
+
 /// A prompt makes the conversion necessary, and the target knows all of this.
 #[test]
 fn what_a_client_of_anthropics_says_of_thinking_survives_a_variants_prompt() {
@@ -421,7 +456,8 @@ fn what_a_client_of_anthropics_says_of_thinking_survives_a_variants_prompt() {
     ] {
         let body = json!({"model": "app", "max_tokens": 9000, "thinking": thinking, "messages": [
             {"role": "user", "content": "a"},
-            {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "SG"},
+                {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
             {"role": "user", "content": [
                 {"type": "tool_result", "tool_use_id": "toolu_1", "is_error": true, "content": "R"}]},
         ]});
