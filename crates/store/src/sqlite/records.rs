@@ -213,10 +213,10 @@ pub(super) fn delete(
     (before, limit): (Millis, u32),
 ) -> SqlResult<u64> {
     let Some((first, last)) = ids(transaction, (Millis(0), before))? else { return Ok(0) };
+    keep_last_id(transaction)?;
     let sql = format!("DELETE FROM record_rows WHERE id IN ({OLD})");
     let deleted = transaction.execute(&sql, params![first, last, signed(before.0), limit])?;
     if deleted < limit as usize {
-    keep_last_id(transaction)?;
         // All of them are gone.
         let sql = "DELETE FROM record_minutes WHERE minute < ?1";
         transaction.execute(sql, params![signed(before.0 / MINUTE)])?;
