@@ -166,7 +166,10 @@ fn a_token_that_was_changed_is_taken_over_with_the_config() {
     program.ok(&["status"]);
     let log = program.log();
     for key in ["admin.token", "admin.operators.olga.token"] {
-        assert!(log.lines().any(|line| line.contains("another token") && line.contains(key)), "{log}");
+        assert!(
+            log.lines().any(|line| line.contains("another token") && line.contains(key)),
+            "{log}"
+        );
     }
     assert!(!log.contains(new) && !log.contains("next start"), "{log}");
     // One that is no token refuses the file, and those in force stay.
