@@ -34,8 +34,8 @@ fn the_scorers_reference_is_what_the_table_says() {
 fn the_surface_reference_is_what_the_table_says() {
     let page = format!(
         "# The rest of the OpenAI surface\n\n\
-         <!-- Generated from crates/wire/src/surface.rs by `cargo xtask docs`. Do not edit. -->\n\n{}",
-        cutover_wire::surface::reference()
+         <!-- Generated from crates/route/src/surface.rs by `cargo xtask docs`. Do not edit. -->\n\n{}",
+        cutover_route::surface::reference()
     );
     compare("surface.md", &page);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cutover_wire::surface::{SURFACE, passed_names};
+use cutover_route::surface::{SURFACE, passed_names};
 
 /// The names of the families of endpoints that can be passed on.
 pub(crate) static FAMILY_NAMES: &[&str] = &{

@@ -6,7 +6,7 @@ use cutover_control::api::Failure;
 use cutover_control::api::models::{ManageModels, ModelStatus, ModelsAt, ModelsJob};
 use cutover_gateway::{Gateway, Job, Line, NotBegun, Stage};
 use cutover_units::did_you_mean;
-use cutover_wire::manage::{Deed, Kept};
+use cutover_vendors::manage::{Deed, Kept};
 use cutover_wire::probe::with_tag;
 
 /// Begins what is ordered.

@@ -1,8 +1,8 @@
 //! First phase: which route a request takes.
 
 use cutover_dialects::{Dialect, Found};
+use cutover_route::surface::{self, Family};
 use cutover_units::Code;
-use cutover_wire::surface::{self, Family};
 use cutover_wire::{Endpoint, Fault};
 use http::Method;
 

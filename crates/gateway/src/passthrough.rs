@@ -1,5 +1,5 @@
 //! Endpoints that are passed on untouched: files, audio, images, batches and the rest of the OpenAI
-//! surface (`cutover_wire::surface`).
+//! surface (`cutover_route::surface`).
 //!
 //! ```text
 //! client ─ Upload, piece by piece ─▶ one upstream ─ Passed, piece by piece ─▶ client
@@ -22,6 +22,7 @@ mod passed;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cutover_route::surface::Family;
 use cutover_server::{Held, Progress, Upload, discard, too_large};
 use cutover_store::Key;
 use cutover_units::Code;
@@ -29,7 +30,6 @@ use cutover_upstream::{
     Body, BodyAborted, Deadlines, Outbound, SendError, StreamedBody, StreamedDeadlines,
     passed_headers,
 };
-use cutover_wire::surface::Family;
 use cutover_wire::{Fault, FaultClass, Received, read_refusal};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};

@@ -1,5 +1,5 @@
 //! Which use case a request belongs to, which arm serves it, and which instances are tried, in
-//! which order.
+//! which order. [`surface`] says which of OpenAI's paths are answered here, which are passed on, and which are refused.
 //!
 //! Everything here is a pure function of its arguments: an immutable [`Snapshot`], what the request
 //! says ([`Ask`]), and counters the caller reads beforehand. No I/O, no clock, no global chance;
@@ -25,6 +25,7 @@ pub mod residency;
 pub mod retry;
 mod snapshot;
 pub mod sticky;
+pub mod surface;
 
 pub use decide::{Ask, Assignment, Caller, Decision, Leg, Legs, Priority};
 pub use matching::Matcher;

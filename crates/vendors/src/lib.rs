@@ -26,6 +26,7 @@ mod field;
 pub mod fields;
 pub mod gemini;
 pub mod losses;
+pub mod manage;
 mod places;
 pub mod read;
 pub mod responses;

@@ -23,7 +23,6 @@ mod framing;
 mod golden;
 pub mod head;
 pub mod json;
-pub mod manage;
 mod mint;
 mod ollama;
 pub mod openai;
@@ -33,7 +32,6 @@ pub mod providers;
 pub mod reply;
 pub mod stream;
 pub mod structured;
-pub mod surface;
 mod target;
 mod usage;
 

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cutover_route::surface::{Fate, SURFACE};
 use cutover_route::{Ask, Caller, UseCaseIx};
 use cutover_units::{Code, Millis, UseCaseName};
 use cutover_wire::Fault;
 use cutover_wire::providers::Dialect;
-use cutover_wire::surface::{Fate, SURFACE};
 use http::HeaderMap;
 
 use super::Knock;

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use cutover_route::surface::Family;
 use cutover_server::{Held, Progress};
 use cutover_store::Record;
 use cutover_telemetry::{InFlight, NONE, Outcome, events, families};
 use cutover_units::{Arm, Code, InstanceId, Micros, Millis, Side, UpstreamName, UseCaseName};
 use cutover_upstream::health::Health;
-use cutover_wire::surface::Family;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 

@@ -186,7 +186,7 @@ impl Rig {
     pub(crate) fn manage(
         &self,
         upstream: &str,
-        deed: cutover_wire::manage::Deed,
+        deed: cutover_vendors::manage::Deed,
         model: &str,
     ) -> Result<Arc<cutover_gateway::Job>, cutover_gateway::NotBegun> {
         let _within = self.runtime.as_ref().expect("it runs").enter();

@@ -3,7 +3,7 @@
 
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
 use cutover_testkit::raw::{Raw, Response};
-use cutover_wire::manage::Deed;
+use cutover_vendors::manage::Deed;
 use serde_json::Value;
 
 use crate::harness::{Rig, ask, engines, one_arm, until};

@@ -7,9 +7,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::openai::models::read_list;
-use crate::providers::{Dialect, Provider};
-use crate::target::OllamaSettings;
+use cutover_wire::openai::models::{Listed, read_list};
+use cutover_wire::providers::{Dialect, Provider};
+use cutover_wire::OllamaSettings;
 
 /// What is done with a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub fn read_models(provider: &Provider, body: &[u8]) -> Option<Vec<Kept>> {
     }
     if provider.dialect != Dialect::Ollama {
         let listed = read_list(body)?.into_iter();
-        let kept = |model: crate::openai::models::Listed| Kept {
+        let kept = |model: Listed| Kept {
             name: model.id,
             context: model.context_tokens,
             ..Kept::default()
@@ -247,7 +247,6 @@ fn brief(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::exchange;
 
     fn ollama() -> &'static Provider {
         Provider::by_name("ollama").unwrap()
@@ -286,7 +285,9 @@ mod tests {
 
     #[test]
     fn what_a_real_ollama_shows_is_read() {
-        let shown = read_shown("smollm2:135m", &exchange("ollama", "show").body).unwrap();
+        let exchange = include_str!("../../wire/fixtures/ollama/show.http");
+        let (_, captured) = exchange.rsplit_once("\n\n").unwrap();
+        let shown = read_shown("smollm2:135m", captured.as_bytes()).unwrap();
         assert_eq!(shown.parameters.as_deref(), Some("134.52M"));
         assert_eq!((shown.quantization.as_deref(), shown.context), (Some("Q4_1"), Some(8192)));
     }
