@@ -7,7 +7,8 @@ use bytes::Bytes;
 use cutover_control::api::{
     ExplainRequest, ExplainedBody, ExplainedLeg, ExplainedLoss, Explanation, Failure,
 };
-use cutover_gateway::{Lane, Live, adapted};
+use cutover_gateway::{Lane, Live};
+use cutover_relay::adapted;
 use cutover_route::{Ask, Caller, Leg, Priority};
 use cutover_store::Key;
 use cutover_units::{Code, UseCaseName};

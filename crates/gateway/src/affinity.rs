@@ -1,11 +1,13 @@
-//! What a request brings to the choice of an instance.
+//! What a request brings to the choice of an instance, and the instances that there are.
 
 use std::sync::atomic::Ordering;
 
-use cutover_route::balance::{Draw, key_of};
+use cutover_route::balance::{Draw, Peer, Peers, key_of};
+use cutover_units::Millis;
+use cutover_upstream::health::Wanted;
 
 use crate::exchange::Exchange;
-use crate::live::UpstreamLane;
+use crate::live::{InstanceLane, UpstreamLane};
 
 /// A fresh draw for the next attempt. A session is the conversation the client names
 /// (`prompt_cache_key`), else the use case's unit, else the user.
@@ -33,5 +35,22 @@ pub(crate) fn draw(exchange: &Exchange, upstream: &UpstreamLane) -> Draw {
             .then(|| head.prefix(&exchange.body))
             .flatten()
             .map(key_of),
+    }
+}
+
+/// An upstream's instances, as the balancer sees them for one request.
+pub(crate) struct Fleet<'a> {
+    pub(crate) instances: &'a [InstanceLane],
+    pub(crate) wanted: Wanted<'a>,
+    pub(crate) now: Millis,
+}
+
+impl Peers for Fleet<'_> {
+    fn peer(&self, at: usize) -> Peer {
+        self.instances[at].peer(self.wanted, self.now)
+    }
+
+    fn id(&self, at: usize) -> u64 {
+        self.instances[at].key
     }
 }

@@ -35,7 +35,6 @@ use crate::live::{InstanceLane, Lane};
 use crate::marks::Mark;
 use crate::rescue::Failure;
 use crate::stream::Beginning;
-use crate::vendor;
 
 mod asking;
 mod course;
@@ -234,7 +233,11 @@ fn in_senders_places(exchange: &Exchange, fault: Fault, outgoing: &Outgoing) -> 
     let Some(tried) = exchange.trail.tried.filter(|_| framed) else { return fault };
     let Some(lane) = exchange.live.lane(tried.leg.variant) else { return fault };
     let form = exchange.foreign.as_ref().and_then(|foreign| foreign.form_for(&lane.target));
-    vendor::in_senders_places(fault, form.map_or(&exchange.body, |form| &form.body), outgoing)
+    cutover_relay::in_senders_places(
+        fault,
+        form.map_or(&exchange.body, |form| &form.body),
+        outgoing,
+    )
 }
 
 /// What is lost of a request on its way to a lane's target, by the client's names.
@@ -275,8 +278,8 @@ async fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
         Ok(None)
     };
     let adapted = inside.and_then(|form| match &form {
-        Some(form) => vendor::adapted(&form.head, &form.body, &target),
-        None => vendor::adapted(head, body, &target),
+        Some(form) => cutover_relay::adapted(&form.head, &form.body, &target),
+        None => cutover_relay::adapted(head, body, &target),
     });
     adapted.map_err(|fault| in_clients_words(exchange, fault))
 }

@@ -35,7 +35,6 @@ use crate::marks::Mark;
 use crate::prices::tokens;
 use crate::rescue::Failure;
 use crate::stream::Beginning;
-use crate::vendor;
 
 /// The most of an answer's events that are remembered: a longer one ends when it breaks off.
 const STORY_BYTES_MAX: usize = 1 << 20;
@@ -203,7 +202,7 @@ fn outgoing(
     let mut head = Head::read(exchange.endpoint, &body)?;
     head.stream_options_are_ours = exchange.head.stream_options_are_ours;
     let target = lane.target_for(&head, &body)?;
-    let mut outgoing = vendor::adapted(&head, &body, &target)?;
+    let mut outgoing = cutover_relay::adapted(&head, &body, &target)?;
     outgoing.reply.clients_key = lane.upstream.pass_bearer;
     Ok(outgoing)
 }

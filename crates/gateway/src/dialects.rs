@@ -138,7 +138,7 @@ async fn infer(
     let named = knock.found.id.map(models::unescaped);
     let facts = RequestFacts {
         storage: kept.is_some(),
-        keep_marks: visit.live.lanes.iter().any(|lane| vendor::takes_marks(&lane.target)),
+        keep_marks: visit.live.lanes.iter().any(|lane| cutover_relay::takes_marks(&lane.target)),
         own: visit.live.lanes.iter().any(|lane| lane.target.responses),
         room: kept.is_some_and(KeptAnswers::has_room) && body.len() <= RESPONSE_BYTES_MAX / 2,
         named: named.as_deref(),
@@ -162,8 +162,9 @@ async fn infer(
         Reading::Load(_) => Err(Fault::new(Code::Internal, "stored responses were not loaded")),
         Reading::Infer(form, mut foreign) => {
             (foreign.owner, foreign.local_only) = (owner, local_only);
-            foreign.own = vendor::Own::of(dialect, (knock.found.method, &knock.query), &body)
-                .filter(|own| own.has_upstream(&visit.live.lanes));
+            foreign.own =
+                cutover_relay::Own::of(dialect, (knock.found.method, &knock.query), &body)
+                    .filter(|own| vendor::is_spoken(own, &visit.live.lanes));
             let asked = Asked {
                 headers: std::mem::take(headers),
                 head: form.head,

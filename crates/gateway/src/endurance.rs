@@ -1,5 +1,6 @@
-//! How long a request holds out: attempts made, time left, waits.
+//! How long a request holds out: attempts made, time left, waits, and what is new after one.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -11,6 +12,21 @@ use crate::exchange::{Exchange, micros};
 use crate::live::UpstreamLane;
 
 impl Exchange {
+    /// It has waited: of an upstream whose names lead elsewhere by now it asks the instances that there are.
+    /// Nothing else of the picture that it began with changes.
+    pub(crate) fn look_again(&mut self, upstream: &UpstreamLane) {
+        let Some(mold) = &upstream.mold else { return };
+        let known = self.live.made_by(mold);
+        let same = known.is_none_or(|known| {
+            let pairs = known.instances.iter().zip(&upstream.instances);
+            known.instances.len() == upstream.instances.len()
+                && pairs.into_iter().all(|(one, other)| Arc::ptr_eq(&one.health, &other.health))
+        });
+        if !same {
+            self.live = Arc::new(self.live.with_instances(mold, &upstream.instances));
+        }
+    }
+
     /// Whether a client that goes away ends the request at its upstreams, too.
     pub(crate) fn cancels_with_client(&self) -> bool {
         self.chosen

@@ -215,21 +215,6 @@ impl Exchange {
         self.trail.tried.is_some_and(|tried| tried.leg.arm != self.chosen.arm)
     }
 
-    /// It has waited: of an upstream whose names lead elsewhere by now it asks the instances that there are.
-    /// Nothing else of the picture that it began with changes.
-    pub(crate) fn look_again(&mut self, upstream: &UpstreamLane) {
-        let Some(mold) = &upstream.mold else { return };
-        let known = self.live.made_by(mold);
-        let same = known.is_none_or(|known| {
-            let pairs = known.instances.iter().zip(&upstream.instances);
-            known.instances.len() == upstream.instances.len()
-                && pairs.into_iter().all(|(one, other)| Arc::ptr_eq(&one.health, &other.health))
-        });
-        if !same {
-            self.live = Arc::new(self.live.with_instances(mold, &upstream.instances));
-        }
-    }
-
     /// Who answered, for events.
     pub(crate) fn served(&self) -> events::Served<'_> {
         let use_case = self.chosen.use_case.and_then(|at| self.live.snapshot.use_case(at));

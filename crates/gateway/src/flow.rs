@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cutover_relay::Intake;
 use cutover_telemetry::InFlight;
 use cutover_upstream::Body;
 use cutover_wire::{Loss, LossAction};
@@ -22,7 +23,6 @@ use crate::attempt::{Opened, cut_off};
 use crate::exchange::{Exchange, micros};
 use crate::live::Timeouts;
 use crate::rescue::Failure;
-use crate::vendor::Intake;
 
 /// How long the end of a body is awaited after its last event. Servers write the two apart, often
 /// within the same millisecond; whoever does not wait for it loses the connection, and the next

@@ -12,7 +12,7 @@
 //!   kept for the legs whose variant is strict.
 //! - Earlier reasoning that the client sends back: self-hosted engines take it, hosted services refuse
 //!   it. A request that holds any has a second form without.
-//! - An upstream that speaks the client's own dialect gets the client's own words (`vendor::Own`), unless the
+//! - An upstream that speaks the client's own dialect gets the client's own words ([`Own`]), unless the
 //!   variant or the conversation needs the conversion.
 //! - Marks for caching and signatures of calls, how Anthropic's clients ask for thinking and mark errors: only
 //!   Anthropic's and Gemini's own APIs take them, so a request has a form with them for those.
@@ -25,6 +25,7 @@ use cutover_dialects::{
     Answer, Asked, Dialect, Inbound, Moment, Origins, RequestFacts, Sent, StoreNeeds, StreamOut,
     WayBack,
 };
+use cutover_relay::Own;
 use cutover_units::{Code, Micros, Millis};
 use cutover_wire::providers::Dialect as Provided;
 use cutover_wire::{Fault, Head, Loss, Target, Unsupported};
@@ -34,7 +35,6 @@ use tokio::time::Instant;
 
 use crate::body::{Out, json};
 use crate::exchange::micros;
-use crate::vendor::{self, Own};
 
 /// How a dialect's routes read a body.
 pub(crate) type ReadBody<'a> =
@@ -195,7 +195,7 @@ impl Foreign {
     pub(crate) fn form_for(&self, target: &Target) -> Option<&Form> {
         // What only Gemini takes is reported as lost to everyone else by the main form.
         let fits = self.dialect.name != GEMINI.name || target.provider.dialect == Provided::Gemini;
-        let takes = fits && vendor::takes_marks(target);
+        let takes = fits && cutover_relay::takes_marks(target);
         if let Some(marked) = self.marked.as_deref().filter(|_| takes) {
             return Some(marked);
         }

@@ -78,4 +78,3 @@ pub use prices::{PriceSource, Pricing};
 pub use prompts::LanePrompt;
 pub use resolving::{NameStatus, Resolved};
 pub use responses::{KeptAnswers, Looking, Unavailable, Writing};
-pub use vendor::{adapted, read};

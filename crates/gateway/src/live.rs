@@ -27,6 +27,7 @@ use cutover_wire::{Fault, Prefill, Provider, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::admission::Door;
+use crate::affinity::Fleet;
 use crate::build::Mold;
 use crate::drains::Drained;
 use crate::feeds::Feed;
@@ -254,23 +255,6 @@ impl InstanceLane {
             failed_at: self.health.failed_at(),
             id: self.key,
         }
-    }
-}
-
-/// An upstream's instances, as the balancer sees them for one request.
-struct Fleet<'a> {
-    instances: &'a [InstanceLane],
-    wanted: Wanted<'a>,
-    now: Millis,
-}
-
-impl Peers for Fleet<'_> {
-    fn peer(&self, at: usize) -> Peer {
-        self.instances[at].peer(self.wanted, self.now)
-    }
-
-    fn id(&self, at: usize) -> u64 {
-        self.instances[at].key
     }
 }
 

@@ -319,30 +319,13 @@ fn reads_only(method: &Method) -> bool {
     *method == Method::GET || *method == Method::HEAD
 }
 
-/// Parts of a query in which some clients send keys.
-const KEYS: [&str; 6] = ["key", "api_key", "api-key", "apikey", "access_token", "token"];
-
-/// A query without its keys, with its question mark; empty if nothing is left.
-pub(crate) fn without_keys(query: &str) -> String {
-    let is_key = |part: &&str| {
-        let name = part.split('=').next().unwrap_or_default();
-        KEYS.iter().any(|key| name.eq_ignore_ascii_case(key))
-    };
-    let mut text = String::new();
-    for part in query.split('&').filter(|part| !part.is_empty()).filter(|part| !is_key(part)) {
-        text.push(if text.is_empty() { '?' } else { '&' });
-        text.push_str(part);
-    }
-    text
-}
-
 /// The path as the dialect has it, and the query without keys. The table has found the path, so it is
 /// plain.
 fn path_and_query(uri: &http::Uri) -> PathAndQuery {
     let path = uri.path();
     let versioned = path.starts_with("/v1/");
     let mut text = if versioned { path.to_owned() } else { format!("/v1{path}") };
-    text.push_str(&without_keys(uri.query().unwrap_or_default()));
+    text.push_str(&cutover_relay::without_keys(uri.query().unwrap_or_default()));
     PathAndQuery::try_from(text).unwrap_or_else(|_| PathAndQuery::from_static("/v1"))
 }
 

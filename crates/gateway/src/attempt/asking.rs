@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use cutover_relay::Intake;
 use cutover_server::before;
 use cutover_telemetry::InFlight;
 use cutover_upstream::{
@@ -23,7 +24,7 @@ use crate::exchange::{Exchange, micros};
 use crate::live::{InstanceLane, Lane, Timeouts, UpstreamLane};
 use crate::rescue::Failure;
 use crate::structured;
-use crate::vendor::{self, Intake};
+use crate::vendor;
 
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
@@ -197,7 +198,7 @@ impl<'a> Asking<'a> {
             body: body.map_err(|failure| failure.unless_cut(self.deadline, false))?,
         };
         let mint = exchange.mint();
-        let (status, reply) = vendor::read(&self.outgoing.reply, &mint, received);
+        let (status, reply) = cutover_relay::read(&self.outgoing.reply, &mint, received);
         reply.map_err(|fault| Failure { status: Some(status), ..Failure::upstream(fault) })
     }
 }

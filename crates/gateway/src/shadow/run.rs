@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cutover_ledger::Tokens;
+use cutover_relay::{Intake, Own};
 use cutover_rollout::Served;
 use cutover_route::balance::Draw;
 use cutover_telemetry::Registry;
@@ -29,7 +30,7 @@ use crate::gateway::Shared;
 use crate::images::Bound;
 use crate::live::{InstanceLane, Lane};
 use crate::rescue::Failure;
-use crate::vendor::{self, Intake, Own};
+use crate::vendor;
 
 /// How often a copy that waits looks whether there is room: a copy has time, and looking costs a few
 /// loads of atomics.
@@ -265,9 +266,9 @@ impl Asking<'_> {
         if bound.concerns(self.head, prompt)
             && let Some(form) = Box::pin(bound.inside(self.head, prompt)).await?
         {
-            return vendor::adapted(&form.head, &form.body, target);
+            return cutover_relay::adapted(&form.head, &form.body, target);
         }
-        vendor::adapted(self.head, prompt, target)
+        cutover_relay::adapted(self.head, prompt, target)
     }
 
     async fn ask(&self) -> Result<Answer, Fault> {
@@ -350,7 +351,7 @@ impl Asking<'_> {
         let total = self.began.elapsed();
         let status = Some(received.status).filter(|status| *status >= 300);
         let mint = self.mint();
-        let (_, reply) = vendor::read(&outgoing.reply, &mint, received);
+        let (_, reply) = cutover_relay::read(&outgoing.reply, &mint, received);
         let reply = reply.map_err(|fault| Failure { status, ..Failure::upstream(fault) })?;
         if outgoing.reply.stream {
             let message = "the upstream answered a stream request whole";

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cutover_relay::Own;
 use cutover_rollout::Served;
 use cutover_route::VariantIx;
 use cutover_units::{Millis, UseCaseName};
@@ -11,7 +12,6 @@ use cutover_wire::{Endpoint, Fault, Finish};
 
 use super::{Captured, Copies, Settings};
 use crate::live::Live;
-use crate::vendor::Own;
 
 /// Keeps the request and the answer's pieces as they pass: the same memory, counted, not copied. No
 /// `Debug`: it holds prompt and answer.

@@ -12,6 +12,8 @@ const FLOORS: &[(&str, u8)] = &[
     // Converts to and from what wire knows, and dialects reads and writes with its tools.
     ("cutover-vendors", 11),
     ("cutover-dialects", 12),
+    // Knows both, and checks answers with what evals has.
+    ("cutover-relay", 13),
     ("cutover-route", 10),
     ("cutover-ledger", 10),
     ("cutover-sizing", 10),

@@ -1,0 +1,142 @@
+//! Streams.
+
+use bytes::Bytes;
+use cutover_vendors::anthropic::EventsIn;
+use cutover_vendors::{gemini, responses};
+use cutover_wire::own::Events as OwnEvents;
+use cutover_wire::providers::Dialect;
+use cutover_wire::stream::{Limits, Tap};
+use cutover_wire::{Mint, ReplyPlan, UpstreamFault, Usage};
+
+use crate::received::{created, dialects_mint};
+
+/// Where a stream comes in. No `Debug`: it holds the answer.
+pub struct Intake {
+    /// What is seen of the stream as one of the OpenAI dialect.
+    pub tap: Tap,
+    foreign: Option<Box<Foreign>>,
+}
+
+struct Foreign {
+    events: Events,
+    turned: Vec<Bytes>,
+    /// Where the client speaks the upstream's dialect: its own events, and those ready for the client.
+    own: Option<(OwnEvents, Vec<Bytes>)>,
+}
+
+enum Events {
+    Anthropic(EventsIn),
+    Gemini(gemini::EventsIn),
+    Responses(responses::EventsIn),
+}
+
+impl Foreign {
+    fn push(&mut self, data: Bytes) {
+        match &mut self.events {
+            Events::Anthropic(events) => events.push(data, &mut self.turned),
+            Events::Gemini(events) => events.push(data, &mut self.turned),
+            Events::Responses(events) => events.push(data, &mut self.turned),
+        }
+    }
+
+    fn finish(&mut self) {
+        match &mut self.events {
+            Events::Anthropic(events) => events.finish(&mut self.turned),
+            Events::Gemini(events) => events.finish(&mut self.turned),
+            Events::Responses(events) => events.finish(&mut self.turned),
+        }
+    }
+
+    /// Takes a piece, or what is left at the end, and gives the tap what it knows.
+    fn take(
+        &mut self,
+        data: Option<Bytes>,
+        (tap, out): (&mut Tap, &mut Vec<Bytes>),
+    ) -> Result<(), UpstreamFault> {
+        let Some((own, _)) = &mut self.own else {
+            if let Some(data) = data {
+                self.push(data);
+            }
+            return self.turned.drain(..).try_for_each(|piece| tap.push(piece, out));
+        };
+        let events = match data {
+            Some(data) => own.cut(data),
+            None => own.rest().into_iter().collect(),
+        };
+        // One by one: of a broken stream the client gets what came before it broke.
+        for event in events {
+            self.push(event.clone());
+            self.turned.drain(..).try_for_each(|piece| tap.push(piece, out))?;
+            if let Some((own, ready)) = &mut self.own {
+                ready.extend(own.for_client(event));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Intake {
+    /// For one answer.
+    pub fn new(plan: ReplyPlan, mint: Mint, limits: Limits) -> Self {
+        let dialect = plan.provider.dialect;
+        let events = match dialect {
+            Dialect::OpenAi if plan.responses => {
+                Some(Events::Responses(responses::EventsIn::new(created(&mint))))
+            }
+            Dialect::OpenAi | Dialect::Ollama => None,
+            Dialect::Anthropic => Some(Events::Anthropic(EventsIn::new(created(&mint)))),
+            Dialect::Gemini => Some(Events::Gemini(gemini::EventsIn::new(created(&mint)))),
+        };
+        let own = plan.own.then(|| {
+            let names = plan.mint.then(|| dialects_mint(dialect, &mint));
+            (OwnEvents::new(dialect, names), Vec::new())
+        });
+        let foreign = events.map(|events| Box::new(Foreign { events, turned: Vec::new(), own }));
+        Self { tap: Tap::new(plan, mint, limits), foreign }
+    }
+
+    /// Takes a piece and appends what the client shall get.
+    pub fn push(&mut self, data: Bytes, out: &mut Vec<Bytes>) -> Result<(), UpstreamFault> {
+        match &mut self.foreign {
+            None => self.tap.push(data, out),
+            Some(foreign) => foreign.take(Some(data), (&mut self.tap, out)),
+        }
+    }
+
+    /// The upstream's body has ended.
+    pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Result<(), UpstreamFault> {
+        if let Some(foreign) = &mut self.foreign {
+            foreign.take(None, (&mut self.tap, out))?;
+            foreign.finish();
+            foreign.turned.drain(..).try_for_each(|piece| self.tap.push(piece, out))?;
+        }
+        self.tap.finish(out)
+    }
+
+    /// What the upstream has told of the usage before its stream ended.
+    pub fn usage_so_far(&self) -> Option<Usage> {
+        match &self.foreign.as_ref()?.events {
+            Events::Anthropic(events) => events.usage_so_far(),
+            Events::Gemini(events) => events.usage_so_far(),
+            // It is told at the end alone.
+            Events::Responses(_) => None,
+        }
+    }
+
+    /// Whether any of the answer has come: words, calls, or signs of a tool at work at the vendor's. Until then another
+    /// upstream may be asked.
+    pub fn first_content_seen(&self) -> bool {
+        let works = |foreign: &Foreign| match &foreign.events {
+            Events::Responses(events) => events.works(),
+            Events::Anthropic(_) | Events::Gemini(_) => false,
+        };
+        self.tap.first_content_seen() || self.foreign.as_deref().is_some_and(works)
+    }
+
+    /// What has come in the client's own dialect, as the upstream wrote it. `None`: it speaks another.
+    pub fn take_own(&mut self) -> Option<Vec<Bytes>> {
+        let Some(foreign) = &mut self.foreign else { return self.tap.take_own() };
+        let (_, ready) = foreign.own.as_mut()?;
+        Some(std::mem::take(ready))
+    }
+}

@@ -1,0 +1,94 @@
+//! Whole answers.
+
+use bytes::Bytes;
+use cutover_units::Millis;
+use cutover_vendors::{anthropic, gemini, responses};
+use cutover_wire::own;
+use cutover_wire::providers::Dialect;
+use cutover_wire::structured::repair;
+use cutover_wire::{Endpoint, Mint, Received, Reply, ReplyPlan, UpstreamFault, Usage, read_reply};
+
+/// Reads a whole answer; tells its status, too, as it would be in the OpenAI dialect.
+pub fn read(
+    plan: &ReplyPlan,
+    mint: &Mint,
+    answer: Received<'_>,
+) -> (u16, Result<Reply, UpstreamFault>) {
+    let good = (200..300).contains(&answer.status);
+    let own = (good && plan.own).then(|| answer.body.clone());
+    let (mut received, mut wait) = (answer, None::<String>);
+    // An answer that is none becomes one that `wire` cannot read.
+    match plan.provider.dialect {
+        Dialect::OpenAi if good && plan.responses => {
+            received.body = responses::answer(&received.body, created(mint)).unwrap_or_default();
+        }
+        Dialect::OpenAi | Dialect::Ollama => {}
+        Dialect::Anthropic if good => {
+            received.body = anthropic::answer(&received.body, created(mint)).unwrap_or_default();
+        }
+        Dialect::Anthropic => {
+            (received.status, received.body) = anthropic::error(received.status, &received.body);
+        }
+        Dialect::Gemini if good && plan.endpoint == Endpoint::Embeddings => {
+            let tokens = plan.unasked_prompt_tokens.unwrap_or(0);
+            let shown = (&*mint.model, plan.encoding);
+            let read = gemini::embeddings::answer(&received.body, shown, tokens);
+            received.body = read.unwrap_or_default();
+        }
+        Dialect::Gemini if good => {
+            received.body = gemini::answer(&received.body, created(mint)).unwrap_or_default();
+        }
+        Dialect::Gemini => {
+            let told = gemini::error(received.status, &received.body);
+            (received.status, received.body) = (told.status, told.body);
+            wait = told.retry_after_ms.map(|wait| wait.to_string());
+        }
+    }
+    let Received { status, content_type, retry_after, retry_after_ms, date, body } = received;
+    let retry_after_ms = wait.as_deref().or(retry_after_ms);
+    let received = Received { status, content_type, retry_after, retry_after_ms, date, body };
+    let reply = read_reply(plan, mint, received).map(|reply| {
+        let untold =
+            plan.provider.dialect == Dialect::Gemini && plan.endpoint == Endpoint::Embeddings;
+        let usage =
+            reply.usage.map(|usage| Usage { estimated: usage.estimated || untold, ..usage });
+        Reply { own: own.map(|own| own_names(plan, mint, own)), usage, ..reply }
+    });
+    (status, reply.and_then(|reply| repaired(plan, reply)))
+}
+
+/// An answer in the upstream's own words, with the names that the client shall see.
+fn own_names(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Bytes {
+    let dialect = plan.provider.dialect;
+    if dialect == Dialect::Ollama {
+        return own::ollama::answer(plan, mint, &body);
+    }
+    let named = plan.mint.then(|| {
+        own::named(dialect, std::str::from_utf8(&body).ok()?, &dialects_mint(dialect, mint))
+    });
+    named.flatten().map_or(body, Bytes::from)
+}
+
+/// A good answer in the form that was asked for: the one JSON object, taken out of the text and checked against the
+/// client's schema. As it came where the engine holds the form.
+fn repaired(plan: &ReplyPlan, reply: Reply) -> Result<Reply, UpstreamFault> {
+    match &plan.repair {
+        None => Ok(reply),
+        Some(wanted) => repair(wanted, reply, &cutover_evals::fits_schema),
+    }
+}
+
+/// Our names as a dialect's clients know them: Anthropic's ids say what they are of.
+pub(crate) fn dialects_mint(dialect: Dialect, mint: &Mint) -> Mint {
+    let bare = mint.id.split_once('-').map_or(&*mint.id, |(_, bare)| bare);
+    let prefix = match dialect {
+        Dialect::Anthropic => "msg_",
+        Dialect::OpenAi => "resp_",
+        Dialect::Gemini | Dialect::Ollama => "",
+    };
+    Mint { id: format!("{prefix}{bare}"), ..mint.clone() }
+}
+
+pub(crate) fn created(mint: &Mint) -> Millis {
+    Millis(mint.created.saturating_mul(1_000))
+}

@@ -1,0 +1,65 @@
+//! Requests as a target's upstream is sent them.
+
+use bytes::{Bytes, BytesMut};
+use cutover_vendors::{self as vendors, Defaults, anthropic, gemini};
+use cutover_wire::adapt::adapt;
+use cutover_wire::providers::Dialect;
+use cutover_wire::{Endpoint, Fault, Head, Outgoing, Target};
+
+/// The request as a target's upstream is sent it.
+pub fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fault> {
+    let mut outgoing = adapt(head, body, target)?;
+    let adapted = || whole(&outgoing.body);
+    let sent = match outgoing.reply.provider.dialect {
+        Dialect::OpenAi => return Ok(vendors::without_others(outgoing, head, target)),
+        Dialect::Ollama => return Ok(outgoing),
+        Dialect::Anthropic => {
+            let defaults = Defaults::of(body, &target.settings);
+            anthropic::request(&adapted(), target.unsupported, &defaults)
+        }
+        Dialect::Gemini if head.endpoint == Endpoint::Embeddings => {
+            note_estimate(head, &mut outgoing);
+            let sent = gemini::embeddings::request(&whole(&outgoing.body), target.unsupported);
+            sent.map(|(sent, encoding)| {
+                outgoing.reply.encoding = encoding;
+                sent
+            })
+        }
+        Dialect::Gemini => gemini::request(&adapted(), target.unsupported),
+    };
+    let sent = sent.map_err(|fault| in_senders_places(fault, body, &outgoing))?;
+    outgoing.path = sent.path;
+    outgoing.body = vec![sent.body];
+    outgoing.losses.extend(sent.losses);
+    Ok(outgoing)
+}
+
+/// Gemini does not tell what embeddings took.
+pub(crate) fn note_estimate(head: &Head, outgoing: &mut Outgoing) {
+    if head.endpoint == Endpoint::Embeddings {
+        outgoing.reply.unasked_prompt_tokens = Some(head.est_prompt_tokens);
+    }
+}
+
+/// An error about a request as it is sent, with the messages' places in the one that it was made of.
+pub fn in_senders_places(fault: Fault, sent: &Bytes, outgoing: &Outgoing) -> Fault {
+    vendors::in_senders_places(fault, sent, &whole(&outgoing.body))
+}
+
+/// Whether a target takes marks for caching and signatures of calls.
+pub fn takes_marks(target: &Target) -> bool {
+    matches!(target.provider.dialect, Dialect::Anthropic | Dialect::Gemini)
+}
+
+fn whole(pieces: &[Bytes]) -> Bytes {
+    match pieces {
+        [one] => one.clone(),
+        many => {
+            let mut all = BytesMut::with_capacity(many.iter().map(Bytes::len).sum());
+            for piece in many {
+                all.extend_from_slice(piece);
+            }
+            all.freeze()
+        }
+    }
+}
