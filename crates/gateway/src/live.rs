@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cutover_config::{Endurance, ImageUrls, Resolve, UpstreamMessages};
 use cutover_ledger::Tokens;
-use cutover_route::balance::{Draw, Peer, Peers, Policy};
+use cutover_route::balance::{Draw, Peer, Policy};
 use cutover_route::health::State;
 use cutover_route::overflow::Class;
 use cutover_route::retry::{Allowance, Budget};
@@ -245,7 +245,7 @@ impl InstanceLane {
     }
 
     /// What the balancer compares, for a request of this model.
-    fn peer(&self, wanted: Wanted<'_>, now: Millis) -> Peer {
+    pub(crate) fn peer(&self, wanted: Wanted<'_>, now: Millis) -> Peer {
         let live = self.instance.live();
         Peer {
             state: self.state(now),
