@@ -121,7 +121,7 @@ impl Writer for Events {
         for (key, raw) in members.into_iter().flatten() {
             match key {
                 "\"sequence_number\"" => {
-                    self.number = raw.parse().map_or(self.number, |n: u64| n + 1)
+                    self.number = raw.parse().map_or(self.number, |n: u64| n + 1);
                 }
                 "\"response\"" if self.theirs.is_none() => self.theirs = Some(raw.to_owned()),
                 _ => {}

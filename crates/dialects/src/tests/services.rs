@@ -191,7 +191,9 @@ fn what_a_vendor_does_not_count_is_unknown() {
         let mint = Mint { id: "chatcmpl-1".into(), model: "asked".into(), created: 1 };
         let mut tap = Tap::new(ReplyPlan { stream: true, ..plan }, mint, Limits::default());
         let mut out = Vec::new();
-        own(events).into_iter().for_each(|piece| tap.push(piece, &mut out).unwrap());
+        for piece in own(events) {
+            tap.push(piece, &mut out).unwrap();
+        }
         tap.finish(&mut out).unwrap();
         tap.usage()
     };

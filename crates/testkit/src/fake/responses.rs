@@ -89,10 +89,11 @@ impl Voice<'_> {
     /// The answer of a request that did not ask for a stream.
     pub(super) fn whole(&self) -> Value {
         let status = if self.answer.finish == "length" { "incomplete" } else { "completed" };
-        self.response(status, self.items().into_iter().map(|(item, _)| item).collect())
+        let output: Vec<Value> = self.items().into_iter().map(|(item, _)| item).collect();
+        self.response(status, &output)
     }
 
-    fn response(&self, status: &str, output: Vec<Value>) -> Value {
+    fn response(&self, status: &str, output: &[Value]) -> Value {
         let said = |name: &str, usual: Value| match &self.body[name] {
             Value::Null => usual,
             value => value.clone(),
@@ -157,7 +158,7 @@ impl Voice<'_> {
     /// The events of a stream.
     pub(super) fn events(&self) -> Vec<Event> {
         let mut events = Events(Vec::new());
-        let begun = self.response("in_progress", Vec::new());
+        let begun = self.response("in_progress", &[]);
         for name in ["response.created", "response.in_progress"] {
             events.put(name, json!({"response": begun}), false);
         }
@@ -180,6 +181,11 @@ impl Events {
         self.0.push(Event { data: members.to_string(), content });
     }
 
+    fn added(&mut self, index: usize, open: &Value, content: bool) {
+        let members = json!({"output_index": index, "item": open});
+        self.put("response.output_item.added", members, content);
+    }
+
     fn item(&mut self, index: usize, item: &Value, pieces: &[String]) {
         let mut open = item.clone();
         let at = json!({"output_index": index, "item_id": item["id"]});
@@ -193,11 +199,7 @@ impl Events {
         match item["type"].as_str().unwrap_or_default() {
             "message" => {
                 (open["content"], open["status"]) = (json!([]), json!("in_progress"));
-                self.put(
-                    "response.output_item.added",
-                    json!({"output_index": index, "item": open}),
-                    false,
-                );
+                self.added(index, &open, false);
                 let part = &item["content"][0];
                 let mut empty = part.clone();
                 empty["text"] = json!("");
@@ -222,11 +224,7 @@ impl Events {
             }
             "function_call" => {
                 (open["arguments"], open["status"]) = (json!(""), json!("in_progress"));
-                self.put(
-                    "response.output_item.added",
-                    json!({"output_index": index, "item": open}),
-                    true,
-                );
+                self.added(index, &open, true);
                 for piece in pieces {
                     let delta = with(&[("delta", json!(piece))]);
                     self.put("response.function_call_arguments.delta", delta, true);
@@ -241,11 +239,7 @@ impl Events {
                 if kind == "web_search_call" {
                     open["status"] = json!("in_progress");
                 }
-                self.put(
-                    "response.output_item.added",
-                    json!({"output_index": index, "item": open}),
-                    false,
-                );
+                self.added(index, &open, false);
                 for step in ["in_progress", "searching", "completed"] {
                     if kind == "web_search_call" {
                         self.put(&format!("response.web_search_call.{step}"), with(&[]), false);

@@ -242,7 +242,9 @@ mod tests {
             [(&chat, 3), (&anthropic, 4), (&responses, 4), (&ollama, 2), (&gemini, 3)];
         for (events, at_once) in cases {
             let mut pacer = Pacer::new(PACE);
-            events.iter().for_each(|event| pacer.hold(Duration::ZERO, Bytes::from(*event)));
+            for event in events {
+                pacer.hold(Duration::ZERO, Bytes::from(*event));
+            }
             let gone = std::iter::from_fn(|| pacer.release(Duration::ZERO)).count();
             assert_eq!(gone, at_once, "{events:?}");
             let rest = events.len() - gone;
