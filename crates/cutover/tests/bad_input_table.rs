@@ -46,10 +46,12 @@ impl Rig {
             write!(
                 config,
                 "[upstreams.{name}]\nprovider = \"{provider}\"\ninstances = [\"{base}\"]\n\
-                 key = {{ env = \"UPSTREAM_KEY\" }}\nimage_urls = \"{}\"\n\
+                 key = {{ env = \"UPSTREAM_KEY\" }}\nimage_urls = \"{}\"\n{}\
                  [variants.{name}]\nupstream = \"{name}\"\nmodel = \"fake-model\"\n{}\
                  [use_cases.{name}]\nmatch = {{ model = \"{name}\" }}\nbaseline = \"{name}\"\n",
                 if name == "own" { "fetch" } else { "pass" },
+                // The table tells of conversions: a request in front of its own vendor is the vendor's to judge.
+                if name == "app" { "responses = false\n" } else { "" },
                 // It moves each message by one, which no client shall notice.
                 if name == "claude" { "system_prompt = \"Be brief.\"\n" } else { "" },
             )

@@ -109,12 +109,6 @@ pub(super) fn chat() -> Rows {
                 .reported("messages[].tool_calls[].function.arguments"),
         ),
         (
-            "arguments of a call that are no JSON, for Anthropic",
-            CHAT.talk("claude", &called(&json!("{no"))),
-            passes(&[("/messages/1/content/0/input/arguments", json!("{no"))])
-                .reported("messages[].tool_calls[].function.arguments"),
-        ),
-        (
             "arguments of a call that are an object, for Anthropic",
             CHAT.talk("claude", &called(&json!({}))),
             refused("invalid_type", arguments),

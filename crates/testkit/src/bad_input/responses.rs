@@ -43,7 +43,7 @@ pub(super) fn rows() -> Rows {
         (
             "an item of an unknown kind",
             item(&json!({"type": "hologram"})),
-            refused("invalid_value", "input[1].type"),
+            refused("unsupported_parameter", "input[1].type"),
         ),
         (
             "an item of a tool that only OpenAI runs",
@@ -58,7 +58,7 @@ pub(super) fn rows() -> Rows {
         (
             "a part of an unknown kind",
             item(&json!({"role": "user", "content": [{"type": "hologram"}]})),
-            refused("invalid_value", "input[1].content[0].type"),
+            refused("unsupported_parameter", "input[1].content[0].type"),
         ),
         (
             "a message of an unknown role",
@@ -94,12 +94,6 @@ pub(super) fn rows() -> Rows {
             "arguments of a call that are no JSON, for an Ollama",
             called("native", &json!("{no")),
             passes(&[("/messages/1/tool_calls/1/function/arguments/arguments", json!("{no"))])
-                .reported("messages[].tool_calls[].function.arguments"),
-        ),
-        (
-            "arguments of a call that are no JSON, for Anthropic",
-            called("claude", &json!("{no")),
-            passes(&[("/messages/1/content/1/input/arguments", json!("{no"))])
                 .reported("messages[].tool_calls[].function.arguments"),
         ),
         (
