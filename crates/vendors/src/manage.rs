@@ -7,9 +7,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use cutover_wire::OllamaSettings;
 use cutover_wire::openai::models::{Listed, read_list};
 use cutover_wire::providers::{Dialect, Provider};
-use cutover_wire::OllamaSettings;
 
 /// What is done with a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn what_a_real_ollama_shows_is_read() {
         let exchange = include_str!("../../wire/fixtures/ollama/show.http");
-        let (_, captured) = exchange.rsplit_once("\n\n").unwrap();
+        let (_, captured) = exchange.split_once("\r\n\r\n").unwrap();
         let shown = read_shown("smollm2:135m", captured.as_bytes()).unwrap();
         assert_eq!(shown.parameters.as_deref(), Some("134.52M"));
         assert_eq!((shown.quantization.as_deref(), shown.context), (Some("Q4_1"), Some(8192)));
