@@ -77,12 +77,11 @@ fn where_the_running_cutover_is_named_and_not_reached_nothing_is_done_elsewhere(
         &["rollout", "replay", "app"],
     ];
     for verb in verbs {
-        let given: [(&[&str], &[(&str, &str)]); 3] = [
-            (&["--admin", &address], &[]),
-            (&["--admin", &address, "--token-file", token], &[]),
-            (&["--admin", &address], &[("CUTOVER_ADMIN_TOKEN", "a-token-for-tests-only")]),
-        ];
-        for (options, environment) in given {
+        let named: &[&str] = &["--admin", &address];
+        let shown: &[&str] = &["--admin", &address, "--token-file", token];
+        let token_set = [("CUTOVER_ADMIN_TOKEN", "a-token-for-tests-only")];
+        for (options, environment) in [(named, &[][..]), (shown, &[][..]), (named, &token_set[..])]
+        {
             let (code, said) = at_home(home, &[verb, options].concat(), environment);
             assert_eq!(code, 4, "{verb:?} {options:?}: {said}");
         }

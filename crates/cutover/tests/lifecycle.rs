@@ -229,7 +229,7 @@ fn a_database_that_another_process_locks_is_told_while_nothing_is_written() {
     wait::until("the start to be over", || program.state().join("cutover.db").exists());
     wait::until("it to be well", || ready()["degraded"].is_null());
     let other = rusqlite::Connection::open(program.state().join("cutover.db")).unwrap();
-    other.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    other.busy_timeout(std::time::Duration::from_mins(1)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     wait::until("the lock to be told", || ready()["degraded"].to_string().contains("locked"));
     assert_eq!(ready()["ready"], true, "it serves");

@@ -22,6 +22,7 @@ enum How {
 const CHAT: &str = "POST /v1/chat/completions";
 const RESPONSES: &str = "gateway/tests/it/responses.rs";
 const SURFACE: &str = "cutover/tests/surface.rs";
+const DOORS: &str = "gateway/tests/it/doors.rs";
 
 /// A new code must say here how it comes about.
 fn how(code: Code) -> How {
@@ -54,16 +55,11 @@ fn how(code: Code) -> How {
         Code::NotFound => Sent("GET /v1/unheard_of", ""),
         Code::ModelNotFound => Sent("GET /v1/models/no-such-model", ""),
         Code::MethodNotAllowed => Sent("DELETE /v1/chat/completions", ""),
-        Code::RequestTimeout => {
-            In("gateway/tests/it/doors.rs", "slow_heads_and_slow_bodies_are_cut")
+        Code::RequestTimeout => In(DOORS, "slow_heads_and_slow_bodies_are_cut"),
+        Code::RequestTooLarge => In(DOORS, "oversized_bodies_are_413_announced_or_not"),
+        Code::HeadTooLarge => {
+            In(DOORS, "heads_beyond_the_limits_are_answered_and_counted_to_the_byte")
         }
-        Code::RequestTooLarge => {
-            In("gateway/tests/it/doors.rs", "oversized_bodies_are_413_announced_or_not")
-        }
-        Code::HeadTooLarge => In(
-            "gateway/tests/it/doors.rs",
-            "heads_beyond_the_limits_are_answered_and_counted_to_the_byte",
-        ),
         Code::UpstreamConflict => Done(Fault::status(409)),
         Code::RateLimitExceeded => Done(Fault::status(429)),
         Code::InsufficientQuota => Done(Fault::status(402)),

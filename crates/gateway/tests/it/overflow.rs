@@ -534,7 +534,7 @@ fn slow_to_end(ended: &std::sync::mpsc::Sender<std::net::TcpStream>) -> std::net
     let ended = ended.clone();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let _ = stream.read(&mut [0; 65_536]);
+            let _ = stream.read(&mut vec![0; 65_536]);
             let choice = r#"{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}"#;
             let event = format!("data: {{\"choices\":[{choice}]}}\n\ndata: [DONE]\n\n");
             let head =
