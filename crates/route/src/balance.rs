@@ -1,6 +1,6 @@
 //! Which instance of an upstream takes an attempt.
 //!
-//! By fitness first: of the instances not yet tried one in the best [`State`](crate::health::State) that any
+//! By fitness first: of the instances not yet tried one in the best [`State`] that any
 //! of them has; a resting or absent one is taken only when there is no other, since a single instance must
 //! always be tried. Among equals a [`Policy`] picks. One that draws by chance, or knows whose turn it is, looks
 //! at those it drew, and at all only where those are not well: to look at 64 takes longer than to decide.

@@ -4,7 +4,7 @@
 //! It stands between the relay path and the upstream: what goes in is a chat completions request as
 //! `wire::adapt` made it for a target, what comes out is read by `wire` like any answer of the OpenAI
 //! dialect. What `dialects` turns at the other edge is read and written with the same tools: [`read`] and
-//! [`write`], [`chat`], [`losses`].
+//! [`mod@write`], [`chat`], [`losses`].
 //!
 //! Pure: no I/O, no clock, no randomness.
 //!
