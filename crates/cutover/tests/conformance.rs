@@ -219,8 +219,6 @@ fn what_agents_send_is_valid_for_anthropic() {
         ("ollama/embed.json", 501),
         ("ollama/embeddings.json", 501),
         ("ollama/generate-raw.json", 501),
-        // An earlier call whose arguments are no JSON: Anthropic takes objects only.
-        ("responses/full.json", 400),
     ];
     send_all(Vendor::Anthropic, "anthropic", &not_there);
 }
