@@ -344,6 +344,36 @@ async fn a_connection_that_was_closed_unheard_takes_no_request() {
     assert_eq!(instance.live().figures().resends, 0);
 }
 
+/// Trust spares the look only between requests that follow each other at once.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_kept_its_connections_open_for_long_is_looked_at_after_a_pause() {
+    let ends = Arc::new(Mutex::new(None));
+    let kept = Arc::clone(&ends);
+    let server = Server::start(move |_, mut socket| {
+        let ends = Arc::clone(&kept);
+        async move {
+            for _ in 0..100 {
+                read_request(&mut socket).await;
+                socket.write_all(OK.as_bytes()).await.unwrap();
+            }
+            *ends.lock().unwrap() = Some(socket);
+        }
+    })
+    .await;
+    let instance = server.instance();
+    for _ in 0..100 {
+        assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+    }
+    assert_eq!(server.accepted(), 1);
+    until("the server kept its end", || ends.lock().unwrap().is_some()).await;
+    tokio::time::advance(Duration::from_millis(1)).await;
+    // From here to the first poll of the request nothing asks the kernel for news.
+    drop(ends.lock().unwrap().take());
+    assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+    assert_eq!(server.accepted(), 2);
+    assert_eq!(instance.live().figures().resends, 0);
+}
+
 #[tokio::test]
 async fn dropping_the_instance_closes_its_idle_connections_and_spares_those_in_use() {
     let server = Server::answering(OK).await;
