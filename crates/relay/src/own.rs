@@ -9,7 +9,7 @@ use cutover_dialects::ollama::OLLAMA;
 use cutover_dialects::responses::RESPONSES;
 use cutover_vendors::{anthropic, gemini};
 use cutover_wire::adapt::adapt;
-use cutover_wire::own;
+use cutover_wire::own::{self, Layout, Written};
 use cutover_wire::providers::Dialect;
 use cutover_wire::{Fault, Head, Loss, LossAction, Outgoing, Target};
 use memchr::memmem;
@@ -29,6 +29,8 @@ pub struct Own {
     query: String,
     /// As it came.
     pub body: Bytes,
+    /// What is known of it, if that is all that must be known.
+    layout: Option<Layout>,
 }
 
 impl Own {
@@ -51,7 +53,12 @@ impl Own {
         }
         let query =
             if provided == Dialect::Anthropic { without_keys(query) } else { String::new() };
-        Some(Self { dialect: provided, method, query, body: body.clone() })
+        Some(Self { dialect: provided, method, query, body: body.clone(), layout: None })
+    }
+
+    /// What an outline told of the body: it need not be looked at again.
+    pub fn known(self, layout: Layout) -> Self {
+        Self { layout: Some(layout), ..self }
     }
 
     /// Whether a target speaks it. OpenAI's clients of chat completions have no words of their own: they are all passed.
@@ -71,11 +78,11 @@ impl Own {
             return None;
         }
         if self.dialect == Dialect::Ollama {
-            let written = (&self.body, self.method?);
-            return own::ollama::outgoing(written, (head, body), target).map(Ok);
+            let asked = (self.written(), self.method?);
+            return own::ollama::outgoing(asked, (head, body), target).map(Ok);
         }
         if self.dialect == Dialect::OpenAi {
-            let (own, losses) = own::responses::request(&self.body, &head.model, target)?;
+            let (own, losses) = own::responses::request(self.written(), &head.model, target)?;
             return Some(adapt(head, body, target).map(|mut outgoing| {
                 (outgoing.path, outgoing.body) = (Cow::Borrowed(own::responses::PATH), own);
                 outgoing.losses = losses;
@@ -91,10 +98,14 @@ impl Own {
             (Dialect::Anthropic, _) => Cow::Owned(format!("{}{}", anthropic::PATH, self.query)),
             _ => return None,
         };
-        if self.dialect == Dialect::Anthropic && anthropic::must_be_mended(&self.body) {
+        let may_be_mended = self.layout.as_ref().is_none_or(|known| known.calls);
+        if self.dialect == Dialect::Anthropic
+            && may_be_mended
+            && anthropic::must_be_mended(&self.body)
+        {
             return None;
         }
-        let own = own::request(&self.body, &head.model, target)?;
+        let own = own::request(self.written(), &head.model, target)?;
         Some(adapt(head, body, target).map(|mut outgoing| {
             (outgoing.path, outgoing.body) = (path, own);
             outgoing.losses = own::left_out(&self.body, target);
@@ -107,9 +118,13 @@ impl Own {
         }))
     }
 
+    fn written(&self) -> Written<'_> {
+        Written(&self.body, self.layout.as_ref())
+    }
+
     /// Whether it holds the tokens of an earlier answer, which Ollama's `/api/generate` gives and takes.
     pub fn holds_tokens(&self) -> bool {
-        self.dialect == Dialect::Ollama && memmem::find(&self.body, b"\"context\"").is_some()
+        self.method == Some("/api/generate") && memmem::find(&self.body, b"\"context\"").is_some()
     }
 }
 

@@ -209,8 +209,13 @@ impl<'a> Obj<'a> {
             // What is wrong, or so unusual that it takes the parser to read it.
             return Self::parse(body_text(body)?, At::Root);
         };
+        Self::of_members(&found)
+    }
+
+    /// Of the members of a body that was checked; their names have no escapes.
+    pub fn of_members(found: &[(&'a str, &'a str)]) -> Result<Self, Fault> {
         let mut members = Vec::with_capacity(found.len());
-        for (key, raw) in found {
+        for &(key, raw) in found {
             put(&mut members, (Cow::Borrowed(key), raw), At::Root)?;
         }
         Ok(Self { members })

@@ -14,7 +14,7 @@ use crate::errors::Fault;
 
 pub mod cut;
 mod scan;
-pub(crate) mod walk;
+pub mod walk;
 
 pub use scan::Scan;
 

@@ -34,18 +34,51 @@ pub const SEPARATOR: &str = "_gts_";
 /// The longest event taken from an upstream.
 const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// What is known of a body in which nothing was met that another upstream or cutover wrote: no signature of thinking
+/// that is not a vendor's, no id with a [`SEPARATOR`]. So it need not be searched.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    /// Where its members' names, without their quotes, and values lie.
+    pub members: Vec<(Range<usize>, Range<usize>)>,
+    /// Whether its conversation has calls of tools.
+    pub calls: bool,
+    /// Whether its conversation has earlier reasoning.
+    pub reasoning: bool,
+}
+
+/// A body that was read before, so that it is JSON, and what is known of it.
+#[derive(Clone, Copy)]
+pub struct Written<'b>(pub &'b Bytes, pub Option<&'b Layout>);
+
+impl<'b> Written<'b> {
+    /// Its text and members. `None`: it holds what a vendor must not see.
+    fn read(self) -> Option<(&'b str, Members<'b>)> {
+        let Self(body, layout) = self;
+        let text = json::text(body)?;
+        let Some(layout) = layout else {
+            let foreign = memmem::find(body, SEPARATOR.as_bytes()).is_some();
+            return if foreign { None } else { Some((text, Members::cut(text)?)) };
+        };
+        let part = |range: &Range<usize>| text.get(range.clone());
+        let all = layout.members.iter();
+        let all = all.map(|(name, raw)| Some((Cow::Borrowed(part(name)?), part(raw)?)));
+        Some((text, Members(all.collect::<Option<_>>()?)))
+    }
+}
+
 /// The body for a target that speaks the client's own dialect, but for Ollama's ([`ollama::outgoing`]) and Responses
-/// ([`responses::request`]). The body was read before, so that it is JSON. `None`: the converted form must be sent.
-pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<Vec<Bytes>> {
+/// ([`responses::request`]). `None`: the converted form must be sent.
+pub fn request(written: Written<'_>, asked: &str, target: &Target) -> Option<Vec<Bytes>> {
     if !adds_only_defaults(target) {
         return None;
     }
-    let text = json::text(body)?;
-    let holds = |mark: &str| memmem::find(body, mark.as_bytes()).is_some();
-    if holds(SEPARATOR) || holds(&json::string(SIGNATURE)) || is_unsigned(body) {
+    let Written(body, layout) = written;
+    let quoted = json::string(SIGNATURE);
+    let signed = || memmem::find(body, quoted.as_bytes()).is_some() || is_unsigned(body);
+    if layout.is_none() && signed() {
         return None;
     }
-    let root = Members::cut(text)?;
+    let (text, root) = written.read()?;
     let forbids = root.0.iter().any(|(key, _)| is_forbidden(key));
     if forbids || !root.leaves_ours(target.provider.dialect) {
         return None;
@@ -60,7 +93,8 @@ pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<Vec<Bytes>>
             root.complete((text, text), &own, &mut patches);
         }
         Dialect::Gemini => {
-            if may_call(body) && !is_signed(&root, model) {
+            let calls = layout.map_or_else(|| may_call(body), |known| known.calls);
+            if calls && !is_signed(&root, model) {
                 return None;
             }
             gemini(text, &root, (model, target), &mut patches);

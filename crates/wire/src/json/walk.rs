@@ -5,6 +5,8 @@
 //! two). The reverse does not hold: a walk stops at what is rare (nesting beyond [`DEPTH_MAX`], an
 //! escape in a member's name) as it stops at what is wrong. Callers then ask `serde_json`, which also
 //! knows what to say about the mistake. So a walk decides speed, never what is let in.
+//!
+//! Other crates walk bodies of their own dialects, and stop at whatever they would have to look at twice.
 
 use memchr::memchr2;
 
@@ -12,12 +14,13 @@ use super::DEPTH_MAX;
 
 /// The text is not JSON, or is too unusual for a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stop;
+pub struct Stop;
 
-type Walked<T> = Result<T, Stop>;
+/// What a walk makes of a value.
+pub type Walked<T> = Result<T, Stop>;
 
 /// A place in a text.
-pub(crate) struct Walk<'a> {
+pub struct Walk<'a> {
     text: &'a str,
     at: usize,
     /// How many containers [`Walk::object`] and [`Walk::array`] have open.
@@ -27,28 +30,37 @@ pub(crate) struct Walk<'a> {
     /// Whether the text has control characters. Between values some are whitespace, inside a string
     /// all are wrong: without any no string need be searched for them.
     controls: bool,
+    /// Whether an escape was met that is half of a surrogate pair: such a string is JSON, and no text.
+    halves: bool,
 }
 
 impl<'a> Walk<'a> {
     /// A walk that begins at the text's first value.
-    pub(crate) fn new(text: &'a str) -> Self {
+    pub fn new(text: &'a str) -> Self {
         let controls = has_controls(text.as_bytes());
-        let mut walk = Self { text, at: 0, depth: 0, deepest: 0, controls };
+        let mut walk = Self { text, at: 0, depth: 0, deepest: 0, controls, halves: false };
         walk.space();
         walk
     }
 
+    /// [`Walk::new`] for bytes, if they are UTF-8.
+    pub fn of(bytes: &'a [u8]) -> Walked<Self> {
+        super::text(bytes).map(Self::new).ok_or(Stop)
+    }
+
+    /// Whether all strings that were walked are text.
+    pub fn is_text(&self) -> bool {
+        !self.halves
+    }
+
     /// The walk must have come to the text's end. Tells how deep the text nests.
-    pub(crate) fn end(mut self) -> Walked<usize> {
+    pub fn end(mut self) -> Walked<usize> {
         self.space();
         if self.at == self.text.len() { Ok(self.deepest) } else { Err(Stop) }
     }
 
     /// Walks an object: `each` gets every member's name, which has no escapes, and must walk its value.
-    pub(crate) fn object(
-        &mut self,
-        mut each: impl FnMut(&mut Self, &'a str) -> Walked<()>,
-    ) -> Walked<()> {
+    pub fn object(&mut self, mut each: impl FnMut(&mut Self, &'a str) -> Walked<()>) -> Walked<()> {
         self.enter(b'{')?;
         if self.closes(b'}') {
             return Ok(());
@@ -68,7 +80,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks an array: `each` must walk one element.
-    pub(crate) fn array(&mut self, mut each: impl FnMut(&mut Self) -> Walked<()>) -> Walked<()> {
+    pub fn array(&mut self, mut each: impl FnMut(&mut Self) -> Walked<()>) -> Walked<()> {
         self.enter(b'[')?;
         if self.closes(b']') {
             return Ok(());
@@ -87,7 +99,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks any value and gives its text.
-    pub(crate) fn value(&mut self) -> Walked<&'a str> {
+    pub fn value(&mut self) -> Walked<&'a str> {
         let start = self.at;
         match self.peek()? {
             b'{' | b'[' => self.nested()?,
@@ -97,7 +109,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What `walked` makes of a value, and the value's text.
-    pub(crate) fn with_text<T>(
+    pub fn with_text<T>(
         &mut self,
         walked: impl FnOnce(&mut Self) -> Walked<T>,
     ) -> Walked<(&'a str, T)> {
@@ -107,13 +119,13 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks a value into its slot. A member that comes twice is for the parser to refuse.
-    pub(crate) fn once(&mut self, slot: &mut Option<&'a str>) -> Walked<()> {
+    pub fn once(&mut self, slot: &mut Option<&'a str>) -> Walked<()> {
         let value = self.value()?;
         if slot.replace(value).is_some() { Err(Stop) } else { Ok(()) }
     }
 
     /// The first byte of what comes next.
-    pub(crate) fn peek(&self) -> Walked<u8> {
+    pub fn peek(&self) -> Walked<u8> {
         self.text.as_bytes().get(self.at).copied().ok_or(Stop)
     }
 
@@ -322,7 +334,16 @@ impl<'a> Walk<'a> {
                 return Ok(escapes);
             }
             escapes = true;
-            self.at += escape(self.text.as_bytes().get(self.at..).ok_or(Stop)?).ok_or(Stop)?;
+            let behind = self.text.as_bytes().get(self.at..).ok_or(Stop)?;
+            self.at += escape(behind).ok_or(Stop)?;
+            match code_unit(behind) {
+                // A pair is passed as a whole.
+                Some(0xD800..=0xDBFF) if is_low(behind.get(5..).unwrap_or_default()) => {
+                    self.at += 6;
+                }
+                Some(0xD800..=0xDFFF) => self.halves = true,
+                _ => {}
+            }
         }
     }
 }
@@ -362,6 +383,19 @@ fn escape(text: &[u8]) -> Option<usize> {
         b'u' => text.get(1..5)?.iter().all(u8::is_ascii_hexdigit).then_some(5),
         _ => None,
     }
+}
+
+/// The code unit of an escape that is one, from behind its backslash.
+fn code_unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Whether this begins with the escape of a pair's second half.
+fn is_low(text: &[u8]) -> bool {
+    text.strip_prefix(b"\\")
+        .and_then(code_unit)
+        .is_some_and(|unit| (0xDC00..0xE000).contains(&unit))
 }
 
 /// The lowest bit that is set lies in the first byte that is a quote, a backslash or, where these are

@@ -12,10 +12,9 @@ use std::convert::Infallible;
 use std::fmt;
 
 use bytes::Bytes;
-use memchr::memmem;
 
 use super::{
-    Members, SEPARATOR, adds_only_defaults, defaults, elements, is_forbidden, named, pieces,
+    Members, Written, adds_only_defaults, defaults, elements, is_forbidden, named, pieces,
 };
 use crate::adapt::{Loss, Outgoing, ReplyPlan, dropped, plan};
 use crate::context::solid_json;
@@ -61,18 +60,16 @@ const LOADING: [&str; 14] = [
 ];
 const NUM_CTX: &str = "num_ctx";
 
-/// A request as an Ollama is sent it, in its client's own words, which were read and so are JSON, and to the route that
-/// it asked. The head and body are those of the converted form. `None`: that form must be sent.
+/// A request as an Ollama is sent it, in its client's own words, and to the route that it asked. The head and body are those of the converted form. `None`: that form must be sent.
 pub fn outgoing(
-    (written, path): (&Bytes, &'static str),
+    (written, path): (Written<'_>, &'static str),
     (head, body): (&Head, &Bytes),
     target: &Target,
 ) -> Option<Outgoing> {
-    if !adds_only_defaults(target) || memmem::find(written, SEPARATOR.as_bytes()).is_some() {
+    if !adds_only_defaults(target) {
         return None;
     }
-    let text = json::text(written)?;
-    let members = Members::cut(text)?;
+    let (text, members) = written.read()?;
     if members.0.iter().any(|(key, _)| !is_plain(key) || is_forbidden(key)) {
         return None;
     }
@@ -87,7 +84,7 @@ pub fn outgoing(
     let mut losses = Vec::new();
     let mut root = Object::new(text, members);
     edit(&mut root, head, target, &mut losses);
-    Some(Outgoing { path: path.into(), body: pieces(written, root.finish()), losses, reply })
+    Some(Outgoing { path: path.into(), body: pieces(written.0, root.finish()), losses, reply })
 }
 
 /// Whether a name is written as Ollama's are. It takes them in any case, so that another might say again, and

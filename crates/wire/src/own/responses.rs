@@ -6,10 +6,9 @@
 //! it is left out: the vendor would refuse the request.
 
 use bytes::Bytes;
-use memchr::memmem;
 
 use super::{
-    Members, SEPARATOR, adds_only_defaults, defaults, elements, is_forbidden, pieces, rename,
+    Members, Written, adds_only_defaults, defaults, elements, is_forbidden, pieces, rename,
 };
 use crate::adapt::{Loss, dropped};
 use crate::json;
@@ -31,12 +30,16 @@ const UNREADABLE: &str =
     "nothing is stored at the vendor's, which takes back such reasoning only that it can read";
 
 /// The body for an upstream that speaks it, and what is not in it. `None`: the converted form must be sent.
-pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<(Vec<Bytes>, Vec<Loss>)> {
-    if !adds_only_defaults(target) || memmem::find(body, SEPARATOR.as_bytes()).is_some() {
+pub fn request(
+    written: Written<'_>,
+    asked: &str,
+    target: &Target,
+) -> Option<(Vec<Bytes>, Vec<Loss>)> {
+    if !adds_only_defaults(target) {
         return None;
     }
-    let text = json::text(body)?;
-    let root = Members::of(text)?;
+    let (text, root) = written.read()?;
+    let Written(body, layout) = written;
     let forbids = root.0.iter().any(|(key, _)| is_forbidden(key));
     let ours = KEPT.iter().any(|key| root.get(&[key]).is_some());
     let later = root.get(&["background"]).is_some_and(|raw| raw != "false");
@@ -46,7 +49,9 @@ pub fn request(body: &Bytes, asked: &str, target: &Target) -> Option<(Vec<Bytes>
     let (mut patches, mut losses) = (Patches::new(), Vec::new());
     let model = target.model.as_deref().unwrap_or(asked);
     rename(text, &root, (model, ""), &mut patches);
-    if conversation(text, root.get(&["input"]), &mut patches)? {
+    if layout.is_none_or(|known| known.reasoning)
+        && conversation(text, root.get(&["input"]), &mut patches)?
+    {
         losses.push(dropped("input[].reasoning", UNREADABLE));
     }
     let mut added = defaults(target, ["temperature", "top_p", "max_output_tokens", ""]);
@@ -76,7 +81,7 @@ fn conversation(text: &str, input: Option<&str>, patches: &mut Patches) -> Optio
     let mut any = false;
     for raw in items {
         let range = json::range_in(text, raw);
-        let item = Members::of(raw);
+        let item = Members::cut(raw);
         let kind = item.as_ref().and_then(|item| item.get(&["type"]));
         let refers = item.as_ref().is_some_and(|item| {
             kind == Some("\"item_reference\"") || (kind.is_none() && item.get(&["role"]).is_none())

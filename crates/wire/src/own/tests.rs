@@ -16,7 +16,7 @@ fn target(provider: &str, model: Option<&str>, settings: VariantSettings) -> Tar
 }
 
 fn sent(body: &str, target: &Target) -> Option<String> {
-    let pieces = request(&Bytes::from(body.to_owned()), "asked", target)?;
+    let pieces = request(Written(&Bytes::from(body.to_owned()), None), "asked", target)?;
     Some(String::from_utf8(pieces.concat()).unwrap())
 }
 
@@ -27,7 +27,7 @@ fn nothing_is_changed_where_nothing_must_be() {
         "generation_config":{"top_k":4,"candidateCount":2},"safetySettings":[],"x-unknown":1e400 }"#;
     assert_eq!(sent(body, &gemini).as_deref(), Some(body));
     let whole = Bytes::from(body.to_owned());
-    let pieces = request(&whole, "asked", &gemini).unwrap();
+    let pieces = request(Written(&whole, None), "asked", &gemini).unwrap();
     assert_eq!((pieces.len(), pieces[0].as_ptr()), (1, whole.as_ptr()));
     let claude = target("anthropic", None, VariantSettings::default());
     let body = r#"{"model":"asked","top_k":5,"messages":[],"container":null}"#;

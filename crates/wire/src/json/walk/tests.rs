@@ -101,6 +101,31 @@ fn what_nests_too_deeply_stops_the_walk() {
     assert!(members(&inside(DEPTH_MAX)).is_none());
 }
 
+#[test]
+fn half_of_a_pair_is_met_wherever_it_stands() {
+    let is_text = |text: &str| {
+        let mut walk = Walk::new(text);
+        walk.value().unwrap();
+        walk.is_text()
+    };
+    for whole in [
+        r#"{"a":["long enough for a search, \ud83d\ude00 and more of it, \u00e9"]}"#,
+        r#""\uD83D\uDE00\ud83d\ude00""#,
+        r#""\\ud83d""#,
+    ] {
+        assert!(is_text(whole), "{whole}");
+    }
+    for half in [
+        r#""\ud83d""#,
+        r#""\udc00\ud83d""#,
+        r#"["\ud83d \ude00"]"#,
+        r#"{"\ud83dx":1}"#,
+        r#""\ud83d\u0041""#,
+    ] {
+        assert!(!is_text(half), "{half}");
+    }
+}
+
 /// Text that is nearly JSON: its tokens in any order.
 fn nearly() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![

@@ -33,7 +33,7 @@ fn sent_to(path: &'static str, body: &str, target: &Target) -> Option<Outgoing> 
     let chat = converted(path, true);
     let endpoint = if path == EMBED { Endpoint::Embeddings } else { Endpoint::ChatCompletions };
     let head = Head::read(endpoint, &chat).unwrap();
-    outgoing((&Bytes::from(body.to_owned()), path), (&head, &chat), target)
+    outgoing((Written(&Bytes::from(body.to_owned()), None), path), (&head, &chat), target)
 }
 
 fn text_of(outgoing: &Outgoing) -> String {
@@ -147,7 +147,10 @@ fn what_needs_the_conversion_goes_that_way() {
     let chat = Bytes::from_static(br#"{"model":"m","messages":[],"max_completion_tokens":0}"#);
     let head = Head::read(Endpoint::ChatCompletions, &chat).unwrap();
     let none = (&Bytes::from_static(b"{}"), "/api/chat");
-    assert!(outgoing(none, (&head, &chat), &plain()).is_none(), "no tokens is no limit there");
+    assert!(
+        outgoing((Written(none.0, None), none.1), (&head, &chat), &plain()).is_none(),
+        "no tokens is no limit there"
+    );
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn plain() -> Target {
 fn sent(body: &str, target: &Target) -> Option<(String, Vec<String>)> {
     let body = Bytes::copy_from_slice(body.as_bytes());
     let asked = serde_json::from_slice::<Value>(&body).ok()?["model"].as_str()?.to_owned();
-    let (pieces, losses) = request(&body, &asked, target)?;
+    let (pieces, losses) = request(Written(&body, None), &asked, target)?;
     let text = String::from_utf8(pieces.concat()).unwrap();
     Some((text, losses.into_iter().map(|loss| loss.field).collect()))
 }
@@ -256,9 +256,9 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80), text in "[{}\\[\\]\",:a-z]{0,60}") {
-        let _ = request(&Bytes::from(bytes), "m", &plain());
+        let _ = request(Written(&Bytes::from(bytes), None), "m", &plain());
         let body = format!("{{\"input\":{text}}}");
-        let _ = request(&Bytes::from(body), "m", &plain());
+        let _ = request(Written(&Bytes::from(body), None), "m", &plain());
         let _ = named(Dialect::OpenAi, &text, &mint());
     }
 }
