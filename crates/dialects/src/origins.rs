@@ -198,7 +198,11 @@ impl Origins {
                     deeper,
                     "text" | "refusal" | "image_url" | "image_url.url" | "file" | "file.file_data"
                 );
-                if whole { place } else { place.map(element) }
+                match deeper {
+                    _ if whole => place,
+                    "image_url.detail" => place.map(|place| element(place) + ".detail"),
+                    _ => place.map(element),
+                }
             }
             ("content", None) => self.place(Spot::Part(at, 0)).map(container),
             _ => None,

@@ -106,7 +106,9 @@ pub fn belongs(key: Key, endpoint: Endpoint) -> bool {
         | Key::Audio
         | Key::Modalities
         | Key::Prediction
-        | Key::WebSearchOptions => endpoint == ChatCompletions,
+        | Key::WebSearchOptions
+        | Key::MessageName
+        | Key::ImageDetail => endpoint == ChatCompletions,
         Key::Prompt | Key::Suffix | Key::Echo | Key::BestOf => endpoint == Completions,
         Key::Input | Key::EncodingFormat | Key::Dimensions => endpoint == Embeddings,
         Key::Model | Key::User => true,
@@ -158,7 +160,11 @@ pub fn reference() -> String {
          for it is reported, an engine of one's own is not. \"operator\": never the client's to set. With \
          `unsupported = \"lenient\"` what is \"refused\" here is left out and reported. A field that is not in this \
          table is sent where that says \"sent\" for most of them (`openai`, `openai-compatible`, `vllm`, `llamacpp`) \
-         and refused elsewhere; what an upstream makes of a field that it is sent is its own to say.\n",
+         and refused elsewhere; what an upstream makes of a field that it is sent is its own to say.\n\n\
+         Two rows are about what stands inside of messages. A participant's `name` is for the chat template of an engine \
+         that is sent it; who has no place for it is not sent it in another one, such as the text, because that would \
+         be another prompt. On a tool's result it has no effect, and is no loss: the call has named the function. Of an \
+         image's `detail`, `auto` asks for nothing.\n",
     );
     for endpoint in Endpoint::ALL {
         let providers = || PROVIDERS.iter().filter(|p| p.endpoints.contains(&endpoint));

@@ -121,7 +121,7 @@ pub(crate) fn image_url<'a>(
     let here = at.key("image_url");
     let image = part.object(at, "image_url")?.ok_or_else(|| here.missing())?;
     if image.get("detail").is_some_and(|raw| raw != "\"auto\"") {
-        losses.note("messages[].content[].detail");
+        losses.refuse("messages[].content[].image_url.detail", here.key("detail"))?;
     }
     image.need_text(here, "url")
 }

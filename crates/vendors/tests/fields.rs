@@ -78,8 +78,18 @@ fn request(provider: &'static Provider, key: Key, endpoint: Endpoint) -> Bytes {
         _ => None,
     };
     needed.filter(|key| outcome(provider, *key, endpoint) != Outcome::Refused).and_then(&mut put);
-    if key != Key::Other {
+    if key != Key::Other && !Key::INSIDE.contains(&key) {
         put(key);
+    }
+    let message = match key {
+        Key::MessageName => Some(json!({"role": "user", "name": "ann", "content": "hi"})),
+        Key::ImageDetail => Some(json!({"role": "user", "content": [
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk=", "detail": "low"}},
+        ]})),
+        _ => None,
+    };
+    if let Some(message) = message {
+        body.insert("messages".into(), json!([{"role": "system", "content": "x"}, message]));
     }
     Bytes::from(Value::Object(body).to_string())
 }
@@ -90,10 +100,17 @@ fn sent(
     (key, endpoint): (Key, Endpoint),
     unsupported: Unsupported,
 ) -> Result<(String, Vec<String>), Fault> {
-    let body = request(provider, key, endpoint);
-    let head = Head::read(endpoint, &body)?;
+    converted(provider, (&request(provider, key, endpoint), endpoint), unsupported)
+}
+
+fn converted(
+    provider: &'static Provider,
+    (body, endpoint): (&Bytes, Endpoint),
+    unsupported: Unsupported,
+) -> Result<(String, Vec<String>), Fault> {
+    let head = Head::read(endpoint, body)?;
     let target = Target { unsupported, ..Target::untouched(provider) };
-    let outgoing = adapt::adapt(&head, &body, &target)?;
+    let outgoing = adapt::adapt(&head, body, &target)?;
     let adapted = outgoing.body.concat();
     let Sent { path, body, losses } = match (provider.dialect, endpoint) {
         (Dialect::Anthropic, _) => {
@@ -147,8 +164,10 @@ fn each_field_becomes_what_the_tables_say() {
     let mut wrong = Vec::new();
     each(|provider, key, endpoint| {
         let name = key.name();
-        let named =
-            |losses: &[String]| losses.iter().any(|loss| loss.split('.').next() == Some(name));
+        let is_it = |loss: &String| loss == name || loss.split('.').next() == Some(name);
+        let named = |losses: &[String]| losses.iter().any(is_it);
+        // An error names the very place of what stands inside of messages.
+        let place = name.replacen("[]", "[1]", 1).replacen("[]", "[0]", 1);
         let said = outcome(provider, key, endpoint);
         let strict = sent(provider, (key, endpoint), Unsupported::Strict);
         let found = match strict {
@@ -156,13 +175,14 @@ fn each_field_becomes_what_the_tables_say() {
                 let param = fault.param.as_deref().unwrap_or_default();
                 let lenient = sent(provider, (key, endpoint), Unsupported::Lenient);
                 let told = lenient.is_ok_and(|(_, losses)| named(&losses));
-                (param == name && told).then_some(Outcome::Refused)
+                (param == place && told).then_some(Outcome::Refused)
             }
             Ok((_, losses)) if named(&losses) => Some(Outcome::Dropped),
             // Nothing leaves this process: our own engine has the client's bytes and looks at other fields.
             Ok(_) if said == Outcome::ReadHere && provider.takes.is_some() => Some(said),
             Ok((text, _)) if said == Outcome::Sent => {
-                text.contains(&format!("\"{name}\":")).then_some(said)
+                let last = name.rsplit('.').next().unwrap_or(name);
+                text.contains(&format!("\"{last}\":")).then_some(said)
             }
             Ok((text, _)) => {
                 let without = sent(provider, (Key::Other, endpoint), Unsupported::Strict);
@@ -222,4 +242,34 @@ fn the_reference_is_printed_from_the_tables() {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == page, "docs/reference/fields.md differs: run `cargo xtask docs`");
+}
+
+/// What asks for nothing, or says what is said already, is no loss: the official SDK's helpers write `detail: "auto"`,
+/// older clients name the function in its result.
+#[test]
+fn a_name_or_a_detail_that_asks_for_nothing_is_no_loss() {
+    let image = |detail: Value| {
+        json!({"role": "user", "content": [{"type": "image_url", "image_url":
+            {"url": "data:image/png;base64,aGk=", "detail": detail}}]})
+    };
+    let call = json!({"role": "assistant", "tool_calls": [
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+    let result = json!({"role": "tool", "tool_call_id": "a", "name": "f", "content": "1"});
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    for provider in PROVIDERS.iter().filter(|provider| provider.name != "embedded") {
+        for messages in [
+            json!([image(json!("auto"))]),
+            json!([image(Value::Null)]),
+            json!([{"role": "user", "name": "", "content": "hi"}]),
+            json!([{"role": "user", "name": null, "content": "hi"}]),
+            json!([{"role": "user", "content": "hi"}, call.clone(), result.clone()]),
+        ] {
+            let body = json!({"model": "claude-sonnet-4-6", "messages": messages, "tools": tools});
+            let body = Bytes::from(body.to_string());
+            let (_, losses) =
+                converted(provider, (&body, Endpoint::ChatCompletions), Unsupported::Strict)
+                    .unwrap_or_else(|fault| panic!("{} {messages}: {fault:?}", provider.name));
+            assert!(losses.is_empty(), "{} {messages}: {losses:?}", provider.name);
+        }
+    }
 }

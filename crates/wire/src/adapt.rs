@@ -21,6 +21,7 @@ use crate::providers::{Act, Dialect, Provider, Rule};
 use crate::structured::{self, Form, Repair};
 use crate::target::{StreamUsage, Target, Unsupported};
 
+pub(crate) mod inside;
 mod messages;
 mod splice;
 
@@ -98,6 +99,9 @@ pub struct ReplyPlan {
     pub prompt_bytes: u64,
     /// The most of them that a token has, in thousandths. Whoever has measured it sets it.
     pub millibytes_per_token: u32,
+    /// Names of functions that the upstream was sent in place of the client's, each beside it, as JSON strings. [`adapt`]
+    /// leaves it empty; whoever sends the request sets it.
+    pub names: Arc<[(String, String)]>,
     /// The tools that a model may call in its text, where that is read as a call (Ollama).
     pub spoken_tools: Arc<[String]>,
     /// Whether an answer to a truncated prompt is a failure. False where the operator allowed the cut.
@@ -211,6 +215,7 @@ impl ReplyPlan {
             prompt_bytes: 0,
             millibytes_per_token: crate::context::MILLIBYTES_PER_TOKEN,
             must_be_whole: false,
+            names: Arc::default(),
             spoken_tools: Arc::default(),
             unasked_prompt_tokens: None,
             tells_estimate: false,
@@ -227,6 +232,7 @@ fn same_dialect(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, 
     let mut losses = Vec::new();
     rename_model(head, target, &mut edits);
     apply_rules(head, target, &mut edits, &mut losses)?;
+    inside::apply((head, body), target, (&mut edits, &mut losses))?;
     ask_for_usage(head, target, &mut edits);
     ask_whole((head, body), &mut edits);
     apply_settings(head, target, &mut edits, &mut losses);

@@ -30,9 +30,13 @@ pub(super) const FIELDS: &[Field] = &[
         Approximated("messages"),
         "a conversation of nothing but system messages is sent as the user's turn",
     ),
-    Field::new("messages[].name", Dropped, "the Messages API has no names of participants"),
+    Field::new(
+        "messages[].name",
+        Unsupported,
+        "the Messages API has no names of participants; put the name into the text",
+    ),
     Field::new("messages[].content[].image_url", Mapped("messages"), "data URLs become base64"),
-    Field::new("messages[].content[].detail", Dropped, NONE),
+    Field::new("messages[].content[].image_url.detail", Unsupported, NONE),
     Field::new(
         "messages[].content[].file",
         Mapped("messages"),

@@ -88,6 +88,8 @@ impl Talk<'_> {
             "assistant" => self.assistant(&message, at)?,
             "tool" => {
                 let id = message.need_text(at, "tool_call_id")?;
+                // The call that it answers says so, too.
+                message.get("name");
                 let (id, _) = self.calls.answered(Some(id), None);
                 let id = self.ids.answered(&id.decode());
                 let content = self.content(&message, at)?;
@@ -108,6 +110,7 @@ impl Talk<'_> {
             }
             _ => self.losses.refuse("messages[].function_call", at.key("role"))?,
         }
+        neutral(&message, &[("name", &[r#""""#])]);
         self.losses.rest(&message, "messages[].", at)
     }
 

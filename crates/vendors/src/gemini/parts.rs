@@ -7,7 +7,7 @@ use cutover_wire::Fault;
 use crate::losses::Losses;
 use crate::read::{At, Obj, Text, list};
 use crate::signature;
-use crate::turns::{Called, Turns, called, file, image_url, media_type};
+use crate::turns::{Called, Turns, called, file, image_url, media_type, neutral};
 use crate::write;
 use crate::{FAILED, MARK};
 
@@ -44,6 +44,7 @@ impl Talk<'_> {
             _ => self.losses.refuse("messages[].function_call", at.key("role"))?,
         }
         self.mark(&message);
+        neutral(&message, &[("name", &[r#""""#])]);
         self.losses.rest(&message, "messages[].", at)
     }
 
@@ -102,6 +103,8 @@ impl Talk<'_> {
     /// A tool's result: Gemini wants the function's name with it.
     fn result(&mut self, message: &Obj<'_>, at: At<'_>) -> Result<String, Fault> {
         let id = message.need_text(at, "tool_call_id")?;
+        // It is sent under the name that its call has.
+        message.get("name");
         let name = self.called.get(&*id.decode()).cloned();
         let name = name
             .ok_or_else(|| at.key("tool_call_id").invalid("names no call of this conversation"))?;

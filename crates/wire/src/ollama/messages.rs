@@ -6,13 +6,16 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::adapt::{Loss, LossAction, dropped};
+use crate::adapt::{Loss, LossAction, inside};
 use crate::context::solid_bytes;
+use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::framing::{self, Framing, Item, Said};
+use crate::head::Key;
 use crate::openai::arguments;
 use crate::openai::chat::{self, Role};
 use crate::openai::content::{Content, Part};
+use crate::target::Target;
 
 /// A message in Ollama's form.
 #[derive(Serialize)]
@@ -58,27 +61,17 @@ pub(super) struct Converted {
 /// Converts a conversation, with what the variant puts around it.
 pub(super) fn convert(
     list: Vec<chat::Message>,
-    framing: Option<&Framing>,
+    (framing, target): (Option<&Framing>, &Target),
 ) -> Result<Converted, Fault> {
-    const NO_NAMES: &str = "Ollama's messages carry no participant's name";
     const NO_OBJECT: &str = "what is no JSON object is sent as a text in one";
-    const NO_DETAIL: &str = "Ollama chooses an image's resolution itself";
     let mut names = HashMap::new();
     let mut converted =
         Converted { messages: Vec::with_capacity(list.len() + 1), losses: vec![], text_bytes: 0 };
-    let (mut named, mut detailed, mut wrapped) = (false, false, false);
+    let mut wrapped = false;
     for (index, message) in list.into_iter().enumerate() {
-        let is_tool = matches!(message.role, Role::Tool | Role::Function);
-        named |= message.name.is_some() && !is_tool;
-        detailed |= message.content.as_ref().is_some_and(has_detail);
+        lose_inside(&message, index, (target, &mut converted.losses))?;
         let message = one(message, index, (&mut names, &mut wrapped))?;
         converted.messages.push(message);
-    }
-    if named {
-        converted.losses.push(dropped("messages[].name", NO_NAMES));
-    }
-    if detailed {
-        converted.losses.push(dropped("messages[].content[].image_url.detail", NO_DETAIL));
     }
     if wrapped {
         let field = "messages[].tool_calls[].function.arguments".to_owned();
@@ -91,10 +84,24 @@ pub(super) fn convert(
     Ok(converted)
 }
 
-fn has_detail(content: &Content) -> bool {
-    let Content::Parts(parts) = content else { return false };
-    let asks = |detail: &Option<String>| detail.as_deref().is_some_and(|d| d != "auto");
-    parts.iter().any(|p| matches!(p, Part::ImageUrl { image_url } if asks(&image_url.detail)))
+/// What of a message Ollama has no place for: refused, or reported.
+fn lose_inside(
+    message: &chat::Message,
+    index: usize,
+    (target, losses): (&Target, &mut Vec<Loss>),
+) -> Result<(), Fault> {
+    let rule = |key| target.provider.rule(key, Endpoint::ChatCompletions);
+    let is_tool = matches!(message.role, Role::Tool | Role::Function);
+    let name = message.name.as_deref().filter(|name| !name.is_empty() && !is_tool);
+    if let (Some(_), Some(rule)) = (name, rule(Key::MessageName)) {
+        inside::lose(rule, &inside::name_at(index), (target.unsupported, losses))?;
+    }
+    let details = message.content.iter().flat_map(inside::details);
+    for (part, _) in details.filter(|(_, detail)| *detail != "auto") {
+        let Some(rule) = rule(Key::ImageDetail) else { break };
+        inside::lose(rule, &inside::detail_at(index, part), (target.unsupported, losses))?;
+    }
+    Ok(())
 }
 
 fn frame(framing: &Framing, messages: Vec<Message>) -> Vec<Message> {

@@ -154,7 +154,7 @@ impl<'a> Work<'a> {
         let shaped = structured::shape(self.head, self.body, self.target)?;
         let own = self.target.settings.framing.as_deref();
         let framing = shaped.as_ref().and_then(|shaped| shaped.framing.as_ref()).or(own);
-        let converted = messages::convert(list, framing)?;
+        let converted = messages::convert(list, (framing, self.target))?;
         self.losses.extend(converted.losses);
         let format = match shaped.as_ref().map(|shaped| &shaped.form) {
             Some(Form::Gone) => None,

@@ -19,6 +19,8 @@ const NO_TIERS: &str = "a self-hosted engine has no service tiers";
 const NO_MODERATION: &str = "the engine does no moderation";
 const OLD_TOOLS: &str = "the engine ignores the deprecated form; use tools";
 const HINT: &str = "a hint that the engine does not know; the answer is the same";
+const OWN_DETAIL: &str = "the engine chooses an image's resolution itself";
+const NO_NAMES: &str = "its messages carry no participant's name; put it into the text";
 
 /// What no self-hosted engine does.
 macro_rules! engine_rules {
@@ -36,6 +38,7 @@ macro_rules! engine_rules {
             Rule::new(Key::ServiceTier, Act::Drop, NO_TIERS).neutral(&[r#""auto""#, r#""default""#]),
             Rule::new(Key::Prediction, Act::Drop, HINT).at(CHAT),
             Rule::new(Key::PromptCacheRetention, Act::Drop, HINT),
+            Rule::new(Key::ImageDetail, Act::Refuse, OWN_DETAIL).at(CHAT).neutral(&[r#""auto""#]),
             $($own,)*
         ]
     };
@@ -219,6 +222,7 @@ pub(super) static OLLAMA: Provider = Provider {
             .at(CHAT)
             .neutral(&[r#""auto""#, r#""none""#]),
         Rule::new(Key::ParallelToolCalls, Act::Refuse, NO_FORCING).at(CHAT).neutral(&["true"]),
+        Rule::new(Key::MessageName, Act::Refuse, NO_NAMES).at(CHAT).neutral(&[r#""""#]),
         Rule::new(Key::Options, Act::Refuse, RELOADS),
         Rule::new(Key::NumCtx, Act::Refuse, RELOADS),
         Rule::new(Key::KeepAlive, Act::Refuse, RELOADS),
@@ -259,6 +263,7 @@ pub(super) static EMBEDDED: Provider = Provider {
         unnumbered_calls: false,
     },
     rules: rules_without_guided![
+        Rule::new(Key::MessageName, Act::Refuse, NO_NAMES).at(CHAT).neutral(&[r#""""#]),
         Rule::new(Key::Tools, Act::Refuse, SMALL).at(CHAT).neutral(&["[]"]),
         Rule::new(Key::ToolChoice, Act::Refuse, SMALL)
             .at(CHAT)
