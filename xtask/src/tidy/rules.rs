@@ -3,6 +3,7 @@
 mod docs;
 mod floors;
 mod modules;
+mod names;
 mod packages;
 mod sizes;
 mod source;
@@ -49,7 +50,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "budget",
-        what: "the product without the embedded engine compiles at most 180 crates of others",
+        what: "the product without the embedded engine compiles no more crates of others than its budget",
         check: packages::the_tree_stays_small,
     },
     Rule {
@@ -101,6 +102,16 @@ pub(crate) const RULES: &[Rule] = &[
         name: "commands",
         what: "every cutover command in a shell block of a document is in the CLI reference",
         check: docs::commands_exist,
+    },
+    Rule {
+        name: "names",
+        what: "what ARCHITECTURE, CONTRIBUTING and the READMEs of bench and fuzz name is in the tree",
+        check: names::named_things_exist,
+    },
+    Rule {
+        name: "picture",
+        what: "the floors in ARCHITECTURE show all crates, and no other",
+        check: names::the_floors_show_all_crates,
     },
     Rule {
         name: "papers",
