@@ -3,6 +3,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cutover_testkit::wait::until_async as until;
 use cutover_units::Generation;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -40,14 +41,27 @@ async fn recorded(store: &Store) -> u64 {
     store.summarize(everything()).await.unwrap().rows.iter().map(|row| row.requests).sum()
 }
 
-/// Waits for a condition that another thread brings about.
-async fn until(what: &str, met: impl Fn() -> bool) {
-    let waiting = async {
-        while !met() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect(what);
+/// Another process that lets nobody else write.
+struct Lock(Connection);
+
+impl Lock {
+    fn take(dir: &TempDir) -> Self {
+        let other = Connection::open(dir.path().join(crate::sqlite::FILE)).unwrap();
+        // The store's thread may be at work for a moment.
+        other.execute_batch("PRAGMA busy_timeout = 20000; BEGIN EXCLUSIVE").unwrap();
+        Self(other)
+    }
+
+    fn release(self) {
+        self.0.execute_batch("COMMIT").unwrap();
+    }
+}
+
+/// The number that another process reads from the database.
+fn read(dir: &TempDir, sql: &str) -> u32 {
+    let other = Connection::open(dir.path().join(crate::sqlite::FILE)).unwrap();
+    other.busy_timeout(Duration::from_secs(20)).unwrap();
+    other.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 #[tokio::test]
@@ -85,8 +99,7 @@ async fn a_locked_database_holds_records_back_and_costs_none_while_the_queue_has
     options.queue = 2_000;
     let store = Store::open(options).unwrap();
     store.set_weight(set("a", Some(0), 500)).await.unwrap();
-    let other = Connection::open(dir.path().join(crate::sqlite::FILE)).unwrap();
-    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let lock = Lock::take(&dir);
     let records = store.records();
     assert!((0..1_000).all(|at| records.try_push(record(at))));
     let busy = store.flush().await.unwrap_err();
@@ -96,8 +109,7 @@ async fn a_locked_database_holds_records_back_and_costs_none_while_the_queue_has
     let more = (0..5_000).filter(|at| records.try_push(record(*at))).count() as u64;
     assert!((1_500..=2_000).contains(&more), "{more}");
     assert_eq!(records.stats().dropped_full, 5_000 - more);
-    other.execute_batch("COMMIT").unwrap();
-    drop(other);
+    lock.release();
     store.flush().await.unwrap();
     assert_eq!(recorded(&store).await, 1_000 + more);
     store.close().await;
@@ -120,8 +132,7 @@ async fn refused_requests_fill_half_of_the_queue_at_most() {
     options.queue = 100;
     let store = Store::open(options).unwrap();
     store.check().await.unwrap();
-    let other = Connection::open(dir.path().join(crate::sqlite::FILE)).unwrap();
-    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let _lock = Lock::take(&dir);
     let records = store.records();
     assert!(records.try_push(record(0)));
     // From here on the thread holds a batch that cannot be written, and takes nothing more.
@@ -137,8 +148,7 @@ async fn records_that_cannot_be_written_before_the_end_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     store.check().await.unwrap();
-    let other = Connection::open(dir.path().join(crate::sqlite::FILE)).unwrap();
-    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let _lock = Lock::take(&dir);
     assert!((0..900).all(|at| store.records().try_push(record(at))));
     let stats = store.close().await;
     assert_eq!((stats.written, stats.dropped_failed, stats.queued), (0, 900, 0));
@@ -211,12 +221,7 @@ async fn records_past_their_time_are_deleted() {
     assert!((0..10).all(|at| records.try_push(record(8_000_000 + at))));
     assert_eq!(recorded(&store).await, 1_710);
     now.store(8_500_000, Ordering::Relaxed);
-    let swept = async {
-        while recorded(&store).await != 10 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), swept).await.expect("old records go");
+    until("old records go", || read(&dir, "SELECT count(*) FROM records") == 10).await;
 }
 
 /// Not a test of its own: the program that the next test kills.

@@ -28,8 +28,7 @@ async fn what_waits_is_read_and_deleted_like_what_is_written() {
     assert!(sink.try_keep(after("a", None)));
     store.flush().await.unwrap();
     assert_eq!(sink.stats().written, 1);
-    let lock = Connection::open(dir.path().join("cutover.db")).unwrap();
-    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let lock = Lock::take(&dir);
     assert!(sink.try_keep(after("b", Some("a"))));
     assert!(sink.try_keep(after("c", Some("b"))));
     let load = |id: &'static str, owner| {
@@ -39,7 +38,7 @@ async fn what_waits_is_read_and_deleted_like_what_is_written() {
     assert_eq!(load("c", Some(1)).await, ["a", "b", "c"]);
     assert_eq!(load("c", Some(2)).await, ["missing c"]);
     assert_eq!(sink.stats().waiting, 2);
-    lock.execute_batch("COMMIT").unwrap();
+    lock.release();
     assert!(!store.delete_response("c".to_owned(), None).await.unwrap());
     assert!(store.delete_response("c".to_owned(), Some(1)).await.unwrap());
     assert_eq!(load("c", Some(1)).await, ["missing c"]);
@@ -79,8 +78,7 @@ async fn what_has_no_room_is_counted_and_told_at_once() {
         ..after(id, None)
     };
     assert!(!sink.try_keep(large("larger", RESPONSE_BYTES_MAX + 1)));
-    let lock = Connection::open(dir.path().join("cutover.db")).unwrap();
-    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let lock = Lock::take(&dir);
     let taken = (0..10).filter(|n| sink.try_keep(large(&format!("r{n}"), RESPONSE_BYTES_MAX)));
     assert_eq!(taken.count(), 4);
     let waits = || {
@@ -88,7 +86,7 @@ async fn what_has_no_room_is_counted_and_told_at_once() {
         told.iter().filter(|event| matches!(event, StoreEvent::ResponsesWait(_))).count() == 1
     };
     until("it is told that answers wait", waits).await;
-    lock.execute_batch("COMMIT").unwrap();
+    lock.release();
     until("they are written", || sink.stats().written == 4).await;
     assert_eq!((sink.stats().waiting, sink.stats().dropped), (0, 7));
     assert!(sink.has_room());
@@ -112,12 +110,7 @@ async fn answers_older_than_their_retention_go() {
     store.close().await;
     let (options, _) = self::options(&dir);
     let store = Store::open(Options { retain_responses: Some(Millis(1_000)), ..options }).unwrap();
-    let looking = async {
-        while ids(store.conversation(query("old", Some(1))).await.unwrap()) == ["old"] {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), looking).await.expect("the old one goes");
+    until("the old one goes", || read(&dir, "SELECT count(*) FROM responses") == 1).await;
     assert_eq!(ids(store.conversation(query("young", Some(1))).await.unwrap()), ["young"]);
 }
 
@@ -127,12 +120,9 @@ async fn what_is_told_to_be_written_is_in_the_database() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     store.check().await.unwrap();
-    let other = Connection::open(dir.path().join("cutover.db")).unwrap();
-    let sql = "SELECT count(*) FROM responses";
-    let rows = || other.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
     for (id, count) in [("a", 1), ("b", 2), ("c", 3)] {
         assert!(store.responses().keep(after(id, None)).written().await);
-        assert_eq!(rows(), count);
+        assert_eq!(read(&dir, "SELECT count(*) FROM responses"), count);
     }
     store.close().await;
     assert!(!store.responses().keep(after("late", None)).written().await);
@@ -144,13 +134,12 @@ async fn nobody_waits_for_a_database_that_takes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     store.check().await.unwrap();
-    let lock = Connection::open(dir.path().join("cutover.db")).unwrap();
-    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let lock = Lock::take(&dir);
     let sink = store.responses();
     assert!(!sink.keep(after("a", None)).written().await, "it waits in memory");
     assert!(!sink.keep(after("b", None)).written().await);
     assert_eq!(sink.stats().waiting, 2);
-    lock.execute_batch("COMMIT").unwrap();
+    lock.release();
     until("they are written", || sink.stats().waiting == 0).await;
     assert!(sink.keep(after("c", None)).written().await);
     assert_eq!(sink.stats().written, 3);
@@ -161,12 +150,11 @@ async fn a_delete_that_fails_has_deleted_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     store.check().await.unwrap();
-    let lock = Connection::open(dir.path().join("cutover.db")).unwrap();
-    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let lock = Lock::take(&dir);
     assert!(store.responses().try_keep(after("a", None)));
     assert!(store.delete_response("a".to_owned(), Some(1)).await.is_err());
     assert!(store.response("a".to_owned(), Some(1)).await.unwrap().is_some(), "as was told");
-    lock.execute_batch("COMMIT").unwrap();
+    lock.release();
     assert!(store.delete_response("a".to_owned(), Some(1)).await.unwrap());
     assert!(store.response("a".to_owned(), Some(1)).await.unwrap().is_none());
 }

@@ -137,12 +137,11 @@ async fn a_rollout_goes_on_when_the_lock_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     store.start_rollout(new_rollout("a", "a-1")).await.unwrap();
-    let other = Connection::open(dir.path().join(crate::sqlite::FILE)).unwrap();
-    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let lock = Lock::take(&dir);
     let busy = store.commit_tick(tick("a-1", 1, None)).await.unwrap_err();
     assert!(matches!(busy, CommitError::Store(StoreError::Busy { .. })), "{busy:?}");
     assert_eq!(store.rollouts().await.unwrap().len(), 1, "readers are not held up");
-    other.execute_batch("COMMIT").unwrap();
+    lock.release();
     store.commit_tick(tick("a-1", 1, None)).await.unwrap();
 }
 
@@ -188,8 +187,7 @@ async fn feedback_that_finds_no_room_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
     store.check().await.unwrap();
-    let other = Connection::open(dir.path().join(crate::sqlite::FILE)).unwrap();
-    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let _lock = Lock::take(&dir);
     let sink = store.feedback();
     let pushed = (0..3_000).filter(|request| sink.try_push(feedback(*request))).count() as u64;
     assert!(pushed < 3_000);
