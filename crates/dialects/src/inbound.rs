@@ -6,7 +6,6 @@ use cutover_wire::{Endpoint, Fault, Loss, Unsupported};
 
 use crate::answer::Answer;
 use crate::origins::Origins;
-use crate::renamed::Renamed;
 use crate::responses::Stored;
 use crate::sampled::Sent;
 use crate::stream::StreamOut;
@@ -138,8 +137,6 @@ pub struct WayBack {
     pub(crate) model: String,
     pub(crate) id: String,
     pub(crate) created: Millis,
-    /// The functions that have other names in chat completions.
-    pub(crate) renamed: Renamed,
 }
 
 pub(crate) enum Back {
@@ -152,7 +149,6 @@ pub(crate) enum Back {
 impl WayBack {
     /// Turns a whole answer (status 200, the OpenAI dialect) into the client's dialect.
     pub fn reply(&self, body: &[u8], now: Moment) -> Result<Answer, Fault> {
-        let body = &*self.renamed.back(body);
         match &self.kind {
             Back::Anthropic => anthropic::reply(self, body),
             Back::Responses(echo) => {

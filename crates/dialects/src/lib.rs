@@ -28,7 +28,6 @@ mod inbound;
 pub mod ollama;
 mod origins;
 mod pivot;
-mod renamed;
 pub mod responses;
 mod sampled;
 mod sequence;

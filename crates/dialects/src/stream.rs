@@ -13,7 +13,6 @@
 //! errors. Where the bytes are cut does not matter.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_units::Code;
@@ -24,7 +23,6 @@ use cutover_wire::{Fault, Usage};
 use crate::answer::{EVENTS, JSON, LINES};
 use crate::chat::{self, End};
 use crate::inbound::{Back, Moment, WayBack};
-use crate::renamed::Renamed;
 use crate::responses::Stored;
 use crate::sampled::Sent;
 use crate::sequence::{Parts, Sequence};
@@ -80,7 +78,6 @@ pub struct StreamOut {
     writer: Box<dyn Writer>,
     content_type: &'static str,
     model: String,
-    renamed: Arc<Renamed>,
     splitter: Splitter,
     records: Vec<Range<usize>>,
     halves: Joiner,
@@ -94,7 +91,7 @@ pub struct StreamOut {
 impl StreamOut {
     pub(crate) fn new(back: WayBack) -> Self {
         let (model, id) = (back.model.clone(), back.id.clone());
-        let (answer_id, renamed) = (back.answer_id(), back.renamed);
+        let answer_id = back.answer_id();
         let content_type = match back.kind {
             Back::Ollama(_) => LINES,
             Back::Gemini(gemini::Shape::Content { events: false, .. }) => JSON,
@@ -112,7 +109,6 @@ impl StreamOut {
             writer,
             content_type,
             model,
-            renamed: Arc::new(renamed),
             splitter: Splitter::new(Framing::Events, EVENT_BYTES_MAX),
             records: Vec::new(),
             halves: Joiner::default(),
@@ -141,11 +137,10 @@ impl StreamOut {
         }
         let mut text = String::new();
         let mut records = std::mem::take(&mut self.records);
-        let renamed = Arc::clone(&self.renamed);
         let (whole, fits) = self.splitter.feed(frame, &mut records);
         for range in &records {
             let record = whole.get(range.clone()).unwrap_or_default();
-            self.record(&renamed.back(record), now, &mut text);
+            self.record(record, now, &mut text);
         }
         if fits.is_err() && !self.is_over() {
             self.failed(&chat::unreadable(), now, &mut text);
@@ -160,8 +155,7 @@ impl StreamOut {
         let mut text = String::new();
         if !self.is_over() {
             let rest = self.splitter.rest();
-            let renamed = Arc::clone(&self.renamed);
-            self.record(&renamed.back(&rest), now, &mut text);
+            self.record(&rest, now, &mut text);
         }
         if !self.is_over() {
             let message = "the stream broke off before the answer was complete";

@@ -8,6 +8,7 @@ use cutover_wire::providers::Dialect;
 use cutover_wire::stream::{Limits, Tap};
 use cutover_wire::{Mint, ReplyPlan, UpstreamFault, Usage};
 
+use crate::names::Lines;
 use crate::received::{created, dialects_mint};
 
 /// Where a stream comes in. No `Debug`: it holds the answer.
@@ -15,6 +16,8 @@ pub struct Intake {
     /// What is seen of the stream as one of the OpenAI dialect.
     pub tap: Tap,
     foreign: Option<Box<Foreign>>,
+    /// Where names of functions were changed on the way out.
+    names: Option<Lines>,
 }
 
 struct Foreign {
@@ -47,17 +50,30 @@ impl Foreign {
         }
     }
 
+    /// Gives the tap what was turned, with the client's own names of functions.
+    fn tell(
+        &mut self,
+        names: Option<&Lines>,
+        (tap, out): (&mut Tap, &mut Vec<Bytes>),
+    ) -> Result<(), UpstreamFault> {
+        self.turned.drain(..).try_for_each(|piece| match names {
+            Some(names) => tap.push(names.own(&piece), out),
+            None => tap.push(piece, out),
+        })
+    }
+
     /// Takes a piece, or what is left at the end, and gives the tap what it knows.
     fn take(
         &mut self,
         data: Option<Bytes>,
+        names: Option<&Lines>,
         (tap, out): (&mut Tap, &mut Vec<Bytes>),
     ) -> Result<(), UpstreamFault> {
         let Some((own, _)) = &mut self.own else {
             if let Some(data) = data {
                 self.push(data);
             }
-            return self.turned.drain(..).try_for_each(|piece| tap.push(piece, out));
+            return self.tell(names, (tap, out));
         };
         let events = match data {
             Some(data) => own.cut(data),
@@ -92,23 +108,29 @@ impl Intake {
             (OwnEvents::new(dialect, names), Vec::new())
         });
         let foreign = events.map(|events| Box::new(Foreign { events, turned: Vec::new(), own }));
-        Self { tap: Tap::new(plan, mint, limits), foreign }
+        let names = Lines::new(&plan.names);
+        Self { tap: Tap::new(plan, mint, limits), foreign, names }
     }
 
     /// Takes a piece and appends what the client shall get.
     pub fn push(&mut self, data: Bytes, out: &mut Vec<Bytes>) -> Result<(), UpstreamFault> {
-        match &mut self.foreign {
-            None => self.tap.push(data, out),
-            Some(foreign) => foreign.take(Some(data), (&mut self.tap, out)),
+        match (&mut self.foreign, &mut self.names) {
+            (None, None) => self.tap.push(data, out),
+            (None, Some(names)) => self.tap.push(names.take(&data), out),
+            (Some(foreign), names) => {
+                foreign.take(Some(data), names.as_ref(), (&mut self.tap, out))
+            }
         }
     }
 
     /// The upstream's body has ended.
     pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Result<(), UpstreamFault> {
         if let Some(foreign) = &mut self.foreign {
-            foreign.take(None, (&mut self.tap, out))?;
+            foreign.take(None, self.names.as_ref(), (&mut self.tap, out))?;
             foreign.finish();
-            foreign.turned.drain(..).try_for_each(|piece| self.tap.push(piece, out))?;
+            foreign.tell(self.names.as_ref(), (&mut self.tap, out))?;
+        } else if let Some(names) = &mut self.names {
+            self.tap.push(names.rest(), out)?;
         }
         self.tap.finish(out)
     }

@@ -9,6 +9,7 @@
 //! candidates and questions to judges all go this way. Pure: no I/O, no clock.
 
 mod intake;
+mod names;
 mod own;
 mod received;
 mod sent;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cutover_units::Millis;
-use cutover_vendors::{anthropic, gemini, responses};
+use cutover_vendors::{anthropic, gemini, names, responses};
 use cutover_wire::own;
 use cutover_wire::providers::Dialect;
 use cutover_wire::structured::repair;
@@ -43,6 +43,9 @@ pub fn read(
             (received.status, received.body) = (told.status, told.body);
             wait = told.retry_after_ms.map(|wait| wait.to_string());
         }
+    }
+    if good && !plan.names.is_empty() {
+        received.body = names::back(&plan.names, &received.body).into_owned().into();
     }
     let Received { status, content_type, retry_after, retry_after_ms, date, body } = received;
     let retry_after_ms = wait.as_deref().or(retry_after_ms);

@@ -1,6 +1,7 @@
 //! Requests as a target's upstream is sent them.
 
 use bytes::{Bytes, BytesMut};
+use cutover_vendors::names::{self, Rule};
 use cutover_vendors::{self as vendors, Defaults, anthropic, gemini};
 use cutover_wire::adapt::adapt;
 use cutover_wire::providers::Dialect;
@@ -9,13 +10,16 @@ use cutover_wire::{Endpoint, Fault, Head, Outgoing, Target};
 /// The request as a target's upstream is sent it.
 pub fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fault> {
     let mut outgoing = adapt(head, body, target)?;
-    let adapted = || whole(&outgoing.body);
+    let named = Rule::of(head, target).and_then(|rule| names::taken(&outgoing.body, rule));
+    let chat = || named.as_ref().map_or_else(|| whole(&outgoing.body), |(chat, _)| chat.clone());
     let sent = match outgoing.reply.provider.dialect {
-        Dialect::OpenAi => return Ok(vendors::without_others(outgoing, head, target)),
+        Dialect::OpenAi => {
+            return Ok(vendors::without_others(renamed(outgoing, named), head, target));
+        }
         Dialect::Ollama => return Ok(outgoing),
         Dialect::Anthropic => {
             let defaults = Defaults::of(body, &target.settings);
-            anthropic::request(&adapted(), target.unsupported, &defaults)
+            anthropic::request(&chat(), target.unsupported, &defaults)
         }
         Dialect::Gemini if head.endpoint == Endpoint::Embeddings => {
             note_estimate(head, &mut outgoing);
@@ -25,13 +29,23 @@ pub fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, F
                 sent
             })
         }
-        Dialect::Gemini => gemini::request(&adapted(), target.unsupported),
+        Dialect::Gemini => gemini::request(&chat(), target.unsupported),
     };
     let sent = sent.map_err(|fault| in_senders_places(fault, body, &outgoing))?;
+    let mut outgoing = renamed(outgoing, named);
     outgoing.path = sent.path;
     outgoing.body = vec![sent.body];
     outgoing.losses.extend(sent.losses);
     Ok(outgoing)
+}
+
+/// A request with other names of functions, if it has any.
+fn renamed(mut outgoing: Outgoing, named: Option<(Bytes, names::Pairs)>) -> Outgoing {
+    if let Some((body, pairs)) = named {
+        outgoing.body = vec![body];
+        outgoing.reply.names = pairs.into();
+    }
+    outgoing
 }
 
 /// Gemini does not tell what embeddings took.

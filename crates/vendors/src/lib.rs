@@ -27,6 +27,7 @@ pub mod fields;
 pub mod gemini;
 pub mod losses;
 pub mod manage;
+pub mod names;
 mod places;
 pub mod read;
 pub mod responses;

@@ -11,7 +11,6 @@ use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Chat, Message, Tool};
 use crate::read::{At, Obj, Objects, Text};
-use crate::renamed::Renamed;
 use crate::write;
 
 /// `POST /v1/messages`.
@@ -30,14 +29,12 @@ pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Faul
     }
     let (model, mut chat) = convert(&root, facts, &mut losses)?;
     chat.bytes = body.len();
-    let renamed = Renamed::of(&mut chat);
     let kind = Back::Anthropic;
     let way_back = WayBack {
         kind,
         model: model.decode().into_owned(),
         id: facts.id.to_owned(),
         created: facts.now,
-        renamed,
     };
     Ok(Asked::Infer(Box::new(Inbound {
         endpoint: Endpoint::ChatCompletions,

@@ -13,7 +13,6 @@ use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::Chat;
 use crate::read::{At, Obj};
-use crate::renamed::Renamed;
 use crate::write;
 
 const ROOT: At<'static> = At::Root;
@@ -95,7 +94,6 @@ fn asked(
             model: model.to_owned(),
             id: facts.id.to_owned(),
             created: facts.now,
-            renamed: Renamed::default(),
         },
     }))
 }

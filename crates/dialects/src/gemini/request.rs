@@ -14,7 +14,6 @@ use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Chat, Tool};
 use crate::read::{At, Obj, Text};
-use crate::renamed::Renamed;
 use crate::write::{self, Json};
 
 const ROOT: At<'static> = At::Root;
@@ -35,14 +34,12 @@ fn run(body: &Bytes, facts: &RequestFacts<'_>, stream: bool) -> Result<Asked, Fa
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let (mut chat, thoughts) = convert(&root, facts, (&mut losses, ROOT))?;
     chat.bytes = body.len();
-    let renamed = Renamed::of(&mut chat);
     let shape = Shape::Content { thoughts, events: facts.events };
     let way_back = WayBack {
         kind: Back::Gemini(shape),
         model: model.to_owned(),
         id: facts.id.to_owned(),
         created: facts.now,
-        renamed,
     };
     Ok(Asked::Infer(Box::new(Inbound {
         endpoint: Endpoint::ChatCompletions,

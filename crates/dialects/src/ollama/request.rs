@@ -12,7 +12,6 @@ use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Chat, Message, Part, Tool, write_stream};
 use crate::read::{self, At, Obj, Objects, Text};
-use crate::renamed::Renamed;
 use crate::write::{self, Json};
 
 const ROOT: At<'static> = At::Root;
@@ -57,7 +56,6 @@ impl<'a, 'f> Work<'a, 'f> {
             model: self.model.decode().into_owned(),
             id: self.facts.id.to_owned(),
             created: self.facts.now,
-            renamed: Renamed::default(),
         };
         Ok(Asked::Infer(Box::new(Inbound {
             endpoint,

@@ -14,7 +14,6 @@ use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Assistant, Chat, Message, Part, Results};
 use crate::read::{At, Obj};
-use crate::renamed::Renamed;
 use crate::sampled::Sampled;
 use crate::write;
 
@@ -102,7 +101,6 @@ fn convert(
         model: model.decode().into_owned(),
         id: facts.id.to_owned(),
         created: facts.now,
-        renamed: Renamed::default(),
     };
     Ok(Box::new(Inbound {
         endpoint: Endpoint::ChatCompletions,

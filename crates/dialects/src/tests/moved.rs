@@ -1,78 +1,11 @@
-//! What one dialect takes and another does not: names of functions, the order of results, the size of what is no text.
+//! What one dialect takes and another does not: the order of results, the size of what is no text.
 
 use bytes::Bytes;
 use cutover_wire::Unsupported;
 use serde_json::{Value, json};
 
-use super::support::{inbound, lenient, now, payloads, read, stream};
+use super::support::{inbound, lenient, read};
 use crate::{Asked, RequestFacts};
-
-const CLAUDES: &str = "mcp__a_server_with_a_rather_long_name__a_tool_with_a_long_name_of_its_own";
-const GOOGLES: &str = "files.read";
-
-fn messages() -> Bytes {
-    let schema = json!({"type": "object"});
-    Bytes::from(
-        json!({"model": "m", "max_tokens": 9, "tools": [
-            {"name": CLAUDES, "input_schema": schema}, {"name": "plain", "input_schema": schema}],
-            "tool_choice": {"type": "tool", "name": CLAUDES},
-            "messages": [{"role": "user", "content": "a"},
-                {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": CLAUDES, "input": {}}]},
-                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "r"}]}]})
-        .to_string(),
-    )
-}
-
-fn contents() -> Bytes {
-    Bytes::from(
-        json!({"contents": [{"role": "user", "parts": [{"text": "a"}]}],
-            "tools": [{"functionDeclarations": [{"name": GOOGLES}, {"name": "files_read"}]}]})
-        .to_string(),
-    )
-}
-
-#[test]
-fn a_functions_name_is_taken_everywhere_and_comes_back_as_the_client_wrote_it() {
-    let gemini = "/v1beta/models/asked:generateContent";
-    for (path, body, own) in [("/v1/messages", messages(), CLAUDES), (gemini, contents(), GOOGLES)]
-    {
-        let asked = inbound(path, &body, &lenient());
-        let chat: Value = serde_json::from_slice(&asked.body).unwrap();
-        let name = chat["tools"][0]["function"]["name"].as_str().unwrap();
-        let fits = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-        assert!(name.len() <= 64 && name.chars().all(fits), "{name}");
-        assert_ne!(name, "files_read");
-        if path == "/v1/messages" {
-            assert_eq!(chat["tools"][1]["function"]["name"], "plain");
-            assert_eq!(chat["tool_choice"]["function"]["name"], name);
-            assert_eq!(chat["messages"][1]["tool_calls"][0]["function"]["name"], name);
-        }
-        let call = json!({"index": 0, "id": "d", "type": "function",
-            "function": {"name": name, "arguments": "{}"}});
-        let answer = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [
-            {"index": 0, "finish_reason": "tool_calls",
-             "message": {"role": "assistant", "content": null, "tool_calls": [call]}}]});
-        let reply = asked.way_back.reply(answer.to_string().as_bytes(), now()).unwrap();
-        let shown = String::from_utf8_lossy(&reply.body).into_owned();
-        assert!(shown.contains(&format!("\"name\":\"{own}\"")) && !shown.contains(name), "{shown}");
-        let chunk = |delta: Value, finish: Value| {
-            let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
-            json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
-        };
-        let events = [
-            chunk(json!({"tool_calls": [call]}), Value::Null),
-            chunk(json!({}), json!("tool_calls")),
-        ];
-        let text = events.map(|event| format!("data: {event}\n\n")).concat() + "data: [DONE]\n\n";
-        // The frames cut the name in two.
-        let (one, other) = text.as_bytes().split_at(text.find(name).unwrap() + 3);
-        let shown = stream(inbound(path, &body, &lenient()).way_back, &[one, other]);
-        let told = payloads(&shown)
-            .iter()
-            .any(|event| event.to_string().contains(&format!("\"name\":\"{own}\"")));
-        assert!(told && !shown.contains(name), "{shown}");
-    }
-}
 
 /// In Responses an output finds its call by its id, wherever it stands.
 #[test]
