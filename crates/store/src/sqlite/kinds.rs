@@ -26,14 +26,18 @@ const INSERT: &str = "INSERT INTO record_kinds (
 /// Kinds that are kept in memory. Traffic of more writes some of them anew, over and over.
 pub(super) const KNOWN_MAX: usize = 1_024;
 
+/// Kinds that are compared before anything is hashed.
+const RECENT: usize = 4;
+
 /// The time of a kind's last use is written again after this time.
 const DAY: Millis = Millis(24 * 60 * 60 * 1_000);
 
 #[derive(Default)]
 pub(super) struct Kinds {
     known: HashMap<u64, Known>,
-    /// Of the record before.
-    newest: u64,
+    /// Of the records before, the newest first: an arm's record follows another's, and finding a kind by
+    /// its hash costs more than the rest of its row.
+    recent: [u64; RECENT],
 }
 
 struct Known {
@@ -61,14 +65,19 @@ impl Kinds {
 
     /// The number of a record's kind, which is written if it is new.
     pub(super) fn of(&mut self, transaction: &Transaction<'_>, record: &Record) -> SqlResult<i64> {
-        if let Some(id) = self.find(self.newest, record) {
+        for place in 0..RECENT {
+            if let Some(id) = self.find(self.recent[place], record) {
+                self.recent[..=place].rotate_right(1);
+                return Ok(id);
+            }
+        }
+        let key = BuildHasherDefault::<DefaultHasher>::new().hash_one(common(record));
+        self.recent.rotate_right(1);
+        self.recent[0] = key;
+        if let Some(id) = self.find(key, record) {
             return Ok(id);
         }
-        self.newest = BuildHasherDefault::<DefaultHasher>::new().hash_one(common(record));
-        if let Some(id) = self.find(self.newest, record) {
-            return Ok(id);
-        }
-        let id = match self.known.get(&self.newest) {
+        let id = match self.known.get(&key) {
             Some(old) if common(&old.example) == common(record) => {
                 renewed(transaction, old.id, record.at)?
             }
@@ -81,7 +90,7 @@ impl Kinds {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
-        self.known.insert(self.newest, Known { example: record.clone(), id, last: record.at });
+        self.known.insert(key, Known { example: record.clone(), id, last: record.at });
         Ok(id)
     }
 
@@ -95,11 +104,11 @@ impl Kinds {
 /// Notes a kind's use; nothing if another process has deleted it.
 fn renewed(transaction: &Transaction<'_>, id: i64, at: Millis) -> SqlResult<Option<i64>> {
     let sql = "UPDATE record_kinds SET last_ms = max(last_ms, ?2) WHERE id = ?1";
-    Ok((transaction.execute(sql, params![id, signed(at.0)])? == 1).then_some(id))
+    Ok((transaction.prepare_cached(sql)?.execute(params![id, signed(at.0)])? == 1).then_some(id))
 }
 
 fn insert(transaction: &Transaction<'_>, r: &Record) -> SqlResult<i64> {
-    transaction.prepare(INSERT)?.execute(params![
+    transaction.prepare_cached(INSERT)?.execute(params![
         signed(r.at.0),
         r.use_case.as_ref().map(UseCaseName::as_str),
         r.arm.as_str(),

@@ -1,7 +1,9 @@
 //! The records' table: rows, their kinds and the minutes by which they are found.
 
 use cutover_units::{Millis, NanoUsd, UseCaseName, WeightBp};
-use rusqlite::{Connection, OptionalExtension as _, Row, Statement, ToSql, Transaction, params};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension as _, Row, ToSql, Transaction, params,
+};
 
 use super::kinds::{self, Kinds};
 use super::{SqlResult, Trouble, signed, unsigned};
@@ -34,7 +36,7 @@ pub(super) fn write(
 ) -> SqlResult<()> {
     let mut minutes = Minutes::default();
     let mut inserting =
-        Inserting { statement: transaction.prepare(INSERT)?, before: None, kind: 0 };
+        Inserting { statement: transaction.prepare_cached(INSERT)?, before: None, kind: 0 };
     let mut risen = risen_id(transaction)?;
     for some in records.chunks((records.len() / STEPS_MAX).max(ROWS_AT_ONCE)) {
         for record in some {
@@ -58,7 +60,7 @@ fn risen_id(transaction: &Transaction<'_>) -> SqlResult<Option<i64>> {
     let sql = "SELECT last + 1 FROM
                    (SELECT CAST(value AS INTEGER) AS last FROM meta WHERE name = 'last_record')
                WHERE last > (SELECT coalesce(max(id), 0) FROM record_rows)";
-    Ok(transaction.query_row(sql, [], |row| row.get(0)).optional()?)
+    Ok(transaction.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?)
 }
 
 /// Keeps the highest id that was given, before rows are deleted.
@@ -75,7 +77,7 @@ fn keep_last_id(transaction: &Transaction<'_>) -> SqlResult<()> {
 /// Values of a row that are those of the row before it are still bound: neighbours are mostly alike but
 /// for an id and a few times.
 struct Inserting<'a> {
-    statement: Statement<'a>,
+    statement: CachedStatement<'a>,
     before: Option<&'a Record>,
     /// Of the row before; none has 0.
     kind: i64,
@@ -155,7 +157,7 @@ impl Minutes {
     }
 
     fn write(&self, transaction: &Transaction<'_>) -> SqlResult<()> {
-        let mut statement = transaction.prepare(
+        let mut statement = transaction.prepare_cached(
             "INSERT INTO record_minutes (minute, first_id, last_id) VALUES (?1, ?2, ?3)
              ON CONFLICT (minute) DO UPDATE SET first_id = min(first_id, excluded.first_id),
                                                 last_id = max(last_id, excluded.last_id)",
