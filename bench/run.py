@@ -229,35 +229,54 @@ class Bench:
         print(f"  {name:13} {sc:10} cpu/req {r['cpu_us_per_req']:8.1f} us  gw {r['cpu_share']:.2f} up {r['up_cpu_share']:.2f} "
               + " ".join(f"{k.replace('_us', '')}={r[k]:.0f}" for k in keys) + (f"  ! {r['last_err'][:160]}" if r.get("err") else ""), flush=True)
 
+    def open(self, name, rep):
+        """starts a gateway and warms it"""
+        p, secs = self.start(name)
+        time.sleep(1.0)
+        r, s = rss_mb(tree(p.pid))
+        self.note(gateway=name, scenario="start", rep=rep, start_s=secs, rss_mb=r, pss_mb=s)
+        print(f"  {name:13} start {secs:.3f} s, rss {r:.1f} MB, pss {s:.1f} MB", flush=True)
+        self.warm(name)
+        return p
+
+    def warm(self, name):
+        get(f"http://127.0.0.1:{self.a.upstream}/__mock?delay=0")
+        self.load("closed --conns 16 --secs 1.5 --size 1000", name)
+
+    def one(self, name, rep, up):
+        """one gateway's turn of a round; `up` holds those that stay up between their turns"""
+        p = up.get(name)
+        if name == "direct":
+            self.warm(name)
+        elif p is None:
+            try:
+                p = self.open(name, rep)
+            except Exception as e:
+                print(f"  {name}: {e}", flush=True)
+                return
+            if self.a.together:
+                up[name] = p
+        try:
+            for sc in self.a.scenarios.split(","):
+                if sc == "count10k" and p:
+                    # a process of its own: what bodies and streams left behind is no part of the figure
+                    self.stop(p)
+                    p, _ = self.start(name)
+                self.scenario(sc, name, rep, p)
+        finally:
+            if p and not self.a.together:
+                self.stop(p)
+
     def go(self):
-        names = self.a.gateways.split(",")
-        scs = self.a.scenarios.split(",")
-        for rep in range(self.a.reps):
-            print(f"round {rep + 1}, load {os.getloadavg()[0]:.1f}", flush=True)
-            for name in ["direct"] + names:
-                p = None
-                if name != "direct":
-                    try:
-                        p, secs = self.start(name)
-                    except Exception as e:
-                        print(f"  {name}: {e}", flush=True)
-                        continue
-                    time.sleep(1.0)
-                    r, s = rss_mb(tree(p.pid))
-                    self.note(gateway=name, scenario="start", rep=rep, start_s=secs, rss_mb=r, pss_mb=s)
-                    print(f"  {name:13} start {secs:.3f} s, rss {r:.1f} MB, pss {s:.1f} MB", flush=True)
-                try:
-                    get(f"http://127.0.0.1:{self.a.upstream}/__mock?delay=0")
-                    self.load("closed --conns 16 --secs 1.5 --size 1000", name)
-                    for sc in scs:
-                        if sc == "count10k" and p:
-                            # a process of its own: what bodies and streams left behind is no part of the figure
-                            self.stop(p)
-                            p, _ = self.start(name)
-                        self.scenario(sc, name, rep, p)
-                finally:
-                    if p:
-                        self.stop(p)
+        up = {}
+        try:
+            for rep in range(self.a.reps):
+                print(f"round {rep + 1}, load {os.getloadavg()[0]:.1f}", flush=True)
+                for name in ["direct"] + self.a.gateways.split(","):
+                    self.one(name, rep, up)
+        finally:
+            for p in up.values():
+                self.stop(p)
 
     def close(self):
         self.up.terminate()
@@ -280,9 +299,13 @@ def main():
     ap.add_argument("--nice", type=int, default=0)
     ap.add_argument("--upstream", type=int, default=9100)
     ap.add_argument("--short", type=float, default=0, help="factor on every scenario's seconds")
+    ap.add_argument("--together", action="store_true",
+                    help="all gateways stay up, so that rounds can be short and many: a machine whose speed changes by the second bends them less")
     ap.add_argument("--extra", action="append", default=[], help="further gateways, a JSON file like gateways.json")
     ap.add_argument("--configs", action="append", default=[], help="a folder of further configuration templates")
     a = ap.parse_args()
+    if a.together and "count10k" in a.scenarios:
+        ap.error("count10k needs a process of its own: not with --together")
     b = Bench(a)
     try:
         b.go()
