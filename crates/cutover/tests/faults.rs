@@ -396,11 +396,8 @@ fn what_an_upstream_said_is_in_the_log_in_words_that_hold_no_prompt() {
     let body = json!({"error": {"message": "Rate limit reached for tokens per min, prompt was: my pin is 4711",
         "type": "tokens", "code": "rate_limit_exceeded", "param": null}})
     .to_string();
-    let head = format!(
-        "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    rig.own.always(Reply::fault(Fault::Raw([head, body].concat().into_bytes())));
+    let refused = Fault::answer("429 Too Many Requests", "application/json", &body);
+    rig.own.always(Reply::fault(refused));
     let response = rig.ask("fake-model", false);
     assert_eq!(response.status, 429, "{}", response.text());
     let id = response.header("x-request-id").unwrap().to_owned();

@@ -16,7 +16,7 @@ use cutover_wire::Fault;
 use http::{Response, Version, header, request};
 
 use crate::framing::{self, Track};
-use crate::listener::{Doors, Handler};
+use crate::handler::{Doors, Handler};
 
 /// The longest bare answer of hyper's: a status line, a length and a date.
 const BARE_BYTES_MAX: usize = 200;

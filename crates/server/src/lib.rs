@@ -17,6 +17,7 @@
 
 mod descriptors;
 mod framing;
+mod handler;
 mod heads;
 mod listener;
 mod pulse;
@@ -25,8 +26,9 @@ mod socket;
 mod upload;
 mod wait;
 
+pub use handler::{Arrival, Doors, Handler};
 pub use heads::limit_of;
-pub use listener::{Arrival, Doors, Handler, serve};
+pub use listener::serve;
 pub use pulse::Pulse;
 pub use request_body::{BodyLimits, Whole, discard, read_body, too_large};
 pub use upload::{Aborted, Held, Progress, Upload};

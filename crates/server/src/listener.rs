@@ -3,7 +3,6 @@
 //! When all places are taken, further connections wait in the kernel's queue, unaccepted.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -11,9 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use cutover_wire::Fault;
-use http::{HeaderValue, Request, Response, header, request};
+use http::{HeaderValue, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,71 +23,10 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::descriptors;
+use crate::handler::{Arrival, Doors, Handler};
 use crate::heads::{self, Unread};
 use crate::pulse::{Overdue, Patience, Pulse};
 use crate::socket::Socket;
-
-/// What a connection may do before it has sent a whole request head.
-#[derive(Debug, Clone, Copy)]
-pub struct Doors {
-    /// Largest head, in bytes.
-    pub header_bytes_max: usize,
-    /// Most headers.
-    pub header_count_max: usize,
-    /// Time for a whole head, counted from its first byte.
-    pub header_timeout: Duration,
-    /// How long a connection may be idle between two requests.
-    pub idle_timeout: Duration,
-    /// Most connections at once.
-    pub connections_max: usize,
-    /// Time for requests in flight to end at shutdown.
-    pub drain_timeout: Duration,
-}
-
-/// A request whose head has been read.
-#[derive(Debug)]
-pub struct Arrival {
-    /// Who sends it.
-    pub peer: IpAddr,
-    /// Its head.
-    pub head: request::Parts,
-    /// Its body, on its way.
-    pub body: Incoming,
-    /// Why it must be refused, whatever it asks for; its connection must end then.
-    pub doubt: Option<Fault>,
-    /// The connection it came on.
-    pub pulse: Arc<Pulse>,
-}
-
-/// What answers requests: a cheap handle, one clone for each connection.
-pub trait Handler: Clone + Send + Sync + Unpin + 'static {
-    /// What its answers consist of.
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin;
-    /// Held as long as a connection is open.
-    type Open: Send;
-
-    /// A connection is opened.
-    fn opened(&self) -> Self::Open;
-
-    /// Answers a request, whatever happens. An answer with the header `connection: close` is the
-    /// connection's last one.
-    fn answer(&self, arrival: Arrival) -> impl Future<Output = Response<Self::Body>> + Send;
-
-    /// The answer to a head that could not be read.
-    fn refuse_head(&self, peer: IpAddr, fault: Fault) -> Response<Bytes>;
-
-    /// A limit refused or cut something; its name is that of a config key, if it has one.
-    fn limit_hit(&self, limit: &'static str);
-
-    /// The end has come near: requests under way may end, nothing further is begun beside them.
-    fn drain(&self);
-
-    /// All connections are closed: awaits what goes on without a client.
-    fn ended(&self) -> impl Future<Output = ()> + Send;
-
-    /// The time to end is over: what is under way ends with an error when it is looked at again.
-    fn cut(&self);
-}
 
 /// How far a shutdown has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -325,187 +261,4 @@ impl<B: Body + Unpin> Body for Watched<B> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-    use cutover_units::Code;
-    use http_body_util::{BodyExt as _, Full};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::sync::oneshot;
-
-    use super::*;
-
-    pub(crate) const DOORS: Doors = Doors {
-        header_bytes_max: 8 * 1024,
-        header_count_max: 20,
-        header_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(75),
-        connections_max: 10,
-        drain_timeout: Duration::from_secs(10),
-    };
-
-    /// Answers with what was sent, and counts what it is told.
-    #[derive(Debug, Clone, Default)]
-    pub(crate) struct Echo {
-        open: Arc<AtomicUsize>,
-        ended: Arc<AtomicUsize>,
-    }
-
-    pub(crate) struct Open(Arc<AtomicUsize>);
-
-    impl Drop for Open {
-        fn drop(&mut self) {
-            self.0.fetch_sub(1, SeqCst);
-        }
-    }
-
-    impl Handler for Echo {
-        type Body = Full<Bytes>;
-        type Open = Open;
-
-        fn opened(&self) -> Open {
-            self.open.fetch_add(1, SeqCst);
-            Open(Arc::clone(&self.open))
-        }
-
-        async fn answer(&self, arrival: Arrival) -> Response<Full<Bytes>> {
-            let body = arrival.body.collect().await.unwrap().to_bytes();
-            arrival.pulse.received();
-            // Nobody answers at once.
-            tokio::task::yield_now().await;
-            let said = arrival.doubt.map_or(body, |fault| Bytes::from(fault.code.name()));
-            Response::new(Full::new(said))
-        }
-
-        fn refuse_head(&self, _: IpAddr, fault: Fault) -> Response<Bytes> {
-            assert_eq!(fault.code, Code::MalformedHttp);
-            Response::new(Bytes::from_static(b"unread"))
-        }
-
-        fn limit_hit(&self, limit: &'static str) {
-            panic!("no limit is reached here: {limit}");
-        }
-
-        fn drain(&self) {}
-
-        async fn ended(&self) {
-            self.ended.fetch_add(1, SeqCst);
-        }
-
-        fn cut(&self) {
-            panic!("all requests have ended");
-        }
-    }
-
-    /// What a listener says to these bytes, each piece sent after the answer to the one before.
-    async fn said(pieces: &[&str]) -> (String, Echo) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let handler = Echo::default();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let served = serve(handler.clone(), listener, DOORS, async {
-            let _ = stopped.await;
-        });
-        let asked = async move {
-            let mut said = Vec::with_capacity(4096);
-            for piece in pieces {
-                client.write_all(piece.as_bytes()).await.unwrap();
-                client.read_buf(&mut said).await.unwrap();
-            }
-            drop(stop);
-            client.read_to_end(&mut said).await.unwrap();
-            String::from_utf8(said).unwrap()
-        };
-        let ((), said) = tokio::join!(served, asked);
-        (said, handler)
-    }
-
-    fn post(body: &str) -> String {
-        format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-    }
-
-    #[tokio::test]
-    async fn requests_are_answered_one_after_the_other_until_the_drain() {
-        let (said, handler) = said(&[&post("one"), &post("two")]).await;
-        assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 2, "{said}");
-        assert!(said.ends_with("two"), "{said}");
-        assert_eq!(handler.open.load(SeqCst), 0);
-        assert_eq!(handler.ended.load(SeqCst), 1);
-    }
-
-    /// What a client gets that has sent this, and the end of its data, before anybody looks.
-    async fn said_to_half_closed(sent: &[u8]) -> Vec<u8> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        client.write_all(sent).await.unwrap();
-        client.shutdown().await.unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let served = serve(Echo::default(), listener, DOORS, async {
-            let _ = stopped.await;
-        });
-        let asked = async move {
-            let mut said = Vec::new();
-            client.read_to_end(&mut said).await.unwrap();
-            drop(stop);
-            said
-        };
-        let ((), said) = tokio::join!(served, asked);
-        said
-    }
-
-    #[tokio::test]
-    async fn who_sends_a_request_and_the_end_of_its_data_at_once_is_answered() {
-        let chunked = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n";
-        let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-        for (sent, answers, last) in [
-            (post("one"), 1, "one"),
-            (chunked.to_owned(), 1, "four"),
-            (get.to_owned(), 1, "\r\n\r\n"),
-            (post("one") + &post("two"), 2, "two"),
-            (post("one") + get + &post("three"), 3, "three"),
-        ] {
-            let said = String::from_utf8(said_to_half_closed(sent.as_bytes()).await).unwrap();
-            assert_eq!(said.matches("HTTP/1.1 200 OK").count(), answers, "{sent}{said}");
-            assert!(said.ends_with(last), "{sent}{said}");
-        }
-    }
-
-    /// As many bytes as no socket's buffers hold, to a client that takes them late.
-    #[tokio::test]
-    async fn who_closes_its_sending_side_gets_all_of_a_large_answer() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let served = serve(Echo::default(), listener, DOORS, async {
-            let _ = stopped.await;
-        });
-        let body = "x".repeat(32 << 20);
-        let asked = async move {
-            let (mut reading, mut writing) = client.into_split();
-            writing.write_all(post(&body).as_bytes()).await.unwrap();
-            writing.shutdown().await.unwrap();
-            reading.readable().await.unwrap();
-            // Now the answer lies before the client, as much of it as fits, and nothing more is sent.
-            for _ in 0..1_000 {
-                tokio::task::yield_now().await;
-            }
-            let mut said = Vec::new();
-            reading.read_to_end(&mut said).await.unwrap();
-            drop(stop);
-            assert!(said.ends_with(body.as_bytes()), "{} bytes", said.len());
-        };
-        tokio::join!(served, asked);
-    }
-
-    #[tokio::test]
-    async fn a_head_that_nobody_can_read_is_answered_by_the_handler() {
-        let (said, _) = said(&["nonsense\r\n\r\n"]).await;
-        assert!(said.ends_with("connection: close\r\n\r\nunread"), "{said}");
-    }
-
-    #[tokio::test]
-    async fn a_doubtful_head_comes_with_its_doubt() {
-        let (said, _) = said(&["GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n"]).await;
-        assert!(said.ends_with(Code::MalformedHttp.name()), "{said}");
-    }
-}
+pub(crate) mod tests;

@@ -30,8 +30,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::framing::Track;
+use crate::handler::Handler;
 use crate::heads::Unread;
-use crate::listener::Handler;
 use crate::pulse::Pulse;
 
 /// How often a client that has closed its sending side is looked at, to see whether it has left: within

@@ -7,121 +7,14 @@
 //! Names follow Prometheus: base units, `_total` on counters. The label is `upstream_instance`, not
 //! `instance`, because Prometheus sets `instance` itself to the address it scrapes.
 
-use std::fmt::Write;
-use std::marker::PhantomData;
-
-use cutover_units::Micros;
+mod kinds;
+mod reference;
 
 use crate::buckets::{LATENCY, OVERHEAD};
 use crate::handles::{Counter, Gauge, Histogram};
 
-/// What a metric's numbers do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Rises and falls.
-    Gauge,
-    /// Counts durations into buckets with these upper bounds.
-    Histogram(&'static [Micros]),
-}
-
-impl Kind {
-    /// The kind's word in the text formats.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram(_) => "histogram",
-        }
-    }
-}
-
-/// The unit a metric is shown in, and how its stored integers become it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// A plain count.
-    Count,
-    /// Seconds, stored as microseconds.
-    Seconds,
-    /// Seconds since the Unix epoch, stored as milliseconds.
-    Timestamp,
-    /// US dollars, stored as billionths.
-    Usd,
-    /// Hundredths of a percent.
-    BasisPoints,
-    /// Natural logarithms of evidence, stored as thousandths.
-    Nats,
-}
-
-impl Unit {
-    /// The unit's word in metric names; a plain count has none.
-    pub fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Count => None,
-            Self::Seconds | Self::Timestamp => Some("seconds"),
-            Self::Usd => Some("usd"),
-            Self::BasisPoints => Some("basis_points"),
-            Self::Nats => Some("nats"),
-        }
-    }
-
-    /// How many decimal places the stored integer has.
-    pub fn decimals(self) -> u32 {
-        match self {
-            Self::Count | Self::BasisPoints => 0,
-            Self::Timestamp | Self::Nats => 3,
-            Self::Seconds => 6,
-            Self::Usd => 9,
-        }
-    }
-}
-
-/// One row of the table.
-#[derive(Debug, Clone, Copy)]
-pub struct Row {
-    /// The metric itself.
-    pub metric: Metric,
-    /// Its name in Prometheus.
-    pub name: &'static str,
-    /// What its numbers do.
-    pub kind: Kind,
-    /// The unit it is shown in.
-    pub unit: Unit,
-    /// The names of its labels.
-    pub labels: &'static [&'static str],
-    /// The values of its last label that are there, at 0, before anything happened. `None`: a series appears
-    /// with its first event.
-    pub opens: Option<&'static [&'static str]>,
-    /// What it says, for `# HELP` and the reference.
-    pub help: &'static str,
-}
-
-/// A metric with its kind and number of labels in the type.
-#[derive(Debug)]
-pub struct Family<K, const LABELS: usize> {
-    pub(crate) metric: Metric,
-    kind: PhantomData<K>,
-}
-
-impl<K, const LABELS: usize> Clone for Family<K, LABELS> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K, const LABELS: usize> Copy for Family<K, LABELS> {}
-
-impl<K, const LABELS: usize> Family<K, LABELS> {
-    const fn new(metric: Metric) -> Self {
-        Self { metric, kind: PhantomData }
-    }
-
-    /// The family's row.
-    pub fn row(&self) -> &'static Row {
-        self.metric.row()
-    }
-}
+pub use kinds::{Family, Kind, Row, Unit};
+pub use reference::reference;
 
 macro_rules! kind {
     (Counter) => {
@@ -447,39 +340,6 @@ metrics! {
         "When the process began to serve.";
 }
 
-/// The reference of all metrics as a Markdown document.
-pub fn reference() -> String {
-    let mut out = String::from("| metric | kind | labels | meaning |\n|---|---|---|---|\n");
-    for row in TABLE {
-        let labels: Vec<_> = row.labels.iter().map(|label| format!("`{label}`")).collect();
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            out,
-            "| `{}` | {} | {} | {} |",
-            row.name,
-            row.kind.as_str(),
-            labels.join(", "),
-            row.help
-        );
-    }
-    let opened: Vec<_> = TABLE.iter().filter(|row| row.opens.is_some()).collect();
-    let opened: Vec<_> = opened.into_iter().map(|row| format!("`{}`", row.name)).collect();
-    let _ = writeln!(
-        out,
-        "\nThere at 0 before anything happened, so that a first event is a rise: {}. Series of other counters \
-         with a cause, a code or an action in their labels appear with their first event.",
-        opened.join(", ")
-    );
-    out.push_str("\nBuckets, in seconds:\n\n");
-    for row in TABLE {
-        if let Kind::Histogram(bounds) = row.kind {
-            let texts: Vec<_> = bounds.iter().map(|b| crate::text::scaled(b.0.into(), 6)).collect();
-            let _ = writeln!(out, "- `{}`: {}", row.name, texts.join(", "));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -507,14 +367,5 @@ mod tests {
         for bounds in [LATENCY, OVERHEAD] {
             assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]));
         }
-    }
-
-    #[test]
-    fn the_reference_names_every_metric() {
-        let text = reference();
-        for row in TABLE {
-            assert!(text.contains(&format!("| `{}` |", row.name)), "{}", row.name);
-        }
-        assert!(text.contains("0.00001, 0.00002"), "{text}");
     }
 }

@@ -128,6 +128,13 @@ impl Fault {
         })
     }
 
+    /// A whole answer to the letter, with a status such as `400 Bad Request`.
+    pub fn answer(status: &str, content_type: &str, body: &str) -> Self {
+        let head = format!("HTTP/1.1 {status}\r\ncontent-type: {content_type}");
+        let length = body.len();
+        Self::Raw(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes())
+    }
+
     /// A plain error status.
     pub fn status(status: u16) -> Self {
         Self::Status { status, retry_after: None, retry_after_ms: None }
