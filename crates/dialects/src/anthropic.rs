@@ -5,6 +5,7 @@ mod answer;
 mod content;
 mod events;
 mod fields;
+mod outline;
 mod request;
 
 use cutover_units::{Code, Millis, Utc};
@@ -22,7 +23,7 @@ pub(crate) use events::Events;
 pub static ANTHROPIC: Dialect = Dialect {
     name: "anthropic",
     routes: &[
-        Route::new("POST", "/v1/messages", Ask::Read(request::read)),
+        Route::new("POST", "/v1/messages", Ask::Read(request::read)).outlined(outline::outline),
         Route::new("POST", "/v1/messages/count_tokens", Ask::Read(request::count)),
         Route::new("POST", "/v1/messages/batches", Ask::Refused(NO_BATCHES)),
         Route::new("GET", "/v1/messages/batches*", Ask::Refused(NO_BATCHES)),

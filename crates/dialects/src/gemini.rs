@@ -11,6 +11,7 @@ mod embeddings;
 mod fields;
 mod lists;
 mod names;
+mod outline;
 mod request;
 mod schema;
 
@@ -44,12 +45,14 @@ pub(crate) enum Shape {
 pub static GEMINI: Dialect = Dialect {
     name: "gemini",
     routes: &[
-        Route::new("POST", "/v1beta/models/{model}:generateContent", Ask::Read(request::generate)),
+        Route::new("POST", "/v1beta/models/{model}:generateContent", Ask::Read(request::generate))
+            .outlined(outline::generate),
         Route::new(
             "POST",
             "/v1beta/models/{model}:streamGenerateContent",
             Ask::Read(request::stream),
-        ),
+        )
+        .outlined(outline::stream),
         Route::new("POST", "/v1beta/models/{model}:countTokens", Ask::Read(request::count)),
         Route::new("POST", "/v1beta/models/{model}:embedContent", Ask::Read(embeddings::one)),
         Route::new(

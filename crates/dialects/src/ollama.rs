@@ -6,6 +6,7 @@ mod fields;
 mod lines;
 mod lists;
 mod messages;
+mod outline;
 mod request;
 
 use cutover_wire::Fault;
@@ -34,7 +35,7 @@ pub(crate) enum Shape {
 pub static OLLAMA: Dialect = Dialect {
     name: "ollama",
     routes: &[
-        Route::new("POST", "/api/chat", Ask::Read(request::chat)),
+        Route::new("POST", "/api/chat", Ask::Read(request::chat)).outlined(outline::chat),
         Route::new("POST", "/api/generate", Ask::Read(request::generate)),
         Route::new("POST", "/api/embed", Ask::Read(request::embed)),
         Route::new("POST", "/api/embeddings", Ask::Read(request::embedding)),

@@ -99,6 +99,11 @@ impl Origins {
         noted
     }
 
+    /// Of a request that is known by its dialect alone.
+    pub fn of_table(fields: &'static [Field]) -> Self {
+        Self { fields, ..Self::default() }
+    }
+
     fn note(&mut self, spot: Spot, slice: Option<&str>) {
         let from = self.body.as_ptr() as usize;
         let offset = slice.and_then(|slice| (slice.as_ptr() as usize).checked_sub(from));

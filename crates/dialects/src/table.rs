@@ -9,6 +9,7 @@ use cutover_wire::providers::claude;
 
 use crate::answer::{Answer, ErrorAnswer};
 use crate::inbound::{Asked, ModelFacts, RequestFacts};
+use crate::outline::Outliner;
 
 pub use cutover_vendors::{Fate, Field};
 
@@ -48,11 +49,17 @@ pub struct Route {
     pub path: &'static str,
     /// What it is for.
     pub ask: Ask,
+    /// How its requests are outlined, for upstreams that speak the dialect.
+    pub outline: Option<Outliner>,
 }
 
 impl Route {
     pub(crate) const fn new(method: &'static str, path: &'static str, ask: Ask) -> Self {
-        Self { method, path, ask }
+        Self { method, path, ask, outline: None }
+    }
+
+    pub(crate) const fn outlined(self, outline: Outliner) -> Self {
+        Self { outline: Some(outline), ..self }
     }
 
     /// Whether a path is this one: the segment that stands for `{id}`, empty without one.
@@ -125,6 +132,8 @@ pub struct Found<'p> {
     pub id: Option<&'p str>,
     /// What is done with what the path names, as Google's paths end: `generateContent`. Ollama's path itself.
     pub method: Option<&'static str>,
+    /// How its requests are outlined.
+    pub outline: Option<Outliner>,
 }
 
 /// Finds a route, with and without `/v1` before it. `None`: the path is in no dialect here. An error
@@ -145,7 +154,8 @@ pub fn find<'p>(
                 let id = Some(id).filter(|id| !id.is_empty());
                 let ollamas = Some(route.path).filter(|path| path.starts_with("/api/"));
                 let method = route.path.split_once("}:").map(|(_, method)| method).or(ollamas);
-                return Some(Ok(Found { dialect, ask: route.ask, id, method }));
+                let (ask, outline) = (route.ask, route.outline);
+                return Some(Ok(Found { dialect, ask, id, method, outline }));
             }
             let known = wants.map(|(_, known)| known).unwrap_or_default();
             wants = Some((dialect, [known, vec![route.method]].concat()));

@@ -7,6 +7,7 @@ mod egress;
 mod gemini;
 mod golden;
 mod moved;
+mod outlines;
 mod own;
 mod properties;
 mod round_trip;

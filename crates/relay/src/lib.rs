@@ -8,12 +8,14 @@
 //! that speaks its upstream's own dialect is passed on in its own words ([`Own`]). Requests, copies for
 //! candidates and questions to judges all go this way. Pure: no I/O, no clock.
 
+mod forms;
 mod intake;
 mod names;
 mod own;
 mod received;
 mod sent;
 
+pub use forms::{Conversion, Form, Read, ReadBody, Reading, outlined, read_foreign};
 pub use intake::Intake;
 pub use own::{Own, without_keys};
 pub use received::read;

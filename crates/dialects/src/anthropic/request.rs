@@ -17,25 +17,10 @@ use crate::write;
 pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     let root = Obj::of_body(body)?;
     let mut losses = Losses::new(FIELDS, facts.unsupported);
-    let stream = root.flag(At::Root, "stream")?.unwrap_or(false);
-    let at = At::Root;
-    root.need_text(at, "model")?;
-    match root.whole(at, "max_tokens")? {
-        None => return Err(at.key("max_tokens").missing()),
-        Some(limit) if limit < 0 => {
-            return Err(at.key("max_tokens").invalid("must be at least 1"));
-        }
-        Some(_) => {}
-    }
+    let stream = needed(&root)?;
     let (model, mut chat) = convert(&root, facts, &mut losses)?;
     chat.bytes = body.len();
-    let kind = Back::Anthropic;
-    let way_back = WayBack {
-        kind,
-        model: model.decode().into_owned(),
-        id: facts.id.to_owned(),
-        created: facts.now,
-    };
+    let way_back = way_back(&model, facts);
     Ok(Asked::Infer(Box::new(Inbound {
         endpoint: Endpoint::ChatCompletions,
         body: chat.write(&model, stream),
@@ -45,6 +30,23 @@ pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Faul
         origins: Origins::of(&chat, body, FIELDS),
         way_back,
     })))
+}
+
+/// Looks at what must be there. Tells whether a stream is wanted.
+pub(super) fn needed(root: &Obj<'_>) -> Result<bool, Fault> {
+    let at = At::Root;
+    let stream = root.flag(at, "stream")?.unwrap_or(false);
+    root.need_text(at, "model")?;
+    match root.whole(at, "max_tokens")? {
+        None => Err(at.key("max_tokens").missing()),
+        Some(limit) if limit < 0 => Err(at.key("max_tokens").invalid("must be at least 1")),
+        Some(_) => Ok(stream),
+    }
+}
+
+pub(super) fn way_back(model: &Text<'_>, facts: &RequestFacts<'_>) -> WayBack {
+    let (id, created) = (facts.id.to_owned(), facts.now);
+    WayBack { kind: Back::Anthropic, model: model.decode().into_owned(), id, created }
 }
 
 /// `POST /v1/messages/count_tokens`.
@@ -85,17 +87,28 @@ fn convert<'a>(
     conversation.read(items, at.key("messages"))?;
     chat.messages = conversation.messages;
     tools(root, (&mut chat, keep_marks), losses)?;
+    settings(root, (&mut chat, keep_marks), losses)?;
+    Ok((model, chat))
+}
+
+/// All but what the model reads. The tools are there already.
+pub(super) fn settings<'a>(
+    root: &Obj<'a>,
+    (chat, keep_marks): (&mut Chat<'a>, bool),
+    losses: &mut Losses,
+) -> Result<(), Fault> {
+    let at = At::Root;
+    choice(root, chat, losses)?;
     if let Some(mark) = content::taken_mark(root, (at, keep_marks))? {
         chat.set(cutover_vendors::MARK, mark);
     }
-    limits(root, &mut chat, losses)?;
+    limits(root, chat, losses)?;
     if root.get("speed").is_some_and(|raw| raw != "\"standard\"") {
         losses.note("speed");
     }
-    thinking(root, (&mut chat, keep_marks), losses)?;
+    thinking(root, (chat, keep_marks), losses)?;
     root.flag(at, "stream")?;
-    losses.rest(root, "", at)?;
-    Ok((model, chat))
+    losses.rest(root, "", at)
 }
 
 fn limits<'a>(root: &Obj<'a>, chat: &mut Chat<'a>, losses: &mut Losses) -> Result<(), Fault> {
@@ -165,6 +178,11 @@ fn tools<'a>(
         });
         losses.rest(&tool, "tools[].", at)?;
     }
+    Ok(())
+}
+
+fn choice<'a>(root: &Obj<'a>, chat: &mut Chat<'a>, losses: &mut Losses) -> Result<(), Fault> {
+    let at = At::Root;
     let Some(choice) = root.object(at, "tool_choice")? else { return Ok(()) };
     let here = at.key("tool_choice");
     let kind = choice.word(here, "type")?;

@@ -34,13 +34,7 @@ fn run(body: &Bytes, facts: &RequestFacts<'_>, stream: bool) -> Result<Asked, Fa
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let (mut chat, thoughts) = convert(&root, facts, (&mut losses, ROOT))?;
     chat.bytes = body.len();
-    let shape = Shape::Content { thoughts, events: facts.events };
-    let way_back = WayBack {
-        kind: Back::Gemini(shape),
-        model: model.to_owned(),
-        id: facts.id.to_owned(),
-        created: facts.now,
-    };
+    let way_back = way_back(model, facts, thoughts);
     Ok(Asked::Infer(Box::new(Inbound {
         endpoint: Endpoint::ChatCompletions,
         body: chat.write(&Text::from(model), stream),
@@ -50,6 +44,12 @@ fn run(body: &Bytes, facts: &RequestFacts<'_>, stream: bool) -> Result<Asked, Fa
         origins: Origins::of(&chat, body, FIELDS),
         way_back,
     })))
+}
+
+pub(super) fn way_back(model: &str, facts: &RequestFacts<'_>, thoughts: bool) -> WayBack {
+    let kind = Back::Gemini(Shape::Content { thoughts, events: facts.events });
+    let (model, id) = (model.to_owned(), facts.id.to_owned());
+    WayBack { kind, model, id, created: facts.now }
 }
 
 /// A body, checked, with its names in one case.
@@ -98,12 +98,22 @@ fn convert<'a>(
     }
     conversation.read(&contents, at.key("contents"))?;
     chat.messages = conversation.messages;
-    tools(root, &mut chat, (losses, at))?;
-    choice(root, (&mut chat, facts.keep_marks), (losses, at))?;
+    let thoughts = settings(root, (&mut chat, facts.keep_marks), (losses, at))?;
+    Ok((chat, thoughts))
+}
+
+/// All but the conversation. Tells whether thoughts shall be shown.
+pub(super) fn settings<'a>(
+    root: &Obj<'a>,
+    (chat, keep_marks): (&mut Chat<'a>, bool),
+    (losses, at): (&mut Losses, At<'_>),
+) -> Result<bool, Fault> {
+    tools(root, chat, (losses, at))?;
+    choice(root, (chat, keep_marks), (losses, at))?;
     let thoughts = match member(root, at, "generationConfig")? {
         Some(config) => {
             let at = at.key("generationConfig");
-            settings(&config, (&mut chat, facts.keep_marks), (losses, at))?
+            generation(&config, (chat, keep_marks), (losses, at))?
         }
         None => false,
     };
@@ -121,7 +131,7 @@ fn convert<'a>(
         losses.note("store");
     }
     losses.rest(root, "", at)?;
-    Ok((chat, thoughts))
+    Ok(thoughts)
 }
 
 fn tools<'a>(
@@ -201,7 +211,7 @@ fn choice<'a>(
 }
 
 /// `generationConfig`. Tells whether thoughts shall be shown.
-fn settings<'a>(
+fn generation<'a>(
     config: &Obj<'a>,
     (chat, keep_marks): (&mut Chat<'a>, bool),
     (losses, at): (&mut Losses, At<'_>),

@@ -10,6 +10,7 @@ use super::messages::{Conversation, images};
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
+use crate::outline::Settings;
 use crate::pivot::{self, Chat, Message, Part, Tool, write_stream};
 use crate::read::{self, At, Obj, Objects, Text};
 use crate::write::{self, Json};
@@ -36,7 +37,14 @@ impl<'a, 'f> Work<'a, 'f> {
         facts: &'f RequestFacts<'f>,
         scope: &'static str,
     ) -> Result<Self, Fault> {
-        let root = Obj::of_body(body)?;
+        Self::of_root((body, Obj::of_body(body)?), facts, scope)
+    }
+
+    fn of_root(
+        (body, root): (&'a Bytes, Obj<'a>),
+        facts: &'f RequestFacts<'f>,
+        scope: &'static str,
+    ) -> Result<Self, Fault> {
         let model = root.need_text(ROOT, "model")?;
         let losses = Losses::new(FIELDS, facts.unsupported).of_route(scope);
         let chat = Chat { bytes: body.len(), ..Chat::default() };
@@ -51,12 +59,7 @@ impl<'a, 'f> Work<'a, 'f> {
         let stream = endpoint != Endpoint::Embeddings && self.stream()?;
         let mut losses = self.losses;
         losses.rest(&self.root, "", ROOT)?;
-        let way_back = WayBack {
-            kind: Back::Ollama(shape),
-            model: self.model.decode().into_owned(),
-            id: self.facts.id.to_owned(),
-            created: self.facts.now,
-        };
+        let way_back = way_back(&self.model, self.facts, shape);
         Ok(Asked::Infer(Box::new(Inbound {
             endpoint,
             body,
@@ -169,9 +172,36 @@ impl<'a, 'f> Work<'a, 'f> {
     }
 }
 
+fn way_back(model: &Text<'_>, facts: &RequestFacts<'_>, shape: Shape) -> WayBack {
+    let (model, id) = (model.decode().into_owned(), facts.id.to_owned());
+    WayBack { kind: Back::Ollama(shape), model, id, created: facts.now }
+}
+
+/// All but the conversation of a request for a chat, whose messages and tools were walked.
+pub(super) fn settings<'a>(
+    (body, root): (&'a Bytes, Obj<'a>),
+    facts: &RequestFacts<'_>,
+    tools: Vec<Tool<'a>>,
+) -> Result<Settings<'a>, Fault> {
+    let mut work = Work::of_root((body, root), facts, CHAT)?;
+    for walked in ["messages", "tools"] {
+        work.root.get(walked);
+    }
+    work.root.get("messages").ok_or_else(|| ROOT.key("messages").missing())?;
+    work.chat.tools = tools;
+    work.generating()?;
+    let stream = work.stream()?;
+    let Work { root, model, mut losses, chat, .. } = work;
+    losses.rest(&root, "", ROOT)?;
+    let way_back = way_back(&model, facts, Shape::Chat);
+    Ok(Settings { model, stream, chat, losses, way_back })
+}
+
+const CHAT: &str = "/api/chat";
+
 /// `POST /api/chat`.
 pub(super) fn chat(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
-    let mut work = Work::new(body, facts, "/api/chat")?;
+    let mut work = Work::new(body, facts, CHAT)?;
     let items = Objects::of(work.root.get("messages").unwrap_or("[]"), ROOT.key("messages"));
     let mut items = items?;
     if items.is_done() {
