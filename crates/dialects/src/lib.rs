@@ -32,7 +32,6 @@ mod pivot;
 pub mod responses;
 mod sampled;
 mod sequence;
-mod shape;
 mod stream;
 mod table;
 #[cfg(test)]
@@ -47,7 +46,6 @@ pub use inbound::{Asked, Inbound, ModelFacts, Moment, RequestFacts, StoreNeeds, 
 pub use origins::Origins;
 pub use outline::{Outline, Outliner};
 pub use sampled::Sent;
-pub use shape::path_of;
 pub use signature::SEPARATOR as SIGNED_ID;
 pub use stream::StreamOut;
 pub use table::{Ask, DIALECTS, Dialect, Fate, Field, Found, Route, find, matrix};
