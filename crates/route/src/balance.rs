@@ -16,15 +16,21 @@ use siphasher::sip::SipHasher13;
 
 use crate::health::State;
 
+mod board;
 mod field;
 mod least_latency;
 mod least_outstanding;
+mod lineup;
 mod model_aware;
 mod prefix_affine;
 mod round_robin;
+mod row;
 mod session;
 
-pub use field::Peers;
+pub use board::{Board, Post, Seat};
+pub use field::{Peers, Sorted};
+pub use lineup::{Lined, Lineup, Taken};
+pub use row::{Row, Scores};
 
 use field::Field;
 
@@ -114,14 +120,19 @@ impl Policy {
     /// is no other. Instances beyond [`INSTANCES_MAX`] are not seen.
     pub fn pick<P: Peers + ?Sized>(&self, count: usize, draw: &Draw, peers: &P) -> Option<usize> {
         let all = if count < INSTANCES_MAX { !(u64::MAX << count) } else { u64::MAX };
-        let field = Field::new(all & !draw.tried, peers);
+        self.choose(all & !draw.tried, draw, peers)
+    }
+
+    /// Picks one of those whose bits are set.
+    fn choose<P: Peers + ?Sized>(&self, set: u64, draw: &Draw, peers: &P) -> Option<usize> {
+        let field = Field::new(set, peers);
         match self.kind {
             Kind::LeastLatency => least_latency::choose(field, draw),
-            Kind::LeastOutstanding => least_outstanding::choose(field, draw),
-            Kind::RoundRobin => round_robin::choose(field, draw),
+            Kind::LeastOutstanding => least_outstanding::choose(&field, draw),
+            Kind::RoundRobin => round_robin::choose(&field, draw),
             Kind::Session => session::choose(field, draw),
             Kind::PrefixAffine => prefix_affine::choose(field, draw),
-            Kind::ModelAware => model_aware::choose(field, draw),
+            Kind::ModelAware => model_aware::choose(&field, draw),
         }
     }
 }

@@ -1,16 +1,50 @@
-//! The instances of a pick, looked at as little as the policy needs, and each once.
+//! The instances of a pick, looked at as little as the policy needs.
 
+use super::row::{NOBODY, Row, Scores, folded};
 use super::{INSTANCES_MAX, Peer, below, mix};
 use crate::health::State;
 
-/// What a pick reads of an upstream's instances, by their places. Any function to a [`Peer`] will do.
+/// What a pick reads of an upstream's instances, by their places. Any function to a [`Peer`] will do; who has
+/// its figures at hand, side by side, saves the looks.
 pub trait Peers {
     /// What is known of one of them now.
     fn peer(&self, at: usize) -> Peer;
 
-    /// [`Peer::id`] alone, which never changes: who has it at hand saves the rest.
+    /// [`Peer::id`] alone, which never changes.
     fn id(&self, at: usize) -> u64 {
         self.peer(at).id
+    }
+
+    /// [`Peer::in_flight`] alone.
+    fn in_flight(&self, at: usize) -> u32 {
+        self.peer(at).in_flight
+    }
+
+    /// Those of a set that do not have the request's model in memory.
+    fn cold(&self, set: u64) -> u64 {
+        places(set).filter(|at| !self.peer(*at).warm).fold(0, |cold, at| cold | 1 << at)
+    }
+
+    /// A set by what its instances are fit for.
+    fn sorted(&self, set: u64) -> Sorted {
+        let mut sorted = Sorted::default();
+        places(set).for_each(|at| sorted.add(at, self.peer(at).state));
+        sorted
+    }
+
+    /// The requests in flight at the fittest of a set, into a row of nobody.
+    fn loads(&self, set: u64, into: &mut Row) {
+        for at in places(set) {
+            let peer = self.peer(at);
+            if is_fittest(&peer) {
+                into.set(at, peer.in_flight);
+            }
+        }
+    }
+
+    /// Each one's own hash of a key, for those of a set.
+    fn scores(&self, set: u64, key: u64, into: &mut Scores) {
+        places(set).for_each(|at| into.set(at, folded(self.id(at)), folded(key)));
     }
 }
 
@@ -24,6 +58,41 @@ impl<F: Fn(usize) -> Peer> Peers for F {
 /// a cold instance can serve.
 pub(super) fn is_fittest(peer: &Peer) -> bool {
     matches!(peer.state, State::Healthy | State::Cold)
+}
+
+/// Instances by what they are fit for: a bit for each. Those that drain are in none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sorted {
+    /// They answer.
+    pub fit: u64,
+    /// They answer others.
+    pub full: u64,
+    /// They rest.
+    pub ejected: u64,
+    /// Nobody is there.
+    pub down: u64,
+}
+
+impl Sorted {
+    pub(super) fn add(&mut self, at: usize, state: State) {
+        let set = match state {
+            State::Healthy | State::Cold => &mut self.fit,
+            State::Saturated => &mut self.full,
+            State::Ejected => &mut self.ejected,
+            State::Down => &mut self.down,
+            State::Draining => return,
+        };
+        *set |= 1 << at;
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            fit: self.fit | other.fit,
+            full: self.full | other.full,
+            ejected: self.ejected | other.ejected,
+            down: self.down | other.down,
+        }
+    }
 }
 
 /// The fittest of all.
@@ -71,46 +140,58 @@ impl<'a, P: Peers + ?Sized> Field<'a, P> {
         self.peers.peer(at)
     }
 
-    /// Looks at all that are left, and says who is fittest. None: there is nobody.
-    pub(super) fn best(&mut self) -> Option<Best> {
-        for at in places(self.rest) {
-            self.look(at);
+    /// The fittest of all. None: there is nobody.
+    pub(super) fn best(&self) -> Option<Best> {
+        let rest = self.peers.sorted(self.rest);
+        if self.fittest | rest.fit != 0 {
+            return Some(Best::Fit(self.fittest | rest.fit));
         }
-        if self.fittest != 0 {
-            return Some(Best::Fit(self.fittest));
-        }
-        let mut sets = [0u64; State::Draining as usize];
-        for at in places(self.others) {
-            if let Some(set) = sets.get_mut(self.peers.peer(at).state as usize) {
-                *set |= 1 << at;
-            }
-        }
-        let state = sets.iter().position(|set| *set != 0)?;
-        if state < State::Ejected as usize {
-            return Some(Best::Fit(sets[state]));
+        let all = if self.others == 0 { rest } else { rest.and(self.peers.sorted(self.others)) };
+        if let Some(set) = [all.fit, all.full].into_iter().find(|set| *set != 0) {
+            return Some(Best::Fit(set));
         }
         let rested = |at: &usize| self.peers.peer(*at).failed_at;
-        places(sets[state]).min_by_key(rested).map(Best::Rested)
+        let set = if all.ejected == 0 { all.down } else { all.ejected };
+        places(set).min_by_key(rested).map(Best::Rested)
     }
 
-    /// The lightest of the fittest, by chance among equals.
-    pub(super) fn lightest(mut self, seed: u64, weight: impl Fn(&Peer) -> u32) -> Option<usize> {
-        let mut lightest = Lightest::default();
-        for at in places(self.rest) {
-            let peer = self.look(at);
-            if is_fittest(&peer) {
-                lightest.weigh(at, weight(&peer));
+    /// What the fittest have to do.
+    pub(super) fn loads(&self, into: &mut Row) {
+        self.peers.loads(self.rest, into);
+    }
+
+    /// The same where those that were asked for first were none: of the next fittest. An error: none of them is fit,
+    /// and this one has rested longest. Nothing: there is nobody.
+    #[cold]
+    pub(super) fn loads_of_the_next(&self, into: &mut Row) -> Option<Result<(), usize>> {
+        match self.best()? {
+            Best::Fit(set) => {
+                places(set).for_each(|at| into.set(at, self.peers.in_flight(at)));
+                Some(Ok(()))
             }
+            Best::Rested(at) => Some(Err(at)),
         }
-        if self.fittest == 0 {
-            match self.best()? {
-                Best::Fit(set) => {
-                    places(set).for_each(|at| lightest.weigh(at, weight(&self.again(at))));
-                }
-                Best::Rested(at) => return Some(at),
+    }
+
+    /// The lightest of the fittest, by chance among equals; one without the model counts as if it had so many
+    /// more in flight.
+    pub(super) fn lightest(&self, seed: u64, cold_counts_as: u32) -> Option<usize> {
+        let weigh = |loads: &mut Row| {
+            if cold_counts_as > 0 {
+                loads.add(self.peers.cold(self.rest), cold_counts_as);
             }
+            loads.least()
+        };
+        let mut loads = Row::default();
+        self.loads(&mut loads);
+        let mut least = weigh(&mut loads);
+        if least == NOBODY {
+            if let Err(rested) = self.loads_of_the_next(&mut loads)? {
+                return Some(rested);
+            }
+            least = weigh(&mut loads);
         }
-        let equals = lightest.equals;
+        let equals = loads.equal_to(least);
         Some(nth(equals, below(mix(seed), len(equals))))
     }
 
@@ -118,42 +199,28 @@ impl<'a, P: Peers + ?Sized> Field<'a, P> {
     /// When an instance comes or goes, only the keys it wins or held move (rendezvous hashing; Thaler and
     /// Ravishankar, 1998).
     pub(super) fn owner(&self, set: u64, key: u64) -> Option<usize> {
-        const PLACE: u64 = INSTANCES_MAX as u64 - 1;
-        // Its place in the last bits: what is left of the hash decides, without a branch that is guessed wrong.
-        let score = |at: usize| folded(key ^ self.peers.id(at)) & !PLACE | at as u64;
-        let highest = places(set).map(score).fold(0, u64::max);
-        (set != 0).then(|| usize::try_from(highest & PLACE).unwrap_or(0))
+        let mut scores = Scores::default();
+        self.peers.scores(set, key, &mut scores);
+        (set != 0).then(|| scores.highest())
     }
-}
 
-/// The lightest so far.
-#[derive(Default)]
-struct Lightest {
-    weight: u32,
-    equals: u64,
-}
-
-impl Lightest {
-    fn weigh(&mut self, at: usize, weight: u32) {
-        if self.equals == 0 || weight < self.weight {
-            (self.weight, self.equals) = (weight, 0);
-        }
-        if weight == self.weight {
-            self.equals |= 1 << at;
-        }
+    /// The same, of those that have no more to do than this.
+    pub(super) fn owner_within(&self, loads: &Row, bound: u32, key: u64) -> usize {
+        let mut scores = Scores::default();
+        self.peers.scores(self.rest, key, &mut scores);
+        scores.within(loads, bound);
+        scores.highest()
     }
-}
-
-/// A hash of two hashes' difference: both halves of a product (as in wyhash), for one multiplication.
-fn folded(hash: u64) -> u64 {
-    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let high = (u128::from(hash) * u128::from(GOLDEN)) >> 64;
-    u64::try_from(high).unwrap_or_default() ^ hash.wrapping_mul(GOLDEN)
 }
 
 /// How many are in a set.
 pub(super) fn len(set: u64) -> usize {
     set.count_ones() as usize
+}
+
+/// How many places there are up to the last of a set.
+pub(super) fn len_of(set: u64) -> usize {
+    INSTANCES_MAX - set.leading_zeros() as usize
 }
 
 /// The places in a set, in order.

@@ -16,7 +16,6 @@ pub(super) const POLICY: Policy = Policy {
 /// few seconds and a load of some ten seconds the two waits are about equal.
 const LOAD_COUNTS_AS: u32 = 8;
 
-pub(super) fn choose<P: Peers + ?Sized>(field: Field<'_, P>, draw: &Draw) -> Option<usize> {
-    let load = |warm| if warm { 0 } else { LOAD_COUNTS_AS };
-    field.lightest(draw.seed, |peer| peer.in_flight.saturating_add(load(peer.warm)))
+pub(super) fn choose<P: Peers + ?Sized>(field: &Field<'_, P>, draw: &Draw) -> Option<usize> {
+    field.lightest(draw.seed, LOAD_COUNTS_AS)
 }

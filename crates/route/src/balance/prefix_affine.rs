@@ -1,7 +1,8 @@
 //! Prompts that begin alike go to the same instance, unless it has more than its share.
 
-use super::field::{Best, Field, Peers, is_fittest, len, places};
-use super::{Draw, INSTANCES_MAX, Kind, Policy, least_latency};
+use super::field::{Field, Peers};
+use super::row::Row;
+use super::{Draw, Kind, Policy, least_latency};
 
 pub(super) const POLICY: Policy = Policy {
     name: "prefix-affine",
@@ -16,35 +17,24 @@ pub(super) const POLICY: Policy = Policy {
 /// (Mirrokni, Thorup and Zadimoghaddam, 2018), with the factor that Google and Vimeo report using.
 const BOUND_PERCENT: u64 = 125;
 
-pub(super) fn choose<P: Peers + ?Sized>(mut field: Field<'_, P>, draw: &Draw) -> Option<usize> {
+pub(super) fn choose<P: Peers + ?Sized>(field: Field<'_, P>, draw: &Draw) -> Option<usize> {
     let Some(prefix) = draw.prefix else { return least_latency::choose(field, draw) };
-    // Its own, if that is well. Whether it has room is known when enough of the others' load has been seen.
-    let (all, owner) = (field.rest(), field.owner(field.rest(), prefix)?);
-    let peer = field.look(owner);
-    let enough = if is_fittest(&peer) { needed(peer.in_flight, all) } else { u64::MAX };
-    let (mut in_flight, mut total) = ([0; INSTANCES_MAX], u64::from(peer.in_flight));
-    in_flight[owner] = peer.in_flight;
-    for at in places(field.rest()) {
-        if total >= enough {
-            return Some(owner);
+    let mut loads = Row::default();
+    field.loads(&mut loads);
+    let mut total = loads.total();
+    if total.0 == 0 {
+        if let Err(rested) = field.loads_of_the_next(&mut loads)? {
+            return Some(rested);
         }
-        let peer = field.look(at);
-        in_flight[at] = peer.in_flight;
-        total += if is_fittest(&peer) { u64::from(peer.in_flight) } else { 0 };
+        total = loads.total();
     }
-    let set = match field.best()? {
-        Best::Fit(set) => set,
-        Best::Rested(at) => return Some(at),
-    };
-    let total = places(set).map(|at| u64::from(in_flight[at])).sum();
-    let is_open = |at: &usize| needed(in_flight[*at], set) <= total;
     // The first with room in the prefix's own order is the owner among those with room. The bound is above the
     // mean, so that there is one.
-    let open = places(set).filter(is_open).fold(0, |open, at| open | 1 << at);
-    field.owner(open, prefix)
+    Some(field.owner_within(&loads, bound(total), prefix))
 }
 
-/// How much all of a set must have in flight together before one that has so many may have one more.
-fn needed(in_flight: u32, set: u64) -> u64 {
-    u64::from(in_flight) * 100 * len(set) as u64 / BOUND_PERCENT
+/// The most that one may have in flight to get one more, of so many that have so much together.
+fn bound((count, total): (u64, u64)) -> u32 {
+    let bound = ((total + 1) * BOUND_PERCENT - 1) / (100 * count.max(1));
+    u32::try_from(bound).unwrap_or(u32::MAX)
 }

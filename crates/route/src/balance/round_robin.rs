@@ -10,7 +10,7 @@ pub(super) const POLICY: Policy = Policy {
     kind: Kind::RoundRobin,
 };
 
-pub(super) fn choose<P: Peers + ?Sized>(mut field: Field<'_, P>, draw: &Draw) -> Option<usize> {
+pub(super) fn choose<P: Peers + ?Sized>(field: &Field<'_, P>, draw: &Draw) -> Option<usize> {
     Some(match field.best()? {
         Best::Fit(set) => nth(set, draw.turn as usize),
         Best::Rested(at) => at,

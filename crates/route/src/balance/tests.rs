@@ -1,5 +1,7 @@
 //! What every policy keeps, and what each promises beyond it.
 
+use std::sync::{Arc, Barrier};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -264,34 +266,147 @@ fn any_peer() -> impl Strategy<Value = Peer> {
     )
 }
 
+/// Instances on a board, with the seats that are taken there. Those that are not plainly well are doubted.
+struct Fleet {
+    peers: Vec<Peer>,
+    posts: Vec<Arc<Post>>,
+    lineup: Lineup,
+    _seats: Vec<Seat>,
+}
+
+impl Fleet {
+    /// The place of each in the list is told by `order`, which places it on the board.
+    fn new(peers: &[Peer], order: impl Fn(usize) -> usize, room: u32) -> Self {
+        let board = Arc::new(Board::default());
+        let mut posts: Vec<_> = (0..peers.len()).map(|_| board.post()).collect();
+        let take = |at: usize| Arc::new(posts[order(at)].take().unwrap_or_default());
+        let posts: Vec<_> = (0..peers.len()).map(take).collect();
+        let mut seats = Vec::new();
+        for (post, peer) in posts.iter().zip(peers) {
+            seats.extend((0..peer.in_flight).map(|_| post.sit()));
+            post.set_latency_us(peer.latency_us);
+            post.set_tells_models(true);
+            post.set_warm(3, peer.warm);
+            if !matches!(peer.state, State::Healthy | State::Cold) {
+                post.doubt();
+            }
+        }
+        let mut peers = peers.to_vec();
+        for peer in peers.iter_mut().filter(|peer| peer.in_flight >= room) {
+            peer.state = peer.state.max(State::Saturated);
+        }
+        let ids = posts.iter().zip(&peers).map(|(post, peer)| (Arc::clone(post), peer.id));
+        let lineup = Lineup::new(ids, room);
+        Self { peers, posts, lineup, _seats: seats }
+    }
+
+    fn pick(&self, policy: &Policy, model: Option<u8>, draw: &Draw) -> Option<usize> {
+        self.lineup.with(model, |at| self.peers[at]).pick(policy, draw)
+    }
+
+    fn looks(&self, policy: &Policy, draw: &Draw) -> usize {
+        let looks = std::cell::Cell::new(0);
+        let look = |at: usize| {
+            looks.set(looks.get() + 1);
+            self.peers[at]
+        };
+        assert!(self.lineup.with(Some(3), look).pick(policy, draw).is_some());
+        looks.get()
+    }
+}
+
 /// To look at all of them takes longer than to decide.
 #[test]
-fn of_many_that_are_well_as_few_are_looked_at_as_the_policy_needs() {
-    let looks = |name: &str, unwell: u64, draw: Draw| {
+fn of_many_that_are_well_nobody_is_looked_at_and_of_the_others_each_once_or_twice() {
+    let fleet = |unwell: u64| {
+        let peers = peers(64, |at, peer| {
+            peer.latency_us = 1;
+            peer.in_flight = u32::try_from(at % 3).unwrap();
+            peer.state = if unwell >> at & 1 == 1 { State::Ejected } else { State::Healthy };
+        });
+        Fleet::new(&peers, |at| at, 9)
+    };
+    let (well, some, most) = (fleet(0), fleet(0b1011), fleet(!1));
+    for policy in POLICIES {
+        for seed in 0..200 {
+            let (session, prefix) = (Some(mix(seed)), Some(mix(seed ^ 1)));
+            let draw = Draw { tried: 0, seed, turn: 7, session, prefix };
+            assert_eq!(well.looks(policy, &draw), 0, "{}", policy.name);
+            assert!(some.looks(policy, &draw) <= 3, "{}", policy.name);
+            assert!(most.looks(policy, &draw) <= 2 * 63, "{}", policy.name);
+        }
+    }
+}
+
+/// Looked at one by one, of many the default looks at the two that it draws, whoever else there is.
+#[test]
+fn the_default_looks_at_the_pair_that_it_draws() {
+    let looks = |unwell: u64, seed| {
         let looks = std::cell::Cell::new(0);
         let look = |at: usize| {
             looks.set(looks.get() + 1);
             let state = if unwell >> at & 1 == 1 { State::Saturated } else { State::Healthy };
             Peer { state, latency_us: 1, ..peer(at) }
         };
-        named(name).pick(64, &draw, &Known(look)).unwrap();
+        POLICIES[0].pick(64, &Draw { seed, ..Draw::default() }, &Known(look)).unwrap();
         looks.get()
     };
-    for seed in 0..200 {
-        let draw =
-            Draw { seed, turn: 7, session: Some(seed), prefix: Some(seed), ..Draw::default() };
-        assert_eq!(looks("least-latency", 0, draw), 2);
-        assert_eq!(looks("session", 0, draw), 1);
-        for (name, most) in [("least-outstanding", 64), ("model-aware", 64), ("prefix-affine", 64)]
-        {
-            assert!(looks(name, 0, draw) <= most, "{name}");
-        }
-        // Where all but one are unwell each is looked at once, and the one that is left once more.
-        assert!(looks("least-latency", !1, draw) <= 66);
-    }
+    assert!((0..200).all(|seed| looks(0, seed) == 2));
     // Of a few unwell ones mostly none is drawn.
-    let of = |seed| looks("least-latency", 0b1011, Draw { seed, ..Draw::default() });
-    assert!((0..1_000).map(of).sum::<u32>() < 3_000);
+    assert!((0..1_000).map(|seed| looks(0b1011, seed)).sum::<u32>() < 3_000);
+}
+
+/// Two that picked the same last seat both sat down: one more than the instance was to have.
+#[test]
+fn requests_that_pick_at_the_same_time_fill_no_instance_above_its_room() {
+    const ROOM: u32 = 2;
+    const ROUNDS: usize = 400;
+    for policy in POLICIES {
+        let fleet = Fleet::new(&peers(4, |_, _| {}), |at| 3 - at, ROOM);
+        let threads = fleet.posts.len() * usize::try_from(ROOM).unwrap();
+        let (begin, sat, seen) =
+            (Barrier::new(threads), Barrier::new(threads), Barrier::new(threads));
+        let look = |at: usize| {
+            let in_flight = fleet.posts[at].in_flight();
+            let full = if in_flight < ROOM { 0 } else { 2 };
+            Peer { state: State::from_u8(full), in_flight, ..fleet.peers[at] }
+        };
+        let rounds = &|thread: usize| {
+            let mut most = 0;
+            for round in 0..ROUNDS {
+                let seed = u64::try_from(round * threads + thread).unwrap();
+                let (session, prefix) = (Some(mix(seed % 5)), Some(mix(seed % 3)));
+                let draw = Draw { tried: 0, seed, turn: 0, session, prefix };
+                begin.wait();
+                let taken = fleet.lineup.with(None, look).take(policy, &draw).unwrap();
+                assert!(taken.had_room && Arc::ptr_eq(taken.seat.post(), &fleet.posts[taken.at]));
+                sat.wait();
+                most = fleet.posts.iter().map(|post| post.in_flight()).fold(most, u32::max);
+                seen.wait();
+            }
+            most
+        };
+        let most: u32 = std::thread::scope(|scope| {
+            let begun = (0..threads).map(|thread| scope.spawn(move || rounds(thread)));
+            let begun: Vec<_> = begun.collect();
+            begun.into_iter().map(|thread| thread.join().unwrap()).max().unwrap()
+        });
+        assert_eq!(most, ROOM, "{}", policy.name);
+        assert!(fleet.posts.iter().all(|post| post.in_flight() == 0), "all have left");
+    }
+}
+
+#[test]
+fn where_nobody_has_room_one_is_filled_above_it_all_the_same() {
+    let peers = peers(3, |_, peer| peer.in_flight = 2);
+    let fleet = Fleet::new(&peers, |at| at, 2);
+    for policy in POLICIES {
+        let look = |at: usize| fleet.peers[at];
+        let draw = Draw { tried: 1, session: Some(1), prefix: Some(1), ..Draw::default() };
+        let taken = fleet.lineup.with(Some(3), look).take(policy, &draw).unwrap();
+        assert!(!taken.had_room && taken.at != 0, "{}", policy.name);
+        assert_eq!(fleet.posts[taken.at].in_flight(), 3);
+    }
 }
 
 /// Whether all are looked at or a pair alone: who is unwell gives each of the others the same share.
@@ -335,5 +450,42 @@ proptest! {
             prop_assert!(tried & (1 << at) == 0);
             prop_assert_eq!(policy.pick(peers.len(), &draw, &|at: usize| peers[at]), Some(at));
         }
+    }
+
+    /// Side by side on a board, in whatever order, or looked at one by one: the same policies, the same picks.
+    #[test]
+    fn a_board_changes_no_pick(
+        peers in prop::collection::vec(any_peer(), 0..64), room in 1u32..7,
+        tried in any::<u64>(), seed in any::<u64>(), turn in any::<u32>(),
+        session in any::<Option<u64>>(), prefix in any::<Option<u64>>(), at in 0..POLICIES.len(),
+    ) {
+        let policy = &POLICIES[at];
+        let count = peers.len();
+        let draw = Draw { tried, seed, turn, session, prefix };
+        let fleet = Fleet::new(&peers, |at| at, room);
+        let looked = policy.pick(count, &draw, &|at: usize| fleet.peers[at]);
+        prop_assert_eq!(fleet.pick(policy, Some(3), &draw), looked);
+        prop_assert_eq!(fleet.pick(policy, None, &draw), looked);
+        // Those on boards of their own are looked at.
+        let doubted = || {
+            let post = Arc::<Post>::default();
+            post.doubt();
+            post
+        };
+        let apart = peers.iter().map(|peer| (doubted(), peer.id));
+        let apart = Lineup::new(apart, room);
+        let apart = apart.with(Some(3), |at| fleet.peers[at]).pick(policy, &draw);
+        prop_assert_eq!(apart, looked);
+        // In another order others may be drawn, as fit as these.
+        let turned = Fleet::new(&peers, |at| count - 1 - at, room);
+        let fitness = |at: usize| match fleet.peers[at].state {
+            State::Cold => State::Healthy,
+            state => state,
+        };
+        let picked = turned.pick(policy, Some(3), &draw);
+        prop_assert_eq!(picked.map(fitness), looked.map(fitness));
+        prop_assert!(picked.is_none_or(|at| tried & (1 << at) == 0));
+        let session = policy.name == "session" && session.is_some();
+        prop_assert!(!session || picked == looked || fitness(picked.unwrap()) > State::Saturated);
     }
 }

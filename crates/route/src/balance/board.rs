@@ -1,0 +1,274 @@
+//! What a pick compares of an upstream's instances, side by side: a look at 64 of them reads a few cache
+//! lines, and follows no pointer.
+//!
+//! An instance has a [`Post`] on its upstream's board for as long as it lives, whatever pictures come and go.
+//! Each request holds a [`Seat`] at its instance; taking one below a bound is one step, so that of two
+//! requests that saw the same last seat one gets it.
+//!
+//! Of states the board knows one thing: whether one has to be looked at ([`Post::doubt`]). Invariant: an
+//! instance that is not doubted is healthy or cold, but for how many requests it has. Doubt is raised after
+//! what gave rise to it was written, and laid aside before that is read again, so that none gets lost.
+
+use std::array;
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+};
+
+use super::INSTANCES_MAX;
+use super::field::places;
+
+/// Models whose place in memory a board knows of: a set of them is one word.
+const MODELS_MAX: usize = 64;
+
+/// The counters of an upstream's instances.
+#[derive(Debug)]
+pub struct Board {
+    pub(super) in_flight: [AtomicU32; INSTANCES_MAX],
+    latency_us: [AtomicU64; INSTANCES_MAX],
+    /// A bit for each post, in all of these. That somebody has it:
+    taken: AtomicU64,
+    /// That its state has to be looked at:
+    doubted: AtomicU64,
+    /// That it tells which models it has in memory:
+    telling: AtomicU64,
+    /// That it has the model in this place in memory:
+    warm: [AtomicU64; MODELS_MAX],
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            in_flight: array::from_fn(|_| AtomicU32::new(0)),
+            latency_us: array::from_fn(|_| AtomicU64::new(0)),
+            taken: AtomicU64::new(0),
+            doubted: AtomicU64::new(0),
+            telling: AtomicU64::new(0),
+            warm: array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
+
+impl Board {
+    /// A free post; None: all of them are taken.
+    pub fn post(self: &Arc<Self>) -> Option<Post> {
+        let free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
+        let before = self.taken.fetch_update(AcqRel, Acquire, free).ok()?;
+        Some(Post { board: Arc::clone(self), at: before.trailing_ones() as usize })
+    }
+
+    pub(super) fn doubted(&self) -> u64 {
+        self.doubted.load(Acquire)
+    }
+
+    pub(super) fn telling(&self) -> u64 {
+        self.telling.load(Relaxed)
+    }
+
+    /// Those that tell, and do not have the model in this place in memory.
+    pub(super) fn cold(&self, place: u8) -> u64 {
+        self.telling() & !self.warm[usize::from(place) % MODELS_MAX].load(Relaxed)
+    }
+
+    pub(super) fn latency_us(&self, at: usize) -> u64 {
+        self.latency_us[at % INSTANCES_MAX].load(Relaxed)
+    }
+
+    pub(super) fn in_flight(&self, at: usize) -> u32 {
+        self.in_flight[at % INSTANCES_MAX].load(Relaxed)
+    }
+
+    /// A bit for each that has so many or more in flight, of the first `len`.
+    pub(super) fn full(&self, len: usize, room: u32) -> u64 {
+        let is = |count: &AtomicU32| u64::from(count.load(Relaxed) >= room);
+        let counts = self.in_flight.iter().take(len).enumerate();
+        counts.fold(0, |full, (at, count)| full | is(count) << at)
+    }
+}
+
+/// An instance's place on its upstream's board, free again when it is dropped.
+#[derive(Debug)]
+pub struct Post {
+    pub(super) board: Arc<Board>,
+    /// Below [`INSTANCES_MAX`].
+    pub(super) at: usize,
+}
+
+impl Default for Post {
+    /// On a board of its own.
+    fn default() -> Self {
+        let board = Board { taken: AtomicU64::new(1), ..Board::default() };
+        Self { board: Arc::new(board), at: 0 }
+    }
+}
+
+impl Post {
+    /// The board it is on.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Requests that have a seat here.
+    pub fn in_flight(&self) -> u32 {
+        self.board.in_flight(self.at)
+    }
+
+    /// Takes a seat, however many are taken.
+    pub fn sit(self: &Arc<Self>) -> Seat {
+        self.board.in_flight[self.at].fetch_add(1, Relaxed);
+        Seat(Arc::clone(self))
+    }
+
+    /// Takes a seat if fewer than so many are taken. Whether one is free and taking it are one step.
+    pub fn sit_below(self: &Arc<Self>, room: u32) -> Option<Seat> {
+        let free = |taken: u32| (taken < room).then(|| taken + 1);
+        let taken = self.board.in_flight[self.at].fetch_update(Relaxed, Relaxed, free);
+        taken.is_ok().then(|| Seat(Arc::clone(self)))
+    }
+
+    /// Moving average of the time to the first byte, in microseconds; 0: nothing measured.
+    pub fn latency_us(&self) -> u64 {
+        self.board.latency_us(self.at)
+    }
+
+    /// Sets that.
+    pub fn set_latency_us(&self, us: u64) {
+        self.board.latency_us[self.at].store(us, Relaxed);
+    }
+
+    /// Its state has to be looked at from now on. Said after what makes it doubtful was written.
+    pub fn doubt(&self) {
+        self.board.doubted.fetch_or(self.bit(), AcqRel);
+    }
+
+    /// Its state need not be looked at any more, if that is so: read again after the doubt was laid aside.
+    pub fn trust(&self, is_well: impl FnOnce() -> bool) {
+        if self.board.doubted() & self.bit() == 0 {
+            return;
+        }
+        self.board.doubted.fetch_and(!self.bit(), AcqRel);
+        if !is_well() {
+            self.doubt();
+        }
+    }
+
+    /// Whether it tells which models it has in memory.
+    pub fn tells_models(&self) -> bool {
+        self.board.telling() & self.bit() != 0
+    }
+
+    /// It tells them from now on, or does not.
+    pub fn set_tells_models(&self, tells: bool) {
+        self.set(&self.board.telling, tells);
+    }
+
+    /// Whether it has the model in this place in memory; one that does not tell has what it has.
+    pub fn has(&self, place: u8) -> bool {
+        self.board.cold(place) & self.bit() == 0
+    }
+
+    /// It has the model in this place in memory, or has not.
+    pub fn set_warm(&self, place: u8, warm: bool) {
+        self.set(&self.board.warm[usize::from(place) % MODELS_MAX], warm);
+    }
+
+    fn bit(&self) -> u64 {
+        1 << self.at
+    }
+
+    fn set(&self, of: &AtomicU64, on: bool) {
+        if on {
+            of.fetch_or(self.bit(), Relaxed);
+        } else {
+            of.fetch_and(!self.bit(), Relaxed);
+        }
+    }
+}
+
+impl Drop for Post {
+    /// Whoever gets it next finds it as new. Nobody has a seat: a seat holds its post.
+    fn drop(&mut self) {
+        let Board { latency_us, taken, doubted, telling, warm, .. } = &*self.board;
+        latency_us[self.at].store(0, Relaxed);
+        for of in [doubted, telling].into_iter().chain(warm) {
+            self.set(of, false);
+        }
+        taken.fetch_and(!self.bit(), AcqRel);
+    }
+}
+
+/// One request at an instance: counted there until it is dropped.
+#[derive(Debug)]
+#[must_use = "the seat is free again when it is dropped"]
+pub struct Seat(Arc<Post>);
+
+impl Seat {
+    /// Where it is.
+    pub fn post(&self) -> &Arc<Post> {
+        &self.0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.board.in_flight[self.0.at].fetch_sub(1, Relaxed);
+    }
+}
+
+/// The places of a set, as bits at other places.
+pub(super) fn moved(set: u64, to: &[u8; INSTANCES_MAX]) -> u64 {
+    places(set).fold(0, |moved, at| moved | 1 << (to[at] & 63))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_post_is_somebodys_until_it_is_dropped_and_then_as_new() {
+        let board = Arc::new(Board::default());
+        let mut posts: Vec<_> = (0..INSTANCES_MAX).map(|_| board.post().unwrap()).collect();
+        assert!(posts.iter().enumerate().all(|(at, post)| post.at == at));
+        assert!(board.post().is_none(), "all are taken");
+        let used = Arc::new(posts.swap_remove(7));
+        used.set_latency_us(9);
+        used.set_tells_models(true);
+        used.set_warm(3, true);
+        used.doubt();
+        drop((used.sit(), used));
+        let new = board.post().unwrap();
+        assert_eq!((new.at, new.in_flight(), new.latency_us()), (7, 0, 0));
+        new.set_tells_models(true);
+        assert!(!new.has(3) && board.doubted() == 0);
+    }
+
+    #[test]
+    fn a_doubt_that_is_raised_while_another_is_laid_aside_stays() {
+        let post = Post::default();
+        post.doubt();
+        post.trust(|| {
+            post.doubt();
+            true
+        });
+        assert_eq!(post.board.doubted(), 1);
+        post.trust(|| false);
+        assert_eq!(post.board.doubted(), 1);
+        post.trust(|| true);
+        assert_eq!(post.board.doubted(), 0);
+    }
+
+    #[test]
+    fn the_last_seat_is_one_requests() {
+        let post = Arc::new(Post::default());
+        for _ in 0..200 {
+            let taken: u32 = std::thread::scope(|scope| {
+                let sit = || (0..3).filter_map(|_| post.sit_below(5)).collect::<Vec<_>>();
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(sit)).collect();
+                let seats: Vec<_> = threads.into_iter().map(|one| one.join().unwrap()).collect();
+                assert_eq!(post.in_flight(), 5);
+                seats.iter().map(|seats| u32::try_from(seats.len()).unwrap()).sum()
+            });
+            assert_eq!((taken, post.in_flight()), (5, 0));
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The instances of an upstream as a picture has them, and how one of them is picked.
+//!
+//! Where all of them are on one board, as nearly always, a pick compares what lies there side by side, and
+//! looks at those alone that are doubted. Where not (more than 64 have lived at the same time), it looks
+//! at each; the policies are the same.
+
+use std::sync::Arc;
+
+use cutover_units::Millis;
+
+use super::board::{Board, Post, Seat, moved};
+use super::field::{Peers, Sorted, is_fittest, len_of, places};
+use super::row::{NOBODY, Row, Scores, folded};
+use super::{Draw, INSTANCES_MAX, Peer, Policy};
+use crate::health::State;
+
+/// How often a seat that another takes first is looked for anew.
+const TAKES_MAX: usize = 64;
+
+/// The instances of an upstream, by their places in a list.
+#[derive(Debug, Clone)]
+pub struct Lineup {
+    posts: Arc<[(Arc<Post>, u64)]>,
+    /// How many requests make one of them full.
+    room: u32,
+    side: Option<Arc<Side>>,
+}
+
+/// The same by their posts, where those are on one board.
+#[derive(Debug)]
+struct Side {
+    board: Arc<Board>,
+    /// A bit for each post that is theirs.
+    present: u64,
+    /// Both halves of each one's id in one.
+    ids: [u32; INSTANCES_MAX],
+    /// 0 for those, and [`NOBODY`] for all others.
+    others: [i32; INSTANCES_MAX],
+    place_of: [u8; INSTANCES_MAX],
+    post_of: [u8; INSTANCES_MAX],
+}
+
+impl Side {
+    fn new(posts: &[(Arc<Post>, u64)]) -> Option<Self> {
+        let board = Arc::clone(posts.first()?.0.board());
+        let none = [0; INSTANCES_MAX];
+        let mut side = Self {
+            board,
+            present: 0,
+            ids: [0; INSTANCES_MAX],
+            others: [NOBODY; INSTANCES_MAX],
+            place_of: none,
+            post_of: none,
+        };
+        for (place, (post, id)) in posts.iter().enumerate() {
+            if !Arc::ptr_eq(post.board(), &side.board) {
+                return None;
+            }
+            side.present |= 1 << post.at;
+            (side.ids[post.at], side.others[post.at]) = (folded(*id), 0);
+            side.place_of[post.at] = u8::try_from(place).ok()?;
+            side.post_of[place] = u8::try_from(post.at).ok()?;
+        }
+        Some(side)
+    }
+}
+
+impl Lineup {
+    /// Of instances with these posts and ids. Those beyond [`INSTANCES_MAX`] are not seen.
+    pub fn new(posts: impl Iterator<Item = (Arc<Post>, u64)>, room: u32) -> Self {
+        let posts: Arc<[_]> = posts.take(INSTANCES_MAX).collect();
+        let side = Side::new(&posts).map(Arc::new);
+        Self { posts, room, side }
+    }
+
+    /// For a request of the model in this place; None: what has it in memory is looked at. `look` says all that
+    /// is known of the instance in a place.
+    pub fn with<F: Fn(usize) -> Peer>(&self, model: Option<u8>, look: F) -> Lined<'_, F> {
+        Lined { lineup: self, model, look }
+    }
+}
+
+/// A lineup as a request sees it.
+#[derive(Debug)]
+pub struct Lined<'a, F> {
+    lineup: &'a Lineup,
+    model: Option<u8>,
+    look: F,
+}
+
+/// An instance that was picked for a request, and the request's seat there.
+#[derive(Debug)]
+pub struct Taken {
+    /// Its place.
+    pub at: usize,
+    /// The seat.
+    pub seat: Seat,
+    /// Whether it had room for one more.
+    pub had_room: bool,
+}
+
+impl<F: Fn(usize) -> Peer> Lined<'_, F> {
+    /// Picks one.
+    pub fn pick(&self, policy: &Policy, draw: &Draw) -> Option<usize> {
+        let Some(side) = &self.lineup.side else {
+            return policy.pick(self.lineup.posts.len(), draw, &Looked(self));
+        };
+        let tried = moved(draw.tried & all(self.lineup.posts.len()), &side.post_of);
+        let post = policy.choose(side.present & !tried, draw, &Beside { lined: self, side })?;
+        Some(usize::from(side.place_of[post % INSTANCES_MAX]))
+    }
+
+    /// Picks one and takes a seat there. Where one has room none is filled above its room; where none has,
+    /// the request waits inside one all the same.
+    pub fn take(&self, policy: &Policy, draw: &Draw) -> Option<Taken> {
+        let mut at = self.pick(policy, draw)?;
+        for _ in 0..TAKES_MAX {
+            let (post, _) = self.lineup.posts.get(at)?;
+            if let Some(seat) = post.sit_below(self.lineup.room) {
+                return Some(Taken { at, seat, had_room: true });
+            }
+            if !self.has_open(draw.tried) {
+                break;
+            }
+            // Another request was quicker, and there are more.
+            at = self.pick(policy, draw)?;
+        }
+        let (post, _) = self.lineup.posts.get(at)?;
+        Some(Taken { at, seat: post.sit(), had_room: false })
+    }
+
+    /// Whether one of those that were not tried is well and has room.
+    fn has_open(&self, tried: u64) -> bool {
+        let set = all(self.lineup.posts.len()) & !tried;
+        match &self.lineup.side {
+            Some(side) => {
+                let set = moved(set, &side.post_of);
+                Beside { lined: self, side }.sorted(set).fit != 0
+            }
+            None => Looked(self).sorted(set).fit != 0,
+        }
+    }
+}
+
+fn all(count: usize) -> u64 {
+    if count < INSTANCES_MAX { !(u64::MAX << count) } else { u64::MAX }
+}
+
+/// By their places, each looked at.
+struct Looked<'a, 'b, F>(&'a Lined<'b, F>);
+
+impl<F: Fn(usize) -> Peer> Peers for Looked<'_, '_, F> {
+    fn peer(&self, at: usize) -> Peer {
+        (self.0.look)(at)
+    }
+
+    fn id(&self, at: usize) -> u64 {
+        self.0.lineup.posts.get(at).map_or(0, |(_, id)| *id)
+    }
+}
+
+/// By their posts, side by side on one board.
+struct Beside<'a, 'b, F> {
+    lined: &'a Lined<'b, F>,
+    side: &'a Side,
+}
+
+impl<F: Fn(usize) -> Peer> Beside<'_, '_, F> {
+    fn look(&self, post: usize) -> Peer {
+        (self.lined.look)(usize::from(self.side.place_of[post % INSTANCES_MAX]))
+    }
+}
+
+impl<F: Fn(usize) -> Peer> Peers for Beside<'_, '_, F> {
+    fn peer(&self, at: usize) -> Peer {
+        let board = &self.side.board;
+        if board.doubted() >> at & 1 == 1 {
+            return self.look(at);
+        }
+        let in_flight = board.in_flight(at);
+        let full = in_flight >= self.lined.lineup.room;
+        Peer {
+            state: if full { State::Saturated } else { State::Healthy },
+            warm: self.cold(1 << at) == 0,
+            in_flight,
+            latency_us: board.latency_us(at),
+            failed_at: Millis(0),
+            id: self.id(at),
+        }
+    }
+
+    fn id(&self, at: usize) -> u64 {
+        let place = self.side.place_of[at % INSTANCES_MAX];
+        self.lined.lineup.posts.get(usize::from(place)).map_or(0, |(_, id)| *id)
+    }
+
+    fn in_flight(&self, at: usize) -> u32 {
+        self.side.board.in_flight(at)
+    }
+
+    fn cold(&self, set: u64) -> u64 {
+        let board = &self.side.board;
+        match self.lined.model {
+            Some(place) => board.cold(place) & set,
+            None => {
+                let cold = |at: &usize| !self.look(*at).warm;
+                places(board.telling() & set).filter(cold).fold(0, |cold, at| cold | 1 << at)
+            }
+        }
+    }
+
+    fn sorted(&self, set: u64) -> Sorted {
+        let Side { board, present, .. } = self.side;
+        let doubted = board.doubted() & set;
+        let full = match self.lined.lineup.room {
+            u32::MAX => 0,
+            room => board.full(len_of(*present), room),
+        };
+        let known = set & !doubted;
+        let mut sorted = Sorted { fit: known & !full, full: known & full, ..Sorted::default() };
+        places(doubted).for_each(|at| sorted.add(at, self.look(at).state));
+        sorted
+    }
+
+    fn loads(&self, set: u64, into: &mut Row) {
+        let Side { board, present, others, .. } = self.side;
+        let room = i32::try_from(self.lined.lineup.room).unwrap_or(NOBODY);
+        into.read(&board.in_flight, (others, len_of(*present)), room);
+        places(*present & !set).for_each(|at| into.remove(at));
+        let unfit = |at: &usize| !is_fittest(&self.look(*at));
+        places(board.doubted() & set).filter(unfit).for_each(|at| into.remove(at));
+    }
+
+    fn scores(&self, set: u64, key: u64, into: &mut Scores) {
+        let Side { ids, present, others, .. } = self.side;
+        into.read(ids, (others, len_of(*present)), folded(key));
+        places(*present & !set).for_each(|at| into.remove(at));
+    }
+}
