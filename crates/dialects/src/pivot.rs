@@ -74,9 +74,33 @@ pub(crate) struct Assistant<'a> {
     pub(crate) mark: Option<&'a str>,
 }
 
-impl Assistant<'_> {
+impl<'a> Assistant<'a> {
     pub(crate) fn is_empty(&self) -> bool {
         self.texts.is_empty() && self.refusal.is_none() && self.calls.is_empty()
+    }
+
+    /// Goes on with what was said next in the same turn: the pieces of a stream, as some clients keep them.
+    fn go_on(&mut self, next: Self) {
+        let more = |texts: &mut Vec<Text<'a>>, next: Vec<Text<'a>>| {
+            let mut next = next.into_iter();
+            match (texts.last_mut(), next.next()) {
+                (Some(last), Some(first)) => last.push(&first),
+                (None, first) => texts.extend(first),
+                (Some(_), None) => {}
+            }
+            texts.extend(next);
+        };
+        more(&mut self.texts, next.texts);
+        more(&mut self.reasoning, next.reasoning);
+        self.calls.extend(next.calls);
+    }
+}
+
+/// Puts a turn of the assistant's behind the others: one that follows another at once is the same turn.
+pub(crate) fn speak<'a>(messages: &mut Vec<Message<'a>>, said: Assistant<'a>) {
+    match messages.last_mut() {
+        Some(Message::Assistant(before)) => before.go_on(said),
+        _ => messages.push(Message::Assistant(said)),
     }
 }
 

@@ -179,6 +179,17 @@ fn decoded(literal: &str) -> Cow<'_, str> {
     Cow::Borrowed(inner)
 }
 
+impl Text<'_> {
+    /// Goes on with another.
+    pub fn push(&mut self, more: &Text<'_>) {
+        if let Self::Plain(Cow::Owned(text)) = self {
+            text.push_str(&more.decode());
+        } else {
+            *self = Self::from(format!("{}{}", self.decode(), more.decode()));
+        }
+    }
+}
+
 impl From<String> for Text<'_> {
     fn from(text: String) -> Self {
         Self::Plain(Cow::Owned(text))

@@ -5,7 +5,7 @@ use cutover_wire::Fault;
 use super::names::{many, member, object};
 use crate::calls::Calls;
 use crate::losses::Losses;
-use crate::pivot::{Assistant, Call, Message, Part, Results};
+use crate::pivot::{Assistant, Call, Message, Part, Results, speak};
 use crate::read::{At, Obj, Text};
 
 /// Where a part's rows stand in the table.
@@ -178,7 +178,8 @@ impl<'a, 'l> Conversation<'a, 'l> {
             }
             self.losses.rest(&part, PART, at)?;
         }
-        self.messages.push(Message::Assistant(said));
+        // Google's SDK keeps each piece of a stream as a content of its own.
+        speak(&mut self.messages, said);
         Ok(())
     }
 

@@ -94,6 +94,11 @@ pub(super) const FIELDS: &[Field] = &[
         "results must follow the calls: what stood between them comes after them",
     ),
     Field::new("input[].custom_tool_call", Mapped("messages"), ""),
+    Field::new(
+        "input[].additional_tools",
+        Mapped("tools"),
+        "tools that come with the conversation, as today's Codex sends its own",
+    ),
     Field::new("input[].custom_tool_call_output", Mapped("messages"), ""),
     Field::new(
         "input[].reasoning",

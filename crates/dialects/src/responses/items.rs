@@ -60,6 +60,11 @@ impl<'a> Items<'a, '_> {
             "function_call_output" | "custom_tool_call_output" => self.output(&item, at)?,
             "reasoning" => self.reasoning(&item, at)?,
             "item_reference" => return self.reference(&item, at),
+            // Its tools are with the others by now.
+            "additional_tools" => {
+                item.get("role");
+                item.get("tools");
+            }
             "web_search_call"
             | "file_search_call"
             | "code_interpreter_call"

@@ -74,7 +74,9 @@ fn convert(
     let keeping = keeping(&root, facts)?;
     let signatures = facts.keep_marks;
     let mut chat = Chat { signatures, bytes: body.len(), ..Chat::default() };
-    let names = tools::read(&root, &mut chat, &mut losses)?;
+    let earlier = loaded.map(|l| l.earlier).unwrap_or_default();
+    let earlier = earlier.iter().flat_map(|stored| stored.items());
+    let names = tools::read(&root, earlier, &mut chat, &mut losses)?;
     let shelf = Shelf::of(loaded.unwrap_or_default());
     let known = loaded.is_some().then_some(&shelf);
     let wanted = conversation(&root, (facts, &names), (loaded, known), (&mut chat, &mut losses))?;

@@ -72,17 +72,33 @@ fn flat(namespace: &str, name: &str) -> String {
 /// A custom tool's only parameter.
 const INPUT_SCHEMA: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
 
-/// Reads `tools` and `tool_choice` into the request.
+/// The items of an input that bring tools along, as today's Codex sends all of its own.
+const BROUGHT: &str = "additional_tools";
+
+/// Reads `tools`, the tools that items bring along and `tool_choice` into the request. `earlier` are items of stored
+/// answers.
 pub(super) fn read<'a>(
     root: &Obj<'a>,
+    earlier: impl Iterator<Item = &'a str>,
     chat: &mut Chat<'a>,
     losses: &mut Losses,
 ) -> Result<Names, Fault> {
+    let (at, here) = (At::Root, At::Root.key("tools"));
     let mut names = Names::default();
-    let here = At::Root.key("tools");
-    let tools = root.list(At::Root, "tools")?.unwrap_or_default();
+    let tools = root.list(at, "tools")?.unwrap_or_default();
+    let (stored, input) = (at.key("previous_response_id"), at.key("input"));
+    let mut brought = Vec::new();
+    for raw in earlier {
+        brought.extend(brings(raw, stored)?.map(|tools| (None, tools)));
+    }
+    let items = root.get("input").filter(|raw| raw.starts_with('[') && raw.contains(BROUGHT));
+    for (index, raw) in
+        items.map(|raw| list(raw, input)).transpose()?.into_iter().flatten().enumerate()
+    {
+        brought.extend(brings(raw, input.item(index))?.map(|tools| (Some(index), tools)));
+    }
     // Plain functions keep their names; flattened ones give way to them.
-    for raw in &tools {
+    for raw in tools.iter().chain(brought.iter().flat_map(|(_, tools)| tools)) {
         let Ok(tool) = Obj::read(raw, here) else { continue };
         if tool.word(here, "type").is_ok_and(|kind| kind == "function") {
             let name = tool.word(here, "name").unwrap_or_default();
@@ -90,11 +106,42 @@ pub(super) fn read<'a>(
         }
     }
     for (index, raw) in tools.into_iter().enumerate() {
-        let at = here.item(index);
-        one(raw, (at, None), (chat, &mut names), losses)?;
+        one(raw, (here.item(index), None), (chat, &mut names), losses)?;
+    }
+    for (item, tools) in brought {
+        let mut more = Chat::default();
+        for (index, raw) in tools.into_iter().enumerate() {
+            match item {
+                Some(item) => {
+                    let (item, names) = (input.item(item), &mut names);
+                    one(raw, (item.key("tools").item(index), None), (&mut more, names), losses)?;
+                }
+                None => one(raw, (stored, None), (&mut more, &mut names), losses)?,
+            }
+        }
+        // One that is brought again is what it is now.
+        for tool in more.tools {
+            let same = |known: &&mut Tool<'a>| known.name.decode() == tool.name.decode();
+            match chat.tools.iter_mut().find(same) {
+                Some(known) => *known = tool,
+                None => chat.tools.push(tool),
+            }
+        }
     }
     choice(root, chat, &names, losses)?;
     Ok(names)
+}
+
+/// The tools that an item brings along, if it is there for that.
+fn brings<'a>(raw: &'a str, at: At<'_>) -> Result<Option<Vec<&'a str>>, Fault> {
+    if !raw.contains(BROUGHT) {
+        return Ok(None);
+    }
+    let item = Obj::read(raw, at)?;
+    if item.word(at, "type")? != BROUGHT {
+        return Ok(None);
+    }
+    item.list(at, "tools")?.ok_or_else(|| at.key("tools").missing()).map(Some)
 }
 
 fn one<'a>(
