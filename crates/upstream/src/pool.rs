@@ -78,7 +78,8 @@ impl Pool {
         if let Some(conn) = self.pop(now) {
             return Ok(Lease { conn, place });
         }
-        self.open(place, deadline, limit).await
+        // Boxed: most requests find a connection, and each would carry the room for opening one.
+        Box::pin(self.open(place, deadline, limit)).await
     }
 
     /// Swaps a connection that turned out to be closed for a new one, in the same place.
@@ -89,7 +90,7 @@ impl Pool {
     ) -> Result<Lease, SendError> {
         let Lease { conn, place } = stale;
         drop(conn);
-        self.open(place, after(Instant::now(), limit), limit).await
+        Box::pin(self.open(place, after(Instant::now(), limit), limit)).await
     }
 
     async fn open(
