@@ -43,7 +43,7 @@ mod surface;
 mod trust;
 mod use_cases;
 
-pub(crate) use instances::carried_of;
+pub(crate) use instances::{carried_of, lineup};
 pub(crate) use mold::Mold;
 
 /// The name shown for the variant of requests that no use case matches.
@@ -237,6 +237,7 @@ fn upstream_lane(
         provider: provider(upstream)?,
         local: upstream.local,
         own: upstream.local || upstream.instances.iter().all(|url| url.reach() != Reach::Public),
+        lineup: lineup(&instances),
         instances,
         mold,
         balance: upstream.balance,

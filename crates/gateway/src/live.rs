@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cutover_config::{Endurance, ImageUrls, Resolve, UpstreamMessages};
 use cutover_ledger::Tokens;
-use cutover_route::balance::{Draw, Peer, Policy};
+use cutover_route::balance::{Draw, Lineup, Peer, Peers as _, Policy, Taken};
 use cutover_route::health::State;
 use cutover_route::overflow::Class;
 use cutover_route::retry::{Allowance, Budget};
@@ -28,7 +28,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::admission::Door;
 use crate::affinity::Fleet;
-use crate::build::Mold;
+use crate::build::{Mold, lineup};
 use crate::drains::Drained;
 use crate::feeds::Feed;
 use crate::hints;
@@ -126,6 +126,8 @@ pub struct UpstreamLane {
     pub own: bool,
     /// Its addresses.
     pub instances: Vec<InstanceLane>,
+    /// The same, side by side.
+    pub(crate) lineup: Lineup,
     /// How more of them are made; None: it is in this process.
     pub(crate) mold: Option<Arc<Mold>>,
     /// How one of them is chosen.
@@ -230,18 +232,17 @@ pub struct InstanceLane {
     pub metrics: InstanceMetrics,
     /// How it has fared lately.
     pub health: Arc<Health>,
-    /// So many requests of ours at once make it full; None: it tells itself when it is.
-    pub in_flight_limit: Option<u32>,
+    /// So many requests of ours at once make it full: as many as it shall have, or has connections.
+    pub room: u32,
 }
 
 impl InstanceLane {
-    /// What it is fit for: as its [`Health`] says, and full where as many requests are under way as it
-    /// shall have, or as many as it has connections.
+    /// What it is fit for: as its [`Health`] says, and full where as many requests are under way as it has
+    /// room for.
     pub fn state(&self, now: Millis) -> State {
         let state = self.health.state(now);
-        let full =
-            self.in_flight_limit.is_some_and(|most| self.instance.live().in_flight() >= most);
-        if full || self.instance.is_full() { state.max(State::Saturated) } else { state }
+        let full = self.instance.live().in_flight() >= self.room;
+        if full { state.max(State::Saturated) } else { state }
     }
 
     /// What the balancer compares, for a request of this model.
@@ -308,11 +309,12 @@ impl Lane {
         cost.map_or(!self.upstream.own, |cost| cost.amount > NanoUsd(0))
     }
 
-    /// The instance that a request for this model goes to.
-    pub(crate) fn pick(&self, asked: &str, draw: &Draw, now: Millis) -> Option<usize> {
-        let UpstreamLane { instances, balance, .. } = &*self.upstream;
+    /// The instance that a request for this model goes to, and its seat there.
+    pub(crate) fn take(&self, asked: &str, draw: &Draw, now: Millis) -> Option<Taken> {
+        let UpstreamLane { instances, lineup, balance, .. } = &*self.upstream;
         let fleet = Fleet { instances, wanted: self.wanted(asked), now };
-        balance.pick(instances.len(), draw, &fleet)
+        let known = if let Wanted::Known(place) = fleet.wanted { Some(place) } else { None };
+        lineup.with(known, |at| fleet.peer(at)).take(balance, draw)
     }
 
     /// What an instance should have in memory for a request of this model.
@@ -408,8 +410,8 @@ impl Live {
         let Some(upstream) = upstreams.iter().find(|upstream| is_it(upstream)) else {
             return self.clone();
         };
-        let instances = instances.to_vec();
-        let new = Arc::new(UpstreamLane { instances, ..UpstreamLane::clone(upstream) });
+        let (instances, lineup) = (instances.to_vec(), lineup(instances));
+        let new = Arc::new(UpstreamLane { instances, lineup, ..UpstreamLane::clone(upstream) });
         self.drained.tell(&new);
         let swapped =
             |known: &Arc<UpstreamLane>| Arc::clone(if is_it(known) { &new } else { known });

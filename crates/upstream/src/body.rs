@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use cutover_route::balance::Seat;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
-use crate::live::InFlight;
 use crate::pool::Lease;
 
 /// Pieces that a dropped body takes to see whether its end already lies in the buffer (a client that
@@ -72,7 +72,7 @@ impl std::error::Error for BodyError {
 pub struct Body {
     source: Source,
     // Counts the request until the body ends or is dropped.
-    in_flight: Option<InFlight>,
+    seat: Option<Seat>,
 }
 
 enum Source {
@@ -96,7 +96,7 @@ struct Channel {
 impl Body {
     /// A body that is there as a whole.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { source: Source::Whole(Some(bytes.into())), in_flight: None }
+        Self { source: Source::Whole(Some(bytes.into())), seat: None }
     }
 
     /// A body whose pieces are sent by someone else, at most `pieces` of them waiting.
@@ -105,19 +105,19 @@ impl Body {
         let outcome = Arc::new(OnceLock::new());
         let channel = Channel { pieces: receiver, outcome: Arc::clone(&outcome), ended: false };
         let sender = BodySender { pieces: sender, outcome };
-        (sender, Self { source: Source::Channel(channel), in_flight: None })
+        (sender, Self { source: Source::Channel(channel), seat: None })
     }
 
     pub(crate) fn http(incoming: Incoming, lease: Lease) -> Self {
         let mut body = HttpBody { incoming, lease: Some(lease) };
         body.notice_end();
-        Self { source: Source::Http(body), in_flight: None }
+        Self { source: Source::Http(body), seat: None }
     }
 
-    pub(crate) fn counted(mut self, in_flight: InFlight) -> Self {
-        self.in_flight = Some(in_flight);
+    pub(crate) fn counted(mut self, seat: Seat) -> Self {
+        self.seat = Some(seat);
         if http_body::Body::is_end_stream(&self) {
-            self.in_flight = None;
+            self.seat = None;
         }
         self
     }
@@ -144,7 +144,7 @@ impl http_body::Body for Body {
             Source::Whole(bytes) => (bytes.take().filter(|b| !b.is_empty()).map(Ok), true),
         };
         if last {
-            this.in_flight = None;
+            this.seat = None;
         }
         Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }

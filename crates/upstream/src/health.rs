@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Re
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use cutover_route::balance::Post;
 use cutover_route::health::{FAILURES_MAX, Judged, REST_MAX_MS, State, Tally, lasts, rests};
 use cutover_units::Millis;
 use cutover_wire::probe::{Facts, with_tag};
@@ -23,6 +24,9 @@ const FULL_MS: u64 = 1_000;
 /// The longest that is believed of one that says.
 const FULL_MAX_MS: u64 = 30_000;
 
+/// So many models of an upstream's variants have a place.
+const MODELS_MAX: u8 = 64;
+
 /// So long after an instance was told to read a model in it is not told again: it may be at it, or have
 /// no room for it beside the others that are to be kept.
 const WARM_AGAIN_MS: u64 = 60_000;
@@ -30,6 +34,9 @@ const WARM_AGAIN_MS: u64 = 60_000;
 /// How an instance is.
 #[derive(Debug, Default)]
 pub struct Health {
+    /// Where it is doubted while it is not plainly well, and which of the upstream's variants' models are in
+    /// memory: beside its upstream's other instances.
+    post: Arc<Post>,
     failures: AtomicU32,
     failed_at: AtomicU64,
     /// Since the last look at outliers.
@@ -48,9 +55,6 @@ pub struct Health {
     drained: AtomicBool,
     probed: AtomicU8,
     misses: AtomicU32,
-    /// Which of the upstream's variants' models are in memory; meaningful while `tells_models`.
-    warm: AtomicU64,
-    tells_models: AtomicBool,
     /// When it was told to read in which of them; at most 64.
     told_to_warm: Mutex<HashMap<u8, u64>>,
     facts: ArcSwapOption<Facts>,
@@ -81,8 +85,26 @@ impl Health {
         self.facts.load_full()
     }
 
-    /// What it is fit for.
+    /// Of an instance with this place on its upstream's board.
+    pub fn at(post: Arc<Post>) -> Self {
+        Self { post, ..Self::default() }
+    }
+
+    /// What it is fit for. Who finds it plainly well again saves others the look.
     pub fn state(&self, now: Millis) -> State {
+        let state = self.state_seen(now);
+        if state < State::Saturated {
+            self.post.trust(|| self.is_well(now));
+        }
+        state
+    }
+
+    /// Whether nothing can make it unfit but what raises a doubt.
+    fn is_well(&self, now: Millis) -> bool {
+        self.failures() < FAILURES_MAX && self.state_seen(now) < State::Saturated
+    }
+
+    fn state_seen(&self, now: Millis) -> State {
         if self.is_out() {
             return State::Draining;
         }
@@ -109,20 +131,20 @@ impl Health {
     /// An operator takes it out, or back.
     pub fn drain(&self, drained: bool) {
         self.drained.store(drained, Relaxed);
+        self.post.doubt();
     }
 
     /// No new request goes there from now on, or they do again.
     pub fn leave(&self, leaving: bool) {
         self.leaving.store(leaving, Relaxed);
+        self.post.doubt();
     }
 
     /// Whether a model is in its memory, as far as it tells; one that does not tell has what it has.
     pub fn has(&self, wanted: Wanted<'_>) -> bool {
-        if !self.tells_models.load(Relaxed) {
-            return true;
-        }
         match wanted {
-            Wanted::Known(place) => self.warm.load(Relaxed) & (1 << (place & 63)) != 0,
+            Wanted::Known(place) => self.post.has(place),
+            Wanted::Named(_) if !self.post.tells_models() => true,
             Wanted::Named(name) => {
                 let name = with_tag(name);
                 let facts = self.facts.load();
@@ -157,6 +179,9 @@ impl Health {
         self.failed.fetch_add(1, Relaxed);
         self.failures.fetch_add(1, Relaxed);
         self.failed_at.store(now.0, Relaxed);
+        if self.failures() >= FAILURES_MAX {
+            self.post.doubt();
+        }
     }
 
     /// It refused our key, our account or a model for requests of this kind, a bit: what is wrong shows when
@@ -194,7 +219,7 @@ impl Health {
 
     /// It has read the model in this place in.
     pub fn loaded(&self, place: u8) {
-        self.warm.fetch_or(1 << (place & 63), Relaxed);
+        self.post.set_warm(place, true);
     }
 
     /// It answered that its queue is full: no fault of its own, and over soon.
@@ -202,6 +227,7 @@ impl Health {
         let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
         self.full_until.store(now.0.saturating_add(wait_ms), Relaxed);
         self.answered.store(true, Relaxed);
+        self.post.doubt();
     }
 
     /// What probes have said so far.
@@ -216,20 +242,24 @@ impl Health {
     pub fn probed(&self, judged: Judged, facts: Option<Facts>, models: &[String]) {
         self.probed.store(judged.state as u8, Relaxed);
         self.misses.store(judged.misses, Relaxed);
+        if judged.state >= State::Saturated {
+            self.post.doubt();
+        }
         // Of an instance that did not answer the last word stands: it is late, not empty.
         let Some(facts) = facts else {
             if judged.state == State::Down {
                 self.facts.store(None);
-                self.tells_models.store(false, Relaxed);
+                self.post.set_tells_models(false);
             }
             return;
         };
         if let Some(loaded) = &facts.loaded {
             let is_loaded = |model: &String| loaded.iter().any(|known| known.name == *model);
-            let places = models.iter().enumerate().take(64).filter(|(_, model)| is_loaded(model));
-            self.warm.store(places.fold(0, |warm, (place, _)| warm | 1 << place), Relaxed);
+            for (place, model) in (0..MODELS_MAX).zip(models) {
+                self.post.set_warm(place, is_loaded(model));
+            }
         }
-        self.tells_models.store(facts.loaded.is_some(), Relaxed);
+        self.post.set_tells_models(facts.loaded.is_some());
         self.facts.store(Some(Arc::new(facts)));
     }
 
@@ -254,11 +284,15 @@ impl Health {
         let times = self.ejections.fetch_add(1, Relaxed).saturating_add(1);
         let rest_ms = (EJECTION_MS * u64::from(times)).min(EJECTION_MAX_MS);
         self.ejected_until.store(now.0.saturating_add(rest_ms), Relaxed);
+        self.post.doubt();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use cutover_route::balance::{Draw, Lineup, POLICIES, Peer};
     use cutover_wire::probe::Loaded;
 
     use super::*;
@@ -345,6 +379,50 @@ mod tests {
         }
         let health = Health::default();
         assert!(health.may_warm(0, then) && !health.may_warm(0, then) && health.may_warm(0, back));
+    }
+
+    /// Whether a pick looks at it, or takes it for well.
+    fn is_looked_at(post: &Arc<Post>) -> bool {
+        let looked = Cell::new(false);
+        let look = |_| {
+            looked.set(true);
+            let (state, failed_at) = (State::Down, Millis(0));
+            Peer { state, warm: true, in_flight: 0, latency_us: 0, failed_at, id: 1 }
+        };
+        let lineup = Lineup::new([(Arc::clone(post), 1)].into_iter(), 9);
+        assert!(lineup.with(None, look).pick(&POLICIES[0], &Draw::default()).is_some());
+        looked.get()
+    }
+
+    #[test]
+    fn what_makes_it_unfit_makes_picks_look_at_it_until_it_is_well_again() {
+        let judged = |state| Judged { state, misses: 0 };
+        let spoil: [fn(&Health); 5] = [
+            |health| (0..FAILURES_MAX).for_each(|_| health.failed(Millis(1_000))),
+            |health| health.was_full(Millis(1_000), None),
+            |health| health.judged_by_peers(true, Millis(1_000)),
+            |health| health.drain(true),
+            |health| health.leave(true),
+        ];
+        let probes = [State::Saturated, State::Down];
+        for nth in 0..spoil.len() + probes.len() {
+            let post = Arc::<Post>::default();
+            let health = Health::at(Arc::clone(&post));
+            assert!(!is_looked_at(&post), "{nth}");
+            match spoil.get(nth) {
+                Some(spoil) => spoil(&health),
+                None => health.probed(judged(probes[nth - spoil.len()]), None, &[]),
+            }
+            assert!(is_looked_at(&post), "{nth}");
+            assert!(health.state(Millis(1_001)) >= State::Saturated);
+            assert!(is_looked_at(&post), "{nth}: it is still unfit");
+            health.succeeded();
+            health.probed(judged(State::Healthy), None, &[]);
+            health.drain(false);
+            health.leave(false);
+            assert_eq!(health.state(Millis(100_000)), State::Healthy);
+            assert!(!is_looked_at(&post), "{nth}: it is well");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cutover_route::balance::Seat;
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING,
 };
@@ -21,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::address::InstanceAddress;
 use crate::body::Body;
 use crate::error::{Detail, SendError, SendErrorKind};
-use crate::live::{InFlight, InstanceLive};
+use crate::live::InstanceLive;
 use crate::pieces::Pieces;
 use crate::pool::{Lease, Pool, after};
 use crate::tls::Tls;
@@ -221,18 +222,24 @@ impl Instance {
     ) -> Result<Response<Body>, SendError> {
         let again = || outbound.clone();
         let sending = Sending { deadlines, started: Instant::now(), turn: Turn::InARow };
-        let answered = self.send_made(&again, sending).await?;
+        let answered = self.send_made(self.live.post().sit(), &again, sending).await?;
         Ok(answered.response)
     }
 
     /// [`Instance::send`] for a request that is made when it is needed: once, and a second time only
     /// if it must be sent twice. So none is kept in reserve for what happens once in a million times.
-    pub async fn send_made<F>(&self, make: &F, sending: Sending) -> Result<Answered, SendError>
+    /// It holds its seat at this instance to the end or drop of its answer.
+    pub async fn send_made<F>(
+        &self,
+        seat: Seat,
+        make: &F,
+        sending: Sending,
+    ) -> Result<Answered, SendError>
     where
         F: Fn() -> Outbound + Sync,
     {
         let Sending { deadlines, started, .. } = sending;
-        let in_flight = InFlight::enter(&self.live);
+        self.live.begun(&seat);
         let result = match &self.way {
             Way::Http(pool) => exchange(pool, make, sending).await,
             Way::InProcess { service, label } => {
@@ -257,7 +264,7 @@ impl Instance {
                     // Who only says no says it at once: that is not how fast its answers are.
                     self.live.succeeded(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
                 }
-                Ok(Answered { response: response.map(|body| body.counted(in_flight)), took })
+                Ok(Answered { response: response.map(|body| body.counted(seat)), took })
             }
             Err(error) => {
                 self.live.failed();

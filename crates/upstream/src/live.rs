@@ -9,13 +9,16 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use cutover_route::balance::{Post, Seat};
+
 /// Weight of a new latency in the moving average: 1/8, so that about the last twenty requests count.
 const EWMA_SHIFT: u32 = 3;
 
 /// An instance's live counters.
 #[derive(Debug, Default)]
 pub struct InstanceLive {
-    in_flight: AtomicU32,
+    /// Requests in flight and latency, beside those of its upstream's other instances.
+    post: Arc<Post>,
     waiting: AtomicU32,
     open: AtomicU32,
     idle: AtomicU32,
@@ -24,7 +27,6 @@ pub struct InstanceLive {
     connects: AtomicU64,
     resends: AtomicU64,
     refusals: AtomicU64,
-    latency_us: AtomicU64,
     kept_open: AtomicU32,
     on_resend: OnResend,
 }
@@ -68,20 +70,36 @@ pub struct LiveFigures {
 }
 
 impl InstanceLive {
+    /// Of an instance with this place on its upstream's board.
+    pub fn at(post: Arc<Post>) -> Self {
+        Self { post, ..Self::default() }
+    }
+
+    /// Its place on its upstream's board.
+    pub fn post(&self) -> &Arc<Post> {
+        &self.post
+    }
+
+    /// A request is sent from this seat.
+    pub(crate) fn begun(&self, seat: &Seat) {
+        debug_assert!(Arc::ptr_eq(seat.post(), &self.post), "a seat at another instance");
+        self.requests.fetch_add(1, Relaxed);
+    }
+
     /// Requests in flight: what balancing by load compares.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.post.in_flight()
     }
 
     /// Moving average of the time to the response's head; 0 = nothing measured yet.
     pub fn latency_us(&self) -> u64 {
-        self.latency_us.load(Relaxed)
+        self.post.latency_us()
     }
 
     /// All figures.
     pub fn figures(&self) -> LiveFigures {
         LiveFigures {
-            in_flight: self.in_flight.load(Relaxed),
+            in_flight: self.post.in_flight(),
             waiting: self.waiting.load(Relaxed),
             open: self.open.load(Relaxed),
             idle: self.idle.load(Relaxed),
@@ -90,19 +108,19 @@ impl InstanceLive {
             connects: self.connects.load(Relaxed),
             resends: self.resends.load(Relaxed),
             refusals: self.refusals.load(Relaxed),
-            latency_us: self.latency_us.load(Relaxed),
+            latency_us: self.post.latency_us(),
         }
     }
 
     /// Notes an answer whose head came after this time. `send` calls it for each answer below 400.
     pub fn succeeded(&self, latency_us: u64) {
-        let old = self.latency_us.load(Relaxed);
+        let old = self.post.latency_us();
         // Two requests that end at once may lose one of the two updates: a moving average bears it.
         let new = match old {
             0 => latency_us,
             _ => old - (old >> EWMA_SHIFT) + (latency_us >> EWMA_SHIFT),
         };
-        self.latency_us.store(new.max(1), Relaxed);
+        self.post.set_latency_us(new.max(1));
     }
 
     /// Notes a failure. `send` calls it for a transport failure and for an answer of 500 or more;
@@ -176,10 +194,6 @@ macro_rules! guard {
 }
 
 guard! {
-    /// Counts one request from before its sending to the end or drop of its body.
-    InFlight: in_flight, requests
-}
-guard! {
     /// Counts one open connection.
     Open: open, connects
 }
@@ -202,8 +216,9 @@ mod tests {
     #[test]
     fn guards_count_up_and_down_and_totals_stay() {
         let live = Arc::new(InstanceLive::default());
-        let first = InFlight::enter(&live);
-        let second = InFlight::enter(&live);
+        let (first, second) = (live.post().sit(), live.post().sit());
+        live.begun(&first);
+        live.begun(&second);
         let open = Open::enter(&live);
         assert_eq!(live.figures().in_flight, 2);
         assert_eq!(live.figures().open, 1);

@@ -19,7 +19,6 @@ use tokio::time::{Instant, timeout_at};
 use crate::body::Body;
 use crate::error::{Detail, SendError, SendErrorKind};
 use crate::instance::{Instance, Outbound, Way, check, kind, request};
-use crate::live::InFlight;
 use crate::pieces::Pieces;
 use crate::pool::{Lease, Pool};
 
@@ -86,7 +85,8 @@ impl Instance {
         deadlines: StreamedDeadlines<'_>,
     ) -> Result<Response<Body>, SendError> {
         let started = Instant::now();
-        let in_flight = InFlight::enter(self.live());
+        let seat = self.live().post().sit();
+        self.live().begun(&seat);
         let result = match self.way() {
             Way::Http(pool) => exchange(pool, (outbound, body), deadlines, started).await,
             Way::InProcess { label, .. } => {
@@ -100,7 +100,7 @@ impl Instance {
                     self.live().failed();
                 }
                 // Its time says more of the body's size than of the instance: it is in no average.
-                Ok(response.map(|body| body.counted(in_flight)))
+                Ok(response.map(|body| body.counted(seat)))
             }
             Err(error) => {
                 self.live().failed();

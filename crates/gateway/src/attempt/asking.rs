@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cutover_relay::Intake;
+use cutover_route::balance::Seat;
 use cutover_server::before;
 use cutover_telemetry::InFlight;
 use cutover_upstream::{
@@ -21,7 +22,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use crate::exchange::{Exchange, micros};
-use crate::live::{InstanceLane, Lane, Timeouts, UpstreamLane};
+use crate::live::{InstanceLane, Timeouts, UpstreamLane};
 use crate::rescue::Failure;
 use crate::structured;
 use crate::vendor;
@@ -57,22 +58,22 @@ pub(crate) struct Asking<'a> {
     /// Whether an instance from which nothing comes until then has stalled.
     may_stall: bool,
     in_flight: InFlight,
+    /// Its seat there; None: it is sent.
+    seat: Option<Seat>,
 }
 
 impl<'a> Asking<'a> {
-    /// Of an instance of a lane, with what is left until the request's deadline.
+    /// From a seat at an instance, with what is left until the request's deadline.
     pub(crate) fn new(
-        (lane, at): (&'a Lane, usize),
+        (upstream, instance, seat): (&'a UpstreamLane, &'a InstanceLane, Seat),
         outgoing: &'a Outgoing,
         exchange: &Exchange,
-    ) -> Option<Self> {
-        let upstream = &*lane.upstream;
-        let instance = upstream.instances.get(at)?;
+    ) -> Self {
         let (sent_at, left) = (Instant::now(), exchange.left());
         // In so long it would have answered, as far as is known: no deadline is so short that it tells nothing.
         let usual = Duration::from_micros(instance.instance.live().latency_us());
         let may_stall = exchange.has_most_left() && left.is_some_and(|left| left >= 2 * usual);
-        Some(Self {
+        Self {
             instance,
             upstream,
             outgoing,
@@ -81,7 +82,8 @@ impl<'a> Asking<'a> {
             may_stall,
             timeouts: left.map_or(upstream.timeouts, |left| upstream.timeouts.within(left)),
             in_flight: instance.metrics.in_flight.enter(),
-        })
+            seat: Some(seat),
+        }
     }
 
     pub(crate) fn sent_at(&self) -> Instant {
@@ -97,7 +99,10 @@ impl<'a> Asking<'a> {
 
     /// A request whose answer comes whole. Its head mostly comes with all the rest, so that a deadline
     /// for the first content would end long generations that are well: there is none unless configured.
-    pub(crate) async fn whole(self, exchange: &Exchange) -> Result<(Reply, HeaderMap), Failure> {
+    pub(crate) async fn whole(
+        mut self,
+        exchange: &Exchange,
+    ) -> Result<(Reply, HeaderMap), Failure> {
         let first_byte = self.timeouts.first_byte.min(self.timeouts.total);
         let response = self.send(exchange, first_byte, Turn::InARow).await?;
         let headers = passed(response.headers());
@@ -105,7 +110,7 @@ impl<'a> Asking<'a> {
     }
 
     /// A request whose answer is a stream: ready when its first content is there.
-    pub(crate) async fn open(self, exchange: &Exchange) -> Result<Opened, Failure> {
+    pub(crate) async fn open(mut self, exchange: &Exchange) -> Result<Opened, Failure> {
         if !self.outgoing.reply.stream {
             return self.gather(exchange).await;
         }
@@ -138,7 +143,7 @@ impl<'a> Asking<'a> {
     }
 
     /// A stream that must be repaired: the answer is awaited as a whole, and then streamed.
-    async fn gather(self, exchange: &Exchange) -> Result<Opened, Failure> {
+    async fn gather(mut self, exchange: &Exchange) -> Result<Opened, Failure> {
         let first_byte = self.timeouts.first_byte.min(self.timeouts.total);
         let response = self.send(exchange, first_byte, Turn::InARow).await?;
         let headers = passed(response.headers());
@@ -162,21 +167,23 @@ impl<'a> Asking<'a> {
 
     /// Sends the request and awaits the head of the answer.
     async fn send(
-        &self,
+        &mut self,
         exchange: &Exchange,
         first_byte: Duration,
         turn: Turn,
     ) -> Result<Response<Body>, Failure> {
-        let upstream = self.upstream;
+        let seat = self.seat.take();
+        let seat = seat.unwrap_or_else(|| self.instance.instance.live().post().sit());
+        let (upstream, outgoing) = (self.upstream, self.outgoing);
         let outbound = || Outbound {
             method: Method::POST,
-            path_and_query: vendor::path_and_query(&self.outgoing.path),
+            path_and_query: vendor::path_and_query(&outgoing.path),
             headers: upstream.request_headers(&exchange.headers),
-            body: self.outgoing.body.clone(),
+            body: outgoing.body.clone(),
         };
         let deadlines = Deadlines { connect: self.timeouts.connect, first_byte };
         let sending = Sending { deadlines, started: self.sent_at, turn };
-        let answered = self.instance.instance.send_made(&outbound, sending).await;
+        let answered = self.instance.instance.send_made(seat, &outbound, sending).await;
         let Answered { response, took, .. } =
             answered.map_err(|e| Failure::send(&e).unless_cut(self.deadline, self.may_stall))?;
         self.instance.metrics.first_byte.observe(micros(took));

@@ -1,10 +1,11 @@
 //! One leg under way: which of its instances is next, whether another attempt may be made, and what
 //! each came to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cutover_route::Leg;
-use cutover_route::balance::Draw;
+use cutover_route::balance::{Draw, Seat, Taken};
 use cutover_route::retry::{backoff_ms, wait_ms};
 use cutover_telemetry::{events, families};
 use cutover_units::{Code, Millis};
@@ -51,12 +52,18 @@ pub(crate) struct Course<'a> {
     again: u32,
     /// When an instance was picked last. What is asked at once is asked then.
     picked_at: Millis,
+    /// The seat at that instance, until it is asked.
+    seat: Option<Seat>,
+    /// Whether there was room for it.
+    pub(super) had_room: bool,
 }
 
 impl<'a> Course<'a> {
     pub(crate) fn new(lane: &'a Lane, leg: Leg, outgoing: &'a Outgoing) -> Self {
         let picked_at = Millis(0);
-        Self { lane, outgoing, leg, tried: 0, doubted: 0, begun: false, again: 0, picked_at }
+        let (seat, had_room) = (None, false);
+        let (tried, doubted, begun, again) = (0, 0, false, 0);
+        Self { lane, outgoing, leg, tried, doubted, begun, again, picked_at, seat, had_room }
     }
 
     /// Passes an instance over.
@@ -74,7 +81,8 @@ impl<'a> Course<'a> {
             tried: self.tried | exchange.trail.too_small,
             ..affinity::draw(exchange, upstream)
         };
-        let at = self.lane.pick(&exchange.head.model, &draw, now)?;
+        let Taken { at, seat, had_room } = self.lane.take(&exchange.head.model, &draw, now)?;
+        (self.seat, self.had_room) = (Some(seat), had_room);
         self.tried |= 1 << at.min(63);
         Some(at)
     }
@@ -82,6 +90,14 @@ impl<'a> Course<'a> {
     /// It was picked, and then not asked.
     pub(super) fn give_back(&mut self, instance: usize) {
         self.tried &= !(1 << instance.min(63));
+        self.seat = None;
+    }
+
+    /// The seat that was taken with the pick of this instance.
+    pub(super) fn seat_at(&mut self, instance: &InstanceLane) -> Seat {
+        let post = instance.instance.live().post();
+        let seat = self.seat.take().filter(|seat| Arc::ptr_eq(seat.post(), post));
+        seat.unwrap_or_else(|| post.sit())
     }
 
     /// One attempt; two at once, if the first is silent for long and the use case wants it.
@@ -94,7 +110,8 @@ impl<'a> Course<'a> {
             self.begun = true;
             self.lane.upstream.retry.deposit(self.picked_at);
             if let Some(after) = hedge::wanted(exchange, self.lane) {
-                return hedge::race(exchange, self, (at, after)).await;
+                // Boxed, as few requests are hedged, and all would carry the room for it.
+                return Box::pin(hedge::race(exchange, self, (at, after))).await;
             }
         }
         let asking = self.begin(exchange, at)?;
@@ -117,15 +134,20 @@ impl<'a> Course<'a> {
     }
 
     /// Notes that an instance is asked now.
-    pub(crate) fn begin(&self, exchange: &mut Exchange, at: usize) -> Result<Asking<'a>, Failure> {
+    pub(crate) fn begin(
+        &mut self,
+        exchange: &mut Exchange,
+        at: usize,
+    ) -> Result<Asking<'a>, Failure> {
         if exchange.is_late() {
             return Err(Failure::past_deadline());
         }
         let (lane, outgoing) = (self.lane, self.outgoing);
-        let asking = Asking::new((lane, at), outgoing, exchange);
-        let (Some(asking), Some(instance)) = (asking, lane.upstream.instances.get(at)) else {
+        let Some(instance) = lane.upstream.instances.get(at) else {
             return Err(Failure::client(Fault::new(Code::Internal, "there is no such instance")));
         };
+        let seat = self.seat_at(instance);
+        let asking = Asking::new((&lane.upstream, instance, seat), outgoing, exchange);
         taken_over(exchange, instance);
         instance.health.asked(self.picked_at);
         exchange.trail.attempts += 1;

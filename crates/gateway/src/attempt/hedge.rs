@@ -107,16 +107,18 @@ async fn run(
     let Some(second) = partner(exchange, course) else {
         return Heat::Alone { answer: one.await, held_back: false };
     };
-    let upstream = &course.lane.upstream;
+    let upstream = &*course.lane.upstream;
     if !upstream.retry.withdraw(exchange.shared.now()) {
         let labels = [upstream.name.as_str(), "hedge"];
         exchange.shared.registry.counter(families::RETRIES_HELD_BACK, labels).inc();
         course.give_back(second);
         return Heat::Alone { answer: one.await, held_back: true };
     }
-    let Some(asking) = Asking::new((course.lane, second), course.outgoing, exchange) else {
+    let Some(instance) = upstream.instances.get(second) else {
         return Heat::Alone { answer: one.await, held_back: false };
     };
+    let seat = course.seat_at(instance);
+    let asking = Asking::new((upstream, instance, seat), course.outgoing, exchange);
     // Before it is sent: the client may go while both are under way.
     exchange.trail.hedges.store(1, Relaxed);
     let sent_at = [first_at, asking.sent_at()];
@@ -128,7 +130,7 @@ async fn run(
 fn partner(exchange: &Exchange, course: &mut Course<'_>) -> Option<usize> {
     let at = course.pick(exchange)?;
     let instance = course.lane.upstream.instances.get(at)?;
-    if instance.state(exchange.shared.now()) >= State::Saturated {
+    if !course.had_room || instance.health.state(exchange.shared.now()) >= State::Saturated {
         course.give_back(at);
         return None;
     }

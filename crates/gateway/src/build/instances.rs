@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cutover_config::Checked;
+use cutover_route::balance::{Board, Lineup, Post};
 use cutover_route::retry::Allowance;
 use cutover_units::InstanceId;
 use cutover_upstream::health::Health;
@@ -45,6 +46,12 @@ fn of<'a>(lanes: impl Iterator<Item = &'a InstanceLane>) -> Carried {
     Carried(lanes.map(|lane| (lane.fingerprint.clone(), parts(lane))).collect())
 }
 
+/// An upstream's instances, as they are picked from.
+pub(crate) fn lineup(lanes: &[InstanceLane]) -> Lineup {
+    let post = |lane: &InstanceLane| (Arc::clone(lane.instance.live().post()), lane.key);
+    Lineup::new(lanes.iter().map(post), lanes.first().map_or(u32::MAX, |lane| lane.room))
+}
+
 /// An upstream's instances, and how more of them are made; the engine in this process is one for ever.
 pub(super) fn instances(
     materials: &Materials<'_>,
@@ -58,19 +65,19 @@ pub(super) fn instances(
         return Ok((lanes, Some(Arc::new(mold))));
     };
     let fingerprint = format!("{name} embedded {embedded:?}");
-    let make = || {
+    let make = |post: &Arc<Post>| {
         let service = materials
             .surroundings
             .embedded(embedded)
             .map_err(|why| wrong(format!("upstreams.{name}"), why))?;
-        let live = Arc::new(InstanceLive::default());
+        let live = Arc::new(InstanceLive::at(Arc::clone(post)));
         let instance = Arc::new(Instance::in_process(name.as_str(), service, live));
         Ok((Arc::clone(&instance), instance))
     };
-    let parts = carried.or_made(&fingerprint, make)?;
+    let parts = carried.or_made((&fingerprint, &Arc::default()), make)?;
     let id = InstanceId::new(name, 0);
-    let limit = upstream.loading.in_flight_limit;
-    let lane = mold::lane((name.as_str(), id, materials.registry), (fingerprint, parts), limit)?;
+    let room = upstream.loading.in_flight_limit.unwrap_or(u32::MAX);
+    let lane = mold::lane((name.as_str(), id, materials.registry), (fingerprint, parts), room)?;
     Ok((vec![lane], None))
 }
 
@@ -129,15 +136,22 @@ pub(super) fn place(asked: &[String], model: &str) -> Option<u8> {
 }
 
 impl Carried {
+    /// The board that one of these is on. A new one stands beside it, as long as there is room.
+    pub(super) fn board<'f>(&self, mut known: impl Iterator<Item = &'f str>) -> Option<Arc<Board>> {
+        let parts = known.find_map(|fingerprint| self.0.get(fingerprint))?;
+        Some(Arc::clone(parts.instance.live().post().board()))
+    }
+
     pub(super) fn or_made(
         &self,
-        fingerprint: &str,
-        make: impl FnOnce() -> Result<(Arc<Instance>, Arc<Instance>), BuildError>,
+        (fingerprint, board): (&str, &Arc<Board>),
+        make: impl FnOnce(&Arc<Post>) -> Result<(Arc<Instance>, Arc<Instance>), BuildError>,
     ) -> Result<Parts, BuildError> {
         if let Some(parts) = self.0.get(fingerprint) {
             return Ok(parts.clone());
         }
-        let (instance, prober) = make()?;
-        Ok(Parts { instance, prober, health: Arc::default() })
+        let post = Arc::new(board.post().unwrap_or_default());
+        let (instance, prober) = make(&post)?;
+        Ok(Parts { instance, prober, health: Arc::new(Health::at(post)) })
     }
 }

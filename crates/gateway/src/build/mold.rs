@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cutover_config::Resolve;
-use cutover_route::balance::{INSTANCES_MAX, key_of};
+use cutover_route::balance::{Board, INSTANCES_MAX, Post, key_of};
 use cutover_telemetry::{InstanceMetrics, Registry, families};
 use cutover_units::{InstanceId, UpstreamName};
 use cutover_upstream::{Instance, InstanceAddress, InstanceLive, InstanceSettings};
@@ -26,7 +26,7 @@ pub(crate) struct Mold {
     /// What of an instance's fingerprint its upstream says.
     settings: String,
     connections_max: usize,
-    in_flight_limit: Option<u32>,
+    room: u32,
 }
 
 /// One of the addresses in the file.
@@ -67,6 +67,7 @@ impl Mold {
         };
         let trust = Trust::of(materials, upstream)?;
         let max = upstream.connections_max;
+        let connections = u32::try_from(max).unwrap_or(u32::MAX).max(1);
         Ok(Self {
             upstream: name.clone(),
             resolve: upstream.resolve,
@@ -75,7 +76,10 @@ impl Mold {
             settings: format!("{max} {} {models}", trust.digest),
             trust,
             connections_max: usize::try_from(max).unwrap_or(usize::MAX),
-            in_flight_limit: upstream.loading.in_flight_limit,
+            room: upstream
+                .loading
+                .in_flight_limit
+                .map_or(connections, |most| most.min(connections)),
         })
     }
 
@@ -107,7 +111,12 @@ impl Mold {
         resolved: &Resolved,
         (carried, registry): (&Carried, &Registry),
     ) -> Result<Vec<InstanceLane>, BuildError> {
-        self.casts(resolved).into_iter().map(|cast| self.lane(cast, carried, registry)).collect()
+        let casts = self.casts(resolved);
+        let fingerprints: Vec<_> = casts.iter().map(|cast| self.fingerprint(cast)).collect();
+        let board = carried.board(fingerprints.iter().map(String::as_str)).unwrap_or_default();
+        let known = (carried, &board);
+        let casts = casts.into_iter().zip(fingerprints);
+        casts.map(|cast| self.lane(cast, known, registry)).collect()
     }
 
     /// The id of an address that one of its names leads to.
@@ -161,33 +170,42 @@ impl Mold {
         casts
     }
 
+    fn fingerprint(&self, cast: &Cast<'_>) -> String {
+        let written = format!("{} {} {}", self.upstream, cast.place.text, self.settings);
+        // Not by its id: a name that gets another place in the file keeps its connections.
+        match cast.address {
+            Some((address, number)) => format!("{written} {number} {address}"),
+            None => written,
+        }
+    }
+
     fn lane(
         &self,
-        cast: Cast<'_>,
-        carried: &Carried,
+        (cast, fingerprint): (Cast<'_>, String),
+        (carried, board): (&Carried, &Arc<Board>),
         registry: &Registry,
     ) -> Result<InstanceLane, BuildError> {
         let Cast { id, place, address, leaving } = cast;
         let upstream = self.upstream.as_str();
-        let mut fingerprint = format!("{upstream} {} {}", place.text, self.settings);
-        // Not by its id: a name that gets another place in the file keeps its connections.
-        if let Some((address, number)) = address {
-            fingerprint = format!("{fingerprint} {number} {address}");
-        }
-        let parts = carried.or_made(&fingerprint, || {
+        let parts = carried.or_made((&fingerprint, board), |post| {
             let at = address.map(|(address, _)| address);
-            let over = |connections| self.instance(place, at, connections);
-            Ok((over(self.connections_max), over(1)))
+            let over = |connections, post| self.instance((place, at), connections, post);
+            Ok((over(self.connections_max, Arc::clone(post)), over(1, Arc::default())))
         })?;
         parts.health.leave(leaving);
-        lane((upstream, id, registry), (fingerprint, parts), self.in_flight_limit)
+        lane((upstream, id, registry), (fingerprint, parts), self.room)
     }
 
-    fn instance(&self, place: &Place, at: Option<IpAddr>, max_connections: usize) -> Arc<Instance> {
+    fn instance(
+        &self,
+        (place, at): (&Place, Option<IpAddr>),
+        max_connections: usize,
+        post: Arc<Post>,
+    ) -> Arc<Instance> {
         let address = at.map_or_else(|| place.address.clone(), |at| place.address.at(at));
         let tls = self.trust.tls.clone().filter(|_| address.is_https());
         let settings = InstanceSettings { max_connections, ..InstanceSettings::default() };
-        Arc::new(Instance::http(address, settings, tls, Arc::new(InstanceLive::default())))
+        Arc::new(Instance::http(address, settings, tls, Arc::new(InstanceLive::at(post))))
     }
 }
 
@@ -195,7 +213,7 @@ impl Mold {
 pub(super) fn lane(
     (upstream, id, registry): (&str, InstanceId, &Registry),
     (fingerprint, parts): (String, Parts),
-    in_flight_limit: Option<u32>,
+    room: u32,
 ) -> Result<InstanceLane, BuildError> {
     let Parts { instance, prober, health } = parts;
     let resends = registry.counter(families::RESENDS, [upstream, id.as_str()]);
@@ -209,6 +227,6 @@ pub(super) fn lane(
         instance,
         prober,
         health,
-        in_flight_limit,
+        room,
     })
 }

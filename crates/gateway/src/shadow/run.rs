@@ -7,10 +7,10 @@ use bytes::Bytes;
 use cutover_ledger::Tokens;
 use cutover_relay::{Intake, Own};
 use cutover_rollout::Served;
-use cutover_route::balance::Draw;
+use cutover_route::balance::{Draw, Seat as Place};
 use cutover_telemetry::Registry;
 use cutover_units::{Millis, NanoUsd, WeightBp};
-use cutover_upstream::{Body, Deadlines, Outbound, SendError};
+use cutover_upstream::{Body, Deadlines, Outbound, SendError, Sending, Turn};
 use cutover_wire::adapt::Outgoing;
 use cutover_wire::extract::{Extract, StreamExtractor};
 use cutover_wire::reply::Received;
@@ -86,12 +86,12 @@ async fn one(shared: &Shared, copies: &Copies, job: Job) -> Result<ShadowPair, D
     // It was read before: this cannot fail.
     let mut head = Head::read(job.seen.endpoint, &job.prompt).map_err(|_| Dropped::ClientError)?;
     head.stream_options_are_ours = job.seen.stream_options_are_ours;
-    let instance = room(shared, &job, lane).await?;
+    let (instance, place) = room(shared, &job, lane).await?;
     let bill = Bill { copies, lane, head: &head, reserved: None };
     let bill = bill.open(shared.now(), &job)?;
     let registry = &shared.registry;
     let asking = Asking { job: &job, lane, instance, head: &head, registry, began: Instant::now() };
-    let answered = asking.ask().await;
+    let answered = asking.ask(place).await;
     let cost = bill.close(shared.now(), &answered);
     let candidate = captured(answered, cost);
     let baseline = job.baseline();
@@ -109,7 +109,11 @@ async fn one(shared: &Shared, copies: &Copies, job: Job) -> Result<ShadowPair, D
 }
 
 /// Waits until live traffic leaves room at one of the candidate's instances.
-async fn room<'a>(shared: &Shared, job: &Job, lane: &'a Lane) -> Result<&'a InstanceLane, Dropped> {
+async fn room<'a>(
+    shared: &Shared,
+    job: &Job,
+    lane: &'a Lane,
+) -> Result<(&'a InstanceLane, Place), Dropped> {
     let by = Instant::now() + job.settings.timeout;
     loop {
         if shared.ending.is_near() {
@@ -124,9 +128,10 @@ async fn room<'a>(shared: &Shared, job: &Job, lane: &'a Lane) -> Result<&'a Inst
         let busy = busy.filter(|(_, instance)| !has_room(instance, &job.settings));
         let busy = busy.fold(0u64, |busy, (at, _)| busy | 1 << at);
         let draw = Draw { tried: busy, seed: job.seen.seed, ..Draw::default() };
-        let picked = lane.pick("", &draw, now);
-        if let Some(instance) = picked.and_then(|at| instances.get(at)) {
-            return Ok(instance);
+        if let Some(taken) = lane.take("", &draw, now)
+            && let Some(instance) = instances.get(taken.at)
+        {
+            return Ok((instance, taken.seat));
         }
         if Instant::now() >= by {
             return Err(Dropped::Busy);
@@ -271,7 +276,7 @@ impl Asking<'_> {
         cutover_relay::adapted(self.head, prompt, target)
     }
 
-    async fn ask(&self) -> Result<Answer, Fault> {
+    async fn ask(&self, place: Place) -> Result<Answer, Fault> {
         let failed = |failure: Failure| Fault {
             refused: failure.status.is_some() || failure.reason == "unsupported",
             reason: Some(failure.reason),
@@ -291,7 +296,7 @@ impl Asking<'_> {
             .map_err(|fault| failed(Failure::refused(fault)))?;
         let outgoing =
             self.adapted(&target).await.map_err(|fault| failed(Failure::refused(fault)))?;
-        let response = self.send(&outgoing).await.map_err(|error| Fault {
+        let response = self.send(&outgoing, place).await.map_err(|error| Fault {
             refused: !error.anything_sent(),
             ..failed(Failure::send(&error))
         })?;
@@ -316,9 +321,9 @@ impl Asking<'_> {
         }
     }
 
-    async fn send(&self, outgoing: &Outgoing) -> Result<Response<Body>, SendError> {
+    async fn send(&self, outgoing: &Outgoing, place: Place) -> Result<Response<Body>, SendError> {
         let timeouts = &self.lane.upstream.timeouts;
-        let outbound = Outbound {
+        let outbound = || Outbound {
             method: Method::POST,
             path_and_query: vendor::path_and_query(&outgoing.path),
             // Nothing of the client's: its trace would show a call that it did not make.
@@ -329,7 +334,9 @@ impl Asking<'_> {
         let first_byte =
             if outgoing.reply.stream { within.min(timeouts.first_token) } else { within };
         let deadlines = Deadlines { connect: timeouts.connect, first_byte };
-        self.instance.instance.send(outbound, deadlines).await
+        let sending = Sending { deadlines, started: Instant::now(), turn: Turn::InARow };
+        let answered = self.instance.instance.send_made(place, &outbound, sending).await?;
+        Ok(answered.response)
     }
 
     /// None: it is too large to keep.

@@ -59,7 +59,7 @@ async fn a_request_that_is_waited_for_is_written_at_once_and_others_in_a_row() {
 
         let make = || post(CHAT, &["{}"]);
         let sending = Sending { deadlines: Deadlines::default(), started: Instant::now(), turn };
-        let mut asked = pin!(instance.send_made(&make, sending));
+        let mut asked = pin!(instance.send_made(instance.live().post().sit(), &make, sending));
         let waits = poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx).is_pending())).await;
         let arrived = match end.peek(&mut [0; 4]) {
             Ok(bytes) => bytes > 0,
