@@ -56,6 +56,8 @@ pub(crate) struct Found<'a> {
     pub(crate) prompt: usize,
     pub(crate) calls: bool,
     pub(crate) reasoning: bool,
+    /// Solid bytes of the texts, where somebody counts them.
+    pub(crate) solid: u64,
 }
 
 impl<'a> Found<'a> {
@@ -89,7 +91,8 @@ impl<'a> Found<'a> {
             start..start + part.len()
         };
         let members = self.members.iter().map(|(name, raw)| (place(name), place(raw))).collect();
-        let layout = Layout { members, calls: self.calls, reasoning: self.reasoning };
+        let Self { calls, reasoning, solid, .. } = *self;
+        let layout = Layout { members, calls, reasoning, solid };
         Some(Outline { sketch, head, losses: losses.into_list(), layout, way_back })
     }
 }

@@ -5,6 +5,7 @@ mod events;
 mod fields;
 mod items;
 mod object;
+mod outline;
 mod request;
 mod store;
 mod tools;
@@ -23,7 +24,7 @@ pub use store::{Loaded, Stored, deleted, get, input_items, not_stored};
 pub static RESPONSES: Dialect = Dialect {
     name: "responses",
     routes: &[
-        Route::new("POST", "/v1/responses", Ask::Read(request::read)),
+        Route::new("POST", "/v1/responses", Ask::Read(request::read)).outlined(outline::outline),
         Route::new("POST", "/v1/responses/input_tokens", Ask::Read(request::count)),
         Route::new("GET", "/v1/responses/{id}", Ask::GetStored),
         Route::new("DELETE", "/v1/responses/{id}", Ask::DeleteStored),

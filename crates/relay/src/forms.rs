@@ -62,7 +62,7 @@ pub struct Form {
 /// What a body turned out to be.
 pub enum Reading {
     /// An inference request: its main form, the others, and the way back.
-    Infer(Form, Box<Forms>, WayBack),
+    Infer(Box<(Form, Forms, WayBack)>),
     /// Stored answers must be loaded first, and the body read again with them.
     Load(StoreNeeds),
     /// Answered already.
@@ -149,7 +149,7 @@ pub fn read_foreign(
     let (mut form, way_back) = read?;
     let losses = std::mem::take(&mut form.losses);
     let forms = Forms { late: None, losses, plain, marked, origins, refusal, never, keeps };
-    Ok(Reading::Infer(form, Box::new(forms), way_back))
+    Ok(Reading::Infer(Box::new((form, forms, way_back))))
 }
 
 fn form(inbound: Inbound) -> Result<(Form, WayBack), Fault> {
@@ -211,9 +211,10 @@ impl Later {
             ..RequestFacts::new(&self.id, self.now)
         };
         match read_foreign(dialect, &self.read, &self.body, facts)? {
-            Reading::Infer(form, forms, _) => {
+            Reading::Infer(read) => {
+                let (form, forms, _) = *read;
                 let late = Form { losses: forms.losses.clone(), ..form };
-                Ok(Forms { late: Some(late), ..*forms })
+                Ok(Forms { late: Some(late), ..forms })
             }
             // What has an outline is run and needs nothing that is stored.
             Reading::Load(_) | Reading::Now(_) => {
@@ -234,8 +235,13 @@ pub struct Conversion {
 
 impl Conversion {
     /// Of a request whose forms are there.
-    pub fn made(dialect: &'static Dialect, forms: Box<Forms>) -> Self {
-        Self { dialect, forms: OnceLock::from(Ok(forms)), later: None, outlined: Vec::new() }
+    pub fn made(dialect: &'static Dialect, forms: Forms) -> Self {
+        Self {
+            dialect,
+            forms: OnceLock::from(Ok(Box::new(forms))),
+            later: None,
+            outlined: Vec::new(),
+        }
     }
 
     /// Of a request that was outlined.
@@ -354,7 +360,7 @@ impl Conversion {
                 let origins = Origins::of_table(self.dialect.fields);
                 let losses = std::mem::take(&mut self.outlined);
                 self.forms =
-                    OnceLock::from(Ok(Box::new(Forms { origins, losses, ..Forms::default() })));
+                    OnceLock::from(Ok(Box::new(Forms { losses, origins, ..Forms::default() })));
             }
         }
     }

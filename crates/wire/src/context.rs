@@ -6,7 +6,7 @@
 //! tokens that the prompt surely has.
 
 use bytes::Bytes;
-use memchr::memchr;
+use memchr::memchr_iter;
 
 use crate::head::{Head, Key};
 
@@ -49,23 +49,36 @@ pub fn prompt_bytes(head: &Head, body: &Bytes) -> Option<u64> {
 
 /// The solid bytes of raw JSON.
 pub(crate) fn solid_json(raw: &[u8]) -> u64 {
-    let (mut count, mut before, mut rest) = (0, 0, raw);
-    while let Some(at) = memchr(b'\\', rest) {
-        let plain = rest.get(..at).unwrap_or_default();
-        count += changes(before, plain);
-        before = plain.last().copied().unwrap_or(before);
-        let (now, long, worth) = match rest.get(at + 1) {
+    solid_with(raw, memchr_iter(b'\\', raw))
+}
+
+/// The solid bytes of raw JSON, of which it is known where its backslashes stand: those that an escape begins with, or
+/// all. It is counted as if it had no escapes, and set right at each.
+pub(crate) fn solid_with(raw: &[u8], backslashes: impl Iterator<Item = usize>) -> u64 {
+    let byte = |at: usize| raw.get(at).copied().unwrap_or_default();
+    // Whether a byte was counted; before the first stands none.
+    let counted = |at: usize| u64::from(byte(at) != at.checked_sub(1).map_or(0, byte));
+    let (mut count, mut end, mut last) = (changes(0, raw), 0, 0);
+    for at in backslashes {
+        if at < end {
+            continue;
+        }
+        let before = if at == end { last } else { byte(at - 1) };
+        let (now, long, worth) = match raw.get(at + 1) {
             Some(b'u') => (0, 6, 2),
             Some(&escaped) => (escaped | 0x80, 2, 1),
             None => (b'\\', 1, 1),
         };
-        if now != before || now == 0 {
-            count += worth;
+        (end, last) = (raw.len().min(at + long), now);
+        count += if now != before || now == 0 { worth } else { 0 };
+        count -= (at..end).map(counted).sum::<u64>();
+        // What follows is compared with what the escape stands for; another escape does so itself.
+        if end < raw.len() && byte(end) != b'\\' {
+            count += u64::from(byte(end) != now);
+            count -= counted(end);
         }
-        before = now;
-        rest = rest.get(at + long..).unwrap_or_default();
     }
-    count + changes(before, rest)
+    count
 }
 
 /// Tokens that so many solid bytes surely are.

@@ -44,6 +44,8 @@ pub struct Layout {
     pub calls: bool,
     /// Whether its conversation has earlier reasoning.
     pub reasoning: bool,
+    /// Solid bytes of its prompt ([`crate::context`]), of Ollama's alone.
+    pub solid: u64,
 }
 
 /// A body that was read before, so that it is JSON, and what is known of it.

@@ -13,6 +13,8 @@ pub(super) fn chat(body: &Bytes, facts: &RequestFacts<'_>) -> Option<Outline> {
     let found = Found::walk(body, |walk, name, found| match name {
         "messages" => messages(walk, found),
         "tools" => tools(walk, found),
+        // Other routes' prompts, which Ollama passes over.
+        "prompt" | "system" | "input" => Err(Stop),
         _ => walk.value().map(drop),
     });
     let mut found = found.ok()?;
@@ -39,7 +41,11 @@ fn message<'a>(walk: &mut Walk<'a>, found: &mut Found<'a>) -> Walked<()> {
     let mut calls = false;
     walk.object(|walk, key| match key {
         "role" => walk.once(&mut role),
-        "content" => walk.once(&mut content),
+        "content" if content.is_none() => {
+            let (raw, solid) = walk.solid()?;
+            (content, found.solid) = (Some(raw), found.solid + solid);
+            Ok(())
+        }
         "thinking" => walk.once(&mut thinking),
         "tool_call_id" => walk.once(&mut call_id),
         "tool_name" => walk.once(&mut tool_name),

@@ -12,8 +12,9 @@ use crate::answer::{Answer, BYTES_PER_TOKEN, ESTIMATED, OPENAIS_IMAGE, estimated
 use crate::inbound::{Asked, Back, Inbound, RequestFacts, StoreNeeds, WayBack};
 use crate::losses::Losses;
 use crate::origins::Origins;
+use crate::outline::Settings;
 use crate::pivot::{self, Assistant, Chat, Message, Part, Results};
-use crate::read::{At, Obj};
+use crate::read::{At, Obj, Text};
 use crate::sampled::Sampled;
 use crate::write;
 
@@ -75,7 +76,7 @@ fn convert(
     let signatures = facts.keep_marks;
     let mut chat = Chat { signatures, bytes: body.len(), ..Chat::default() };
     let earlier = loaded.map(|l| l.earlier).unwrap_or_default();
-    let earlier = earlier.iter().flat_map(|stored| stored.items());
+    let earlier = earlier.iter().flat_map(store::Stored::items);
     let names = tools::read(&root, earlier, &mut chat, &mut losses)?;
     let shelf = Shelf::of(loaded.unwrap_or_default());
     let known = loaded.is_some().then_some(&shelf);
@@ -86,8 +87,6 @@ fn convert(
     settings(&root, &mut chat, &mut losses)?;
     // The echo asks for everything, so what nobody else asked for is reported before it.
     losses.rest(&root, "", at)?;
-    let members = object::echo(&root, keeping.keep);
-    let sampled = Sampled::said(|field| root.get(field));
     let input = if keeping.keep && wanted.is_empty() {
         let input = root.get("input").unwrap_or("[]");
         Some(store::normalise(input, facts.id, &shelf))
@@ -97,13 +96,7 @@ fn convert(
     // With what was asked for in hand, nothing more is needed before the request runs.
     let before = if loaded.is_none() { (keeping.previous.clone(), wanted) } else { (None, vec![]) };
     let needs = StoreNeeds { keep: keeping.keep, previous: before.0, items: before.1 };
-    let echo = Echo { members, sampled, names, input, previous: keeping.previous };
-    let way_back = WayBack {
-        kind: Back::Responses(Box::new(echo)),
-        model: model.decode().into_owned(),
-        id: facts.id.to_owned(),
-        created: facts.now,
-    };
+    let way_back = way_back(&root, (&model, facts), (names, input), keeping);
     Ok(Box::new(Inbound {
         endpoint: Endpoint::ChatCompletions,
         body: chat.write(&model, stream),
@@ -113,6 +106,45 @@ fn convert(
         origins: Origins::of(&chat, body, FIELDS),
         way_back,
     }))
+}
+
+fn way_back(
+    root: &Obj<'_>,
+    (model, facts): (&Text<'_>, &RequestFacts<'_>),
+    (names, input): (Names, Option<String>),
+    Keeping { keep, previous }: Keeping,
+) -> WayBack {
+    let members = object::echo(root, keep);
+    let sampled = Sampled::said(|field| root.get(field));
+    let kind = Back::Responses(Box::new(Echo { members, sampled, names, input, previous }));
+    let (model, id) = (model.decode().into_owned(), facts.id.to_owned());
+    WayBack { kind, model, id, created: facts.now }
+}
+
+/// All but the input of a request. None: it keeps its answer or goes on from a kept one.
+pub(super) fn outlined<'a>(
+    root: &Obj<'a>,
+    facts: &RequestFacts<'_>,
+) -> Result<Option<Settings<'a>>, Fault> {
+    let at = At::Root;
+    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let model = root.need_text(at, "model")?;
+    let stream = root.flag(at, "stream")?.unwrap_or(false);
+    refusals(root, &mut losses)?;
+    let keeping = keeping(root, facts)?;
+    if keeping.keep || keeping.previous.is_some() {
+        return Ok(None);
+    }
+    let mut chat = Chat::default();
+    let names = tools::read(root, std::iter::empty(), &mut chat, &mut losses)?;
+    for tool in &mut chat.tools {
+        (tool.description, tool.parameters) = (None, None);
+    }
+    root.text(at, "instructions")?;
+    settings(root, &mut chat, &mut losses)?;
+    losses.rest(root, "", at)?;
+    let way_back = way_back(root, (&model, facts), (names, None), keeping);
+    Ok(Some(Settings { model, stream, chat, losses, way_back }))
 }
 
 const NO_STORE: &str =

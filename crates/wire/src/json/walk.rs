@@ -11,6 +11,7 @@
 use memchr::memchr2;
 
 use super::DEPTH_MAX;
+use crate::context::solid_with;
 
 /// The text is not JSON, or is too unusual for a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +33,16 @@ pub struct Walk<'a> {
     controls: bool,
     /// Whether an escape was met that is half of a surrogate pair: such a string is JSON, and no text.
     halves: bool,
+    /// Where escapes were met, as long as that is wanted.
+    noted: Option<Vec<usize>>,
 }
 
 impl<'a> Walk<'a> {
     /// A walk that begins at the text's first value.
     pub fn new(text: &'a str) -> Self {
         let controls = has_controls(text.as_bytes());
-        let mut walk = Self { text, at: 0, depth: 0, deepest: 0, controls, halves: false };
+        let mut walk =
+            Self { text, at: 0, depth: 0, deepest: 0, controls, halves: false, noted: None };
         walk.space();
         walk
     }
@@ -106,6 +110,17 @@ impl<'a> Walk<'a> {
             _ => self.scalar()?,
         }
         self.text.get(start..self.at).ok_or(Stop)
+    }
+
+    /// Walks any value, and counts the solid bytes of one that is a text ([`crate::context`]).
+    pub fn solid(&mut self) -> Walked<(&'a str, u64)> {
+        let start = self.at + 1;
+        self.noted = Some(Vec::new());
+        let raw = self.value()?;
+        let noted = self.noted.take().unwrap_or_default();
+        let inner = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+        let at = noted.into_iter().map(|at| at - start);
+        Ok((raw, inner.map_or(0, |inner| solid_with(inner.as_bytes(), at))))
     }
 
     /// What `walked` makes of a value, and the value's text.
@@ -334,16 +349,24 @@ impl<'a> Walk<'a> {
                 return Ok(escapes);
             }
             escapes = true;
-            let behind = self.text.as_bytes().get(self.at..).ok_or(Stop)?;
-            self.at += escape(behind).ok_or(Stop)?;
-            match code_unit(behind) {
-                // A pair is passed as a whole.
-                Some(0xD800..=0xDBFF) if is_low(behind.get(5..).unwrap_or_default()) => {
-                    self.at += 6;
-                }
-                Some(0xD800..=0xDFFF) => self.halves = true,
-                _ => {}
+            if let Some(noted) = &mut self.noted {
+                noted.push(self.at - 1);
             }
+            let behind = rest.get(run + 1..).ok_or(Stop)?;
+            self.at += escape(behind).ok_or(Stop)?;
+            if behind.first() == Some(&b'u') {
+                self.code_unit(behind);
+            }
+        }
+    }
+
+    /// Passes the second half of a pair whose first was met, and notes a half that stands alone.
+    #[inline(never)]
+    fn code_unit(&mut self, behind: &[u8]) {
+        match code_unit(behind) {
+            Some(0xD800..=0xDBFF) if is_low(behind.get(5..).unwrap_or_default()) => self.at += 6,
+            Some(0xD800..=0xDFFF) => self.halves = true,
+            _ => {}
         }
     }
 }

@@ -78,7 +78,8 @@ pub fn outgoing(
     }
     let mut reply = plan(head, target);
     reply.own = true;
-    reply.prompt_bytes = prompt_bytes(&members);
+    let known = written.1.map(|layout| layout.solid);
+    reply.prompt_bytes = known.unwrap_or_else(|| prompt_bytes(&members));
     reply.must_be_whole = !target.settings.ollama.truncate;
     reply.spoken_tools = spoken_tools(&members).into();
     let mut losses = Vec::new();
