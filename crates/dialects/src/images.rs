@@ -16,6 +16,8 @@ use memchr::memmem::Finder;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::base64::Data;
+
 /// One medium that a body names.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Named {
@@ -199,6 +201,9 @@ pub fn data_url(kind: &str, bytes: &[u8]) -> String {
     format!("data:{kind};base64,{}", base64(bytes))
 }
 
+/// Bytes that tell an image's kind.
+const BEGINNING: usize = 18;
+
 /// Checks an image that is inside a request: base64, whole, and one of the four kinds.
 pub fn check_data_url(url: &str) -> Result<(), &'static str> {
     const WHY: &str = "must be data:image/TYPE;base64, and the image";
@@ -212,30 +217,9 @@ pub fn check_data_url(url: &str) -> Result<(), &'static str> {
     if !sound || digits.is_empty() {
         return Err("is not base64");
     }
-    sniff(&beginning(digits)).map(drop).ok_or("is no PNG, JPEG, GIF or WebP image")
-}
-
-/// The first bytes of what base64 holds.
-fn beginning(digits: &str) -> Vec<u8> {
-    const DIGITS_MAX: usize = 24;
-    let mut bytes = Vec::with_capacity(DIGITS_MAX);
-    let (mut bits, mut held) = (0_u32, 0);
-    for digit in digits.bytes().take(DIGITS_MAX) {
-        let six = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            _ => 63,
-        };
-        bits = bits << 6 | u32::from(six);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.extend(u8::try_from(bits >> held & 0xff));
-        }
-    }
-    bytes
+    sniff(&Data::of(digits).bytes(0, BEGINNING))
+        .map(drop)
+        .ok_or("is no PNG, JPEG, GIF or WebP image")
 }
 
 #[cfg(test)]
@@ -356,7 +340,7 @@ mod tests {
         fn what_was_put_into_base64_begins_as_it_did(bytes in prop::collection::vec(any::<u8>(), 1..40)) {
             let url = data_url("image/png", &bytes);
             let digits = url.rsplit(',').next().unwrap().trim_end_matches('=');
-            let begins = beginning(digits);
+            let begins = Data::of(digits).bytes(0, BEGINNING);
             prop_assert!(bytes.starts_with(&begins[..begins.len().min(bytes.len())]));
             prop_assert_eq!(check_data_url(&url).is_ok(), sniff(&bytes).is_some());
         }

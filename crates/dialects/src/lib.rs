@@ -22,6 +22,7 @@
 
 mod answer;
 pub mod anthropic;
+mod base64;
 pub mod gemini;
 pub mod images;
 mod inbound;
@@ -32,6 +33,7 @@ mod pivot;
 pub mod responses;
 mod sampled;
 mod sequence;
+mod sound;
 mod stream;
 mod table;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::losses::Losses;
 use crate::origins::Origins;
 use crate::pivot::{self, Chat, Tool};
 use crate::read::{At, Obj, Text};
+use crate::sound::{self, GOOGLES_SECOND};
 use crate::write::{self, Json};
 
 const ROOT: At<'static> = At::Root;
@@ -68,12 +69,15 @@ pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fau
     let outer = body_of(body)?;
     let mut losses = Losses::new(FIELDS, facts.unsupported);
     let at = ROOT.key("generateContentRequest");
-    let chat = match member(&outer, ROOT, "generateContentRequest")? {
+    let mut chat = match member(&outer, ROOT, "generateContentRequest")? {
         Some(inner) => convert(&inner, facts, (&mut losses, at))?.0,
         None => convert(&outer, facts, (&mut losses, ROOT))?.0,
     };
+    let origins = Origins::of(&chat, body, FIELDS);
+    let sound = sound::taken_out(&mut chat, GOOGLES_SECOND);
+    let sound = sound.map_err(|fault| origins.in_clients_words(fault))?;
     // What the model will read: the request without its name.
-    let tokens = estimated_tokens(&chat.write(&Text::from(""), false), GOOGLES_IMAGE);
+    let tokens = estimated_tokens(&chat.write(&Text::from(""), false), GOOGLES_IMAGE) + sound;
     let mut answer = Answer::json(write::object(|j| j.put_number("totalTokens", tokens)));
     answer.headers.push((ESTIMATED, "totalTokens".to_owned()));
     Ok(Asked::Now(answer))

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use cutover_wire::Unsupported;
+use cutover_wire::openai::embeddings::base64;
 use serde_json::{Value, json};
 
 use super::support::{inbound, lenient, read};
@@ -32,6 +33,43 @@ fn what_is_said_while_a_tool_runs_comes_after_its_result() {
         assert_eq!(chat["messages"][1]["tool_call_id"], "a");
         let told = asked.losses.iter().any(|loss| loss.field == "input[].output.order");
         assert_eq!(told, moved, "{input}");
+    }
+}
+
+/// 16 kHz, two bytes a sample.
+fn wav(seconds: usize) -> Vec<u8> {
+    let head = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\xff\xff\xff\xff";
+    [&head[..], &vec![0; 32_000 * seconds]].concat()
+}
+
+#[test]
+fn sound_is_estimated_by_its_length_and_what_has_none_is_refused_by_its_place() {
+    let count = |kind: &str, bytes: &[u8]| {
+        let data = json!({"inlineData": {"mimeType": kind, "data": base64(bytes)}});
+        let body =
+            json!({"contents": [{"role": "user", "parts": [{"text": "what is said?"}, data]}]});
+        read("/v1beta/models/asked:countTokens", &Bytes::from(body.to_string()), &lenient())
+    };
+    let told = |kind: &str, bytes: &[u8]| -> u64 {
+        let Ok(Asked::Now(answer)) = count(kind, bytes) else { panic!("{kind} is counted") };
+        let told: Value = serde_json::from_slice(&answer.body).unwrap();
+        told["totalTokens"].as_u64().unwrap()
+    };
+    let silent = told("audio/wav", &wav(0));
+    assert!(silent < 60, "{silent}");
+    assert_eq!(told("audio/wav", &wav(100)) - silent, 3_200);
+    assert_eq!(told("audio/x-wav", &wav(1)) - silent, 32);
+    for (kind, bytes) in [
+        ("audio/ogg", b"OggS".as_slice()),
+        ("audio/wav", b"RIFF"),
+        ("audio/aac", b"x"),
+        ("video/mp4", b"x"),
+    ] {
+        let fault = count(kind, bytes).err().unwrap();
+        let place = "contents[0].parts[1]";
+        assert!(fault.param.as_deref().unwrap().starts_with(place), "{kind} {:?}", fault.param);
+        assert!(fault.message.contains("cannot be estimated"), "{}", fault.message);
+        assert!(fault.message.contains(place), "{}", fault.message);
     }
 }
 
