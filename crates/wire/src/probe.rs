@@ -4,6 +4,8 @@
 //! `/metrics` without `--metrics`, anything behind a key) tells nothing, and nothing is then known: a
 //! figure that is missing is `None`, never 0.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use crate::openai::models::{Listed, read_list};
@@ -64,7 +66,7 @@ pub enum Fitness {
 /// A model in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Loaded {
-    /// Its name, with its tag.
+    /// Its name, as [`with_tag`] has it.
     pub name: String,
     /// The context it was loaded with, in tokens.
     #[serde(default)]
@@ -157,10 +159,33 @@ impl Page {
     }
 }
 
-/// The name of a model as Ollama's lists have it: one without a tag means the tag `latest`.
-pub fn with_tag(model: &str) -> std::borrow::Cow<'_, str> {
-    let last = model.rsplit('/').next().unwrap_or(model);
-    if last.contains(':') { model.into() } else { format!("{model}:latest").into() }
+/// The name of a model as Ollama compares it, so that all names of one model are one text: its own registry and
+/// library unsaid, the tag `latest` said, letters small. Upper case is another spelling there, no other model.
+pub fn with_tag(model: &str) -> Cow<'_, str> {
+    let name = model.split_once("://").map_or(model, |(_, name)| name);
+    let name = match name.matches('/').count() {
+        1 => without(LIBRARY, name),
+        2 => match without(REGISTRY, name) {
+            elsewhere if elsewhere.len() == name.len() => name,
+            own => without(LIBRARY, own),
+        },
+        _ => name,
+    };
+    let last = name.rsplit('/').next().unwrap_or(name);
+    match (last.contains(':'), name.bytes().any(|byte| byte.is_ascii_uppercase())) {
+        (true, false) => name.into(),
+        (true, true) => name.to_ascii_lowercase().into(),
+        (false, _) => format!("{}:latest", name.to_ascii_lowercase()).into(),
+    }
+}
+
+/// Where Ollama has models from whose names tell no registry and no namespace.
+const REGISTRY: &str = "registry.ollama.ai/";
+const LIBRARY: &str = "library/";
+
+fn without<'n>(start: &str, name: &'n str) -> &'n str {
+    let has_it = name.get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start));
+    name.get(start.len()..).filter(|_| has_it).unwrap_or(name)
 }
 
 fn json<T: for<'a> Deserialize<'a>>(status: u16, body: &[u8]) -> Option<T> {

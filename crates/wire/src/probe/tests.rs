@@ -73,6 +73,39 @@ fn a_model_without_a_tag_is_the_latest() {
     assert_eq!(with_tag("reg:5000/me/llama3"), "reg:5000/me/llama3:latest");
 }
 
+/// A variant's model written otherwise than `/api/ps` writes it was never in memory, and had a context
+/// length of its own.
+#[test]
+fn names_are_the_same_that_ollama_takes_for_the_same() {
+    let page = r#"{"models":[{"name":"qwen2.5:7b","context_length":8192}]}"#;
+    let facts = read(&[(Page::OllamaLoaded, 200, page)]);
+    let pins = [(with_tag("Qwen2.5:7B").into_owned(), 4_096)].into();
+    let settings = crate::OllamaSettings { pins, ..crate::OllamaSettings::default() };
+    for same in [
+        "qwen2.5:7b",
+        "Qwen2.5:7B",
+        "library/qwen2.5:7b",
+        "registry.ollama.ai/library/qwen2.5:7b",
+        "https://Registry.Ollama.AI/Library/QWEN2.5:7b",
+    ] {
+        assert_eq!(with_tag(same), "qwen2.5:7b", "{same}");
+        assert_eq!((facts.context_of(same), settings.context_of(same)), (Some(8_192), Some(4_096)));
+    }
+    for (name, other) in [
+        ("Qwen2.5", "qwen2.5:latest"),
+        ("me/Qwen2.5:7b", "me/qwen2.5:7b"),
+        ("registry.ollama.ai/me/m:1", "me/m:1"),
+        ("reg:5000/library/m:1", "reg:5000/library/m:1"),
+        ("library/library/m", "library/library/m:latest"),
+        ("library", "library:latest"),
+        ("a/b/c/Library/m:LATEST", "a/b/c/library/m:latest"),
+        ("häßlich/Ä:é", "häßlich/Ä:é"),
+    ] {
+        assert_eq!(with_tag(name), other);
+        assert_eq!((facts.context_of(name), settings.context_of(name)), (None, None));
+    }
+}
+
 proptest! {
     #[test]
     fn any_page_is_read_without_a_panic(status in 0u16..600, body in prop::collection::vec(any::<u8>(), 0..300)) {
