@@ -38,6 +38,7 @@ mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod vectors;
 
 use cutover_vendors::{calls, chat, losses, read, signature, split, write};
@@ -51,3 +52,4 @@ pub use sampled::Sent;
 pub use signature::SEPARATOR as SIGNED_ID;
 pub use stream::StreamOut;
 pub use table::{Ask, DIALECTS, Dialect, Fate, Field, Found, Route, find, matrix};
+pub use trial::{Shown, Trial};

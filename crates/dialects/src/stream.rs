@@ -85,12 +85,13 @@ pub struct StreamOut {
     end: End,
     finished: bool,
     state: State,
-    failure: Option<Code>,
+    fault: Option<Fault>,
 }
 
 impl StreamOut {
     pub(crate) fn new(back: WayBack) -> Self {
-        let (model, id) = (back.model.clone(), back.id.clone());
+        let names = (back.model.clone(), back.id.clone());
+        let model = back.model.clone();
         let answer_id = back.answer_id();
         let content_type = match back.kind {
             Back::Ollama(_) => LINES,
@@ -105,9 +106,14 @@ impl StreamOut {
             Back::Ollama(shape) => Box::new(ollama::Lines::new(shape, model.clone())),
             Back::Gemini(shape) => Box::new(gemini::Chunks::new(shape, (model.clone(), back.id))),
         };
+        Self { content_type, ..Self::with(writer, names) }
+    }
+
+    /// Written by this, with the model's name and the request's id.
+    pub(crate) fn with(writer: Box<dyn Writer>, (model, id): (String, String)) -> Self {
         Self {
             writer,
-            content_type,
+            content_type: EVENTS,
             model,
             splitter: Splitter::new(Framing::Events, EVENT_BYTES_MAX),
             records: Vec::new(),
@@ -116,7 +122,7 @@ impl StreamOut {
             end: End::default(),
             finished: false,
             state: State::New,
-            failure: None,
+            fault: None,
         }
     }
 
@@ -204,7 +210,11 @@ impl StreamOut {
 
     /// Why the stream ended in an error, if it did.
     pub fn failure(&self) -> Option<Code> {
-        self.failure
+        self.fault().map(|fault| fault.code)
+    }
+
+    pub(crate) fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
     }
 
     /// What shall be stored, once the stream has ended well and if the client wants it stored.
@@ -286,7 +296,7 @@ impl StreamOut {
         self.begin(out);
         self.writer.fail(fault, now, out);
         self.state = State::Failed;
-        self.failure = Some(fault.code);
+        self.fault = Some(fault.clone());
     }
 }
 

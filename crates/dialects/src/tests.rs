@@ -17,3 +17,4 @@ mod store;
 pub(crate) mod support;
 mod tables;
 mod through;
+mod trials;

@@ -81,8 +81,15 @@ impl Foreign {
         };
         // One by one: of a broken stream the client gets what came before it broke.
         for event in events {
+            // What follows an answer's end is none of it.
+            if tap.ended_well() {
+                break;
+            }
             self.push(event.clone());
             self.turned.drain(..).try_for_each(|piece| tap.push(piece, out))?;
+            if tap.was_cut() {
+                break;
+            }
             if let Some((own, ready)) = &mut self.own {
                 ready.extend(own.for_client(event));
             }
@@ -148,11 +155,16 @@ impl Intake {
     /// Whether any of the answer has come: words, calls, or signs of a tool at work at the vendor's. Until then another
     /// upstream may be asked.
     pub fn first_content_seen(&self) -> bool {
+        self.tap.first_content_seen() || self.works()
+    }
+
+    /// Whether a tool is at work at the vendor's.
+    pub fn works(&self) -> bool {
         let works = |foreign: &Foreign| match &foreign.events {
             Events::Responses(events) => events.works(),
             Events::Anthropic(_) | Events::Gemini(_) => false,
         };
-        self.tap.first_content_seen() || self.foreign.as_deref().is_some_and(works)
+        self.foreign.as_deref().is_some_and(works)
     }
 
     /// What has come in the client's own dialect, as the upstream wrote it. `None`: it speaks another.

@@ -8,6 +8,9 @@
 //!                  failed (an `UpstreamFault`; never a [DONE])
 //! ```
 //!
+//! Once every choice has its finish reason the answer is whole: trouble that is told, or made, after that is no part
+//! of it ([`Tap::was_cut`]).
+//!
 //! Not mended: chunks of `/v1/completions` carry `finish_reason: null` until the end, as the vendor's own
 //! service sends them, although the vendor's schema (and so its SDK in strict mode) forbids null there.
 //! Any other value would tell clients that the answer has ended.
@@ -156,6 +159,7 @@ pub struct Tap {
     records: Vec<Range<usize>>,
     reader: Reader,
     ended: bool,
+    cut: bool,
 }
 
 #[derive(Debug)]
@@ -179,6 +183,7 @@ impl Tap {
             records: Vec::new(),
             reader,
             ended: false,
+            cut: false,
         }
     }
 
@@ -199,11 +204,10 @@ impl Tap {
             _ => Ok(()),
         });
         self.records = records;
-        let result = match result {
-            // What cannot be read after the end is no part of the answer.
-            Err(fault) if fault.class == FaultClass::Unreadable && self.close(out) => Ok(()),
-            result => result,
-        };
+        if result.is_err() && self.close(out) {
+            self.cut = true;
+            return Ok(());
+        }
         self.settle(result)
     }
 
@@ -218,8 +222,9 @@ impl Tap {
             let whole = Bytes::from([&rest[..], b"\n\n"].concat());
             let all = 0..whole.len();
             match self.records_of(&whole, &[all], out) {
-                // What was cut after the finish was no part of the answer.
-                Err(fault) if fault.class == FaultClass::Unreadable => {}
+                Err(fault) if self.is_whole() || fault.class == FaultClass::Unreadable => {
+                    self.cut = true;
+                }
                 result => self.settle(result)?,
             }
         }
@@ -230,10 +235,14 @@ impl Tap {
         self.settle(result)
     }
 
+    fn is_whole(&self) -> bool {
+        let seen = &self.context.seen;
+        seen.finish.is_some() && seen.choices.ended() >= self.context.plan.n
+    }
+
     /// Appends the end of an answer that is whole. False: it is not.
     fn close(&mut self, out: &mut Vec<Bytes>) -> bool {
-        let seen = &self.context.seen;
-        let is_whole = seen.finish.is_some() && seen.choices.ended() >= self.context.plan.n;
+        let is_whole = self.is_whole() && !self.ended;
         if is_whole {
             self.ended = true;
             out.extend(self.context.estimate_event());
@@ -267,6 +276,11 @@ impl Tap {
     /// Whether the stream has ended well: the client has its `[DONE]`.
     pub fn ended_well(&self) -> bool {
         self.ended && self.context.seen.finish.is_some()
+    }
+
+    /// Whether trouble came after the answer's end, and was left out.
+    pub fn was_cut(&self) -> bool {
+        self.cut
     }
 
     /// Whether calls came without an index, and were numbered here.
@@ -317,33 +331,24 @@ impl Tap {
         result
     }
 
-    /// After an error nothing more is read; once content came, no other upstream may be asked.
+    /// After an error nothing more is read. Whether it broke a stream off, and whether another upstream may still be
+    /// asked, is for those to say who know what was sent.
     fn settle(&mut self, result: Result<(), UpstreamFault>) -> Result<(), UpstreamFault> {
-        result.map_err(|mut fault| {
+        result.inspect_err(|_| {
             self.ended = true;
             self.context.seen.finish = None;
-            if self.context.seen.first_content {
-                fault.failover_ok = false;
-                let ours = matches!(fault.class, FaultClass::Failed | FaultClass::Unreadable);
-                if ours && fault.fault.code != Code::StreamInterrupted {
-                    let message = format!("the stream broke off: {}", fault.fault.message);
-                    fault.fault = Fault::new(Code::StreamInterrupted, message);
-                }
-            }
-            fault
         })
     }
 }
 
-/// The code is a stream's own once content has come; before, it is that of an answer that is none.
+/// The code is that of an answer that is none.
 fn broken_off(seen: &Seen) -> UpstreamFault {
-    let code = if seen.first_content { Code::StreamInterrupted } else { Code::BadGateway };
     let mut message = "the upstream ended the stream before the answer was complete".to_owned();
     if seen.empty_reason && seen.finish.is_none() {
         message.push_str(": its finish_reason was empty to the end");
     }
     UpstreamFault {
-        fault: Fault::new(code, message),
+        fault: Fault::new(Code::BadGateway, message),
         class: FaultClass::Failed,
         failover_ok: true,
         retry_after_ms: None,

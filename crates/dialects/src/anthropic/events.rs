@@ -1,7 +1,9 @@
 //! Streams in this dialect: blocks, one after another.
 
+use bytes::Bytes;
 use cutover_wire::openai::chat::TokenLogprob;
 use cutover_wire::{Fault, Finish, Usage};
+use memchr::memmem;
 
 use super::answer::{write_stop, write_usage};
 use super::envelope;
@@ -14,16 +16,20 @@ use crate::write::{self, Json};
 // Whoever sends a conversation to Anthropic leaves blocks with this signature out.
 pub(super) use cutover_wire::own::SIGNATURE;
 
+const STOP: &str = r#"{"type":"message_stop"}"#;
+
 /// Writes the events.
 pub(crate) struct Events {
     id: String,
     index: u64,
     refused: bool,
+    /// Whether an upstream's own events told the message's end.
+    stopped: bool,
 }
 
 impl Events {
     pub(crate) fn new(id: String) -> Self {
-        Self { id, index: 0, refused: false }
+        Self { id, index: 0, refused: false, stopped: false }
     }
 }
 
@@ -66,7 +72,18 @@ impl Writer for Events {
             j.put_object("usage", |j| write_usage(j, &end.usage));
         });
         event(out, "message_delta", &data);
-        event(out, "message_stop", r#"{"type":"message_stop"}"#);
+        event(out, "message_stop", STOP);
+    }
+
+    fn pass(&mut self, event: Bytes, out: &mut Vec<Bytes>) {
+        self.stopped |= memmem::find(&event, b"\"message_stop\"").is_some();
+        out.push(event);
+    }
+
+    fn passed(&mut self, out: &mut String) {
+        if !self.stopped {
+            event(out, "message_stop", STOP);
+        }
     }
 
     fn fail(&mut self, fault: &Fault, _: Moment, out: &mut String) {

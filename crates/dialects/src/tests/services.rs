@@ -129,7 +129,7 @@ fn whole_answers_of_services_that_depart_from_the_dialect_are_whole_for_every_cl
 fn an_answer_that_is_cut_off_is_whole_for_no_client() {
     for client in CLIENTS {
         let got = through(client, "reason-empty-cut");
-        let failure = Some(Code::StreamInterrupted);
+        let failure = Some(Code::BadGateway);
         assert_eq!((got.whole, got.failure), (false, failure), "{}", client.0);
     }
 }

@@ -245,7 +245,11 @@ fn an_engine_that_dies_never_ends_with_done() {
         let fault = got.end.as_ref().expect_err(provider);
         assert_eq!(got.done(), 0, "{provider}");
         assert_eq!(fault.class, FaultClass::Failed);
-        assert!(!fault.failover_ok, "content was seen");
+        assert_eq!(
+            fault.fault.code,
+            Code::BadGateway,
+            "who knows what was sent says what broke off"
+        );
         assert!(!got.tap.ended_well() && got.tap.finish_reason().is_none());
         assert!(!got.text.contains("EngineCore"));
     }
@@ -277,25 +281,42 @@ fn malformed_events_end_the_stream() {
         assert_eq!(got.text, good);
     }
     let cut = run(&plan("openai"), [Bytes::from(format!("{good}data: {{\"choi"))]);
-    assert_eq!(cut.end.unwrap_err().fault.code, Code::StreamInterrupted);
+    assert_eq!(cut.end.unwrap_err().fault.code, Code::BadGateway);
 }
 
 #[test]
-fn what_cannot_be_read_after_the_end_is_no_part_of_the_answer() {
+fn trouble_after_the_end_is_no_part_of_the_answer() {
     let end = |index| {
         format!(
             "data: {{\"choices\":[{{\"index\":{index},\"delta\":{{}},\"finish_reason\":\"stop\"}}]}}\n\n"
         )
     };
-    let got = run(&plan("openai"), [Bytes::from(end(0) + "data: <html>\n\n" + &end(0))]);
-    assert!(got.end.is_ok() && got.tap.ended_well());
-    assert_eq!(got.text, end(0) + "data: [DONE]\n\n");
-    let two = ReplyPlan { n: 2, ..plan("openai") };
-    let got = run(&two, [Bytes::from(end(0) + "data: <html>\n\n" + &end(1))]);
-    assert_eq!(got.end.unwrap_err().class, FaultClass::Unreadable, "the other has not ended");
-    let said =
-        run(&plan("openai"), [Bytes::from(end(0) + "data: {\"error\":{\"message\":\"x\"}}\n\n")]);
-    assert!(said.end.is_err() && said.done() == 0, "an error is one whenever it is told");
+    let errors = [
+        "data: <html>\n\n",
+        "data: {\"error\":{\"message\":\"x\"}}\n\n",
+        "data: {\"error\":{\"message\":\"x\",\"code\":400}}\n\n",
+        "event: error\ndata: {\"message\":\"x\"}\n\n",
+    ];
+    for trouble in errors {
+        // In one piece, in two, and without the mark that ends an event.
+        let (whole, tail) = (end(0) + trouble + &end(0), trouble.trim_end().to_owned());
+        let cases = [vec![whole], vec![end(0), trouble.to_owned()], vec![end(0) + &tail]];
+        for pieces in cases {
+            let got = run(&plan("openai"), pieces.iter().cloned().map(Bytes::from));
+            assert!(got.end.is_ok() && got.tap.ended_well(), "{pieces:?}");
+            assert_eq!(got.tap.finish_reason(), Some(Finish::Stop), "{pieces:?}");
+            assert!(got.tap.was_cut(), "{pieces:?}");
+            assert_eq!(got.text, end(0) + "data: [DONE]\n\n");
+        }
+        let two = ReplyPlan { n: 2, ..plan("openai") };
+        let got = run(&two, [Bytes::from(end(0) + trouble + &end(1))]);
+        assert!(got.end.is_err() && got.done() == 0, "the other has not ended");
+        let got = run(&plan("openai"), [Bytes::from(trouble)]);
+        assert!(got.end.is_err() && got.done() == 0, "nothing has ended");
+    }
+    let done = run(&plan("openai"), [Bytes::from(end(0) + "data: [DONE]\n\n" + errors[1])]);
+    assert!(done.end.is_ok() && !done.tap.was_cut());
+    assert_eq!(done.text, end(0) + "data: [DONE]\n\n");
 }
 
 /// Braces alone do not make an event JSON: a client would have been the first to find out.
@@ -329,7 +350,7 @@ fn an_event_that_does_not_parse_ends_the_stream_also_after_content() {
             let shown = String::from_utf8_lossy(bad);
             let fault = got.end.as_ref().expect_err(&shown);
             assert_eq!(fault.class, FaultClass::Unreadable, "{shown}");
-            assert_eq!(fault.fault.code, Code::StreamInterrupted, "{shown}");
+            assert_eq!(fault.fault.code, Code::BadGateway, "{shown}");
             assert_eq!((got.content().as_str(), got.done()), ("xyz", 0), "{shown}");
         }
     }
@@ -477,7 +498,7 @@ fn what_the_upstream_calls_unusable_passes_where_its_own_words_do() {
     let fault = run(&plan("gemini"), [Bytes::from_static(text.as_bytes())]).end.unwrap_err();
     let why = "the model's answer cannot be used: MALFORMED_FUNCTION_CALL";
     assert!(fault.fault.message.contains(why), "{fault}");
-    assert_eq!(fault.fault.code, Code::StreamInterrupted);
+    assert_eq!(fault.fault.code, Code::BadGateway);
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn a_stream_is_the_same_wherever_it_is_cut_and_never_whole_before_its_end() {
         assert!(!out.concat().ends_with(b"[DONE]\n\n"), "{at}");
     }
     let fault = tapped(&STREAM[..last]).err().unwrap().fault;
-    assert_eq!(fault.code, Code::StreamInterrupted);
+    assert_eq!(fault.code, Code::BadGateway);
 }
 
 #[test]

@@ -434,11 +434,11 @@ fn a_captured_stream_becomes_the_dialects_chunks() {
 fn a_runner_that_dies_is_a_failure_and_never_done() {
     let got = stream(&plan(Endpoint::ChatCompletions), &exchange("ollama", "kill-api").body, 50);
     let fault = got.end.unwrap_err();
-    assert_eq!((fault.class, fault.failover_ok), (FaultClass::Failed, false));
+    assert_eq!((fault.class, fault.failover_ok), (FaultClass::Failed, true));
     assert!(!got.text.contains("[DONE]") && got.chunks.len() > 5);
     let cut = exchange("ollama", "chat-stream").body;
     let got = stream(&plan(Endpoint::ChatCompletions), &cut.slice(..200), 50);
-    assert_eq!(got.end.unwrap_err().fault.code, Code::StreamInterrupted);
+    assert_eq!(got.end.unwrap_err().fault.code, Code::BadGateway);
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_dead_runner_of_ollamas_is_known_by_the_missing_end() {
         for mint in [false, true] {
             let plan = ReplyPlan { mint, ..plan(provider) };
             let fault = run(&plan, [body.clone()]).end.unwrap_err();
-            assert_eq!((fault.fault.code, fault.failover_ok), (Code::StreamInterrupted, false));
+            assert_eq!((fault.fault.code, fault.failover_ok), (Code::BadGateway, true));
             let early = run(&plan, [Bytes::from(format!("{last}\n\n"))]).end.unwrap_err();
             assert_eq!((early.fault.code, early.failover_ok), (Code::BadGateway, true));
         }
@@ -75,7 +75,7 @@ fn an_empty_reason_is_none_and_the_client_gets_null() {
     });
     let cut = each("reason-empty-cut", |shown, _, got| {
         let fault = got.end.as_ref().expect_err(shown);
-        assert_eq!(fault.fault.code, Code::StreamInterrupted, "{shown}");
+        assert_eq!(fault.fault.code, Code::BadGateway, "{shown}");
         assert_eq!((got.content().as_str(), got.done()), ("Hello world", 0), "{shown}");
         assert_eq!(got.tap.finish_reason(), None, "{shown}");
     });
