@@ -8,8 +8,8 @@
     reason = "helpers of tests: what cannot go on fails the test, and the gateway runs in real time"
 )]
 
-#[expect(dead_code, reason = "shared with the other tests")]
-#[path = "it/harness.rs"]
+#[expect(dead_code, unused_imports, reason = "shared with the other tests")]
+#[path = "it/harness/mod.rs"]
 mod harness;
 
 use std::future::pending;

@@ -9,7 +9,7 @@ use cutover_testkit::raw::Response;
 use cutover_units::Millis;
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, now, two_arms, until};
+use crate::harness::{BROKEN_STREAMS, Rig, now, two_arms, until};
 
 /// A client's key.
 const KEY: &str = "ck-0123456789abcdef0123456789abcdef";
@@ -365,14 +365,7 @@ fn a_stream_that_breaks_ends_in_the_dialects_error_and_never_well() {
     let config = two_arms(&cloud.base_url(), &own.base_url(), "100%");
     let rig = Rig::start(&config);
     for client in CLIENTS {
-        for fault in [
-            Fault::Cut,
-            Fault::HalfEvent,
-            Fault::Malformed,
-            Fault::EarlyEnd,
-            Fault::EarlyDone,
-            Fault::ErrorEvent,
-        ] {
+        for fault in BROKEN_STREAMS {
             own.always(Reply::words(4).and_then(2, fault.clone()));
             rig.forgive(&config);
             let response = rig.post(client.path, UNIT, &client.stream("app"));

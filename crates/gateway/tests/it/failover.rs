@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
-use crate::harness::{Rig, ask, ask_stream, now, until};
+use crate::harness::{
+    Arm, BY_UNIT, PRICE, Rig, ask, ask_stream, docs_on, engines, now, service, until,
+};
 
 const UNIT: &[&str] = &["x-unit: u1"];
 
@@ -29,41 +31,15 @@ struct Setting<'a> {
 
 impl Setting<'_> {
     fn text(&self) -> String {
-        let own: Vec<String> = self.own.iter().map(|f| format!("{:?}", f.base_url())).collect();
-        format!(
-            r#"
-default_upstream = "cloud"
-[upstreams.cloud]
-provider = "llamacpp"
-base_url = "{}"
-probes = false
-{}
-[upstreams.own]
-provider = "llamacpp"
-instances = [{}]
-probes = false
-{}
-[variants.big]
-upstream = "cloud"
-model = "fake-model"
-price = {{ input_usd_per_mtok = "1", output_usd_per_mtok = "2" }}
-[variants.small]
-upstream = "own"
-model = "fake-model"
-price = {{ input_usd_per_mtok = "1", output_usd_per_mtok = "2" }}
-[use_cases.docs]
-match = {{ model = "app" }}
-unit = {{ header = "x-unit" }}
-baseline = "big"
-candidate = "small"
-{}
-"#,
-            self.cloud.base_url(),
-            self.of_cloud,
-            own.join(", "),
-            self.of_own,
-            self.of_use_case
-        )
+        let cloud = format!(
+            "{}probes = false\n{}",
+            service("llamacpp", &self.cloud.base_url()),
+            self.of_cloud
+        );
+        let own = format!("{}\nprobes = false\n{}", engines("llamacpp", self.own), self.of_own);
+        let arms = [Arm::big(cloud).with(PRICE), Arm::small(own).with(PRICE)];
+        let docs = docs_on(&arms, &format!("{BY_UNIT}{}", self.of_use_case));
+        format!("default_upstream = \"cloud\"\n{docs}")
     }
 }
 
@@ -372,32 +348,10 @@ fn a_model_that_is_said_to_go_on_is_asked_whatever_its_provider() {
         let cloud = Fake::start_with(Setup::new(persona).name("cloud"));
         cloud.always(Reply::text("and this is the rest"));
         own.always(Reply::tokens(&["Once", " upon", " a"]).and_then(2, Fault::Cut));
-        let text = format!(
-            r#"
-default_upstream = "own"
-[upstreams.own]
-provider = "llamacpp"
-base_url = "{}"
-[upstreams.other]
-provider = "{provider}"
-base_url = "{}"
-[variants.small]
-upstream = "own"
-model = "fake-model"
-[variants.big]
-upstream = "other"
-model = "fake-model"
-prefill = true
-[use_cases.docs]
-match = {{ model = "app" }}
-unit = {{ header = "x-unit" }}
-baseline = "big"
-candidate = "small"
-{CONTINUE}
-"#,
-            own.base_url(),
-            cloud.base_url(),
-        );
+        let other = Arm::big(service(provider, &cloud.base_url())).with("prefill = true");
+        let arms = [other, Arm::small(service("llamacpp", &own.base_url()))];
+        let text = docs_on(&arms, &format!("{BY_UNIT}{CONTINUE}"));
+        let text = format!("default_upstream = \"own\"\n{text}");
         let rig = Rig::start(&text);
         let response = rig.chat(UNIT, &ask_stream("app"));
         assert_eq!(chunks(&response).1, "Once uponand this is the rest", "{}", response.text());

@@ -15,7 +15,7 @@ use cutover_testkit::fault_table::{DIALECTS, Dialect, FAULTS, Kind, Row, Seen, W
 use cutover_testkit::raw::Response;
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, now, until};
+use crate::harness::{Arm, BY_UNIT, PRICE, Rig, docs_on, now, until};
 
 /// Who fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,37 +126,14 @@ impl Stage {
             Setting::Alone => (bad(0), "0%"),
             Setting::Both => (bad(1), "100%"),
         };
-        let slow = |fails: bool| if fails { timeouts(row) } else { "" };
-        let config = format!(
-            r#"
-default_upstream = "cloud"
-[upstreams.cloud]
-{provider}
-base_url = "{baseline}"
-{}
-[upstreams.own]
-{provider}
-base_url = "{}"
-{}
-[variants.big]
-upstream = "cloud"
-model = "fake-model"
-price = {{ input_usd_per_mtok = "1", output_usd_per_mtok = "2" }}
-[variants.small]
-upstream = "own"
-model = "fake-model"
-price = {{ input_usd_per_mtok = "1", output_usd_per_mtok = "2" }}
-[use_cases.docs]
-match = {{ model = "app" }}
-unit = {{ header = "x-unit" }}
-baseline = "big"
-candidate = "small"
-weight = "{weight}"
-"#,
-            slow(setting != Setting::Moved),
-            bad(0),
-            slow(true),
-        );
+        let lines = |url: &str, fails: bool| {
+            let slow = if fails { timeouts(row) } else { "" };
+            format!("{provider}\nbase_url = \"{url}\"\n{slow}")
+        };
+        let big = Arm::big(lines(&baseline, setting != Setting::Moved)).with(PRICE);
+        let small = Arm::small(lines(&bad(0), true)).with(PRICE);
+        let docs = docs_on(&[big, small], &format!("{BY_UNIT}weight = \"{weight}\""));
+        let config = format!("default_upstream = \"cloud\"\n{docs}");
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Options::new(dir.path(), now)).unwrap();
         let rig = Rig::start_storing(&config, None, Some(&store));

@@ -6,7 +6,7 @@ use cutover_testkit::raw::{Raw, Response};
 use cutover_vendors::manage::Deed;
 use serde_json::Value;
 
-use crate::harness::{Rig, ask, engines, one_arm, until};
+use crate::harness::{Arm, Rig, ask, docs_on, engines, one_arm, service, until};
 
 /// The fake counts four bytes a token, and few of them repeat.
 fn prompt(tokens: usize) -> String {
@@ -24,34 +24,11 @@ fn long(model: &str, tokens: usize, stream: bool) -> String {
 
 /// A candidate on Ollama that gets everything, before a baseline that takes long prompts.
 fn arms(cloud: &Fake, own: &[&Fake], variant: &str, use_case: &str) -> String {
-    let urls: Vec<_> = own.iter().map(|fake| format!("{:?}", fake.base_url())).collect();
-    format!(
-        r#"
-default_upstream = "own"
-[upstreams.cloud]
-provider = "openai-compatible"
-base_url = "{}"
-[upstreams.own]
-provider = "ollama"
-instances = [{}]
-probe_interval = "1 s"
-[variants.big]
-upstream = "cloud"
-model = "fake-model"
-[variants.small]
-upstream = "own"
-model = "fake-model"
-{variant}
-[use_cases.docs]
-match = {{ model = "app" }}
-baseline = "big"
-candidate = "small"
-weight = "100%"
-{use_case}
-"#,
-        cloud.base_url(),
-        urls.join(", ")
-    )
+    let engines = engines("ollama", own) + "\nprobe_interval = \"1 s\"";
+    let big = Arm::big(service("openai-compatible", &cloud.base_url()));
+    let arms = [big, Arm::small(engines).with(variant)];
+    let docs = docs_on(&arms, &format!("weight = \"100%\"\n{use_case}"));
+    format!("default_upstream = \"own\"\n{docs}")
 }
 
 fn cloud() -> Fake {

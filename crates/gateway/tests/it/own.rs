@@ -1,14 +1,10 @@
 //! A vendor's own API on both sides: what its client wrote reaches it, and what it says reaches the client.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
-
 use cutover_testkit::fake::{Fake, Fault, Persona, Reply, Setup};
 use cutover_testkit::raw::Response;
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, until};
+use crate::harness::{Arm, BY_UNIT, KEY, Parrot, Rig, Stage, docs_on, service, until};
 
 /// A request that chat completions has no room for.
 const ODD: &str = r#" { "contents" : [ { "role":"user", "parts":[{"text":"h\u0069", "thoughtSignature":"QUJD"}] } ],
@@ -16,34 +12,15 @@ const ODD: &str = r#" { "contents" : [ { "role":"user", "parts":[{"text":"h\u006
   "generationConfig": { "topK":40, "candidateCount": 2, "temperature": 0.50, "responseModalities":["TEXT","IMAGE"] },
   "tools": [ {"googleSearch":{}} ], "somethingNew": {"a": 1e2} } "#;
 
-/// `more` is added to the variant.
+/// A vendor's model, to whose variant `more` is added.
 pub(crate) fn config(provider: &str, base_url: &str, more: &str) -> String {
-    format!(
-        r#"
-[upstreams.vendor]
-provider = "{provider}"
-base_url = "{base_url}"
-key = {{ env = "KEY" }}
-[variants.theirs]
-upstream = "vendor"
-model = "gemini-3-pro"
-price = {{ input_usd_per_mtok = "1", output_usd_per_mtok = "2" }}
-{more}
-[use_cases.docs]
-match = {{ model = "app" }}
-unit = {{ header = "x-unit" }}
-baseline = "theirs"
-"#
-    )
+    let service = service(provider, base_url) + KEY;
+    docs_on(&[Arm::theirs(service, "gemini-3-pro").with(more)], BY_UNIT)
 }
 
-struct Stage {
-    vendor: Fake,
-    rig: Rig,
-}
-
-impl Stage {
-    fn start(more: &str) -> Self {
+/// A scripted Gemini, which judges what it is asked.
+impl Stage<Fake> {
+    fn google(more: &str) -> Self {
         let setup = Setup::new(Persona::Gemini).models(&["gemini-3-pro", "gemini-embedding-001"]);
         let vendor = Fake::start_with(setup);
         let rig = Rig::start(&config("gemini", &vendor.base_url(), more));
@@ -52,28 +29,24 @@ impl Stage {
 
     /// The vendor says exactly this.
     fn says(&self, content_type: &str, body: &str) {
-        let length = body.len();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        self.vendor.always(Reply::fault(Fault::Raw(head.into_bytes())));
+        self.vendor.always(Reply::fault(Fault::answer("200 OK", content_type, body)));
     }
 
-    fn ask(&self, method: &str, body: &str) -> Response {
-        self.rig.post(&format!("/v1beta/models/app:{method}"), &["x-unit: u1"], body)
+    fn generate(&self, method: &str, body: &str) -> Response {
+        self.ask(&format!("/v1beta/models/app:{method}"), body)
     }
 }
 
 #[test]
 fn what_a_gemini_client_wrote_reaches_gemini_and_the_answer_comes_back_as_it_was() {
-    let stage = Stage::start("");
+    let stage = Stage::google("");
     let answer = r#"{ "candidates": [
   {"content":{"parts":[{"text":"on\u0065","thoughtSignature":"REVG"}],"role":"model"},"finishReason":"STOP","index":0,"avgLogprobs":-1.50},
   {"content":{"parts":[{"text":"two"}]},"finishReason":"STOP","index":1} ],
  "usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":5,"thoughtsTokenCount":2,"totalTokenCount":14},
  "modelVersion":"gemini-3-pro-0812","responseId":"theirs"}"#;
     stage.says("application/json", answer);
-    let response = stage.ask("generateContent", ODD);
+    let response = stage.generate("generateContent", ODD);
     assert_eq!(response.status, 200, "{}", response.text());
     let seen = stage.vendor.inferences().pop().unwrap();
     assert_eq!(String::from_utf8_lossy(&seen.body), ODD, "byte for byte");
@@ -86,13 +59,8 @@ fn what_a_gemini_client_wrote_reaches_gemini_and_the_answer_comes_back_as_it_was
     assert_ne!(id, "theirs");
     // 7 of the prompt, 5 and 2 thoughts of the answer.
     until("the tokens are counted", || {
-        let metrics = stage.rig.metrics();
-        let counts = |name: &str, value: &str| {
-            let line = |line: &str| line.starts_with(name) && line.ends_with(value);
-            metrics.lines().any(line)
-        };
-        counts("cutover_prompt_tokens_total{", " 7")
-            && counts("cutover_completion_tokens_total{", " 7")
+        stage.rig.counts("cutover_prompt_tokens_total{", 7)
+            && stage.rig.counts("cutover_completion_tokens_total{", 7)
     });
 }
 
@@ -110,9 +78,9 @@ fn stream_of(events: &[&str]) -> String {
 
 #[test]
 fn a_stream_passes_event_by_event() {
-    let stage = Stage::start("");
+    let stage = Stage::google("");
     stage.says("text/event-stream", &stream_of(&EVENTS));
-    let response = stage.ask("streamGenerateContent?alt=sse", ODD);
+    let response = stage.generate("streamGenerateContent?alt=sse", ODD);
     let seen = stage.vendor.inferences().pop().unwrap();
     assert_eq!(seen.target, "/v1beta/models/gemini-3-pro:streamGenerateContent?alt=sse");
     assert_eq!(String::from_utf8_lossy(&seen.body), ODD);
@@ -123,7 +91,7 @@ fn a_stream_passes_event_by_event() {
         stream_of(&EVENTS).replace("\"m\"", "\"app\"").replace("\"r\"", &format!("\"{id}\""));
     assert_eq!(text, wanted);
     // The older form of a stream is a list of the same.
-    let list = stage.ask("streamGenerateContent", ODD);
+    let list = stage.generate("streamGenerateContent", ODD);
     assert_eq!(list.header("content-type"), Some("application/json"));
     let all: Vec<Value> = serde_json::from_str(&list.text()).unwrap();
     assert_eq!(all.len(), 4);
@@ -133,13 +101,13 @@ fn a_stream_passes_event_by_event() {
 
 #[test]
 fn a_stream_that_breaks_ends_in_the_dialects_error() {
-    let stage = Stage::start("");
+    let stage = Stage::google("");
     let cut = stream_of(&EVENTS[..2]);
     let half = format!("{cut}data: {{\"candidates\":[{{\"cont");
     for broken in [cut, half] {
         stage.says("text/event-stream", &broken);
         for method in ["streamGenerateContent?alt=sse", "streamGenerateContent"] {
-            let response = stage.ask(method, ODD);
+            let response = stage.generate(method, ODD);
             let text = response.text();
             let all: Vec<Value> = if method.ends_with("sse") {
                 response.events().iter().map(|event| serde_json::from_str(event).unwrap()).collect()
@@ -156,15 +124,12 @@ fn a_stream_that_breaks_ends_in_the_dialects_error() {
 
 #[test]
 fn what_goes_wrong_names_the_clients_own_field() {
-    let stage = Stage::start("");
+    let stage = Stage::google("");
     let body = r#"{"error":{"code":400,"message":"Invalid value at 'generation_config.top_k'","status":"INVALID_ARGUMENT"}}"#;
-    let head = format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stage.vendor.always(Reply::fault(Fault::Raw(head.into_bytes())));
+    let refused = Fault::answer("400 Bad Request", "application/json", body);
+    stage.vendor.always(Reply::fault(refused));
     for method in ["generateContent", "streamGenerateContent?alt=sse"] {
-        let told = stage.ask(method, ODD);
+        let told = stage.generate(method, ODD);
         assert_eq!(told.status, 400);
         let message = told.json()["error"]["message"].as_str().unwrap().to_owned();
         assert!(message.contains("generation_config.top_k"), "{message}");
@@ -175,17 +140,17 @@ fn what_goes_wrong_names_the_clients_own_field() {
 #[test]
 fn a_variant_with_a_prompt_goes_by_conversion_and_says_what_is_lost() {
     let stage =
-        Stage::start("unsupported = \"lenient\"\nsystem_prompt = \"be brief\"\ntemperature = 0.1");
+        Stage::google("unsupported = \"lenient\"\nsystem_prompt = \"be brief\"\ntemperature = 0.1");
     stage.vendor.always(Reply::text("well"));
-    let response = stage.ask("generateContent", ODD);
+    let response = stage.generate("generateContent", ODD);
     assert_eq!(response.status, 200, "{}", response.text());
     assert!(response.header("x-cutover-loss").unwrap().contains("topK"));
     let seen = stage.vendor.inferences().pop().unwrap().json();
     assert_eq!(seen["systemInstruction"]["parts"][0]["text"], "be brief");
     // Settings alone are put beside the client's own.
-    let stage = Stage::start("temperature = 0.1\nseed = 7");
+    let stage = Stage::google("temperature = 0.1\nseed = 7");
     stage.vendor.always(Reply::text("well"));
-    assert_eq!(stage.ask("generateContent", ODD).status, 200);
+    assert_eq!(stage.generate("generateContent", ODD).status, 200);
     let seen = stage.vendor.inferences().pop().unwrap().json();
     let config = &seen["generationConfig"];
     assert_eq!((&config["temperature"], &config["seed"]), (&json!(0.5), &json!(7)));
@@ -196,7 +161,7 @@ fn a_variant_with_a_prompt_goes_by_conversion_and_says_what_is_lost() {
 fn embeddings_reach_gemini_from_its_own_clients_and_from_openais() {
     let more = "[variants.vectors]\nupstream = \"vendor\"\nmodel = \"gemini-embedding-001\"\n\
                 [use_cases.search]\nmatch = { model = \"vec\" }\nbaseline = \"vectors\"";
-    let stage = Stage::start(more);
+    let stage = Stage::google(more);
     let one =
         r#"{"model":"models/vec","content":{"parts":[{"text":"a"}]},"taskType":"RETRIEVAL_QUERY"}"#;
     for (method, body) in [
@@ -233,58 +198,6 @@ fn embeddings_reach_gemini_from_its_own_clients_and_from_openais() {
     assert_eq!(coded["data"][1]["embedding"], json!(wanted));
     let tokens = stage.rig.post("/v1/embeddings", &[], r#"{"model":"vec","input":[[1,2]]}"#);
     assert_eq!((tokens.status, &tokens.json()["error"]["param"]), (400, &json!("input")));
-}
-
-/// An upstream that says one thing to whoever asks, and keeps what it was asked.
-pub(crate) struct Parrot {
-    pub(crate) base_url: String,
-    says: Arc<Mutex<String>>,
-    /// Request lines and bodies.
-    asked: Arc<Mutex<Vec<(String, String)>>>,
-}
-
-impl Parrot {
-    pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let base_url = format!("http://{}", listener.local_addr().unwrap());
-        let (says, asked) = (Arc::new(Mutex::new(String::new())), Arc::new(Mutex::new(Vec::new())));
-        let (answer, heard) = (Arc::clone(&says), Arc::clone(&asked));
-        std::thread::spawn(move || {
-            for mut socket in listener.incoming().flatten() {
-                let mut request = Vec::new();
-                let asked = loop {
-                    let mut piece = [0; 4096];
-                    let count = socket.read(&mut piece).unwrap();
-                    request.extend_from_slice(&piece[..count]);
-                    let text = String::from_utf8_lossy(&request);
-                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                    let length = head.lines().find_map(|l| l.strip_prefix("content-length: "));
-                    if count == 0 || length.is_none_or(|l| l.parse().ok() == Some(body.len())) {
-                        let line = head.lines().next().unwrap_or_default();
-                        break (line.to_owned(), body.to_owned());
-                    }
-                };
-                heard.lock().unwrap().push(asked);
-                socket.write_all(answer.lock().unwrap().as_bytes()).unwrap();
-            }
-        });
-        Self { base_url, says, asked }
-    }
-
-    pub(crate) fn says(&self, content_type: &str, body: &str) {
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nconnection: close");
-        *self.says.lock().unwrap() =
-            format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    }
-
-    pub(crate) fn last(&self) -> (String, String) {
-        self.asked.lock().unwrap().pop().unwrap()
-    }
-
-    /// Whether nothing was asked that [`Parrot::last`] has not told.
-    pub(crate) fn is_unasked(&self) -> bool {
-        self.asked.lock().unwrap().is_empty()
-    }
 }
 
 #[test]
@@ -350,13 +263,9 @@ fn what_an_anthropic_client_wrote_reaches_anthropic() {
 fn an_engines_error_names_the_message_where_its_sender_put_it() {
     let engine = Fake::start(Persona::Vllm);
     let config = config("vllm", &engine.base_url(), "system_prompt = \"be brief\"");
-    let rig = Rig::start(&config.replace("key = { env = \"KEY\" }", ""));
+    let rig = Rig::start(&config.replace(KEY, ""));
     let told = r#"{"error":{"message":"'messages[1].content' is wrong, see messages[1]","type":"BadRequestError","param":"messages[1].content","code":400}}"#;
-    let head = format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{told}",
-        told.len()
-    );
-    engine.always(Reply::fault(Fault::Raw(head.into_bytes())));
+    engine.always(Reply::fault(Fault::answer("400 Bad Request", "application/json", told)));
     let body = |stream: bool| json!({"model": "app", "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
     for stream in [false, true] {
         let error = rig.chat(&["x-unit: u1"], &body(stream).to_string()).json()["error"].clone();
@@ -376,15 +285,10 @@ const CLAUDE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model
 
 /// A parrot that answers like Claude, and a gateway with a variant in front of it.
 fn claude(model: &str, more: &str) -> (Parrot, Rig) {
-    let claude = Parrot::start();
-    claude.says("application/json", CLAUDE);
-    let config = config("anthropic", &claude.base_url, more).replace("gemini-3-pro", model);
-    let rig = Rig::start(&config);
-    (claude, rig)
-}
-
-fn sent(parrot: &Parrot) -> Value {
-    serde_json::from_str(&parrot.last().1).unwrap()
+    let Stage { vendor, rig } =
+        Stage::start(|url| config("anthropic", url, more).replace("gemini-3-pro", model));
+    vendor.says("application/json", CLAUDE);
+    (vendor, rig)
 }
 
 /// A conversation of Kimi's on vLLM comes back to Claude after a rollback: each turn was a 400 there, for good.
@@ -404,7 +308,7 @@ fn ids_of_calls_that_anthropic_refuses_are_written_anew() {
     let kimis = body("functions.f:0").to_string();
     let response = rig.post("/v1/messages", &["x-unit: u1"], &kimis);
     assert_eq!((response.status, response.header("x-cutover-loss")), (200, None));
-    let there = sent(&claude);
+    let there = claude.sent();
     let id = json!("functions_2e_f_3a_0");
     assert_eq!(there["messages"][1]["content"][0]["id"], id);
     assert_eq!(there["messages"][2]["content"][0]["tool_use_id"], id);
@@ -424,7 +328,7 @@ fn what_another_models_turns_left_behind_is_mended_on_the_way_to_claude() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let response = rig.post("/v1/messages", &["x-unit: u1"], &body.to_string());
         assert_eq!(response.status, 200, "{}", response.text());
-        (sent(&claude), response.header("x-cutover-loss").map(str::to_owned))
+        (claude.sent(), response.header("x-cutover-loss").map(str::to_owned))
     };
     let first = json!({"role": "user", "content": "a"});
     let (there, _) = ask(json!([first, call("\n\n", "c"), result("c")]), json!({}));
@@ -464,7 +368,7 @@ fn what_a_client_of_anthropics_says_of_thinking_survives_a_variants_prompt() {
         let response = rig.post("/v1/messages", &["x-unit: u1"], &body.to_string());
         assert_eq!(response.status, 200, "{}", response.text());
         assert_eq!(response.header("x-cutover-loss"), None, "{thinking}");
-        let there = sent(&claude);
+        let there = claude.sent();
         assert_eq!((&there["thinking"], &there["output_config"]), (&thinking, &Value::Null));
         let result = &there["messages"][2]["content"][0];
         assert_eq!(result["is_error"], true);
@@ -495,7 +399,7 @@ fn what_anthropic_would_refuse_is_refused_before_it_is_asked_or_left_out() {
         assert_eq!(response.status, 200, "{more}: {}", response.text());
         let told = response.header("x-cutover-loss").unwrap_or_default().replace(", ", ",");
         assert!(told.contains(lost), "{more}: {told}");
-        let there = sent(&claude);
+        let there = claude.sent();
         let thinks = more.get("reasoning_effort").is_some();
         assert_eq!(there.get("temperature").is_none(), thinks, "{there}");
         assert_eq!((there.get("top_p"), there.get("seed")), (None, None), "{there}");
@@ -544,7 +448,7 @@ fn what_another_vendors_answers_left_in_a_chat_stays_here() {
         let rig = Rig::start(&config(provider, &parrot.base_url, ""));
         let response = rig.post("/v1/chat/completions", &["x-unit: u1"], &body.to_string());
         assert_eq!(response.status, 200, "{}", response.text());
-        let there = sent(&parrot);
+        let there = parrot.sent();
         let turn = there["messages"][1].as_object().unwrap();
         let wanted = ["reasoning_content", "reasoning_details"];
         let found: Vec<_> = wanted.into_iter().filter(|key| turn.contains_key(*key)).collect();

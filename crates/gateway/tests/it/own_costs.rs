@@ -5,8 +5,8 @@ use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::{Rig, now, until};
-use crate::own::{Parrot, config};
+use crate::harness::{Parrot, Rig, now, until};
+use crate::own::config;
 
 struct Books {
     claude: Parrot,

@@ -3,12 +3,11 @@
 
 use cutover_testkit::raw::Response;
 
-use crate::harness::Rig;
-use crate::own::{Parrot, config};
+use crate::harness::{Parrot, Rig, Stage};
+use crate::own::config;
 
 fn stage(provider: &str) -> (Parrot, Rig) {
-    let vendor = Parrot::start();
-    let rig = Rig::start(&config(provider, &vendor.base_url, ""));
+    let Stage { vendor, rig } = Stage::start(|url| config(provider, url, ""));
     (vendor, rig)
 }
 

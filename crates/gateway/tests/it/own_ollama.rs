@@ -2,11 +2,9 @@
 //! its lines come back.
 
 use cutover_testkit::fake::{Fake, Persona, Reply, Setup};
-use cutover_testkit::raw::Response;
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, until};
-use crate::own::Parrot;
+use crate::harness::{Arm, BY_UNIT, Rig, Stage, docs_on, service, until};
 
 /// A request that chat completions has no room for.
 const ODD: &str = r#" { "model" : "app" , "messages" : [ { "role":"user", "content":"h\u0069" } ], "think":"utmost",
@@ -14,49 +12,12 @@ const ODD: &str = r#" { "model" : "app" , "messages" : [ { "role":"user", "conte
 
 /// `more` is added to the variant, `after` to the whole.
 fn config(base_url: &str, more: &str, after: &str) -> String {
-    format!(
-        r#"
-default_upstream = "gpus"
-[upstreams.gpus]
-provider = "ollama"
-base_url = "{base_url}"
-[variants.theirs]
-upstream = "gpus"
-model = "qwen3:8b"
-price = {{ input_usd_per_mtok = "1", output_usd_per_mtok = "2" }}
-{more}
-[use_cases.docs]
-match = {{ model = "app" }}
-unit = {{ header = "x-unit" }}
-baseline = "theirs"
-{after}
-"#
-    )
+    let theirs = Arm::theirs(service("ollama", base_url), "qwen3:8b").with(more);
+    format!("default_upstream = \"vendor\"\n{}", docs_on(&[theirs], &format!("{BY_UNIT}{after}")))
 }
 
-struct Stage {
-    ollama: Parrot,
-    rig: Rig,
-}
-
-impl Stage {
-    fn start(more: &str, after: &str) -> Self {
-        let ollama = Parrot::start();
-        let rig = Rig::start(&config(&ollama.base_url, more, after));
-        Self { ollama, rig }
-    }
-
-    fn ask(&self, path: &str, body: &str) -> Response {
-        self.rig.post(path, &["x-unit: u1"], body)
-    }
-
-    fn sent(&self) -> Value {
-        serde_json::from_str(&self.ollama.last().1).unwrap()
-    }
-}
-
-fn counted(metrics: &str, name: &str, value: &str) -> bool {
-    metrics.lines().any(|line| line.starts_with(name) && line.ends_with(value))
+fn start(more: &str, after: &str) -> Stage {
+    Stage::start(|url| config(url, more, after))
 }
 
 const ANSWER: &str = r#"{ "model":"qwen3:8b","created_at":"2026-11-21T08:42:10.04Z", "message":{"role":"assistant","content":"\u0061","thinking":"hm"},
@@ -64,21 +25,20 @@ const ANSWER: &str = r#"{ "model":"qwen3:8b","created_at":"2026-11-21T08:42:10.0
 
 #[test]
 fn what_a_client_of_ollamas_wrote_reaches_ollama_and_the_answer_comes_back_as_it_was() {
-    let stage = Stage::start("", "");
-    stage.ollama.says("application/json", ANSWER);
+    let stage = start("", "");
+    stage.vendor.says("application/json", ANSWER);
     let body = format!(r#"{ODD},"stream":false}}"#);
     let response = stage.ask("/api/chat", &body);
     assert_eq!(response.status, 200, "{}", response.text());
-    let (line, sent) = stage.ollama.last();
+    let (line, sent) = stage.vendor.last();
     assert_eq!(line, "POST /api/chat HTTP/1.1");
     let ours = r#"{"truncate":false,"shift":false,"#;
     assert_eq!(sent, body.replacen('{', ours, 1).replacen("\"app\"", "\"qwen3:8b\"", 1));
     assert_eq!(response.header("x-cutover-loss"), None);
     assert_eq!(response.text(), ANSWER.replace("qwen3:8b", "app"));
     until("the tokens are counted", || {
-        let metrics = stage.rig.metrics();
-        counted(&metrics, "cutover_prompt_tokens_total{", " 7")
-            && counted(&metrics, "cutover_completion_tokens_total{", " 5")
+        stage.rig.counts("cutover_prompt_tokens_total{", 7)
+            && stage.rig.counts("cutover_completion_tokens_total{", 5)
     });
     // Without a use case the model's name is the client's own, and the upstream's answer is left alone.
     let body = body.replacen("\"app\"", "\"qwen3:8b\"", 1);
@@ -89,13 +49,13 @@ fn what_a_client_of_ollamas_wrote_reaches_ollama_and_the_answer_comes_back_as_it
 fn what_is_the_operators_is_written_over_and_reported() {
     let settings =
         "temperature = 0.1\nmax_tokens = 9\nollama = { num_ctx = 8192, keep_alive = \"1 h\" }";
-    let stage = Stage::start(settings, "");
-    stage.ollama.says("application/json", ANSWER);
+    let stage = start(settings, "");
+    stage.vendor.says("application/json", ANSWER);
     let body = r#"{"model":"app","stream":false,"keep_alive":-1,"truncate":true,"shift":true,
         "options":{"num_ctx":512,"num_gpu":0,"top_p":0.3},"messages":[{"role":"user","content":"hi"}]}"#;
     let response = stage.ask("/api/chat", body);
     assert_eq!(response.status, 200, "{}", response.text());
-    let sent = stage.sent();
+    let sent = stage.vendor.sent();
     let wanted = json!({"num_ctx": 8192, "top_p": 0.3, "temperature": 0.1, "num_predict": 9});
     assert_eq!(sent["options"], wanted);
     assert_eq!((&sent["truncate"], &sent["shift"]), (&json!(false), &json!(false)));
@@ -113,14 +73,14 @@ fn what_is_the_operators_is_written_over_and_reported() {
     // The same for traffic that no use case takes: one length for the model, whoever asks for it.
     let response = stage.ask("/api/chat", &body.replace("app", "qwen3:8b"));
     assert_eq!(response.status, 200);
-    assert_eq!(stage.sent()["options"], json!({"num_ctx": 8192, "top_p": 0.3}));
+    assert_eq!(stage.vendor.sent()["options"], json!({"num_ctx": 8192, "top_p": 0.3}));
 }
 
 #[test]
 fn raw_prompts_templates_and_embeddings_pass() {
-    let stage = Stage::start("", "");
+    let stage = start("", "");
     let answer = r#"{"model":"qwen3:8b","response":"b","done":true,"context":[1,2],"prompt_eval_count":3,"eval_count":1}"#;
-    stage.ollama.says("application/json", answer);
+    stage.vendor.says("application/json", answer);
     for more in [
         r#""raw":true,"images":["iVBORw0KGgo="]"#,
         r#""suffix":"}","system":"s","think":true"#,
@@ -133,34 +93,32 @@ fn raw_prompts_templates_and_embeddings_pass() {
             (200, answer.replace("qwen3:8b", "app")),
             "{more}"
         );
-        let (line, sent) = stage.ollama.last();
+        let (line, sent) = stage.vendor.last();
         assert_eq!(line, "POST /api/generate HTTP/1.1");
         assert!(sent.contains(more), "{sent}");
         assert_eq!(response.header("x-cutover-loss"), None);
     }
     let answer = r#"{"model":"qwen3:8b","embeddings":[[0.10,2]],"total_duration":5,"load_duration":1,"prompt_eval_count":4}"#;
-    stage.ollama.says("application/json", answer);
+    stage.vendor.says("application/json", answer);
     let body = r#"{"model":"app","input":["a"],"dimensions":2,"options":{"seed":1}}"#;
     let response = stage.ask("/api/embed", body);
     assert_eq!(response.text(), answer.replace("qwen3:8b", "app"));
-    let (line, sent) = stage.ollama.last();
+    let (line, sent) = stage.vendor.last();
     assert_eq!(line, "POST /api/embed HTTP/1.1");
     let wanted = body.replacen('{', "{\"truncate\":false,", 1).replace("\"app\"", "\"qwen3:8b\"");
     assert_eq!(sent, wanted);
-    until("its tokens are counted", || {
-        counted(&stage.rig.metrics(), "cutover_prompt_tokens_total{", " 13")
-    });
+    until("its tokens are counted", || stage.rig.counts("cutover_prompt_tokens_total{", 13));
 }
 
 /// The arms' models do not have the same tokens, and which of them gave these is not known.
 #[test]
 fn tokens_of_an_earlier_answer_pass_where_one_model_answers() {
-    let other = "[variants.other]\nupstream = \"gpus\"\nmodel = \"MODEL\"\n";
+    let other = "[variants.other]\nupstream = \"vendor\"\nmodel = \"MODEL\"\n";
     let body = r#"{"model":"app","stream":false,"prompt":"a","context":[1]}"#;
     for (model, passes) in [("llama3", false), ("qwen3:8b", true)] {
         let candidate = format!("candidate = \"other\"\n{}", other.replace("MODEL", model));
-        let stage = Stage::start("", &candidate);
-        stage.ollama.says(
+        let stage = start("", &candidate);
+        stage.vendor.says(
             "application/json",
             r#"{"model":"m","response":"b","done":true,"prompt_eval_count":3,"eval_count":1}"#,
         );
@@ -172,33 +130,34 @@ fn tokens_of_an_earlier_answer_pass_where_one_model_answers() {
 
 #[test]
 fn a_variant_with_a_prompt_goes_by_conversion_and_says_what_is_lost() {
-    let stage = Stage::start("unsupported = \"lenient\"\nsystem_prompt = \"be brief\"", "");
-    stage.ollama.says("application/json", ANSWER);
+    let stage = start("unsupported = \"lenient\"\nsystem_prompt = \"be brief\"", "");
+    stage.vendor.says("application/json", ANSWER);
     let response = stage.ask("/api/chat", &format!(r#"{ODD},"stream":false}}"#));
     assert_eq!(response.status, 200, "{}", response.text());
     let lost = response.header("x-cutover-loss").unwrap();
     for name in ["options.top_k", "options.mirostat", "think.level", "somethingnew"] {
         assert!(lost.contains(name), "{name}: {lost}");
     }
-    let sent = stage.sent();
+    let sent = stage.vendor.sent();
     assert_eq!(sent["messages"][0], json!({"role": "system", "content": "be brief"}));
     assert_eq!(sent["options"]["top_k"], Value::Null);
     // Ollama takes its names in any case: one that is another in disguise goes no further.
-    let stage = Stage::start("", "");
-    stage.ollama.says("application/json", ANSWER);
+    let stage = start("", "");
+    stage.vendor.says("application/json", ANSWER);
     let body = r#"{"model":"app","Model":"secret","stream":false,"messages":[{"role":"user","content":"hi"}]}"#;
     let response = stage.ask("/api/chat", body);
     assert_eq!(response.header("x-cutover-loss"), Some("Model=dropped"));
-    assert_eq!((&stage.sent()["model"], stage.sent_is("Model")), (&json!("qwen3:8b"), false));
+    assert_eq!(
+        (&stage.vendor.sent()["model"], is_sent_twice(&stage, "Model")),
+        (&json!("qwen3:8b"), false)
+    );
 }
 
-impl Stage {
-    /// Whether a member was sent again by the next request.
-    fn sent_is(&self, name: &str) -> bool {
-        let body = r#"{"model":"app","MODEL":"secret","stream":false,"messages":[{"role":"user","content":"hi"}]}"#;
-        assert_eq!(self.ask("/api/chat", body).status, 200);
-        self.ollama.last().1.to_lowercase().matches(&name.to_lowercase()).count() > 1
-    }
+/// Whether a member was sent again by the next request.
+fn is_sent_twice(stage: &Stage, name: &str) -> bool {
+    let body = r#"{"model":"app","MODEL":"secret","stream":false,"messages":[{"role":"user","content":"hi"}]}"#;
+    assert_eq!(stage.ask("/api/chat", body).status, 200);
+    stage.vendor.last().1.to_lowercase().matches(&name.to_lowercase()).count() > 1
 }
 
 const LINES: &str = concat!(
@@ -212,8 +171,8 @@ const LINES: &str = concat!(
 
 #[test]
 fn a_stream_passes_line_by_line_and_a_broken_one_ends_in_an_error() {
-    let stage = Stage::start("", "");
-    stage.ollama.says("application/x-ndjson", LINES);
+    let stage = start("", "");
+    stage.vendor.says("application/x-ndjson", LINES);
     let body = format!("{ODD}}}");
     let response = stage.ask("/api/chat", &body);
     assert_eq!(response.header("content-type"), Some("application/x-ndjson"));
@@ -222,7 +181,7 @@ fn a_stream_passes_line_by_line_and_a_broken_one_ends_in_an_error() {
     let begun: String = LINES.split_inclusive('\n').take(2).collect();
     let wanted = begun.replace("qwen3:8b", "app");
     for rest in ["", "{\"model\":\"qwen3:8b\",\"mess"] {
-        stage.ollama.says("application/x-ndjson", &format!("{begun}{rest}"));
+        stage.vendor.says("application/x-ndjson", &format!("{begun}{rest}"));
         let text = stage.ask("/api/chat", &body).text();
         let last = text.strip_prefix(&wanted).unwrap_or_else(|| panic!("{text}"));
         let last: Value = serde_json::from_str(last).unwrap();
@@ -231,19 +190,19 @@ fn a_stream_passes_line_by_line_and_a_broken_one_ends_in_an_error() {
     until("both are failures", || stage.rig.metrics().contains("outcome=\"interrupted\"} 2"));
     // Content that comes together with the error is not begun with.
     for rest in ["{\"error\":\"unexpected EOF\"}\n", "nonsense\n"] {
-        stage.ollama.says("application/x-ndjson", &format!("{begun}{rest}"));
+        stage.vendor.says("application/x-ndjson", &format!("{begun}{rest}"));
         let response = stage.ask("/api/chat", &body);
         assert!(response.json()["error"].is_string(), "{}", response.text());
     }
     // Before any content it is no stream yet.
-    stage.ollama.says("application/x-ndjson", "{\"error\":\"model requires more memory\"}\n");
+    stage.vendor.says("application/x-ndjson", "{\"error\":\"model requires more memory\"}\n");
     let response = stage.ask("/api/chat", &body);
     assert!(response.status >= 400 && response.json()["error"].is_string(), "{}", response.text());
 }
 
 #[test]
 fn a_call_in_the_text_becomes_a_call() {
-    let stage = Stage::start("", "");
+    let stage = start("", "");
     let said = r#"{\"name\":\"get\",\"arguments\":{\"a\":1}}"#;
     let whole = ANSWER.replace("\\u0061", said);
     let tools = r#""tools":[{"type":"function","function":{"name":"get","parameters":{}}}]"#;
@@ -252,11 +211,11 @@ fn a_call_in_the_text_becomes_a_call() {
             r#"{{"model":"app","stream":{stream},{tools},"messages":[{{"role":"user","content":"hi"}}]}}"#
         )
     };
-    stage.ollama.says("application/json", &whole);
+    stage.vendor.says("application/json", &whole);
     let message = stage.ask("/api/chat", &body(false)).json()["message"].clone();
     assert_eq!(message["tool_calls"][0]["function"]["arguments"], json!({"a": 1}));
     assert_eq!((&message["content"], &message["thinking"]), (&json!(""), &json!("hm")));
-    stage.ollama.says("application/x-ndjson", &LINES.replace("\\u0061", said));
+    stage.vendor.says("application/x-ndjson", &LINES.replace("\\u0061", said));
     let text = stage.ask("/api/chat", &body(true)).text();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3, "{text}");

@@ -2,13 +2,14 @@
 //! and events come back as they were.
 
 use cutover_testkit::fake::{Fake, Persona, Reply};
-use cutover_testkit::raw::Response;
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, until};
-use crate::own::Parrot;
+use crate::harness::{
+    Arm, BY_UNIT, KEY, PRICE, Parrot, Rig, Stage, docs_on, engines, one_arm, service, until,
+};
 
 const PATH: &str = "/v1/responses";
+const EVENTS: &str = "text/event-stream";
 const STREAM: &str = include_str!("../../../vendors/fixtures/responses-stream.sse");
 const ANSWER: &str = include_str!("../../../vendors/fixtures/responses-answer.json");
 
@@ -27,61 +28,19 @@ fn odd(stream: bool) -> String {
     format!("{ODD}, \"stream\":{stream}}}")
 }
 
-/// `more` is added to the first variant, `after` to the use case; the second speaks chat alone.
+/// `more` is added to the first variant, `after` to the use case; the second variant speaks chat alone.
 fn config(vendor: &str, engine: &str, (more, after): (&str, &str)) -> String {
-    format!(
-        r#"
-default_upstream = "openai"
-[upstreams.openai]
-provider = "openai"
-base_url = "{vendor}"
-key = {{ env = "KEY" }}
-[upstreams.own]
-provider = "llamacpp"
-base_url = "{engine}"
-[variants.theirs]
-upstream = "openai"
-model = "gpt-5.5"
-price = {{ input_usd_per_mtok = "1", output_usd_per_mtok = "2" }}
-{more}
-[variants.ours]
-upstream = "own"
-model = "fake-model"
-unsupported = "lenient"
-[use_cases.docs]
-match = {{ model = "app" }}
-unit = {{ header = "x-unit" }}
-baseline = "theirs"
-candidate = "ours"
-{after}
-"#
-    )
+    let theirs = Arm::theirs(service("openai", vendor) + KEY, "gpt-5.5").with(more);
+    let ours = Arm::small(service("llamacpp", engine)).with("unsupported = \"lenient\"");
+    let docs = docs_on(&[theirs, ours], &format!("{BY_UNIT}{after}"));
+    format!("default_upstream = \"vendor\"\n{docs}")
 }
 
-struct Stage {
-    vendor: Parrot,
-    engine: Fake,
-    rig: Rig,
-}
-
-impl Stage {
-    fn start(more: &str, after: &str) -> Self {
-        let (vendor, engine) = (Parrot::start(), Fake::start(Persona::LlamaCpp));
-        let rig = Rig::start(&config(&vendor.base_url, &engine.base_url(), (more, after)));
-        Self { vendor, engine, rig }
-    }
-
-    fn ask(&self, body: &str) -> Response {
-        self.rig.post(PATH, &["x-unit: u1"], body)
-    }
-
-    fn sent(&self) -> Value {
-        serde_json::from_str(&self.vendor.last().1).unwrap()
-    }
-
-    fn says_stream(&self, text: &str) {
-        self.vendor.says("text/event-stream", text);
-    }
+/// The vendor in front of which one stands, and the engine of the other arm.
+fn start(more: &str, after: &str) -> (Stage, Fake) {
+    let engine = Fake::start(Persona::LlamaCpp);
+    let stage = Stage::start(|url| config(url, &engine.base_url(), (more, after)));
+    (stage, engine)
 }
 
 fn values(text: &str) -> Vec<Value> {
@@ -102,9 +61,9 @@ fn named(theirs: &str, answer: &Value) -> String {
 
 #[test]
 fn what_a_client_wrote_reaches_openai_and_the_answer_comes_back_as_it_was() {
-    let stage = Stage::start("", "");
+    let (stage, _engine) = start("", "");
     stage.vendor.says("application/json", ANSWER);
-    let response = stage.ask(&odd(false));
+    let response = stage.ask(PATH, &odd(false));
     assert_eq!(response.status, 200, "{}", response.text());
     let (line, sent) = stage.vendor.last();
     assert_eq!(line, "POST /v1/responses HTTP/1.1");
@@ -112,34 +71,30 @@ fn what_a_client_wrote_reaches_openai_and_the_answer_comes_back_as_it_was() {
     assert_eq!(response.header("x-cutover-loss"), None);
     assert_eq!(response.text(), named(ANSWER, &response.json()));
     until("the tokens are counted", || {
-        let metrics = stage.rig.metrics();
-        let counts = |name: &str, value: &str| {
-            metrics.lines().any(|line| line.starts_with(name) && line.ends_with(value))
-        };
-        counts("cutover_prompt_tokens_total{", " 9120")
-            && counts("cutover_completion_tokens_total{", " 212")
+        stage.rig.counts("cutover_prompt_tokens_total{", 9_120)
+            && stage.rig.counts("cutover_completion_tokens_total{", 212)
     });
 }
 
 #[test]
 fn on_the_first_day_nothing_changes() {
-    let stage = Stage::start("", "");
+    let (stage, _engine) = start("", "");
     let body = odd(false).replace("\"app\"", "\"gpt-5.5\"");
     stage.vendor.says("application/json", ANSWER);
-    let response = stage.ask(&body);
+    let response = stage.ask(PATH, &body);
     assert_eq!((response.status, response.text()), (200, ANSWER.to_owned()));
     assert_eq!(stage.vendor.last().1, body, "byte for byte");
-    stage.says_stream(STREAM);
+    stage.vendor.says(EVENTS, STREAM);
     let body = odd(true).replace("\"app\"", "\"gpt-5.5\"");
-    assert_eq!(stage.ask(&body).text(), STREAM);
+    assert_eq!(stage.ask(PATH, &body).text(), STREAM);
     assert_eq!(stage.vendor.last().1, body);
 }
 
 #[test]
 fn a_stream_passes_event_by_event() {
-    let stage = Stage::start("", "");
-    stage.says_stream(STREAM);
-    let response = stage.ask(&odd(true));
+    let (stage, _engine) = start("", "");
+    stage.vendor.says(EVENTS, STREAM);
+    let response = stage.ask(PATH, &odd(true));
     assert_eq!(response.header("content-type"), Some("text/event-stream"));
     assert_eq!(stage.vendor.last().1, odd(true).replace("\"app\"", "\"gpt-5.5\""));
     let first = values(&response.text()).swap_remove(0);
@@ -149,13 +104,13 @@ fn a_stream_passes_event_by_event() {
 
 #[test]
 fn a_stream_that_breaks_ends_in_an_error_that_goes_on_with_its_numbers() {
-    let stage = Stage::start("", "");
+    let (stage, _engine) = start("", "");
     let events: Vec<&str> = STREAM.split_inclusive("\n\n").collect();
     // After the first word of the answer, and with the last event cut in two.
     let half = |at: usize| format!("{}{}", events[..at].concat(), &events[at][..60]);
     for broken in [events[..18].concat(), half(20), events[..events.len() - 1].concat()] {
-        stage.says_stream(&broken);
-        let response = stage.ask(&odd(true));
+        stage.vendor.says(EVENTS, &broken);
+        let response = stage.ask(PATH, &odd(true));
         let values = values(&response.text());
         let numbers: Vec<_> =
             values.iter().map(|v| v["sequence_number"].as_u64().unwrap()).collect();
@@ -177,10 +132,10 @@ fn a_stream_that_breaks_ends_in_an_error_that_goes_on_with_its_numbers() {
 #[test]
 fn errors_of_the_vendors_are_told_and_failed_over() {
     let (vendor, engine) = (Parrot::start(), Fake::start(Persona::LlamaCpp));
-    let turned = "baseline = \"ours\"\ncandidate = \"theirs\"\nweight = \"100%\"";
+    let turned = "baseline = \"small\"\ncandidate = \"theirs\"\nweight = \"100%\"";
     let config = config(&vendor.base_url, &engine.base_url(), ("", ""))
-        .replace("baseline = \"theirs\"\ncandidate = \"ours\"", turned);
-    let stage = Stage { rig: Rig::start(&config), vendor, engine };
+        .replace("baseline = \"theirs\"\ncandidate = \"small\"", turned);
+    let stage = Stage { rig: Rig::start(&config), vendor };
     let created = STREAM.split_inclusive("\n\n").next().unwrap();
     let failed = created
         .replace("response.created", "response.failed")
@@ -188,33 +143,33 @@ fn errors_of_the_vendors_are_told_and_failed_over() {
         .replace("\"error\":null", r#""error":{"code":"server_error","message":"sorry"}"#);
     let error = "event: error\ndata: {\"type\":\"error\",\"sequence_number\":1,\"code\":\"server_error\",\"message\":\"sorry\",\"param\":null}\n\n";
     for end in [failed.as_str(), error] {
-        stage.says_stream(&format!("{created}{end}"));
+        stage.vendor.says(EVENTS, &format!("{created}{end}"));
         let body = json!({"model": "app", "input": "hi", "stream": true, "store": false});
         // Nothing was said before: the other arm says it.
-        let asked = stage.engine.inferences().len();
-        let response = stage.ask(&body.to_string());
-        assert_eq!(stage.engine.inferences().len(), asked + 1);
-        assert_eq!(response.header("x-cutover-variant"), Some("ours"), "{}", response.text());
+        let asked = engine.inferences().len();
+        let response = stage.ask(PATH, &body.to_string());
+        assert_eq!(engine.inferences().len(), asked + 1);
+        assert_eq!(response.header("x-cutover-variant"), Some("small"), "{}", response.text());
         let values = values(&response.text());
         assert_eq!(values.last().unwrap()["type"], "response.completed");
         // Where nobody else can be asked it is told.
         let alone = body.to_string().replace("\"app\"", "\"gpt-5.5\"");
-        let response = stage.ask(&alone);
+        let response = stage.ask(PATH, &alone);
         assert_eq!(response.status, 502, "{}", response.text());
         assert!(response.json()["error"]["message"].is_string());
     }
     stage.vendor.says("application/json", r#"{"id":"resp_1","object":"response","status":"failed","error":{"code":"server_error","message":"sorry"},"output":[]}"#);
     let body = json!({"model": "gpt-5.5", "input": "hi", "store": false});
-    assert_eq!(stage.ask(&body.to_string()).status, 502);
+    assert_eq!(stage.ask(PATH, &body.to_string()).status, 502);
 }
 
 #[test]
 fn a_conversation_that_moves_between_the_arms_is_taken_by_both() {
-    let stage = Stage::start("", "weight = \"0%\"");
+    let (stage, _engine) = start("", "weight = \"0%\"");
     stage.vendor.says("application/json", ANSWER);
     let asked = json!([{"role": "user", "content": "where is it?"}]);
-    let first = stage.ask(&json!({"model": "app", "input": asked}).to_string()).json();
-    let sent = stage.sent();
+    let first = stage.ask(PATH, &json!({"model": "app", "input": asked}).to_string()).json();
+    let sent = stage.vendor.sent();
     assert_eq!((&sent["store"], &first["store"]), (&json!(false), &json!(false)));
     assert_eq!(sent["include"], json!(["reasoning.encrypted_content"]));
     let output = first["output"].as_array().unwrap().clone();
@@ -229,17 +184,17 @@ fn a_conversation_that_moves_between_the_arms_is_taken_by_both() {
         {"type": "web_search"}, {"type": "function", "name": "track", "parameters": {"type": "object"}}]});
 
     // In front of the vendor all items go back as they came.
-    stage.ask(&body.to_string());
-    assert_eq!(stage.sent()["input"], Value::from(input.clone()));
+    stage.ask(PATH, &body.to_string());
+    assert_eq!(stage.vendor.sent()["input"], Value::from(input.clone()));
 
     // The other arm gets what chat completions has room for.
-    let moved = Stage::start("", "weight = \"100%\"");
-    moved.engine.always(Reply::tokens(&["in ", "Bonn"]));
-    let answer = moved.ask(&body.to_string());
+    let (moved, engine) = start("", "weight = \"100%\"");
+    engine.always(Reply::tokens(&["in ", "Bonn"]));
+    let answer = moved.ask(PATH, &body.to_string());
     assert_eq!(answer.status, 200, "{}", answer.text());
     let lost = answer.header("x-cutover-loss").unwrap().to_owned();
     assert!(lost.contains("tools[].type=dropped") && lost.contains("encrypted_content"), "{lost}");
-    let seen = moved.engine.inferences().pop().unwrap().json();
+    let seen = engine.inferences().pop().unwrap().json();
     let roles: Vec<_> = seen["messages"].as_array().unwrap().iter().map(|m| &m["role"]).collect();
     assert_eq!(roles, ["user", "assistant", "tool", "tool"], "{seen}");
 
@@ -249,9 +204,10 @@ fn a_conversation_that_moves_between_the_arms_is_taken_by_both() {
     input.push(thought);
     input.extend(answer.json()["output"].as_array().unwrap().clone());
     stage.vendor.says("application/json", ANSWER);
-    let back = stage.ask(&json!({"model": "app", "input": input, "store": false}).to_string());
+    let back =
+        stage.ask(PATH, &json!({"model": "app", "input": input, "store": false}).to_string());
     assert_eq!(back.header("x-cutover-loss"), Some("input[].reasoning=dropped"));
-    let sent = stage.sent();
+    let sent = stage.vendor.sent();
     let items = sent["input"].as_array().unwrap();
     let thoughts: Vec<_> = items.iter().filter(|item| item["type"] == "reasoning").collect();
     assert_eq!(thoughts.len(), 1);
@@ -260,18 +216,18 @@ fn a_conversation_that_moves_between_the_arms_is_taken_by_both() {
 
 #[test]
 fn what_no_conversion_carries_is_refused_by_the_other_arm_alone() {
-    let stage = Stage::start("", "weight = \"100%\"");
+    let (stage, engine) = start("", "weight = \"100%\"");
     stage.vendor.says("application/json", ANSWER);
     // A file that the vendor keeps: the candidate cannot read it, so the baseline answers.
     let body = json!({"model": "app", "store": false, "input": [{"role": "user", "content": [
         {"type": "input_file", "file_id": "file-1"}, {"type": "input_text", "text": "sum up"}]}]});
-    let response = stage.ask(&body.to_string());
+    let response = stage.ask(PATH, &body.to_string());
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(response.header("x-cutover-variant"), Some("theirs"));
-    assert!(stage.engine.inferences().is_empty());
+    assert!(engine.inferences().is_empty());
     // Alone it is refused, by the client's own name of it.
     let alone = Fake::start(Persona::LlamaCpp);
-    let rig = Rig::start(&crate::harness::one_arm(&crate::harness::engines("llamacpp", &[&alone])));
+    let rig = Rig::start(&one_arm(&engines("llamacpp", &[&alone])));
     let response = rig.post(PATH, &[], &body.to_string());
     assert_eq!(response.status, 400);
     assert_eq!(response.json()["error"]["param"], "input[0].content[0].file_id");
@@ -279,7 +235,7 @@ fn what_no_conversion_carries_is_refused_by_the_other_arm_alone() {
 
 #[test]
 fn what_would_be_kept_or_runs_later_is_refused_as_everywhere() {
-    let stage = Stage::start("", "");
+    let (stage, _engine) = start("", "");
     for (member, value) in [
         ("previous_response_id", json!("resp_1")),
         ("conversation", json!("conv_1")),
@@ -288,7 +244,7 @@ fn what_would_be_kept_or_runs_later_is_refused_as_everywhere() {
     ] {
         let mut body = json!({"model": "gpt-5.5", "input": "hi"});
         body[member] = value;
-        let response = stage.ask(&body.to_string());
+        let response = stage.ask(PATH, &body.to_string());
         assert_eq!(response.status, 400, "{member}: {}", response.text());
         assert_eq!(response.json()["error"]["param"], member);
     }
@@ -299,8 +255,8 @@ fn what_would_be_kept_or_runs_later_is_refused_as_everywhere() {
 fn another_service_speaks_it_where_its_operator_says_so() {
     let vendor = Parrot::start();
     let with = |more: &str| {
-        let config = crate::own::config("openai-compatible", &vendor.base_url, "");
-        config.replacen("key =", &format!("{more}\nkey ="), 1)
+        let service = service("openai-compatible", &vendor.base_url) + more;
+        docs_on(&[Arm::theirs(service, "gpt-5.5")], BY_UNIT)
     };
     vendor.says("application/json", ANSWER);
     let body = json!({"model": "app", "input": "hi", "store": false}).to_string();
@@ -314,26 +270,23 @@ fn another_service_speaks_it_where_its_operator_says_so() {
 
 #[test]
 fn tools_at_the_vendors_are_content_and_cost_apart() {
-    let stage = Stage::start("", "");
+    let (stage, engine) = start("", "");
     let events: Vec<&str> = STREAM.split_inclusive("\n\n").collect();
     let works = events.iter().position(|event| event.contains("ws_68f0a3")).unwrap();
     // It breaks while the vendor searches: what was told stays, and nobody else is asked.
-    stage.says_stream(&events[..=works].concat());
-    let text = stage.ask(&odd(true)).text();
+    stage.vendor.says(EVENTS, &events[..=works].concat());
+    let text = stage.ask(PATH, &odd(true)).text();
     assert!(text.contains("ws_68f0a3") && text.contains("response.failed"), "{text}");
-    assert!(stage.engine.inferences().is_empty());
+    assert!(engine.inferences().is_empty());
 }
 
 #[test]
 fn a_copy_for_a_candidate_that_speaks_it_goes_in_the_clients_words() {
     let (vendor, other) = (Parrot::start(), Parrot::start());
-    let config = config(&vendor.base_url, "http://127.0.0.1:9", ("", "")).replace(
-        "[variants.ours]\nupstream = \"own\"",
-        &format!(
-            "[upstreams.next]\nprovider = \"openai\"\nbase_url = \"{}\"\nkey = {{ env = \"KEY\" }}\n[variants.ours]\nupstream = \"next\"\nprice = {{ input_usd_per_mtok = \"1\", output_usd_per_mtok = \"2\" }}",
-            other.base_url
-        ),
-    );
+    let theirs = Arm::theirs(service("openai", &vendor.base_url) + KEY, "gpt-5.5");
+    let next = Arm::small(service("openai", &other.base_url) + KEY).with(PRICE);
+    let docs = docs_on(&[theirs, next.with("unsupported = \"lenient\"")], BY_UNIT);
+    let config = format!("default_upstream = \"vendor\"\n{docs}");
     let rig = Rig::shadowing(&config, |_| {});
     for (stream, content_type, says) in
         [(false, "application/json", ANSWER), (true, "text/event-stream", STREAM)]

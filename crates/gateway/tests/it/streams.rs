@@ -187,14 +187,20 @@ fn a_client_that_goes_ends_the_upstream_stream_or_not() {
     until("it is counted", || rig.metrics().contains("outcome=\"client_gone\"} 3"));
 }
 
-#[test]
-fn an_upstream_that_must_not_be_cancelled_is_read_to_its_end() {
+/// The cloud, an upstream of one's own that has all traffic and must not be cancelled, and the gateway.
+fn uncancelled() -> (Fake, Fake, Rig) {
     let (cloud, own) = pair();
     let config = two_arms(&cloud.base_url(), &own.base_url(), "100%").replace(
         "provider = \"llamacpp\"",
         "provider = \"llamacpp\"\ncancel_on_disconnect = false",
     );
     let rig = Rig::start(&config);
+    (cloud, own, rig)
+}
+
+#[test]
+fn an_upstream_that_must_not_be_cancelled_is_read_to_its_end() {
+    let (_cloud, own, rig) = uncancelled();
     let gate = Gate::new();
     own.always(Reply::words(5).hold_each_chunk(&gate));
     let mut raw = rig.raw();
@@ -217,12 +223,7 @@ fn an_upstream_that_must_not_be_cancelled_is_read_to_its_end() {
 
 #[test]
 fn an_upstream_that_must_not_be_cancelled_lives_on_before_its_first_token_too() {
-    let (cloud, own) = pair();
-    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%").replace(
-        "provider = \"llamacpp\"",
-        "provider = \"llamacpp\"\ncancel_on_disconnect = false",
-    );
-    let rig = Rig::start(&config);
+    let (_cloud, own, rig) = uncancelled();
     let gate = Gate::new();
     own.always(Reply::words(5).hold_first_token(&gate));
     let mut raw = rig.raw();

@@ -5,7 +5,9 @@ use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
 use cutover_testkit::raw::Response;
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, ask, ask_stream, two_arms, until};
+use crate::harness::{
+    Arm, BY_UNIT, KEY, Parrot, Rig, ask, ask_stream, docs_on, service, two_arms, until,
+};
 
 /// The engine, the gateway that speaks Messages in front of it, and the one that is tested.
 struct Chain {
@@ -14,33 +16,14 @@ struct Chain {
     _far: Rig,
 }
 
-/// `key`: how the tested gateway comes by its upstream's key.
-fn chain(key: &str) -> Chain {
+fn chain() -> Chain {
     let engine = Fake::start(Persona::OpenAi);
     let far = two_arms(&engine.base_url(), &engine.base_url(), "0%");
     let far = Rig::start(&far.replace("\"app\"", "\"claude\""));
-    let base = format!("http://{}", far.address);
-    let config = format!(
-        r#"
-[upstreams.claude]
-provider = "anthropic"
-base_url = "{base}"
-key = {key}
-[variants.claude]
-upstream = "claude"
-model = "claude"
-unsupported = "lenient"
-[use_cases.docs]
-match = {{ model = "app" }}
-unit = {{ header = "x-unit" }}
-baseline = "claude"
-"#
-    );
+    let claude = service("anthropic", &format!("http://{}", far.address)) + KEY;
+    let claude = Arm::theirs(claude, "claude").with("unsupported = \"lenient\"");
+    let config = docs_on(&[claude], BY_UNIT);
     Chain { engine, near: Rig::start(&config), _far: far }
-}
-
-fn configured() -> Chain {
-    chain(r#"{ env = "KEY" }"#)
 }
 
 fn last(chain: &Chain) -> Value {
@@ -57,7 +40,7 @@ fn said(response: &Response) -> String {
 
 #[test]
 fn a_chat_request_is_answered_by_a_messages_upstream() {
-    let chain = configured();
+    let chain = chain();
     chain.engine.always(Reply::tokens(&["from ", "claude"]));
     let response = chain.near.chat(&[], &ask("app"));
     let body = response.json();
@@ -74,7 +57,7 @@ fn a_chat_request_is_answered_by_a_messages_upstream() {
 
 #[test]
 fn chunks_pass_as_they_come_and_a_client_that_goes_ends_the_work() {
-    let chain = configured();
+    let chain = chain();
     let gate = Gate::new();
     chain.engine.always(Reply::tokens(&["one", "two", "three"]).hold_each_chunk(&gate));
     let mut raw = chain.near.raw();
@@ -89,7 +72,7 @@ fn chunks_pass_as_they_come_and_a_client_that_goes_ends_the_work() {
 
 #[test]
 fn tools_make_the_round_trip() {
-    let chain = configured();
+    let chain = chain();
     chain.engine.always(Reply::default().call("weather", r#"{"city":"Paris"}"#));
     let tool = json!({"type": "function", "function": {
         "name": "weather", "parameters": {"type": "object"}, "strict": true}});
@@ -117,7 +100,7 @@ fn tools_make_the_round_trip() {
 
 #[test]
 fn what_goes_wrong_there_is_said_in_the_clients_words() {
-    let chain = configured();
+    let chain = chain();
     for (fault, status) in [
         (Fault::status(429), 429),
         (Fault::status(400), 400),
@@ -143,7 +126,7 @@ fn what_goes_wrong_there_is_said_in_the_clients_words() {
 
 #[test]
 fn every_dialect_reaches_it() {
-    let chain = configured();
+    let chain = chain();
     chain.engine.always(Reply::text("from claude"));
     let messages = json!([{"role": "user", "content": "hi"}]);
     for (path, body) in [
@@ -164,35 +147,14 @@ fn every_dialect_reaches_it() {
 
 #[test]
 fn the_key_is_shown_as_anthropic_wants_it() {
-    // An upstream that shows what it was sent.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let seen = std::thread::spawn(move || {
-        let mut heads = Vec::new();
-        for _ in 0..2 {
-            use std::io::{Read as _, Write as _};
-            let (mut socket, _) = listener.accept().unwrap();
-            let mut request = Vec::new();
-            while !String::from_utf8_lossy(&request).contains("\"messages\"") {
-                let mut piece = [0; 4096];
-                let count = socket.read(&mut piece).unwrap();
-                assert!(count > 0, "the connection was closed");
-                request.extend_from_slice(&piece[..count]);
-            }
-            let answer = "HTTP/1.1 400 No\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-            socket.write_all(answer.as_bytes()).unwrap();
-            heads.push(String::from_utf8_lossy(&request).into_owned());
-        }
-        heads
-    });
-    for key in [r#"{ env = "KEY" }"#, "\"client\""] {
-        let config = format!(
-            "[upstreams.claude]\nprovider = \"anthropic\"\nbase_url = \"{base}\"\nkey = {key}\n"
-        );
-        let rig = Rig::start(&config);
+    let claude = Parrot::start();
+    claude.says("application/json", "{}");
+    let heads = [r#"{ env = "KEY" }"#, "\"client\""].map(|key| {
+        let service = service("anthropic", &claude.base_url);
+        let rig = Rig::start(&format!("[upstreams.claude]\n{service}key = {key}\n"));
         rig.chat(&["x-api-key: sk-client"], &ask("claude"));
-    }
-    let heads = seen.join().unwrap();
+        claude.take().0
+    });
     for (head, key) in heads.iter().zip(["upstream-secret", "sk-client"]) {
         assert!(head.starts_with("POST /v1/messages HTTP/1.1\r\n"), "{head}");
         assert!(head.contains(&format!("x-api-key: {key}\r\n")), "{head}");

@@ -1,5 +1,8 @@
 //! A gateway on a free port of the loopback interface, from a configuration text.
 
+mod configs;
+mod stage;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,13 +18,16 @@ use cutover_gateway::{
 use cutover_route::Traffic;
 use cutover_store::{Conversation, ConversationQuery, KeptResponse, KeyRing, Store};
 use cutover_telemetry::{Format, Registry};
-use cutover_testkit::fake::{Fake, Fault};
+use cutover_testkit::fake::Fault;
 use cutover_testkit::raw::{Raw, Response};
 use cutover_units::{Millis, UseCaseName, WeightBp};
 use cutover_upstream::InProcess;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+
+pub(crate) use configs::{Arm, BY_UNIT, KEY, PRICE, docs_on, engines, one_arm, service, two_arms};
+pub(crate) use stage::{Parrot, Stage};
 
 struct Here;
 
@@ -248,10 +254,8 @@ impl Rig {
 
     /// How many copies were dropped for a reason.
     pub(crate) fn dropped(&self, reason: &str) -> u64 {
-        let of = format!("cutover_shadow_dropped_total{{use_case=\"docs\",reason=\"{reason}\"}} ");
-        let metrics = self.metrics();
-        let figure = metrics.lines().find_map(|line| line.strip_prefix(of.as_str()));
-        figure.map_or(0, |figure| figure.parse().unwrap())
+        let of = format!("cutover_shadow_dropped_total{{use_case=\"docs\",reason=\"{reason}\"}}");
+        self.figure(&of).unwrap_or(0)
     }
 
     pub(crate) fn raw(&self) -> Raw {
@@ -275,14 +279,24 @@ impl Rig {
 
     /// Client connections open now.
     pub(crate) fn connections(&self) -> u64 {
-        let metrics = self.metrics();
-        let of = "cutover_open_connections{listener=\"client\"} ";
-        let figure = metrics.lines().find_map(|line| line.strip_prefix(of));
-        figure.unwrap().parse().unwrap()
+        self.figure("cutover_open_connections{listener=\"client\"}").unwrap()
     }
 
     pub(crate) fn metrics(&self) -> String {
         self.registry.render(Format::Text)
+    }
+
+    /// Whether a series that begins so has this value.
+    pub(crate) fn counts(&self, series: &str, value: u64) -> bool {
+        let value = format!(" {value}");
+        self.metrics().lines().any(|line| line.starts_with(series) && line.ends_with(&value))
+    }
+
+    /// The value of a series, named with all its labels; none if it is not there.
+    pub(crate) fn figure(&self, series: &str) -> Option<u64> {
+        let metrics = self.metrics();
+        let figure = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        metrics.lines().find_map(figure)
     }
 }
 
@@ -314,55 +328,6 @@ pub(crate) const BROKEN_STREAMS: [Fault; 6] = [
     Fault::EarlyDone,
     Fault::ErrorEvent,
 ];
-
-/// One upstream, `own`, and a use case that it serves, matched by the model `app`.
-pub(crate) fn one_arm(upstream: &str) -> String {
-    format!(
-        r#"
-[upstreams.own]
-{upstream}
-[variants.small]
-upstream = "own"
-model = "fake-model"
-[use_cases.docs]
-match = {{ model = "app" }}
-baseline = "small"
-"#
-    )
-}
-
-/// The two lines of an upstream that say what it is and where.
-pub(crate) fn engines(provider: &str, instances: &[&Fake]) -> String {
-    let urls: Vec<_> = instances.iter().map(|fake| fake.base_url()).collect();
-    format!("provider = \"{provider}\"\ninstances = {urls:?}")
-}
-
-/// Two arms of one use case, matched by the model `app`.
-pub(crate) fn two_arms(baseline: &str, candidate: &str, weight: &str) -> String {
-    format!(
-        r#"
-default_upstream = "cloud"
-[upstreams.cloud]
-provider = "openai-compatible"
-base_url = "{baseline}"
-[upstreams.own]
-provider = "llamacpp"
-base_url = "{candidate}"
-[variants.big]
-upstream = "cloud"
-model = "fake-model"
-[variants.small]
-upstream = "own"
-model = "fake-model"
-[use_cases.docs]
-match = {{ model = "app" }}
-unit = {{ header = "x-unit" }}
-baseline = "big"
-candidate = "small"
-weight = "{weight}"
-"#
-    )
-}
 
 /// Waits for a condition that another thread makes true.
 pub(crate) use cutover_testkit::wait::until;
