@@ -11,9 +11,13 @@
 //!   change may have been a rollback, and the baseline is what served before cutover came;
 //! - a use case without candidate has weight zero;
 //! - a share is its candidate's, whether it was proved or set by hand: another candidate (another digest
-//!   of what makes its answers) has none until somebody gives it one;
+//!   of what makes its answers) has none until somebody gives it one. It is so from the moment at which it
+//!   comes into force, stored or not;
+//! - a candidate whose prompt is not known has weight zero, and nothing is stored as its own;
 //! - a candidate that may not serve is not shown copies either;
 //! - a use case that a rollout moves takes no weight from anybody else, but always a rollback.
+
+mod owners;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +26,8 @@ use cutover_store::{Override, Overrides, UseCaseState};
 use cutover_units::{Generation, UseCaseName, VariantName, WeightBp};
 
 use crate::api::{Origin, SetWeight, UseCaseStatus};
-use crate::owner::Owner;
+
+pub use owners::Unclaimed;
 
 /// The traffic to publish.
 pub type Weights = BTreeMap<UseCaseName, Traffic>;
@@ -48,12 +53,19 @@ pub struct Spec {
     pub baseline: VariantName,
     /// The variant that shall take over.
     pub candidate: Option<VariantName>,
-    /// The digest of what makes the candidate's answers.
+    /// The digest of what makes the candidate's answers. Empty: it is not known, because a prompt is not.
     pub candidate_digest: String,
     /// Where the candidate answers, as `host:port`; none: in this process.
     pub candidate_addresses: Vec<String>,
     /// The initial weight.
     pub weight: WeightBp,
+}
+
+impl Spec {
+    /// Whether its candidate's prompt is not known.
+    fn awaits_prompt(&self) -> bool {
+        self.candidate.is_some() && self.candidate_digest.is_empty()
+    }
 }
 
 /// Why a change is refused.
@@ -121,6 +133,8 @@ pub struct Book {
     all_held: bool,
     /// Use cases that a rollout moves.
     claims: BTreeMap<UseCaseName, Claim>,
+    /// Shares that are in force, or were last, and not stored like this yet.
+    noted: BTreeMap<UseCaseName, Unclaimed>,
 }
 
 impl Book {
@@ -132,6 +146,7 @@ impl Book {
             overrides: BTreeMap::new(),
             all_held: false,
             claims: BTreeMap::new(),
+            noted: BTreeMap::new(),
         };
         book.set_specs(specs);
         book
@@ -231,6 +246,9 @@ impl Book {
         if self.states.is_none() {
             return Err(Refusal::Database("the weights could not be read".to_owned()));
         }
+        if spec.awaits_prompt() {
+            return Err(Refusal::Database("its candidate's prompt is not known".to_owned()));
+        }
         if self.all_held {
             return Err(Refusal::Overrides("the overrides cannot be read".to_owned()));
         }
@@ -243,73 +261,6 @@ impl Book {
             Some((actor, reason)) if !resumes => Err(Refusal::RolledBack { name, actor, reason }),
             _ => Ok(name),
         }
-    }
-
-    /// A use case's candidate, as it is stored with its share.
-    pub fn candidate(&self, name: &UseCaseName) -> String {
-        self.specs.get(name).map(|spec| owner(spec).text()).unwrap_or_default()
-    }
-
-    /// The candidate with this digest, as it is stored with its share: with its addresses, if it is the
-    /// config file's.
-    pub fn owner_of(&self, name: &UseCaseName, digest: &str) -> String {
-        let own = self.specs.get(name).filter(|spec| spec.candidate_digest == digest);
-        own.map_or_else(|| digest.to_owned(), |spec| owner(spec).text())
-    }
-
-    /// Whose share is stored, if it is another candidate's than the one with this digest.
-    pub fn is_another_than(&self, name: &UseCaseName, digest: &str) -> bool {
-        let now = self.owner_of(name, digest);
-        self.stored_owner(name).is_some_and(|stored| stored.is_another_than(&Owner::parse(&now)))
-    }
-
-    /// Whether the candidate of the stored share answers elsewhere now, and only there.
-    pub fn has_moved(&self, name: &UseCaseName) -> bool {
-        let now = self.candidate(name);
-        self.stored_owner(name).is_some_and(|stored| stored.has_moved(&Owner::parse(&now)))
-    }
-
-    fn stored_owner(&self, name: &UseCaseName) -> Option<Owner<'_>> {
-        self.state(name).map(|state| Owner::parse(&state.candidate))
-    }
-
-    /// Use cases whose share in force is not stored as their candidate's: the config file's share while
-    /// nobody has set another, and a candidate that has got or lost an instance.
-    pub fn unclaimed(&self) -> Vec<Unclaimed> {
-        let unclaimed = |spec: &Spec| {
-            let (weight, origin) = self.weight(spec);
-            let candidate = owner(spec).text();
-            let stored = self.state(&spec.name);
-            let in_force = matches!(origin, Origin::Config | Origin::Operator);
-            let is_news = stored.map_or(weight > WeightBp::NONE, |state| state.weight != weight);
-            let is_others = stored.is_some_and(|state| state.candidate != candidate);
-            let open = spec.candidate.is_some() && in_force && (is_news || is_others);
-            open.then(|| Unclaimed {
-                name: spec.name.clone(),
-                weight,
-                candidate,
-                generation: stored.map(|state| state.generation).unwrap_or_default(),
-                is_news,
-            })
-        };
-        self.specs.values().filter_map(unclaimed).collect()
-    }
-
-    /// Notes whose share is stored, if it is still the one that was meant.
-    pub fn note_owner(&mut self, of: &Unclaimed) {
-        let state = self.states.as_mut().and_then(|states| states.get_mut(&of.name));
-        if let Some(state) = state.filter(|state| state.generation == of.generation) {
-            state.candidate.clone_from(&of.candidate);
-        }
-    }
-
-    /// Shares above zero that stay behind, because they are another candidate's: the use case, the
-    /// share, and its generation.
-    pub fn left_behind(&self) -> Vec<(UseCaseName, WeightBp, Generation)> {
-        let replaced = self.specs.values().filter(|spec| self.weight(spec).1 == Origin::Replaced);
-        let states = replaced.filter_map(|spec| self.state(&spec.name));
-        let held = states.filter(|state| state.weight > WeightBp::NONE);
-        held.map(|state| (state.use_case.clone(), state.weight, state.generation)).collect()
     }
 
     /// The weights to publish.
@@ -378,42 +329,21 @@ impl Book {
         if let Some(held) = self.overrides.get(&spec.name) {
             return (held.weight, Origin::Rollback);
         }
+        if spec.awaits_prompt() {
+            return (WeightBp::NONE, Origin::Unknown);
+        }
         let Some(states) = self.states.as_ref().filter(|_| !self.all_held) else {
             return (WeightBp::NONE, Origin::Unknown);
         };
         match states.get(&spec.name) {
             Some(state) if state.rolled_back => (WeightBp::NONE, Origin::Rollback),
-            Some(state) if is_anothers(state, spec) => (WeightBp::NONE, Origin::Replaced),
+            _ if self.is_anothers(spec) => (WeightBp::NONE, Origin::Replaced),
             // Nobody has said anything but the file: it may go on to say it.
             Some(state) if state.actor == FILE_ACTOR => (spec.weight, Origin::Config),
             Some(state) => (state.weight, Origin::Operator),
             None => (spec.weight, Origin::Config),
         }
     }
-}
-
-/// A share in force that is not stored as its candidate's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unclaimed {
-    /// The use case.
-    pub name: UseCaseName,
-    /// Its share.
-    pub weight: WeightBp,
-    /// The candidate, as it is to be stored.
-    pub candidate: String,
-    /// The generation of what is stored.
-    pub generation: Generation,
-    /// Whether the share itself is not stored either.
-    pub is_news: bool,
-}
-
-fn owner(spec: &Spec) -> Owner<'_> {
-    Owner::new(&spec.candidate_digest, &spec.candidate_addresses)
-}
-
-/// Whether the stored share was given to another candidate than the one there is.
-fn is_anothers(state: &UseCaseState, spec: &Spec) -> bool {
-    Owner::parse(&state.candidate).is_another_than(&owner(spec))
 }
 
 #[cfg(test)]
@@ -534,6 +464,68 @@ mod tests {
         assert!(matches!(book.admit("statements", &ask("5%")), Err(Refusal::Database(_))));
         book.set_states(vec![state(2_500, false)]);
         assert_eq!(shown(&book), ("25%".into(), Origin::Operator));
+    }
+
+    /// What is stored as a candidate's share would be taken for another's once its prompt is known.
+    #[test]
+    fn a_candidate_whose_prompt_is_not_known_has_no_share_and_finds_its_own_again() {
+        for stored in [None, Some(state(2_500, false))] {
+            let mut book = book(stored.clone(), false);
+            let known = shown(&book);
+            book.set_specs(vec![Spec { candidate_digest: String::new(), ..spec(1_000) }]);
+            book.put_into_force();
+            assert_eq!(shown(&book), ("0%".into(), Origin::Unknown));
+            assert!(book.unclaimed().is_empty() && book.left_behind().is_empty());
+            assert!(matches!(book.admit("statements", &ask("5%")), Err(Refusal::Database(_))));
+            book.set_specs(vec![spec(1_000)]);
+            assert_eq!(shown(&book), known);
+        }
+    }
+
+    #[test]
+    fn what_is_noted_while_a_note_is_being_stored_is_kept() {
+        let at = |addresses: &[&str]| Spec {
+            candidate_addresses: addresses.iter().map(ToString::to_string).collect(),
+            ..spec(1_000)
+        };
+        let mut book = book(None, false);
+        book.set_specs(vec![at(&["a:1"])]);
+        book.put_into_force();
+        let storing = book.unclaimed().remove(0);
+        assert!(storing.is_news && book.is_open(&storing));
+        for addresses in [&["a:1", "b:1"][..], &["b:1"]] {
+            book.set_specs(vec![at(addresses)]);
+            assert_eq!(book.put_into_force()[&name()].weight.to_string(), "10%");
+        }
+        // It lands with the address that has left meanwhile.
+        book.commit(UseCaseState {
+            actor: FILE_ACTOR.into(),
+            candidate: storing.candidate.clone(),
+            generation: Generation(1),
+            ..state(1_000, false)
+        });
+        book.note_stored(&storing, Generation(1));
+        assert_eq!(shown(&book), ("10%".into(), Origin::Config));
+        let next = book.unclaimed().remove(0);
+        assert_eq!((next.candidate.as_str(), next.is_news), ("digest\nb:1", false));
+        book.note_stored(&next, Generation(1));
+        assert!(book.unclaimed().is_empty() && !book.is_open(&next));
+        assert_eq!(shown(&book), ("10%".into(), Origin::Config));
+    }
+
+    #[test]
+    fn a_note_gives_way_to_what_others_stored_and_to_a_rollback() {
+        let mut book = book(None, false);
+        book.put_into_force();
+        assert_eq!(book.unclaimed().len(), 1);
+        let mut held = book.clone();
+        held.override_with(&name(), rollback());
+        assert!(held.unclaimed().is_empty(), "it is stored as what it is");
+        let theirs = UseCaseState { candidate: "another".into(), ..state(2_500, false) };
+        book.commit(theirs);
+        book.put_into_force();
+        assert_eq!(shown(&book), ("0%".into(), Origin::Replaced));
+        assert!(book.unclaimed().is_empty());
     }
 
     #[test]

@@ -31,6 +31,9 @@ use crate::api::{Origin, RollBack, RolledBack, SetWeight, UseCaseStatus};
 use crate::book::{Book, Refusal, Spec, Weights};
 use crate::state::State;
 
+/// A share that is another candidate's, with its generation.
+type LeftBehind = (UseCaseName, WeightBp, Generation);
+
 /// Puts weights into force.
 pub trait Publisher: Send + Sync + 'static {
     /// Makes these the weights of all requests that come from now on. Must not block.
@@ -109,6 +112,7 @@ impl Controller {
                 "the weights cannot be read: every candidate stays at weight 0 until they can"
             );
         }
+        lock(&controller.0.book).put_into_force();
         controller.settle_owners().await;
         controller
     }
@@ -148,18 +152,23 @@ impl Controller {
         let mut book = lock(&self.0.book);
         let mut next = book.clone();
         next.set_specs(specs);
-        let weights = next.weights();
+        let weights = next.put_into_force();
         let installed = install(&weights)?;
         let before = book.left_behind();
-        for left in next.left_behind().iter().filter(|left| !before.contains(left)) {
+        // Its generation is another once it is stored, and nothing to tell of twice.
+        let is_told = |(name, share, _): &LeftBehind| {
+            before.iter().any(|(known, was, _)| (known, was) == (name, share))
+        };
+        for left in next.left_behind().iter().filter(|left| !is_told(left)) {
             self.tell_left_behind(left);
         }
         *book = next;
         self.show(&weights);
+        self.settle_soon(&book);
         Ok(installed)
     }
 
-    fn tell_left_behind(&self, (name, from, generation): &(UseCaseName, WeightBp, Generation)) {
+    fn tell_left_behind(&self, (name, from, generation): &LeftBehind) {
         events::WeightChanged {
             use_case: name.as_str(),
             from: Some(*from),
@@ -186,6 +195,11 @@ impl Controller {
     /// All client keys.
     pub async fn keys(&self) -> Result<Keys, StoreError> {
         self.0.parts.state.store().load_keys().await
+    }
+
+    /// All prompts.
+    pub async fn prompts(&self) -> Result<cutover_prompts::Book, StoreError> {
+        self.0.parts.state.store().prompts().await
     }
 
     /// The instances that operators took out.
@@ -262,8 +276,18 @@ impl Controller {
 
     /// Commits a change and notes it in the book.
     async fn commit(&self, commit: Commit) -> Result<Generation, SetWeightError> {
+        self.commit_noting(commit, |_, _| ()).await
+    }
+
+    /// The same, with what else the book is to note of it in the same breath.
+    async fn commit_noting(
+        &self,
+        commit: Commit,
+        note: impl FnOnce(&mut Book, Generation),
+    ) -> Result<Generation, SetWeightError> {
         let set = self.0.parts.state.commit(commit.clone()).await?;
-        lock(&self.0.book).commit(UseCaseState {
+        let mut book = lock(&self.0.book);
+        book.commit(UseCaseState {
             use_case: commit.use_case,
             weight: commit.weight,
             generation: set.generation,
@@ -273,6 +297,7 @@ impl Controller {
             rolled_back: commit.cause == Cause::Rollback,
             candidate: commit.candidate,
         });
+        note(&mut book, set.generation);
         Ok(set.generation)
     }
 
@@ -338,7 +363,7 @@ impl Controller {
             }
             let name = spec.name.clone();
             book.override_with(&name, held.clone());
-            self.put_into_force(&book);
+            self.put_into_force(&mut book);
             // A second rollback finds the first: disk and book must hold the same one, or nothing could
             // ever be lifted.
             let held = book.overridden(&name).cloned().unwrap_or(held);
@@ -428,7 +453,7 @@ impl Controller {
         let unread = !lock(&self.0.book).has_states();
         if unread && self.take_states().await.is_ok() {
             tracing::info!("the weights can be read again");
-            self.put_into_force(&lock(&self.0.book));
+            self.put_into_force(&mut lock(&self.0.book));
         }
         self.settle_owners().await;
         let pending: Vec<_> = lock(&self.0.pending).iter().cloned().collect();
@@ -439,13 +464,13 @@ impl Controller {
     }
 
     fn publish(&self, name: &UseCaseName) -> Result<UseCaseStatus, Refusal> {
-        let book = lock(&self.0.book);
-        self.put_into_force(&book);
+        let mut book = lock(&self.0.book);
+        self.put_into_force(&mut book);
         book.find(name.as_str()).map(|spec| book.status(spec))
     }
 
-    fn put_into_force(&self, book: &Book) {
-        let weights = book.weights();
+    fn put_into_force(&self, book: &mut Book) {
+        let weights = book.put_into_force();
         self.0.parts.publisher.publish(&weights);
         self.show(&weights);
     }

@@ -152,7 +152,7 @@ impl Controller {
         });
         let claim = live.map(|state| Claim { shadow: state.shadow, phase: word(&state.phase) });
         book.claim(name, claim);
-        self.put_into_force(&book);
+        self.put_into_force(&mut book);
     }
 
     /// A rollout knows its candidate's digest; where it answers, the config file does.

@@ -12,7 +12,7 @@ impl Controller {
     pub fn read_overrides(&self) {
         let new = self.take_overrides();
         if !new.is_empty() {
-            self.put_into_force(&lock(&self.0.book));
+            self.put_into_force(&mut lock(&self.0.book));
             self.0.rolled_back.notify_waiters();
         }
     }

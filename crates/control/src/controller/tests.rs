@@ -8,6 +8,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod owners;
+
 /// Keeps what was published.
 #[derive(Clone, Default)]
 struct Published(Arc<Mutex<Vec<Weights>>>);
