@@ -9,7 +9,8 @@ use super::support::{facts, fixture, found, names, now, path_of, read};
 use crate::{Asked, Inbound, Outline, RequestFacts, WayBack};
 
 /// Requests as clients and agents write them: each must have an outline, or nothing is gained.
-const USUAL: [&str; 4] = [
+const USUAL: [&str; 5] = [
+    "responses/minimal.json",
     "ollama/chat-plain.json",
     "gemini/minimal.json",
     "anthropic/agent.json",
@@ -168,7 +169,23 @@ fn what_needs_a_closer_look_has_no_outline() {
 }
 
 /// Requests with most of what outlines know, to be damaged.
-const SMALL: [(&str, &str); 3] = [
+const SMALL: [(&str, &str); 4] = [
+    (
+        "/v1/responses",
+        r#"{"model":"m","instructions":"s","stream":true,"max_output_tokens":9,"temperature":0.5,"user":"u","store":false,
+    "metadata":{"k":"v"},"tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":true},
+    {"type":"custom","name":"c"},{"type":"namespace","name":"n","tools":[{"type":"function","name":"g"}]}],
+    "tool_choice":{"type":"function","name":"f"},"parallel_tool_calls":true,"include":["x"],"top_logprobs":2,
+    "reasoning":{"effort":"low","summary":"auto"},"text":{"format":{"type":"json_object"},"verbosity":"low"},
+    "input":[{"role":"user","content":"hi"},{"type":"message","role":"developer","content":[{"type":"input_text",
+    "text":"s"}]},{"type":"reasoning","id":"r","summary":[{"type":"summary_text","text":"t"}],"content":[
+    {"type":"reasoning_text","text":"t"}],"encrypted_content":"AB","status":"completed"},{"type":"message","id":"i",
+    "role":"assistant","phase":"x","status":"completed","content":[{"type":"output_text","text":"a","annotations":[],
+    "logprobs":[]},{"type":"refusal","refusal":"n"}]},{"type":"function_call","id":"i","call_id":"a","name":"f",
+    "arguments":"1"},{"type":"custom_tool_call","call_id":"b","name":"c","input":"i"},
+    {"type":"custom_tool_call_output","call_id":"b","output":"r"},{"type":"function_call_output","call_id":"a",
+    "output":[{"type":"input_text","text":"r"}]},{"role":"user","content":"b"}]}"#,
+    ),
     (
         "/api/chat",
         r#"{"model":"m","format":"json","think":"low","keep_alive":5,"options":{"temperature":0.5,"num_predict":9,
