@@ -1,9 +1,13 @@
 //! `cutover report`: before and after, from cutover's own records.
 
 mod compare;
+mod costs;
+mod figures;
 mod html;
 mod period;
+mod service;
 mod show;
+mod sides;
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +20,9 @@ use cutover_store::{Observations, Options, Store, Window, has_database};
 use cutover_tco::Nano;
 use cutover_units::{Millis, UseCaseName};
 
-use compare::{Report, Side};
+use compare::Report;
 use period::Period;
+use sides::Side;
 
 /// Compare before and after: cost, latency, errors, rate limits, availability, fallback and quality, with intervals.
 ///

@@ -6,7 +6,8 @@ mod chart;
 
 use cutover_tco::html::page::{escape, item, list, page, table};
 
-use super::compare::{Figure, Line, Report};
+use super::compare::Report;
+use super::figures::{Figure, Line};
 use super::show;
 
 /// The whole page.
@@ -86,7 +87,7 @@ fn lines(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::compare::Unit;
+    use crate::report::figures::Unit;
     use cutover_stats::Interval;
     use cutover_tco::Nano;
 

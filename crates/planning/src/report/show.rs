@@ -7,7 +7,8 @@ use cutover_stats::Interval;
 use cutover_tco::words;
 use serde_json::{Value, json};
 
-use super::compare::{Figure, Line, Reconciled, Report, Unit};
+use super::compare::{Reconciled, Report};
+use super::figures::{Figure, Line, Unit};
 
 pub(super) fn json(report: &Report) -> Value {
     json!({

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use cutover_tco::html::page::{WIDTH, escape, figure, round_up};
 
-use super::super::compare::{Figure, Line, Report, Unit};
+use super::super::compare::Report;
+use super::super::figures::{Figure, Line, Unit};
 use super::super::show;
 
 const NAMES: f64 = 250.0;
