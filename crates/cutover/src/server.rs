@@ -193,12 +193,14 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
     tracing::info!(records_written = stats.written, records_lost = lost, "stopped");
 }
 
-/// Log lines that were left out are told also when none of their kind follows.
+/// Log lines that were left out are told also when none of their kind follows, and series of names that
+/// have left the config go in the end.
 async fn tell_left_out(registry: &Registry, until: impl Future<Output = ()>) {
     let telling = async {
         loop {
             tokio::time::sleep(TELL_EVERY).await;
             registry.tell_left_out(clock::now());
+            registry.sweep(clock::now());
         }
     };
     tokio::select! {

@@ -257,9 +257,9 @@ fn settle(shared: &Shared, upstream: &UpstreamLane, mold: &Arc<Mold>) {
         let gauge = shared.registry.gauge(families::RESOLVED_ADDRESSES, [mold.upstream.as_str()]);
         gauge.set(i64::try_from(present).unwrap_or(i64::MAX));
     }
-    // What it has counted is history; its number is nobody's again.
+    // What it has counted is history in a while; its number is nobody's again.
     for id in gone {
-        shared.registry.retain("upstream_instance", |known| known != id);
+        shared.registry.leave("upstream_instance", &id);
     }
 }
 

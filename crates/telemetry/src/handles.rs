@@ -34,6 +34,11 @@ impl Counter {
         self.0.0.fetch_max(total, Ordering::Relaxed);
     }
 
+    /// How many handles of it there are.
+    pub(crate) fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// The present value.
     pub fn get(&self) -> u64 {
         self.0.0.load(Ordering::Relaxed)
@@ -59,6 +64,11 @@ impl Gauge {
     pub fn enter(&self) -> InFlight {
         self.add(1);
         InFlight(self.clone())
+    }
+
+    /// How many handles of it there are.
+    pub(crate) fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     /// The present value.
@@ -117,6 +127,11 @@ impl Histogram {
     /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.0.counts.iter().map(|c| c.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How many handles of it there are.
+    pub(crate) fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     pub(crate) fn bounds(&self) -> &'static [Micros] {

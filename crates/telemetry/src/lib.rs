@@ -25,6 +25,6 @@ mod text;
 pub use arms::{ArmLabels, ArmMetrics, Finished, InstanceMetrics, Outcome, Tokens};
 pub use handles::{Counter, Gauge, Histogram, InFlight};
 pub use log::{Format as LogFormat, LogError, init as init_log};
-pub use registry::{NONE, OTHER, Registry, SERIES_MAX};
+pub use registry::{LINGER, NONE, OTHER, Registry, SERIES_MAX};
 pub use table::{Family, Kind, Metric, Row, TABLE, Unit, families, reference};
 pub use text::Format;

@@ -3,6 +3,8 @@
 //! One mutex guards the maps. It is held for a look-up when a handle is taken and for a copy of the
 //! list when a scrape begins, never while a number changes and never while text is written.
 
+mod departed;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,9 @@ use crate::events::LogLimits;
 use crate::handles::{Counter, Gauge, Histogram};
 use crate::table::{Family, Kind, Metric, Row, TABLE, families};
 use crate::text::{self, Format};
+
+use departed::Departed;
+pub use departed::LINGER;
 
 /// The most series one metric may have. A thousand use cases with two arms fit; a label that a
 /// client can vary at will does not grow memory without end.
@@ -52,6 +57,14 @@ impl<T: Clone> Shelf<T> {
         (series.entry(labels).or_insert_with(make).clone(), full)
     }
 
+    /// Whether this would be a series too many.
+    fn lacks_room(&self, metric: Metric, values: &[&str]) -> bool {
+        let series = &self.0[metric as usize];
+        series.len() >= SERIES_MAX
+            && !series
+                .contains_key(&values.iter().map(|value| Box::from(*value)).collect::<Labels>())
+    }
+
     /// Makes a series before its time, if half of the room stays for what really happens.
     fn open(&mut self, metric: Metric, values: &[&str])
     where
@@ -59,18 +72,6 @@ impl<T: Clone> Shelf<T> {
     {
         if self.0[metric as usize].len() < SERIES_MAX / 2 {
             self.take(metric, values, T::default);
-        }
-    }
-
-    fn retain(&mut self, label: &str, live: &dyn Fn(&str) -> bool) {
-        for (row, series) in TABLE.iter().zip(&mut self.0) {
-            if let Some(at) = row.labels.iter().position(|name| *name == label) {
-                series.retain(|labels, _| {
-                    labels
-                        .get(at)
-                        .is_none_or(|value| matches!(&**value, NONE | OTHER) || live(value))
-                });
-            }
         }
     }
 
@@ -89,6 +90,7 @@ struct Shelves {
     counters: Shelf<Counter>,
     gauges: Shelf<Gauge>,
     histograms: Shelf<Histogram>,
+    departed: Departed,
 }
 
 /// One metric's series at the time of a scrape.
@@ -102,6 +104,8 @@ type Hook = Arc<dyn Fn() + Send + Sync>;
 
 struct Inner {
     shelves: Mutex<Shelves>,
+    /// Held while a scrape has all handles.
+    scraping: Mutex<()>,
     hooks: Mutex<Vec<Hook>>,
     limits: LogLimits,
 }
@@ -135,7 +139,9 @@ impl Registry {
                 counters: Shelf::new(),
                 gauges: Shelf::new(),
                 histograms: Shelf::new(),
+                departed: Departed::default(),
             }),
+            scraping: Mutex::default(),
             hooks: Mutex::new(Vec::new()),
             limits: LogLimits::default(),
         }))
@@ -147,7 +153,13 @@ impl Registry {
         family: Family<Counter, N>,
         values: [&str; N],
     ) -> Counter {
-        let taken = lock(&self.0.shelves).counters.take(family.metric, &values, Counter::default);
+        let taken = {
+            let shelves = &mut *lock(&self.0.shelves);
+            if shelves.counters.lacks_room(family.metric, &values) {
+                shelves.make_room();
+            }
+            shelves.counters.take(family.metric, &values, Counter::default)
+        };
         self.note_overflow(family.metric, taken)
     }
 
@@ -196,7 +208,13 @@ impl Registry {
 
     /// A gauge's handle. The same labels give the same gauge.
     pub fn gauge<const N: usize>(&self, family: Family<Gauge, N>, values: [&str; N]) -> Gauge {
-        let taken = lock(&self.0.shelves).gauges.take(family.metric, &values, Gauge::default);
+        let taken = {
+            let shelves = &mut *lock(&self.0.shelves);
+            if shelves.gauges.lacks_room(family.metric, &values) {
+                shelves.make_room();
+            }
+            shelves.gauges.take(family.metric, &values, Gauge::default)
+        };
         self.note_overflow(family.metric, taken)
     }
 
@@ -216,7 +234,13 @@ impl Registry {
             Kind::Counter | Kind::Gauge => &[],
         };
         let make = || Histogram::new(bounds);
-        let taken = lock(&self.0.shelves).histograms.take(family.metric, &values, make);
+        let taken = {
+            let shelves = &mut *lock(&self.0.shelves);
+            if shelves.histograms.lacks_room(family.metric, &values) {
+                shelves.make_room();
+            }
+            shelves.histograms.take(family.metric, &values, make)
+        };
         self.note_overflow(family.metric, taken)
     }
 
@@ -226,16 +250,6 @@ impl Registry {
             self.counter(families::SERIES_OVERFLOWS, [metric.row().name]).inc();
         }
         handle
-    }
-
-    /// Forgets the series whose `label` has a value that is not `live` any more: called when a new
-    /// snapshot has dropped a use case, variant or upstream. Handles that are still held go on
-    /// counting, unseen.
-    pub fn retain(&self, label: &str, live: impl Fn(&str) -> bool) {
-        let shelves = &mut *lock(&self.0.shelves);
-        shelves.counters.retain(label, &live);
-        shelves.gauges.retain(label, &live);
-        shelves.histograms.retain(label, &live);
     }
 
     /// Runs `hook` before each scrape: for numbers that are kept elsewhere and only mirrored here.
@@ -249,6 +263,7 @@ impl Registry {
         for hook in hooks {
             hook();
         }
+        let _scraping = lock(&self.0.scraping);
         text::write(format, &self.copy())
     }
 
