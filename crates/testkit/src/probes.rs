@@ -109,6 +109,13 @@ pub fn run_python_gemini(options: &Options) -> Result<Outcomes, Unavailable> {
     run(python.args(["-I", "-B", program]).arg(options.0.to_string()))
 }
 
+/// Runs the probes of OpenAI's Agents SDK: an agent's own loop, over Responses and over chat.
+pub fn run_python_agents(options: &Options) -> Result<Outcomes, Unavailable> {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/python/agents_sdk.py");
+    let mut python = Command::new(rig::python_agents()?);
+    run(python.args(["-I", "-B", program]).arg(options.0.to_string()))
+}
+
 /// Runs the Python probes of the rest of the OpenAI surface. What a probe that passed returned is its
 /// detail, so that two runs can be compared.
 pub fn run_python_surface(base_url: &str, api_key: &str) -> Result<Outcomes, Unavailable> {

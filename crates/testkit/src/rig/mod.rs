@@ -24,8 +24,8 @@ pub use llama_pair::LlamaPair;
 pub use llama_server::{LlamaOptions, LlamaServer};
 pub use nginx::Nginx;
 pub use parts::{
-    home, node, node_dialects, node_gemini, python, python_dialects, python_gemini, smollm2,
-    tiny_model, tiny_noise_model,
+    home, node, node_dialects, node_gemini, python, python_agents, python_dialects, python_gemini,
+    smollm2, tiny_model, tiny_noise_model,
 };
 pub use vendors::{Suites, gemini_spec, schemathesis, steady, suites, vendor_spec};
 

@@ -64,6 +64,11 @@ pub fn python_gemini() -> Result<PathBuf, Unavailable> {
     python_with("python-google-genai-3.4.0", "python/gemini.txt")
 }
 
+/// A Python with OpenAI's Agents SDK (0.24.0), which brings `openai` 3.54.0.
+pub fn python_agents() -> Result<PathBuf, Unavailable> {
+    python_with("python-openai-agents-0.24.0", "python/agents_sdk.txt")
+}
+
 pub(super) fn python_with(name: &str, requirements: &str) -> Result<PathBuf, Unavailable> {
     let folder = once(name, |folder| {
         let venv = folder.join("venv");
