@@ -64,6 +64,8 @@ struct Stamp<'a> {
 
 /// Reads a price file; every row must be good. Columns are known by their names, in any order.
 pub fn read_file(text: &str) -> Result<Vec<PriceRow>, String> {
+    // Spreadsheets begin "CSV UTF-8" with a mark that no editor shows.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines =
         text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.starts_with('#'));
     let heading = lines.next().map(|(_, line)| line.trim()).unwrap_or_default();

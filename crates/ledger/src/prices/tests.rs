@@ -56,6 +56,14 @@ fn own_rows_win_and_are_doubted_when_stale_or_alone() {
     assert_eq!(prices.doubt(&catalogue, "gpt-4o", NOW), None);
 }
 
+/// The line that a reader sees was refused with the words of that line.
+#[test]
+fn a_file_that_a_spreadsheet_saved_with_a_byte_order_mark_is_read() {
+    let text = format!("{}\nopenai,m,5,,,,20,contract,2026-08-01\n", write_file(&[]).trim());
+    let rows = read_file(&format!("\u{feff}{text}").replace('\n', "\r\n")).unwrap();
+    assert_eq!((rows.len(), &rows), (1, &read_file(&text).unwrap()));
+}
+
 #[test]
 fn the_second_opinion_is_a_good_file() {
     let rows = read_file(include_str!("../../data/second-opinion.csv")).unwrap();
