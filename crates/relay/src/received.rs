@@ -17,8 +17,11 @@ pub fn read(
     let good = (200..300).contains(&answer.status);
     let own = (good && plan.own).then(|| answer.body.clone());
     let (mut received, mut wait) = (answer, None::<String>);
+    // A proxy's web page says nothing in the vendor's words: `wire` knows it for what it is.
+    let page = !good && received.body.trim_ascii_start().starts_with(b"<");
     // An answer that is none becomes one that `wire` cannot read.
     match plan.provider.dialect {
+        _ if page => {}
         Dialect::OpenAi if good && plan.responses => {
             received.body = responses::answer(&received.body, created(mint)).unwrap_or_default();
         }
