@@ -21,9 +21,10 @@ impl Controller {
             if !lock(&self.0.book).is_open(&unclaimed) {
                 continue;
             }
-            let stored = match unclaimed.is_news {
-                true => self.store_share(&unclaimed).await,
-                false => self.store_owner(&unclaimed).await,
+            let stored = if unclaimed.is_news {
+                self.store_share(&unclaimed).await
+            } else {
+                self.store_owner(&unclaimed).await
             };
             if stored.is_err() {
                 // Each of the others would wait as long.
