@@ -148,8 +148,8 @@ pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
     })
 }
 
-fn died(_: tokio::task::JoinError) -> Rejection {
-    Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the handler died")
+pub(super) fn died(_: tokio::task::JoinError) -> Rejection {
+    Rejection::internal("the handler died")
 }
 
 /// A refused change as an answer.
@@ -161,27 +161,26 @@ pub(super) fn refuse(refusal: Refusal) -> Rejection {
                 [] => "the config file has no use cases".to_owned(),
                 known => format!("there are: {}", known.join(", ")),
             };
-            Rejection::new(StatusCode::NOT_FOUND, "unknown_use_case", message).with_hint(hint)
+            Rejection::unknown("unknown_use_case", message).with_hint(hint)
         }
-        Refusal::NoCandidate(_) => Rejection::new(StatusCode::CONFLICT, "no_candidate", message)
+        Refusal::NoCandidate(_) => Rejection::conflict("no_candidate", message)
             .with_hint("give it a candidate in the config file"),
         Refusal::RolledBack { name, .. } => {
             let hint =
                 format!("if the cause is gone: cutover weight {name} WEIGHT --after-rollback");
-            Rejection::new(StatusCode::CONFLICT, "rolled_back", message).with_hint(hint)
+            Rejection::conflict("rolled_back", message).with_hint(hint)
         }
         Refusal::UnderRollout { name, .. } => {
             let hint = format!(
                 "a rollout sets the weight: to set it by hand, end the rollout (cutover rollout abandon \
                  {name}: the share stays), or take all traffic back (cutover rollback {name})"
             );
-            Rejection::new(StatusCode::CONFLICT, "under_rollout", message).with_hint(hint)
+            Rejection::conflict("under_rollout", message).with_hint(hint)
         }
-        Refusal::Conflict { .. } => Rejection::new(StatusCode::CONFLICT, "conflict", message)
+        Refusal::Conflict { .. } => Rejection::conflict("conflict", message)
             .with_hint("look at the status and decide again"),
         Refusal::Database(_) => {
-            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "state_unavailable", message)
-                .with_hint("weights stay as they are; a rollback still works")
+            Rejection::unavailable(message, "weights stay as they are; a rollback still works")
         }
         Refusal::Overrides(_) => {
             Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "overrides_unavailable", message)

@@ -44,8 +44,7 @@ async fn add(parts: &Parts, input: &Input<'_>) -> Result<Response, Rejection> {
         let message = error.to_string();
         match error {
             AddKeyError::NameTaken(_) => {
-                Rejection::new(StatusCode::CONFLICT, "name_taken", message)
-                    .with_hint(keys::NAME_TAKEN_HINT)
+                Rejection::conflict("name_taken", message).with_hint(keys::NAME_TAKEN_HINT)
             }
             AddKeyError::Name(_) => {
                 Rejection::new(StatusCode::BAD_REQUEST, "invalid_name", message)
@@ -68,11 +67,9 @@ async fn rotate(parts: &Parts, input: &Input<'_>) -> Result<Response, Rejection>
         let message = error.to_string();
         match error {
             RotateKeyError::Unknown(_) => unknown(message),
-            RotateKeyError::Revoked(_) => Rejection::new(StatusCode::CONFLICT, "revoked", message),
-            RotateKeyError::TooMany(name) => {
-                Rejection::new(StatusCode::CONFLICT, "too_many", message)
-                    .with_hint(format!("cutover key revoke {name} --former"))
-            }
+            RotateKeyError::Revoked(_) => Rejection::conflict("revoked", message),
+            RotateKeyError::TooMany(name) => Rejection::conflict("too_many", message)
+                .with_hint(format!("cutover key revoke {name} --former")),
             RotateKeyError::Store(error) => unavailable(&error),
         }
     })?;
@@ -107,17 +104,13 @@ async fn take(parts: &Parts) -> Result<(), Rejection> {
 }
 
 fn generate() -> Result<(String, Secret), Rejection> {
-    keys::generate().map_err(|error| {
-        Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", error.to_string())
-    })
+    keys::generate().map_err(|error| Rejection::internal(error.to_string()))
 }
 
 fn unknown(message: String) -> Rejection {
-    Rejection::new(StatusCode::NOT_FOUND, "unknown_key", message)
+    Rejection::unknown("unknown_key", message)
 }
 
 fn unavailable(error: &StoreError) -> Rejection {
-    let message = error.to_string();
-    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "state_unavailable", message)
-        .with_hint("keys stay as they are")
+    Rejection::unavailable(error.to_string(), "keys stay as they are")
 }

@@ -30,7 +30,7 @@ pub(super) async fn run(
         let job = job.filter(|job| job.upstream == input.name);
         let unknown = || {
             let message = format!("there is no job {:?} at upstream {:?}", input.item, input.name);
-            Rejection::new(StatusCode::NOT_FOUND, "unknown_job", message)
+            Rejection::unknown("unknown_job", message)
         };
         return Ok(Json(job.ok_or_else(unknown)?).into_response());
     }

@@ -11,7 +11,7 @@ use cutover_store::{MoveLabel as Move, NewPrompt, PromptError, StoreError};
 use cutover_units::{Generation, PromptName};
 use http::StatusCode;
 
-use super::handlers::{Input, read};
+use super::handlers::{Input, died, read};
 use super::routes::Action;
 use super::{Parts, Rejection};
 use crate::api::prompts::{
@@ -128,8 +128,8 @@ fn tried((name, label): (&PromptName, &LabelName), version: u32) -> Label {
 async fn try_on(parts: &Parts, book: Book) -> Result<(), Rejection> {
     let host = parts.host.clone();
     let fits = tokio::task::spawn_blocking(move || host.try_prompts(&book)).await;
-    fits.map_err(|_| died())?.map_err(|why| {
-        Rejection::new(StatusCode::CONFLICT, "unfit_prompt", why)
+    fits.map_err(died)?.map_err(|why| {
+        Rejection::conflict("unfit_prompt", why)
             .with_hint("nothing was changed: mend the prompt, or the variant that uses it")
     })
 }
@@ -138,7 +138,7 @@ async fn try_on(parts: &Parts, book: Book) -> Result<(), Rejection> {
 async fn take(parts: &Parts, book: Book) -> Result<Vec<String>, Rejection> {
     let host = parts.host.clone();
     let taken = tokio::task::spawn_blocking(move || host.take_prompts(book)).await;
-    taken.map_err(|_| died())?.map_err(|why| {
+    taken.map_err(died)?.map_err(|why| {
         Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "not_in_force", why)
             .with_hint("it is stored, and the versions before serve on: cutover prompt list")
     })
@@ -149,25 +149,20 @@ fn invalid(message: String) -> Rejection {
 }
 
 fn unknown(message: String) -> Rejection {
-    Rejection::new(StatusCode::NOT_FOUND, "unknown_prompt", message)
-}
-
-fn died() -> Rejection {
-    Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the handler died")
+    Rejection::unknown("unknown_prompt", message)
 }
 
 fn unavailable(error: &StoreError) -> Rejection {
-    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "state_unavailable", error.to_string())
-        .with_hint("prompts stay as they are")
+    Rejection::unavailable(error.to_string(), "prompts stay as they are")
 }
 
 fn refused(error: PromptError) -> Rejection {
     let message = error.to_string();
     match error {
-        PromptError::Conflict { .. } => Rejection::new(StatusCode::CONFLICT, "conflict", message)
+        PromptError::Conflict { .. } => Rejection::conflict("conflict", message)
             .with_hint("look at the labels and decide again: cutover prompt list"),
         PromptError::Unknown { .. } => unknown(message),
-        PromptError::TooMany(_) => Rejection::new(StatusCode::CONFLICT, "too_many", message),
+        PromptError::TooMany(_) => Rejection::conflict("too_many", message),
         PromptError::Store(error) => unavailable(&error),
     }
 }

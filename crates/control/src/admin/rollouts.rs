@@ -111,7 +111,7 @@ pub(super) async fn roll_back_lost(
 /// A refusal as an answer.
 fn refused(refusal: RolloutRefusal, asked: &str) -> Rejection {
     let message = refusal.to_string();
-    let conflict = |code| Rejection::new(StatusCode::CONFLICT, code, &message);
+    let conflict = |code| Rejection::conflict(code, &message);
     match refusal {
         RolloutRefusal::UseCase(refusal) => refuse(refusal),
         RolloutRefusal::NoPlan(name) => {
@@ -133,7 +133,7 @@ fn refused(refusal: RolloutRefusal, asked: &str) -> Rejection {
             "if that is meant: cutover rollback {name}, then start it with --after-rollback"
         )),
         RolloutRefusal::NotRunning(name) => {
-            Rejection::new(StatusCode::NOT_FOUND, "no_rollout", message)
+            Rejection::unknown("no_rollout", message)
                 .with_hint(format!("begin one: cutover rollout start {name}"))
         }
         RolloutRefusal::Refused(cutover_rollout::Refusal::Over { how }) => {
@@ -151,10 +151,10 @@ fn refused(refusal: RolloutRefusal, asked: &str) -> Rejection {
             conflict("conflict").with_hint("look at the status and decide again")
         }
         RolloutRefusal::Database(_) => {
-            Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "state_unavailable", message)
-                .with_hint("the rollout stays where it is; a rollback still works")
+            let meanwhile = "the rollout stays where it is; a rollback still works";
+            Rejection::unavailable(message, meanwhile)
         }
-        RolloutRefusal::Unknown(_) => Rejection::new(StatusCode::NOT_FOUND, "not_found", message),
+        RolloutRefusal::Unknown(_) => Rejection::unknown("not_found", message),
         RolloutRefusal::TextsNotKept(name) => conflict("texts_not_kept").with_hint(format!(
             "set keep = \"redacted\" (or \"text\") in [use_cases.{name}.shadow]: pairs that come after \
              the reload can be compared"
