@@ -72,11 +72,7 @@ pub trait Host: Send + Sync + 'static {
     /// The upstream and the address of an instance, by what an operator calls it.
     fn find_instance(&self, text: &str) -> Result<(UpstreamName, String), Failure> {
         let message = format!("there is no instance {text:?}");
-        Err(Failure {
-            code: "unknown_instance".to_owned(),
-            message,
-            hint: None,
-        })
+        Err(Failure { code: "unknown_instance".to_owned(), message, hint: None })
     }
     /// The instances that operators took out.
     fn drains(&self) -> Vec<Drain> {
@@ -108,11 +104,7 @@ pub trait Host: Send + Sync + 'static {
     /// Begins something with the models of an upstream's engines. Must not block.
     fn manage_models(&self, upstream: &str, order: &ManageModels) -> Result<ModelsJob, Failure> {
         let message = format!("nothing here can {} models of {upstream}", order.action);
-        Err(Failure {
-            code: "not_managed".to_owned(),
-            message,
-            hint: None,
-        })
+        Err(Failure { code: "not_managed".to_owned(), message, hint: None })
     }
     /// How far something is that was begun; None: it is not known any more.
     fn models_job(&self, _: u64) -> Option<ModelsJob> {
@@ -136,9 +128,7 @@ struct Parts {
 
 impl std::fmt::Debug for Admin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Admin")
-            .field("doors", &self.0.doors)
-            .finish_non_exhaustive()
+        f.debug_struct("Admin").field("doors", &self.0.doors).finish_non_exhaustive()
     }
 }
 
@@ -146,13 +136,7 @@ impl Admin {
     /// Puts the API together.
     pub fn new(doors: Doors, host: Arc<dyn Host>, rollouts: Rollouts) -> Self {
         let (controller, registry) = (rollouts.controller().clone(), rollouts.registry().clone());
-        Self(Arc::new(Parts {
-            doors,
-            controller,
-            host,
-            rollouts,
-            registry,
-        }))
+        Self(Arc::new(Parts { doors, controller, host, rollouts, registry }))
     }
 
     /// Serves until `shutdown` is done and open exchanges have ended.
@@ -166,21 +150,14 @@ impl Admin {
             Found::Route(route, name) => {
                 let names = (name.0.to_owned(), name.1.to_owned());
                 match self.guard(route.auth, &request, peer) {
-                    Ok(who) => {
-                        self.call(route.action, (&names.0, &names.1), (who, request))
-                            .await
-                    }
+                    Ok(who) => self.call(route.action, (&names.0, &names.1), (who, request)).await,
                     Err(rejection) => Err(rejection),
                 }
             }
             // What exists is nobody's business who may not ask.
             Found::WrongMethod => self.guard(Auth::Token, &request, peer).and_then(|_| {
                 let status = StatusCode::METHOD_NOT_ALLOWED;
-                Err(Rejection::new(
-                    status,
-                    "method_not_allowed",
-                    "this path has other methods",
-                ))
+                Err(Rejection::new(status, "method_not_allowed", "this path has other methods"))
             }),
             Found::Nothing => self
                 .guard(Auth::Token, &request, peer)
@@ -189,10 +166,7 @@ impl Admin {
         let mut response = result.unwrap_or_else(IntoResponse::into_response);
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
 
@@ -206,22 +180,12 @@ impl Admin {
         let accept = request.headers().get(header::ACCEPT).cloned();
         let body = read_body(request.into_body()).await?;
         let tokens = self.0.doors.tokens.now();
-        let caller = actors::Caller {
-            who,
-            operators: &tokens.operators,
-        };
+        let caller = actors::Caller { who, operators: &tokens.operators };
         let accept = accept.as_ref().and_then(|value| value.to_str().ok());
         handlers::run(
             &self.0,
             action,
-            handlers::Input {
-                name,
-                item,
-                query: query.as_deref(),
-                body,
-                accept,
-                caller,
-            },
+            handlers::Input { name, item, query: query.as_deref(), body, accept, caller },
         )
         .await
     }
@@ -233,21 +197,12 @@ impl Admin {
         peer: Option<IpAddr>,
     ) -> Result<Who, Rejection> {
         let parts = &self.0;
-        parts
-            .doors
-            .admit(class, request.headers())
-            .map_err(|refusal| {
-                let peer = peer.unwrap_or_else(|| parts.doors.listen.ip());
-                let (reason, at) = (refusal.as_str(), parts.controller.now());
-                events::AuthFailed {
-                    listener: "admin",
-                    reason,
-                    peer,
-                    at,
-                }
-                .emit(&parts.registry);
-                Rejection::new(refusal.status(), refusal.as_str(), refusal.message())
-            })
+        parts.doors.admit(class, request.headers()).map_err(|refusal| {
+            let peer = peer.unwrap_or_else(|| parts.doors.listen.ip());
+            let (reason, at) = (refusal.as_str(), parts.controller.now());
+            events::AuthFailed { listener: "admin", reason, peer, at }.emit(&parts.registry);
+            Rejection::new(refusal.status(), refusal.as_str(), refusal.message())
+        })
     }
 }
 
@@ -276,11 +231,7 @@ pub(crate) struct Rejection {
 
 impl Rejection {
     pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        let failure = Failure {
-            code: code.to_owned(),
-            message: message.into(),
-            hint: None,
-        };
+        let failure = Failure { code: code.to_owned(), message: message.into(), hint: None };
         Self { status, failure }
     }
 
