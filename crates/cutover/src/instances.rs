@@ -3,10 +3,14 @@
 use cutover_control::api::instances::{DrainStatus, NameStatus};
 use cutover_control::api::{Failure, InstanceStatus};
 use cutover_gateway::{Gateway, InstanceLane};
+use cutover_route::health::State;
 use cutover_store::{Drain, SetDrain};
 use cutover_units::{UpstreamName, did_you_mean};
 
 use crate::process::engine_status;
+
+/// How an instance is shown that no request goes to, because no variant names its upstream.
+const UNUSED: &str = "unused";
 
 /// The instances that operators took out.
 #[derive(Debug, Default)]
@@ -60,18 +64,28 @@ fn apply(drains: &mut Vec<Drain>, set: &SetDrain) {
 }
 
 /// An instance with its upstream.
-fn lanes(gateway: &Gateway) -> Vec<(UpstreamName, InstanceLane)> {
+struct Placed {
+    upstream: UpstreamName,
+    lane: InstanceLane,
+    /// Whether any request goes to its upstream.
+    used: bool,
+}
+
+/// The instances of all upstreams of the file: an operator takes one out, or has it warm, also before a
+/// variant names its upstream.
+fn lanes(gateway: &Gateway) -> Vec<Placed> {
     let live = gateway.live();
-    let mut lanes: Vec<(UpstreamName, InstanceLane)> = Vec::new();
-    let passing = live.surface.upstream.as_ref();
-    for upstream in live.lanes.iter().map(|lane| &lane.upstream).chain(passing) {
+    let mut lanes: Vec<Placed> = Vec::new();
+    let used = live.lanes.iter().map(|lane| &lane.upstream).chain(&live.surface.upstream);
+    let all = used.map(|upstream| (upstream, true));
+    for (upstream, used) in all.chain(live.unused.iter().map(|upstream| (upstream, false))) {
         for lane in &upstream.instances {
-            if lanes.iter().all(|(_, known)| known.id != lane.id) {
-                lanes.push((upstream.name.clone(), lane.clone()));
+            if lanes.iter().all(|known| known.lane.id != lane.id) {
+                lanes.push(Placed { upstream: upstream.name.clone(), lane: lane.clone(), used });
             }
         }
     }
-    lanes.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
+    lanes.sort_by(|a, b| a.lane.id.cmp(&b.lane.id));
     lanes
 }
 
@@ -82,7 +96,7 @@ pub(crate) fn find(
     text: &str,
 ) -> Result<(UpstreamName, String), Failure> {
     let mut known: Vec<(UpstreamName, String)> = Vec::new();
-    for (upstream, lane) in lanes(gateway) {
+    for Placed { upstream, lane, .. } in lanes(gateway) {
         let place = (upstream, lane.instance.label().to_owned());
         if lane.id.as_str() == text {
             return Ok(place);
@@ -115,15 +129,20 @@ pub(crate) fn find(
 /// All instances, for the status.
 pub(crate) fn statuses(gateway: &Gateway, drains: &[Drain]) -> Vec<InstanceStatus> {
     let now = crate::clock::now();
-    let status = |(upstream, lane): (UpstreamName, InstanceLane)| {
+    let status = |Placed { upstream, lane, used }: Placed| {
         let address = lane.instance.label().to_owned();
+        // Nobody asks it and nobody probes it: how it is, nobody knows.
+        let state = match lane.state(now) {
+            State::Healthy if !used => UNUSED,
+            state => state.as_str(),
+        };
         let drain =
             drains.iter().find(|drain| drain.upstream == upstream && drain.address == address);
         InstanceStatus {
             id: lane.id.to_string(),
             in_flight: lane.instance.live().in_flight().into(),
             failures: lane.health.failures().into(),
-            state: lane.state(now).as_str().to_owned(),
+            state: state.to_owned(),
             engine: lane.health.facts().map(|facts| engine_status(&facts)),
             drained: drain.map(drain_status),
             address,

@@ -109,6 +109,52 @@ fn an_instance_that_is_taken_out_stays_out_until_it_is_put_back() {
     assert_eq!(listed(&program)["drained"], Value::Array(Vec::new()));
 }
 
+/// `list` and `status` left them out, and what was not shown could not be taken out.
+#[test]
+fn instances_of_upstreams_that_nobody_names_are_shown_and_taken_out_too() {
+    let (used, default, spare) = (
+        Fake::start(Persona::LlamaCpp),
+        Fake::start(Persona::OpenAi),
+        Fake::start(Persona::LlamaCpp),
+    );
+    let upstream = |name: &str, provider: &str, fake: &Fake| {
+        format!("[upstreams.{name}]\nprovider = {provider:?}\nbase_url = {:?}\n", fake.base_url())
+    };
+    let config = |spare: &str| {
+        format!(
+            "default_upstream = \"cloud\"\n{}{}{spare}",
+            upstream("cloud", "openai-compatible", &default),
+            of(&[&used])
+        )
+    };
+    let unnamed = upstream("spare", "llamacpp", &spare);
+    let mut program = Program::start(BINARY, &config(&unnamed));
+    let states = |program: &Program| -> Vec<String> {
+        let listed = listed(program);
+        let one = |one: &Value| format!("{} {}", one["id"], one["state"]).replace('"', "");
+        listed["instances"].as_array().unwrap().iter().map(one).collect()
+    };
+    let shown = ["cloud/0 healthy", "gpus/0 healthy", "spare/0 unused"];
+    until("all of them", || states(&program) == shown);
+    let status = program.ok(&["status"]);
+    assert!(status.contains("cloud/0") && status.contains("spare/0"), "{status}");
+    let told = program.ok(&["instances", "drain", "spare/0", "--reason", "cold"]);
+    assert!(told.contains("out of service, and idle"), "{told}");
+    assert!(states(&program).contains(&"spare/0 draining".to_owned()));
+    // It stays out when a variant names it.
+    let variant = "[variants.other]\nupstream = \"spare\"\nmodel = \"fake-model\"\n";
+    program.write_config(&config(&format!("{unnamed}{variant}")));
+    program.admin("POST /admin/reload", "");
+    assert!(states(&program).contains(&"spare/0 draining".to_owned()));
+    program.ok(&["instances", "resume", "spare/0"]);
+    until("it is back", || states(&program).contains(&"spare/0 healthy".to_owned()));
+    program.ok(&["instances", "drain", "cloud/0"]);
+    assert!(
+        states(&program).contains(&"cloud/0 draining".to_owned()),
+        "the default upstream's, too"
+    );
+}
+
 #[test]
 fn what_is_no_instance_is_refused_with_a_word_to_the_wise() {
     let one = Fake::start(Persona::LlamaCpp);

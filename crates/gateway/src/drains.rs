@@ -33,8 +33,9 @@ impl Drained {
     }
 
     fn tell_all(&self, live: &Live) {
-        for upstream in live.upstreams() {
-            self.tell(&upstream);
+        // Those that nobody names yet, too: what is out stays out when a variant does.
+        for upstream in live.upstreams().iter().chain(live.unused.iter()) {
+            self.tell(upstream);
         }
     }
 }

@@ -310,6 +310,31 @@ mod tests {
     }
 
     #[test]
+    fn the_days_cap_ends_with_the_last_millisecond_before_midnight_utc() {
+        let (last, midnight) = (Millis(19 * DAY_MS - 1), Millis(19 * DAY_MS));
+        let purse = purse();
+        assert!(purse.reserve(last, NanoUsd(100), BUDGET));
+        assert!(!purse.has(last, NanoUsd(1), BUDGET) && !purse.reserve(last, NanoUsd(1), BUDGET));
+        assert!(purse.has(midnight, NanoUsd(100), BUDGET));
+        assert!(!purse.has(midnight, NanoUsd(101), BUDGET), "the new day has a cap, too");
+        assert!(purse.reserve(midnight, NanoUsd(100), BUDGET));
+        assert!(!purse.reserve(midnight, NanoUsd(1), BUDGET));
+        // Asked with the time of just before, by a thread that looked at the clock earlier.
+        assert!(!purse.reserve(last, NanoUsd(1), BUDGET));
+        assert_eq!(purse.spent_today(Millis(20 * DAY_MS - 1)), NanoUsd(100));
+        assert_eq!(purse.spent_today(Millis(20 * DAY_MS)), NanoUsd(0));
+    }
+
+    #[test]
+    fn a_request_that_is_cut_off_after_midnight_is_the_new_days_at_its_estimate() {
+        let purse = purse();
+        let before = bill(&purse, 23, 40).unwrap();
+        assert_eq!(purse.spent_today(Millis(24 * HOUR)), NanoUsd(0));
+        drop(before);
+        assert_eq!(purse.spent_today(Millis(24 * HOUR)), NanoUsd(40));
+    }
+
+    #[test]
     fn what_was_spent_before_a_restart_still_counts() {
         let purse = purse();
         purse.restore(Millis(HOUR), NanoUsd(99));

@@ -186,6 +186,26 @@ mod tests {
     }
 
     #[test]
+    fn the_fifth_request_earns_the_first_retry_for_as_long_as_the_window() {
+        let last = Millis(1_000_999);
+        let earned = |requests: usize, asked_at: u64| {
+            let budget = Budget::default();
+            (0..requests).for_each(|_| budget.deposit(&fifth(), last));
+            granted(&budget, fifth(), 10, Millis(asked_at))
+        };
+        for (requests, retries) in [(4, 0), (5, 1), (9, 1), (10, 2)] {
+            assert_eq!(earned(requests, last.0), retries, "{requests}");
+        }
+        assert_eq!([earned(5, 1_009_999), earned(5, 1_010_000)], [1, 0], "to its last millisecond");
+        // What was taken is remembered as long as what earned it, not longer.
+        let budget = Budget::default();
+        let reserve = Allowance { per_second_min: 1, ..fifth() };
+        assert_eq!(granted(&budget, reserve, 20, last), 10);
+        assert_eq!(granted(&budget, reserve, 20, Millis(1_009_999)), 0);
+        assert_eq!(granted(&budget, reserve, 20, Millis(1_010_000)), 10);
+    }
+
+    #[test]
     fn nothing_at_all_is_a_budget_too() {
         let none = Allowance { share: WeightBp::NONE, per_second_min: 0 };
         let budget = Budget::default();

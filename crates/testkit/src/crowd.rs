@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 use crate::raw::{Raw, Response};
 use crate::wait;
 
-/// Two hundred streams of real engines on two busy cores take their time.
-const PATIENCE: Duration = Duration::from_mins(3);
+/// Two hundred streams of real engines on two busy cores take their time: whatever is waited for of them.
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Who asks, and for what.
 #[derive(Clone, Debug)]
@@ -199,7 +199,7 @@ fn ask(
 ) -> std::io::Result<End> {
     let raw = match connection {
         Some(raw) => raw,
-        None => connection.insert(Raw::open(&crowd.base_url)?),
+        None => connection.insert(Raw::open(&crowd.base_url)?.patient(PATIENCE)?),
     };
     let unit = format!("x-unit: u{number}");
     let body = saying(&crowd.model, number, crowd.words);

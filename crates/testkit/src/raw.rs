@@ -65,6 +65,12 @@ impl Raw {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// Waits so long for each read: for what takes long by its nature, such as real engines on a busy machine.
+    pub fn patient(self, patience: Duration) -> io::Result<Self> {
+        self.stream.set_read_timeout(Some(patience))?;
+        Ok(self)
+    }
+
     /// Connects with so small a receive buffer that what is not read waits at the other side.
     pub fn narrow(base_url: &str) -> io::Result<Self> {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
