@@ -57,7 +57,9 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    finish(run(cli, &mut term), &mut term).into()
+    let exit = finish(run(cli, &mut term), &mut term);
+    cutover_telemetry::flush_error_stream();
+    exit.into()
 }
 
 fn run(cli: Cli, term: &mut Term) -> Result<Exit, Failed> {

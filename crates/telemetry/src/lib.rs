@@ -12,6 +12,7 @@
 //! - No event has a field for prompt text, completion text, a key or an upstream's own words.
 //! - Each metric has at most [`SERIES_MAX`] series; more are counted under [`OTHER`].
 //! - Nothing here reads a clock: durations and points in time are arguments.
+//! - Who writes a log line never waits for its reader ([`ErrorStream`]).
 
 mod arms;
 mod buckets;
@@ -19,6 +20,7 @@ pub mod events;
 mod handles;
 mod log;
 mod registry;
+mod stderr;
 mod table;
 mod text;
 
@@ -26,5 +28,6 @@ pub use arms::{ArmLabels, ArmMetrics, Finished, InstanceMetrics, Outcome, Tokens
 pub use handles::{Counter, Gauge, Histogram, InFlight};
 pub use log::{Format as LogFormat, LogError, init as init_log};
 pub use registry::{LINGER, NONE, OTHER, Registry, SERIES_MAX};
+pub use stderr::{ErrorStream, FLUSH_MAX, error_stream, flush_error_stream};
 pub use table::{Family, Kind, Metric, Row, TABLE, Unit, families, reference};
 pub use text::Format;

@@ -1,4 +1,4 @@
-//! Where log lines go: stderr, as text for people or JSON for collectors.
+//! What log lines look like: text for people or JSON for collectors. They go to the error stream, by its queue.
 
 use std::io::IsTerminal;
 
@@ -7,6 +7,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::stderr::error_stream;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,14 +35,19 @@ pub enum LogError {
     /// Another log was set up before in this process.
     #[error("a log is set up already")]
     AlreadySet,
+    /// The thread that writes the lines.
+    #[error("cannot start the log's thread")]
+    Thread(#[from] std::io::Error),
 }
 
 /// Sends this process's log to stderr. `filter` is a level or a list of `target=level`.
 pub fn init(format: Format, filter: &str) -> Result<(), LogError> {
     let ansi = std::io::stderr().is_terminal();
+    let (targets, stream) = (targets(filter)?, error_stream()?);
+    let writer = move || stream.clone();
     match format {
-        Format::Text => text(targets(filter)?, std::io::stderr, ansi).try_init(),
-        Format::Json => json(targets(filter)?, std::io::stderr).try_init(),
+        Format::Text => text(targets, writer, ansi).try_init(),
+        Format::Json => json(targets, writer).try_init(),
     }
     .map_err(|_| LogError::AlreadySet)
 }

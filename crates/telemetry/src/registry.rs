@@ -15,6 +15,7 @@ use cutover_units::Millis;
 
 use crate::events::LogLimits;
 use crate::handles::{Counter, Gauge, Histogram};
+use crate::stderr;
 use crate::table::{Family, Kind, Metric, Row, TABLE, families};
 use crate::text::{self, Format};
 
@@ -281,6 +282,10 @@ impl Registry {
     /// second or so.
     pub fn tell_left_out(&self, now: Millis) {
         self.0.limits.tell(self, now);
+        let unread = stderr::left_out();
+        if unread > 0 {
+            self.counter(families::LOG_LINES_LEFT_OUT, ["error_stream"]).raise_to(unread);
+        }
     }
 
     pub(crate) fn limits(&self) -> &LogLimits {

@@ -193,7 +193,8 @@ metrics! {
         "Streams that broke off after content and went on at this instance.";
     LogLinesLeftOut LOG_LINES_LEFT_OUT = Counter, Count, "cutover_log_lines_left_out_total",
         ["event"],
-        "Log lines that were not written because too many of their kind came within a second.";
+        "Log lines that were not written: because too many of their kind came within a second, or, with the \
+         event error_stream, of any kind because nobody took them.";
     StateUsable STATE_USABLE = Gauge, Count, "cutover_state_usable",
         [],
         "1 while the state database can be read and takes records, else 0.";

@@ -7,9 +7,11 @@
 //! cannot leak into a test.
 
 use std::fs;
+use std::io::PipeWriter;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -28,6 +30,7 @@ pub struct Setup {
     config: String,
     environment: Vec<(String, String)>,
     first: Vec<String>,
+    errors: Option<Arc<PipeWriter>>,
 }
 
 impl Setup {
@@ -36,7 +39,7 @@ impl Setup {
     pub fn new(binary: &str, config: &str) -> Self {
         let binary = PathBuf::from(binary);
         let (environment, first) = (Vec::new(), Vec::new());
-        Self { binary, config: config.to_owned(), environment, first }
+        Self { binary, config: config.to_owned(), environment, first, errors: None }
     }
 
     /// An argument before all others: where the program is started by another one.
@@ -50,6 +53,13 @@ impl Setup {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sends the program's error stream into a pipe, instead of the log that [`Program::log`] reads.
+    #[must_use]
+    pub fn errors_to(mut self, pipe: PipeWriter) -> Self {
+        self.errors = Some(Arc::new(pipe));
         self
     }
 
@@ -220,9 +230,13 @@ impl Program {
             .append(true)
             .open(self.folder.path().join("log"))
             .map_err(|error| error.to_string())?;
-        let both = log.try_clone().map_err(|error| error.to_string())?;
+        let errors = match &self.setup.errors {
+            Some(pipe) => pipe.try_clone().map(Stdio::from),
+            None => log.try_clone().map(Stdio::from),
+        };
+        let errors = errors.map_err(|error| error.to_string())?;
         let mut command = self.command();
-        command.arg("serve").stdin(Stdio::null()).stdout(log).stderr(both);
+        command.arg("serve").stdin(Stdio::null()).stdout(log).stderr(errors);
         self.child = Some(command.spawn().map_err(|error| error.to_string())?);
         let start = Instant::now();
         while !self.is_up(until) {

@@ -46,6 +46,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {
+    // Talk goes the way of the log: a reader who has stopped to read holds up neither the start nor the end.
+    let stream = cutover_telemetry::error_stream().context("cannot start the log's thread")?;
+    stream.take_panics();
+    term.err = Box::new(stream);
     let source = Source::find(config);
     let mut checked = source.load(term)?;
     for warning in crate::programs::unfound(&checked, &source.base) {
