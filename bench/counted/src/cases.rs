@@ -1,11 +1,12 @@
 //! What is counted. Each case is made once and then runs as often as wanted.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_dialects::{Ask, Asked, Moment, RequestFacts, find};
-use cutover_route::balance::{Draw, Peer, Policy, mix};
-use cutover_route::health::State;
+use cutover_relay::{Own, outlined};
+use cutover_route::balance::{Board, Draw, Lineup, Peer, Policy, mix};
 use cutover_route::{
     Ask as Question, Caller, Draft, Matcher, Snapshot, UnitSource, UseCase, Variant, VariantIx,
 };
@@ -13,7 +14,6 @@ use cutover_units::{Micros, Millis, UpstreamName, UseCaseName, VariantName, Weig
 use cutover_vendors::Defaults;
 use cutover_vendors::anthropic::{self, EventsIn};
 use cutover_wire::adapt::adapt;
-use cutover_wire::own;
 use cutover_wire::providers::{PROVIDERS, Provider};
 use cutover_wire::reply::{Received, read_reply};
 use cutover_wire::stream::{Limits, Tap};
@@ -42,6 +42,9 @@ cases! {
     "decide/1 use case" => decide(1);
     "decide/50 use cases" => decide(50);
     "pick/4 least-latency" => pick("least-latency", 4);
+    "pick/4 least-outstanding" => pick("least-outstanding", 4);
+    "pick/4 round-robin" => pick("round-robin", 4);
+    "pick/4 session" => pick("session", 4);
     "pick/4 model-aware" => pick("model-aware", 4);
     "pick/4 prefix-affine" => pick("prefix-affine", 4);
     "pick/64 least-latency" => pick("least-latency", 64);
@@ -65,6 +68,8 @@ cases! {
     "gemini to gemini/40 kB" => own(GEMINI, bodies::gemini(40 * KB));
     "ollama to ollama/1 kB" => own("/api/chat", bodies::ollama(KB));
     "ollama to ollama/40 kB" => own("/api/chat", bodies::ollama(40 * KB));
+    "responses to responses/1 kB" => own("/v1/responses", bodies::responses(KB));
+    "responses to responses/40 kB" => own("/v1/responses", bodies::responses(40 * KB));
     "anthropic to chat/1 kB" => ingress("/v1/messages", bodies::anthropic(KB));
     "anthropic to chat/40 kB" => ingress("/v1/messages", bodies::anthropic(40 * KB));
     "anthropic to chat/4 MB" => ingress("/v1/messages", bodies::anthropic(4 * MB));
@@ -93,32 +98,38 @@ fn provider(name: &str) -> &'static Provider {
     PROVIDERS.iter().find(|provider| provider.name == name).expect("a provider")
 }
 
-/// The last of these use cases matches, by a header; its unit is another header.
-/// One of so many instances that are all well, with requests in flight and latencies that differ.
+/// One of so many instances that are all well, with requests in flight and latencies that differ: on their
+/// upstream's board, as the gateway picks, each bounded by its connections.
 fn pick(policy: &str, count: usize) -> Box<dyn FnMut()> {
     let policy = Policy::by_name(policy).expect("a policy");
-    let peer = |at: u32| Peer {
-        state: State::Healthy,
-        warm: at % 3 != 1,
-        in_flight: at % 5,
-        latency_us: 20_000 + u64::from(at) * 137,
-        failed_at: Millis(0),
-        id: mix(u64::from(at)),
-    };
-    let peers: Vec<_> = (0..count as u32).map(peer).collect();
+    let board = Arc::new(Board::default());
+    let posts: Vec<_> = (0..count).map(|_| Arc::new(board.post().expect("a post"))).collect();
+    let mut seats = Vec::new();
+    for (at, post) in posts.iter().enumerate() {
+        seats.extend((0..at % 5).map(|_| post.sit()));
+        post.set_latency_us(20_000 + at as u64 * 137);
+        post.set_tells_models(true);
+        post.set_warm(0, at % 3 != 1);
+    }
+    let ids = posts.into_iter().enumerate().map(|(at, post)| (post, mix(at as u64)));
+    let lineup = Lineup::new(ids, 1_024);
     let mut seed = 0u64;
     Box::new(move || {
+        let _seats = &seats;
         seed += 1;
         let draw = Draw {
             seed: mix(seed),
             session: Some(mix(seed % 100)),
             prefix: Some(mix(seed % 40)),
+            turn: seed as u32,
             ..Draw::default()
         };
-        black_box(policy.pick(peers.len(), black_box(&draw), &|at: usize| peers[at]));
+        let look = |_: usize| -> Peer { unreachable!("all of them are well") };
+        black_box(lineup.with(Some(0), look).pick(policy, black_box(&draw)));
     })
 }
 
+/// The last of these use cases matches, by a header; its unit is another header.
 fn decide(count: usize) -> Box<dyn FnMut()> {
     let variant = |name: &str| Variant {
         name: VariantName::new(name).expect("a name"),
@@ -227,9 +238,11 @@ fn chunk(renamed: bool) -> Box<dyn FnMut()> {
 fn asked(path: &str, body: &Bytes) -> Asked {
     let Some(Ok(found)) = find("POST", path) else { panic!("a route") };
     let Ask::Read(read) = found.ask else { panic!("a route with a body") };
-    let facts =
-        RequestFacts { named: found.id, ..RequestFacts::new("0a1b", Millis(1_795_250_530_040)) };
-    read(body, &facts).unwrap_or_else(|fault| panic!("{fault}"))
+    read(body, &facts(found.id)).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+fn facts(named: Option<&str>) -> RequestFacts<'_> {
+    RequestFacts { named, ..RequestFacts::new("0a1b", Millis(1_795_250_530_040)) }
 }
 
 /// A request of another dialect becomes chat.
@@ -240,29 +253,20 @@ fn ingress(path: &'static str, body: String) -> Box<dyn FnMut()> {
 
 const GEMINI: &str = "/v1beta/models/gemini-2.5-pro:generateContent";
 
-/// A request for an upstream that speaks the client's dialect: read, decided about, passed as it was written.
+/// A request for an upstream that speaks the client's dialect: outlined, and passed as it was written.
 fn own(path: &'static str, body: String) -> Box<dyn FnMut()> {
     let body = Bytes::from(body);
-    let name = match path {
-        GEMINI => "gemini",
-        "/v1/messages" => "anthropic",
-        _ => "ollama",
-    };
+    let Some(Ok(found)) = find("POST", path) else { panic!("a route") };
+    let outline = found.outline.expect("a route whose requests are outlined");
+    let name = if found.dialect.name == "responses" { "openai" } else { found.dialect.name };
     let target = Target { model: Some("another".into()), ..Target::untouched(provider(name)) };
     Box::new(move || {
-        let Asked::Infer(inbound) = asked(path, black_box(&body)) else { panic!("to be run") };
-        let head = Head::of_made(inbound.endpoint, &inbound.body);
-        let head = head.unwrap_or_else(|_| panic!("a good request"));
-        let read = (&head, &inbound.body);
-        let sent = if name == "ollama" {
-            own::ollama::outgoing((&body, path), read, &target).map(|outgoing| outgoing.body)
-        } else {
-            let own = own::request(&body, &head.model, &target);
-            let plan = adapt(read.0, read.1, &target).unwrap_or_else(|_| panic!("it fits"));
-            black_box(plan);
-            own
-        };
-        assert!(black_box(sent).is_some());
+        let facts = facts(found.id);
+        let own = Own::of(found.dialect, (found.method, ""), black_box(&body)).expect("its own words");
+        let (form, own, way_back) = outlined((&own, outline), &facts).expect("a usual request");
+        let sent = own.adapted((&form.head, &form.body), &target);
+        assert!(black_box(sent.expect("it passes")).is_ok());
+        drop(black_box(way_back));
     })
 }
 
