@@ -76,6 +76,20 @@ impl Term {
         writeln!(self.out, "{line}")
     }
 
+    /// One line of data that tells what was done. Where it cannot be printed it is talk: what is done is done, and
+    /// no failure.
+    pub fn done(&mut self, line: impl fmt::Display) {
+        let printed = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+        match printed {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                self.warn(format_args!(
+                    "done, but it could not be printed to stdout ({error}): {line}"
+                ));
+            }
+            _ => {}
+        }
+    }
+
     /// One line of talk. A broken stderr is nobody's to be told.
     pub fn talk(&mut self, line: impl fmt::Display) {
         let _ = writeln!(self.err, "{line}");

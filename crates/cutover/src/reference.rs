@@ -16,7 +16,9 @@ pub fn cli_reference_markdown() -> String {
         "# Command line\n\n\
          <!-- Generated from crates/cutover. Rewrite: UPDATE_DOCS=1 cargo test -p cutover. -->\n\n\
          Data goes to stdout, talk to stderr. `-c`, `--config FILE` holds for every command: the config \
-         file, by default `$CUTOVER_CONFIG`, else `./cutover.toml`, else the built-in defaults.\n",
+         file, by default `$CUTOVER_CONFIG`, else `./cutover.toml`, else the built-in defaults. \
+         What was done and cannot be printed (a full disk) is told on stderr, and the code is that of what \
+         was done. A client key's secret that cannot be printed is code 1, with what to do.\n",
     );
     for sub in command.get_subcommands() {
         verb(&mut out, sub, 2);

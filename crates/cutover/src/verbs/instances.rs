@@ -76,9 +76,9 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     };
     let done = operator::block_on(client.drain(&order, out))?.map_err(operator::failed)?;
     if which.json {
-        term.say(serde_json::to_string_pretty(&done).map_err(anyhow::Error::from)?)?;
+        term.done(serde_json::to_string_pretty(&done).map_err(anyhow::Error::from)?);
     } else {
-        term.say(told(&done))?;
+        term.done(told(&done));
     }
     for warning in &done.warnings {
         term.warn(warning);

@@ -145,7 +145,7 @@ async fn online(args: &Args, client: &Admin, term: &mut Term) -> Result<Vec<KeyS
             let before = client.keys().await?.into_iter().find(|key| key.name == *name);
             let by = RevokeKey { former: *former, actor, reason: reason.clone() };
             client.revoke_key(name, &by).await?;
-            say_revoked((name, *former), before.and_then(|key| key.revoked), term)?;
+            say_revoked((name, *former), before.and_then(|key| key.revoked), term);
         }
     }
     // What was asked for is done: a list that cannot be had now is no failure of it.
@@ -180,7 +180,7 @@ async fn offline(args: &Args, store: &Store, term: &mut Term) -> Result<Vec<KeyS
             let keys = store.load_keys().await?;
             let before = keys.list().find(|key| *key.name == **name).and_then(|key| key.revoked);
             store.revoke_key(Revocation { name: name.clone(), former, actor, reason, now }).await?;
-            say_revoked((name, former), before, term)?;
+            say_revoked((name, former), before, term);
         }
     }
     statuses(store).await
@@ -196,7 +196,9 @@ fn shown(of: &Key, key: String) -> Shown {
 
 fn show_new(new: &Shown, term: &mut Term) -> Result<(), Failed> {
     let Shown { name, key, former_until } = new;
-    term.say(key)?;
+    if let Err(error) = term.say(key) {
+        return Err(unseen(new, &error));
+    }
     term.talk(format_args!("This is the only time that key {name:?} is shown."));
     if let Some(until) = former_until {
         term.talk(format_args!(
@@ -207,15 +209,26 @@ fn show_new(new: &Shown, term: &mut Term) -> Result<(), Failed> {
     Ok(())
 }
 
-fn say_revoked(
-    (name, former): (&str, bool),
-    before: Option<Millis>,
-    term: &mut Term,
-) -> Result<(), Failed> {
+/// The secret is lost, whoever was to read it: it is stored nowhere but as a hash.
+fn unseen(new: &Shown, error: &std::io::Error) -> Failed {
+    let Shown { name, former_until, .. } = new;
+    let message = format!(
+        "key {name:?} has a new secret, but it could not be printed to stdout ({error}), and nobody has seen it"
+    );
+    let failed = Failed::new(Exit::Failed, message);
+    match former_until {
+        None => failed.hint(format!("give it another: cutover key rotate {name} --overlap \"0 s\"")),
+        Some(until) => failed.hint(format!(
+            "rotate it again: cutover key rotate {name}. The secret before is valid until {}, as it would have been",
+            clock::show(*until)
+        )),
+    }
+}
+
+fn say_revoked((name, former): (&str, bool), before: Option<Millis>, term: &mut Term) {
     let done = if former { "its former secrets are revoked" } else { "revoked" };
     let before = before.map(|at| format!("was revoked already, at {}", clock::show(at)));
-    term.say(format_args!("{name}: {}", before.as_deref().unwrap_or(done)))?;
-    Ok(())
+    term.done(format_args!("{name}: {}", before.as_deref().unwrap_or(done)));
 }
 
 /// A use case whose key opens no door is one that nothing reaches any more: its clients, under another key's

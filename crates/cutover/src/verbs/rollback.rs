@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
 
 fn online(report: &RolledBack, term: &mut Term) -> Result<Exit, Failed> {
     let status = &report.use_case;
-    term.say(format_args!("{}: {} serves all units", status.name, status.baseline))?;
+    term.done(format_args!("{}: {} serves all units", status.name, status.baseline));
     for warning in &report.warnings {
         term.warn(warning);
     }
@@ -84,7 +84,7 @@ fn offline(
             .context(format!("cannot write the override in {}", operator.directory.display()))
     })?;
     let reaches = Reaches::find(operator);
-    term.say(headline(&name, &operator.directory, reaches))?;
+    term.done(headline(&name, &operator.directory, reaches));
     term.talk(
         "Until it is lifted (cutover weight ... --after-rollback), the candidate gets nothing from a \
          cutover with this state directory.",

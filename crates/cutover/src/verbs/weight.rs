@@ -53,9 +53,9 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     let call = client.set_weight(&args.use_case, &request);
     let status = operator::block_on(call)?.map_err(operator::failed)?;
     let candidate = status.candidate.as_ref().map_or("none", |name| name.as_str());
-    term.say(format_args!(
+    term.done(format_args!(
         "{}: {candidate} serves {} of the units, {} the rest (generation {})",
         status.name, status.weight, status.baseline, status.generation
-    ))?;
+    ));
     Ok(Exit::Done)
 }

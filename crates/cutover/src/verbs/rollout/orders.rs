@@ -124,7 +124,7 @@ pub(super) fn start(args: &Start, context: &Context<'_>, term: &mut Term) -> Res
         });
         Failed { hint, ..failed }
     })?;
-    told(&status, term)?;
+    told(&status, term);
     let before = before.use_cases.iter().find(|one| one.name == status.use_case);
     if let Some(from) = before.map(|one| one.weight).filter(|from| *from > status.state.weight) {
         term.warn(format_args!(
@@ -223,7 +223,7 @@ impl Order<'_> {
         let client = context.operator.client()?;
         let call = client.command_rollout(use_case, &request);
         let status = operator::block_on(call)?.map_err(operator::failed)?;
-        told(&status, term)?;
+        told(&status, term);
         Ok(Exit::Done)
     }
 }
@@ -233,15 +233,15 @@ fn look(use_case: &str, context: &Context<'_>) -> Result<RolloutStatus, Failed> 
     operator::block_on(client.rollout(use_case))?.map_err(operator::failed)
 }
 
-fn told(status: &RolloutStatus, term: &mut Term) -> std::io::Result<()> {
-    term.say(format_args!(
+fn told(status: &RolloutStatus, term: &mut Term) {
+    term.done(format_args!(
         "{}: {}; {}, {} serves {} of the units",
         status.use_case,
         status.drawn,
         words::standing(status),
         status.candidate,
         words::share(status)
-    ))
+    ));
 }
 
 /// What the current step has not proved.
