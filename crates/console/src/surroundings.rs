@@ -87,7 +87,12 @@ impl Outside {
         if let Some(known) = files.get(&path) {
             return Ok(known.clone());
         }
-        let bytes = std::fs::metadata(&path)?.len();
+        let metadata = std::fs::metadata(&path)?;
+        if !metadata.is_file() {
+            // A pipe would be waited for, without end.
+            return Err(std::io::Error::other("it is not a regular file"));
+        }
+        let bytes = metadata.len();
         if bytes > FILE_BYTES_MAX {
             let message = format!("it has {bytes} bytes, more than {FILE_BYTES_MAX}");
             return Err(std::io::Error::other(message));
@@ -153,6 +158,20 @@ impl Surroundings for Outside {
 mod tests {
     use super::*;
 
+    /// A mistaken mount, or a shell's `<(...)`: `check` waited for it without a word.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let outside = Outside::new(folder.path(), EngineChoice::Name);
+        let secret = SecretRef::File { path: "pipe".into(), optional: false };
+        let why = "file pipe cannot be read: it is not a regular file";
+        assert_eq!(outside.secret(&secret), Err(why.to_owned()));
+    }
+
     #[test]
     fn secrets_are_found_or_named_by_where_they_should_be() {
         let folder = tempfile::tempdir().unwrap();
@@ -167,6 +186,8 @@ mod tests {
             Err("file none does not exist".to_owned())
         );
         assert_eq!(outside.secret(&file("empty", false)), Err("file empty is empty".to_owned()));
+        let message = "file . cannot be read: it is not a regular file";
+        assert_eq!(outside.secret(&file(".", true)), Err(message.to_owned()));
         let name = "CUTOVER_TEST_NEVER_SET".to_owned();
         let unset = SecretRef::Env { name, optional: false };
         let message = "environment variable CUTOVER_TEST_NEVER_SET is not set";

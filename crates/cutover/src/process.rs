@@ -404,6 +404,8 @@ impl Process {
                 then.state.responses_retention != now.state.responses_retention,
             ),
             ("state.retention", then.state.retention != now.state.retention),
+            ("hardware.watch", then.hardware.watch != now.hardware.watch),
+            ("hardware.interval", then.hardware.interval != now.hardware.interval),
             ("log.level", then.log.level != now.log.level),
             ("log.format", then.log.format != now.log.format),
         ];
