@@ -32,9 +32,8 @@ pub(crate) fn draw(exchange: &Exchange, upstream: &UpstreamLane) -> Draw {
         prefix: upstream
             .balance
             .reads_prefix
-            .then(|| head.prefix(&exchange.body))
-            .flatten()
-            .map(key_of),
+            .then(|| exchange.chat().ok().and_then(|(head, body)| head.prefix(body).map(key_of)))
+            .flatten(),
     }
 }
 

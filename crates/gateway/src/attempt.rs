@@ -25,7 +25,7 @@ use cutover_telemetry::events;
 use cutover_units::{Arm, Code, Side};
 use cutover_wire::adapt::Outgoing;
 use cutover_wire::providers::Dialect;
-use cutover_wire::{Fault, Loss, Target};
+use cutover_wire::{Fault, Head, Loss, Target};
 use http::HeaderMap;
 
 use crate::context_guard;
@@ -202,7 +202,7 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, is_last: bool) -> Result<Sta
 /// faster mode, a tier of the client's choice.
 fn is_priced_apart(exchange: &Exchange, outgoing: &Outgoing) -> bool {
     let foreign = exchange.foreign.as_ref().filter(|_| exchange.trail.own);
-    let own = foreign.is_some_and(|own| own.wants_vendors_tools() || own.wants_speed());
+    let own = foreign.is_some_and(|own| own.chat.wants_vendors_tools() || own.chat.wants_speed());
     let kept = || !outgoing.losses.iter().any(|loss| loss.field == "service_tier");
     own || exchange.head.chooses_tier(&exchange.body) && kept()
 }
@@ -212,7 +212,7 @@ pub(crate) fn in_clients_words(exchange: &Exchange, fault: Fault) -> Fault {
     match &exchange.foreign {
         // What is known of Ollama's errors is told in the words of the chat that the request was read as.
         Some(foreign) if !exchange.trail.own || foreign.dialect.name == OLLAMA.name => {
-            foreign.origins.in_clients_words(fault)
+            foreign.chat.in_clients_words(fault)
         }
         _ => fault,
     }
@@ -232,26 +232,33 @@ fn in_senders_places(exchange: &Exchange, fault: Fault, outgoing: &Outgoing) -> 
     let framed = outgoing.reply.provider.dialect == Dialect::OpenAi;
     let Some(tried) = exchange.trail.tried.filter(|_| framed) else { return fault };
     let Some(lane) = exchange.live.lane(tried.leg.variant) else { return fault };
-    let form = exchange.foreign.as_ref().and_then(|foreign| foreign.form_for(&lane.target));
-    cutover_relay::in_senders_places(
-        fault,
-        form.map_or(&exchange.body, |form| &form.body),
-        outgoing,
-    )
+    match form_for(exchange, &lane.target) {
+        Ok((_, body)) => cutover_relay::in_senders_places(fault, body, outgoing),
+        Err(_) => fault,
+    }
+}
+
+/// The form of a request that a target takes.
+fn form_for<'e>(exchange: &'e Exchange, target: &Target) -> Result<(&'e Head, &'e Bytes), Fault> {
+    let other = exchange.foreign.as_ref().map(|foreign| foreign.chat.form_for(target));
+    match other.transpose()?.flatten() {
+        Some(form) => Ok((&form.head, &form.body)),
+        None => Ok((&exchange.head, &exchange.body)),
+    }
 }
 
 /// What is lost of a request on its way to a lane's target, by the client's names.
-fn lost(exchange: &Exchange, lane: &Lane, outgoing: &Outgoing) -> Vec<Loss> {
+pub(crate) fn lost(exchange: &Exchange, lane: &Lane, outgoing: &Outgoing) -> Vec<Loss> {
     let Some(foreign) = exchange.foreign.as_ref().filter(|_| !outgoing.reply.own) else {
         return outgoing.losses.clone();
     };
-    let before = exchange.lost_before(lane).unwrap_or_default().iter().cloned();
+    let before = foreign.chat.lost_for(&lane.target).iter().cloned();
     let then = outgoing.losses.iter().cloned();
-    before.chain(then.map(|loss| foreign.origins.loss_in_clients_words(loss))).collect()
+    before.chain(then.map(|loss| foreign.chat.loss_in_clients_words(loss))).collect()
 }
 
 /// The request as a lane's upstream is sent it.
-async fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
+pub(crate) async fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
     lane.upstream.check_key(&exchange.headers)?;
     let target = lane.target_for(&exchange.head, &exchange.body)?;
     let bound = Bound {
@@ -263,15 +270,10 @@ async fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
     if let Some(adapted) = in_own_words(exchange, &bound, &target) {
         return adapted.map_err(|fault| in_clients_words(exchange, fault));
     }
-    let form = match &exchange.foreign {
-        None => None,
-        Some(foreign) => match foreign.refused_by(&target) {
-            Some(fault) => return Err(fault.clone()),
-            None => foreign.form_for(&target),
-        },
-    };
-    let (head, body) =
-        form.map_or((&exchange.head, &exchange.body), |form| (&form.head, &form.body));
+    let (head, body) = form_for(exchange, &target)?;
+    if let Some(fault) = exchange.foreign.as_ref().and_then(|it| it.chat.refused_by(&target)) {
+        return Err(fault.clone());
+    }
     let inside = if bound.concerns(head, body) {
         Box::pin(bound.inside(head, body)).await
     } else {

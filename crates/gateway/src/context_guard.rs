@@ -63,7 +63,7 @@ pub(crate) fn fits(
         true => outgoing.reply.prompt_bytes,
         // Counting costs a pass over the prompt: for those alone that come near a limit.
         false if least.is_some_and(|least| at_most > least) => {
-            prompt_bytes(&exchange.head, &exchange.body).unwrap_or(0)
+            exchange.chat().ok().and_then(|(head, body)| prompt_bytes(head, body)).unwrap_or(0)
         }
         false => 0,
     };

@@ -79,14 +79,14 @@ impl Story {
         let wanted = exchange
             .endurance()
             .is_some_and(|e| e.on_interrupt == cutover_config::OnInterrupt::Continue);
-        if !wanted
-            || exchange.trail.own
-            || targets(exchange).next().is_none()
-            || !continuation::is_safe(&exchange.head, &exchange.body)
-        {
+        if !wanted || exchange.trail.own || targets(exchange).next().is_none() {
             return None;
         }
-        let prompt = exchange.body.clone();
+        let (head, body) = exchange.chat().ok()?;
+        if !continuation::is_safe(head, body) {
+            return None;
+        }
+        let prompt = body.clone();
         Some(Box::new(Self { prompt, said: StreamExtractor::default(), bytes: 0 }))
     }
 
@@ -108,7 +108,7 @@ fn targets(exchange: &Exchange) -> impl Iterator<Item = (Leg, &Lane)> {
         let alone = Some(leg) == from && lane.upstream.taking().count() < 2;
         let may_see = lane.upstream.local || !exchange.chosen.local_only;
         let refuses =
-            exchange.foreign.as_ref().is_some_and(|f| f.refused_by(&lane.target).is_some());
+            exchange.foreign.as_ref().is_some_and(|f| f.chat.refused_by(&lane.target).is_some());
         (!alone && may_see && !refuses && takes(exchange.endpoint, lane)).then_some((leg, lane))
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use cutover_route::{Ask, Caller, Legs, Priority, UseCaseIx, VariantIx};
+use cutover_route::{Ask, Caller, Decision, Legs, Priority, UseCaseIx, VariantIx};
 use cutover_store::Key;
 use cutover_units::UseCaseName;
 use cutover_wire::Head;
@@ -33,8 +33,9 @@ impl Gateway {
             Known { headers: &headers, head: &head, body: &body, caller: caller.as_deref() };
         let (chosen, shadow) = decided(&live, &self.shared().unit_key, &known, &id_text);
         let sample = shadow.and_then(|(at, candidate)| {
-            let form = foreign.as_ref().and_then(|f| f.form_for(&live.lane(candidate)?.target));
-            let prompt = form.map_or(&body, |form| &form.body);
+            let target = &live.lane(candidate)?.target;
+            let other = foreign.as_ref().map(|foreign| foreign.chat.form_for(target));
+            let prompt = other.transpose().ok()?.flatten().map_or(&body, |form| &form.body);
             shadow::sample(&live, live.use_case(at)?, candidate, prompt).map(Box::new)
         });
         let in_flight = live.metrics(chosen.use_case, chosen.arm).in_flight.enter();
@@ -68,13 +69,20 @@ struct Known<'a> {
     caller: Option<&'a Key>,
 }
 
-/// Asks the snapshot. Besides the decision: the use case and candidate of a copy, if there shall be one.
-fn decided(
+/// What is hashed or listed of a request that has been decided.
+pub(crate) fn unit(exchange: &Exchange, caller: Option<&Key>) -> String {
+    let Exchange { headers, head, body, .. } = exchange;
+    let known = Known { headers, head, body, caller };
+    asked(&exchange.live, &known, &exchange.id_text, |decision| decision.unit.to_string())
+}
+
+/// Asks the snapshot.
+fn asked<T>(
     live: &Live,
-    unit_key: &[u8; 16],
     known: &Known<'_>,
     id_text: &str,
-) -> (Chosen, Option<(UseCaseIx, VariantIx)>) {
+    take: impl FnOnce(Decision<'_>) -> T,
+) -> T {
     let &Known { headers, head, body, caller } = known;
     let said = hints::Said::of(headers, &live.routing_headers);
     let header = |name: &str| said.get(name);
@@ -102,7 +110,24 @@ fn decided(
         local_only: hints::local_only(hinted.then_some(headers), caller),
         request_id: id_text,
     };
-    let decision = live.snapshot.decide(&ask);
+    take(live.snapshot.decide(&ask))
+}
+
+/// The decision, and the use case and candidate of a copy, if there shall be one.
+fn decided(
+    live: &Live,
+    unit_key: &[u8; 16],
+    known: &Known<'_>,
+    id_text: &str,
+) -> (Chosen, Option<(UseCaseIx, VariantIx)>) {
+    asked(live, known, id_text, |decision| chosen(live, (unit_key, &*known.head.model), decision))
+}
+
+fn chosen(
+    live: &Live,
+    (unit_key, model): (&[u8; 16], &str),
+    decision: Decision<'_>,
+) -> (Chosen, Option<(UseCaseIx, VariantIx)>) {
     let shadow = decision.use_case.zip(decision.shadow);
     let chosen = Chosen {
         use_case: decision.use_case,
@@ -113,7 +138,7 @@ fn decided(
         unit_is_known: decision.unit_is_known,
         local_only: decision.local_only,
         legs: match decision.use_case {
-            None if !live.default_takes(&head.model) => Legs::new(),
+            None if !live.default_takes(model) => Legs::new(),
             _ => decision.legs,
         },
     };

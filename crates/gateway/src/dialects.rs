@@ -8,19 +8,20 @@ use cutover_dialects::anthropic::{self, ANTHROPIC};
 use cutover_dialects::gemini::{self, GEMINI};
 use cutover_dialects::ollama;
 use cutover_dialects::{Answer, Ask, Dialect, Found, ModelFacts, RequestFacts};
+use cutover_relay::{Conversion, Own, Read, Reading, outlined, read_foreign};
 use cutover_server::{Whole, read_body};
 use cutover_store::{Key, RESPONSE_BYTES_MAX};
 use cutover_units::{Code, Millis};
 use cutover_upstream::clients_key::{ANTHROPIC_VERSION, X_GOOG_API_CLIENT, X_GOOG_API_KEY};
 use cutover_wire::openai::models::Model;
-use cutover_wire::{Endpoint, Fault};
+use cutover_wire::{Endpoint, Fault, Head};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, request};
 use hyper::body::Incoming;
 
 use crate::body::Out;
 use crate::caller;
-use crate::exchange::micros;
-use crate::foreign::{self, ReadBody, Reading};
+use crate::exchange::{Exchange, micros};
+use crate::foreign::{self, Foreign};
 use crate::gateway::{Asked, Gateway, Refusal, Visit};
 use crate::ingress::{self, Route};
 use crate::live::{Lane, Live};
@@ -100,7 +101,7 @@ pub(crate) async fn open(
         // A refusal here counts as one of an inference endpoint, as everywhere.
         let refusal =
             |fault| Refusal { endpoint: Some(Endpoint::ChatCompletions), ..refusal(fault) };
-        return infer(gateway, visit, (headers, body), (knock, &read)).await.map_err(refusal);
+        return infer(gateway, visit, (headers, body), (knock, read)).await.map_err(refusal);
     }
     let limits = visit.live.limits.body;
     let answer = match knock.found.ask {
@@ -128,10 +129,35 @@ async fn infer(
     gateway: &Gateway,
     visit: &Visit,
     (headers, body): (&mut HeaderMap, &mut Incoming),
-    (knock, read): (Knock<'_>, ReadBody<'_>),
+    (knock, read): (Knock<'_>, Read),
 ) -> Result<Response<Out>, Fault> {
+    let whole = read_body(headers, body, visit.live.limits.body).await?;
+    let exchange = match exchange(gateway, visit, (headers, whole), (knock, read)).await? {
+        Met::Answered(response) => return Ok(response),
+        Met::Decided(exchange) => exchange,
+    };
+    Ok(match responses::strays(&exchange) {
+        Some(fault) => infer::refuse(exchange, fault),
+        None => infer::infer(exchange).await,
+    })
+}
+
+/// What becomes of an inference request that has been read.
+pub(crate) enum Met {
+    /// It is answered already.
+    Answered(Response<Out>),
+    /// It has been decided.
+    Decided(Box<Exchange>),
+}
+
+/// Reads an inference request, and decides.
+pub(crate) async fn exchange(
+    gateway: &Gateway,
+    visit: &Visit,
+    (headers, Whole { body, waited }): (&mut HeaderMap, Whole),
+    (knock, read): (Knock<'_>, Read),
+) -> Result<Met, Fault> {
     let dialect = knock.found.dialect;
-    let Whole { body, waited } = read_body(headers, body, visit.live.limits.body).await?;
     let read_us = micros(waited).0;
     let id = visit.id.with_prefix("");
     let kept = gateway.answers();
@@ -146,7 +172,17 @@ async fn infer(
         ..RequestFacts::new(&id, visit.started_at)
     };
     let owner = responses::owner(knock.caller.as_ref());
-    let (mut reading, mut local_only) = (foreign::read(dialect, read, &body, facts)?, false);
+    let own = Own::of(dialect, (knock.found.method, &knock.query), &body)
+        .filter(|own| vendor::is_spoken(own, &visit.live.lanes));
+    let both = own.as_ref().zip(knock.found.outline);
+    if let Some((form, own, way_back)) = both.and_then(|both| outlined(both, &facts)) {
+        let chat = Conversion::later(dialect, (read, &body), &facts, form.losses);
+        let (own, way_back) = (Some(own), Some(way_back));
+        let foreign = Foreign { dialect, chat, own, owner, local_only: false, way_back };
+        let read = (form.head, form.body, foreign);
+        return Ok(decided(gateway, visit, headers, (read, knock, read_us)));
+    }
+    let (mut reading, mut local_only) = (read_foreign(dialect, &read, &body, facts)?, false);
     if let (Reading::Load(needs), Some(kept)) = (&reading, kept) {
         let looker = Looker { kept, owner, bytes_max: visit.live.limits.body.bytes_max };
         let before = looker.load(needs).await?;
@@ -154,33 +190,33 @@ async fn infer(
         let read = |body: &Bytes, facts: &RequestFacts<'_>| {
             cutover_dialects::responses::read_after(body, facts, before.loaded())
         };
-        reading = foreign::read(dialect, &read, &body, facts)?;
+        reading = read_foreign(dialect, &read, &body, facts)?;
     }
     match reading {
-        Reading::Now(answer) => Ok(signed(visit, dialect, answer)),
+        Reading::Now(answer) => Ok(Met::Answered(signed(visit, dialect, answer))),
         // What was loaded is in it by now; without a store nothing asks to be loaded.
         Reading::Load(_) => Err(Fault::new(Code::Internal, "stored responses were not loaded")),
-        Reading::Infer(form, mut foreign) => {
-            (foreign.owner, foreign.local_only) = (owner, local_only);
-            foreign.own =
-                cutover_relay::Own::of(dialect, (knock.found.method, &knock.query), &body)
-                    .filter(|own| vendor::is_spoken(own, &visit.live.lanes));
-            let asked = Asked {
-                headers: std::mem::take(headers),
-                head: form.head,
-                body: form.body,
-                foreign: Some(foreign),
-                read_us,
-                caller: knock.caller,
-            };
-            let mut exchange = gateway.exchange(visit, asked);
-            vendor::leave_strange_tokens(&mut exchange);
-            match responses::strays(&exchange) {
-                Some(fault) => Ok(infer::refuse(exchange, fault)),
-                None => Ok(infer::infer(exchange).await),
-            }
+        Reading::Infer(read) => {
+            let (form, forms, way_back) = *read;
+            let (chat, way_back) = (Conversion::made(dialect, forms), Some(way_back));
+            let foreign = Foreign { dialect, chat, own, owner, local_only, way_back };
+            let read = (form.head, form.body, foreign);
+            Ok(decided(gateway, visit, headers, (read, knock, read_us)))
         }
     }
+}
+
+fn decided(
+    gateway: &Gateway,
+    visit: &Visit,
+    headers: &mut HeaderMap,
+    ((head, body, foreign), knock, read_us): ((Head, Bytes, Foreign), Knock<'_>, u64),
+) -> Met {
+    let (headers, foreign) = (std::mem::take(headers), Some(Box::new(foreign)));
+    let asked = Asked { headers, head, body, foreign, read_us, caller: knock.caller };
+    let mut exchange = gateway.exchange(visit, asked);
+    vendor::leave_strange_tokens(&mut exchange);
+    Met::Decided(exchange)
 }
 
 /// A kept answer.

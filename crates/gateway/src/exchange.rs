@@ -14,7 +14,7 @@ use cutover_route::{Assignment, Leg, Legs, UseCaseIx};
 use cutover_store::Record;
 use cutover_telemetry::{Finished, InFlight, NONE, Outcome, events};
 use cutover_units::{Arm, Code, Micros, Millis, NanoUsd, UpstreamName, UseCaseName, WeightBp};
-use cutover_wire::{Endpoint, Finish, Head, Loss, LossAction, Mint, Usage};
+use cutover_wire::{Endpoint, Fault, Finish, Head, Loss, LossAction, Mint, Usage};
 use http::HeaderMap;
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -117,6 +117,7 @@ pub(crate) struct Exchange {
     pub(crate) admission: Admission,
     pub(crate) endpoint: Endpoint,
     pub(crate) head: Head,
+    /// What the head was read from. It has every setting; the conversation stands in [`Self::chat`] alone.
     pub(crate) body: Bytes,
     pub(crate) headers: HeaderMap,
     /// What else there is if the client speaks another dialect; None: OpenAI's.
@@ -151,10 +152,11 @@ impl Exchange {
         self.foreign.as_ref().map(|foreign| (foreign.dialect, &*self.id_text))
     }
 
-    /// What was lost of the request before it was adapted to a lane's target. None: nothing could be.
-    pub(crate) fn lost_before(&self, lane: &Lane) -> Option<&[Loss]> {
-        let foreign = self.foreign.as_ref()?;
-        Some(foreign.form_for(&lane.target).map_or(&foreign.losses, |form| &form.losses))
+    /// The request as a chat: what it was decided by, unless that was an outline.
+    pub(crate) fn chat(&self) -> Result<(&Head, &Bytes), Fault> {
+        let late = self.foreign.as_ref().map(|foreign| foreign.chat.main()).transpose()?;
+        let late = late.flatten().map(|form| (&form.head, &form.body));
+        Ok(late.unwrap_or((&self.head, &self.body)))
     }
 
     /// The client's endpoint, as records and the log name it.
@@ -364,8 +366,8 @@ impl Exchange {
             stream_options_are_ours: self.head.stream_options_are_ours,
             finish: self.trail.finish,
             fault: self.trail.code.map(Code::name),
-            refusal: self.foreign.as_ref().and_then(|foreign| foreign.refusal().cloned()),
-            never: self.foreign.as_ref().and_then(|foreign| foreign.never().cloned()),
+            refusal: self.foreign.as_ref().and_then(|foreign| foreign.chat.refusal().cloned()),
+            never: self.foreign.as_ref().and_then(|foreign| foreign.chat.never().cloned()),
             own: self.foreign.as_ref().and_then(|foreign| foreign.own.clone()),
             served,
         }

@@ -15,13 +15,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use cutover_config::ImageUrls;
 use cutover_dialects::images::{self, Named};
+use cutover_relay::Form;
 use cutover_telemetry::{Registry, families};
 use cutover_units::Code;
 use cutover_upstream::fetch::{FetchError, FetchLimits, Fetcher};
 use cutover_wire::{Fault, Head};
 use tokio::time::Instant;
 
-use crate::foreign::Form;
 use crate::live::UpstreamLane;
 
 /// What the configuration says of fetching.
@@ -29,6 +29,8 @@ use crate::live::UpstreamLane;
 pub struct ImageLane {
     /// Fetches by the configured rules.
     pub fetcher: Fetcher,
+    /// What stands for each image where a request is only looked at, so that nothing is fetched.
+    pub stand_in: Option<Bytes>,
     /// Most images of a request.
     pub count_max: usize,
     /// Largest image, in bytes.
@@ -122,7 +124,13 @@ impl Bound<'_> {
                 bytes_max: self.images.image_bytes_max.min(left),
                 by,
             };
-            let fetched = self.images.fetcher.fetch(&one.url, limits).await;
+            let fetched = match &self.images.stand_in {
+                None => self.images.fetcher.fetch(&one.url, limits).await,
+                Some(image) => {
+                    let allowed = self.images.fetcher.check(&one.url, self.local_only);
+                    allowed.map(|()| image.clone())
+                }
+            };
             let image = fetched.map_err(|error| self.not_fetched(&one, error))?;
             let Some(kind) = images::sniff(&image) else {
                 self.count("not_an_image");

@@ -145,9 +145,8 @@ impl Relay {
         exchange.body = Bytes::new();
         exchange.headers = answer::apart(&exchange.headers);
         if let Some(foreign) = &mut exchange.foreign {
-            (foreign.plain, foreign.marked) = (None, None);
             foreign.own.take_if(|_| exchange.sample.is_none());
-            foreign.origins.forget_body();
+            foreign.chat.let_go();
         }
         exchange.trail.status = 200;
         let pace = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at)?.pace);

@@ -21,6 +21,7 @@ pub(super) fn lane(checked: &Checked) -> Result<Arc<ImageLane>, BuildError> {
     let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
     Ok(Arc::new(ImageLane {
         fetcher: Fetcher::new(rules, tls, Arc::new(SystemResolver)),
+        stand_in: None,
         count_max: usize::try_from(configured.count_max).unwrap_or(usize::MAX),
         image_bytes_max: bytes(configured.image_limit_bytes),
         total_bytes_max: bytes(configured.total_limit_bytes),
