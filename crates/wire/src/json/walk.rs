@@ -364,7 +364,10 @@ impl<'a> Walk<'a> {
     #[inline(never)]
     fn code_unit(&mut self, behind: &[u8]) {
         match code_unit(behind) {
-            Some(0xD800..=0xDBFF) if is_low(behind.get(5..).unwrap_or_default()) => self.at += 6,
+            Some(0xD800..=0xDBFF) if is_low(behind.get(5..).unwrap_or_default()) => {
+                self.noted.iter_mut().for_each(|noted| noted.push(self.at));
+                self.at += 6;
+            }
             Some(0xD800..=0xDFFF) => self.halves = true,
             _ => {}
         }
