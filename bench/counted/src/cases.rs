@@ -262,7 +262,8 @@ fn own(path: &'static str, body: String) -> Box<dyn FnMut()> {
     let target = Target { model: Some("another".into()), ..Target::untouched(provider(name)) };
     Box::new(move || {
         let facts = facts(found.id);
-        let own = Own::of(found.dialect, (found.method, ""), black_box(&body)).expect("its own words");
+        let own =
+            Own::of(found.dialect, (found.method, ""), black_box(&body)).expect("its own words");
         let (form, own, way_back) = outlined((&own, outline), &facts).expect("a usual request");
         let sent = own.adapted((&form.head, &form.body), &target);
         assert!(black_box(sent.expect("it passes")).is_ok());
