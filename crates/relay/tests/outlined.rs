@@ -1,5 +1,7 @@
 //! A request that is passed as its client wrote it leaves alike, whether it was outlined or converted first.
 
+#![expect(clippy::panic, clippy::expect_used, reason = "a failed expect is a failed test")]
+
 use bytes::Bytes;
 use cutover_dialects::{Ask, RequestFacts, find};
 use cutover_relay::{Conversion, Own, Read, Reading, outlined, read_foreign};
