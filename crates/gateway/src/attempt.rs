@@ -13,7 +13,8 @@
 //! Second attempts at an upstream are taken out of its retry budget. The first attempt of a leg never
 //! is: the baseline's answer for a failed candidate is what the user would have had without us.
 //!
-//! An answer counts as begun when its first content is there; until then a failure is invisible.
+//! An answer counts as begun when the client is about to see some of it; until then a failure is invisible. One that
+//! has no form in the client's dialect is a failure, too.
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use http::HeaderMap;
 
 use crate::context_guard;
 use crate::exchange::Exchange;
+use crate::foreign::Turned;
 use crate::images::Bound;
 use crate::live::{InstanceLane, Lane};
 use crate::marks::Mark;
@@ -39,8 +41,9 @@ use crate::stream::Beginning;
 mod asking;
 mod course;
 pub(crate) mod hedge;
+mod unseen;
 
-pub(crate) use asking::{Asking, Opened, collect, cut_off, is_stream};
+pub(crate) use asking::{Asking, Landed, Opened, collect, cut_off, is_stream};
 use course::Next;
 pub(crate) use course::{Course, judge, may};
 
@@ -56,6 +59,8 @@ pub(crate) enum Started {
         body: Bytes,
         /// The same in the upstream's own words, where they are the client's.
         own: Option<Bytes>,
+        /// In the client's dialect, where that is another.
+        turned: Option<Box<Turned>>,
         /// Headers of the upstream's that pass.
         headers: HeaderMap,
     },
@@ -70,38 +75,64 @@ pub(crate) async fn ask(mut exchange: Box<Exchange>) -> Beginning {
 }
 
 async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
-    let (legs, live) = (exchange.chosen.legs.clone(), Arc::clone(&exchange.live));
-    let mut last = None;
+    let legs = exchange.chosen.legs.clone();
+    // What is told, and whether its leg was asked; the first leg that was spared because another could be asked.
+    let (mut told, mut spared) = (None::<(Failure, bool)>, None);
     for (at, leg) in legs.iter().enumerate() {
-        let is_last = at + 1 == legs.len();
-        if is_passed_over(exchange, &legs[at..]) {
-            last = Some(nobody(exchange, live.lane(leg.variant)));
-            continue;
-        }
-        if has_no_connection(exchange, &legs[at..]) {
-            course::limit_hit(&exchange.shared);
-            let failure = Failure::out_of_connections();
-            exchange.trail.failed = Some(failure.reason);
-            last = Some(failure);
-            continue;
-        }
-        let failure = match run_leg(exchange, *leg, is_last).await {
-            Ok(started) => return Ok(started),
-            Err(failure) => failure,
+        let (is_last, before) = (at + 1 == legs.len(), exchange.attempts());
+        let (failure, goes_on) = match unasked(exchange, &legs[at..]) {
+            Some(failure) => (failure, true),
+            None => match run_leg(exchange, *leg, is_last).await {
+                Ok(started) => return Ok(started),
+                Err(failure) => {
+                    let elsewhere = failure.elsewhere || leg.arm == Arm::Candidate;
+                    let goes_on = exchange.may_go_on() && elsewhere;
+                    (failure, goes_on)
+                }
+            },
         };
-        let goes_on = exchange.may_go_on() && (failure.elsewhere || leg.arm == Arm::Candidate);
-        last = Some(failure);
+        let asked = exchange.attempts() > before;
+        if !asked && !is_last && failure.may_pass() {
+            spared = spared.or(Some(*leg));
+        }
+        // Who was sent nothing did not fail in the place of who was.
+        if asked || told.as_ref().is_none_or(|(_, asked)| !asked) {
+            told = Some((failure, asked));
+        }
         if is_last || !goes_on {
             break;
         }
     }
-    Err(last.unwrap_or_else(|| {
-        Failure::client(if exchange.chosen.local_only {
-            Fault::new(Code::NoLocalUpstream, "no local upstream may serve this request")
-        } else {
-            unknown_model(&exchange.head.model)
-        })
-    }))
+    let nobody_asked = told.as_ref().is_some_and(|(_, asked)| !asked);
+    if let Some(leg) = spared.filter(|_| nobody_asked && exchange.may_go_on()) {
+        // Whoever it was spared for does not take the request.
+        exchange.chosen.legs.retain(|known| *known == leg);
+        return run_leg(exchange, leg, true).await;
+    }
+    Err(told.map_or_else(|| unserved(exchange), |(failure, _)| failure))
+}
+
+/// There is no leg.
+fn unserved(exchange: &Exchange) -> Failure {
+    Failure::client(if exchange.chosen.local_only {
+        Fault::new(Code::NoLocalUpstream, "no local upstream may serve this request")
+    } else {
+        unknown_model(&exchange.head.model)
+    })
+}
+
+/// Why the first of these legs is not asked, if the one behind it can be instead.
+fn unasked(exchange: &mut Exchange, legs: &[Leg]) -> Option<Failure> {
+    let live = Arc::clone(&exchange.live);
+    if is_passed_over(exchange, legs) {
+        return Some(nobody(exchange, live.lane(legs.first()?.variant)));
+    }
+    has_no_connection(exchange, legs).then(|| {
+        course::limit_hit(&exchange.shared);
+        let failure = Failure::out_of_connections();
+        exchange.trail.failed = Some(failure.reason);
+        failure
+    })
 }
 
 /// Whether the first of these legs is a candidate that nobody can serve, while the leg behind it can be:

@@ -31,7 +31,7 @@ use crate::overflow::{self, Why};
 use crate::prices::{self, counted};
 use crate::rescue::{self, Words};
 use crate::shadow::{Dropped, Sample, Seen};
-use cutover_dialects::Sent;
+use cutover_dialects::{Sent, Shown};
 use cutover_route::ids::RequestId;
 
 /// What was decided about a request, owned.
@@ -69,6 +69,8 @@ pub(crate) struct Trail {
     pub(crate) failed: Option<&'static str>,
     /// Whether the upstream was sent the client's own words, in a dialect that both speak.
     pub(crate) own: bool,
+    /// What the client sees of a stream, if its dialect is another than OpenAI's.
+    pub(crate) shown: Option<Shown>,
     /// Fields that could not be passed on.
     pub(crate) losses: Vec<Loss>,
     /// Time spent waiting for others: for upstreams, and for the client to send its body.

@@ -55,7 +55,7 @@ impl Flow {
             ends_at: opened.sent_at + timeouts.total,
             idle: timeouts.idle,
             ended: opened.ended,
-            cut: false,
+            cut: opened.cut,
             _in_flight: opened.in_flight,
         };
         (flow, opened.ready)
@@ -105,7 +105,7 @@ impl Flow {
         let (told, chunks) = (self.intake.tap.usage(), self.intake.tap.content_chunks());
         let usage = told.or_else(|| self.intake.usage_so_far());
         // It broke off or was left, perhaps between its end and what it took.
-        let is_cut = self.cut || !self.intake.tap.ended_well();
+        let is_cut = self.cut || self.intake.tap.was_cut() || !self.intake.tap.ended_well();
         let is_part = self.intake.tap.finish_reason().is_none() || usage.is_none() && is_cut;
         trail.usage = trail.before.map_or(usage, |before| Some(before.and(usage)));
         trail.finish = self.intake.tap.finish_reason();

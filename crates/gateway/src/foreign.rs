@@ -50,17 +50,25 @@ impl Foreign {
         &self,
         body: &[u8],
         (sent, now): (Option<Sent<'_>>, Moment),
-    ) -> Result<(Response<Out>, Option<Stored>), Fault> {
+    ) -> Result<Turned, Fault> {
         let way_back = self.way_back.as_ref();
         let way_back = way_back.ok_or_else(|| Fault::new(Code::Internal, "no way back"))?;
-        way_back.reply_and_keep(body, (sent, now)).map(|(answer, kept)| (response(answer), kept))
+        way_back.reply_and_keep(body, (sent, now)).map(|(answer, kept)| Turned { answer, kept })
     }
 
     /// Where a stream leaves in the client's dialect. Once.
     pub(crate) fn edge(&mut self, started: Instant, started_at: Millis) -> Option<Edge> {
-        let out = self.way_back.take()?.stream();
-        Some(Edge { out, started, started_at, turned: Vec::new(), passes: None })
+        let way_back = self.way_back.take()?;
+        let (shown, out) = (way_back.shown(), way_back.stream());
+        Some(Edge { out, shown, started, started_at, turned: Vec::new(), passes: None })
     }
+}
+
+/// A whole answer in its client's dialect. No `Debug`: it holds the answer.
+pub(crate) struct Turned {
+    pub(crate) answer: Answer,
+    /// What shall be kept of it.
+    pub(crate) kept: Option<Stored>,
 }
 
 /// An answer in a dialect's shape, ready to send.
@@ -84,6 +92,8 @@ pub(crate) fn moment(started_at: Millis, elapsed: Micros) -> Moment {
 /// Where a stream leaves in the client's dialect. No `Debug`: it holds the answer.
 pub(crate) struct Edge {
     out: StreamOut,
+    /// What its client sees of a stream.
+    pub(crate) shown: cutover_dialects::Shown,
     started: Instant,
     started_at: Millis,
     turned: Vec<Bytes>,

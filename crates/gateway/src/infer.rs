@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use cutover_units::Code;
 use cutover_wire::Fault;
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -89,19 +88,20 @@ fn finished(
     held: &mut responses::Held,
 ) -> Response<Out> {
     let failure = match result {
-        Ok(Started::Whole { body, own, headers }) => {
+        Ok(Started::Whole { body, own, turned, headers }) => {
             exchange.keep(&body);
-            let answer = own.map_or_else(|| turned(&exchange, body, held), |own| Ok(json(own)));
-            match answer {
-                Ok(mut response) => {
-                    exchange.trail.status = 200;
-                    exchange.trail.answered = true;
-                    response.headers_mut().extend(headers);
-                    answer::sign(response.headers_mut(), &exchange);
-                    return response;
+            let mut response = match turned {
+                Some(turned) => {
+                    held.keep(&exchange, turned.kept);
+                    foreign::response(turned.answer)
                 }
-                Err(fault) => Failure::client(fault),
-            }
+                None => json(own.unwrap_or(body)),
+            };
+            exchange.trail.status = 200;
+            exchange.trail.answered = true;
+            response.headers_mut().extend(headers);
+            answer::sign(response.headers_mut(), &exchange);
+            return response;
         }
         Err(failure) => residency(&exchange, failure),
         // A request that is no stream is answered whole: `attempt` sees to it.
@@ -125,23 +125,6 @@ fn residency(exchange: &Exchange, failure: Failure) -> Failure {
     }
     let message = "no local instance could be reached, and this request goes to no other";
     Failure { fault: Fault::new(Code::NoLocalUpstream, message), ..failure }
-}
-
-/// A whole answer in the client's dialect.
-fn turned(
-    exchange: &Exchange,
-    body: Bytes,
-    held: &mut responses::Held,
-) -> Result<Response<Out>, Fault> {
-    match &exchange.foreign {
-        None => Ok(json(body)),
-        Some(foreign) => {
-            let now = foreign::moment(exchange.started_at, exchange.elapsed());
-            let (response, stored) = foreign.reply(&body, (exchange.sent(), now))?;
-            held.keep(exchange, stored);
-            Ok(response)
-        }
-    }
 }
 
 /// No proxy on the way may hold an event back.

@@ -134,6 +134,13 @@ impl Failure {
         Self { reason, elsewhere: true, ..Self::client(fault) }
     }
 
+    /// Whether a leg that was not asked might be if it must: its instances rest or are full, its model is not in memory
+    /// or has another context now.
+    pub(crate) fn may_pass(&self) -> bool {
+        let passing = [Code::UpstreamUnavailable, Code::Overloaded, Code::ContextLengthExceeded];
+        passing.contains(&self.fault.code)
+    }
+
     /// No instance of an upstream is asked: all were taken out, by an operator or out of its name's
     /// addresses; or none is fit, and another arm's are; or its name server has told none yet.
     pub(crate) fn of_nobody(upstream: Option<&UpstreamLane>) -> Self {
@@ -242,6 +249,15 @@ impl Failure {
     /// The answer broke off or was no answer.
     pub(crate) fn broken(reason: &'static str, message: &str) -> Self {
         Self { fault: Fault::new(Code::BadGateway, message), ..Self::late(reason, "") }
+    }
+
+    /// An answer that has no form in its client's dialect. Its instance is well: so does the model answer.
+    pub(crate) fn unturned(fault: Fault) -> Self {
+        if fault.code.row().side != Side::Upstream {
+            return Self::client(fault);
+        }
+        let broken = Self::broken("no_form", "");
+        Self { fault, instance_at_fault: false, status: Some(200), ..broken }
     }
 
     /// What an upstream said of itself.

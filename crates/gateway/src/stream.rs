@@ -91,6 +91,7 @@ impl Relay {
         let (started, started_at) = (exchange.started, exchange.started_at);
         let foreign = exchange.foreign.as_mut();
         let edge = foreign.and_then(|foreign| foreign.edge(started, started_at)).map(Box::new);
+        exchange.trail.shown = edge.as_ref().map(|edge| edge.shown);
         let ping_interval = exchange.live.limits.ping_interval;
         let outlives = full.is_some() || !exchange.cancels_with_client();
         let refuge = outlives.then(|| exchange.shared.tasks.clone());

@@ -22,25 +22,39 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use crate::exchange::{Exchange, micros};
+use crate::foreign::Turned;
 use crate::live::{InstanceLane, Timeouts, UpstreamLane};
 use crate::rescue::Failure;
 use crate::structured;
 use crate::vendor;
 
+use super::unseen::{self, Unseen};
+
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
-/// A stream whose first content is there, or which has ended.
+/// An answer that came whole.
+pub(crate) struct Landed {
+    pub(crate) reply: Reply,
+    /// The same in the client's dialect, if that is another.
+    pub(crate) turned: Option<Box<Turned>>,
+    pub(crate) headers: HeaderMap,
+}
+
+/// A stream of which the client is about to see something, or which has ended.
 pub(crate) struct Opened {
     pub(crate) body: Body,
     pub(crate) intake: Intake,
     /// What is ready for the client.
     pub(crate) ready: Vec<Bytes>,
-    /// Bytes read before the first content: comments and empty events without end are not held.
+    /// Bytes read before: comments and empty events without end are not held.
     pub(crate) held_bytes: usize,
+    unseen: Unseen,
     pub(crate) headers: HeaderMap,
     pub(crate) sent_at: Instant,
     /// The upstream's body is at its end and the tap has agreed.
     pub(crate) ended: bool,
+    /// It broke off once its answer was whole.
+    pub(crate) cut: bool,
     /// Counts the attempt while the stream flows.
     pub(crate) in_flight: InFlight,
 }
@@ -99,14 +113,13 @@ impl<'a> Asking<'a> {
 
     /// A request whose answer comes whole. Its head mostly comes with all the rest, so that a deadline
     /// for the first content would end long generations that are well: there is none unless configured.
-    pub(crate) async fn whole(
-        mut self,
-        exchange: &Exchange,
-    ) -> Result<(Reply, HeaderMap), Failure> {
+    pub(crate) async fn whole(mut self, exchange: &Exchange) -> Result<Landed, Failure> {
         let first_byte = self.timeouts.first_byte.min(self.timeouts.total);
         let response = self.send(exchange, first_byte, Turn::InARow).await?;
         let headers = passed(response.headers());
-        Ok((self.reply(exchange, response).await?, headers))
+        let reply = self.reply(exchange, response).await?;
+        let turned = unseen::turned(exchange, &reply)?;
+        Ok(Landed { reply, turned, headers })
     }
 
     /// A request whose answer is a stream: ready when its first content is there.
@@ -129,14 +142,17 @@ impl<'a> Asking<'a> {
             intake: Intake::new(self.outgoing.reply.clone(), exchange.mint(), limits),
             ready: Vec::new(),
             held_bytes: 0,
+            unseen: Unseen::of(exchange, &self.outgoing.reply),
             headers,
             sent_at: self.sent_at,
             ended: false,
+            cut: false,
             in_flight: self.in_flight,
         };
-        let first_by = self.sent_at + limit;
-        while !opened.is_begun() {
-            let read = opened.read_on(self.upstream, first_by).await;
+        let by = [self.sent_at + limit, self.sent_at + self.timeouts.total];
+        while !opened.is_begun(self.upstream) {
+            let read = opened.read_on(self.upstream, by).await;
+            let read = read.and_then(|()| opened.unseen.look(&opened.ready));
             read.map_err(|failure| failure.unless_cut(self.deadline, false))?;
         }
         Ok(opened)
@@ -153,14 +169,18 @@ impl<'a> Asking<'a> {
         let mut intake = Intake::new(plan, exchange.mint(), limits);
         let mut ready = Vec::new();
         intake.push(events, &mut ready).map_err(Failure::upstream)?;
+        let mut unseen = Unseen::of(exchange, &self.outgoing.reply);
+        unseen.look(&ready)?;
         Ok(Opened {
             body: Body::whole(Bytes::new()),
             intake,
             ready,
             held_bytes: 0,
+            unseen,
             headers,
             sent_at: self.sent_at,
             ended: true,
+            cut: false,
             in_flight: self.in_flight,
         })
     }
@@ -211,35 +231,64 @@ impl<'a> Asking<'a> {
 }
 
 impl Opened {
-    fn is_begun(&self) -> bool {
-        self.ended || self.intake.first_content_seen() || self.intake.tap.ended_well()
+    /// Whether nobody else may answer any more, or need not.
+    fn is_begun(&self, upstream: &UpstreamLane) -> bool {
+        let tap = &self.intake.tap;
+        // What is never shown is not held without end.
+        let is_full = self.held_bytes > upstream.answer_bytes_max;
+        self.ended
+            || tap.ended_well()
+            || self.intake.works()
+            || tap.first_content_seen() && (self.unseen.is_shown() || is_full)
     }
 
-    /// Reads one piece, before the first content.
-    async fn read_on(&mut self, upstream: &UpstreamLane, first_by: Instant) -> Result<(), Failure> {
-        let by = first_by.min(Instant::now() + upstream.timeouts.idle);
+    /// Reads one piece of which the client will see nothing yet, until the first content is due and until the answer is.
+    async fn read_on(
+        &mut self,
+        upstream: &UpstreamLane,
+        [first_by, ends_at]: [Instant; 2],
+    ) -> Result<(), Failure> {
+        let thinks = self.intake.first_content_seen();
+        let due = if thinks { ends_at } else { first_by };
+        let by = due.min(Instant::now() + upstream.timeouts.idle);
         match timeout_at(by, self.body.frame()).await {
-            Err(_) if by == first_by => {
+            Err(_) if by == due && thinks => {
+                let message = "the upstream's stream took too long";
+                self.ended_early(Failure::late("total_timeout", message))
+            }
+            Err(_) if by == due => {
                 let message = "the upstream sent no content in time";
                 Err(Failure::late("first_token_timeout", message))
             }
-            Err(_) => Err(Failure::late("idle_timeout", "the upstream's stream stalled")),
+            Err(_) => {
+                self.ended_early(Failure::late("idle_timeout", "the upstream's stream stalled"))
+            }
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => {
                     self.held_bytes += data.len();
-                    if self.held_bytes > upstream.answer_bytes_max {
+                    if self.held_bytes > upstream.answer_bytes_max && !thinks {
                         return Err(too_large());
                     }
                     self.intake.push(data, &mut self.ready).map_err(Failure::upstream)
                 }
                 Err(_) => Ok(()),
             },
-            Ok(Some(Err(_))) => Err(cut_off()),
+            Ok(Some(Err(_))) => self.ended_early(cut_off()),
             Ok(None) => {
                 self.ended = true;
                 self.intake.finish(&mut self.ready).map_err(Failure::upstream)
             }
         }
+    }
+
+    /// Nothing more comes of it. An answer that is whole needs nothing more.
+    fn ended_early(&mut self, failure: Failure) -> Result<(), Failure> {
+        let tap = &self.intake.tap;
+        if !tap.first_content_seen() || tap.finish_reason().is_none() {
+            return Err(failure);
+        }
+        (self.ended, self.cut) = (true, true);
+        self.intake.finish(&mut self.ready).map_err(|_| failure)
     }
 }
 

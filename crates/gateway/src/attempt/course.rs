@@ -12,10 +12,8 @@ use cutover_units::{Code, Millis};
 use cutover_upstream::SendErrorKind;
 use cutover_wire::Fault;
 use cutover_wire::adapt::Outgoing;
-use cutover_wire::reply::Reply;
-use http::HeaderMap;
 
-use super::{ATTEMPTS_MAX, Asking, Opened, Started, attempt_failed, hedge, taken_over};
+use super::{ATTEMPTS_MAX, Asking, Landed, Opened, Started, attempt_failed, hedge, taken_over};
 use crate::exchange::{Exchange, Tried, micros};
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
@@ -310,11 +308,12 @@ impl Lands for () {
 }
 
 /// A whole answer is the request's.
-pub(super) fn land(exchange: &mut Exchange, (reply, headers): (Reply, HeaderMap)) -> Started {
+pub(super) fn land(exchange: &mut Exchange, landed: Landed) -> Started {
+    let Landed { reply, turned, headers } = landed;
     exchange.trail.usage = reply.usage;
     exchange.trail.finish = reply.finish;
     if reply.prompt_truncated {
         exchange.note_truncated_prompt();
     }
-    Started::Whole { body: reply.body, own: reply.own, headers }
+    Started::Whole { body: reply.body, own: reply.own, turned, headers }
 }

@@ -18,18 +18,16 @@ use std::time::Duration;
 
 use cutover_route::health::State;
 use cutover_telemetry::families;
-use cutover_wire::reply::Reply;
-use http::HeaderMap;
 use tokio::time::{Instant, timeout};
 
 use super::course::{has_room_for_two, land};
-use super::{Asking, Course, Started};
+use super::{Asking, Course, Landed, Started};
 use crate::exchange::{Exchange, micros};
 use crate::live::Lane;
 use crate::marks::Mark;
 use crate::rescue::Failure;
 
-type Answer = Result<(Reply, HeaderMap), Failure>;
+type Answer = Result<Landed, Failure>;
 
 /// After which silence a second instance is asked, if it may be.
 ///

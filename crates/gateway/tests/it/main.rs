@@ -9,6 +9,7 @@
     reason = "helpers of tests: what cannot go on fails the test, and the gateway runs in real time"
 )]
 
+mod after_the_end;
 mod codes;
 mod continuing;
 mod dialects;
@@ -35,10 +36,12 @@ mod own_ollama;
 mod own_responses;
 mod passed;
 mod paths;
+mod refused_forms;
 mod residency;
 mod responses;
 mod shadow;
 mod streams;
 mod trust;
+mod unturned;
 mod vendors;
 mod words;
