@@ -332,17 +332,19 @@ pub(crate) fn class(exchange: &Exchange) -> Class {
     lane.map_or(Class::Interactive, |lane| lane.class).max(exchange.admission.class)
 }
 
-/// Lets those in for whom there is room: at the instances that the upstream has now.
+/// Lets those in for whom there is room: at the upstream as it is now. Where nobody waits any more, all of them.
 fn call_next(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) {
+    let Some(Door { held, .. }) = &upstream.door else { return };
     let live = shared.live();
-    let upstream = upstream.mold.as_ref().and_then(|mold| live.made_by(mold)).unwrap_or(upstream);
-    let Some(door) = &upstream.door else { return };
-    while door.held.waiting.load(Relaxed) > 0 {
-        let before = door.held.admitted.fetch_add(1, Relaxed);
-        let fullness = overflow::fullness(&door.fill(upstream, shared.now()), before);
+    let upstream = live.present(upstream).unwrap_or(upstream);
+    let door = upstream.door.as_ref().filter(|door| door.rules.is_some());
+    while held.waiting.load(Relaxed) > 0 {
+        let before = held.admitted.fetch_add(1, Relaxed);
+        let fullness =
+            door.and_then(|door| overflow::fullness(&door.fill(upstream, shared.now()), before));
         let has_room = fullness.is_none_or(|fullness| fullness < FULL);
-        let Some(next) = has_room.then(|| door.held.call()).flatten() else {
-            door.held.admitted.fetch_sub(1, Relaxed);
+        let Some(next) = has_room.then(|| held.call()).flatten() else {
+            held.admitted.fetch_sub(1, Relaxed);
             return;
         };
         if let Err(mut permit) = next.send(Permit::counted(upstream, shared)) {

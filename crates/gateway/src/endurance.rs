@@ -12,18 +12,12 @@ use crate::exchange::{Exchange, micros};
 use crate::live::UpstreamLane;
 
 impl Exchange {
-    /// It has waited: of an upstream whose names lead elsewhere by now it asks the instances that there are.
+    /// It has waited, and was given a place at this upstream as it is by now: it asks the instances that it has.
     /// Nothing else of the picture that it began with changes.
-    pub(crate) fn look_again(&mut self, upstream: &UpstreamLane) {
-        let Some(mold) = &upstream.mold else { return };
-        let known = self.live.made_by(mold);
-        let same = known.is_none_or(|known| {
-            let pairs = known.instances.iter().zip(&upstream.instances);
-            known.instances.len() == upstream.instances.len()
-                && pairs.into_iter().all(|(one, other)| Arc::ptr_eq(&one.health, &other.health))
-        });
-        if !same {
-            self.live = Arc::new(self.live.with_instances(mold, &upstream.instances));
+    pub(crate) fn look_again(&mut self, upstream: &Arc<UpstreamLane>) {
+        let known = self.live.present(upstream);
+        if known.is_some_and(|known| !Arc::ptr_eq(known, upstream)) {
+            self.live = Arc::new(self.live.with_upstream(upstream));
         }
     }
 

@@ -396,10 +396,29 @@ impl Live {
         Self { snapshot: self.snapshot.with_traffic(traffic_of), ..self.clone() }
     }
 
-    /// The upstream that is made by this mold, as it is in this picture: its names may lead elsewhere by now.
-    pub(crate) fn made_by(&self, mold: &Arc<Mold>) -> Option<&Arc<UpstreamLane>> {
-        let is_it = |upstream: &&Arc<UpstreamLane>| upstream.is_made_by(mold);
-        self.lanes.iter().map(|lane| &lane.upstream).find(is_it)
+    /// An upstream as it is in this picture: its names may lead elsewhere by now, and a file may give it other
+    /// instances or more room. Only where what was decided for the one holds for the other: who may see the data,
+    /// what is spoken there, and the places of models.
+    pub(crate) fn present(&self, upstream: &UpstreamLane) -> Option<&Arc<UpstreamLane>> {
+        let known =
+            self.lanes.iter().map(|lane| &lane.upstream).find(|k| k.name == upstream.name)?;
+        let fits = std::ptr::eq(known.provider, upstream.provider)
+            && known.local == upstream.local
+            && known.asked_models == upstream.asked_models;
+        fits.then_some(known)
+    }
+
+    /// The same with this one in the place of the upstream of its name.
+    pub(crate) fn with_upstream(&self, new: &Arc<UpstreamLane>) -> Self {
+        let swapped = |known: &Arc<UpstreamLane>| {
+            Arc::clone(if known.name == new.name { new } else { known })
+        };
+        let lane = |lane: &Lane| Lane { upstream: swapped(&lane.upstream), ..lane.clone() };
+        let surface = SurfaceLane {
+            upstream: self.surface.upstream.as_ref().map(swapped),
+            ..self.surface.clone()
+        };
+        Self { lanes: self.lanes.iter().map(lane).collect(), surface, ..self.clone() }
     }
 
     /// The same with other instances of the upstream that this mold belongs to; the same as it is, if it
@@ -413,14 +432,7 @@ impl Live {
         let (instances, lineup) = (instances.to_vec(), lineup(instances));
         let new = Arc::new(UpstreamLane { instances, lineup, ..UpstreamLane::clone(upstream) });
         self.drained.tell(&new);
-        let swapped =
-            |known: &Arc<UpstreamLane>| Arc::clone(if is_it(known) { &new } else { known });
-        let lane = |lane: &Lane| Lane { upstream: swapped(&lane.upstream), ..lane.clone() };
-        let surface = SurfaceLane {
-            upstream: self.surface.upstream.as_ref().map(swapped),
-            ..self.surface.clone()
-        };
-        Self { lanes: self.lanes.iter().map(lane).collect(), surface, ..self.clone() }
+        self.with_upstream(&new)
     }
 
     /// All upstreams that are asked for anything, each once.

@@ -546,6 +546,42 @@ fn slow_to_end(ended: &std::sync::mpsc::Sender<std::net::TcpStream>) -> std::net
     address
 }
 
+/// They waited to the end of their time and were refused, with places free: each looked at the upstream that
+/// it had begun to wait for.
+#[test]
+fn who_waits_in_line_is_served_once_a_reload_makes_room() {
+    let line = "queue = { wait = \"1 h\" }";
+    for change in ["a higher limit", "neither limit nor queue", "a second instance"] {
+        let full = Full::start("100%", line, "");
+        let second = Fake::start(Persona::LlamaCpp);
+        let before = config(&full.own, &full.cloud, ("100%", line, ""));
+        let (limit, own) = ("in_flight_limit = 1", full.own.base_url());
+        let after = match change {
+            "a higher limit" => before.replace(limit, "in_flight_limit = 4"),
+            "neither limit nor queue" => before.replace(line, "").replace(limit, ""),
+            _ => before.replace(
+                &format!("base_url = \"{own}\""),
+                &format!("instances = [\"{own}\", \"{}\"]", second.base_url()),
+            ),
+        };
+        assert_ne!(before, after, "{change}");
+        thread::scope(|scope| {
+            let first = scope.spawn(|| full.ask(&[]));
+            until("the place is taken", || full.gate.arrivals() == 1);
+            let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| full.ask(&[]))).collect();
+            full.waits(3);
+            full.rig.reload(&after);
+            let asked = || full.own.inferences().len() + second.inferences().len();
+            until(change, || asked() == 4);
+            full.gate.open();
+            for answer in waiting.into_iter().chain([first]) {
+                assert_eq!(answer.join().unwrap().status, 200, "{change}");
+            }
+        });
+        assert_eq!(second.inferences().is_empty(), change != "a second instance", "{change}");
+    }
+}
+
 /// Its place was another's while its instance still counted as taken: that one was sent where somebody was.
 #[test]
 fn a_place_is_free_when_its_instance_is() {
