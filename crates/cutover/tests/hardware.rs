@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use cutover_testkit::arms::two_arms;
 use cutover_testkit::program::Setup;
 use cutover_testkit::wait;
 use serde_json::Value;
@@ -43,6 +44,16 @@ fn a_size_is_found_for_the_gpus_that_the_machine_has() {
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["verdict"], "no");
     assert_eq!(found["machine"]["title"], "2 x RTX 4090", "{found:#}");
+}
+
+/// The watch is set up at the start, and a reload that changed it said nothing.
+#[test]
+fn a_watch_that_is_switched_off_by_a_reload_waits_for_the_next_start_and_is_told() {
+    let ground = two_arms("http://127.0.0.1:1", "http://127.0.0.1:1");
+    let mut program = Setup::new(BINARY, &ground).start();
+    program.write_config(&format!("{ground}[hardware]\nwatch = false\n"));
+    let told = "hardware.watch has changed: it takes effect at the next start";
+    wait::until("the warning", || program.log().contains(told));
 }
 
 #[test]
