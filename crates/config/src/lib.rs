@@ -27,6 +27,7 @@ mod init;
 mod loading;
 mod numbers;
 mod overflow;
+mod place;
 mod plain;
 mod problem;
 mod prompts;
@@ -58,6 +59,7 @@ pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_ser
 pub use loading::{Cold, Loading};
 pub use numbers::{HardwareSettings, PriceSettings};
 pub use overflow::{Overflow, Queue};
+pub use place::place_of;
 pub use plain::toml_as_json;
 pub use problem::Problem;
 pub use prompts::{Adaptation, PromptUnfit, PromptVersion};

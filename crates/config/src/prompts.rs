@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cutover_prompts::{Book, Problem as PromptProblem, Prompt, Reference, Rendered, Scope};
 use serde_json::{Value, json};
 
-use crate::checked::{Checked, StructuredOutput, Variant};
+use crate::checked::{Checked, StructuredOutput, UseCase, Variant};
 
 /// What a variant changes in requests besides sampling.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -97,11 +97,35 @@ impl Checked {
 
     /// Finds the versions that labels and numbers lead to, or says of the first what is wrong with it.
     pub fn take_prompts(&mut self, book: &Book) -> Result<(), PromptUnfit> {
-        for variant in &mut self.variants {
+        self.take_fitting(book).into_iter().next().map_or(Ok(()), |(_, unfit)| Err(unfit))
+    }
+
+    /// The same of those that fit. Says what is wrong with the others, with the variant's place: they await
+    /// their prompt.
+    pub fn take_fitting(&mut self, book: &Book) -> Vec<(usize, PromptUnfit)> {
+        let mut unfit = Vec::new();
+        for (at, variant) in self.variants.iter_mut().enumerate() {
             let Some(reference) = variant.adaptation.prompt.clone() else { continue };
-            variant.adaptation.version = Some(Arc::new(fit(variant, &reference, book)?));
+            match fit(variant, &reference, book) {
+                Ok(version) => variant.adaptation.version = Some(Arc::new(version)),
+                Err(why) => unfit.push((at, why)),
+            }
         }
-        Ok(())
+        unfit
+    }
+
+    /// Whether a use case has an arm whose prompt is not known.
+    pub fn awaits_prompt(&self, use_case: &UseCase) -> bool {
+        let arms = [Some(use_case.baseline), use_case.candidate];
+        let mut arms = arms.into_iter().flatten().filter_map(|at| self.variants.get(at));
+        arms.any(|variant| variant.adaptation.awaits())
+    }
+}
+
+impl Adaptation {
+    /// Whether its prompt is in the store and its version is not known, so that nobody may be answered.
+    pub fn awaits(&self) -> bool {
+        self.prompt.is_some() && self.version.is_none()
     }
 }
 

@@ -89,22 +89,11 @@ impl Source {
 
     /// A problem that shows only when what a key names is looked up, with its place in the text.
     pub fn locate(&self, text: &str, error: &BuildError) -> String {
-        match line_of(text, &error.key) {
-            Some(line) => format!("{}:{line}: {error}", self.name()),
+        match cutover_config::place_of(text, &error.key) {
+            Some((line, _)) => format!("{}:{line}: {error}", self.name()),
             None => format!("{}: {error}", self.name()),
         }
     }
-}
-
-/// The line, from 1, of a key such as `upstreams.gpus.key` in a text that is written with section
-/// headings. None if it is written in another of TOML's ways.
-fn line_of(text: &str, key: &str) -> Option<usize> {
-    let (section, field) = key.rsplit_once('.')?;
-    let heading = format!("[{section}]");
-    let from_heading = text.lines().enumerate().skip_while(|(_, line)| line.trim() != heading);
-    let mut inside = from_heading.skip(1).take_while(|(_, line)| !line.trim().starts_with('['));
-    let names = |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim() == field);
-    inside.find(|(_, line)| names(line)).map(|(at, _)| at + 1)
 }
 
 /// The sections that tell where a running cutover is.
@@ -240,15 +229,6 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let told = format!("{:#}", make_private(file.path()).unwrap_err());
         assert!(told.contains("it is a file; name a directory (state.directory"), "{told}");
-    }
-
-    #[test]
-    fn a_key_is_found_in_its_section() {
-        let text =
-            "key = 1\n[upstreams.a]\nkey = 2\n[upstreams.b]\nurl = 1\n key= 3\n[log]\nkey = 4\n";
-        assert_eq!(line_of(text, "upstreams.b.key"), Some(6));
-        assert_eq!(line_of(text, "upstreams.a.url"), None);
-        assert_eq!(line_of(text, "upstreams.c.key"), None);
     }
 
     #[test]

@@ -99,6 +99,10 @@ pub trait Host: Send + Sync + 'static {
     /// Puts these prompts into force, unless newer ones are, and tells what that means for traffic and
     /// rollouts. Blocks.
     fn take_prompts(&self, prompts: Book) -> Result<Vec<String>, String>;
+    /// Whether prompts that the config in force needs could not be read.
+    fn wants_prompts(&self) -> bool {
+        false
+    }
     /// Reads the config file again. Blocks.
     fn reload(&self) -> Reloaded;
     /// Begins something with the models of an upstream's engines. Must not block.

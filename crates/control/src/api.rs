@@ -98,7 +98,8 @@ pub enum Origin {
     Rollback,
     /// The config file has another candidate than the one whose share it was.
     Replaced,
-    /// The state database could not be read, so the candidate gets nothing.
+    /// The state database could not be read, or the candidate's prompt out of it is not known, so the
+    /// candidate gets nothing.
     Unknown,
 }
 
@@ -257,21 +258,21 @@ pub struct Reloaded {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainRequest {
-    /// The path it would be sent to.
-    #[serde(default = "chat_path")]
-    pub path: String,
+    /// The path it would be sent to, with its query. Default: what the body's fields tell
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Its method. Default: POST
+    #[serde(default)]
+    pub method: Option<String>,
     /// Its headers.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// The name of the client key it would come with.
     #[serde(default)]
     pub key: Option<String>,
-    /// Its body.
-    pub body: Box<serde_json::value::RawValue>,
-}
-
-fn chat_path() -> String {
-    "/v1/chat/completions".to_owned()
+    /// Its body. What is passed on untouched needs none.
+    #[serde(default)]
+    pub body: Option<Box<serde_json::value::RawValue>>,
 }
 
 /// Without the body: a prompt never reaches a log.
@@ -284,6 +285,12 @@ impl std::fmt::Debug for ExplainRequest {
 /// What would happen to a request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Explanation {
+    /// What the request is read as: method, path, and the dialect.
+    #[serde(default)]
+    pub request: String,
+    /// What becomes of it if it is no inference: answered by cutover itself, or passed on untouched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<String>,
     /// The use case it belongs to; none for the default upstream.
     pub use_case: Option<String>,
     /// The arm it is assigned to.
@@ -386,8 +393,9 @@ mod tests {
         let key = keys::NewKey { name, key, former_until: None };
         assert!(!format!("{key:?}").contains("secret"));
         let body = serde_json::value::RawValue::from_string(r#"{"a":"prompt"}"#.into()).unwrap();
+        let headers = BTreeMap::new();
         let request =
-            ExplainRequest { path: chat_path(), headers: BTreeMap::new(), key: None, body };
+            ExplainRequest { path: None, method: None, headers, key: None, body: Some(body) };
         assert!(!format!("{request:?}").contains("prompt"));
     }
 }

@@ -110,6 +110,8 @@ pub struct Rollouts(Arc<Shared>);
 struct Shared {
     parts: RolloutParts,
     plans: Mutex<BTreeMap<UseCaseName, Arc<Plan>>>,
+    /// Use cases whose plan cannot be told, because a prompt of theirs is not known.
+    untold: Mutex<BTreeSet<UseCaseName>>,
     runs: Mutex<BTreeMap<UseCaseName, Arc<Run>>>,
     /// Why the stored rollouts could not be read; none once they were.
     unread: Mutex<Option<String>>,
@@ -150,6 +152,7 @@ impl Rollouts {
         Self(Arc::new(Shared {
             parts,
             plans: Mutex::default(),
+            untold: Mutex::default(),
             runs: Mutex::default(),
             unread: Mutex::new(Some("the rollouts were not read yet".to_owned())),
             tasks: TaskTracker::new(),
@@ -160,8 +163,16 @@ impl Rollouts {
 
     /// Takes what the config file says. Runs see it at their next tick, which comes at once.
     pub fn take_plans(&self, plans: Vec<Plan>) {
+        self.take_plans_but(plans, BTreeSet::new());
+    }
+
+    /// The same of a file that has more plans than can be told: the runs of these use cases wait.
+    pub fn take_plans_but(&self, plans: Vec<Plan>, untold: BTreeSet<UseCaseName>) {
+        // In this order no tick takes a plan that is not known for one that is gone.
+        lock(&self.0.untold).extend(untold.iter().cloned());
         let plans = plans.into_iter().map(|plan| (plan.spec.use_case.clone(), Arc::new(plan)));
         *lock(&self.0.plans) = plans.collect();
+        *lock(&self.0.untold) = untold;
         for run in lock(&self.0.runs).values() {
             run.wake.notify_one();
         }
@@ -239,6 +250,12 @@ impl Rollouts {
 
     pub(crate) fn plan_of(&self, use_case: &UseCaseName) -> Option<Arc<Plan>> {
         lock(&self.0.plans).get(use_case).cloned()
+    }
+
+    /// Why a use case's plan is not known, though the config file may have one.
+    pub(crate) fn untold(&self, use_case: &UseCaseName) -> Option<&'static str> {
+        const WHY: &str = "it waits: a prompt of its variants is not known, because the database could not be read";
+        lock(&self.0.untold).contains(use_case).then_some(WHY)
     }
 
     pub(crate) fn run_of(&self, use_case: &str) -> Option<Arc<Run>> {

@@ -99,6 +99,8 @@ pub async fn run(
         looks = looks.wrapping_add(1);
         watch = look_once(&controller, &host, watch).await;
         if looks.is_multiple_of(LOOKS_PER_RETRY) {
+            // Before the weights: a share is its candidate's, which its prompt makes.
+            take_prompts(&controller, &host).await;
             controller.tend().await;
             // Another process may have added or revoked some.
             if let Ok(keys) = controller.keys().await {
@@ -110,6 +112,27 @@ pub async fn run(
                 host.take_drains(drains);
             }
         }
+    }
+}
+
+/// Takes the prompts that could not be read, and tries a file again that may have been refused for want of them.
+async fn take_prompts(controller: &Controller, host: &Arc<dyn Host>) {
+    if !host.wants_prompts() {
+        return;
+    }
+    let Ok(prompts) = controller.prompts().await else { return };
+    let host = host.clone();
+    let taking = tokio::task::spawn_blocking(move || {
+        let taken = host.take_prompts(prompts);
+        if taken.is_ok() && host.config().refused.is_some() {
+            let _ = host.reload();
+        }
+        taken
+    });
+    match taking.await {
+        Ok(Ok(_)) => tracing::info!("the prompts can be read"),
+        Ok(Err(why)) => tracing::error!(why, "the prompts can be read, and not be put into force"),
+        Err(_) => {}
     }
 }
 

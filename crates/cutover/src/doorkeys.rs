@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use cutover_config::{Checked, ClientKeys};
+use cutover_gateway::build::BuildError;
 use cutover_store::{KeyRing, Keys, Store};
+use cutover_units::UseCaseName;
 
 use crate::term::Term;
 
@@ -59,7 +61,7 @@ pub(crate) async fn read(store: &Store, checked: &Checked, term: &mut Term) -> O
 
 /// A line for each use case that matches by a key which opens no door: nothing reaches it, and who was to be
 /// served by it is served by the default upstream, whatever it says of arms and residency.
-pub(crate) fn unmatched(checked: &Checked, keys: &Keys) -> Vec<String> {
+pub(crate) fn unmatched(checked: &Checked, keys: &Keys) -> Vec<BuildError> {
     let by_key = checked.use_cases.iter().filter_map(|use_case| {
         let name = use_case.matches.key.as_ref()?;
         let key = keys.list().find(|key| *key.name == **name);
@@ -68,9 +70,33 @@ pub(crate) fn unmatched(checked: &Checked, keys: &Keys) -> Vec<String> {
             Some(key) if key.revoked.is_some() => "which is revoked",
             Some(_) => return None,
         };
-        Some(format!("use_cases.{}.match: by key {name}, {why}", use_case.name))
+        let key = format!("use_cases.{}.match.key", use_case.name);
+        Some(BuildError { key, why: format!("by key {name}, {why}") })
     });
     by_key.collect()
+}
+
+/// What a look at the stored keys shows before a start: [`unmatched`], keys of use cases that the file does not have,
+/// and that nobody would be let in.
+pub(crate) fn problems(checked: &Checked, keys: &Keys) -> Vec<BuildError> {
+    let mut found = unmatched(checked, keys);
+    if checked.server.keys == ClientKeys::Off {
+        return found;
+    }
+    let known = |name: &UseCaseName| checked.use_cases.iter().any(|one| one.name == *name);
+    let mut open = keys.list().filter(|key| key.revoked.is_none()).peekable();
+    if open.peek().is_none() {
+        found.push(BuildError { key: "server.keys".to_owned(), why: KEYLESS.to_owned() });
+    }
+    for key in open {
+        let Some(name) = key.use_case.as_ref().filter(|name| !known(name)) else { continue };
+        let why = format!(
+            "client key {} belongs to the use case {name}, which is not here: its requests are refused",
+            key.name
+        );
+        found.push(BuildError { key: format!("use_cases.{name}"), why });
+    }
+    found
 }
 
 /// What `/ready` says of the keys in force: why nobody can be let in, and what else is wrong.

@@ -57,6 +57,13 @@ impl Places {
         }
     }
 
+    /// What is wrong with tokens that the config names, and are there.
+    pub(crate) fn problem(&self, checked: &Checked) -> Option<String> {
+        let admin = self.configured(checked);
+        let admin = admin.map(|admin| admin.unwrap_or_else(|| TokenHash::of("")));
+        admin.and_then(|admin| self.with(checked, admin)).err()
+    }
+
     fn configured(&self, checked: &Checked) -> Result<Option<TokenHash>, String> {
         let named = checked.admin.token.as_ref();
         named.map(|reference| own_token(&self.base, ("admin.token", reference))).transpose()

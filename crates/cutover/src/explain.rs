@@ -1,72 +1,154 @@
 //! What would happen to a request: the same code that serves it, without sending anything.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_control::api::{
     ExplainRequest, ExplainedBody, ExplainedLeg, ExplainedLoss, Explanation, Failure,
 };
-use cutover_gateway::{Lane, Live};
-use cutover_relay::adapted;
-use cutover_route::{Ask, Caller, Leg, Priority};
-use cutover_store::Key;
-use cutover_units::{Code, UseCaseName};
-use cutover_wire::{Endpoint, Fault, Head};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use cutover_gateway::explain::{Plan, Question, Told, fetching_nothing, path_of};
+use cutover_gateway::{Gateway, KeptAnswers, Lane, Live, Looking, Parts, Unavailable, Writing};
+use cutover_route::{Leg, UseCaseIx};
+use cutover_store::{Conversation, ConversationQuery, KeptResponse, Key};
+use cutover_telemetry::Registry;
+use cutover_units::{Code, Millis};
+use cutover_wire::{Fault, Outgoing};
+use http::{HeaderName, HeaderValue, Method, Request};
 
-/// The unit of a request that brings none, so that the same question has the same answer.
-const REQUEST_ID: &str = "req_explained";
+use crate::clock;
 
-/// Tells what would happen to a request.
-pub(crate) fn explain(live: &Live, request: &ExplainRequest) -> Result<Explanation, Failure> {
-    let endpoint = Endpoint::from_path(&request.path).ok_or_else(|| Failure {
-        code: "not_found".to_owned(),
-        message: format!("what a request to {} becomes is not told here", request.path),
-        hint: Some(format!("it is for {}", Endpoint::ALL.map(Endpoint::path).join(", "))),
-    })?;
-    let body = Bytes::from(request.body.get().to_owned());
-    let head = Head::read(endpoint, &body).map_err(|fault| refusal(&fault))?;
-    let header = |name: &str| {
-        let found = request.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
-    };
-    let key = key(live, request)?;
-    live.check_hints(&headers(request)?, key.as_deref()).map_err(|fault| refusal(&fault))?;
-    let metadata = |name: &str| head.metadata(&body, name).map(Cow::Owned);
-    let hint = head.priority(&body);
-    let hint = header("x-cutover-priority").or(hint.as_deref());
-    let decision = live.snapshot.decide(&Ask {
-        model: &head.model,
-        user: head.safety_identifier.as_deref().or(head.user.as_deref()),
-        header: &header,
-        metadata: &metadata,
-        caller: Caller {
-            key_name: request.key.as_deref(),
-            use_case: key.as_ref().and_then(|key| key.use_case.as_ref()).map(UseCaseName::as_str),
-        },
-        use_case: header("x-cutover-use-case"),
-        priority: hint.and_then(Priority::parse),
-        local_only: header("x-cutover-residency").is_some()
-            || key.as_ref().is_some_and(|key| key.local_only),
-        request_id: REQUEST_ID,
-    });
-    let use_case = decision.use_case.and_then(|at| live.snapshot.use_case(at));
-    Ok(Explanation {
-        use_case: use_case.map(|found| found.name.to_string()),
-        arm: decision.arm.to_string(),
-        assignment: decision.assignment.as_str().to_owned(),
-        unit: decision.unit.to_string(),
-        bucket: decision.bucket,
-        weight: use_case.map(|found| found.weight.to_string()),
-        local_only: decision.local_only,
-        legs: decision.legs.iter().map(|leg| explain_leg(live, *leg, (&head, &body))).collect(),
+/// A gateway that serves nobody, so that what is asked of it counts nowhere.
+pub(crate) fn scratch(live: Live) -> Gateway {
+    Gateway::new(Parts {
+        live: fetching_nothing(live),
+        clock: clock::shared(),
+        records: None,
+        feedback: None,
+        answers: Some(Arc::new(Nowhere)),
+        registry: Registry::new(),
+        // The unit of a request that brings none is the same each time.
+        id_prefix: 0,
+        unit_key: [0; 16],
     })
+}
+
+/// Stored responses, which are not looked up here.
+struct Nowhere;
+
+impl KeptAnswers for Nowhere {
+    fn has_room(&self) -> bool {
+        true
+    }
+    fn keep(&self, _: KeptResponse) -> Writing {
+        Box::pin(std::future::ready(false))
+    }
+    fn answer(&self, _: String, _: Option<i64>) -> Looking<Option<KeptResponse>> {
+        Box::pin(std::future::ready(Err(Unavailable)))
+    }
+    fn conversation(&self, _: ConversationQuery) -> Looking<Conversation> {
+        Box::pin(std::future::ready(Err(Unavailable)))
+    }
+    fn delete(&self, _: String, _: Option<i64>) -> Looking<bool> {
+        Box::pin(std::future::ready(Err(Unavailable)))
+    }
+}
+
+/// Tells what would happen to a request at a gateway that serves nobody.
+pub(crate) async fn explain(
+    scratch: &Gateway,
+    request: &ExplainRequest,
+) -> Result<Explanation, Failure> {
+    let live = scratch.live();
+    let body = request.body.as_ref().map_or("", |body| body.get());
+    let path = match &request.path {
+        Some(path) => path.clone(),
+        None => path_of(body).map_err(|why| Failure {
+            code: "unknown_request".to_owned(),
+            message: why,
+            hint: Some("name its path with --path, such as --path /v1/messages".to_owned()),
+        })?,
+    };
+    let head = head(request, &path)?;
+    let method = head.method.clone();
+    let caller = key(&live, request)?;
+    let body = Bytes::from(body.to_owned());
+    let question = Question { head, body: body.clone(), caller };
+    let told = scratch.explain(question).await.map_err(|fault| refusal(&fault))?;
+    let nothing = Explanation {
+        request: format!("{method} {path}"),
+        instead: None,
+        use_case: None,
+        arm: String::new(),
+        assignment: String::new(),
+        unit: String::new(),
+        bucket: None,
+        weight: None,
+        local_only: false,
+        legs: Vec::new(),
+    };
+    Ok(match told {
+        Told::Here => {
+            let instead = Some("cutover answers it itself; no upstream is asked".to_owned());
+            Explanation { instead, ..nothing }
+        }
+        Told::Passed { family, use_case, upstream, path } => {
+            let provider = upstream.provider.name;
+            let why = match use_case {
+                Some(_) => "where its use case's baseline is, whatever the weight",
+                None => "as surface.upstream or the default upstream says",
+            };
+            let instead = format!(
+                "passed on untouched to {} ({provider}) as {path}, {why}; family {family}",
+                upstream.name
+            );
+            let (use_case, weight) = shown(&live, use_case);
+            Explanation { instead: Some(instead), use_case, weight, ..nothing }
+        }
+        Told::Asked(plan) => planned(&live, (*plan, &body), nothing),
+    })
+}
+
+fn shown(live: &Live, use_case: Option<UseCaseIx>) -> (Option<String>, Option<String>) {
+    let use_case = use_case.and_then(|at| live.snapshot.use_case(at));
+    (use_case.map(|found| found.name.to_string()), use_case.map(|found| found.weight.to_string()))
+}
+
+fn planned(live: &Live, (plan, body): (Plan, &Bytes), nothing: Explanation) -> Explanation {
+    let (use_case, weight) = shown(live, plan.use_case);
+    let said = plan.dialect.map(|dialect| format!(" ({dialect})")).unwrap_or_default();
+    let legs = plan.legs.into_iter();
+    Explanation {
+        request: nothing.request + &said,
+        instead: None,
+        use_case,
+        arm: plan.arm.to_string(),
+        assignment: plan.assignment.to_owned(),
+        unit: plan.unit,
+        bucket: plan.bucket,
+        weight,
+        local_only: plan.local_only,
+        legs: legs.map(|(leg, sent)| explain_leg(live, leg, (sent, body, &plan.model))).collect(),
+    }
 }
 
 /// The key that the request comes with. Where the keys are not known, its name is all there is.
 fn key(live: &Live, request: &ExplainRequest) -> Result<Option<Arc<Key>>, Failure> {
-    let Some(ring) = &live.keys else { return Ok(None) };
+    let Some(ring) = live.keys.as_ref().filter(|ring| !ring.is_unread()) else {
+        let named = |name: &String| {
+            Arc::new(Key {
+                id: 0,
+                name: name.as_str().into(),
+                prefix: String::new(),
+                use_case: None,
+                local_only: false,
+                batch: false,
+                created: Millis(0),
+                revoked: None,
+                former_until: None,
+            })
+        };
+        return Ok(request.key.as_ref().map(named));
+    };
     let found = request.key.as_deref().and_then(|name| ring.named(name));
     if found.is_some() {
         return Ok(found.cloned());
@@ -80,69 +162,73 @@ fn key(live: &Live, request: &ExplainRequest) -> Result<Option<Arc<Key>>, Failur
     Err(Failure { hint: Some(hint), ..refused })
 }
 
-fn headers(request: &ExplainRequest) -> Result<HeaderMap, Failure> {
-    let mut headers = HeaderMap::new();
+fn head(request: &ExplainRequest, path: &str) -> Result<http::request::Parts, Failure> {
+    let wrong =
+        |code: &str, message: String| Failure { code: code.to_owned(), message, hint: None };
+    let method = request.method.as_deref().unwrap_or("POST");
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|_| wrong("invalid_method", format!("{method:?} is no method")))?;
+    let mut head = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(())
+        .map_err(|_| wrong("invalid_path", format!("{path:?} is no path")))?
+        .into_parts()
+        .0;
     for (name, value) in &request.headers {
-        let wrong = |why: String| Failure {
-            code: "invalid_header".to_owned(),
-            message: format!("{name:?} is no header: {why}"),
-            hint: None,
-        };
+        let wrong = |why: String| wrong("invalid_header", format!("{name:?} is no header: {why}"));
         let read = HeaderName::from_bytes(name.as_bytes()).map_err(|e| wrong(e.to_string()))?;
         let value = HeaderValue::from_str(value).map_err(|e| wrong(e.to_string()))?;
-        headers.append(read, value);
+        head.headers.append(read, value);
     }
-    Ok(headers)
+    Ok(head)
 }
 
-fn explain_leg(live: &Live, leg: Leg, request: (&Head, &Bytes)) -> ExplainedLeg {
+fn explain_leg(
+    live: &Live,
+    leg: Leg,
+    (sent, body, asked): (Result<Outgoing, Fault>, &Bytes, &Arc<str>),
+) -> ExplainedLeg {
     let variant = live.snapshot.variants().get(usize::from(leg.variant.0));
-    let mut explained = ExplainedLeg {
+    let lane = live.lane(leg.variant);
+    let explained = ExplainedLeg {
         arm: leg.arm.to_string(),
         variant: variant.map(|v| v.name.to_string()).unwrap_or_default(),
         upstream: variant.map(|v| v.upstream.to_string()).unwrap_or_default(),
-        provider: String::new(),
+        provider: lane.map(|lane| lane.target.provider.name.to_owned()).unwrap_or_default(),
         path: None,
         model: None,
         body: None,
-        prompt: None,
+        prompt: lane.and_then(Lane::prompt_version).map(str::to_owned),
         losses: Vec::new(),
         refused: None,
     };
-    if let Some(lane) = live.lane(leg.variant) {
-        fill(&mut explained, lane, request);
-    }
-    explained
-}
-
-fn fill(explained: &mut ExplainedLeg, lane: &Lane, (head, body): (&Head, &Bytes)) {
-    lane.target.provider.name.clone_into(&mut explained.provider);
-    explained.prompt = lane.prompt_version().map(str::to_owned);
-    let target = lane.target_for(head, body);
-    let outgoing = match target.and_then(|target| adapted(head, body, &target)) {
+    let outgoing = match sent {
         Ok(outgoing) => outgoing,
-        Err(fault) => {
-            explained.refused = Some(refusal_text(&fault));
-            return;
-        }
+        Err(fault) => return ExplainedLeg { refused: Some(refusal_text(&fault)), ..explained },
     };
-    explained.path = Some(outgoing.path.to_string());
-    explained.model = Some(lane.target.model.as_deref().unwrap_or(&head.model).to_owned());
     let unchanged = outgoing.body.len() == 1 && outgoing.body.first() == Some(body);
-    let bytes = outgoing.body.iter().map(Bytes::len).sum();
-    explained.body = Some(ExplainedBody { bytes, unchanged });
-    explained.losses = outgoing
-        .losses
-        .iter()
-        .map(|loss| ExplainedLoss {
-            field: loss.field.clone(),
-            action: loss.action.as_str().to_owned(),
-            why: loss.why.to_owned(),
-        })
-        .collect();
+    let model = lane.and_then(|lane| lane.target.model.as_ref()).unwrap_or(asked);
+    let losses = outgoing.losses.iter().map(|loss| ExplainedLoss {
+        field: loss.field.clone(),
+        action: loss.action.as_str().to_owned(),
+        why: loss.why.to_owned(),
+    });
+    ExplainedLeg {
+        path: Some(outgoing.path.to_string()),
+        model: Some(model.to_string()),
+        body: Some(ExplainedBody { bytes: outgoing.body_len(), unchanged }),
+        losses: losses.collect(),
+        ..explained
+    }
 }
 
 fn refusal(fault: &Fault) -> Failure {
+    if fault.code == Code::StoredResponsesUnavailable {
+        let message = "it goes on from a stored response, which is not looked up here".to_owned();
+        let hint = "send the whole conversation as input".to_owned();
+        return Failure { code: fault.code.name().to_owned(), message, hint: Some(hint) };
+    }
     let code = fault.code.name().to_owned();
     Failure { code, message: refusal_text(fault), hint: None }
 }
@@ -157,12 +243,17 @@ fn refusal_text(fault: &Fault) -> String {
 
 /// The explanation for people.
 pub(crate) fn show(explanation: &Explanation) -> String {
-    let mut lines = Vec::new();
+    let mut lines = vec![format!("request     {}", explanation.request)];
     match (&explanation.use_case, &explanation.weight) {
         (Some(use_case), Some(weight)) => {
             lines.push(format!("use case    {use_case} (candidate's weight {weight})"));
         }
+        _ if explanation.instead.is_some() => {}
         _ => lines.push("use case    none matches: the default upstream takes it".to_owned()),
+    }
+    if let Some(instead) = &explanation.instead {
+        lines.push(format!("instead     {instead}"));
+        return lines.join("\n");
     }
     lines.push(format!("arm         {} ({})", explanation.arm, explanation.assignment));
     if let Some(bucket) = explanation.bucket {
@@ -205,7 +296,7 @@ mod tests {
     use crate::files::Source;
     use crate::verbs::check;
     use cutover_store::{KeyRing, NewKey, Options, Secret, Store};
-    use cutover_units::Millis;
+    use cutover_units::UseCaseName;
     use serde_json::value::RawValue;
 
     const CONFIG: &str = r#"
@@ -253,15 +344,41 @@ weight = "50%"
         let live = check::build((&source, &checked), keys).unwrap();
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let request = ExplainRequest {
-            path: "/v1/chat/completions".to_owned(),
+            path: None,
+            method: None,
             headers: headers.iter().map(own).collect(),
             key: key.map(str::to_owned),
-            body: RawValue::from_string(body.to_owned()).unwrap(),
+            body: Some(RawValue::from_string(body.to_owned()).unwrap()),
         };
-        match explain(&live, &request) {
-            Ok(explanation) => show(&explanation),
-            Err(failure) => failure.message,
+        told(live, &request)
+    }
+
+    fn told(live: Live, request: &ExplainRequest) -> String {
+        let scratch = scratch(live);
+        let explained = explain(&scratch, request);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(explained).poll(&mut context) {
+            std::task::Poll::Ready(Ok(explanation)) => show(&explanation),
+            std::task::Poll::Ready(Err(failure)) => failure.message,
+            std::task::Poll::Pending => panic!("an explanation waits for nobody"),
         }
+    }
+
+    /// What becomes of a request to a path.
+    fn at(config: &str, line: &str, headers: &[(&str, &str)], body: &str) -> String {
+        let checked = cutover_config::check(config, "test.toml", &|_| None).unwrap();
+        let source = Source { path: None, base: std::path::PathBuf::new() };
+        let live = check::build((&source, &checked), None).unwrap();
+        let (method, path) = line.split_once(' ').unwrap();
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let request = ExplainRequest {
+            path: Some(path.to_owned()),
+            method: Some(method.to_owned()),
+            headers: headers.iter().map(own).collect(),
+            key: None,
+            body: RawValue::from_string(body.to_owned()).ok(),
+        };
+        told(live, &request)
     }
 
     #[test]
@@ -309,7 +426,8 @@ weight = "50%"
     #[test]
     fn a_request_of_no_use_case_goes_to_the_default_untouched() {
         let expected = format!(
-            "use case    none matches: the default upstream takes it\n\
+            "request     POST /v1/chat/completions\n\
+             use case    none matches: the default upstream takes it\n\
              arm         default (fixed)\n\n\
              attempt 1   default: default on cloud (openai)\n  \
              asks      /v1/chat/completions for gpt-4o\n  \
@@ -356,5 +474,98 @@ weight = "50%"
     fn a_bad_request_is_told_as_the_client_would_be() {
         let text = explained(&[], r#"{"model":1,"messages":[]}"#);
         assert!(text.starts_with("400 invalid_type (model): "), "{text}");
+    }
+
+    /// Each dialect that a client can speak: what an Ollama, an OpenAI and an Anthropic are asked for it, by the code that
+    /// asks them.
+    #[test]
+    fn requests_of_every_dialect_are_told_in_their_own_words() {
+        let headers = [("x-use-case", "statements"), ("x-customer", "customer-1")];
+        let generate = "/v1beta/models/gpt-4o:generateContent";
+        for (path, dialect, body) in [
+            (
+                "/v1/messages",
+                "anthropic",
+                r#"{"model":"gpt-4o","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#,
+            ),
+            ("/v1/responses", "responses", r#"{"model":"gpt-4o","input":"x","store":false}"#),
+            (
+                "/api/chat",
+                "ollama",
+                r#"{"model":"gpt-4o","messages":[{"role":"user","content":"x"}]}"#,
+            ),
+            (generate, "gemini", r#"{"contents":[{"parts":[{"text":"x"}]}]}"#),
+        ] {
+            let text = at(CONFIG, &format!("POST {path}"), &headers, body);
+            for line in [
+                &*format!("request     POST {path} ({dialect}"),
+                "arm         candidate (sticky)",
+                "attempt 1   candidate: small on gpus (ollama)",
+                "  asks      /api/chat for qwen2.5:32b",
+                "attempt 2   baseline: big on cloud (openai)",
+            ] {
+                assert!(text.contains(line), "{line:?} is not in\n{text}");
+            }
+        }
+        // Where the upstream speaks the client's dialect it gets the client's own words.
+        let own = CONFIG.replace("\"openai\"", "\"anthropic\"");
+        let thinks = r#"{"model":"claude-sonnet-4-6","max_tokens":9,"messages":[{"role":"user","content":"x"}],"speed":"fast"}"#;
+        let text = at(&own, "POST /v1/messages", &[], thinks);
+        assert!(text.contains("asks      /v1/messages for claude-sonnet-4-6"), "{text}");
+        assert!(
+            text.contains(&format!("body      {} bytes, the client's own", thinks.len())),
+            "{text}"
+        );
+        // What a strict variant refuses is named as the client wrote it.
+        let image = r#"{"model":"gpt-4o","input":[{"role":"user","content":[{"type":"input_image","image_url":"data:image/png;base64,aGk=","detail":"low"}]}]}"#;
+        let strict = CONFIG.replace("unsupported = \"lenient\"\n", "");
+        let text = at(&strict, "POST /v1/responses", &headers, image);
+        let refused = "400 unsupported_parameter (input[0].content[0].detail)";
+        assert!(text.contains(refused), "{text}");
+    }
+
+    #[test]
+    fn other_endpoints_are_told_too() {
+        let text = at(CONFIG, "POST /v1/embeddings", &[], r#"{"model":"e","input":"x"}"#);
+        assert!(text.contains("asks      /v1/embeddings for e"), "{text}");
+        let text = at(CONFIG, "POST /api/embed", &[], r#"{"model":"e","input":"x"}"#);
+        assert!(text.contains("asks      /v1/embeddings for e"), "{text}");
+        let text = at(CONFIG, "POST /v1/completions", &[], r#"{"model":"c","prompt":"x"}"#);
+        assert!(text.contains("asks      /v1/completions for c"), "{text}");
+        let text = at(CONFIG, "POST /api/generate", &[], r#"{"model":"c","prompt":"x"}"#);
+        assert!(text.contains("asks      /v1/chat/completions for c"), "{text}");
+        let text = at(CONFIG, "GET /v1/models", &[], "");
+        assert!(text.contains("instead     cutover answers it itself"), "{text}");
+        // Nothing is passed on unless an operator allows it.
+        let text = at(CONFIG, "POST /v1/files?key=k", &[], "--form");
+        assert!(text.contains("403 permission_denied") && text.contains("files"), "{text}");
+        let allows = CONFIG.replacen('\n', "\nsurface.allow = [\"files\"]\n", 1);
+        let text =
+            at(&allows, "POST /v1/files?key=k&a=b", &[("x-use-case", "statements")], "--form");
+        let part = "passed on untouched to cloud (openai) as /v1/files?a=b, where its use case's baseline is";
+        assert!(text.contains(part), "{text}");
+        let text = at(CONFIG, "DELETE /v1/chat/completions", &[], "");
+        assert!(text.starts_with("405 method_not_allowed"), "{text}");
+    }
+
+    #[test]
+    fn what_is_ambiguous_is_asked_back_and_what_would_be_fetched_is_not() {
+        let text = explained(&[], r#"{"model":"m","input":"x"}"#);
+        assert!(text.contains("/v1/embeddings, /v1/responses, /api/embed"), "{text}");
+        let text =
+            explained(&[], r#"{"model":"gpt-4o","max_tokens":9,"system":"s","messages":[]}"#);
+        assert!(text.starts_with("request     POST /v1/messages (anthropic"), "{text}");
+        let text =
+            explained(&[], r#"{"model":"gpt-4o","input":"x","previous_response_id":"resp_1"}"#);
+        assert!(
+            text.contains("goes on from a stored response, which is not looked up here"),
+            "{text}"
+        );
+        let fetches = CONFIG
+            .replace("provider = \"ollama\"\n", "provider = \"ollama\"\nimage_urls = \"fetch\"\n");
+        let image = r#"{"model":"gpt-4o","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://no.such.host.example/a.png"}}]}]}"#;
+        let headers = [("x-use-case", "statements"), ("x-customer", "customer-1")];
+        let text = explained_in(&fetches, None, (&headers, None), image);
+        assert!(text.contains("  asks      /api/chat for qwen2.5:32b"), "{text}");
     }
 }

@@ -30,6 +30,7 @@ mod prompts;
 mod questions;
 mod reference;
 mod sampling;
+mod secrets;
 mod server;
 mod signals;
 mod sockets;

@@ -1,5 +1,6 @@
 //! What a config file says of rollouts and webhooks, as the controller takes it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use cutover_control::rollouts::{Plan, ReadSpec, Scoring, Webhook};
 use cutover_control::{Spec, Url};
 use cutover_gateway::build::Surroundings;
 use cutover_store::Keep;
-use cutover_units::Millis;
+use cutover_units::{Millis, UseCaseName};
 
 use crate::env;
 use crate::surroundings::{EngineChoice, Outside};
@@ -30,7 +31,10 @@ pub(crate) fn use_cases(checked: &Checked, outside: &Outside) -> Result<Vec<Spec
     };
     let read = reader(outside);
     let specs = checked.use_cases.iter().map(|use_case| {
-        let identity = use_case.candidate.map(|at| checked.identity(at, &read)).transpose()?;
+        // Of a prompt that is not known nobody can tell whether it is the one whose share is stored.
+        let known = |at: &usize| !checked.variants[*at].adaptation.awaits();
+        let candidate = use_case.candidate.filter(known);
+        let identity = candidate.map(|at| checked.identity(at, &read)).transpose()?;
         Ok(Spec {
             name: use_case.name.clone(),
             baseline: variant(use_case.baseline),
@@ -43,11 +47,20 @@ pub(crate) fn use_cases(checked: &Checked, outside: &Outside) -> Result<Vec<Spec
     specs.collect()
 }
 
-/// The rollouts of a config file. The files that it names are read.
+/// The use cases whose rollout cannot be told, because a prompt of theirs is not known.
+pub(crate) fn untold(checked: &Checked) -> BTreeSet<UseCaseName> {
+    let untold = checked.use_cases.iter().filter(|use_case| checked.awaits_prompt(use_case));
+    untold.map(|use_case| use_case.name.clone()).collect()
+}
+
+/// The rollouts of a config file, but for those that cannot be told. The files that it names are read.
 pub(crate) fn plans(checked: &Checked, outside: &Outside) -> Result<Vec<Plan>, FileProblem> {
     let read = reader(outside);
     let mut plans = Vec::new();
     for (at, use_case) in checked.use_cases.iter().enumerate() {
+        if checked.awaits_prompt(use_case) {
+            continue;
+        }
         let Some(spec) = checked.rollout_spec(at, &read)? else { continue };
         let scorer = checked.scorer_spec(at, &read)?;
         plans.push(Plan { spec, scoring: Scoring { scorer, ..scoring(use_case) } });

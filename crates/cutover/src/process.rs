@@ -18,7 +18,7 @@ use crate::embedded::Engines;
 use crate::files::Source;
 use crate::instances::Drains;
 use crate::plans;
-use crate::prompts::InForce;
+use crate::prompts::{InForce, Refitted};
 use crate::surroundings::{EngineChoice, Outside};
 use crate::{clock, doorkeys, env, watched};
 
@@ -66,6 +66,8 @@ pub(crate) struct Process {
     started_empty: bool,
     /// The config in force with its prompts. Held while either is exchanged.
     in_force: Mutex<InForce>,
+    /// Whether prompts that it needs could not be read, and what is wrong with others.
+    prompts: Mutex<Prompts>,
     /// None: they could not be read yet.
     ring: Mutex<Option<Ring>>,
     status: Mutex<ConfigStatus>,
@@ -84,6 +86,13 @@ pub(crate) struct Process {
 struct Ring {
     keys: Arc<KeyRing>,
     seen: Keys,
+}
+
+/// What stands between variants and their prompts.
+#[derive(Default)]
+struct Prompts {
+    unread: bool,
+    unfit: Vec<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -157,6 +166,10 @@ impl Process {
             gateway: OnceLock::new(),
             controller: OnceLock::new(),
             rollouts: OnceLock::new(),
+            prompts: Mutex::new(Prompts {
+                unread: parts.prompts.is_none() && parts.checked.needs_prompts(),
+                unfit: Vec::new(),
+            }),
             in_force: Mutex::new(InForce { checked: parts.checked.clone(), book: parts.prompts }),
             started_with: parts.checked,
             started_empty,
@@ -262,15 +275,15 @@ impl Process {
 
     /// Takes what the first config says of rollouts and webhooks.
     pub(crate) fn take_plans(&self, checked: &Checked) -> Result<(), String> {
-        let (plans, webhooks) = moves(checked, &self.outside())?;
-        self.put_plans(plans, webhooks);
+        let moves = moves(checked, &self.outside())?;
+        self.put_plans(checked, moves);
         Ok(())
     }
 
-    fn put_plans(&self, plans: Vec<Plan>, webhooks: Vec<Webhook>) {
+    fn put_plans(&self, checked: &Checked, (plans, webhooks): (Vec<Plan>, Vec<Webhook>)) {
         if let Some(rollouts) = self.rollouts.get() {
             rollouts.take_webhooks(webhooks);
-            rollouts.take_plans(plans);
+            rollouts.take_plans_but(plans, plans::untold(checked));
         }
     }
 
@@ -299,11 +312,14 @@ impl Process {
         let mut warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(unfound);
         if let Some(ring) = lock(&self.ring).as_ref() {
-            warnings.extend(doorkeys::unmatched(&checked, &ring.seen));
+            let unmatched = doorkeys::unmatched(&checked, &ring.seen);
+            warnings.extend(unmatched.iter().map(|problem| self.source.locate(&text, problem)));
         }
         warnings.extend(kept);
         warnings.extend(self.needs_restart(&checked));
         warnings.extend(gone(&in_force.checked, &checked));
+        let unread = in_force.book.is_none() && checked.needs_prompts();
+        *lock(&self.prompts) = Prompts { unread, unfit: Vec::new() };
         in_force.checked = checked;
         Ok(warnings)
     }
@@ -334,7 +350,7 @@ impl Process {
             self.note_loaded(&digest);
             Ok::<_, Vec<String>>(())
         })?;
-        self.put_plans(moves.0, moves.1);
+        self.put_plans(checked, moves);
         *lock(&self.watched) = watched::files(&self.source, checked);
         Ok(unfound)
     }
@@ -345,7 +361,9 @@ impl Process {
             return Err("the process is still starting".to_owned());
         };
         let mut in_force = lock(&self.in_force);
-        let Some((checked, effects)) = in_force.with(&book)? else { return Ok(Vec::new()) };
+        let Some(Refitted { checked, effects, unfit }) = in_force.with(&book)? else {
+            return Ok(Vec::new());
+        };
         if !effects.is_empty() {
             let wrong = |error: build::BuildError| vec![error.to_string()];
             let installed = self.install((gateway, controller), &checked, &wrong);
@@ -354,6 +372,10 @@ impl Process {
                 tracing::info!(effect = effect.as_str(), "prompts");
             }
         }
+        for why in &unfit {
+            tracing::error!(why, "a prompt cannot be used: chats of its variant get a 503");
+        }
+        *lock(&self.prompts) = Prompts { unread: false, unfit };
         *in_force = InForce { checked, book: Some(book) };
         Ok(effects)
     }

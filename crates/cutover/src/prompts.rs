@@ -2,14 +2,19 @@
 //!
 //! One lock holds the config in force together with the prompts it was fitted to, for as long as either
 //! is exchanged: a reload and a label that move at once come one after the other.
+//!
+//! A database that cannot be read must not keep the process from starting, as with client keys
+//! ([`crate::doorkeys`]). But nobody is answered with a wrong prompt either: until they can be read, a variant
+//! that has one there answers no chat, its use case no rollout's tick, and its candidate has no share. The watch over
+//! files reads them again every few seconds.
 
 use std::time::Duration;
 
-use anyhow::Context;
 use cutover_config::Checked;
 use cutover_gateway::build::BuildError;
 use cutover_prompts::Book;
 use cutover_store::Store;
+use cutover_units::VariantName;
 
 use crate::exit::{Exit, Failed};
 use crate::files::Source;
@@ -23,34 +28,61 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// The config in force, and the prompts it was fitted to.
 pub(crate) struct InForce {
     pub(crate) checked: Checked,
-    /// None: they could not be read, and nothing needs them.
+    /// None: they could not be read.
     pub(crate) book: Option<Book>,
 }
 
+/// A config with other prompts.
+pub(crate) struct Refitted {
+    pub(crate) checked: Checked,
+    /// What of traffic and rollouts that changes.
+    pub(crate) effects: Vec<String>,
+    /// What is wrong with prompts that variants await still.
+    pub(crate) unfit: Vec<String>,
+}
+
 impl InForce {
-    /// Fits a config to the prompts.
+    /// Fits a config to the prompts. While they are not known, no variant may come to need one that serves now.
     pub(crate) fn fit(&self, checked: &mut Checked) -> Result<(), BuildError> {
-        if !checked.needs_prompts() {
-            return Ok(());
+        if let Some(book) = &self.book {
+            return fit(checked, book);
         }
-        let unread = || BuildError {
-            key: "state.directory".to_owned(),
-            why: "its prompts could not be read at the start".to_owned(),
+        let awaits = |name: &VariantName| {
+            let mut held = self.checked.variants.iter();
+            held.any(|held| held.name == *name && held.adaptation.awaits())
         };
-        fit(checked, self.book.as_ref().ok_or_else(unread)?)
+        let news =
+            checked.variants.iter().find(|one| one.adaptation.awaits() && !awaits(&one.name));
+        news.map_or(Ok(()), |variant| {
+            Err(BuildError {
+                key: format!("variants.{}.prompt", variant.name),
+                why: "the prompts cannot be read from the state directory now: the file is tried again when \
+                      they can"
+                    .to_owned(),
+            })
+        })
     }
 
-    /// The config as it is with other prompts, and what of traffic and rollouts that changes. None: newer
-    /// ones are in force.
-    pub(crate) fn with(&self, book: &Book) -> Result<Option<(Checked, Vec<String>)>, String> {
+    /// The config with other prompts. A variant that awaits its own may go on to, any other must get one.
+    pub(crate) fn refitted(&self, book: &Book) -> Result<Refitted, String> {
+        let mut checked = self.checked.clone();
+        let unfit = checked.take_fitting(book);
+        let awaited = |at: usize| self.checked.variants[at].adaptation.awaits();
+        if let Some((_, why)) = unfit.iter().find(|(at, _)| !awaited(*at)) {
+            return Err(why.to_string());
+        }
+        let effects = effects(&self.checked, &checked);
+        let unfit = unfit.into_iter().map(|(_, why)| why.to_string()).collect();
+        Ok(Refitted { checked, effects, unfit })
+    }
+
+    /// The same. None: newer ones are in force.
+    pub(crate) fn with(&self, book: &Book) -> Result<Option<Refitted>, String> {
         let held = self.book.as_ref().map(Book::revision);
         if held.is_some_and(|held| held >= book.revision()) {
             return Ok(None);
         }
-        let mut checked = self.checked.clone();
-        checked.take_prompts(book).map_err(|unfit| unfit.to_string())?;
-        let effects = effects(&self.checked, &checked);
-        Ok(Some((checked, effects)))
+        self.refitted(book).map(Some)
     }
 }
 
@@ -68,7 +100,9 @@ fn effects(before: &Checked, after: &Checked) -> Vec<String> {
         if old == version {
             continue;
         }
-        changed.push(at);
+        if old.is_some() {
+            changed.push(at);
+        }
         let name = |version: &Option<_>| {
             let version: Option<&std::sync::Arc<cutover_config::PromptVersion>> = version.as_ref();
             version.map_or_else(|| "none".to_owned(), |version| version.reference.to_string())
@@ -93,24 +127,28 @@ fn effects(before: &Checked, after: &Checked) -> Vec<String> {
     effects
 }
 
-/// The stored prompts. Without them a config that needs them cannot be served, so a database that stays
-/// unreadable ends the start then.
-pub(crate) async fn load(store: &Store, needed: bool) -> Result<Option<Book>, Failed> {
+/// The stored prompts; none if they cannot be read. A database that is locked is asked again for a while, if the config
+/// needs them: who waits in line for some seconds sees no error at all.
+pub(crate) async fn load(store: &Store, needed: bool) -> Option<Book> {
     let mut tries = 1;
-    loop {
+    let error = loop {
         match store.prompts().await {
-            Ok(book) => return Ok(Some(book)),
-            Err(_) if !needed => return Ok(None),
-            Err(error) if error.may_pass() && tries < TRIES => {
+            Ok(book) => return Some(book),
+            Err(error) if needed && error.may_pass() && tries < TRIES => {
                 tracing::warn!(%error, "prompts cannot be read yet");
             }
-            Err(error) => {
-                return Err(anyhow::Error::from(error).context("cannot read the prompts").into());
-            }
+            Err(error) => break error,
         }
         tries += 1;
         tokio::time::sleep(PAUSE).await;
+    };
+    if needed {
+        tracing::error!(
+            %error,
+            "the prompts cannot be read: each chat of a variant that has one there gets a 503 until they can"
+        );
     }
+    None
 }
 
 /// Fits the first config to the prompts.
@@ -137,9 +175,16 @@ pub(crate) fn look_up(
     if !checked.needs_prompts() {
         return Ok(());
     }
-    let read = async |store: &Store| store.prompts().await.context("cannot read the prompts");
+    let read = async |store: &Store| Ok(store.prompts().await);
     match lookup::stored(checked, source, read)? {
-        Stored::Found(book) => fit_first(checked, Some(&book), source),
+        Stored::Found(Ok(book)) => fit_first(checked, Some(&book), source),
+        Stored::Found(Err(error)) => {
+            term.warn(format_args!(
+                "prompts are not looked up: {error}; until they can be read, a variant that has one there \
+                 answers no chat"
+            ));
+            Ok(())
+        }
         Stored::NoDatabase(directory) => {
             let shown = directory.display();
             term.warn(format_args!("prompts are not looked up: there is no database in {shown}"));

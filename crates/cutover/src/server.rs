@@ -100,7 +100,7 @@ impl Server {
         let tokens = TokensInForce::new(places.read(&checked)?);
         let unit_key = unit_key(&directory);
         let keys = doorkeys::read(&store, &checked, term).await;
-        let book = prompts::load(&store, checked.needs_prompts()).await?;
+        let book = prompts::load(&store, checked.needs_prompts()).await;
         prompts::fit_first(&mut checked, book.as_ref(), &source)?;
         let process = Arc::new(Process::new(Parts {
             source: source.clone(),

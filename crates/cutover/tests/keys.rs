@@ -229,7 +229,10 @@ fn a_rotated_key_stays_in_its_use_case_with_both_secrets_for_a_while() {
     let (code, said) = told(&program.cli(&["key", "revoke", "team"]));
     assert!(code == 0 && said.contains("use case app matches by key team"), "{said}");
     let reloaded = program.admin("POST /admin/reload", "{}").text();
-    assert!(reloaded.contains("use_cases.app.match: by key team, which is revoked"), "{reloaded}");
+    assert!(
+        reloaded.contains("use_cases.app.match.key: by key team, which is revoked"),
+        "{reloaded}"
+    );
     let (code, said) = told(&program.cli(&["key", "add", "team-2"]));
     assert!(code == 0 && said.contains("which is revoked"), "{said}");
     let (code, said) = told(&program.cli(&["key", "add", "team"]));

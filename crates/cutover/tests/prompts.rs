@@ -400,3 +400,72 @@ async fn a_label_that_moves_under_a_rollout_begins_its_evidence_anew_and_says_so
     let replayed = program.ok(&["rollout", "replay", "app"]);
     assert!(replayed.contains("decisions come out as they are stored"), "{replayed}");
 }
+
+/// Such a start ended at once, and a supervisor tried again for ever; served without the prompt, each answer would have
+/// been another variant's.
+#[test]
+fn a_start_that_cannot_read_the_prompts_answers_no_chat_that_needs_one_serves_all_others_and_heals()
+{
+    let mut rig = Rig::start("vllm", Persona::Vllm);
+    let plain = |label: &str| {
+        let keys = format!("prompt = \"extraction@{label}\"\nvars = {{ bank = \"N26\" }}\n");
+        let other = "\n[variants.other]\nupstream = \"own\"\nmodel = \"fake-model\"\n\
+                     [use_cases.plain]\nmatch = { model = \"plain\" }\nbaseline = \"other\"\n";
+        config(&rig.fake, "vllm", &keys) + other
+    };
+    let (good, elsewhere) = (plain("production"), plain("live"));
+    rig.program.write_config(&good);
+    let chat = |rig: &Rig, model: &str| {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}]});
+        raw::exchange(rig.program.url(), "POST /v1/chat/completions", &[], body.to_string())
+            .unwrap()
+    };
+    let ready = |rig: &Rig| raw::exchange(rig.program.admin_url(), "GET /ready", &[], "").unwrap();
+    let (there, away) =
+        (rig.program.state().join("cutover.db"), rig.program.state().join("away.db"));
+    for damaged in [false, true] {
+        rig.program.terminate();
+        std::fs::rename(&there, &away).unwrap();
+        if damaged {
+            std::fs::write(&there, "no database at all, for many bytes ".repeat(200)).unwrap();
+        }
+        rig.program.start_again_until("GET /health");
+        let served = rig.fake.inferences().len();
+        let refused = chat(&rig, "app");
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert_eq!(refused.json()["error"]["code"], "prompt_unavailable");
+        assert_eq!(rig.fake.inferences().len(), served, "it was sent without its prompt");
+        assert_eq!(chat(&rig, "plain").status, 200);
+        let said = ready(&rig);
+        assert_eq!(said.status, 503);
+        let part = "extraction@production, the prompt of variant own";
+        assert!(said.text().contains(part), "{}", said.text());
+        // A file is taken that lets none answer worse than now, and no other.
+        assert_eq!(rig.reload()["loaded"], true);
+        let needy = good
+            .replace("[variants.other]", "[variants.other]\nprompt = \"extraction@production\"");
+        rig.program.write_config(&needy);
+        let problem = rig.reload()["problems"][0].as_str().unwrap().to_owned();
+        assert!(problem.contains("variants.other.prompt: the prompts cannot be read"), "{problem}");
+        assert_eq!(chat(&rig, "plain").status, 200);
+        rig.program.write_config(&good);
+        std::fs::rename(&away, &there).unwrap();
+        wait::until("the prompts to be taken over", || chat(&rig, "app").status == 200);
+        assert_eq!(version(rig.chat().0), "extraction@1");
+        wait::until("it to be ready", || ready(&rig).status == 200);
+        assert!(rig.program.log().contains("the prompts cannot be read"));
+    }
+    // One that leads nowhere holds up its own use case, and is mended by its label.
+    rig.program.terminate();
+    rig.program.write_config(&elsewhere);
+    std::fs::rename(&there, &away).unwrap();
+    rig.program.start_again_until("GET /health");
+    assert_eq!(chat(&rig, "app").status, 503);
+    std::fs::rename(&away, &there).unwrap();
+    let part = "prompt extraction has no label \\\"live\\\"";
+    wait::until("the reason to be told", || ready(&rig).text().contains(part));
+    assert_eq!((chat(&rig, "app").status, chat(&rig, "plain").status), (503, 200));
+    rig.cli(&["prompt", "label", "extraction", "1", "live"]);
+    assert_eq!(chat(&rig, "app").status, 200);
+    assert_eq!(ready(&rig).status, 200);
+}

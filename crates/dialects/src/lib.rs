@@ -33,6 +33,7 @@ mod pivot;
 pub mod responses;
 mod sampled;
 mod sequence;
+mod shape;
 mod sound;
 mod stream;
 mod table;
@@ -49,6 +50,7 @@ pub use inbound::{Asked, Inbound, ModelFacts, Moment, RequestFacts, StoreNeeds, 
 pub use origins::Origins;
 pub use outline::{Outline, Outliner};
 pub use sampled::Sent;
+pub use shape::path_of;
 pub use signature::SEPARATOR as SIGNED_ID;
 pub use stream::StreamOut;
 pub use table::{Ask, DIALECTS, Dialect, Fate, Field, Found, Route, find, matrix};

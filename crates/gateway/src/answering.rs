@@ -12,9 +12,9 @@ use cutover_wire::Fault;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::body::Out;
+use crate::dialects;
 use crate::gateway::{Gateway, Refusal, Visit};
 use crate::rescue::Failure;
-use crate::{dialects, ingress};
 
 /// A gateway behind a server.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Handler for Answering {
         let head_refused = matches!(refusal.fault.code, Code::HeadTooLarge | Code::MalformedHttp);
         let mut response = gateway.refuse(&visit, &head.headers, refusal);
         if response.status() == StatusCode::METHOD_NOT_ALLOWED
-            && let Ok(methods) = HeaderValue::from_str(&ingress::allowed(head.uri.path()))
+            && let Ok(methods) = HeaderValue::from_str(&cutover_ingress::allowed(head.uri.path()))
         {
             response.headers_mut().insert(header::ALLOW, methods);
         }

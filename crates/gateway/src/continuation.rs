@@ -6,7 +6,7 @@
 //!  instance B     prompt + "Once upon a" ├─ " time" ─ end     one stream, one id, marked `continued`
 //! ```
 //!
-//! What must hold: text alone, both ways ([`cutover_wire::continuation::is_safe`]); a target whose provider
+//! What must hold: text alone, both ways ([`cutover_vendors::continuation::is_safe`]); a target whose provider
 //! takes the beginning of an answer; at most one continuation for a request; an attempt and a retry left.
 //! A request of another dialect than OpenAI's is continued in the form it was turned into, behind the edge,
 //! which sees one stream; but not where the upstream's own events pass the edge as they are. Another instance of the same variant is asked first: its
@@ -20,8 +20,8 @@ use cutover_ledger::Cost;
 use cutover_route::Leg;
 use cutover_telemetry::families;
 use cutover_units::{Arm, Code};
+use cutover_vendors::continuation;
 use cutover_wire::adapt::Outgoing;
-use cutover_wire::continuation;
 use cutover_wire::extract::StreamExtractor;
 use cutover_wire::providers::Dialect;
 use cutover_wire::stream::pacing;

@@ -23,10 +23,10 @@ use crate::caller;
 use crate::exchange::{Exchange, micros};
 use crate::foreign::{self, Foreign};
 use crate::gateway::{Asked, Gateway, Refusal, Visit};
-use crate::ingress::{self, Route};
 use crate::live::{Lane, Live};
 use crate::responses::{self, About, KeptAnswers, Looker};
 use crate::{infer, models, vendor};
+use cutover_ingress::Route;
 
 /// How long a model is said to stay in memory: what Ollama says by default.
 const LOADED_MS: u64 = 5 * 60 * 1_000;
@@ -69,7 +69,7 @@ pub(crate) fn dialect_of(route: Route<'_>, headers: &HeaderMap) -> Option<&'stat
 
 /// The dialect of a request of which nothing but its head has been looked at; None: OpenAI's.
 pub(crate) fn spoken(head: &request::Parts) -> Option<&'static Dialect> {
-    match ingress::route(&head.method, head.uri.path()) {
+    match cutover_ingress::route(head.method.as_str(), head.uri.path()) {
         Ok(route) => dialect_of(route, &head.headers),
         Err(lost) => lost.dialect.or_else(|| asked_for(&head.headers)),
     }

@@ -25,7 +25,6 @@ use crate::answering::Answering;
 use crate::body::{Out, json};
 use crate::exchange::micros;
 use crate::feeds::Feed;
-use crate::ingress::{self, Route};
 use crate::live::Live;
 use crate::ollama::Jobs;
 use crate::refused::Refused;
@@ -34,6 +33,7 @@ use crate::responses::KeptAnswers;
 use crate::shadow::{Copies, Ending};
 pub(crate) use crate::visit::{Asked, Refusal, Visit};
 use crate::{caller, dialects, feedback, infer, passthrough, probes, resolving};
+use cutover_ingress::Route;
 use cutover_route::ids::Ids;
 
 /// Tells the wall clock's time. The binary owns the only one.
@@ -251,10 +251,11 @@ impl Gateway {
         body: &mut Option<Incoming>,
     ) -> Result<Response<Out>, Refusal> {
         let path = parts.uri.path();
-        let route = ingress::route(&parts.method, path).map_err(|lost| Refusal {
-            dialect: lost.dialect.or_else(|| dialects::asked_for(&parts.headers)),
-            ..Refusal::nowhere(lost.fault)
-        })?;
+        let route =
+            cutover_ingress::route(parts.method.as_str(), path).map_err(|lost| Refusal {
+                dialect: lost.dialect.or_else(|| dialects::asked_for(&parts.headers)),
+                ..Refusal::nowhere(lost.fault)
+            })?;
         if matches!(route, Route::Health) {
             return Ok(health());
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cutover_units::Code;
+use cutover_upstream::in_a_row;
 use cutover_wire::Fault;
 use http::{HeaderMap, HeaderValue, Response, header};
 
@@ -29,7 +30,9 @@ pub(crate) async fn infer(mut exchange: Box<Exchange>) -> Response<Out> {
     }
     if exchange.cancels_with_client() {
         let (exchange, result) = attempt::ask(exchange).await;
-        return finish(exchange, result).await;
+        let response = finish(exchange, result).await;
+        in_a_row().await;
+        return response;
     }
     // The upstream must not be cut off when the client goes: a task of its own reads on.
     let tasks = exchange.shared.tasks.clone();

@@ -438,8 +438,7 @@ impl Live {
     /// All upstreams that are asked for anything, each once.
     pub(crate) fn upstreams(&self) -> Vec<Arc<UpstreamLane>> {
         let mut upstreams: Vec<Arc<UpstreamLane>> = Vec::new();
-        let passing = self.surface.upstream.as_ref();
-        for upstream in self.lanes.iter().map(|lane| &lane.upstream).chain(passing) {
+        for upstream in self.lanes.iter().map(|lane| &lane.upstream).chain(&self.surface.upstream) {
             if !upstreams.iter().any(|known| Arc::ptr_eq(known, upstream)) {
                 upstreams.push(Arc::clone(upstream));
             }
@@ -454,10 +453,9 @@ impl Live {
         let use_cases = self.snapshot.use_cases().iter();
         let baselines = use_cases.filter(|use_case| self.lane(use_case.baseline).is_some_and(dead));
         let waits = |use_case: &UseCase| {
-            let unfound = self.lane(use_case.baseline).map(|lane| self.unfound(&lane.upstream));
-            let unfound = unfound.filter(|names| !names.is_empty());
-            let why =
-                unfound.map(|names| format!(": no address of {} is known yet", names.join(", ")));
+            let lane = self.lane(use_case.baseline);
+            let names = lane.map_or_else(Vec::new, |lane| self.unfound(&lane.upstream)).join(", ");
+            let why = (!names.is_empty()).then(|| format!(": no address of {names} is known yet"));
             format!("an instance for the baseline of {}{}", use_case.name, why.unwrap_or_default())
         };
         baselines.map(waits).collect()

@@ -22,6 +22,7 @@ mod passed;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cutover_route::UseCaseIx;
 use cutover_route::surface::Family;
 use cutover_server::{Held, Progress, Upload, discard, too_large};
 use cutover_store::Key;
@@ -42,7 +43,7 @@ use crate::attempt::{collect, judge};
 use crate::body::Out;
 use crate::exchange::micros;
 use crate::gateway::{Gateway, Refusal, Visit};
-use crate::live::InstanceLane;
+use crate::live::{InstanceLane, UpstreamLane};
 use crate::rescue::{self, Failure};
 
 pub use choose::SurfaceLane;
@@ -124,24 +125,40 @@ fn admit(
     (parts, body): (&request::Parts, &Incoming),
     knock: &Knock,
 ) -> Result<Choice, Fault> {
-    visit.live.check_hints(&parts.headers, knock.caller.as_deref())?;
+    let choice = allowed(visit, &parts.headers, knock)?;
+    let upload_bytes_max = visit.live.surface.upload_bytes_max;
+    if body.size_hint().lower() > upload_bytes_max {
+        gateway.limit_hit(UPLOAD_LIMIT);
+        return Err(too_large(upload_bytes_max));
+    }
+    Ok(choice)
+}
+
+/// Where a request is passed on to, and as one of which use case.
+pub(crate) fn chosen(
+    visit: &Visit,
+    headers: &HeaderMap,
+    (family, caller): (&'static Family, Option<Arc<Key>>),
+) -> Result<(Option<UseCaseIx>, Arc<UpstreamLane>), Fault> {
+    let choice = allowed(visit, headers, &Knock { family, caller })?;
+    Ok((choice.use_case, choice.upstream))
+}
+
+fn allowed(visit: &Visit, headers: &HeaderMap, knock: &Knock) -> Result<Choice, Fault> {
+    visit.live.check_hints(headers, knock.caller.as_deref())?;
     let surface = &visit.live.surface;
     if !surface.allow.contains(&knock.family.name) {
         let message =
             format!("{} is not passed on here; an operator can allow it", knock.family.name);
         return Err(Fault::new(Code::PermissionDenied, message));
     }
-    let choice = choose::choose(visit, &parts.headers, knock)?;
-    choice.upstream.check_key(&parts.headers)?;
-    let encoding = parts.headers.get(header::CONTENT_ENCODING);
+    let choice = choose::choose(visit, headers, knock)?;
+    choice.upstream.check_key(headers)?;
+    let encoding = headers.get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let message =
             "compressed request bodies are not accepted; send it without content-encoding";
         return Err(Fault::new(Code::InvalidValue, message));
-    }
-    if body.size_hint().lower() > surface.upload_bytes_max {
-        gateway.limit_hit(UPLOAD_LIMIT);
-        return Err(too_large(surface.upload_bytes_max));
     }
     Ok(choice)
 }
@@ -321,7 +338,7 @@ fn reads_only(method: &Method) -> bool {
 
 /// The path as the dialect has it, and the query without keys. The table has found the path, so it is
 /// plain.
-fn path_and_query(uri: &http::Uri) -> PathAndQuery {
+pub(crate) fn path_and_query(uri: &http::Uri) -> PathAndQuery {
     let path = uri.path();
     let versioned = path.starts_with("/v1/");
     let mut text = if versioned { path.to_owned() } else { format!("/v1{path}") };

@@ -2,6 +2,9 @@
 //!
 //! Nearly every prompt is rendered when the picture is built, and a request then costs nothing more
 //! than one without. Only a prompt that names values of the request is rendered for each.
+//!
+//! A variant whose prompt is not known, because the database could not be read, answers no chat: one without its
+//! prompt, or with another, would be somebody else's answer.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,19 +13,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cutover_config::{Adaptation, PromptVersion};
 use cutover_prompts::{Place, Rendered, Speaker};
+use cutover_route::UseCase;
 use cutover_units::Code;
 use cutover_wire::{Endpoint, Example, Fault, Framing, Head, StructuredOutput, Target};
 use http::HeaderValue;
 
-use crate::live::Lane;
+use crate::live::{Lane, Live};
 
-/// A prompt of a known version.
+/// A prompt out of the store.
 #[derive(Debug, Clone)]
 pub struct LanePrompt {
     /// `NAME@3`, as a header.
     pub(crate) header: HeaderValue,
     /// `NAME@3`, for records.
     pub(crate) reference: Arc<str>,
+    /// Whether its version is not known: the reference is the config file's then.
+    awaited: bool,
     /// What is rendered for each request; none where that was done already.
     per_request: Option<PerRequest>,
 }
@@ -34,16 +40,21 @@ struct PerRequest {
 }
 
 impl LanePrompt {
-    /// The prompt of a variant, if its version is known.
+    /// The prompt of a variant, if it has one in the store.
     pub(crate) fn of(adaptation: &Adaptation) -> Option<Self> {
-        let version = adaptation.version.as_ref()?;
+        let Some(version) = &adaptation.version else {
+            let reference = adaptation.prompt.as_ref()?.to_string().into();
+            let header = HeaderValue::from_static("");
+            return Some(Self { header, reference, awaited: true, per_request: None });
+        };
         let header = HeaderValue::from_str(&version.reference).ok()?;
         let rendered_later = || PerRequest {
             version: Arc::clone(version),
             adaptation: Adaptation { version: None, ..adaptation.clone() },
         };
         let per_request = version.fixed().is_none().then(rendered_later);
-        Some(Self { header, reference: Arc::clone(&version.reference), per_request })
+        let reference = Arc::clone(&version.reference);
+        Some(Self { header, reference, awaited: false, per_request })
     }
 }
 
@@ -107,6 +118,10 @@ pub(crate) fn structured(configured: cutover_config::StructuredOutput) -> Struct
 impl Lane {
     /// The target of a request: the lane's own, or one with the prompt as this request fills it in.
     pub fn target_for(&self, head: &Head, body: &Bytes) -> Result<Cow<'_, Target>, Fault> {
+        if head.endpoint == Endpoint::ChatCompletions && self.awaited_prompt().is_some() {
+            let message = "the prompt of what answers this request is not known at the moment";
+            return Err(Fault::new(Code::PromptUnavailable, message));
+        }
         let per_request = self.prompt.as_ref().and_then(|prompt| prompt.per_request.as_ref());
         let Some(PerRequest { version, adaptation }) = per_request else {
             return Ok(Cow::Borrowed(&self.target));
@@ -133,11 +148,31 @@ impl Lane {
 
     /// The version of its prompt, such as `extraction@3`.
     pub fn prompt_version(&self) -> Option<&str> {
-        self.prompt.as_ref().map(|prompt| &*prompt.reference)
+        self.prompt.as_ref().filter(|prompt| !prompt.awaited).map(|prompt| &*prompt.reference)
+    }
+
+    /// The prompt that it cannot answer without, as the config file names it, while it is not known.
+    pub fn awaited_prompt(&self) -> Option<&str> {
+        self.prompt.as_ref().filter(|prompt| prompt.awaited).map(|prompt| &*prompt.reference)
     }
 
     /// The prompt that a request to an endpoint is answered with.
     pub(crate) fn prompt_at(&self, endpoint: Endpoint) -> Option<&LanePrompt> {
-        self.prompt.as_ref().filter(|_| endpoint == Endpoint::ChatCompletions)
+        let known = self.prompt.as_ref().filter(|prompt| !prompt.awaited);
+        known.filter(|_| endpoint == Endpoint::ChatCompletions)
+    }
+}
+
+impl Live {
+    /// The variants that await their prompt, and whether a use case is served by them today.
+    pub fn awaited_prompts(&self) -> Vec<(String, bool)> {
+        let variants = self.snapshot.variants().iter().zip(self.lanes.iter()).enumerate();
+        let awaited = variants.filter_map(|(at, (variant, lane))| {
+            let serves = |of: &UseCase| usize::from(of.baseline.0) == at;
+            let text =
+                format!("{}, the prompt of variant {}", lane.awaited_prompt()?, variant.name);
+            Some((text, self.snapshot.use_cases().iter().any(serves)))
+        });
+        awaited.collect()
     }
 }

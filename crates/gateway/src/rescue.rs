@@ -129,6 +129,7 @@ impl Failure {
             Code::ContextLengthExceeded => "context_length",
             Code::Overloaded => "cold",
             Code::InvalidApiKey => "clients_key",
+            Code::PromptUnavailable => "prompt",
             _ => "unsupported",
         };
         Self { reason, elsewhere: true, ..Self::client(fault) }

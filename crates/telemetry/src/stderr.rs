@@ -95,7 +95,7 @@ impl Shared {
     }
 
     fn leave_out(&self, queue: &mut Queue, text: &[u8]) {
-        let lines = text.iter().filter(|byte| **byte == b'\n').count().max(1) as u64;
+        let lines = text.split(|byte| *byte == b'\n').skip(1).count().max(1) as u64;
         queue.untold += lines;
         self.left_out.fetch_add(lines, Ordering::Relaxed);
     }

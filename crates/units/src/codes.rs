@@ -139,6 +139,10 @@ codes! {
     /// The client keys cannot be read: the database is locked, damaged or away. Nobody is let in or turned
     /// away for a key until they can; cutover tries again every few seconds.
     ClientKeysUnavailable = "client_keys_unavailable", 503, "server_error", Us, true;
+    /// The prompt of the variant that would answer (`prompt = "NAME@LABEL"`) is not known: the database
+    /// could not be read since the start, or what the variant names is not in it. No answer is given with
+    /// another prompt, or without one. cutover tries again every few seconds; `/ready` says what is missing.
+    PromptUnavailable = "prompt_unavailable", 503, "server_error", Us, true;
     /// Too much feedback waits to be written.
     FeedbackBusy = "feedback_queue_full", 503, "server_error", Us, true;
     /// cutover is shutting down and `server.drain_timeout` is over; another replica, or this one after

@@ -355,20 +355,14 @@ async fn attempt(
 ) -> Result<(Response<Incoming>, Lease), Box<Broken>> {
     let conn = lease.conn();
     let (read, written) = (conn.tally().read(), conn.tally().written());
-    let in_a_row = turn == Turn::InARow
-        && Handle::try_current()
-            .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread);
-    if in_a_row {
-        behind_the_ready_tasks().await;
+    if turn == Turn::InARow {
+        in_a_row().await;
     }
     let outcome = {
         let mut response = pin!(conn.request(request));
         let driven = poll_fn(|cx| conn.drive(cx, |cx| response.as_mut().poll(cx)));
         timeout_at(deadline, driven).await
     };
-    if in_a_row {
-        behind_the_ready_tasks().await;
-    }
     let anything_sent = lease.conn().tally().written() > written;
     let anything_read = lease.conn().tally().read() > read;
     let (kind, detail, unsent) = match outcome {
@@ -385,16 +379,19 @@ async fn attempt(
     Err(Box::new(Broken { lease, error, unsent, idle_close }))
 }
 
-/// Lets every task that is ready run before this one goes on.
+/// Lets every task that is ready run before this one goes on, and writes, on a runtime of one thread.
 ///
 /// Before a request is written, all that were read meanwhile are prepared; then they are written in a
-/// row, and after them the answers. On one machine each write to a sleeping peer pays for waking it;
-/// written in a row, the first one pays for all. Measured with 32 connections on loopback: 20 % less
-/// CPU per request for the gateway as a whole, nothing lost on a single connection. A runtime of
-/// several threads would wake another thread for it, so there it is left out; and where a stream begins,
-/// whose first token would wait behind the chunks of all others, twice.
-async fn behind_the_ready_tasks() {
-    let mut woken = false;
+/// row. So are whole answers, once all that came are read and made. On one machine each write to a
+/// sleeping peer pays for waking it; written in a row, the first one pays for all. Measured with 32
+/// connections on loopback: 20 % less CPU per request for the gateway as a whole where requests wait, and
+/// 5 % where answers wait when they are made and not when their heads are read; nothing lost on a single
+/// connection. A runtime of several threads would wake another thread for it, so there it is left out; and
+/// where a stream begins, whose first token would wait behind the chunks of all others.
+pub async fn in_a_row() {
+    let alone = Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread);
+    let mut woken = !alone;
     poll_fn(|cx| {
         if woken {
             return Poll::Ready(());

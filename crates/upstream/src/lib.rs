@@ -45,7 +45,7 @@ pub use error::{SendError, SendErrorKind};
 pub use gauge::Gauge;
 pub use headers::{RequestHeaders, RequestRules, Vendor, passed_headers, passed_response_headers};
 pub use instance::{
-    Answered, Deadlines, InProcess, Instance, InstanceSettings, Outbound, Sending, Turn,
+    Answered, Deadlines, InProcess, Instance, InstanceSettings, Outbound, Sending, Turn, in_a_row,
 };
 pub use live::{InstanceLive, LiveFigures};
 pub use streamed::{BodyAborted, StreamedBody, StreamedDeadlines};

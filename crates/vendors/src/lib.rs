@@ -19,6 +19,7 @@ pub mod anthropic;
 pub mod calls;
 pub mod chat;
 mod choice;
+pub mod continuation;
 mod defaults;
 mod elsewhere;
 mod feed;

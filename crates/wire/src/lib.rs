@@ -12,7 +12,6 @@
 
 pub mod adapt;
 pub mod context;
-pub mod continuation;
 mod endpoint;
 pub mod errors;
 pub mod extract;

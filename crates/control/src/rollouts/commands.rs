@@ -105,6 +105,11 @@ impl Rollouts {
         Ok(name)
     }
 
+    /// Refuses what needs the config file's plan while that is not known.
+    fn told(&self, use_case: &UseCaseName) -> Result<(), RolloutRefusal> {
+        self.untold(use_case).map_or(Ok(()), |why| Err(RolloutRefusal::Database(why.to_owned())))
+    }
+
     /// Begins a use case's rollout with the spec of the config file.
     pub async fn start(
         &self,
@@ -118,6 +123,7 @@ impl Rollouts {
         if let Some(run) = self.run_of(name) {
             may_follow(&run, &use_case)?;
         }
+        self.told(&use_case)?;
         let plan =
             self.plan_of(&use_case).ok_or_else(|| RolloutRefusal::NoPlan(use_case.clone()))?;
         check(&plan)?;
@@ -197,6 +203,9 @@ impl Rollouts {
         // One that has ended says so, rather than what else stands against it.
         let goes_on = matches!(request.command, Verb::Resume | Verb::Advance | Verb::Promote)
             && !seat.state.is_over();
+        if goes_on {
+            self.told(&use_case)?;
+        }
         if goes_on && self.plan_of(&use_case).is_none() {
             return Err(RolloutRefusal::NoPlan(use_case));
         }

@@ -105,7 +105,12 @@ impl Rollouts {
 
     /// Compares with the config file. False: this tick was spent on it.
     async fn follow_config(&self, run: &Arc<Run>, seat: &mut Seat) -> bool {
-        let Some(plan) = self.plan_of(&run.use_case) else {
+        let plan = self.plan_of(&run.use_case);
+        if let Some(why) = self.untold(&run.use_case) {
+            seat.problem = Some(why.to_owned());
+            return false;
+        }
+        let Some(plan) = plan else {
             let what = "the config file has no rollout for it any more";
             let ways =
                 "put it back and resume it, or end it: rollback, or abandon (the share stays)";

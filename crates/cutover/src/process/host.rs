@@ -12,13 +12,15 @@ use cutover_control::api::{
 };
 use cutover_control::{Host, Publisher, Traffic, Weights};
 use cutover_gateway::Live;
+use cutover_gateway::build::{self, Materials};
 use cutover_prompts::Book;
 use cutover_store::{Drain, Keys, SetDrain};
-use cutover_telemetry::{Outcome, events, families};
+use cutover_telemetry::{Outcome, Registry, events, families};
 use cutover_units::{Arm, UpstreamName, UseCaseName, WeightBp};
 use cutover_wire::probe::Facts;
 
 use super::{Process, Ring, lock};
+use crate::surroundings::{EngineChoice, Outside};
 use crate::{clock, doorkeys, explain, instances, managed};
 
 /// A handle that the controller and the admin API share.
@@ -62,6 +64,15 @@ impl Host for Handle {
         }
         let mut degraded: Vec<_> =
             lock(&process.database).iter().map(|why| format!("state: {why}")).collect();
+        let awaited = process.gateway.get().map(|gateway| gateway.live().awaited_prompts());
+        for (prompt, serves) in awaited.unwrap_or_default() {
+            if serves {
+                waiting_for.push(prompt);
+            } else {
+                degraded.push(format!("unknown: {prompt}"));
+            }
+        }
+        degraded.extend(lock(&process.prompts).unfit.iter().map(|why| format!("prompts: {why}")));
         if let Some(gateway) = process.gateway.get() {
             let (shut, keyless) = doorkeys::state(gateway.live().keys.as_deref());
             waiting_for.extend(shut);
@@ -178,8 +189,11 @@ impl Host for Handle {
     }
 
     fn try_prompts(&self, prompts: &Book) -> Result<(), String> {
-        let mut checked = lock(&self.0.in_force).checked.clone();
-        checked.take_prompts(prompts).map_err(|unfit| unfit.to_string())
+        lock(&self.0.in_force).refitted(prompts).map(|_| ())
+    }
+
+    fn wants_prompts(&self) -> bool {
+        lock(&self.0.prompts).unread
     }
 
     fn take_prompts(&self, prompts: Book) -> Result<Vec<String>, String> {
@@ -214,10 +228,29 @@ impl Host for Handle {
     }
 
     fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Failure> {
-        let Some(gateway) = self.0.gateway.get() else {
-            let message = "the process is still starting".to_owned();
-            return Err(Failure { code: "starting".to_owned(), message, hint: None });
+        let process = &self.0;
+        let failed =
+            |code: &str, message: String| Failure { code: code.to_owned(), message, hint: None };
+        let (Some(gateway), Some(controller)) = (process.gateway.get(), process.controller.get())
+        else {
+            return Err(failed("starting", "the process is still starting".to_owned()));
         };
-        explain::explain(&gateway.live(), request)
+        // A picture of its own, so that what is asked counts nowhere.
+        let checked = lock(&process.in_force).checked.clone();
+        let outside = Outside::new(&process.source.base, EngineChoice::Name).lenient();
+        let live = build::live(&Materials {
+            checked: &checked,
+            surroundings: &outside.with_weights(controller.weights()),
+            keys: gateway.live().keys.clone(),
+            registry: &Registry::new(),
+            previous: None,
+            now: clock::now(),
+        });
+        let live = live.map_err(|error| failed("invalid_config", error.to_string()))?;
+        let explaining = async { explain::explain(&explain::scratch(live), request).await };
+        // Off the runtime's workers, as the caller promises.
+        tokio::runtime::Handle::try_current()
+            .map_err(|error| failed("starting", error.to_string()))?
+            .block_on(explaining)
     }
 }

@@ -9,22 +9,24 @@ use anyhow::Context;
 use cutover_config::{Checked, ClientKeys};
 use cutover_control::api::ExplainRequest;
 use cutover_gateway::Live;
-use cutover_gateway::build::{self, Materials};
+use cutover_gateway::build::{self, BuildError, Materials};
 use cutover_store::{KeyRing, Store};
 use cutover_telemetry::Registry;
 use serde_json::value::RawValue;
 
+use crate::doors::Places;
 use crate::exit::{Exit, Failed};
 use crate::files::Source;
 use crate::lookup::{self, Stored};
 use crate::surroundings::{EngineChoice, Outside};
 use crate::term::Term;
-use crate::{clock, explain, programs, prompts, sampling};
+use crate::{clock, doorkeys, explain, operator, programs, prompts, sampling, secrets};
 
 /// Check a config file, show it in full, or explain what would happen to a request.
 ///
-/// Nothing is started and nothing is sent. All problems are shown at once. Rollouts are shown in their
-/// full form: what gates and steps mean that were written in a few words.
+/// Nothing is started and nothing is sent. All problems are shown at once. What lies outside of the file is looked
+/// at, too: files of secrets and tokens, and, if there is a state directory, client keys and prompts. Rollouts are
+/// shown in their full form: what gates and steps mean that were written in a few words.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The config file. Default: as for serve
@@ -36,15 +38,22 @@ pub(crate) struct Args {
     /// A header of the explained request, such as 'x-use-case: statements'
     #[arg(long, value_name = "NAME: VALUE", requires = "explain", value_parser = parse_header)]
     header: Vec<(String, String)>,
-    /// The path of the explained request
-    #[arg(long, value_name = "PATH", requires = "explain", default_value = "/v1/chat/completions")]
-    path: String,
+    /// The path of the explained request, such as /v1/messages. Default: what its fields tell
+    #[arg(long, value_name = "PATH", requires = "explain")]
+    path: Option<String>,
+    /// The method of the explained request. Default: POST
+    #[arg(long, value_name = "METHOD", requires = "explain")]
+    method: Option<String>,
     /// The name of the client key that the explained request comes with
     #[arg(long, value_name = "NAME", requires = "explain")]
     key: Option<String>,
     /// Print the explanation as JSON
     #[arg(long, requires = "explain")]
     json: bool,
+    /// Fail if a secret is not where the file says, as the start would; without it that is a warning, since a file may
+    /// be checked where its secrets are not
+    #[arg(long)]
+    secrets: bool,
     /// Print the config with every default written out
     #[arg(long, conflicts_with = "explain")]
     print: bool,
@@ -61,72 +70,124 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     for warning in programs::unfound(&checked, &source.base) {
         term.warn(warning);
     }
+    let text = source.read().unwrap_or_default();
+    let would_fail = look_at_secrets((&source, &text), &checked, term);
     prompts::look_up(&mut checked, &source, term)?;
-    let keys = if args.explain.is_some() { keys(args, (&source, &checked), term)? } else { None };
-    let live = build((&source, &checked), keys).map_err(|error| {
-        let text = source.read().unwrap_or_default();
-        Failed::new(Exit::Config, source.locate(&text, &error))
-    })?;
+    let keys = keys(args, (&source, &text, &checked), term)?;
+    let live = build((&source, &checked), keys)
+        .map_err(|error| Failed::new(Exit::Config, source.locate(&text, &error)))?;
+    if would_fail && args.secrets {
+        let why = "cutover serve would not start here: see the warnings about secrets";
+        return Err(Failed::new(Exit::Config, why));
+    }
     if args.print {
         term.say(checked.to_toml().trim_end())?;
         return Ok(Exit::Done);
     }
-    let Some(request) = &args.explain else {
-        term.say(summary(&source, &checked))?;
-        for use_case in &checked.use_cases {
-            let Some((shown, warning)) = sampling::compare(&checked, use_case) else { continue };
-            term.say(format_args!("\n{shown}"))?;
-            if let Some(warning) = warning {
-                term.warn(warning);
-            }
+    match &args.explain {
+        None => summarise((&source, &checked), term)?,
+        Some(request) => tell(args, (request.as_path(), live), term)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn summarise((source, checked): (&Source, &Checked), term: &mut Term) -> Result<(), Failed> {
+    term.say(summary(source, checked))?;
+    for use_case in &checked.use_cases {
+        let Some((shown, warning)) = sampling::compare(checked, use_case) else { continue };
+        term.say(format_args!("\n{shown}"))?;
+        if let Some(warning) = warning {
+            term.warn(warning);
         }
-        for at in 0..checked.use_cases.len() {
-            let full = cutover_config::render_rollout(&checked, at);
-            if !full.is_empty() {
-                term.say(full.trim_end())?;
-            }
+    }
+    for at in 0..checked.use_cases.len() {
+        let full = cutover_config::render_rollout(checked, at);
+        if !full.is_empty() {
+            term.say(full.trim_end())?;
         }
-        return Ok(Exit::Done);
-    };
+    }
+    Ok(())
+}
+
+/// Explains the request in a file.
+fn tell(args: &Args, (file, live): (&Path, Live), term: &mut Term) -> Result<(), Failed> {
     let request = ExplainRequest {
         path: args.path.clone(),
+        method: args.method.clone(),
         headers: args.header.iter().cloned().collect::<BTreeMap<_, _>>(),
         key: args.key.clone(),
-        body: read_request(request)?,
+        body: read_request(file, args.path.is_some())?,
     };
-    let explanation = explain::explain(&live, &request).map_err(|failure| {
+    let explaining = async { explain::explain(&explain::scratch(live), &request).await };
+    let explanation = operator::block_on(explaining)?.map_err(|failure| {
         let failed = Failed::new(Exit::Failed, failure.message);
         Failed { hint: failure.hint, ..failed }
     })?;
     if args.json {
         term.say(serde_json::to_string_pretty(&explanation)?)?;
-    } else {
-        term.say(explain::show(&explanation))?;
-        if explanation.use_case.is_some() {
-            term.talk("\nThe weight is the config file's; a running cutover may have another: cutover status");
-        }
+        return Ok(());
     }
-    Ok(Exit::Done)
+    term.say(explain::show(&explanation))?;
+    if explanation.use_case.is_some() {
+        term.talk(
+            "\nThe weight is the config file's; a running cutover may have another: cutover status",
+        );
+    }
+    Ok(())
 }
 
-/// The keys that an explained request may come with. None: no key is asked for, or they are not known.
+/// Warns of secrets that are not there, or open to others. Tells whether a start would fail for one.
+fn look_at_secrets((source, text): (&Source, &str), checked: &Checked, term: &mut Term) -> bool {
+    // Of variables that are not set here is told already.
+    let mut would_fail = secrets::unset(checked);
+    for (problem, fails) in secrets::problems(checked, &source.base) {
+        let start = if fails { "; cutover serve does not start without it" } else { "" };
+        term.warn(format_args!("{}{start}", source.locate(text, &problem)));
+        would_fail |= fails;
+    }
+    let places = Places { base: source.base.clone(), state: PathBuf::new() };
+    if let Some(why) = places.problem(checked).filter(|_| !would_fail) {
+        let (key, why) = why.split_once(": ").unwrap_or(("admin", &why));
+        let problem = BuildError { key: key.to_owned(), why: why.to_owned() };
+        term.warn(format_args!(
+            "{}; cutover serve does not start with it",
+            source.locate(text, &problem)
+        ));
+        would_fail = true;
+    }
+    would_fail
+}
+
+/// The stored client keys, if keys are asked for and known; what is wrong with them is told.
 fn keys(
     args: &Args,
-    (source, checked): (&Source, &Checked),
+    (source, text, checked): (&Source, &str, &Checked),
     term: &mut Term,
 ) -> Result<Option<Arc<KeyRing>>, Failed> {
-    if checked.server.keys == ClientKeys::Off {
+    let by_key = checked.use_cases.iter().any(|use_case| use_case.matches.key.is_some());
+    let required = checked.server.keys == ClientKeys::Required;
+    if !required && !by_key {
         return Ok(None);
     }
-    let read = async |store: &Store| store.load_keys().await.context("cannot read the keys");
+    let read = async |store: &Store| Ok(store.load_keys().await);
     match lookup::stored(checked, source, read)? {
-        Stored::Found(keys) => Ok(Some(Arc::new(KeyRing::new(keys)))),
+        Stored::Found(Ok(keys)) => {
+            for problem in doorkeys::problems(checked, &keys) {
+                term.warn(source.locate(text, &problem));
+            }
+            Ok(required.then(|| Arc::new(KeyRing::new(keys))))
+        }
+        Stored::Found(Err(error)) => {
+            term.warn(format_args!("client keys are not looked up: {error}"));
+            Ok(None)
+        }
         Stored::NoDatabase(directory) => {
-            let of = args.key.as_deref().unwrap_or("the request");
-            let shown = directory.display();
-            term.warn(format_args!(
-                "the key of {of} is not looked up: there is no database in {shown}"
-            ));
+            if by_key || args.explain.is_some() {
+                let shown = directory.display();
+                term.warn(format_args!(
+                    "client keys are not looked up: there is no database in {shown}"
+                ));
+            }
             Ok(None)
         }
     }
@@ -136,7 +197,7 @@ fn keys(
 pub(crate) fn build(
     (source, checked): (&Source, &Checked),
     keys: Option<Arc<KeyRing>>,
-) -> Result<Live, build::BuildError> {
+) -> Result<Live, BuildError> {
     build::live(&Materials {
         checked,
         surroundings: &Outside::new(&source.base, EngineChoice::Name).lenient(),
@@ -147,18 +208,26 @@ pub(crate) fn build(
     })
 }
 
-fn read_request(path: &Path) -> Result<Box<RawValue>, Failed> {
-    let mut text = String::new();
+/// The body to explain. What is passed on by its path need not be JSON: nobody reads it.
+fn read_request(path: &Path, is_named: bool) -> Result<Option<Box<RawValue>>, Failed> {
+    let mut bytes = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
+        std::io::stdin().read_to_end(&mut bytes).context("cannot read stdin")?;
     } else {
-        text = std::fs::read_to_string(path)
+        bytes = std::fs::read(path)
             .with_context(|| format!("cannot read the request {}", path.display()))?;
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    if text.trim().is_empty() {
+        return Ok(None);
     }
     // Kept as it is: the gateway reads bytes, not values. What is no JSON is told by the gateway's
     // own reader, in the words a client would see.
-    RawValue::from_string(text.trim().to_owned())
-        .map_err(|e| Failed::new(Exit::Failed, format!("{} is not JSON: {e}", path.display())))
+    match RawValue::from_string(text.trim().to_owned()) {
+        Ok(body) => Ok(Some(body)),
+        Err(_) if is_named && !text.trim_start().starts_with(['{', '[']) => Ok(None),
+        Err(e) => Err(Failed::new(Exit::Failed, format!("{} is not JSON: {e}", path.display()))),
+    }
 }
 
 fn summary(source: &Source, checked: &Checked) -> String {

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
         Err(failed) => return offline(args, &operator, by, (&failed.error, term)),
     };
     match operator::block_on(client.roll_back(&args.use_case, &by))? {
-        Ok(report) => online(&report, term),
+        Ok(report) => Ok(online(&report, term)),
         // Whoever refused did so for a reason that an override would only hide.
         Err(error @ CallError::Refused(_, 404 | 409)) => Err(operator::failed(error)),
         Err(error) => {
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     }
 }
 
-fn online(report: &RolledBack, term: &mut Term) -> Result<Exit, Failed> {
+fn online(report: &RolledBack, term: &mut Term) -> Exit {
     let status = &report.use_case;
     term.done(format_args!("{}: {} serves all units", status.name, status.baseline));
     for warning in &report.warnings {
@@ -62,10 +62,10 @@ fn online(report: &RolledBack, term: &mut Term) -> Result<Exit, Failed> {
         term.talk("The rollback holds, also over a restart: it is written in overrides/.");
     }
     if report.in_override || report.in_database {
-        return Ok(Exit::Done);
+        return Exit::Done;
     }
     term.warn("the rollback is in force, but nothing on disk holds it: a restart may undo it");
-    Ok(Exit::Partly)
+    Exit::Partly
 }
 
 fn offline(

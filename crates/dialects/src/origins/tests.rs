@@ -71,7 +71,7 @@ fn responses_client_reads_its_own_paths() {
       "tools":[{"type":"namespace","name":"s","tools":[{"type":"function","name":"g","parameters":{}}]},
         {"type":"custom","name":"c"}],
       "input":[{"role":"user","content":[{"type":"input_text","text":"q"},
-          {"type":"input_image","image_url":"http://10.0.0.1/a.png"}]},
+          {"type":"input_image","image_url":"http://10.0.0.1/a.png","detail":"low"}]},
         {"type":"function_call","call_id":"c1","name":"g","arguments":"not json"},
         {"type":"function_call","call_id":"c2","name":"g","arguments":"{}"},
         {"type":"function_call_output","call_id":"c1","output":"o"}]}"#;

@@ -67,7 +67,7 @@ impl Mold {
         };
         let trust = Trust::of(materials, upstream)?;
         let max = upstream.connections_max;
-        let connections = u32::try_from(max).unwrap_or(u32::MAX).max(1);
+        let connections = max.max(1);
         Ok(Self {
             upstream: name.clone(),
             resolve: upstream.resolve,

@@ -20,6 +20,7 @@ enum How {
 }
 
 const CHAT: &str = "POST /v1/chat/completions";
+const PROMPTS: &str = "gateway/tests/it/prompts.rs";
 const RESPONSES: &str = "gateway/tests/it/responses.rs";
 const SURFACE: &str = "cutover/tests/surface.rs";
 const DOORS: &str = "gateway/tests/it/doors.rs";
@@ -76,6 +77,9 @@ fn how(code: Code) -> How {
             "gateway/tests/it/keys.rs",
             "while_the_keys_cannot_be_read_a_key_is_neither_let_in_nor_refused_as_wrong",
         ),
+        Code::PromptUnavailable => {
+            In(PROMPTS, "a_chat_is_not_answered_without_the_prompt_of_its_variant")
+        }
         Code::FeedbackBusy => In(
             "gateway/tests/it/feedback.rs",
             "verdicts_beyond_the_queue_are_503_and_those_within_are_written",

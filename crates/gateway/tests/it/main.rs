@@ -36,6 +36,7 @@ mod own_ollama;
 mod own_responses;
 mod passed;
 mod paths;
+mod prompts;
 mod refused_forms;
 mod residency;
 mod responses;

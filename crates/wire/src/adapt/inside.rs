@@ -55,6 +55,10 @@ pub(super) fn apply(
     target: &Target,
     (edits, losses): (&mut Edits<'_>, &mut Vec<Loss>),
 ) -> Result<(), Fault> {
+    // What goes on to the default upstream as it came was ignored there before, too: that first day changes nothing.
+    if target.model.is_none() {
+        return Ok(());
+    }
     let Some(messages) = head.members.iter().find(|member| member.key == Key::Messages) else {
         return Ok(());
     };
@@ -123,7 +127,9 @@ mod tests {
         let provider = Provider::by_name(provider).unwrap();
         let body = Bytes::from_static(BODY.as_bytes());
         let head = Head::read(Endpoint::ChatCompletions, &body)?;
-        let outgoing = adapt(&head, &body, &Target { unsupported, ..Target::untouched(provider) })?;
+        let model = Some("m".into());
+        let target = Target { model, unsupported, ..Target::untouched(provider) };
+        let outgoing = adapt(&head, &body, &target)?;
         let sent = String::from_utf8(outgoing.body.concat()).unwrap();
         Ok((sent, outgoing.losses.into_iter().map(|loss| loss.field).collect()))
     }
@@ -161,8 +167,21 @@ mod tests {
         }
         let named = BODY.replace("\"low\"", "\"auto\"");
         let head = Head::read(Endpoint::ChatCompletions, &Bytes::from(named.clone())).unwrap();
-        let vllm = Target::untouched(Provider::by_name("vllm").unwrap());
+        let model = Some("m".into());
+        let vllm = Target { model, ..Target::untouched(Provider::by_name("vllm").unwrap()) };
         let outgoing = adapt(&head, &Bytes::from(named.clone()), &vllm).unwrap();
         assert_eq!(outgoing.body.concat(), named.as_bytes(), "its template may look at names");
+    }
+
+    #[test]
+    fn the_default_upstream_gets_what_it_got_before() {
+        let body = Bytes::from_static(BODY.as_bytes());
+        let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+        let vllm = Target::untouched(Provider::by_name("vllm").unwrap());
+        let outgoing = adapt(&head, &body, &vllm).unwrap();
+        assert_eq!(
+            (outgoing.body.concat().as_slice(), outgoing.losses.len()),
+            (BODY.as_bytes(), 0)
+        );
     }
 }

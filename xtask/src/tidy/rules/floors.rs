@@ -14,6 +14,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-dialects", 12),
     // Knows both, and checks answers with what evals has.
     ("cutover-relay", 13),
+    // Knows the dialects' paths and those that route passes on.
+    ("cutover-ingress", 13),
     ("cutover-route", 10),
     ("cutover-ledger", 10),
     ("cutover-sizing", 10),

@@ -10,10 +10,9 @@ use bytes::Bytes;
 use cutover_units::Code;
 use serde_json::{Map, Value, json};
 
-use crate::endpoint::Endpoint;
-use crate::errors::Fault;
-use crate::head::Head;
-use crate::providers::Prefill;
+use cutover_wire::head::Head;
+use cutover_wire::providers::Prefill;
+use cutover_wire::{Endpoint, Fault};
 
 /// Fields that a request may have whose answer is continued: none of them gives the answer a form
 /// beyond text, and none has an effect besides it.

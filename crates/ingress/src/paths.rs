@@ -4,11 +4,10 @@ use cutover_dialects::{Dialect, Found};
 use cutover_route::surface::{self, Family};
 use cutover_units::Code;
 use cutover_wire::{Endpoint, Fault};
-use http::Method;
 
 /// What a path and method ask for.
 #[derive(Clone, Copy)]
-pub(crate) enum Route<'a> {
+pub enum Route<'a> {
     /// Inference.
     Infer(Endpoint),
     /// The list of models.
@@ -26,10 +25,11 @@ pub(crate) enum Route<'a> {
 }
 
 /// Why there is no route, and in whose words that is said.
-pub(crate) struct Lost {
+pub struct Lost {
     /// None: the OpenAI dialect's.
-    pub(crate) dialect: Option<&'static Dialect>,
-    pub(crate) fault: Fault,
+    pub dialect: Option<&'static Dialect>,
+    /// What is said.
+    pub fault: Fault,
 }
 
 impl From<Fault> for Lost {
@@ -39,30 +39,34 @@ impl From<Fault> for Lost {
 }
 
 /// Finds the route, with and without `/v1`.
-pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Lost> {
+///
+/// # Errors
+///
+/// If there is no such path, or it takes another method.
+pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, Lost> {
     let found = if let Some(endpoint) = Endpoint::from_path(path) {
-        Some((Route::Infer(endpoint), Method::POST))
+        Some((Route::Infer(endpoint), "POST"))
     } else {
         let rest = path.strip_prefix("/v1").unwrap_or(path);
         match rest {
-            "/models" => Some((Route::Models, Method::GET)),
-            "/feedback" => Some((Route::Feedback, Method::POST)),
-            "" | "/" | "/health" => Some((Route::Health, Method::GET)),
+            "/models" => Some((Route::Models, "GET")),
+            "/feedback" => Some((Route::Feedback, "POST")),
+            "" | "/" | "/health" => Some((Route::Health, "GET")),
             _ => rest
                 .strip_prefix("/models/")
                 .filter(|id| !id.is_empty() && !asks_a_model(method, path))
-                .map(|id| (Route::Model(id), Method::GET)),
+                .map(|id| (Route::Model(id), "GET")),
         }
     };
     let Some((route, wants)) = found else {
-        return match cutover_dialects::find(method.as_str(), path) {
+        return match cutover_dialects::find(method, path) {
             Some(Ok(found)) => Ok(Route::Foreign(found)),
             Some(Err((dialect, fault))) => Err(Lost { dialect: Some(dialect), fault }),
             None => passed(method, path),
         };
     };
-    let fits = *method == wants || (wants == Method::GET && *method == Method::HEAD);
-    if *method == Method::CONNECT {
+    let fits = method == wants || (wants == "GET" && method == "HEAD");
+    if method == "CONNECT" {
         return Err(Fault::new(Code::MethodNotAllowed, "this is no proxy for connections").into());
     }
     if !fits {
@@ -73,13 +77,13 @@ pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, Los
 }
 
 /// Whether a path asks a model for something, as Google's do.
-fn asks_a_model(method: &Method, path: &str) -> bool {
-    *method == Method::POST && cutover_dialects::find(method.as_str(), path).is_some()
+fn asks_a_model(method: &str, path: &str) -> bool {
+    method == "POST" && cutover_dialects::find(method, path).is_some()
 }
 
 /// The rest of the OpenAI surface.
-fn passed<'a>(method: &Method, path: &str) -> Result<Route<'a>, Lost> {
-    let fault = match surface::find(method.as_str(), path) {
+fn passed<'a>(method: &str, path: &str) -> Result<Route<'a>, Lost> {
+    let fault = match surface::find(method, path) {
         Some(surface::Found::Passed(family)) => return Ok(Route::Passed(family)),
         Some(surface::Found::Refused(code, why)) => Fault::new(code, why),
         Some(surface::Found::WrongMethod(methods)) => {
@@ -105,12 +109,11 @@ fn shorten(path: &str) -> String {
 }
 
 /// The methods that a path takes, as the header `allow` lists them.
-pub(crate) fn allowed(path: &str) -> String {
-    let all = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
+pub fn allowed(path: &str) -> String {
+    let all = ["GET", "HEAD", "POST", "PUT", "DELETE"];
     let refuses = |lost: &Lost| lost.fault.code == Code::MethodNotAllowed;
-    let takes = |method: &&Method| !route(method, path).as_ref().is_err_and(refuses);
-    let taken: Vec<&str> = all.iter().filter(takes).map(Method::as_str).collect();
-    taken.join(", ")
+    let takes = |method: &&str| !route(method, path).as_ref().is_err_and(refuses);
+    all.into_iter().filter(takes).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -128,20 +131,17 @@ mod tests {
 
     #[test]
     fn paths_are_known_with_and_without_v1() {
-        let ok = |method, path: &'static str| route(&method, path).ok().unwrap();
-        let (get, post) = (Method::GET, Method::POST);
-        assert!(matches!(ok(post.clone(), "/v1/embeddings"), Route::Infer(Endpoint::Embeddings)));
-        assert!(matches!(
-            ok(post.clone(), "/chat/completions"),
-            Route::Infer(Endpoint::ChatCompletions)
-        ));
-        assert!(matches!(ok(get.clone(), "/v1/models"), Route::Models));
-        assert!(matches!(ok(get.clone(), "/models/a/b:c"), Route::Model("a/b:c")));
-        assert!(matches!(ok(post.clone(), "/v1/feedback"), Route::Feedback));
-        assert!(matches!(ok(post.clone(), "/feedback"), Route::Feedback));
-        assert!(matches!(ok(Method::HEAD, "/"), Route::Health));
+        let ok = |method, path: &'static str| route(method, path).ok().unwrap();
+        let (get, post) = ("GET", "POST");
+        assert!(matches!(ok(post, "/v1/embeddings"), Route::Infer(Endpoint::Embeddings)));
+        assert!(matches!(ok(post, "/chat/completions"), Route::Infer(Endpoint::ChatCompletions)));
+        assert!(matches!(ok(get, "/v1/models"), Route::Models));
+        assert!(matches!(ok(get, "/models/a/b:c"), Route::Model("a/b:c")));
+        assert!(matches!(ok(post, "/v1/feedback"), Route::Feedback));
+        assert!(matches!(ok(post, "/feedback"), Route::Feedback));
+        assert!(matches!(ok("HEAD", "/"), Route::Health));
         assert!(matches!(ok(get, "/health"), Route::Health));
-        let of = |path| match ok(Method::POST, path) {
+        let of = |path| match ok("POST", path) {
             Route::Foreign(found) => found.dialect.name,
             _ => "none",
         };
@@ -154,14 +154,14 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_404_and_a_wrong_method_405() {
-        let code = |method, path: &str| route(&method, path).err().unwrap().fault.code;
-        assert_eq!(code(Method::GET, "/v1/chat/completions"), Code::MethodNotAllowed);
-        assert_eq!(code(Method::POST, "/v1/models"), Code::MethodNotAllowed);
-        assert_eq!(code(Method::POST, "/v1/organization/keys"), Code::PermissionDenied);
-        assert_eq!(code(Method::POST, "/v1/unheard_of"), Code::NotFound);
-        assert_eq!(code(Method::PUT, "/v1/files"), Code::MethodNotAllowed);
-        assert_eq!(code(Method::GET, "/v1/models/"), Code::NotFound);
-        let long = route(&Method::GET, &format!("/{}", "a".repeat(10_000))).err().unwrap();
+        let code = |method, path: &str| route(method, path).err().unwrap().fault.code;
+        assert_eq!(code("GET", "/v1/chat/completions"), Code::MethodNotAllowed);
+        assert_eq!(code("POST", "/v1/models"), Code::MethodNotAllowed);
+        assert_eq!(code("POST", "/v1/organization/keys"), Code::PermissionDenied);
+        assert_eq!(code("POST", "/v1/unheard_of"), Code::NotFound);
+        assert_eq!(code("PUT", "/v1/files"), Code::MethodNotAllowed);
+        assert_eq!(code("GET", "/v1/models/"), Code::NotFound);
+        let long = route("GET", &format!("/{}", "a".repeat(10_000))).err().unwrap();
         assert!(long.fault.message.len() < 200);
     }
 }
