@@ -23,7 +23,8 @@
 //! - A leg that follows a failed one enters without asking: a failover must not wait twice.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -294,10 +295,17 @@ impl Seat {
 
     fn show(&self) {
         let Some(door) = &self.upstream.door else { return };
-        let waiting = i64::from(door.held.waiting.load(Relaxed));
-        let gauge =
-            self.shared.registry.gauge(families::QUEUE_WAITING, [self.upstream.name.as_str()]);
-        gauge.set(waiting);
+        let name = self.upstream.name.as_str();
+        let gauge = self.shared.registry.gauge(families::QUEUE_WAITING, [name]);
+        // Others show theirs at the same moment: whoever showed an older figure last looks again.
+        loop {
+            let waiting = door.held.waiting.load(Relaxed);
+            gauge.set(i64::from(waiting));
+            fence(SeqCst);
+            if door.held.waiting.load(Relaxed) == waiting {
+                return;
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! says so.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_vendors::fields::{About, Outcome, belongs, outcome, reference};
@@ -109,7 +110,9 @@ fn converted(
     unsupported: Unsupported,
 ) -> Result<(String, Vec<String>), Fault> {
     let head = Head::read(endpoint, body)?;
-    let target = Target { unsupported, ..Target::untouched(provider) };
+    // A variant's: what goes to the default upstream untouched may have what that ignores.
+    let model = Some(Arc::clone(&head.model));
+    let target = Target { model, unsupported, ..Target::untouched(provider) };
     let outgoing = adapt::adapt(&head, body, &target)?;
     let adapted = outgoing.body.concat();
     let Sent { path, body, losses } = match (provider.dialect, endpoint) {
