@@ -1,6 +1,6 @@
 //! What would become of a request: the phases that serve it, up to what each leg would be sent. Nothing is sent.
 //!
-//! For gateways that serve nobody: an [`Exchange`] counts and records itself, as every one does.
+//! For gateways that serve nobody: an `Exchange` counts and records itself, as every one does.
 
 use std::net::IpAddr;
 use std::sync::Arc;
