@@ -39,14 +39,12 @@ const TURNS_MAX: usize = 16;
 /// any sane head, a bound on what a hostile upstream can make us hold per connection.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 
-/// Nobody polls, and no wake came since: a wake goes to the task.
+/// Nobody polls: a wake goes to the task.
 const RESTING: u8 = 0;
 /// Being polled: a wake is noted.
 const POLLING: u8 = 1;
 /// Being polled, and a wake was noted.
 const WOKEN: u8 = 2;
-/// As [`RESTING`], but a wake came since, or may have been missed at the end of polling.
-const STIRRED: u8 = 3;
 
 /// Who is woken, and whether a wake came while polling.
 #[derive(Debug, Default)]
@@ -85,12 +83,7 @@ impl Signal {
 
     /// Ends polling, whatever came.
     fn stop(&self) {
-        self.state.store(STIRRED, SeqCst);
-    }
-
-    /// Whether polling ended with nothing left to do, and no wake came since.
-    fn is_quiet(&self) -> bool {
-        self.state.load(SeqCst) == RESTING
+        self.state.store(RESTING, SeqCst);
     }
 
     /// Forgets the task.
@@ -106,12 +99,11 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let noted = |state| match state {
-            RESTING | STIRRED => STIRRED,
-            _ => WOKEN,
-        };
-        let before = self.state.fetch_update(SeqCst, SeqCst, |state| Some(noted(state)));
-        if before.is_ok_and(|state| noted(state) == STIRRED) {
+        let noted = self.state.fetch_update(SeqCst, SeqCst, |state| match state {
+            RESTING => None,
+            _ => Some(WOKEN),
+        });
+        if noted.is_err() {
             let task = self.task().take();
             if let Some(task) = task {
                 task.wake();
@@ -212,21 +204,15 @@ impl Conn {
     /// used the connection before.
     pub(crate) fn settle(&mut self) -> bool {
         self.signal.enter(Waker::noop());
-        let rests = (0..TURNS_MAX).any(|_| {
+        for _ in 0..TURNS_MAX {
             self.turn();
-            self.signal.rest()
-        });
-        if !rests {
-            self.signal.stop();
+            if self.signal.rest() {
+                break;
+            }
         }
+        self.signal.stop();
         self.signal.forget();
         self.driver.is_some() && self.sender.is_ready()
-    }
-
-    /// [`Conn::settle`] for a connection that could take a request when it was settled last. Where nothing
-    /// has woken it since, the runtime knows of nothing new, and another look would see nothing.
-    pub(crate) fn still_settled(&mut self) -> bool {
-        self.signal.is_quiet() || self.settle()
     }
 
     fn turn(&mut self) {
@@ -236,32 +222,5 @@ impl Conn {
         {
             self.driver = None;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is skipped for a quiet connection is all that a wake could have been about.
-    #[test]
-    fn a_connection_is_quiet_until_it_is_woken() {
-        let signal = Arc::new(Signal::default());
-        signal.enter(Waker::noop());
-        assert!(!signal.is_quiet(), "it is polled");
-        assert!(signal.rest());
-        assert!(signal.is_quiet());
-        signal.wake_by_ref();
-        assert!(!signal.is_quiet(), "woken since");
-        signal.wake_by_ref();
-        assert!(!signal.is_quiet(), "twice");
-        signal.enter(Waker::noop());
-        signal.wake_by_ref();
-        assert!(!signal.rest(), "woken while it was polled: once more");
-        signal.clear();
-        assert!(signal.rest() && signal.is_quiet());
-        signal.enter(Waker::noop());
-        signal.stop();
-        assert!(!signal.is_quiet(), "a wake may have been missed");
     }
 }

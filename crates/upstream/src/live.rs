@@ -27,12 +27,8 @@ pub struct InstanceLive {
     connects: AtomicU64,
     resends: AtomicU64,
     refusals: AtomicU64,
-    kept_open: AtomicU32,
     on_resend: OnResend,
 }
-
-/// So many connections in a row must have been found open before a look at the next may be spared.
-const TRUST: u32 = 64;
 
 /// Who is told of each request that is sent twice.
 #[derive(Default)]
@@ -136,29 +132,10 @@ impl InstanceLive {
     }
 
     pub(crate) fn resent(&self) {
-        self.hung_up();
         self.resends.fetch_add(1, Relaxed);
         if let Some(tell) = self.on_resend.0.get() {
             tell();
         }
-    }
-
-    /// Notes that an idle connection was found open.
-    pub(crate) fn kept_open(&self) {
-        let kept = self.kept_open.load(Relaxed);
-        if kept < TRUST {
-            self.kept_open.store(kept + 1, Relaxed);
-        }
-    }
-
-    /// Notes that the server has closed a connection after its answer: it may do so again.
-    pub(crate) fn hung_up(&self) {
-        self.kept_open.store(0, Relaxed);
-    }
-
-    /// Whether the server has kept its idle connections open, lately and many times in a row.
-    pub(crate) fn is_trusted(&self) -> bool {
-        self.kept_open.load(Relaxed) >= TRUST
     }
 
     pub(crate) fn refused(&self) {
@@ -226,24 +203,6 @@ mod tests {
         let figures = live.figures();
         assert_eq!((figures.in_flight, figures.open), (0, 0));
         assert_eq!((figures.requests, figures.connects), (2, 1));
-    }
-
-    #[test]
-    fn trust_takes_many_kept_connections_and_one_closed_ends_it() {
-        let live = InstanceLive::default();
-        for _ in 1..TRUST {
-            live.kept_open();
-        }
-        assert!(!live.is_trusted());
-        live.kept_open();
-        assert!(live.is_trusted());
-        live.hung_up();
-        assert!(!live.is_trusted());
-        for _ in 0..2 * TRUST {
-            live.kept_open();
-        }
-        live.resent();
-        assert!(!live.is_trusted(), "a request was lost on an idle connection");
     }
 
     #[test]

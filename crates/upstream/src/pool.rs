@@ -135,16 +135,10 @@ impl Pool {
             };
             // The newest is too old: so are all others, and the sweeper will come for them.
             let idle = now.saturating_duration_since(conn.idle_since);
-            if idle >= self.kept_idle() {
-                continue;
-            }
-            let trusted = idle < UNSEEN_MAX && self.live.is_trusted();
-            if if trusted { conn.still_settled() } else { conn.settle_looking() } {
-                self.live.kept_open();
+            if idle < self.kept_idle() && conn.settle_looking() {
                 conn.reused = true;
                 return Some(conn);
             }
-            self.live.hung_up();
         }
     }
 
@@ -159,7 +153,6 @@ impl Pool {
 
     fn give_back(self: &Arc<Self>, mut conn: Box<Conn>) {
         if !conn.settle() {
-            self.live.hung_up();
             return;
         }
         conn.idle_since = Instant::now();
@@ -214,10 +207,6 @@ impl Pool {
         drop(stack);
     }
 }
-
-/// A connection that was idle for longer is always looked at in the kernel before it is used. Engines that
-/// close one right after an answer were seen to have done so 1 to 10 ms before the next request.
-const UNSEEN_MAX: Duration = Duration::from_millis(1);
 
 /// Shortest pause of the sweeper, whatever the idle timeout.
 const SWEEP_PAUSE_MIN: Duration = Duration::from_millis(10);
