@@ -57,6 +57,9 @@ pub(crate) struct Failure {
 /// least that `retry-after` can say.
 const RETRY_AFTER_MS: u64 = 1_000;
 
+/// The reason where an answer has no form in its client's dialect.
+pub(crate) const NO_FORM: &str = "no_form";
+
 /// The SDKs' own header to stop or start their retries.
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS_HEADER: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -257,7 +260,7 @@ impl Failure {
         if fault.code.row().side != Side::Upstream {
             return Self::client(fault);
         }
-        let broken = Self::broken("no_form", "");
+        let broken = Self::broken(NO_FORM, "");
         Self { fault, instance_at_fault: false, status: Some(200), ..broken }
     }
 

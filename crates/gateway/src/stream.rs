@@ -37,7 +37,7 @@ use crate::flow::{self, Flow};
 use crate::foreign::{EVENT_STREAM, Edge};
 use crate::gateway::Shared;
 use crate::live::UpstreamLane;
-use crate::rescue::{self, Failure};
+use crate::rescue::{self, Failure, NO_FORM};
 use crate::responses;
 use line::InLine;
 
@@ -324,6 +324,7 @@ impl Relay {
         let Some(code) = self.edge.as_ref().and_then(|edge| edge.failure()) else { return };
         let began = self.settle().is_some_and(|(flow, _)| flow.intake.first_content_seen());
         if let Some(exchange) = &mut self.exchange {
+            exchange.count_stream(Some(NO_FORM));
             exchange.trail.code = Some(code);
             exchange.trail.interrupted = began;
         }
@@ -370,6 +371,7 @@ impl Relay {
     fn fail(&mut self, failure: &Failure, interrupted: bool) {
         self.ready.extend(rescue::event(failure, self.edge.as_deref_mut()));
         let Some(exchange) = &mut self.exchange else { return };
+        exchange.count_stream(Some(failure.reason));
         exchange.trail.code = Some(failure.fault.code);
         exchange.trail.interrupted = interrupted;
         if !interrupted {

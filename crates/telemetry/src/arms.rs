@@ -173,7 +173,7 @@ impl ArmMetrics {
 pub struct InstanceMetrics {
     /// Requests the instance is answering; hold [`Gauge::enter`]'s guard while one is.
     pub in_flight: Gauge,
-    /// Attempts that succeeded. Failed ones are counted by
+    /// Attempts that succeeded, streams once they are over. Failed ones are counted by
     /// [`AttemptFailed`](crate::events::AttemptFailed).
     pub succeeded: Counter,
     /// From sending a request to the head of the answer.

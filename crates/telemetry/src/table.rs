@@ -130,7 +130,7 @@ metrics! {
         "Request fields that a lenient variant could not pass on, by what was done with them.";
     Attempts ATTEMPTS = Counter, Count, "cutover_attempts_total",
         ["upstream", "upstream_instance", "result"],
-        "Requests sent to an instance, by result: ok or the reason of the failure.";
+        "Requests sent to an instance, by result: ok or the reason of the failure. A stream counts once it is over: as ok if its client had what it wanted of it.";
     Resends RESENDS = Counter, Count, "cutover_resends_total",
         ["upstream", "upstream_instance"],
         "Requests sent once more on a new connection, because the instance closed an idle one in the moment they went out on it.";

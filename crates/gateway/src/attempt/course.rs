@@ -169,10 +169,12 @@ impl<'a> Course<'a> {
         let Some(instance) = self.lane.upstream.instances.get(tried.instance) else { return };
         match result {
             Ok(started) => {
-                instance.metrics.succeeded.inc();
                 // Whether a stream succeeds is known at its end.
                 if started.is_whole() {
+                    instance.metrics.succeeded.inc();
                     instance.health.succeeded();
+                } else {
+                    exchange.trail.uncounted = true;
                 }
                 if self.doubted != 0 {
                     self.blame_doubted(exchange.shared.now());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cutover_route::surface::Family;
 use cutover_server::{Held, Progress};
 use cutover_store::Record;
-use cutover_telemetry::{InFlight, NONE, Outcome, events, families};
+use cutover_telemetry::{Counter, InFlight, NONE, Outcome, events, families};
 use cutover_units::{Arm, Code, InstanceId, Micros, Millis, Side, UpstreamName, UseCaseName};
 use cutover_upstream::health::Health;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -35,8 +35,8 @@ pub(super) struct Passage {
     use_case_header: Option<HeaderValue>,
     upstream: Option<Arc<UpstreamLane>>,
     instance: Option<(InstanceId, HeaderValue)>,
-    /// The instance's, as long as its good answer may break off.
-    watched: Option<Arc<Health>>,
+    /// The instance's, as long as its good answer may break off: only its end says what it came to.
+    watched: Option<(Arc<Health>, Counter)>,
     progress: Option<Arc<Progress>>,
     bytes_down: u64,
     status: u16,
@@ -100,8 +100,7 @@ impl Passage {
 
     /// Its answer is good, so far.
     pub(super) fn watches(&mut self, instance: &InstanceLane) {
-        instance.metrics.succeeded.inc();
-        self.watched = Some(Arc::clone(&instance.health));
+        self.watched = Some((Arc::clone(&instance.health), instance.metrics.succeeded.clone()));
     }
 
     /// The upstream's head is there.
@@ -157,19 +156,21 @@ impl Passage {
 
     /// The answer was handed over whole.
     pub(super) fn ended(&mut self) {
-        if let Some(health) = self.watched.take() {
+        if let Some((health, succeeded)) = self.watched.take() {
             health.succeeded();
+            succeeded.inc();
         }
         self.ended = true;
         self.in_flight = None;
     }
 
     /// The answer broke off.
-    pub(super) fn broke_off(&mut self, code: Code) {
-        if let Some(health) = self.watched.take() {
+    pub(super) fn broke_off(&mut self, failure: &Failure) {
+        if let Some((health, _)) = self.watched.take() {
             health.failed(self.shared.now());
+            self.attempt_failed(failure);
         }
-        self.code = Some(code);
+        self.code = Some(failure.fault.code);
         self.interrupted = true;
         self.ended = true;
         self.in_flight = None;
@@ -204,7 +205,11 @@ impl Passage {
         }
     }
 
-    fn finish(&self) {
+    fn finish(&mut self) {
+        // It was good for as long as its client wanted it.
+        if let Some((_, succeeded)) = self.watched.take() {
+            succeeded.inc();
+        }
         let total = micros(self.started.elapsed());
         let outcome = self.outcome();
         let bytes_up = self.bytes_up();

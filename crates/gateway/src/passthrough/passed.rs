@@ -5,13 +5,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cutover_units::Code;
 use cutover_upstream::Body;
 use http_body::{Body as _, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::passage::Passage;
+use crate::attempt::cut_off;
 use crate::body::Aborted;
+use crate::rescue::Failure;
 
 /// The body. No `Debug`: it holds the answer. Dropping it before its end closes the upstream's connection.
 pub(crate) struct Passed {
@@ -50,7 +51,7 @@ impl Passed {
                             }
                             return Poll::Ready(Some(Ok(data)));
                         }
-                        Some(Err(_)) => return self.abort(Code::BadGateway),
+                        Some(Err(_)) => return self.abort(&cut_off()),
                         None => {
                             self.passage.ended();
                             return Poll::Ready(None);
@@ -66,13 +67,14 @@ impl Passed {
             if self.timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            return self.abort(Code::UpstreamTimeout);
+            let message = "the upstream's answer stalled";
+            return self.abort(&Failure::late("idle_timeout", message));
         }
     }
 
     /// The head was sent: only a connection that breaks off says that the answer is not whole.
-    fn abort(&mut self, code: Code) -> Poll<Option<Result<Bytes, Aborted>>> {
-        self.passage.broke_off(code);
+    fn abort(&mut self, failure: &Failure) -> Poll<Option<Result<Bytes, Aborted>>> {
+        self.passage.broke_off(failure);
         Poll::Ready(Some(Err(Aborted)))
     }
 

@@ -273,15 +273,20 @@ impl Stage {
         assert_eq!(records, Some(want), "{:?} {}", self.setting, self.row.name);
         let total = |of: fn(&Booked) -> Option<u64>| books.iter().filter_map(of).sum::<u64>();
         let metrics = self.rig.metrics();
-        let figure = |name: &str| {
-            let lines = metrics.lines().filter(|line| line.starts_with(name));
-            lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+        let sum = |name: &str, label: &str| {
+            let named = |line: &&str| line.starts_with(name) && line.contains(label);
+            let figure = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+            metrics.lines().filter(named).map(figure).sum::<u64>()
         };
+        let figure = |name| sum(name, "");
         assert_eq!(figure("cutover_requests_total{"), want);
         assert_eq!(figure("cutover_prompt_tokens_total{"), total(|b| b.prompt));
         assert_eq!(figure("cutover_completion_tokens_total{"), total(|b| b.completion));
         let attempts: u64 = books.iter().map(|b| b.attempts).sum();
         assert_eq!(figure("cutover_attempts_total{"), attempts, "{metrics}");
+        // A stream that broke off is no success.
+        let good = books.iter().filter(|b| b.outcome == "ok").count() as u64;
+        assert_eq!(sum("cutover_attempts_total{", "result=\"ok\""), good, "{metrics}");
         let fakes = self.behind.bad.iter().chain([&self.behind.good]);
         let arrived: u64 = fakes.map(|fake| fake.inferences().len() as u64).sum();
         let lost = match (self.row.arrives(), self.setting) {
