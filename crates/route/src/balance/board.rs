@@ -3,7 +3,8 @@
 //!
 //! An instance has a [`Post`] on its upstream's board for as long as it lives, whatever pictures come and go.
 //! Each request holds a [`Seat`] at its instance; taking one below a bound is one step, so that of two
-//! requests that saw the same last seat one gets it.
+//! requests that saw the same last seat one gets it. Beside the seats a post counts who has left: if two looks
+//! at all posts find the same, nobody came or went between them, and what both saw was so at one moment.
 //!
 //! Of states the board knows one thing: whether one has to be looked at ([`Post::doubt`]). Invariant: an
 //! instance that is not doubted is healthy or cold, but for how many requests it has. Doubt is raised after
@@ -12,7 +13,7 @@
 use std::array;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::SeqCst,
 };
 
 use super::INSTANCES_MAX;
@@ -21,10 +22,28 @@ use super::field::places;
 /// Models whose place in memory a board knows of: a set of them is one word.
 const MODELS_MAX: usize = 64;
 
+/// What a request that leaves adds to a post's count: one more that has left, and one less that is there.
+const LEAVES: u64 = (1 << 32) - 1;
+
+/// Who is at an instance, and in the upper half how many have left: the same number is no other moment's.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    /// How many are there.
+    pub(super) fn seats(&self) -> u32 {
+        seats(self.0.load(Relaxed))
+    }
+}
+
+fn seats(count: u64) -> u32 {
+    u32::try_from(count & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
 /// The counters of an upstream's instances.
 #[derive(Debug)]
 pub struct Board {
-    pub(super) in_flight: [AtomicU32; INSTANCES_MAX],
+    pub(super) in_flight: [Count; INSTANCES_MAX],
     latency_us: [AtomicU64; INSTANCES_MAX],
     /// A bit for each post, in all of these. That somebody has it:
     taken: AtomicU64,
@@ -39,7 +58,7 @@ pub struct Board {
 impl Default for Board {
     fn default() -> Self {
         Self {
-            in_flight: array::from_fn(|_| AtomicU32::new(0)),
+            in_flight: array::from_fn(|_| Count::default()),
             latency_us: array::from_fn(|_| AtomicU64::new(0)),
             taken: AtomicU64::new(0),
             doubted: AtomicU64::new(0),
@@ -75,12 +94,12 @@ impl Board {
     }
 
     pub(super) fn in_flight(&self, at: usize) -> u32 {
-        self.in_flight[at % INSTANCES_MAX].load(Relaxed)
+        self.in_flight[at % INSTANCES_MAX].seats()
     }
 
     /// A bit for each that has so many or more in flight, of the first `len`.
     pub(super) fn full(&self, len: usize, room: u32) -> u64 {
-        let is = |count: &AtomicU32| u64::from(count.load(Relaxed) >= room);
+        let is = |count: &Count| u64::from(count.seats() >= room);
         let counts = self.in_flight.iter().take(len).enumerate();
         counts.fold(0, |full, (at, count)| full | is(count) << at)
     }
@@ -113,16 +132,21 @@ impl Post {
         self.board.in_flight(self.at)
     }
 
+    /// Who is here and how many have left so far: equal to another look's if nobody came or left between them.
+    pub(super) fn count(&self) -> u64 {
+        self.counter().load(SeqCst)
+    }
+
     /// Takes a seat, however many are taken.
     pub fn sit(self: &Arc<Self>) -> Seat {
-        self.board.in_flight[self.at].fetch_add(1, Relaxed);
+        self.counter().fetch_add(1, SeqCst);
         Seat(Arc::clone(self))
     }
 
     /// Takes a seat if fewer than so many are taken. Whether one is free and taking it are one step.
     pub fn sit_below(self: &Arc<Self>, room: u32) -> Option<Seat> {
-        let free = |taken: u32| (taken < room).then(|| taken + 1);
-        let taken = self.board.in_flight[self.at].fetch_update(Relaxed, Relaxed, free);
+        let free = |count: u64| (seats(count) < room).then(|| count + 1);
+        let taken = self.counter().fetch_update(SeqCst, Relaxed, free);
         taken.is_ok().then(|| Seat(Arc::clone(self)))
     }
 
@@ -176,6 +200,10 @@ impl Post {
         1 << self.at
     }
 
+    fn counter(&self) -> &AtomicU64 {
+        &self.board.in_flight[self.at].0
+    }
+
     fn set(&self, of: &AtomicU64, on: bool) {
         if on {
             of.fetch_or(self.bit(), Relaxed);
@@ -211,7 +239,8 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.board.in_flight[self.0.at].fetch_sub(1, Relaxed);
+        // Wraps around in the upper half.
+        self.0.counter().fetch_add(LEAVES, SeqCst);
     }
 }
 

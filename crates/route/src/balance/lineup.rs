@@ -113,32 +113,58 @@ impl<F: Fn(usize) -> Peer> Lined<'_, F> {
     /// Picks one and takes a seat there. Where one has room none is filled above its room; where none has,
     /// the request waits inside one all the same.
     pub fn take(&self, policy: &Policy, draw: &Draw) -> Option<Taken> {
-        let mut at = self.pick(policy, draw)?;
+        let (mut at, mut lost) = (self.pick(policy, draw)?, 0);
         for _ in 0..TAKES_MAX {
             let (post, _) = self.lineup.posts.get(at)?;
             if let Some(seat) = post.sit_below(self.lineup.room) {
                 return Some(Taken { at, seat, had_room: true });
             }
-            if !self.has_open(draw.tried) {
+            if self.were_full(draw.tried) {
                 break;
             }
-            // Another request was quicker, and there are more.
-            at = self.pick(policy, draw)?;
+            // Another request was quicker, and there are more, or somebody has left meanwhile. Who is after the same
+            // one again may be late again.
+            lost |= 1 << (at % INSTANCES_MAX);
+            if self.fit(draw.tried | lost) == 0 {
+                lost = 0;
+            }
+            at = self.pick(policy, &Draw { tried: draw.tried | lost, ..*draw })?;
         }
         let (post, _) = self.lineup.posts.get(at)?;
         Some(Taken { at, seat: post.sit(), had_room: false })
     }
 
-    /// Whether one of those that were not tried is well and has room.
-    fn has_open(&self, tried: u64) -> bool {
-        let set = all(self.lineup.posts.len()) & !tried;
+    /// Whether at one moment none of those that were not tried was well and had room. Who looks at one after the
+    /// other sees all of them full that never were so at once, where one leaves while another comes: then nothing
+    /// is known, and the answer is no.
+    fn were_full(&self, tried: u64) -> bool {
+        let set = self.untried(tried);
+        let before = self.counts(set);
+        self.fit(tried) == 0 && self.counts(set) == before
+    }
+
+    fn untried(&self, tried: u64) -> u64 {
+        all(self.lineup.posts.len()) & !tried
+    }
+
+    /// Those that were not tried, are well and have room, as far as one look at each tells.
+    fn fit(&self, tried: u64) -> u64 {
+        let set = self.untried(tried);
         match &self.lineup.side {
-            Some(side) => {
-                let set = moved(set, &side.post_of);
-                Beside { lined: self, side }.sorted(set).fit != 0
-            }
-            None => Looked(self).sorted(set).fit != 0,
+            Some(side) => Beside { lined: self, side }.sorted(moved(set, &side.post_of)).fit,
+            None => Looked(self).sorted(set).fit,
         }
+    }
+
+    /// What the posts of a set count.
+    fn counts(&self, set: u64) -> [u64; INSTANCES_MAX] {
+        let mut counts = [0; INSTANCES_MAX];
+        for (place, (post, _)) in self.lineup.posts.iter().enumerate().take(INSTANCES_MAX) {
+            if set >> place & 1 == 1 {
+                counts[place] = post.count();
+            }
+        }
+        counts
     }
 }
 

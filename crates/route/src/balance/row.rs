@@ -4,9 +4,9 @@
 //! because the oldest machines that are built for compare such alone.
 
 use std::array;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::INSTANCES_MAX;
+use super::board::Count;
 use super::field::places;
 
 /// Passes are as long as a multiple of this: so nothing is left over for a pass one by one.
@@ -58,7 +58,7 @@ impl Row {
     /// more. `others` holds [`NOBODY`] for those, else 0.
     pub(super) fn read(
         &mut self,
-        counts: &[AtomicU32; INSTANCES_MAX],
+        counts: &[Count; INSTANCES_MAX],
         (others, len): (&Figures, usize),
         room: i32,
     ) {
@@ -67,7 +67,7 @@ impl Row {
         // Loads of atomics are never joined: steps of a fixed length at least need no counting.
         let counts = counts.as_chunks::<STEP>().0;
         for (step, counts) in row.as_chunks_mut::<STEP>().0.iter_mut().zip(counts) {
-            *step = array::from_fn(|at| counts[at].load(Relaxed).cast_signed());
+            *step = array::from_fn(|at| counts[at].seats().cast_signed());
         }
         for (load, other) in row.iter_mut().zip(others) {
             let kept = *load | other;

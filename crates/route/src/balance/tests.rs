@@ -1,5 +1,6 @@
 //! What every policy keeps, and what each promises beyond it.
 
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Barrier};
 
 use proptest::prelude::*;
@@ -222,7 +223,7 @@ fn a_popular_prefix_overflows_to_the_next_in_its_order() {
 fn a_pick_succeeds_while_counters_change_under_it() {
     for policy in POLICIES {
         for (seed, stable_looks) in (0..200).flat_map(|seed| (0..12).map(move |n| (seed, n))) {
-            let looks = std::cell::Cell::new(0u32);
+            let looks = Cell::new(0u32);
             let look = |at: usize| {
                 looks.set(looks.get() + 1);
                 let state =
@@ -305,7 +306,7 @@ impl Fleet {
     }
 
     fn looks(&self, policy: &Policy, draw: &Draw) -> usize {
-        let looks = std::cell::Cell::new(0);
+        let looks = Cell::new(0);
         let look = |at: usize| {
             looks.set(looks.get() + 1);
             self.peers[at]
@@ -342,7 +343,7 @@ fn of_many_that_are_well_nobody_is_looked_at_and_of_the_others_each_once_or_twic
 #[test]
 fn the_default_looks_at_the_pair_that_it_draws() {
     let looks = |unwell: u64, seed| {
-        let looks = std::cell::Cell::new(0);
+        let looks = Cell::new(0);
         let look = |at: usize| {
             looks.set(looks.get() + 1);
             let state = if unwell >> at & 1 == 1 { State::Saturated } else { State::Healthy };
@@ -393,6 +394,93 @@ fn requests_that_pick_at_the_same_time_fill_no_instance_above_its_room() {
         });
         assert_eq!(most, ROOM, "{}", policy.name);
         assert!(fleet.posts.iter().all(|post| post.in_flight() == 0), "all have left");
+    }
+}
+
+/// Instances with room for one each, on one board or on one of their own each.
+fn of_one_seat(instances: usize, is_one_board: bool) -> Fleet {
+    let peers = peers(instances, |_, _| {});
+    let mut fleet = Fleet::new(&peers, |at| at, 1);
+    if !is_one_board {
+        fleet.posts = peers.iter().map(|_| Arc::new(Post::default())).collect();
+        let ids = fleet.posts.iter().zip(&peers).map(|(post, peer)| (Arc::clone(post), peer.id));
+        fleet.lineup = Lineup::new(ids, 1);
+    }
+    fleet
+}
+
+/// What is seen of one of them: whether its seat is free.
+fn seen(fleet: &Fleet, at: usize) -> Peer {
+    let in_flight = fleet.posts[at].in_flight();
+    let state = if in_flight == 0 { State::Healthy } else { State::Saturated };
+    Peer { state, in_flight, ..fleet.peers[at] }
+}
+
+/// Two instances with a seat each, and one request that is always at the one that is looked at. Who looked at one
+/// after the other saw both of them full, and sat down beside it.
+#[test]
+fn where_one_leaves_while_another_comes_none_is_filled_above_its_room() {
+    for (policy, is_one_board) in POLICIES.iter().flat_map(|it| [(it, true), (it, false)]) {
+        for seed in 0..32 {
+            let fleet = of_one_seat(2, is_one_board);
+            // Where all are well nobody is looked at.
+            fleet.posts.iter().for_each(|post| post.doubt());
+            let (other, moves) = (RefCell::new(None), Cell::new(0));
+            let look = |at: usize| {
+                if moves.replace(moves.get() + 1) < 12 {
+                    drop(other.take());
+                    other.replace(Some(fleet.posts[at].sit()));
+                }
+                seen(&fleet, at)
+            };
+            let (session, prefix) = (Some(mix(seed)), Some(mix(seed)));
+            let draw = Draw { tried: 0, seed, turn: u32::try_from(seed).unwrap(), session, prefix };
+            let taken = fleet.lineup.with(None, look).take(policy, &draw).unwrap();
+            let both = fleet.posts.iter().all(|post| post.in_flight() == 1);
+            assert!(taken.had_room && both, "{} {is_one_board} {seed}", policy.name);
+        }
+    }
+}
+
+/// The last seat at the one that is well is taken by another, who soon leaves. That is no reason to ask one that rests.
+#[test]
+fn who_was_late_for_the_last_seat_asks_none_that_rests() {
+    for (policy, is_one_board) in POLICIES.iter().flat_map(|it| [(it, true), (it, false)]) {
+        let fleet = of_one_seat(2, is_one_board);
+        fleet.posts.iter().for_each(|post| post.doubt());
+        let (other, moves) = (RefCell::new(None), Cell::new(0));
+        let look = |at: usize| {
+            let is_there = at == 1 && moves.replace(moves.get() + 1) < 3;
+            drop(other.take());
+            other.replace(is_there.then(|| fleet.posts[0].sit()));
+            let rests = Peer { state: State::Ejected, ..fleet.peers[1] };
+            if at == 0 { seen(&fleet, 0) } else { rests }
+        };
+        let draw = Draw { session: Some(1), prefix: Some(1), ..Draw::default() };
+        let taken = fleet.lineup.with(None, look).take(policy, &draw).unwrap();
+        assert_eq!((taken.at, taken.had_room), (0, true), "{} {is_one_board}", policy.name);
+    }
+}
+
+/// No more requests than there are seats, which come and go without a pause: whenever one comes, there is room.
+#[test]
+fn who_comes_while_others_leave_fills_no_instance_above_its_room() {
+    const ROUNDS: u64 = 20_000;
+    for (policy, is_one_board) in POLICIES.iter().flat_map(|it| [(it, true), (it, false)]) {
+        let fleet = of_one_seat(3, is_one_board);
+        let look = |at: usize| seen(&fleet, at);
+        let comes = &|seed: u64| {
+            let (session, prefix) = (Some(mix(seed % 5)), Some(mix(seed % 3)));
+            let draw = Draw { tried: 0, seed, turn: 0, session, prefix };
+            fleet.lineup.with(None, look).take(policy, &draw).unwrap().had_room
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let name = policy.name;
+                let comes_and_goes = move || (0..ROUNDS).all(|round| comes(round * 3 + thread));
+                scope.spawn(move || assert!(comes_and_goes(), "{name} {is_one_board}"));
+            }
+        });
     }
 }
 
