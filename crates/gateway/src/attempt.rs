@@ -82,7 +82,7 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
         let (is_last, before) = (at + 1 == legs.len(), exchange.attempts());
         let (failure, goes_on) = match unasked(exchange, &legs[at..]) {
             Some(failure) => (failure, true),
-            None => match run_leg(exchange, *leg, is_last).await {
+            None => match run_leg(exchange, *leg, &legs[at + 1..]).await {
                 Ok(started) => return Ok(started),
                 Err(failure) => {
                     let elsewhere = failure.elsewhere || leg.arm == Arm::Candidate;
@@ -107,7 +107,7 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
     if let Some(leg) = spared.filter(|_| nobody_asked && exchange.may_go_on()) {
         // Whoever it was spared for does not take the request.
         exchange.chosen.legs.retain(|known| *known == leg);
-        return run_leg(exchange, leg, true).await;
+        return run_leg(exchange, leg, &[]).await;
     }
     Err(told.map_or_else(|| unserved(exchange), |(failure, _)| failure))
 }
@@ -174,7 +174,8 @@ pub(crate) fn unknown_model(model: &str) -> Fault {
     Fault::of(Code::ModelNotFound, "model", message)
 }
 
-async fn run_leg(exchange: &mut Exchange, leg: Leg, is_last: bool) -> Result<Started, Failure> {
+/// Asks one leg. Behind it are these, which are asked where it fails.
+async fn run_leg(exchange: &mut Exchange, leg: Leg, behind: &[Leg]) -> Result<Started, Failure> {
     let live = Arc::clone(&exchange.live);
     exchange.trail.own = false;
     let Some(lane) = live.lane(leg.variant) else {
@@ -215,6 +216,9 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, is_last: bool) -> Result<Sta
         };
         let elsewhere = failure.elsewhere || course.has_larger(exchange, &failure);
         let next = if elsewhere && exchange.may_go_on() {
+            // Boxed, as few requests are asked again, and all would carry the room for it.
+            let is_last = behind.is_empty()
+                || course.asks_again(&failure) && !Box::pin(are_taking(exchange, behind)).await;
             course.after(exchange, &failure, is_last)
         } else {
             Next::End
@@ -227,6 +231,21 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, is_last: bool) -> Result<Sta
         }
     }
     Err(last.unwrap_or_else(|| nobody(exchange, Some(lane))))
+}
+
+/// Whether one of these legs takes the request. One that does not is sent nothing, so that it mends nothing.
+async fn are_taking(exchange: &mut Exchange, legs: &[Leg]) -> bool {
+    let live = Arc::clone(&exchange.live);
+    let before = (exchange.trail.prompt_bytes, exchange.trail.too_small);
+    let mut taking = false;
+    for leg in legs {
+        let Some(lane) = live.lane(leg.variant) else { continue };
+        let Ok(outgoing) = adapted(exchange, lane).await else { continue };
+        taking |= context_guard::fits(exchange, *leg, lane, outgoing).is_ok();
+    }
+    // They are the leg's that is under way.
+    (exchange.trail.prompt_bytes, exchange.trail.too_small) = before;
+    taking
 }
 
 /// Whether an answer may cost something else than what its tokens usually do: tools that run at the vendor's, its

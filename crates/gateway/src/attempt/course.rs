@@ -215,6 +215,11 @@ impl<'a> Course<'a> {
         smaller.is_some()
     }
 
+    /// Whether its upstream is asked again after such a failure, if nobody else can be asked.
+    pub(super) fn asks_again(&self, failure: &Failure) -> bool {
+        self.again < self.lane.upstream.retry.again && failure.fault.code.row().retry
+    }
+
     /// What follows a failed attempt that another may mend.
     pub(super) fn after(
         &mut self,
@@ -230,7 +235,7 @@ impl<'a> Course<'a> {
             return if may(exchange, upstream, "retry") { Next::Another } else { Next::End };
         }
         // What the next arm may mend at once is not waited for here.
-        if !is_last || self.again >= upstream.retry.again || !failure.fault.code.row().retry {
+        if !is_last || !self.asks_again(failure) {
             return Next::End;
         }
         let backoff = backoff_ms(self.again + 1, exchange.id.seed());

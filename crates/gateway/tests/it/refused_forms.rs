@@ -120,6 +120,42 @@ fn nobody_at_the_candidates_address_is_told_as_such() {
     }
 }
 
+/// A candidate's own `retries` waited for a baseline that was never asked.
+#[test]
+fn a_candidate_is_asked_again_where_the_baseline_takes_no_such_request() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::Vllm));
+    let text = config(&cloud.base_url(), ("vllm", &own.base_url()), "")
+        .replace("provider = \"vllm\"", "provider = \"vllm\"\nretries = 2");
+    let attempts = |response: &Response| response.header("x-cutover-attempts").map(str::to_owned);
+    for stream in [false, true] {
+        let rig = Rig::start(&text);
+        own.always(Reply::words(2));
+        for _ in 0..2 {
+            own.once(Reply::fault(Fault::status(503)));
+        }
+        let response = seeded(&rig, stream);
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.header("x-cutover-arm"), Some("candidate"));
+        assert_eq!(attempts(&response).as_deref(), Some("3"), "{stream}");
+        // No oftener than it says, and not for what no retry can mend.
+        let rig = Rig::start(&text);
+        own.always(Reply::fault(Fault::status(503)));
+        let response = seeded(&rig, stream);
+        assert_eq!((response.status, attempts(&response).as_deref()), (503, Some("3")), "{stream}");
+        let rig = Rig::start(&text);
+        own.always(Reply::fault(Fault::status(401)));
+        let response = seeded(&rig, stream);
+        assert_eq!((response.status, attempts(&response).as_deref()), (502, Some("1")), "{stream}");
+        // Who can be asked at once is.
+        let rig = Rig::start(&text);
+        own.always(Reply::fault(Fault::status(503)));
+        let before = own.inferences().len();
+        let response = plain(&rig);
+        assert_eq!(attempts(&response).as_deref(), Some("2"), "{}", response.text());
+        assert_eq!(own.inferences().len(), before + 1);
+    }
+}
+
 #[test]
 fn a_candidate_that_rests_is_asked_where_the_baseline_takes_no_such_request() {
     let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::Vllm));
