@@ -38,6 +38,7 @@ mod passed;
 mod paths;
 mod prompts;
 mod refused_forms;
+mod reloads;
 mod residency;
 mod responses;
 mod shadow;

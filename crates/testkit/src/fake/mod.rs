@@ -262,6 +262,11 @@ impl Fake {
         self.shared.recorder.counts().connections
     }
 
+    /// Connections that are open now.
+    pub fn open_connections(&self) -> usize {
+        self.shared.sockets().len()
+    }
+
     /// Inference requests answered to their end.
     pub fn answered(&self) -> usize {
         self.shared.recorder.counts().answered
