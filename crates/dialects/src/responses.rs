@@ -46,7 +46,7 @@ const NO_COMPACTION: &str = "cutover compacts no conversations";
 
 fn error(fault: &Fault, request_id: &str) -> ErrorAnswer {
     ErrorAnswer {
-        status: fault.code.status(),
+        status: fault.status(),
         headers: vec![("x-request-id", request_id.to_owned())],
         body: errors::body(fault),
     }

@@ -294,9 +294,11 @@ pub(crate) type Words<'a> = Option<(&'static Dialect, &'a str)>;
 
 /// The response for a failure. `attempts` is how often we asked an upstream.
 pub(crate) fn response(failure: &Failure, attempts: u32, words: Words<'_>) -> Response<Out> {
-    let row = failure.fault.code.row();
     let (status, own_headers, body) = match words {
-        None => (row.status, Vec::new(), cutover_wire::errors::body(&failure.fault)),
+        None => {
+            let fault = &failure.fault;
+            (fault.status(), Vec::new(), cutover_wire::errors::body(fault))
+        }
         Some((dialect, request_id)) => {
             let said = (dialect.error)(&failure.fault, request_id);
             (said.status, said.headers, said.body)

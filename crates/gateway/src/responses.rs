@@ -44,6 +44,9 @@ const TURNS_MAX: usize = 1_000;
 /// Most answers that single items of a request may refer to.
 const ITEMS_MAX: usize = 100;
 
+/// The field that names the answer a request goes on from.
+const PARAM: &str = "previous_response_id";
+
 /// The place is away: nothing can be said of what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unavailable;
@@ -128,7 +131,6 @@ impl Looker<'_> {
     }
 
     async fn conversation(self, id: &str) -> Result<Vec<KeptResponse>, Fault> {
-        const PARAM: &str = "previous_response_id";
         let query = ConversationQuery {
             id: id.to_owned(),
             owner: self.owner,
@@ -143,11 +145,7 @@ impl Looker<'_> {
             Conversation::Missing(_) => {
                 let message = "an earlier response of this conversation was deleted or has expired; \
                                send the whole conversation as input";
-                Err(Fault {
-                    code: Code::PreviousResponseNotFound,
-                    message: message.to_owned(),
-                    param: Some(PARAM.to_owned()),
-                })
+                Err(Fault::of(Code::PreviousResponseNotFound, PARAM, message))
             }
             Conversation::TooLong => Err(wrong(PARAM, self.too_long())),
         }
@@ -241,12 +239,8 @@ impl Held {
 pub(crate) fn strays(exchange: &Exchange) -> Option<Fault> {
     let foreign = exchange.foreign.as_ref()?;
     let strays = foreign.local_only && !exchange.chosen.local_only;
-    strays.then(|| Fault {
-        code: Code::PermissionDenied,
-        message: "this conversation is a local-only use case's, and can go on in such a one only"
-            .to_owned(),
-        param: Some("previous_response_id".to_owned()),
-    })
+    let message = "this conversation is a local-only use case's, and can go on in such a one only";
+    strays.then(|| Fault::of(Code::PermissionDenied, PARAM, message))
 }
 
 async fn await_kept<T>(looking: Looking<T>) -> Result<T, Fault> {
@@ -266,5 +260,5 @@ fn stored(kept: &KeptResponse) -> Result<Stored, Fault> {
 }
 
 fn wrong(param: &str, message: String) -> Fault {
-    Fault { code: Code::InvalidValue, message, param: Some(param.to_owned()) }
+    Fault::of(Code::InvalidValue, param, message)
 }

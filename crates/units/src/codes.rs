@@ -87,7 +87,8 @@ codes! {
     InvalidImageUrl = "invalid_image_url", 400, "invalid_request_error", Client, false;
     /// An image could not be fetched from its address. `param` names it. Send it as a `data:` URL.
     ImageFetchFailed = "image_fetch_failed", 400, "invalid_request_error", Client, false;
-    /// The upstream refused the request as wrong for another reason; its message is passed on.
+    /// The upstream refused the request as wrong for another reason; its message is passed on. Clients of the
+    /// OpenAI dialect see the status, `type` and `code` of a hosted service that speaks it, too.
     InvalidRequest = "invalid_request", 400, "invalid_request_error", Client, false;
     /// The request is not HTTP/1.1 that can be read in one way only: a broken request line or header, no
     /// host or two, two lengths, a length beside a transfer coding, a coding other than `chunked`, a body

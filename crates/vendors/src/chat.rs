@@ -242,6 +242,7 @@ pub fn fault_of(error: &Value) -> Fault {
         code: named.map_or(Code::BadGateway, |row| row.code),
         message,
         param: text("param").map(str::to_owned),
+        vendors: None,
     }
 }
 

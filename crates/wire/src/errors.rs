@@ -18,17 +18,36 @@ pub struct Fault {
     pub message: String,
     /// The field that is wrong, such as `messages[0].content`.
     pub param: Option<String>,
+    /// What the upstream called it, where that is a vendor of the OpenAI dialect which refused the request:
+    /// clients of that dialect know its words. Records, metrics and other dialects go by [`Self::code`].
+    pub vendors: Option<Box<VendorsWords>>,
+}
+
+/// A refusal in the vendor's own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VendorsWords {
+    /// Its status, 400 to 499.
+    pub status: u16,
+    /// Its `type`, if that is a word.
+    pub kind: Option<Box<str>>,
+    /// Its `code`, if that is a word.
+    pub code: Option<Box<str>>,
 }
 
 impl Fault {
     /// An error without a field.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), param: None }
+        Self { code, message: message.into(), param: None, vendors: None }
     }
 
     /// An error about one field.
     pub fn of(code: Code, param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), param: Some(param.into()) }
+        Self { param: Some(param.into()), ..Self::new(code, message) }
+    }
+
+    /// The status that a client of the OpenAI dialect sees.
+    pub fn status(&self) -> u16 {
+        self.vendors.as_ref().map_or_else(|| self.code.status(), |words| words.status)
     }
 
     /// A field with the wrong type.
@@ -77,12 +96,13 @@ struct Inner<'a> {
 /// The error's JSON body: `{"error":{"message","type","param","code"}}`.
 pub fn body(fault: &Fault) -> Bytes {
     let row = fault.code.row();
+    let vendors = fault.vendors.as_deref();
     let envelope = Envelope {
         error: Inner {
             message: &fault.message,
-            kind: row.kind,
+            kind: vendors.and_then(|words| words.kind.as_deref()).unwrap_or(row.kind),
             param: fault.param.as_deref(),
-            code: row.name,
+            code: vendors.and_then(|words| words.code.as_deref()).unwrap_or(row.name),
         },
     };
     Bytes::from(crate::json::to_vec(&envelope))
@@ -91,6 +111,29 @@ pub fn body(fault: &Fault) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vendors_words_stand_in_place_of_ours_as_far_as_it_has_said_them() {
+        let said = |kind: Option<&str>, code: Option<&str>| {
+            let words = VendorsWords {
+                status: 422,
+                kind: kind.map(Into::into),
+                code: code.map(Into::into),
+            };
+            let fault = Fault::of(Code::InvalidRequest, "messages", "no");
+            let fault = Fault { vendors: Some(Box::new(words)), ..fault };
+            assert_eq!(fault.status(), 422);
+            String::from_utf8(body(&fault).to_vec()).unwrap()
+        };
+        assert_eq!(
+            said(Some("image_generation_user_error"), Some("content_policy_violation")),
+            r#"{"error":{"message":"no","type":"image_generation_user_error","param":"messages","code":"content_policy_violation"}}"#
+        );
+        assert_eq!(
+            said(None, None),
+            r#"{"error":{"message":"no","type":"invalid_request_error","param":"messages","code":"invalid_request"}}"#
+        );
+    }
 
     #[test]
     fn an_error_body_has_all_four_keys_and_a_string_code() {

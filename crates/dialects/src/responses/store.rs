@@ -190,7 +190,7 @@ pub fn not_stored(id: &str, param: Option<&str>) -> Fault {
     let shown: String = id.chars().filter(char::is_ascii_graphic).take(80).collect();
     let message = format!("no stored response has the id '{shown}'");
     let code = if param.is_some() { Code::PreviousResponseNotFound } else { Code::NotFound };
-    Fault { code, message, param: param.map(str::to_owned) }
+    Fault { param: param.map(str::to_owned), ..Fault::new(code, message) }
 }
 
 /// Most items on a page.

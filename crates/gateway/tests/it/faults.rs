@@ -157,6 +157,32 @@ fn the_clients_own_key_being_wrong_is_the_clients_401() {
     }
 }
 
+#[test]
+fn a_vendors_refusal_reaches_clients_of_its_dialect_as_the_vendor_said_it() {
+    let cloud = cloud();
+    let config = two_arms(&cloud.base_url(), &cloud.base_url(), "0%");
+    let rig = Rig::start(&config);
+    let said = r#"{"error":{"message":"The prompt was filtered","type":"image_generation_user_error","param":"prompt","code":"content_filter"}}"#;
+    cloud.always(Reply::fault(Fault::answer("422 Unprocessable Entity", "application/json", said)));
+    for body in [ask("app"), ask("fake-model"), ask_stream("fake-model")] {
+        let response = rig.chat(&["x-unit: u1"], &body);
+        assert_eq!(response.status, 422, "{}", response.text());
+        let mut error = response.json()["error"].take();
+        assert_eq!(error["message"].take(), "The prompt was filtered");
+        let rest = r#"{"message":null,"type":"image_generation_user_error","param":"prompt","code":"content_filter"}"#;
+        assert_eq!(error.to_string(), rest);
+    }
+    // Another dialect has words of its own.
+    let claude = r#"{"model":"app","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}"#;
+    let response = rig.post("/v1/messages", &["x-unit: u1"], claude);
+    assert_eq!(response.status, 400);
+    assert_eq!(response.json()["error"]["type"], "invalid_request_error");
+    // What is counted is ours: nobody's words become labels.
+    let metrics = rig.metrics();
+    assert!(metrics.contains("code=\"invalid_request\"} "), "{metrics}");
+    assert!(!metrics.contains("content_filter\""), "{metrics}");
+}
+
 /// The head of an answer proves little: an instance that says 200 and then fails must rest like one
 /// that refuses connections.
 #[test]

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::adapt::ReplyPlan;
 use crate::endpoint::Endpoint;
-use crate::errors::Fault;
+use crate::errors::{Fault, VendorsWords};
+use crate::providers::Dialect;
 use crate::reply::{Received, Said};
 
 mod account;
@@ -164,6 +165,26 @@ impl Parts {
         status(&self.code).or_else(|| status(&self.kind))
     }
 
+    /// What a hosted service of the OpenAI dialect calls its refusal. An engine's words are its own: no client
+    /// of OpenAI's knows them.
+    fn vendors_words(&self, plan: &ReplyPlan, status: u16) -> Option<Box<VendorsWords>> {
+        if plan.provider.dialect != Dialect::OpenAi || plan.provider.self_hosted {
+            return None;
+        }
+        let is_word = |text: &&str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+            (1..=WORD_MAX).contains(&text.len()) && text.bytes().all(plain)
+        };
+        let word = |text: &str| Some(text).filter(is_word).map(Into::into);
+        let words = VendorsWords { status, kind: word(&self.kind), code: word(&self.code) };
+        Some(Box::new(words))
+    }
+
+    /// Whether the text of the request was refused, which services tell with the status of a refused key, too.
+    fn was_moderated(&self) -> bool {
+        MODERATED.contains(&self.code.as_str()) || self.says(&["input was flagged"])
+    }
+
     fn says(&self, words: &[&str]) -> bool {
         let message = self.message.to_lowercase();
         words.iter().any(|word| message.contains(word))
@@ -257,6 +278,7 @@ fn classify(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {
     }
     let upstream = |class, code, message: &str| UpstreamFault::of(class, Fault::new(code, message));
     match status {
+        403 if parts.was_moderated() => invalid(plan, status, parts),
         401 | 403 if plan.clients_key => account::key_refused(plan),
         401 => account::key_refused(plan),
         403 => {
@@ -275,7 +297,7 @@ fn classify(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {
             Code::RateLimitExceeded,
             "the upstream limits the rate",
         ),
-        400 | 422 => invalid(parts),
+        400 | 422 => invalid(plan, status, parts),
         409 => upstream(
             FaultClass::Conflict,
             Code::UpstreamConflict,
@@ -306,6 +328,12 @@ fn classify(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {
     }
 }
 
+/// The longest word of a vendor's that a client is shown, in bytes.
+const WORD_MAX: usize = 64;
+/// What services call a text that they refuse. OpenRouter has no code for it and says that the "input was
+/// flagged" (its reference of errors).
+const MODERATED: &[&str] =
+    &["content_policy_violation", "content_filter", "moderation_blocked", "moderation_error"];
 const TOO_LONG: &[&str] = &[
     "maximum context length",
     "exceeds the available context size",
@@ -340,7 +368,9 @@ fn by_meaning(plan: &ReplyPlan, status: u16, parts: &Parts) -> Option<UpstreamFa
     }
     let about_model = parts.param.as_deref() == Some("model") || parts.says(&["model"]);
     let no_model = parts.code == "model_not_found"
-        || (status == 404 && about_model && parts.says(NO_SUCH_MODEL));
+        || (status == 404 && about_model && parts.says(NO_SUCH_MODEL))
+        // OpenRouter's words for a model that it does not have, or that nobody serves there now.
+        || (status == 404 && parts.says(&["no endpoints found"]));
     if no_model {
         return Some(no_such_model(plan));
     }
@@ -353,7 +383,7 @@ fn by_meaning(plan: &ReplyPlan, status: u16, parts: &Parts) -> Option<UpstreamFa
         return Some(fault);
     }
     let hidden = plan.provider.quirks.client_faults_as_500 && status == 500;
-    (hidden && parts.says(CLIENT_500)).then(|| invalid(parts))
+    (hidden && parts.says(CLIENT_500)).then(|| invalid(plan, 400, parts))
 }
 
 /// The client asked for a model that is not there; or the operator did, in a variant.
@@ -372,8 +402,9 @@ fn no_such_model(plan: &ReplyPlan) -> UpstreamFault {
     fault
 }
 
-fn invalid(parts: &Parts) -> UpstreamFault {
+fn invalid(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {
     let mut fault = UpstreamFault::client(Code::InvalidRequest, clean(&parts.message));
+    fault.fault.vendors = parts.vendors_words(plan, status);
     // vLLM names fields as `body.messages`.
     let param = parts.param.as_deref().map(|p| p.strip_prefix("body.").unwrap_or(p));
     fault.fault.param = param.map(clean);

@@ -117,6 +117,44 @@ fn trouble_with_a_clients_own_account_is_told_the_client() {
 }
 
 #[test]
+fn a_vendors_refusal_keeps_its_own_words_for_clients_that_know_them() {
+    let shown = |provider: &str, status: u16, body: &str| {
+        let fault = seen(provider, status, body).fault;
+        assert_eq!(fault.code, Code::InvalidRequest, "{body}");
+        let body: Value = serde_json::from_slice(&crate::errors::body(&fault)).unwrap();
+        let text = |key: &str| body["error"][key].as_str().unwrap().to_owned();
+        (fault.status(), text("type"), text("code"))
+    };
+    let told = |status: u16, kind: &str, code: &str| (status, kind.to_owned(), code.to_owned());
+    let value = r#"{"error":{"message":"Invalid 'messages'","type":"invalid_request_error","param":"messages","code":"invalid_value"}}"#;
+    assert_eq!(shown("openai", 400, value), told(400, "invalid_request_error", "invalid_value"));
+    let filtered = r#"{"error":{"message":"The response was filtered","type":null,"param":"prompt","code":"content_filter","status":400}}"#;
+    assert_eq!(
+        shown("openai-compatible", 400, filtered),
+        told(400, "invalid_request_error", "content_filter")
+    );
+    let flagged = r#"{"error":{"message":"Your chosen model requires moderation and your input was flagged for \"x\".","code":403}}"#;
+    assert_eq!(
+        shown("openai-compatible", 403, flagged),
+        told(403, "invalid_request_error", "invalid_request")
+    );
+    let schema = r#"{"detail":[{"loc":["body","messages"],"msg":"Field required","type":"missing"}]}"#;
+    assert_eq!(shown("openai-compatible", 422, schema), told(422, "missing", "invalid_request"));
+    // What is no word is not passed on, and an engine's words are nobody's.
+    let odd = r#"{"error":{"message":"no","type":"a type","code":"http://10.0.0.1:8000/"}}"#;
+    assert_eq!(shown("openai", 400, odd), told(400, "invalid_request_error", "invalid_request"));
+    let engine = r#"{"error":{"message":"no","type":"BadRequestError","code":"odd"}}"#;
+    assert_eq!(shown("vllm", 422, engine), told(400, "invalid_request_error", "invalid_request"));
+}
+
+#[test]
+fn a_model_that_openrouter_has_nowhere_is_no_model() {
+    let body = r#"{"error":{"message":"No endpoints found for foo/bar.","code":404}}"#;
+    let fault = seen("openai-compatible", 404, body).fault;
+    assert_eq!((fault.code, fault.param.as_deref()), (Code::ModelNotFound, Some("model")));
+}
+
+#[test]
 fn whose_key_was_refused_decides_who_is_told() {
     for status in [401, 403] {
         let ours = fixtures::plan("vllm", Endpoint::ChatCompletions);
