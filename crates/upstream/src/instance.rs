@@ -102,7 +102,8 @@ impl fmt::Debug for Outbound {
 pub struct Deadlines {
     /// For a connection: the wait for a free place, the name, the socket and TLS together.
     pub connect: Duration,
-    /// For the response's head, from the moment a connection is there; sending the request counts.
+    /// For the response's head, from the moment a connection is there; sending the request counts, and the wait
+    /// for a free place does not.
     pub first_byte: Duration,
 }
 
@@ -128,7 +129,7 @@ pub enum Turn {
 pub struct Sending {
     /// How long it may wait for what.
     pub deadlines: Deadlines,
-    /// What its deadlines count from.
+    /// What its deadlines count from, if it need not wait for a free place.
     pub started: Instant,
     /// When it is written.
     pub turn: Turn,
@@ -138,8 +139,10 @@ pub struct Sending {
 pub struct Answered {
     /// The answer.
     pub response: Response<Body>,
-    /// The time to its head, from [`Sending::started`].
+    /// The time to its head, from [`Sending::started`], without [`Self::waited`].
     pub took: Duration,
+    /// How long it waited for one of the instance's connections before, because all were in use.
+    pub waited: Duration,
 }
 
 /// One address of an upstream, or a service inside this process.
@@ -251,12 +254,12 @@ impl Instance {
                         .after_sending(true)
                 };
                 let due = after(started, deadlines.first_byte);
-                timeout_at(due, call).await.map_err(late)
+                timeout_at(due, call).await.map_err(late).map(|answer| (answer, Duration::ZERO))
             }
         };
         match result {
-            Ok(response) => {
-                let took = started.elapsed();
+            Ok((response, waited)) => {
+                let took = started.elapsed().saturating_sub(waited);
                 let status = response.status();
                 if status.is_server_error() {
                     self.live.failed();
@@ -264,7 +267,8 @@ impl Instance {
                     // Who only says no says it at once: that is not how fast its answers are.
                     self.live.succeeded(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
                 }
-                Ok(Answered { response: response.map(|body| body.counted(seat)), took })
+                let response = response.map(|body| body.counted(seat));
+                Ok(Answered { response, took, waited })
             }
             Err(error) => {
                 self.live.failed();
@@ -293,17 +297,17 @@ async fn exchange<F: Fn() -> Outbound + Sync>(
     pool: &Arc<Pool>,
     make: &F,
     Sending { deadlines, started, turn }: Sending,
-) -> Result<Response<Body>, SendError> {
-    let mut lease = pool.lease(started, deadlines.connect).await?;
+) -> Result<(Response<Body>, Duration), SendError> {
+    let (mut lease, waited) = pool.lease(started, deadlines.connect).await?;
     // A connection that was opened just now took its time; an idle one did not.
     let reused = lease.conn().reused;
-    let sending = if reused { started } else { Instant::now() };
+    let sending = if reused { started + waited } else { Instant::now() };
     let deadline = after(sending, deadlines.first_byte);
     let request = request(pool, make());
 
     let by = (deadline, deadlines.first_byte);
     let mut broken = match attempt(lease, request, by, turn).await {
-        Ok(response) => return check(pool, response),
+        Ok(response) => return Ok((check(pool, response)?, waited)),
         Err(broken) => broken,
     };
     let elapsed = sending.elapsed();
@@ -318,7 +322,7 @@ async fn exchange<F: Fn() -> Outbound + Sync>(
     let told = |error: SendError| error.after_another(seen);
     let lease = pool.renew(broken.lease, deadlines.connect).await.map_err(told)?;
     match attempt(lease, again, by, turn).await {
-        Ok(response) => check(pool, response).map_err(told),
+        Ok(response) => Ok((check(pool, response).map_err(told)?, waited)),
         Err(broken) => Err(told(broken.error)),
     }
 }

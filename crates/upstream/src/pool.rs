@@ -67,19 +67,23 @@ impl Pool {
         self.places.available_permits() == 0
     }
 
-    /// A connection for one exchange: an idle one, else a new one, before the deadline.
+    /// A connection for one exchange: an idle one, else a new one, before the deadline. And how long it had to
+    /// be waited for because all were in use.
     pub(crate) async fn lease(
         self: &Arc<Self>,
         now: Instant,
         limit: Duration,
-    ) -> Result<Lease, SendError> {
+    ) -> Result<(Lease, Duration), SendError> {
         let deadline = after(now, limit);
-        let place = self.place(deadline).await?;
-        if let Some(conn) = self.pop(now) {
-            return Ok(Lease { conn, place });
+        let (place, waited) = match self.places.try_acquire() {
+            Ok(place) => (Place::hold(self, place), Duration::ZERO),
+            Err(_) => (Box::pin(self.place(deadline)).await?, now.elapsed()),
+        };
+        if let Some(conn) = self.pop(now + waited) {
+            return Ok((Lease { conn, place }, waited));
         }
         // Boxed: most requests find a connection, and each would carry the room for opening one.
-        Box::pin(self.open(place, deadline, limit)).await
+        Ok((Box::pin(self.open(place, deadline, limit)).await?, waited))
     }
 
     /// Swaps a connection that turned out to be closed for a new one, in the same place.
@@ -108,10 +112,8 @@ impl Pool {
         Ok(Lease { conn, place })
     }
 
+    /// Waits in line for a place.
     async fn place(self: &Arc<Self>, deadline: Instant) -> Result<Place, SendError> {
-        if let Ok(place) = self.places.try_acquire() {
-            return Ok(Place::hold(self, place));
-        }
         let waiting = Waiting::enter(&self.live);
         let why = if waiting.now() > self.settings.max_waiting {
             "the queue for them is full"

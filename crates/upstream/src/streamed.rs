@@ -116,7 +116,7 @@ async fn exchange(
     deadlines: StreamedDeadlines<'_>,
     started: Instant,
 ) -> Result<Response<Body>, SendError> {
-    let mut lease = pool.lease(started, deadlines.connect).await?;
+    let (mut lease, _) = pool.lease(started, deadlines.connect).await?;
     let reused = lease.conn().reused;
     let request = request(pool, outbound).map(|_| Pieces::streamed(body));
     let (stale, unsent) = match attempt(lease, request, deadlines).await {

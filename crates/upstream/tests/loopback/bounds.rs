@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use cutover_upstream::{Deadlines, InstanceSettings, SendErrorKind};
+use cutover_upstream::{Deadlines, InstanceSettings, SendErrorKind, Sending, Turn};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::server::{
     CHAT, OK, Server, ask, ask_text, instance, post, read_request, text, wait_for_close,
@@ -22,7 +23,7 @@ async fn a_head_that_does_not_come_runs_into_the_deadline() {
     })
     .await;
     let instance = server.instance();
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let error = instance.send(post(CHAT, &["{}"]), DEADLINES).await.unwrap_err();
     assert_eq!(error.kind(), SendErrorKind::FirstByteTimeout);
     assert!(error.kind().is_timeout() && error.anything_sent());
@@ -77,7 +78,7 @@ async fn a_connection_that_is_not_made_runs_into_the_deadline() {
         Some(tls),
         std::sync::Arc::default(),
     );
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let error = instance.send(post(CHAT, &["{}"]), DEADLINES).await.unwrap_err();
     assert_eq!(error.kind(), SendErrorKind::ConnectTimeout);
     assert!(error.kind().is_timeout() && error.retry_safe());
@@ -131,6 +132,33 @@ async fn the_wait_for_a_place_ends_with_the_connect_deadline() {
     assert_eq!(instance.live().figures().waiting, 0);
     drop(first);
     assert_eq!(ask_text(&instance).await.unwrap(), "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_a_place_is_no_time_of_the_instances() {
+    let server = Server::start(|_, mut socket| async move {
+        while read_request(&mut socket).await.is_some() {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            socket.write_all(OK.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let settings = InstanceSettings { max_connections: 1, ..InstanceSettings::default() };
+    let instance = server.instance_with(settings);
+    let seat = || instance.live().post().sit();
+    let ask = async || {
+        let deadlines = Deadlines { first_byte: Duration::from_secs(3), ..DEADLINES };
+        let sending = Sending { deadlines, started: Instant::now(), turn: Turn::Now };
+        let answered = instance.send_made(seat(), &|| post(CHAT, &["{}"]), sending).await.unwrap();
+        let seconds = (answered.took.as_secs(), answered.waited.as_secs());
+        text(answered.response).await.unwrap();
+        seconds
+    };
+    // 4 s after it came, on a connection that has been there all the time.
+    let (first, second) = tokio::join!(ask(), ask());
+    assert_eq!((first, second), ((2, 0), (2, 2)));
+    assert!((1_900_000..2_100_000).contains(&instance.live().latency_us()));
+    assert_eq!(server.accepted(), 1);
 }
 
 #[tokio::test]
