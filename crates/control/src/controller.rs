@@ -375,27 +375,6 @@ impl Controller {
         Ok((name, in_override, warnings))
     }
 
-    /// Writes the override. The write goes on after the deadline.
-    async fn keep_override(
-        &self,
-        name: &UseCaseName,
-        held: &Override,
-        warnings: &mut Vec<String>,
-    ) -> bool {
-        let (controller, name, held) = (self.clone(), name.clone(), held.clone());
-        let writing = tokio::task::spawn_blocking(move || {
-            let _disk = lock(&controller.0.disk);
-            controller.0.parts.state.put_override(&name, &held)
-        });
-        match tokio::time::timeout(self.0.parts.deadlines.overrides, writing).await {
-            Ok(Ok(Ok(()))) => return true,
-            Ok(Ok(Err(error))) => warnings.push(format!("the override was not written: {error}")),
-            Ok(Err(_)) => warnings.push("the override was not written".to_owned()),
-            Err(_) => warnings.push("the override is still being written".to_owned()),
-        }
-        false
-    }
-
     /// Commits a rollback. The commit goes on after the deadline, and is tried again by
     /// [`Controller::tend`] if it fails.
     async fn keep_commit(&self, name: &UseCaseName, warnings: &mut Vec<String>) -> bool {
@@ -448,7 +427,7 @@ impl Controller {
     }
 
     /// Does what could not be done before: reads a database that could not be read, commits
-    /// rollbacks that could not be committed.
+    /// rollbacks that could not be committed, and writes the overrides of those that still cannot.
     pub async fn tend(&self) {
         let unread = !lock(&self.0.book).has_states();
         if unread && self.take_states().await.is_ok() {
@@ -459,7 +438,9 @@ impl Controller {
         let pending: Vec<_> = lock(&self.0.pending).iter().cloned().collect();
         for name in pending {
             // Still pending then; the failure has been counted and logged.
-            let _ = self.commit_rollback(&name).await;
+            if self.commit_rollback(&name).await.is_err() {
+                self.keep_missing_override(name).await;
+            }
         }
     }
 

@@ -309,6 +309,40 @@ async fn a_rollback_that_could_not_be_stored_is_stored_later() {
     assert!(states[0].rolled_back && states[0].reason == "errors", "{states:?}");
 }
 
+/// Neither was there when it took effect, and the database still is not: a restart would have undone it.
+#[tokio::test]
+async fn an_override_that_could_not_be_written_is_written_later() {
+    let rig = start(folder(), "10%").await;
+    rig.set("25%").await.unwrap();
+    let (database, away) = (rig.folder.path().join("cutover.db"), rig.folder.path().join("away"));
+    std::fs::rename(&database, &away).unwrap();
+    let in_the_way = rig.folder.path().join(overrides::DIR);
+    std::fs::write(&in_the_way, "").unwrap();
+    let report = rig.roll_back().await;
+    assert!(!report.in_override && !report.in_database, "{report:?}");
+    rig.controller.tend().await;
+    std::fs::remove_file(&in_the_way).unwrap();
+    rig.controller.tend().await;
+    std::fs::rename(&away, &database).unwrap();
+    let rig = rig.killed_and_restarted().await;
+    assert_eq!(rig.published.last(), "0%");
+    assert_eq!(rig.controller.statuses()[0].actor.as_deref(), Some("bob"));
+}
+
+/// The disk was so slow that the rollback was lifted before its override was written: nobody would have lifted it again.
+#[tokio::test]
+async fn an_override_that_comes_to_the_disk_after_it_was_lifted_is_not_written() {
+    let rig = start(folder(), "10%").await;
+    let _ = rig.roll_back().await;
+    let held = overrides::Overrides::load(rig.folder.path()).get(&name()).cloned().unwrap();
+    rig.resume("5%").await.unwrap();
+    rig.controller.write_override(&name(), &held).unwrap();
+    rig.controller.read_overrides();
+    assert_eq!(rig.published.last(), "5%");
+    let rig = rig.killed_and_restarted().await;
+    assert_eq!(rig.published.last(), "5%");
+}
+
 #[tokio::test]
 async fn a_state_that_cannot_be_read_means_baseline_only_until_it_can() {
     let folder = folder();
