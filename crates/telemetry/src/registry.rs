@@ -87,6 +87,29 @@ impl<T: Clone> Shelf<T> {
     }
 }
 
+/// What has a shelf of its own kind.
+trait Shelved: Clone {
+    fn shelf(shelves: &mut Shelves) -> &mut Shelf<Self>;
+}
+
+impl Shelved for Counter {
+    fn shelf(shelves: &mut Shelves) -> &mut Shelf<Self> {
+        &mut shelves.counters
+    }
+}
+
+impl Shelved for Gauge {
+    fn shelf(shelves: &mut Shelves) -> &mut Shelf<Self> {
+        &mut shelves.gauges
+    }
+}
+
+impl Shelved for Histogram {
+    fn shelf(shelves: &mut Shelves) -> &mut Shelf<Self> {
+        &mut shelves.histograms
+    }
+}
+
 struct Shelves {
     counters: Shelf<Counter>,
     gauges: Shelf<Gauge>,
@@ -154,14 +177,7 @@ impl Registry {
         family: Family<Counter, N>,
         values: [&str; N],
     ) -> Counter {
-        let taken = {
-            let shelves = &mut *lock(&self.0.shelves);
-            if shelves.counters.lacks_room(family.metric, &values) {
-                shelves.make_room();
-            }
-            shelves.counters.take(family.metric, &values, Counter::default)
-        };
-        self.note_overflow(family.metric, taken)
+        self.take(family.metric, &values, Counter::default)
     }
 
     /// Makes the series, at 0, that have no label of a name: what Prometheus has never seen at 0 has not risen for
@@ -209,14 +225,7 @@ impl Registry {
 
     /// A gauge's handle. The same labels give the same gauge.
     pub fn gauge<const N: usize>(&self, family: Family<Gauge, N>, values: [&str; N]) -> Gauge {
-        let taken = {
-            let shelves = &mut *lock(&self.0.shelves);
-            if shelves.gauges.lacks_room(family.metric, &values) {
-                shelves.make_room();
-            }
-            shelves.gauges.take(family.metric, &values, Gauge::default)
-        };
-        self.note_overflow(family.metric, taken)
+        self.take(family.metric, &values, Gauge::default)
     }
 
     /// Forgets one gauge, whose figure is not known any more.
@@ -234,18 +243,17 @@ impl Registry {
             Kind::Histogram(bounds) => bounds,
             Kind::Counter | Kind::Gauge => &[],
         };
-        let make = || Histogram::new(bounds);
-        let taken = {
-            let shelves = &mut *lock(&self.0.shelves);
-            if shelves.histograms.lacks_room(family.metric, &values) {
-                shelves.make_room();
-            }
-            shelves.histograms.take(family.metric, &values, make)
-        };
-        self.note_overflow(family.metric, taken)
+        self.take(family.metric, &values, || Histogram::new(bounds))
     }
 
-    fn note_overflow<T>(&self, metric: Metric, (handle, overflowed): (T, bool)) -> T {
+    fn take<T: Shelved>(&self, metric: Metric, values: &[&str], make: impl FnOnce() -> T) -> T {
+        let (handle, overflowed) = {
+            let shelves = &mut *lock(&self.0.shelves);
+            if T::shelf(shelves).lacks_room(metric, values) {
+                shelves.make_room();
+            }
+            T::shelf(shelves).take(metric, values, make)
+        };
         // The overflow counter has one series per metric, so it cannot itself overflow.
         if overflowed {
             self.counter(families::SERIES_OVERFLOWS, [metric.row().name]).inc();
