@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::errors::Fault;
 
+mod blocks;
 pub mod cut;
 mod scan;
 pub mod walk;

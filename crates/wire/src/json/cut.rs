@@ -8,8 +8,6 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::walk::marks;
-
 /// Cuts an object into key literals and values. `None`: it is no object.
 pub fn members(text: &str) -> Option<Members<'_>> {
     Some(Members { cutter: Cutter::open(text, b'{')? })
@@ -122,7 +120,7 @@ fn string_end(bytes: &[u8], at: usize) -> usize {
     let (words, _) = rest.as_chunks::<8>();
     // Names and most values end within a few words: a call of `memchr` costs more than that.
     for (index, word) in words.iter().take(WORDS).enumerate() {
-        let found = marks(u64::from_le_bytes(*word), false);
+        let found = marks(u64::from_le_bytes(*word));
         if found != 0 {
             let end = index * 8 + found.trailing_zeros() as usize / 8;
             if rest.get(end) == Some(&b'"') {
@@ -132,6 +130,17 @@ fn string_end(bytes: &[u8], at: usize) -> usize {
         }
     }
     long_string_end(bytes, at)
+}
+
+/// The lowest bit that is set lies in the first byte that is a quote or a backslash; 0: there is none. (Where a byte is
+/// less than n, taking n from it borrows into its high bit; a borrow can set bits of later bytes wrongly, never of
+/// earlier ones.)
+fn marks(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
+    (quote | backslash) & (ONES << 7)
 }
 
 /// The same by its quotes alone: text is full of other escapes, and a search that stopped at each would take longer.

@@ -11,7 +11,8 @@
 use memchr::memchr2;
 
 use super::DEPTH_MAX;
-use crate::context::solid_with;
+use super::blocks::{self, BLOCK};
+use crate::context::Escapes;
 
 /// The text is not JSON, or is too unusual for a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,21 +29,20 @@ pub struct Walk<'a> {
     depth: usize,
     /// The most containers that were open at once.
     deepest: usize,
-    /// Whether the text has control characters. Between values some are whitespace, inside a string
-    /// all are wrong: without any no string need be searched for them.
-    controls: bool,
+    /// Where the block begins that was looked at last, and the marks in it.
+    block: (usize, u64),
     /// Whether an escape was met that is half of a surrogate pair: such a string is JSON, and no text.
     halves: bool,
-    /// Where escapes were met, as long as that is wanted.
-    noted: Option<Vec<usize>>,
+    /// The escapes of the text whose solid bytes are counted.
+    counted: Option<Escapes>,
 }
 
 impl<'a> Walk<'a> {
     /// A walk that begins at the text's first value.
     pub fn new(text: &'a str) -> Self {
-        let controls = has_controls(text.as_bytes());
+        let block = (0, marks_at(text, 0).unwrap_or(0));
         let mut walk =
-            Self { text, at: 0, depth: 0, deepest: 0, controls, halves: false, noted: None };
+            Self { text, at: 0, depth: 0, deepest: 0, block, halves: false, counted: None };
         walk.space();
         walk
     }
@@ -114,13 +114,14 @@ impl<'a> Walk<'a> {
 
     /// Walks any value, and counts the solid bytes of one that is a text ([`crate::context`]).
     pub fn solid(&mut self) -> Walked<(&'a str, u64)> {
-        let start = self.at + 1;
-        self.noted = Some(Vec::new());
+        if self.peek()? != b'"' {
+            return Ok((self.value()?, 0));
+        }
+        self.counted = Some(Escapes::default());
         let raw = self.value()?;
-        let noted = self.noted.take().unwrap_or_default();
-        let inner = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
-        let at = noted.into_iter().map(|at| at - start);
-        Ok((raw, inner.map_or(0, |inner| solid_with(inner.as_bytes(), at))))
+        let escapes = self.counted.take().unwrap_or_default();
+        // Nothing within a text is like the quotes around it, so that both of them are counted.
+        Ok((raw, escapes.solid(raw.as_bytes()).saturating_sub(2)))
     }
 
     /// What `walked` makes of a value, and the value's text.
@@ -311,67 +312,93 @@ impl<'a> Walk<'a> {
         if self.at == start { Err(Stop) } else { Ok(()) }
     }
 
-    /// Walks a string that ends within a few words, without a special character before. Names and most
-    /// values are as short: for them a call of `memchr` costs more than the search. Else none of it is
-    /// walked.
-    fn short_string(&mut self) -> bool {
-        const WORDS: usize = 4;
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let (words, _) = rest.as_chunks::<8>();
-        for (index, bytes) in words.iter().take(WORDS).enumerate() {
-            let marks = marks(u64::from_le_bytes(*bytes), self.controls);
-            if marks != 0 {
-                let found = marks.trailing_zeros() as usize / 8;
-                let ends = bytes.get(found) == Some(&b'"');
-                if ends {
-                    self.at += index * 8 + found + 1;
-                }
-                return ends;
-            }
-        }
-        false
-    }
-
     /// A string from behind its opening quote. Tells whether it has escapes.
     fn string(&mut self) -> Walked<bool> {
-        if self.short_string() {
-            return Ok(false);
+        // Where the next block begins is known without the marks in this one: so a processor looks at it before it has
+        // come to the end of these.
+        let (mut start, mut marks) = self.block;
+        if self.at - start >= BLOCK {
+            start = self.at - self.at % BLOCK;
+            marks = marks_at(self.text, start)?;
         }
+        let mut ahead = marks & u64::MAX << (self.at - start);
         let mut escapes = false;
         loop {
-            let rest = self.text.as_bytes().get(self.at..).ok_or(Stop)?;
-            let run = memchr2(b'"', b'\\', rest).ok_or(Stop)?;
-            if self.controls && has_controls(rest.get(..run).unwrap_or_default()) {
-                return Err(Stop);
+            while ahead == 0 {
+                start += BLOCK;
+                marks = marks_at(self.text, start)?;
+                ahead = marks;
             }
-            self.at += run + 1;
-            if rest.get(run) == Some(&b'"') {
-                return Ok(escapes);
+            self.at = start + ahead.trailing_zeros() as usize;
+            match self.next()? {
+                b'"' => break,
+                b'\\' => self.escape()?,
+                _ => return Err(Stop),
             }
             escapes = true;
-            if let Some(noted) = &mut self.noted {
-                noted.push(self.at - 1);
+            while self.at - start >= BLOCK {
+                start += BLOCK;
+                marks = marks_at(self.text, start)?;
+                ahead = marks;
             }
-            let behind = rest.get(run + 1..).ok_or(Stop)?;
-            self.at += escape(behind).ok_or(Stop)?;
-            if behind.first() == Some(&b'u') {
-                self.code_unit(behind);
-            }
+            ahead &= u64::MAX << (self.at - start);
         }
+        self.block = (start, marks);
+        Ok(escapes)
     }
 
-    /// Passes the second half of a pair whose first was met, and notes a half that stands alone.
+    /// An escape from behind its backslash.
+    fn escape(&mut self) -> Walked<()> {
+        let at = self.at - 1;
+        match self.next()? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.count(at),
+            b'u' => self.code_unit(at)?,
+            _ => return Err(Stop),
+        }
+        Ok(())
+    }
+
+    /// An escape by its number, from behind its letter. Passes the second half of a pair with the first, and notes a
+    /// half that stands alone.
     #[inline(never)]
-    fn code_unit(&mut self, behind: &[u8]) {
-        match code_unit(behind) {
-            Some(0xD800..=0xDBFF) if is_low(behind.get(5..).unwrap_or_default()) => {
-                self.noted.iter_mut().for_each(|noted| noted.push(self.at));
+    fn code_unit(&mut self, at: usize) -> Walked<()> {
+        let rest = self.text.as_bytes().get(at + 1..).unwrap_or_default();
+        let unit = code_unit(rest).ok_or(Stop)?;
+        self.count(at);
+        self.at += 4;
+        match unit {
+            0xD800..=0xDBFF if is_low(rest.get(5..).unwrap_or_default()) => {
+                self.count(self.at);
                 self.at += 6;
             }
-            Some(0xD800..=0xDFFF) => self.halves = true,
+            0xD800..=0xDFFF => self.halves = true,
             _ => {}
         }
+        Ok(())
     }
+
+    /// Takes an escape into the count of solid bytes, if there is one.
+    fn count(&mut self, at: usize) {
+        if let Some(escapes) = &mut self.counted {
+            escapes.meet(self.text.as_bytes(), at);
+        }
+    }
+}
+
+/// The marks of the block that begins at `start`. The last one of a text may be short.
+fn marks_at(text: &str, start: usize) -> Walked<u64> {
+    let rest = text.as_bytes().get(start..).ok_or(Stop)?;
+    match rest.first_chunk() {
+        Some(block) => Ok(blocks::marks(block)),
+        None => marks_of_short(rest),
+    }
+}
+
+#[cold]
+fn marks_of_short(rest: &[u8]) -> Walked<u64> {
+    let mut block = [b' '; BLOCK];
+    block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    if rest.is_empty() { Err(Stop) } else { Ok(blocks::marks(&block)) }
 }
 
 /// Where the string ends whose content begins at `at`: the place of its closing quote.
@@ -413,8 +440,10 @@ fn escape(text: &[u8]) -> Option<usize> {
 
 /// The code unit of an escape that is one, from behind its backslash.
 fn code_unit(text: &[u8]) -> Option<u16> {
-    let digits = text.strip_prefix(b"u")?.get(..4)?;
-    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    let digits = text.strip_prefix(b"u")?.first_chunk::<4>()?;
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let unit = digits.iter().try_fold(0, |unit, &byte| Some(unit << 4 | digit(byte)?));
+    unit.and_then(|unit| u16::try_from(unit).ok())
 }
 
 /// Whether this begins with the escape of a pair's second half.
@@ -422,21 +451,6 @@ fn is_low(text: &[u8]) -> bool {
     text.strip_prefix(b"\\")
         .and_then(code_unit)
         .is_some_and(|unit| (0xDC00..0xE000).contains(&unit))
-}
-
-/// The lowest bit that is set lies in the first byte that is a quote, a backslash or, where these are
-/// looked for, a control character; 0: there is none. (Where a byte is less than n, taking n from it
-/// borrows into its high bit; a borrow can set bits of later bytes wrongly, never of earlier ones.)
-pub(super) fn marks(word: u64, controls: bool) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = zero(word ^ (ONES * u64::from(b'"')));
-    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
-    let mut found = quote | backslash;
-    if controls {
-        found |= word.wrapping_sub(ONES * u64::from(b' ')) & !word;
-    }
-    found & (ONES << 7)
 }
 
 /// Whether there is a control character. Whole blocks are folded, which the compiler turns into vector

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::context::solid_json;
 
 fn walked(text: &str) -> Option<&str> {
     let mut walk = Walk::new(text);
@@ -145,6 +146,35 @@ fn damaged() -> impl Strategy<Value = String> {
     })
 }
 
+/// Texts of several blocks in a list, with marks anywhere in them.
+fn long() -> impl Strategy<Value = String> {
+    let mark = prop::sample::select(vec![
+        "\\n",
+        "\\\"",
+        "\\\\",
+        "\\/",
+        "\\u00e9",
+        "\\u0041",
+        "\\ud83d\\ude00",
+        "\\ud83d",
+        "\",\"",
+        "\u{7f}",
+        "îî",
+    ]);
+    let part = prop_oneof!["[a-zé ]{0,90}", "[nu ]{0,4}", mark.prop_map(str::to_owned)];
+    prop::collection::vec(part, 0..16).prop_map(|parts| format!("[\"{}\"]", parts.concat()))
+}
+
+/// The same with something wrong in it.
+fn long_and_wrong() -> impl Strategy<Value = String> {
+    let wrong = prop::sample::select(vec!["\\u+123", "\\x", "\n", "\u{1f}", "\"", "\\u12", "\\"]);
+    (long(), wrong, any::<prop::sample::Index>()).prop_map(|(mut text, wrong, at)| {
+        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        text.insert_str(*at.get(&places), wrong);
+        text
+    })
+}
+
 /// How deep a value nests.
 fn depth(value: &serde_json::Value) -> usize {
     match value {
@@ -179,5 +209,27 @@ proptest! {
         text in prop_oneof![nearly(), damaged(), ".{0,40}"]
     ) {
         prop_assert_eq!(walked(&text), parsed(&text));
+    }
+
+    #[test]
+    fn a_walk_of_a_long_text_accepts_what_the_parser_accepts(
+        text in prop_oneof![long(), long_and_wrong()]
+    ) {
+        prop_assert_eq!(walked(&text), parsed(&text));
+    }
+
+    /// What is counted on the way is what a count of the text alone says, and no text leaves anything to the next.
+    #[test]
+    fn a_walk_counts_solid_bytes_as_a_search_does(text in long()) {
+        let mut walk = Walk::new(&text);
+        let mut counted = Vec::new();
+        let all = walk.array(|walk| {
+            counted.push(walk.solid()?);
+            Ok(())
+        });
+        prop_assert!(all.is_ok() && !counted.is_empty());
+        for (raw, solid) in counted {
+            prop_assert_eq!(solid, solid_json(&raw.as_bytes()[1..raw.len() - 1]), "{}", raw);
+        }
     }
 }
