@@ -18,7 +18,7 @@ pub struct Discovery {
     pub servers: Vec<FoundServer>,
 }
 
-/// A server that answered on one of the [`usual_servers`].
+/// A server that answered, one of the [`usual_servers`] or one that was named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundServer {
     /// Its provider's name.
@@ -111,6 +111,21 @@ pub fn usual_servers() -> impl Iterator<Item = (&'static Provider, BaseUrl)> {
         let url = providers::base_url(provider, provider.default_base?).ok()?;
         provider.self_hosted.then_some((*provider, url))
     })
+}
+
+/// A server that is named as `PROVIDER=URL`, to be looked for there.
+pub fn server_at(text: &str) -> Result<(&'static Provider, BaseUrl), String> {
+    let (name, url) = text.split_once('=').ok_or("write PROVIDER=URL")?;
+    let mut kinds = usual_servers().map(|(provider, _)| provider);
+    let Some(provider) = kinds.find(|provider| provider.name == name) else {
+        let known: Vec<_> = usual_servers().map(|(provider, _)| provider.name).collect();
+        return Err(format!("{name:?} is none of {}", known.join(", ")));
+    };
+    let url = providers::base_url(provider, url)?;
+    if url.is_tls() {
+        return Err("only http:// is looked at; write an https:// upstream by hand".to_owned());
+    }
+    Ok((provider, url))
 }
 
 /// Models shown in a comment, per server.
@@ -314,6 +329,23 @@ mod tests {
             let name = if keys[0].starts_with('A') { "anthropic" } else { "gemini" };
             assert_eq!(accepted(&text).default_upstream().name.as_str(), name);
             assert_eq!(accepted(&text).upstreams.len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_named_by_its_provider_and_its_address() {
+        let named = |text: &str| server_at(text).map(|(p, url)| format!("{} {url}", p.name));
+        assert_eq!(named("vllm=http://gpu-1:8001").unwrap(), "vllm http://gpu-1:8001/v1");
+        assert_eq!(named("ollama=http://[::1]:1").unwrap(), "ollama http://[::1]:1");
+        for (wrong, part) in [
+            ("http://gpu-1:8001", "PROVIDER=URL"),
+            ("openai=http://gpu-1", "is none of"),
+            ("embedded=http://gpu-1", "is none of"),
+            ("ollama=gpu-1", "http"),
+            ("ollama=https://gpu-1", "only http://"),
+        ] {
+            let told = named(wrong).unwrap_err();
+            assert!(told.contains(part), "{wrong}: {told}");
         }
     }
 

@@ -25,6 +25,7 @@ mod fields;
 mod gate_form;
 mod init;
 mod loading;
+mod named;
 mod numbers;
 mod overflow;
 mod place;
@@ -55,8 +56,9 @@ pub use checked::{
     UpstreamMessages, UseCase, Variant,
 };
 pub use failover::{Endurance, OnInterrupt, Retries};
-pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, usual_servers};
+pub use init::{Discovery, FoundServer, SERVICES, Service, render_init, server_at, usual_servers};
 pub use loading::{Cold, Loading};
+pub use named::{Holds, NamedFile};
 pub use numbers::{HardwareSettings, PriceSettings};
 pub use overflow::{Overflow, Queue};
 pub use place::place_of;

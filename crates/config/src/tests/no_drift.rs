@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use cutover_evals::{OptionType, SCORERS};
 use toml::de::{DeTable, DeValue};
 
-use super::{EVERYTHING, docs, set};
-use crate::fields::{Field, Kind, Preset, ROOT, SCORER, SHAPES, Section};
+use super::{EVERYTHING, docs, good, set};
+use crate::fields::{Field, Kind, PROMPT, Preset, ROOT, SCORER, SECRET, SHAPES, Section};
 use crate::reader::{Context, Table};
 use crate::{json_schema, reference_markdown, sections};
 
@@ -49,6 +50,70 @@ fn the_file_that_gives_every_key_gives_every_key() {
         EVERYTHING.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
     for (section, field) in all_fields() {
         assert!(words.contains(field.key), "{}.{}", section.path, field.key);
+    }
+}
+
+/// Whether the value of a key may be a path, or hold one.
+fn takes_a_path(kind: &Kind) -> bool {
+    match kind {
+        Kind::Path | Kind::Secret | Kind::UpstreamKey | Kind::HeaderMap | Kind::Prompt => true,
+        Kind::List(of) => takes_a_path(of),
+        Kind::Bool
+        | Kind::Integer { .. }
+        | Kind::Number { .. }
+        | Kind::Text
+        | Kind::Choice(_)
+        | Kind::Duration { .. }
+        | Kind::Size { .. }
+        | Kind::Percent
+        | Kind::Price
+        | Kind::Listen
+        | Kind::Url
+        | Kind::Name(_)
+        | Kind::TextMap
+        | Kind::Vars
+        | Kind::Unit
+        | Kind::KeepAlive
+        | Kind::Usd
+        | Kind::WebUrl
+        | Kind::Gate
+        | Kind::Step
+        // Their own keys are gone through.
+        | Kind::Scorer
+        | Kind::Table(_)
+        | Kind::Named(_) => false,
+    }
+}
+
+/// A schema that was missing was found at the start, and not by `cutover check`.
+#[test]
+fn each_key_that_takes_a_path_is_among_the_files_that_a_config_names() {
+    // Each secret is in a file, too.
+    let checked = good(&EVERYTHING.replace("env = \"", "file = \""));
+    let named: Vec<_> = checked.files().into_iter().map(|file| file.key).collect();
+    let is_named = |path: &str| {
+        let wanted: Vec<_> = path.trim_start_matches('.').split('.').collect();
+        named.iter().any(|key| {
+            let words: Vec<_> = key.split('.').collect();
+            let fits = |(wanted, word): (&&str, &&str)| *wanted == "NAME" || wanted == word;
+            words.len() >= wanted.len() && wanted.iter().zip(&words).all(fits)
+        })
+    };
+    // These two stand in the keys that hold them.
+    let inner = [SECRET.path, PROMPT.path];
+    let keys = all_fields().filter(|(section, _)| !inner.contains(&section.path));
+    let mut paths: Vec<_> = keys
+        .filter(|(_, field)| takes_a_path(&field.kind))
+        .map(|(section, field)| format!("{}.{}", section.path, field.key))
+        .collect();
+    assert!(paths.len() >= 8, "{paths:?}");
+    // A text that may be a path, and what a scorer may read.
+    paths.push("upstreams.NAME.model".to_owned());
+    let options = SCORERS.iter().flat_map(|row| row.options);
+    let documents = options.filter(|option| option.kind == OptionType::Document);
+    paths.extend(documents.map(|option| format!("use_cases.NAME.scorer.{}", option.name)));
+    for path in paths {
+        assert!(is_named(&path), "{path} is not among {named:?}");
     }
 }
 

@@ -1,16 +1,20 @@
 //! `cutover init`: a first config file from what is found on this machine.
 
 use std::io::{ErrorKind, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use cutover_config::{Discovery, FoundServer, SERVICES, render_init, usual_servers};
+use cutover_config::{
+    BaseUrl, Discovery, FoundServer, Provider, SERVICES, render_init, server_at, usual_servers,
+};
 use cutover_control::client::Call;
 use cutover_wire::providers::request_path;
 use serde_json::Value;
+use tokio::net::lookup_host;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::env;
 use crate::exit::{Exit, Failed};
@@ -29,10 +33,20 @@ pub(crate) struct Args {
     /// Replace a file that exists
     #[arg(long)]
     force: bool,
+    /// Look for a server here, such as ollama=http://gpu-1:11434, and not on the usual ports of this machine; may be
+    /// given several times
+    #[arg(long, value_name = "PROVIDER=URL", value_parser = server_at)]
+    server: Vec<Server>,
 }
+
+/// A provider and where it may answer.
+type Server = (&'static Provider, BaseUrl);
 
 /// A server on this machine that does not list its models within this time is busy or none.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// Somebody knows of one that is named, and it may be another machine.
+const NAMED_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &Args, term: &mut Term) -> Result<Exit, Failed> {
     let keys: Vec<_> = SERVICES
@@ -40,7 +54,16 @@ pub(crate) fn run(args: &Args, term: &mut Term) -> Result<Exit, Failed> {
         .filter(|service| env::any(service.env).is_some())
         .map(|service| service.env.to_owned())
         .collect();
-    let servers = operator::block_on(probe_all())?;
+    let (asked, within) = match &*args.server {
+        [] => (usual_servers().collect(), PROBE_TIMEOUT),
+        named => (named.to_vec(), NAMED_PROBE_TIMEOUT),
+    };
+    let servers = operator::block_on(probe_all(asked, within))?;
+    for (provider, url) in &args.server {
+        if servers.iter().all(|server| server.base_url != url.to_string()) {
+            term.warn(format_args!("no {} that lists its models answers at {url}", provider.name));
+        }
+    }
     for key in &keys {
         term.talk(format_args!("found  key in ${key}"));
     }
@@ -89,21 +112,23 @@ fn write_file(args: &Args, text: &str) -> Result<(), Failed> {
     Ok(file.write_all(text.as_bytes()).with_context(|| format!("cannot write {path}"))?)
 }
 
-/// Asks all usual servers at once, and answers in their order.
-async fn probe_all() -> Vec<FoundServer> {
+/// Asks all these servers at once, and answers in their order.
+async fn probe_all(servers: Vec<Server>, within: Duration) -> Vec<FoundServer> {
     let mut probes = JoinSet::new();
-    for (at, (provider, url)) in usual_servers().enumerate() {
-        let (name, text, host, port) =
-            (provider.name, url.to_string(), url.host().to_owned(), url.port());
-        let path = if name == "ollama" {
+    for (at, (provider, url)) in servers.into_iter().enumerate() {
+        let path = if provider.name == "ollama" {
             "/api/tags".to_owned()
         } else {
             request_path(url.path(), "/v1/models")
         };
         probes.spawn(async move {
-            let host: IpAddr = host.parse().ok()?;
-            let models = probe(SocketAddr::new(host, port), &path).await?;
-            Some((at, FoundServer { provider: name.to_owned(), base_url: text, models }))
+            let models = async {
+                let mut addresses = lookup_host((url.host(), url.port())).await.ok()?;
+                probe(addresses.next()?, &path, within).await
+            };
+            let models = timeout(within, models).await.ok()??;
+            let (provider, base_url) = (provider.name.to_owned(), url.to_string());
+            Some((at, FoundServer { provider, base_url, models }))
         });
     }
     let mut found: Vec<_> = probes.join_all().await.into_iter().flatten().collect();
@@ -112,8 +137,8 @@ async fn probe_all() -> Vec<FoundServer> {
 }
 
 /// The models that a server lists; none if it is no such server.
-async fn probe(address: SocketAddr, path: &str) -> Option<Vec<String>> {
-    let answer = Call::get(address, path, PROBE_TIMEOUT).send().await.ok()?;
+async fn probe(address: SocketAddr, path: &str, within: Duration) -> Option<Vec<String>> {
+    let answer = Call::get(address, path, within).send().await.ok()?;
     if answer.status != 200 {
         return None;
     }
@@ -144,7 +169,7 @@ mod tests {
             let head = "HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n";
             socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         });
-        probe(address, "/v1/models").await
+        probe(address, "/v1/models", PROBE_TIMEOUT).await
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ pub(super) fn connection(stream: TcpStream, shared: &Shared) {
         let outcome = exchange.answer(&mut connection);
         let left = matches!(&outcome, Err(error) if error.kind() != ErrorKind::Other);
         shared.recorder.end(request, !left);
-        if outcome.is_err() {
+        if outcome.is_err() || seen.header("connection") == Some("close") {
             return;
         }
     }
