@@ -94,6 +94,11 @@ impl Source {
             None => format!("{}: {error}", self.name()),
         }
     }
+
+    /// Such a problem as the end of a command.
+    pub fn unusable(&self, error: &BuildError) -> Failed {
+        Failed::new(Exit::Config, self.locate(&self.read().unwrap_or_default(), error))
+    }
 }
 
 /// The sections that tell where a running cutover is.

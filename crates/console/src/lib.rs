@@ -9,6 +9,7 @@ pub mod env;
 pub mod exit;
 pub mod files;
 pub mod operator;
+pub mod reading;
 pub mod surroundings;
 pub mod table;
 pub mod term;

@@ -14,9 +14,7 @@ use cutover_upstream::{Body, InProcess};
 use http::{Response, StatusCode};
 
 use crate::env;
-
-/// Largest secret or prompt file: a system prompt of a million characters is a mistake.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+use crate::reading::{self, Unread};
 
 /// The embedded engines of a process.
 pub trait Engines: Send + Sync {
@@ -81,39 +79,37 @@ impl Outside {
         Self { weights, ..self }
     }
 
-    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
-        let path = self.base.join(path);
+    /// Where a path of the file leads.
+    pub fn place(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, Unread> {
+        let path = self.place(path);
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = files.get(&path) {
             return Ok(known.clone());
         }
-        let metadata = std::fs::metadata(&path)?;
-        if !metadata.is_file() {
-            // A pipe would be waited for, without end.
-            return Err(std::io::Error::other("it is not a regular file"));
-        }
-        let bytes = metadata.len();
-        if bytes > FILE_BYTES_MAX {
-            let message = format!("it has {bytes} bytes, more than {FILE_BYTES_MAX}");
-            return Err(std::io::Error::other(message));
-        }
-        let content = std::fs::read(&path)?;
+        let content = reading::bytes(&path)?;
         files.insert(path, content.clone());
         Ok(content)
     }
 
-    fn look_up(&self, reference: &SecretRef) -> Result<Option<String>, String> {
+    /// A file's text.
+    pub fn text(&self, path: &Path) -> Result<String, Unread> {
+        self.read(path).and_then(reading::text)
+    }
+
+    /// A secret, or why there is none and whether that is because it is not there or empty.
+    pub fn look_up(&self, reference: &SecretRef) -> Result<String, (String, bool)> {
         match reference {
-            SecretRef::Env { name, .. } => Ok(env::any(name)),
-            SecretRef::File { path, .. } => match self.read(path) {
-                Ok(bytes) => {
-                    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
-                    // No key begins or ends with a space, and no header could carry it.
-                    Ok(Some(text.trim().to_owned()))
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error.to_string()),
-            },
+            SecretRef::Env { name, .. } => {
+                env::any(name).ok_or_else(|| (format!("{reference} is not set"), true))
+            }
+            SecretRef::File { path, .. } => {
+                let found = self.read(path).and_then(reading::secret);
+                found.map_err(|why| (format!("{reference} {why}"), why.is_absence()))
+            }
         }
     }
 }
@@ -121,20 +117,15 @@ impl Outside {
 impl Surroundings for Outside {
     fn secret(&self, reference: &SecretRef) -> Result<Option<String>, String> {
         match self.look_up(reference) {
-            Ok(Some(secret)) if !secret.is_empty() => Ok(Some(secret)),
-            Ok(_) if reference.is_optional() => Ok(None),
-            _ if self.lenient => Ok(Some("not-looked-up".to_owned())),
-            Ok(Some(_)) => Err(format!("{reference} is empty")),
-            Ok(None) => Err(match reference {
-                SecretRef::Env { .. } => format!("{reference} is not set"),
-                SecretRef::File { .. } => format!("{reference} does not exist"),
-            }),
-            Err(why) => Err(format!("{reference} cannot be read: {why}")),
+            Ok(secret) => Ok(Some(secret)),
+            Err((_, true)) if reference.is_optional() => Ok(None),
+            Err(_) if self.lenient => Ok(Some("not-looked-up".to_owned())),
+            Err((why, _)) => Err(why),
         }
     }
 
     fn file(&self, path: &Path) -> Result<Vec<u8>, String> {
-        self.read(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))
+        self.read(path).map_err(|why| format!("{} {why}", path.display()))
     }
 
     fn embedded(&self, settings: &Embedded) -> Result<Arc<dyn InProcess>, String> {
@@ -158,20 +149,6 @@ impl Surroundings for Outside {
 mod tests {
     use super::*;
 
-    /// A mistaken mount, or a shell's `<(...)`: `check` waited for it without a word.
-    #[cfg(unix)]
-    #[test]
-    fn a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
-        assert!(made.success());
-        let outside = Outside::new(folder.path(), EngineChoice::Name);
-        let secret = SecretRef::File { path: "pipe".into(), optional: false };
-        let why = "file pipe cannot be read: it is not a regular file";
-        assert_eq!(outside.secret(&secret), Err(why.to_owned()));
-    }
-
     #[test]
     fn secrets_are_found_or_named_by_where_they_should_be() {
         let folder = tempfile::tempdir().unwrap();
@@ -186,7 +163,7 @@ mod tests {
             Err("file none does not exist".to_owned())
         );
         assert_eq!(outside.secret(&file("empty", false)), Err("file empty is empty".to_owned()));
-        let message = "file . cannot be read: it is not a regular file";
+        let message = "file . is a directory";
         assert_eq!(outside.secret(&file(".", true)), Err(message.to_owned()));
         let name = "CUTOVER_TEST_NEVER_SET".to_owned();
         let unset = SecretRef::Env { name, optional: false };

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use cutover_config::{Checked, SecretRef};
 use cutover_control::{TokenHash, Tokens, token};
-use cutover_gateway::build::Surroundings;
+use cutover_gateway::build::{BuildError, Surroundings};
 
-use crate::exit::{Exit, Failed};
+use crate::exit::Failed;
+use crate::files::Source;
 use crate::surroundings::{EngineChoice, Outside};
 
 /// What the admin token is called where two are the same.
@@ -28,8 +29,8 @@ impl Places {
     }
 
     /// All tokens at the start.
-    pub(crate) fn read(&self, checked: &Checked) -> Result<Tokens, Failed> {
-        let wrong = |why: String| Failed::new(Exit::Config, why);
+    pub(crate) fn read(&self, checked: &Checked, source: &Source) -> Result<Tokens, Failed> {
+        let wrong = |error| source.unusable(&error);
         let admin = match self.configured(checked).map_err(wrong)? {
             Some(admin) => admin,
             None => TokenHash::of(&token::read_or_create(&self.generated())?),
@@ -43,7 +44,7 @@ impl Places {
         &self,
         checked: &Checked,
         before: &Tokens,
-    ) -> Result<(Tokens, Option<String>), String> {
+    ) -> Result<(Tokens, Option<String>), BuildError> {
         if let Some(admin) = self.configured(checked)? {
             return Ok((self.with(checked, admin)?, None));
         }
@@ -58,27 +59,26 @@ impl Places {
     }
 
     /// What is wrong with tokens that the config names, and are there.
-    pub(crate) fn problem(&self, checked: &Checked) -> Option<String> {
+    pub(crate) fn problem(&self, checked: &Checked) -> Option<BuildError> {
         let admin = self.configured(checked);
         let admin = admin.map(|admin| admin.unwrap_or_else(|| TokenHash::of("")));
         admin.and_then(|admin| self.with(checked, admin)).err()
     }
 
-    fn configured(&self, checked: &Checked) -> Result<Option<TokenHash>, String> {
+    fn configured(&self, checked: &Checked) -> Result<Option<TokenHash>, BuildError> {
         let named = checked.admin.token.as_ref();
         named.map(|reference| own_token(&self.base, ("admin.token", reference))).transpose()
     }
 
-    fn with(&self, checked: &Checked, admin: TokenHash) -> Result<Tokens, String> {
+    fn with(&self, checked: &Checked, admin: TokenHash) -> Result<Tokens, BuildError> {
         let mut tokens = Tokens { admin, operators: Vec::new() };
         for operator in &checked.admin.operators {
             let key = format!("admin.operators.{}.token", operator.name);
             let found = own_token(&self.base, (&key, &operator.token))?;
             if let Some(other) = tokens.owner(&found) {
                 let other = other.unwrap_or(SHARED);
-                return Err(format!(
-                    "{key}: it is the same as {other}, so nobody could be told from it"
-                ));
+                let why = format!("it is the same as {other}, so nobody could be told from it");
+                return Err(BuildError { key, why });
             }
             tokens.operators.push((operator.name.clone(), found));
         }
@@ -86,13 +86,14 @@ impl Places {
     }
 }
 
-fn own_token(base: &Path, (key, reference): (&str, &SecretRef)) -> Result<TokenHash, String> {
+fn own_token(base: &Path, (key, reference): (&str, &SecretRef)) -> Result<TokenHash, BuildError> {
+    let wrong = |why| BuildError { key: key.to_owned(), why };
     let outside = Outside::new(base, EngineChoice::Name);
-    let found = outside.secret(reference).map_err(|why| format!("{key}: {why}"))?;
-    let found = found.ok_or_else(|| format!("{key}: {reference} is not set"))?;
+    let found = outside.secret(reference).map_err(wrong)?;
+    let found = found.ok_or_else(|| wrong(format!("{reference} is not set")))?;
     if found.len() < token::TOKEN_CHARS_MIN {
         let least = token::TOKEN_CHARS_MIN;
-        return Err(format!("{key}: {reference} has fewer than {least} characters"));
+        return Err(wrong(format!("{reference} has fewer than {least} characters")));
     }
     Ok(TokenHash::of(&found))
 }

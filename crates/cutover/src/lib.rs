@@ -22,6 +22,7 @@ mod lookup;
 mod managed;
 mod memory;
 mod models;
+mod named;
 mod observed;
 mod plans;
 mod process;

@@ -73,6 +73,17 @@ fn weights(quantization: Quantization) -> Option<WeightFormat> {
     }
 }
 
+/// Whether a model is known by its name, so that it is fetched.
+pub(crate) fn is_known(settings: &Embedded) -> bool {
+    models::CATALOG.iter().any(|model| model.name == settings.model)
+}
+
+/// What else than a file a model may be.
+pub(crate) fn known_names() -> String {
+    let names: Vec<_> = models::CATALOG.iter().map(|model| model.name).collect();
+    format!("a known model ({})", names.join(", "))
+}
+
 /// The model's file: a known name is fetched, anything else is a path.
 fn find(settings: &Embedded, shown: &Shown<'_>) -> anyhow::Result<PathBuf> {
     let known = models::CATALOG.iter().find(|model| model.name == settings.model);
@@ -81,12 +92,7 @@ fn find(settings: &Embedded, shown: &Shown<'_>) -> anyhow::Result<PathBuf> {
         if path.is_file() {
             return Ok(path);
         }
-        let names: Vec<_> = models::CATALOG.iter().map(|model| model.name).collect();
-        anyhow::bail!(
-            "{:?} is neither a file nor a known model ({})",
-            settings.model,
-            names.join(", ")
-        );
+        anyhow::bail!("{:?} is neither a file nor {}", settings.model, known_names());
     };
     let folder = acquire(model, shown)?;
     let file = model.files.first().map(|file| file.name).unwrap_or_default();

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use cutover_config::{Checked, FileProblem, KeepTexts, UseCase};
 use cutover_control::rollouts::{Plan, ReadSpec, Scoring, Webhook};
 use cutover_control::{Spec, Url};
-use cutover_gateway::build::Surroundings;
+use cutover_evals::ScorerSpec;
+use cutover_gateway::build::{BuildError, Surroundings};
 use cutover_store::Keep;
 use cutover_units::{Millis, UseCaseName};
 
@@ -15,14 +16,25 @@ use crate::env;
 use crate::surroundings::{EngineChoice, Outside};
 
 fn reader(outside: &Outside) -> impl Fn(&Path) -> Result<String, String> + '_ {
-    |path| {
-        let bytes = outside.file(path)?;
-        String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
-    }
+    |path| outside.text(path).map_err(|why| why.to_string())
+}
+
+/// What is wrong with a file is told as all that is wrong with a key.
+fn unusable(problem: FileProblem) -> BuildError {
+    let why = format!("{} {}", problem.path.display(), problem.why);
+    BuildError { key: problem.key, why: why.trim_start().to_owned() }
+}
+
+/// A use case's scorer with the documents that it reads.
+pub(crate) fn scorer(
+    (checked, at): (&Checked, usize),
+    outside: &Outside,
+) -> Result<Option<ScorerSpec>, BuildError> {
+    checked.scorer_spec(at, &reader(outside)).map_err(unusable)
 }
 
 /// The use cases of a config file, as the controller knows them. The files that it names are read.
-pub(crate) fn use_cases(checked: &Checked, outside: &Outside) -> Result<Vec<Spec>, FileProblem> {
+pub(crate) fn use_cases(checked: &Checked, outside: &Outside) -> Result<Vec<Spec>, BuildError> {
     let variant = |at: usize| checked.variants[at].name.clone();
     // Without the path: the same server may move its API, or speak TLS from now on.
     let addresses = |at: usize| {
@@ -34,7 +46,8 @@ pub(crate) fn use_cases(checked: &Checked, outside: &Outside) -> Result<Vec<Spec
         // Of a prompt that is not known nobody can tell whether it is the one whose share is stored.
         let known = |at: &usize| !checked.variants[*at].adaptation.awaits();
         let candidate = use_case.candidate.filter(known);
-        let identity = candidate.map(|at| checked.identity(at, &read)).transpose()?;
+        let identity = candidate.map(|at| checked.identity(at, &read)).transpose();
+        let identity = identity.map_err(unusable)?;
         Ok(Spec {
             name: use_case.name.clone(),
             baseline: variant(use_case.baseline),
@@ -54,15 +67,16 @@ pub(crate) fn untold(checked: &Checked) -> BTreeSet<UseCaseName> {
 }
 
 /// The rollouts of a config file, but for those that cannot be told. The files that it names are read.
-pub(crate) fn plans(checked: &Checked, outside: &Outside) -> Result<Vec<Plan>, FileProblem> {
+pub(crate) fn plans(checked: &Checked, outside: &Outside) -> Result<Vec<Plan>, BuildError> {
     let read = reader(outside);
     let mut plans = Vec::new();
     for (at, use_case) in checked.use_cases.iter().enumerate() {
         if checked.awaits_prompt(use_case) {
             continue;
         }
-        let Some(spec) = checked.rollout_spec(at, &read)? else { continue };
-        let scorer = checked.scorer_spec(at, &read)?;
+        let spec = checked.rollout_spec(at, &read).map_err(unusable)?;
+        let Some(spec) = spec else { continue };
+        let scorer = scorer((checked, at), outside)?;
         plans.push(Plan { spec, scoring: Scoring { scorer, ..scoring(use_case) } });
     }
     Ok(plans)
@@ -102,9 +116,10 @@ fn millis(span: std::time::Duration) -> Millis {
 }
 
 /// The webhooks of a config file, with their secrets.
-pub(crate) fn webhooks(checked: &Checked, outside: &Outside) -> Result<Vec<Webhook>, String> {
+pub(crate) fn webhooks(checked: &Checked, outside: &Outside) -> Result<Vec<Webhook>, BuildError> {
     let webhooks = checked.webhooks.iter().map(|webhook| {
-        let wrong = |key: &str, why: String| format!("webhooks.{}.{key}: {why}", webhook.name);
+        let wrong =
+            |key: &str, why| BuildError { key: format!("webhooks.{}.{key}", webhook.name), why };
         let secret = webhook.secret.as_ref().map(|reference| outside.secret(reference));
         Ok(Webhook {
             name: webhook.name.clone(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use cutover_config::{Checked, ClientKeys};
+use cutover_config::{Checked, ClientKeys, Embedded};
 use cutover_control::api::ConfigStatus;
 use cutover_control::rollouts::{Plan, Rollouts, Webhook};
 use cutover_control::{Controller, TokensInForce, Weights};
@@ -20,7 +20,7 @@ use crate::instances::Drains;
 use crate::plans;
 use crate::prompts::{InForce, Refitted};
 use crate::surroundings::{EngineChoice, Outside};
-use crate::{clock, doorkeys, env, watched};
+use crate::{clock, doorkeys, env, named, programs, watched};
 
 mod host;
 
@@ -132,9 +132,11 @@ fn tell_changed(owners: Vec<Option<String>>) {
 }
 
 /// Rollouts and webhooks of a config file, or the first thing that is wrong with them.
-fn moves(checked: &Checked, outside: &Outside) -> Result<(Vec<Plan>, Vec<Webhook>), String> {
-    let plans = plans::plans(checked, outside).map_err(|problem| problem.to_string())?;
-    Ok((plans, plans::webhooks(checked, outside)?))
+fn moves(
+    checked: &Checked,
+    outside: &Outside,
+) -> Result<(Vec<Plan>, Vec<Webhook>), build::BuildError> {
+    Ok((plans::plans(checked, outside)?, plans::webhooks(checked, outside)?))
 }
 
 /// What a process is made of.
@@ -274,7 +276,7 @@ impl Process {
     }
 
     /// Takes what the first config says of rollouts and webhooks.
-    pub(crate) fn take_plans(&self, checked: &Checked) -> Result<(), String> {
+    pub(crate) fn take_plans(&self, checked: &Checked) -> Result<(), build::BuildError> {
         let moves = moves(checked, &self.outside())?;
         self.put_plans(checked, moves);
         Ok(())
@@ -304,13 +306,16 @@ impl Process {
         let wrong = |error: build::BuildError| vec![self.source.locate(&text, &error)];
         in_force.fit(&mut checked).map_err(wrong)?;
         let (places, tokens) = &self.tokens;
-        let (found, kept) = places.read_again(&checked, &tokens.now()).map_err(|why| vec![why])?;
+        let (found, kept) = places.read_again(&checked, &tokens.now()).map_err(wrong)?;
+        self.refuse_unusable((&in_force.checked, &checked), &wrong)?;
         let unfound = self.install((gateway, controller), &checked, &wrong)?;
         tell_changed(tokens.replace(found));
         self.forget(&checked);
         self.open(&checked);
         let mut warnings: Vec<_> = checked.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(unfound);
+        let programs = programs::unfound(&checked, &self.source.base);
+        warnings.extend(programs.iter().map(|problem| self.source.locate(&text, problem)));
         if let Some(ring) = lock(&self.ring).as_ref() {
             let unmatched = doorkeys::unmatched(&checked, &ring.seen);
             warnings.extend(unmatched.iter().map(|problem| self.source.locate(&text, problem)));
@@ -324,6 +329,21 @@ impl Process {
         Ok(warnings)
     }
 
+    /// Refuses a config that names files that cannot be used. An engine that serves has its model.
+    fn refuse_unusable(
+        &self,
+        (before, now): (&Checked, &Checked),
+        wrong: &dyn Fn(build::BuildError) -> Vec<String>,
+    ) -> Result<(), Vec<String>> {
+        let serves = |engine: &Embedded| {
+            before.upstreams.iter().any(|upstream| upstream.embedded.as_ref() == Some(engine))
+        };
+        let unusable = named::unusable(now, &self.outside()).into_iter();
+        let refused = unusable.filter(|file| !file.engine.is_some_and(serves));
+        let told: Vec<_> = refused.flat_map(|file| wrong(file.problem)).collect();
+        if told.is_empty() { Ok(()) } else { Err(told) }
+    }
+
     /// Puts a config into force, all of it or nothing. Tells which names have no address yet. Off the
     /// runtime's workers: names are waited for.
     fn install(
@@ -333,9 +353,8 @@ impl Process {
         wrong: &dyn Fn(build::BuildError) -> Vec<String>,
     ) -> Result<Vec<String>, Vec<String>> {
         let outside = self.outside();
-        let moves = moves(checked, &outside).map_err(|why| vec![why])?;
-        let use_cases =
-            plans::use_cases(checked, &outside).map_err(|problem| vec![problem.to_string()])?;
+        let moves = moves(checked, &outside).map_err(wrong)?;
+        let use_cases = plans::use_cases(checked, &outside).map_err(wrong)?;
         // Twice: the first time for all that takes long, the second time with the weights that are
         // in force then, while nobody can change them.
         let draft = self.build(checked, &outside, Some(&gateway.live())).map_err(wrong)?;

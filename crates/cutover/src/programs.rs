@@ -4,9 +4,10 @@ use std::path::{Path, absolute};
 
 use cutover_config::Checked;
 use cutover_control::rollouts::PROGRAM_PATH;
+use cutover_gateway::build::BuildError;
 
 /// What is wrong with the commands of a config file's scorers. `base`: where its relative paths start.
-pub(crate) fn unfound(checked: &Checked, base: &Path) -> Vec<String> {
+pub(crate) fn unfound(checked: &Checked, base: &Path) -> Vec<BuildError> {
     let mut found = Vec::new();
     for use_case in &checked.use_cases {
         let Some(scorer) = &use_case.scorer else { continue };
@@ -14,7 +15,8 @@ pub(crate) fn unfound(checked: &Checked, base: &Path) -> Vec<String> {
         let words = words.into_iter().flatten().filter_map(|word| word.as_str());
         for (place, word) in words.enumerate() {
             if let Some(why) = wrong(word, place == 0, base) {
-                found.push(format!("use_cases.{}.scorer: command: {why}", use_case.name));
+                let key = format!("use_cases.{}.scorer.command", use_case.name);
+                found.push(BuildError { key, why });
             }
         }
     }

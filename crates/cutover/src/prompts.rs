@@ -16,7 +16,7 @@ use cutover_prompts::Book;
 use cutover_store::Store;
 use cutover_units::VariantName;
 
-use crate::exit::{Exit, Failed};
+use crate::exit::Failed;
 use crate::files::Source;
 use crate::lookup::{self, Stored};
 use crate::term::Term;
@@ -159,8 +159,8 @@ pub(crate) fn fit_first(
 ) -> Result<(), Failed> {
     let Some(book) = book else { return Ok(()) };
     fit(checked, book).map_err(|error| {
-        let text = source.read().unwrap_or_default();
-        Failed::new(Exit::Config, source.locate(&text, &error))
+        source
+            .unusable(&error)
             .hint("see what there is: cutover prompt list; add it: cutover prompt add NAME FILE")
     })
 }

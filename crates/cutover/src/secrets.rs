@@ -1,93 +1,38 @@
 //! The secrets that a config names, and what is wrong with the files that hold them.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
-use cutover_config::{Checked, HeaderValue, SecretRef, UpstreamKey};
+use cutover_config::{Checked, SecretRef};
 use cutover_gateway::build::BuildError;
 
 use crate::env;
-
-/// The longest secret looked at.
-const BYTES_MAX: u64 = 4 << 20;
-
-/// All of them, each with the key that names it.
-pub(crate) fn all(checked: &Checked) -> Vec<(String, &SecretRef)> {
-    let mut all = Vec::new();
-    for upstream in &checked.upstreams {
-        if let UpstreamKey::Secret(secret) = &upstream.key {
-            all.push((format!("upstreams.{}.key", upstream.name), secret));
-        }
-        for (header, value) in &upstream.headers {
-            if let HeaderValue::Secret(secret) = value {
-                all.push((format!("upstreams.{}.headers.{header}", upstream.name), secret));
-            }
-        }
-    }
-    for hook in &checked.webhooks {
-        all.extend(
-            hook.secret.as_ref().map(|secret| (format!("webhooks.{}.secret", hook.name), secret)),
-        );
-    }
-    all.extend(checked.admin.token.as_ref().map(|token| ("admin.token".to_owned(), token)));
-    for operator in &checked.admin.operators {
-        all.push((format!("admin.operators.{}.token", operator.name), &operator.token));
-    }
-    all
-}
+use crate::surroundings::{EngineChoice, Outside};
 
 /// Whether a variable is not set here that a start would not do without.
 pub(crate) fn unset(checked: &Checked) -> bool {
-    all(checked).iter().any(|(_, secret)| match secret {
+    checked.secrets().iter().any(|(_, secret)| match secret {
         SecretRef::Env { name, optional } => !optional && env::any(name).is_none(),
         SecretRef::File { .. } => false,
-    })
-}
-
-/// The paths of those that are in files, as they are written.
-pub(crate) fn files(checked: &Checked) -> impl Iterator<Item = &Path> {
-    all(checked).into_iter().filter_map(|(_, secret)| match secret {
-        SecretRef::File { path, .. } => Some(path.as_path()),
-        SecretRef::Env { .. } => None,
     })
 }
 
 /// What is wrong with the files of secrets here, and whether a start would fail for it. Nothing of what they hold is
 /// told. `base`: where the config's relative paths start.
 pub(crate) fn problems(checked: &Checked, base: &Path) -> Vec<(BuildError, bool)> {
+    let outside = Outside::new(base, EngineChoice::Name);
     let mut found = Vec::new();
-    for (key, secret) in all(checked) {
+    for (key, secret) in checked.secrets() {
         let SecretRef::File { path, optional } = secret else { continue };
-        let whole = base.join(path);
-        if let Err((why, fails)) = read(&whole, *optional) {
-            let without =
-                if *optional && !fails { "; it is optional, so it is done without" } else { "" };
-            let why = format!("the file {} {why}{without}", path.display());
-            found.push((BuildError { key, why }, fails));
-        } else if let Some(who) = exposed(&whole) {
+        if let Err((why, is_absent)) = outside.look_up(secret) {
+            let fails = !(*optional && is_absent);
+            let without = if fails { "" } else { "; it is optional, so it is done without" };
+            found.push((BuildError { key, why: format!("the {why}{without}") }, fails));
+        } else if let Some(who) = exposed(&base.join(path)) {
             let why = format!("the file {} {who}: chmod 600 it", path.display());
             found.push((BuildError { key, why }, false));
         }
     }
     found
-}
-
-/// Reads a secret as the start does: why not, and whether the start would fail.
-fn read(path: &Path, optional: bool) -> Result<(), (String, bool)> {
-    let unread = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => ("does not exist".to_owned(), !optional),
-        io::ErrorKind::IsADirectory => ("is a directory".to_owned(), true),
-        _ => (format!("cannot be read: {error}"), true),
-    };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unread)?;
-    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unread)?;
-    if bytes.len() as u64 > BYTES_MAX {
-        return Err((format!("has more than {BYTES_MAX} bytes"), true));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| ("is not UTF-8".to_owned(), true))?;
-    if text.trim().is_empty() { Err(("is empty".to_owned(), !optional)) } else { Ok(()) }
 }
 
 /// Who else than its owner may do what with a file.
@@ -141,8 +86,14 @@ mod tests {
         write("binary", b"\xff\xfe", 0o600);
         write("open", b"sk-secret", 0o644);
         write("shared", b"sk-secret", 0o666);
+        write("large", &vec![b'k'; (4 << 20) + 1], 0o600);
         fs::create_dir(folder.path().join("folder")).unwrap();
-        let names = ["good", "group", "none", "empty", "binary", "open", "shared", "folder"];
+        // `check` waited for it without a word.
+        let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status();
+        assert!(made.unwrap().success());
+        let names = [
+            "good", "group", "none", "empty", "binary", "open", "shared", "folder", "large", "pipe",
+        ];
         let told: Vec<String> = problems(&config(&names), folder.path())
             .into_iter()
             .map(|(problem, fails)| format!("{problem}{}", if fails { " !" } else { "" }))
@@ -152,9 +103,11 @@ mod tests {
             "upstreams.a.headers.x-binary: the file binary is not UTF-8 !",
             "upstreams.a.headers.x-empty: the file empty is empty !",
             "upstreams.a.headers.x-folder: the file folder is a directory !",
+            "upstreams.a.headers.x-large: the file large has more than 4194304 bytes !",
             "upstreams.a.headers.x-none: the file none does not exist !",
             "upstreams.a.headers.x-open: the file open can be read by everybody on this machine (mode 644): \
              chmod 600 it",
+            "upstreams.a.headers.x-pipe: the file pipe is not a regular file !",
             "upstreams.a.headers.x-shared: the file shared can be changed by others on this machine (mode 666): \
              chmod 600 it",
         ];

@@ -14,7 +14,6 @@ use cutover_control::{
     Admin, Controller, Deadlines, Doors, Host as _, Outgoing, Parts as ControllerParts, Spec,
     State, TokensInForce, token,
 };
-use cutover_gateway::build::BuildError;
 use cutover_gateway::{Doors as ClientDoors, Gateway, Live, Parts as GatewayParts};
 use cutover_store::{Options, Store, StoreError, StoreEvent};
 use cutover_telemetry::{Registry, events, families};
@@ -30,11 +29,12 @@ use crate::database::{self, Unwritten};
 use crate::doorkeys;
 use crate::doors::Places;
 use crate::embedded::Engines;
-use crate::exit::{Exit, Failed};
+use crate::exit::Failed;
 use crate::files::{self, Source};
 use crate::kept;
 use crate::memory;
 use crate::models::Watcher;
+use crate::named;
 use crate::observed::Observed;
 use crate::operator::ADDRESS_FILE;
 use crate::plans;
@@ -88,6 +88,7 @@ impl Server {
         let configured = checked.state.directory.as_deref();
         let directory = files::state_directory(None, configured, &source.base)?;
         files::make_private(&directory)?;
+        named::refuse(&checked, &source, term)?;
         let claim = claim::claim(&directory, waits, term).await?;
         let listen = (checked.server.listen, checked.admin.listen);
         let sockets = Sockets::open(listen, waits, term).await?;
@@ -97,7 +98,7 @@ impl Server {
         let store = open_store(&checked, &directory, (&registry, &unwritten))?;
         // Meanwhile the store's thread opens the database: what is written anew waits for the disk, too.
         let places = Places { base: source.base.clone(), state: directory.clone() };
-        let tokens = TokensInForce::new(places.read(&checked)?);
+        let tokens = TokensInForce::new(places.read(&checked, &source)?);
         let unit_key = unit_key(&directory);
         let keys = doorkeys::read(&store, &checked, term).await;
         let book = prompts::load(&store, checked.needs_prompts()).await;
@@ -122,7 +123,7 @@ impl Server {
             process.set_gateway(gateway.clone());
             Ok(gateway)
         });
-        let gateway = gateway.map_err(|error| unbuilt(&error, &source))?;
+        let gateway = gateway.map_err(|error| source.unusable(&error))?;
         process.set_controller(controller.clone());
         restore(&checked, &store, (&gateway, &host)).await;
         // Before anybody is served, and for a moment at most; what is not found is in the log.
@@ -130,7 +131,7 @@ impl Server {
         let doors = Doors { listen: admin_address, tokens: tokens.clone() };
         let rollouts = rollouts(&process, &controller, &registry);
         process.set_rollouts(rollouts.clone());
-        process.take_plans(&checked).map_err(|why| Failed::new(Exit::Config, why))?;
+        process.take_plans(&checked).map_err(|error| source.unusable(&error))?;
         rollouts.begin().await;
         let admin = Admin::new(doors, Arc::new(host.clone()), rollouts.clone());
         note_address(&directory, admin_address, term);
@@ -263,8 +264,7 @@ fn mirror(registry: &Registry, store: &Store) {
 
 fn use_cases(checked: &Checked, source: &Source) -> Result<Vec<Spec>, Failed> {
     let outside = Outside::new(&source.base, EngineChoice::Name);
-    plans::use_cases(checked, &outside)
-        .map_err(|problem| Failed::new(Exit::Config, problem.to_string()))
+    plans::use_cases(checked, &outside).map_err(|error| source.unusable(&error))
 }
 
 async fn control(
@@ -391,9 +391,4 @@ fn note_address(directory: &Path, address: SocketAddr, term: &mut Term) {
     if let Err(error) = std::fs::write(&path, format!("{address}\n")) {
         term.warn(format_args!("cannot write {}: {error}", path.display()));
     }
-}
-
-fn unbuilt(error: &BuildError, source: &Source) -> Failed {
-    let text = source.read().unwrap_or_default();
-    Failed::new(Exit::Config, source.locate(&text, error))
 }

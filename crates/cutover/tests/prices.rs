@@ -84,7 +84,7 @@ fn a_price_file_that_is_none_ends_the_start_and_check_says_why() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("cutover.toml:2: prices.file: litellm.json: it is JSON"), "{said}");
     assert!(said.contains("cutover prices import"), "{said}");
-    assert!(check("nothing.csv").1.contains("nothing.csv cannot be read"));
+    assert!(check("nothing.csv").1.contains("prices.file: nothing.csv does not exist"));
     assert!(import(folder.path(), "litellm.json").status.success());
     assert_eq!(check("own.csv").0, Some(0));
 }

@@ -20,7 +20,9 @@ use crate::files::Source;
 use crate::lookup::{self, Stored};
 use crate::surroundings::{EngineChoice, Outside};
 use crate::term::Term;
-use crate::{clock, doorkeys, explain, operator, programs, prompts, sampling, secrets};
+use crate::{
+    clock, doorkeys, explain, named, operator, plans, programs, prompts, sampling, secrets,
+};
 
 /// Check a config file, show it in full, or explain what would happen to a request.
 ///
@@ -67,15 +69,17 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
 pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result<Exit, Failed> {
     let source = Source::find(args.file.as_deref().or(config));
     let mut checked = source.load(term)?;
-    for warning in programs::unfound(&checked, &source.base) {
-        term.warn(warning);
-    }
     let text = source.read().unwrap_or_default();
+    for problem in programs::unfound(&checked, &source.base) {
+        term.warn(source.locate(&text, &problem));
+    }
     let would_fail = look_at_secrets((&source, &text), &checked, term);
     prompts::look_up(&mut checked, &source, term)?;
+    named::refuse(&checked, &source, term)?;
     let keys = keys(args, (&source, &text, &checked), term)?;
-    let live = build((&source, &checked), keys)
-        .map_err(|error| Failed::new(Exit::Config, source.locate(&text, &error)))?;
+    let live = build((&source, &checked), keys).map_err(|error| source.unusable(&error))?;
+    plans::webhooks(&checked, &Outside::new(&source.base, EngineChoice::Name).lenient())
+        .map_err(|error| source.unusable(&error))?;
     if would_fail && args.secrets {
         let why = "cutover serve would not start here: see the warnings about secrets";
         return Err(Failed::new(Exit::Config, why));
@@ -146,9 +150,7 @@ fn look_at_secrets((source, text): (&Source, &str), checked: &Checked, term: &mu
         would_fail |= fails;
     }
     let places = Places { base: source.base.clone(), state: PathBuf::new() };
-    if let Some(why) = places.problem(checked).filter(|_| !would_fail) {
-        let (key, why) = why.split_once(": ").unwrap_or(("admin", &why));
-        let problem = BuildError { key: key.to_owned(), why: why.to_owned() };
+    if let Some(problem) = places.problem(checked).filter(|_| !would_fail) {
         term.warn(format_args!(
             "{}; cutover serve does not start with it",
             source.locate(text, &problem)

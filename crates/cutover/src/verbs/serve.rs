@@ -52,8 +52,9 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     term.err = Box::new(stream);
     let source = Source::find(config);
     let mut checked = source.load(term)?;
-    for warning in crate::programs::unfound(&checked, &source.base) {
-        term.warn(warning);
+    let text = source.read().unwrap_or_default();
+    for problem in crate::programs::unfound(&checked, &source.base) {
+        term.warn(source.locate(&text, &problem));
     }
     let overruled = Overruled {
         listen: args.listen,
