@@ -103,10 +103,11 @@ impl Document {
     /// Takes a text apart.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         if text.len() > TEXT_BYTES_MAX {
-            let message =
-                format!("a prompt has at most {TEXT_BYTES_MAX} bytes, this one has {}", text.len());
+            let message = format!("a prompt has at most {TEXT_BYTES_MAX} bytes, this one has more");
             return Err(Problem::new(1, message));
         }
+        // Editors on Windows begin a file with a mark that says nothing.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut open = (Part::System(Place::default()), 1, false);
         let mut lines: Vec<&str> = Vec::new();
         let mut sections = Vec::new();
@@ -224,6 +225,12 @@ mod tests {
             r#"2: System(Prepend) "Be brief.\nBe kind.""#
         );
         assert_eq!(shown(" \n"), "line 1: the prompt is empty");
+    }
+
+    #[test]
+    fn a_mark_of_the_byte_order_is_no_text() {
+        let marked = Document::parse("\u{feff}@@ user before\nfoo").unwrap();
+        assert_eq!(marked, Document::parse("@@ user before\nfoo").unwrap());
     }
 
     #[test]

@@ -39,6 +39,12 @@ pub const RENDERED_BYTES_MAX: usize = 512 << 10;
 /// Steps that rendering one part may take. A page of text with a few conditions takes some hundred.
 pub const FUEL: u64 = 50_000;
 
+/// Words and signs in one tag, at most: `{{ vars.a | upper }}` has five. Each may be one deeper for the engine.
+pub const TAG_SIGNS_MAX: usize = 200;
+
+/// How deep `if`, `elif` and `for` may lie in one another.
+pub const DEPTH_MAX: usize = 50;
+
 /// Messages of examples in one prompt, at most.
 pub const EXAMPLES_MAX: usize = 64;
 

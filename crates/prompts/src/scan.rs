@@ -3,14 +3,18 @@
 //! Left out is what could make a short text grow without bound, whatever the limits on steps: operators
 //! that join or repeat, lists and maps in the text, captured blocks, macros. What is left: values,
 //! filters, tests, comparisons, `if`, `for` over a list of the config file, `raw`.
+//!
+//! And how deep they may lie in one another: the engine compiles by recursion, and a stack that overflows
+//! takes the whole process with it.
 
-use crate::Problem;
+use crate::{DEPTH_MAX, Problem, TAG_SIGNS_MAX};
 
 const STATEMENTS: [&str; 8] = ["if", "elif", "else", "endif", "for", "endfor", "raw", "endraw"];
 
 /// Looks at all tags of a template whose first line has this number.
 pub(crate) fn scan(text: &str, first_line: usize) -> Result<(), Problem> {
     let mut rest = Rest { text, at: 0, line: first_line };
+    let mut nesting = Nesting::default();
     while let Some(open) = rest.next_tag() {
         match open {
             Open::Comment => rest.past("#}", "a comment that does not end")?,
@@ -23,6 +27,7 @@ pub(crate) fn scan(text: &str, first_line: usize) -> Result<(), Problem> {
                     );
                     return Err(Problem::new(rest.line, message));
                 }
+                nesting.take(word).map_err(|message| Problem::new(rest.line, message))?;
                 let raw = word == "raw";
                 rest.tag("%}")?;
                 if raw {
@@ -38,6 +43,37 @@ enum Open {
     Value,
     Statement,
     Comment,
+}
+
+/// Blocks within blocks. An `elif` lies within the one before it.
+#[derive(Default)]
+struct Nesting {
+    /// For each block that is open: how many it is.
+    open: Vec<usize>,
+    depth: usize,
+}
+
+impl Nesting {
+    fn take(&mut self, word: &str) -> Result<(), String> {
+        match word {
+            "if" | "for" => self.open.push(0),
+            "elif" => {}
+            "endif" | "endfor" => {
+                self.depth -= self.open.pop().unwrap_or(0);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        }
+        // An `elif` without an `if` is the engine's to refuse.
+        if let Some(last) = self.open.last_mut() {
+            *last += 1;
+            self.depth += 1;
+        }
+        if self.depth > DEPTH_MAX {
+            return Err(format!("more than {DEPTH_MAX} times if, elif and for within one another"));
+        }
+        Ok(())
+    }
 }
 
 struct Rest<'t> {
@@ -89,6 +125,7 @@ impl<'t> Rest<'t> {
         if self.left().starts_with(['-', '+']) {
             self.go(1);
         }
+        let (mut signs, mut in_word) = (0, false);
         loop {
             let left = self.left();
             let Some(next) = left.chars().next() else {
@@ -97,6 +134,13 @@ impl<'t> Rest<'t> {
             if left.starts_with(close) {
                 self.go(close.len());
                 return Ok(());
+            }
+            let of_word = next.is_alphanumeric() || next == '_';
+            signs += usize::from(!next.is_whitespace() && !(of_word && in_word));
+            in_word = of_word;
+            if signs > TAG_SIGNS_MAX {
+                let message = format!("a tag of more than {TAG_SIGNS_MAX} words and signs");
+                return Err(Problem::new(self.line, message));
             }
             match next {
                 '"' | '\'' => self.quoted(next)?,
@@ -159,6 +203,31 @@ mod tests {
         ] {
             assert_eq!(verdict(text), "good", "{text}");
         }
+    }
+
+    #[test]
+    fn what_lies_too_deep_is_refused_with_its_line() {
+        let many = |unit: &str, count: usize| unit.repeat(count);
+        let sign = "line 1: a tag of more than 200 words and signs";
+        for tag in [
+            format!("{{{{ {}1 }}}}", many("-", 200)),
+            format!("{{{{ {}x }}}}", many("not ", 200)),
+            format!("{{{{ x{} }}}}", many("|upper", 100)),
+            format!("{{{{ x{} }}}}", many(".x", 100)),
+            format!("{{% if x{} %}}{{% endif %}}", many(" and x", 100)),
+            format!("{{{{ {}x{} }}}}", many("(", 100), many(")", 100)),
+        ] {
+            assert_eq!(verdict(&tag), sign, "{tag}");
+        }
+        let block = "line 2: more than 50 times if, elif and for within one another";
+        let elifs = format!("{{% if x %}}\n{}{{% endif %}}", many("{% elif x %}", 50));
+        assert_eq!(verdict(&elifs), block);
+        let ifs = format!("{{% if x %}}\n{}", many("{% if x %}", 50));
+        assert_eq!(verdict(&ifs), block);
+        let side_by_side = many("{% if x %}{% elif y %}{% endif %}", 500);
+        assert_eq!(verdict(&side_by_side), "good");
+        // No sign is in a text in quotes.
+        assert_eq!(verdict(&format!("{{{{ x == '{}' }}}}", many("-", 5_000))), "good");
     }
 
     #[test]

@@ -317,6 +317,31 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    /// What is let through must not take the stack of a thread that compiles it, however deep it is.
+    #[test]
+    fn the_deepest_that_is_let_through_is_compiled_and_rendered_on_a_small_stack() {
+        let (signs, depth) = (crate::TAG_SIGNS_MAX - 1, crate::DEPTH_MAX);
+        let within = |value: String| {
+            let ifs = "{% if vars.limit %}".repeat(depth);
+            format!("{ifs}{{{{ {value} }}}}{}", "{% endif %}".repeat(depth))
+        };
+        let elifs = "{% elif not vars.limit %}".repeat(depth - 1);
+        let texts = [
+            within("-".repeat(signs) + "1"),
+            within("not ".repeat(signs) + "1"),
+            within("1".to_owned() + &" and 1".repeat(signs / 2)),
+            within("model".to_owned() + &"|upper".repeat(signs / 2)),
+            format!("{{% if vars.limit %}}a{elifs}{{% endif %}}"),
+        ];
+        let compile = move || {
+            for text in texts {
+                let done = rendered(&text);
+                assert!(done.is_ok(), "{text}: {done:?}");
+            }
+        };
+        std::thread::Builder::new().stack_size(1 << 20).spawn(compile).unwrap().join().unwrap();
+    }
+
     fn rendered(text: &str) -> Result<Rendered, Problem> {
         let vars: BTreeMap<_, _> = [
             ("bank".to_owned(), json!("N{{26")),
