@@ -9,8 +9,9 @@
 //! the file. A crash between the two leaves the candidate without traffic, never with it.
 //!
 //! Failing safe:
-//! - A file is written beside its place, synced and renamed, so a crash at any moment leaves the old
-//!   state or the new one.
+//! - A file is written beside its place and renamed, so that a kill at any moment leaves the old state or the new
+//!   one. A rollback is in its place before it is synced: a kill finds it however slow the disk is, and what loss
+//!   of power may leave of it, an empty or a torn file, holds at weight 0 as it does.
 //! - An empty file holds its use case at weight 0: `touch overrides/statements.json` is an emergency
 //!   brake that needs no program, and what a full disk still has room for.
 //! - A file that cannot be read holds its use case at weight 0, and says so.
@@ -178,13 +179,31 @@ fn brake(path: &Path, reason: String) -> Override {
 /// Writes a use case's override. When this returns, it survives kill and loss of power. Where a full
 /// disk has no room for its words, an empty file holds a rollback: who and why are lost, not the hold.
 pub fn put(data: &Path, use_case: &UseCaseName, held: &Override) -> io::Result<()> {
+    put_syncing(data, use_case, held, fs::File::sync_all)
+}
+
+fn put_syncing(
+    data: &Path,
+    use_case: &UseCaseName,
+    held: &Override,
+    sync: impl Fn(&fs::File) -> io::Result<()>,
+) -> io::Result<()> {
     let dir = data.join(DIR);
     make_dir(&dir)?;
     let temp = temp(&dir, use_case);
-    let written = write(&temp, held).or_else(|error| {
-        if held.weight == WeightBp::NONE { empty(&temp).map_err(|_| error) } else { Err(error) }
+    let is_rollback = held.weight == WeightBp::NONE;
+    let place = || fs::rename(&temp, file(&dir, use_case));
+    let mut placed = write(&temp, held).and_then(|written| {
+        if is_rollback {
+            place()?;
+            return sync(&written);
+        }
+        sync(&written)?;
+        place()
     });
-    let placed = written.and_then(|()| fs::rename(&temp, file(&dir, use_case)));
+    if is_rollback {
+        placed = placed.or_else(|error| empty(&temp).and_then(|()| place()).map_err(|_| error));
+    }
     if placed.is_err() {
         // What is not put in place is of no use to anybody.
         let _ = fs::remove_file(&temp);
@@ -216,17 +235,20 @@ fn temp(dir: &Path, use_case: &UseCaseName) -> PathBuf {
     dir.join(format!("{TEMP_PREFIX}{}-{use_case}{SUFFIX}", std::process::id()))
 }
 
-/// Writes and syncs the new file without putting it in place.
-fn write(temp: &Path, held: &Override) -> io::Result<()> {
+/// Writes the new file without putting it in place.
+fn write(temp: &Path, held: &Override) -> io::Result<fs::File> {
     let held = in_line(held);
     let mut out = private().create(true).truncate(true).open(temp)?;
     out.write_all(&serde_json::to_vec(&held)?)?;
-    out.sync_all()
+    Ok(out)
 }
 
-/// Makes an empty file of a half-written one.
+/// Makes an empty file of a half-written one, or of one that is in its place and could not be synced.
 fn empty(temp: &Path) -> io::Result<()> {
-    fs::remove_file(temp)?;
+    match fs::remove_file(temp) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     private().create_new(true).open(temp)?.sync_all()
 }
 
@@ -317,6 +339,33 @@ mod tests {
         fs::write(&temp, &whole).unwrap();
         fs::rename(&temp, file(&dir, &a)).unwrap();
         assert_eq!(Overrides::load(data.path()).get(&a), Some(&rollback("new")));
+    }
+
+    /// A disk that took eight seconds to sync lost the rollback to a kill in that time.
+    #[test]
+    fn a_rollback_is_in_its_place_while_the_disk_syncs_and_a_weight_is_not() {
+        let data = tempfile::tempdir().unwrap();
+        let (a, b) = (name("a"), name("b"));
+        let weighty = Override { weight: WeightBp::ALL, ..rollback("new") };
+        for (use_case, held, is_there) in [(&a, &rollback("new"), true), (&b, &weighty, false)] {
+            let looks = std::cell::Cell::new(0);
+            let look = |_: &fs::File| {
+                looks.set(looks.get() + 1);
+                let read = Overrides::load(data.path());
+                assert_eq!(read.get(use_case), is_there.then_some(held));
+                Ok(())
+            };
+            put_syncing(data.path(), use_case, held, look).unwrap();
+            assert_eq!(looks.get(), 1);
+            assert_eq!(Overrides::load(data.path()).get(use_case), Some(held));
+        }
+        // What cannot be synced is there as an empty file, which can; a weight is not there.
+        let fails = |_: &fs::File| Err(io::ErrorKind::StorageFull.into());
+        put_syncing(data.path(), &a, &rollback("newer"), fails).unwrap();
+        put_syncing(data.path(), &name("c"), &weighty, fails).unwrap_err();
+        let read = Overrides::load(data.path());
+        assert_eq!(read.get(&a).map(|held| held.actor.as_str()), Some("a file"));
+        assert_eq!((read.weight(&name("c")), read.unreadable().len()), (None, 0));
     }
 
     #[test]
