@@ -5,10 +5,12 @@ use cutover_units::{Micros, Millis};
 use cutover_wire::{Endpoint, Fault, Loss, Unsupported};
 
 use crate::answer::Answer;
+use crate::losses::{Losses, Refused};
 use crate::origins::Origins;
 use crate::responses::Stored;
 use crate::sampled::Sent;
 use crate::stream::StreamOut;
+use crate::table::Field;
 use crate::{anthropic, gemini, ollama, responses};
 
 /// What reading a request needs to know besides its body.
@@ -33,6 +35,9 @@ pub struct RequestFacts<'a> {
     /// Whether what no conversion can carry is left out, and not refused: the vendor's own API is sent what the client
     /// wrote, and nobody is sent what is read here.
     pub own: bool,
+    /// Whether what is refused is noted ([`Inbound::refused`]) and left out, as a lenient caller does: what is asked of
+    /// the body is then known after one reading.
+    pub notes: bool,
     /// The model that the path names, its escapes undone; None where paths name none.
     pub named: Option<&'a str>,
     /// Whether the query asks for a stream of events, where a dialect has another form, too.
@@ -52,9 +57,15 @@ impl<'a> RequestFacts<'a> {
             keep_reasoning: false,
             keep_marks: false,
             own: false,
+            notes: false,
             named: None,
             events: false,
         }
+    }
+
+    /// A report of what is lost or refused, by the rows of a table.
+    pub(crate) fn losses(&self, fields: &'static [Field]) -> Losses {
+        Losses::new(fields, self.unsupported).noting(self.notes)
     }
 }
 
@@ -104,6 +115,8 @@ pub struct Inbound {
     pub stream: bool,
     /// What could not be carried as it was.
     pub losses: Vec<Loss>,
+    /// What was refused of it, where that was noted.
+    pub refused: Refused,
     /// What must be loaded before it can run, and kept afterwards.
     pub needs: StoreNeeds,
     /// What the client calls the fields of `body`.

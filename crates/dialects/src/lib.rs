@@ -46,6 +46,7 @@ use cutover_vendors::{calls, chat, losses, read, signature, split, write};
 
 pub use answer::{Answer, ErrorAnswer};
 pub use chat::read_error;
+pub use cutover_vendors::losses::Refused;
 pub use inbound::{Asked, Inbound, ModelFacts, Moment, RequestFacts, StoreNeeds, WayBack};
 pub use origins::Origins;
 pub use outline::{Outline, Outliner};

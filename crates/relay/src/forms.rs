@@ -18,7 +18,8 @@ use cutover_dialects::anthropic::ANTHROPIC;
 use cutover_dialects::gemini::GEMINI;
 use cutover_dialects::responses::RESPONSES;
 use cutover_dialects::{
-    Answer, Asked, Dialect, Inbound, Origins, Outline, Outliner, RequestFacts, StoreNeeds, WayBack,
+    Answer, Asked, Dialect, Inbound, Origins, Outline, Outliner, Refused, RequestFacts, StoreNeeds,
+    WayBack,
 };
 use cutover_units::{Code, Millis};
 use cutover_wire::providers::Dialect as Provided;
@@ -102,29 +103,21 @@ pub fn read_foreign(
     let googles = GOOGLES.into_iter().filter(|_| dialect.name == GEMINI.name);
     let marks = googles.chain([SIGNED]).chain(anthropics);
     let marked = facts.keep_marks && marks.into_iter().any(holds);
-    let may_pass = facts.own;
-    let mut facts = RequestFacts {
+    let noting = RequestFacts {
         unsupported: Unsupported::Strict,
         keep_reasoning: true,
         keep_marks: false,
-        own: false,
+        notes: true,
         ..facts
     };
-    let (mut refusal, mut never) = (None, None);
-    let asked = loop {
-        match read(body, &facts) {
-            Err(fault) if fault.code != Code::UnsupportedParameter => return Err(fault),
-            Err(fault) if refusal.is_none() => {
-                (facts.unsupported, refusal) = (Unsupported::Lenient, Some(fault));
-            }
-            Err(fault) if may_pass && never.is_none() => (facts.own, never) = (true, Some(fault)),
-            asked => break asked?,
-        }
-    };
-    let mut inbound = match asked {
+    let mut inbound = match read(body, &noting)? {
         Asked::Now(answer) => return Ok(Reading::Now(answer)),
         Asked::Infer(inbound) => *inbound,
     };
+    let Refused { by_strict: refusal, by_all: never } = std::mem::take(&mut inbound.refused);
+    // The other forms are read by what is known of it now.
+    let unsupported = if refusal.is_some() { Unsupported::Lenient } else { Unsupported::Strict };
+    let facts = RequestFacts { unsupported, own: never.is_some(), notes: false, ..noting };
     if inbound.needs.must_load() {
         // What goes on from a stored answer goes by conversion.
         return never.map_or(Ok(Reading::Load(inbound.needs)), Err);

@@ -12,6 +12,15 @@ const UNKNOWN: &str = "no field of the dialect that cutover knows";
 /// Most lines of a report. A request with more unknown fields is not ours to list.
 const LINES_MAX: usize = 64;
 
+/// What was refused of a request while its reading went on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// What a strict caller refuses first.
+    pub by_strict: Option<Fault>,
+    /// What every caller refuses first.
+    pub by_all: Option<Fault>,
+}
+
 /// Collects what is lost.
 pub struct Losses {
     fields: &'static [Field],
@@ -20,6 +29,8 @@ pub struct Losses {
     unsupported: Unsupported,
     /// Whether what no conversion carries is left out all the same.
     is_own: bool,
+    /// What was refused, where that is noted and ends no reading.
+    refused: Option<Refused>,
     /// What no client is refused for.
     defaults: Defaults,
     /// Whether a member of the request itself that no row names is refused, too: the target has no place for it.
@@ -31,8 +42,8 @@ impl Losses {
     /// A report by the rows of a table.
     pub fn new(fields: &'static [Field], unsupported: Unsupported) -> Self {
         let (scope, defaults, list) = ("", Defaults::default(), Vec::new());
-        let (is_own, nothing_else) = (false, false);
-        Self { fields, scope, unsupported, is_own, defaults, nothing_else, list }
+        let (is_own, refused, nothing_else) = (false, None, false);
+        Self { fields, scope, unsupported, is_own, refused, defaults, nothing_else, list }
     }
 
     /// Members of the request itself that no row names are refused like those that a row says cannot be sent: what is
@@ -45,6 +56,16 @@ impl Losses {
     /// is read for its settings alone.
     pub fn of_own(self, is_own: bool) -> Self {
         Self { is_own, ..self }
+    }
+
+    /// Notes what is refused, and leaves it out as it would be for a lenient caller.
+    pub fn noting(self, notes: bool) -> Self {
+        Self { refused: notes.then(Refused::default), ..self }
+    }
+
+    /// What was refused and noted.
+    pub fn take_refused(&mut self) -> Refused {
+        self.refused.take().unwrap_or_default()
     }
 
     /// Rows that start with `/api/x: ` count for this route alone.
@@ -103,13 +124,22 @@ impl Losses {
             self.add(shown, LossAction::Dropped, why);
             return Ok(());
         }
-        if self.is_own {
-            self.add(path, LossAction::Dropped, why);
-            return Ok(());
-        }
         let always = row.is_none_or(|r| r.fate == Fate::Refused);
-        if always || self.unsupported == Unsupported::Strict {
-            return Err(at.unsupported(why));
+        let strict = self.unsupported == Unsupported::Strict;
+        match &mut self.refused {
+            Some(refused) => {
+                if refused.by_strict.is_none() && (always || strict) {
+                    refused.by_strict = Some(at.unsupported(why));
+                }
+                if refused.by_all.is_none() && always {
+                    refused.by_all = Some(at.unsupported(why));
+                }
+                if always && !self.is_own {
+                    return Err(at.unsupported(why));
+                }
+            }
+            None if !self.is_own && (always || strict) => return Err(at.unsupported(why)),
+            None => {}
         }
         self.add(path, LossAction::Dropped, why);
         Ok(())

@@ -16,7 +16,7 @@ use crate::write;
 /// `POST /v1/messages`.
 pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     let root = Obj::of_body(body)?;
-    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let mut losses = facts.losses(FIELDS);
     let stream = needed(&root)?;
     let (model, mut chat) = convert(&root, facts, &mut losses)?;
     chat.bytes = body.len();
@@ -25,6 +25,7 @@ pub(super) fn read(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Faul
         endpoint: Endpoint::ChatCompletions,
         body: chat.write(&model, stream),
         stream,
+        refused: losses.take_refused(),
         losses: losses.into_list(),
         needs: StoreNeeds::default(),
         origins: Origins::of(&chat, body, FIELDS),
@@ -52,7 +53,7 @@ pub(super) fn way_back(model: &Text<'_>, facts: &RequestFacts<'_>) -> WayBack {
 /// `POST /v1/messages/count_tokens`.
 pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     let root = Obj::of_body(body)?;
-    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let mut losses = facts.losses(FIELDS);
     let (model, chat) = convert(&root, facts, &mut losses)?;
     // What the model will read: the request without its name.
     let tokens = estimated_tokens(&chat.write(&Text::from(""), false), ANTHROPICS_IMAGE);

@@ -45,7 +45,7 @@ impl Wanted {
 pub(super) fn one(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     let model = model(facts)?;
     let root = body_of(body)?;
-    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let mut losses = facts.losses(FIELDS);
     let mut wanted = Wanted::default();
     wanted.take(&root, ROOT, &mut losses)?;
     Ok(asked((model, facts, body), (Shape::Embedding, &wanted), losses))
@@ -55,7 +55,7 @@ pub(super) fn one(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault
 pub(super) fn many_of(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     let model = model(facts)?;
     let root = body_of(body)?;
-    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let mut losses = facts.losses(FIELDS);
     let mut wanted = Wanted::default();
     let here = ROOT.key("requests");
     for (index, raw) in many(&root, ROOT, "requests")?.into_iter().enumerate() {
@@ -72,7 +72,7 @@ pub(super) fn many_of(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, F
 fn asked(
     (model, facts, body): (&str, &RequestFacts<'_>, &Bytes),
     (shape, wanted): (Shape, &Wanted),
-    losses: Losses,
+    mut losses: Losses,
 ) -> Asked {
     let sent = write::object(|j| {
         j.put("model", model);
@@ -86,6 +86,7 @@ fn asked(
         endpoint: Endpoint::Embeddings,
         body: Bytes::from(sent),
         stream: false,
+        refused: losses.take_refused(),
         losses: losses.into_list(),
         needs: StoreNeeds::default(),
         origins: Origins::of(&Chat::default(), body, FIELDS),

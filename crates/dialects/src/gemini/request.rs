@@ -32,7 +32,7 @@ pub(super) fn stream(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fa
 fn run(body: &Bytes, facts: &RequestFacts<'_>, stream: bool) -> Result<Asked, Fault> {
     let model = model(facts)?;
     let root = body_of(body)?;
-    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let mut losses = facts.losses(FIELDS);
     let (mut chat, thoughts) = convert(&root, facts, (&mut losses, ROOT))?;
     chat.bytes = body.len();
     let way_back = way_back(model, facts, thoughts);
@@ -40,6 +40,7 @@ fn run(body: &Bytes, facts: &RequestFacts<'_>, stream: bool) -> Result<Asked, Fa
         endpoint: Endpoint::ChatCompletions,
         body: chat.write(&Text::from(model), stream),
         stream,
+        refused: losses.take_refused(),
         losses: losses.into_list(),
         needs: StoreNeeds::default(),
         origins: Origins::of(&chat, body, FIELDS),
@@ -67,7 +68,7 @@ pub(super) fn model<'f>(facts: &RequestFacts<'f>) -> Result<&'f str, Fault> {
 pub(super) fn count(body: &Bytes, facts: &RequestFacts<'_>) -> Result<Asked, Fault> {
     model(facts)?;
     let outer = body_of(body)?;
-    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let mut losses = facts.losses(FIELDS);
     let at = ROOT.key("generateContentRequest");
     let mut chat = match member(&outer, ROOT, "generateContentRequest")? {
         Some(inner) => convert(&inner, facts, (&mut losses, at))?.0,

@@ -46,7 +46,7 @@ impl<'a, 'f> Work<'a, 'f> {
         scope: &'static str,
     ) -> Result<Self, Fault> {
         let model = root.need_text(ROOT, "model")?;
-        let losses = Losses::new(FIELDS, facts.unsupported).of_route(scope);
+        let losses = facts.losses(FIELDS).of_route(scope);
         let chat = Chat { bytes: body.len(), ..Chat::default() };
         Ok(Self { sent: body, root, facts, model, losses, chat })
     }
@@ -64,6 +64,7 @@ impl<'a, 'f> Work<'a, 'f> {
             endpoint,
             body,
             stream,
+            refused: losses.take_refused(),
             losses: losses.into_list(),
             needs: StoreNeeds::default(),
             origins: Origins::of(&self.chat, self.sent, FIELDS),

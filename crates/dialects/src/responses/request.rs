@@ -68,7 +68,7 @@ fn convert(
 ) -> Result<Box<Inbound>, Fault> {
     let at = At::Root;
     let root = Obj::of_body(body)?;
-    let mut losses = Losses::new(FIELDS, facts.unsupported).of_own(facts.own);
+    let mut losses = facts.losses(FIELDS).of_own(facts.own);
     let model = root.need_text(at, "model")?;
     let stream = root.flag(at, "stream")?.unwrap_or(false);
     refusals(&root, &mut losses)?;
@@ -101,6 +101,7 @@ fn convert(
         endpoint: Endpoint::ChatCompletions,
         body: chat.write(&model, stream),
         stream,
+        refused: losses.take_refused(),
         losses: losses.into_list(),
         needs,
         origins: Origins::of(&chat, body, FIELDS),
@@ -127,7 +128,7 @@ pub(super) fn outlined<'a>(
     facts: &RequestFacts<'_>,
 ) -> Result<Option<Settings<'a>>, Fault> {
     let at = At::Root;
-    let mut losses = Losses::new(FIELDS, facts.unsupported);
+    let mut losses = facts.losses(FIELDS);
     let model = root.need_text(at, "model")?;
     let stream = root.flag(at, "stream")?.unwrap_or(false);
     refusals(root, &mut losses)?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use cutover_wire::Fault;
+use memchr::memmem;
 
 use crate::losses::Losses;
 use crate::pivot::{self, Chat, Tool};
@@ -91,7 +92,7 @@ pub(super) fn read<'a>(
     for raw in earlier {
         brought.extend(brings(raw, stored)?.map(|tools| (None, tools)));
     }
-    let items = root.get("input").filter(|raw| raw.starts_with('[') && raw.contains(BROUGHT));
+    let items = root.get("input").filter(|raw| raw.starts_with('[') && may_bring(raw));
     for (index, raw) in
         items.map(|raw| list(raw, input)).transpose()?.into_iter().flatten().enumerate()
     {
@@ -132,9 +133,14 @@ pub(super) fn read<'a>(
     Ok(names)
 }
 
+/// Whether there may be tools in it: a search for those who send none, whose whole conversation it is.
+fn may_bring(raw: &str) -> bool {
+    memmem::find(raw.as_bytes(), BROUGHT.as_bytes()).is_some()
+}
+
 /// The tools that an item brings along, if it is there for that.
 fn brings<'a>(raw: &'a str, at: At<'_>) -> Result<Option<Vec<&'a str>>, Fault> {
-    if !raw.contains(BROUGHT) {
+    if !may_bring(raw) {
         return Ok(None);
     }
     let item = Obj::read(raw, at)?;
