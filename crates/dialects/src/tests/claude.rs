@@ -282,6 +282,45 @@ fn what_anthropics_client_says_of_thinking_and_errors_reaches_anthropic_as_it_ca
     assert!(String::from_utf8_lossy(&chat.body).contains("\"Error: R\""));
 }
 
+/// Claude Code says `adaptive` whatever the model is; up to Claude 4.5 the vendor answers 400 to it.
+#[test]
+fn adaptive_thinking_becomes_a_budget_where_a_model_knows_no_other() {
+    const BUDGET: &str = "extra_body.anthropic.thinking.adaptive";
+    const NONE: &str = "extra_body.anthropic.thinking.none";
+    let tools = json!([{"name": "f", "input_schema": {"type": "object"}}]);
+    let as_it_came = json!({"type": "adaptive", "display": "omitted"});
+    let budget = |tokens: u64| json!({"type": "enabled", "budget_tokens": tokens});
+    for (model, effort, limit, choice, wanted, lost) in [
+        ("claude-sonnet-4-5", None, 32_000, "auto", budget(16_000), Some(BUDGET)),
+        ("claude-haiku-4-5", Some("low"), 32_000, "auto", budget(4_096), Some(BUDGET)),
+        ("claude-opus-4-5", Some("max"), 3_000, "none", budget(1_500), Some(BUDGET)),
+        ("claude-opus-4-1", Some("medium"), 1_024, "auto", Value::Null, Some(NONE)),
+        ("claude-sonnet-4-5", None, 32_000, "any", Value::Null, Some(NONE)),
+        ("claude-3-5-haiku-latest", None, 32_000, "auto", Value::Null, Some(NONE)),
+        ("claude-sonnet-4-6", Some("low"), 32_000, "auto", as_it_came.clone(), None),
+        ("some-alias", None, 32_000, "auto", as_it_came.clone(), None),
+    ] {
+        let mut body = json!({"model": model, "max_tokens": limit, "thinking": as_it_came,
+            "tools": tools, "tool_choice": {"type": choice},
+            "messages": [{"role": "user", "content": "a"}]});
+        if let Some(effort) = effort {
+            body["output_config"] = json!({"effort": effort});
+        }
+        let marked = RequestFacts { keep_marks: true, keep_reasoning: true, ..facts() };
+        let asked = inbound("/v1/messages", &Bytes::from(body.to_string()), &marked);
+        assert!(asked.losses.is_empty(), "{:?}", asked.losses);
+        let sent = anthropic::request(&asked.body, Unsupported::Strict, &Defaults::default());
+        let sent = sent.ok().unwrap();
+        let losses: Vec<_> = sent.losses.iter().map(|loss| &*loss.field).collect();
+        assert_eq!(losses, Vec::from_iter(lost), "{model} {effort:?}");
+        let there: Value = serde_json::from_slice(&sent.body).unwrap();
+        assert_eq!(there["thinking"], wanted, "{model} {effort:?}");
+        // A model that knows no `adaptive` knows no effort.
+        let kept = effort.filter(|_| lost.is_none());
+        assert_eq!(there["output_config"]["effort"].as_str(), kept, "{model}");
+    }
+}
+
 /// Qwen3 and its like think unless they are told not to, out of the client's `max_tokens`.
 #[test]
 fn thinking_that_anthropics_client_turns_off_is_off_elsewhere() {

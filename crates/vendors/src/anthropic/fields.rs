@@ -121,6 +121,16 @@ pub(super) const FIELDS: &[Field] = &[
         "this model thinks with a budget, and a turn of calls must then have begun with thinking of its own",
     ),
     Field::new("extra_body.anthropic.thinking", Carried("thinking"), "beats reasoning_effort"),
+    Field::new(
+        "extra_body.anthropic.thinking.adaptive",
+        Approximated("thinking"),
+        "this model thinks with a budget: it gets one by the effort, high where none is said",
+    ),
+    Field::new(
+        "extra_body.anthropic.thinking.none",
+        Dropped,
+        "adaptive, and this model cannot think, max_tokens leaves no room for a budget, or a call is forced",
+    ),
     Field::new("extra_body.anthropic.effort", Carried("output_config.effort"), ""),
     Field::new("extra_body.google", Dropped, "for Gemini alone"),
     Field::new("safety_identifier", Carried("metadata.user_id"), ""),

@@ -135,6 +135,27 @@ impl Thought<'_> {
         let is_on = kind != "disabled";
         Self { thinking: Some(thinking.into()), effort, is_on, has_budget: false }
     }
+
+    /// With so many tokens, of which the answer's limit leaves half.
+    fn budgeted(tokens: i64, limit: i64) -> Self {
+        let thinking = write::object(|j| {
+            j.put("type", "enabled");
+            j.put_number("budget_tokens", tokens.min(limit / 2).max(BUDGET_MIN).unsigned_abs());
+        });
+        Self { thinking: Some(thinking.into()), effort: None, is_on: true, has_budget: true }
+    }
+}
+
+/// An effort's word at Anthropic, and the tokens that stand for it.
+fn measure(wish: &str, at: At<'_>) -> Result<(&'static str, i64), Fault> {
+    Ok(match wish {
+        "minimal" | "low" => ("low", 4_096),
+        "medium" => ("medium", 16_384),
+        "high" => ("high", 32_768),
+        "xhigh" => ("xhigh", 32_768),
+        "max" => ("max", 32_768),
+        _ => return Err(at.invalid("names no effort")),
+    })
 }
 
 /// From the client's effort, unless it has said it in Anthropic's own words. `limit` is of the answer with its
@@ -145,18 +166,13 @@ fn thought<'a>(
     losses: &mut Losses,
 ) -> Result<Thought<'a>, Fault> {
     let wish = root.word(ROOT, "reasoning_effort")?;
-    if let Some(own) = own_thought(root, losses)? {
+    if let Some(own) = own_thought(root, (claude, (limit, forced)), losses)? {
         return Ok(own);
     }
     let (effort, budget) = match &*wish {
         "" => return Ok(Thought::default()),
         "none" => return Ok(no_thought(claude, losses)),
-        "minimal" | "low" => ("low", 4_096),
-        "medium" => ("medium", 16_384),
-        "high" => ("high", 32_768),
-        "xhigh" => ("xhigh", 32_768),
-        "max" => ("max", 32_768),
-        _ => return Err(ROOT.key("reasoning_effort").invalid("names no effort")),
+        wish => measure(wish, ROOT.key("reasoning_effort"))?,
     };
     let row = match claude.thinking {
         Thinking::Adaptive => {
@@ -166,13 +182,7 @@ fn thought<'a>(
         Thinking::Budget if forced => "reasoning_effort.forced",
         Thinking::Budget if limit > BUDGET_MIN => {
             losses.note("reasoning_effort");
-            let budget = budget.min(limit / 2).max(BUDGET_MIN);
-            let thinking = write::object(|j| {
-                j.put("type", "enabled");
-                j.put_number("budget_tokens", budget.unsigned_abs());
-            });
-            let thinking = Some(thinking.into());
-            return Ok(Thought { thinking, effort: None, is_on: true, has_budget: true });
+            return Ok(Thought::budgeted(budget, limit));
         }
         Thinking::Budget | Thinking::None => "reasoning_effort.room",
     };
@@ -193,7 +203,14 @@ fn no_thought<'a>(claude: Claude, losses: &mut Losses) -> Thought<'a> {
 }
 
 /// `extra_body.anthropic`: what a client of Anthropic's has said, as it came. It beats an effort.
-fn own_thought<'a>(root: &Obj<'a>, losses: &mut Losses) -> Result<Option<Thought<'a>>, Fault> {
+///
+/// But for `adaptive`, which newer clients say whatever the model is, and which a model that thinks with a budget does not
+/// know. It leaves the measure to the model, so that none is within it where no budget can be given: nothing to refuse.
+fn own_thought<'a>(
+    root: &Obj<'a>,
+    (claude, (limit, forced)): (Claude, (i64, bool)),
+    losses: &mut Losses,
+) -> Result<Option<Thought<'a>>, Fault> {
     let at = ROOT.key(EXTRA);
     let Some(extra) = root.object(ROOT, EXTRA)? else { return Ok(None) };
     let here = at.key("anthropic");
@@ -206,6 +223,18 @@ fn own_thought<'a>(root: &Obj<'a>, losses: &mut Losses) -> Result<Option<Thought
     let has_budget = kind.as_deref() == Some("enabled");
     let (thinking, effort) = (own.get("thinking"), own.get("effort"));
     losses.rest(&own, "extra_body.anthropic.", here)?;
+    if kind.as_deref() == Some("adaptive") && claude.thinking != Thinking::Adaptive {
+        let wish = own.word(here, "effort")?;
+        // What the vendor takes where nothing is said.
+        let wish = if wish.is_empty() { "high" } else { &*wish };
+        let (_, budget) = measure(wish, here.key("effort"))?;
+        if claude.thinking == Thinking::Budget && limit > BUDGET_MIN && !forced {
+            losses.note("extra_body.anthropic.thinking.adaptive");
+            return Ok(Some(Thought::budgeted(budget, limit)));
+        }
+        losses.note("extra_body.anthropic.thinking.none");
+        return Ok(Some(Thought::default()));
+    }
     let (thinking, effort) = (thinking.map(Cow::from), effort.map(Cow::from));
     Ok(Some(Thought { thinking, effort, is_on, has_budget }))
 }
