@@ -59,8 +59,15 @@ pub(crate) struct Opened {
     pub(crate) in_flight: InFlight,
 }
 
-/// One attempt at one instance. Each wait has one timer: the nearest of the deadlines that bind it.
+/// One attempt at one instance, about to be sent.
 pub(crate) struct Asking<'a> {
+    /// Its seat there.
+    seat: Seat,
+    terms: Terms<'a>,
+}
+
+/// Who is asked what, and for how long. Each wait has one timer: the nearest of the deadlines that bind it.
+struct Terms<'a> {
     instance: &'a InstanceLane,
     upstream: &'a UpstreamLane,
     outgoing: &'a Outgoing,
@@ -72,8 +79,6 @@ pub(crate) struct Asking<'a> {
     /// Whether an instance from which nothing comes until then has stalled.
     may_stall: bool,
     in_flight: InFlight,
-    /// Its seat there; None: it is sent.
-    seat: Option<Seat>,
 }
 
 impl<'a> Asking<'a> {
@@ -87,7 +92,7 @@ impl<'a> Asking<'a> {
         // In so long it would have answered, as far as is known: no deadline is so short that it tells nothing.
         let usual = Duration::from_micros(instance.instance.live().latency_us());
         let may_stall = exchange.has_most_left() && left.is_some_and(|left| left >= 2 * usual);
-        Self {
+        let terms = Terms {
             instance,
             upstream,
             outgoing,
@@ -96,12 +101,12 @@ impl<'a> Asking<'a> {
             may_stall,
             timeouts: left.map_or(upstream.timeouts, |left| upstream.timeouts.within(left)),
             in_flight: instance.metrics.in_flight.enter(),
-            seat: Some(seat),
-        }
+        };
+        Self { seat, terms }
     }
 
     pub(crate) fn sent_at(&self) -> Instant {
-        self.sent_at
+        self.terms.sent_at
     }
 
     /// Whether an instance that is given up now, because another has answered, has stalled: it had twice what it
@@ -113,63 +118,64 @@ impl<'a> Asking<'a> {
 
     /// A request whose answer comes whole. Its head mostly comes with all the rest, so that a deadline
     /// for the first content would end long generations that are well: there is none unless configured.
-    pub(crate) async fn whole(mut self, exchange: &Exchange) -> Result<Landed, Failure> {
-        let first_byte = self.timeouts.first_byte.min(self.timeouts.total);
-        let response = self.send(exchange, first_byte, Turn::InARow).await?;
+    pub(crate) async fn whole(self, exchange: &Exchange) -> Result<Landed, Failure> {
+        let Self { seat, terms } = self;
+        let response = terms.send(exchange, seat, (terms.head_by(), Turn::InARow)).await?;
         let headers = passed(response.headers());
-        let reply = self.reply(exchange, response).await?;
+        let reply = terms.reply(exchange, response).await?;
         let turned = unseen::turned(exchange, &reply)?;
         Ok(Landed { reply, turned, headers })
     }
 
     /// A request whose answer is a stream: ready when its first content is there.
-    pub(crate) async fn open(mut self, exchange: &Exchange) -> Result<Opened, Failure> {
-        if !self.outgoing.reply.stream {
+    pub(crate) async fn open(self, exchange: &Exchange) -> Result<Opened, Failure> {
+        if !self.terms.outgoing.reply.stream {
             return self.gather(exchange).await;
         }
-        let limit = self.timeouts.first_token.min(self.timeouts.total);
-        let response = self.send(exchange, limit, Turn::Now).await?;
+        let Self { seat, terms } = self;
+        let limit = terms.timeouts.first_token.min(terms.timeouts.total);
+        let response = terms.send(exchange, seat, (limit, Turn::Now)).await?;
         if !is_stream(&response) {
             // Not a stream: an error to read, or an upstream that ignored `stream`.
-            self.reply(exchange, response).await?;
+            terms.reply(exchange, response).await?;
             let message = "the upstream answered a stream request whole";
             return Err(Failure::broken("not_a_stream", message));
         }
         let headers = passed(response.headers());
-        let limits = TapLimits { event_bytes: self.upstream.event_bytes_max };
+        let limits = TapLimits { event_bytes: terms.upstream.event_bytes_max };
         let mut opened = Opened {
             body: response.into_body(),
-            intake: Intake::new(self.outgoing.reply.clone(), exchange.mint(), limits),
+            intake: Intake::new(terms.outgoing.reply.clone(), exchange.mint(), limits),
             ready: Vec::new(),
             held_bytes: 0,
-            unseen: Unseen::of(exchange, &self.outgoing.reply),
+            unseen: Unseen::of(exchange, &terms.outgoing.reply),
             headers,
-            sent_at: self.sent_at,
+            sent_at: terms.sent_at,
             ended: false,
             cut: false,
-            in_flight: self.in_flight,
+            in_flight: terms.in_flight,
         };
-        let by = [self.sent_at + limit, self.sent_at + self.timeouts.total];
-        while !opened.is_begun(self.upstream) {
-            let read = opened.read_on(self.upstream, by).await;
+        let by = [terms.sent_at + limit, terms.sent_at + terms.timeouts.total];
+        while !opened.is_begun(terms.upstream) {
+            let read = opened.read_on(terms.upstream, by).await;
             let read = read.and_then(|()| opened.unseen.look(&opened.ready));
-            read.map_err(|failure| failure.unless_cut(self.deadline, false))?;
+            read.map_err(|failure| failure.unless_cut(terms.deadline, false))?;
         }
         Ok(opened)
     }
 
     /// A stream that must be repaired: the answer is awaited as a whole, and then streamed.
-    async fn gather(mut self, exchange: &Exchange) -> Result<Opened, Failure> {
-        let first_byte = self.timeouts.first_byte.min(self.timeouts.total);
-        let response = self.send(exchange, first_byte, Turn::InARow).await?;
+    async fn gather(self, exchange: &Exchange) -> Result<Opened, Failure> {
+        let Self { seat, terms } = self;
+        let response = terms.send(exchange, seat, (terms.head_by(), Turn::InARow)).await?;
         let headers = passed(response.headers());
-        let reply = self.reply(exchange, response).await?;
-        let (events, plan) = structured::as_stream(exchange, &self.outgoing.reply, &reply)?;
+        let reply = terms.reply(exchange, response).await?;
+        let (events, plan) = structured::as_stream(exchange, &terms.outgoing.reply, &reply)?;
         let limits = TapLimits { event_bytes: events.len() };
         let mut intake = Intake::new(plan, exchange.mint(), limits);
         let mut ready = Vec::new();
         intake.push(events, &mut ready).map_err(Failure::upstream)?;
-        let mut unseen = Unseen::of(exchange, &self.outgoing.reply);
+        let mut unseen = Unseen::of(exchange, &terms.outgoing.reply);
         unseen.look(&ready)?;
         Ok(Opened {
             body: Body::whole(Bytes::new()),
@@ -178,22 +184,27 @@ impl<'a> Asking<'a> {
             held_bytes: 0,
             unseen,
             headers,
-            sent_at: self.sent_at,
+            sent_at: terms.sent_at,
             ended: true,
             cut: false,
-            in_flight: self.in_flight,
+            in_flight: terms.in_flight,
         })
+    }
+}
+
+impl Terms<'_> {
+    /// How long the head of an answer that comes whole is awaited.
+    fn head_by(&self) -> Duration {
+        self.timeouts.first_byte.min(self.timeouts.total)
     }
 
     /// Sends the request and awaits the head of the answer.
     async fn send(
-        &mut self,
+        &self,
         exchange: &Exchange,
-        first_byte: Duration,
-        turn: Turn,
+        seat: Seat,
+        (first_byte, turn): (Duration, Turn),
     ) -> Result<Response<Body>, Failure> {
-        let seat = self.seat.take();
-        let seat = seat.unwrap_or_else(|| self.instance.instance.live().post().sit());
         let (upstream, outgoing) = (self.upstream, self.outgoing);
         let outbound = || Outbound {
             method: Method::POST,
