@@ -4,8 +4,11 @@
 use cutover_testkit::fake::{Fake, Fault, Persona, Reply};
 use cutover_testkit::raw::Response;
 
-use crate::harness::{Parrot, Rig, ask_stream, engines, one_arm};
+use crate::harness::{Parrot, Rig, ask_stream, clients, engines, one_arm};
 use crate::own::config;
+
+/// Where Gemini's client asks for a stream as a list.
+const LIST: &str = "/v1beta/models/app:streamGenerateContent";
 
 const ERRORS: [&str; 3] = [
     "data: {\"error\":{\"message\":\"no usage\",\"type\":\"server_error\",\"code\":500}}\n\n",
@@ -30,33 +33,14 @@ fn says(events: &str) -> Reply {
 
 /// Every client's stream, and what ends it.
 fn streams(rig: &Rig) -> Vec<(&'static str, Response, &'static str)> {
-    let hi = r#""messages":[{"role":"user","content":"hi"}]"#;
-    let google = r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#.to_owned();
-    let clients = [
-        (
-            "/v1/chat/completions",
-            format!("{{\"model\":\"app\",\"stream\":true,{hi}}}"),
-            "data: [DONE]",
-        ),
-        (
-            "/v1/messages",
-            format!("{{\"model\":\"app\",\"max_tokens\":9,\"stream\":true,{hi}}}"),
-            "message_stop",
-        ),
-        (
-            "/v1/responses",
-            r#"{"model":"app","stream":true,"input":"hi"}"#.to_owned(),
-            "response.completed",
-        ),
-        ("/api/chat", format!("{{\"model\":\"app\",{hi}}}"), "\"done\":true"),
-        (
-            "/v1beta/models/app:streamGenerateContent?alt=sse",
-            google.clone(),
-            "\"finishReason\":\"STOP\"",
-        ),
-        ("/v1beta/models/app:streamGenerateContent", google, "]\n"),
-    ];
-    clients.map(|(path, body, end)| (path, rig.post(path, &["x-unit: u1"], &body), end)).into()
+    let [.., gemini] = clients();
+    let asked = clients().map(|client| (client.stream, client.good_end)).into_iter();
+    // Without `alt` it is a list, which must be closed.
+    let list = ((LIST, gemini.stream.1), "]\n");
+    let post = |((path, body), end): ((&'static str, String), &'static str)| {
+        (path, rig.post(path, &["x-unit: u1"], &body), end)
+    };
+    asked.chain([list]).map(post).collect()
 }
 
 #[test]
@@ -127,10 +111,9 @@ fn so_it_is_where_an_upstream_answers_its_own_dialects_clients() {
     let error = r#"data: {"error":{"code":500,"message":"no usage","status":"INTERNAL"}}"#;
     google.says("text/event-stream", &format!("{piece}\r\n\r\n{error}\r\n\r\n"));
     let asked = r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#;
-    let path = "/v1beta/models/app:streamGenerateContent";
-    let response = rig.post(&format!("{path}?alt=sse"), &["x-unit: u1"], asked);
+    let response = rig.post(&format!("{LIST}?alt=sse"), &["x-unit: u1"], asked);
     assert_eq!((response.status, response.text()), (200, format!("{piece}\r\n\r\n")));
-    let list = rig.post(path, &["x-unit: u1"], asked).json();
+    let list = rig.post(LIST, &["x-unit: u1"], asked).json();
     assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");
     assert!(rig.metrics().contains("outcome=\"ok\"} 2"), "{}", rig.metrics());
 }

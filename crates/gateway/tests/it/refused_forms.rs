@@ -4,36 +4,14 @@
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Refusing, Reply, Setup};
 use cutover_testkit::raw::Response;
 
-use crate::harness::{Rig, until};
+use crate::harness::{Arm, BY_UNIT, KEY, Rig, ask, docs_on, service, until};
 
 /// The candidate takes a seed; the baseline, which speaks Messages, does not.
-fn config(cloud: &str, own: (&str, &str), more: &str) -> String {
-    let (provider, base_url) = own;
-    format!(
-        r#"
-default_upstream = "own"
-[upstreams.cloud]
-provider = "anthropic"
-base_url = "{cloud}"
-key = {{ env = "KEY" }}
-[upstreams.own]
-provider = "{provider}"
-instances = ["{base_url}"]
-[variants.big]
-upstream = "cloud"
-model = "claude-sonnet-5"
-[variants.small]
-upstream = "own"
-model = "fake-model"
-[use_cases.docs]
-match = {{ model = "app" }}
-unit = {{ header = "x-unit" }}
-baseline = "big"
-candidate = "small"
-weight = "100%"
-{more}
-"#
-    )
+fn config(cloud: &str, (provider, base_url): (&str, &str), more: &str) -> String {
+    let baseline = Arm::big(service("anthropic", cloud) + KEY);
+    let arms = [baseline, Arm::small(service(provider, base_url))];
+    let docs = docs_on(&arms, &format!("{BY_UNIT}weight = \"100%\"\n{more}"));
+    format!("default_upstream = \"own\"\n{docs}")
 }
 
 fn seeded(rig: &Rig, stream: bool) -> Response {
@@ -44,8 +22,7 @@ fn seeded(rig: &Rig, stream: bool) -> Response {
 }
 
 fn plain(rig: &Rig) -> Response {
-    let body = r#"{"model":"app","messages":[{"role":"user","content":"hi"}]}"#;
-    rig.chat(&["x-unit: u1"], body)
+    rig.chat(&["x-unit: u1"], &ask("app"))
 }
 
 /// Whether the one request that was told of has failed, and whether its client had ended it.

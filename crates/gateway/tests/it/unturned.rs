@@ -4,40 +4,9 @@
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
 use cutover_testkit::raw::Response;
 
-use crate::harness::{Rig, ask, one_arm, two_arms, until};
+use crate::harness::{Rig, ask, clients, one_arm, service, two_arms, until};
 
 const CUT: &str = r#"{\"city\": \"Bonn\""#;
-
-/// A client's path, its request, and the same for a stream.
-struct Client {
-    name: &'static str,
-    whole: (&'static str, String),
-    stream: (&'static str, String),
-}
-
-fn clients() -> [Client; 5] {
-    let of = |before: &str, stream: bool, after: &str| {
-        format!("{{{before}\"stream\":{stream},{after}}}")
-    };
-    let both = |name, path, before: &str, after: &str| Client {
-        name,
-        whole: (path, of(before, false, after)),
-        stream: (path, of(before, true, after)),
-    };
-    let hi = r#""messages":[{"role":"user","content":"hi"}]"#;
-    let google = r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#.to_owned();
-    [
-        both("chat", "/v1/chat/completions", "\"model\":\"app\",", hi),
-        both("messages", "/v1/messages", "\"model\":\"app\",\"max_tokens\":9,", hi),
-        both("responses", "/v1/responses", "\"model\":\"app\",", "\"input\":\"hi\""),
-        both("ollama", "/api/chat", "\"model\":\"app\",", hi),
-        Client {
-            name: "gemini",
-            whole: ("/v1beta/models/app:generateContent", google.clone()),
-            stream: ("/v1beta/models/app:streamGenerateContent?alt=sse", google),
-        },
-    ]
-}
 
 struct Arms {
     cloud: Fake,
@@ -146,10 +115,7 @@ fn a_text_that_cannot_be_read_is_the_baselines_to_answer() {
 #[test]
 fn where_nobody_else_can_answer_it_is_told_as_before() {
     let own = Fake::start(Persona::LlamaCpp);
-    let rig = Rig::start(&one_arm(&format!(
-        "provider = \"llamacpp\"\nbase_url = \"{}\"",
-        own.base_url()
-    )));
+    let rig = Rig::start(&one_arm(&service("llamacpp", &own.base_url())));
     own.always(says(&calls(CUT), "tool_calls"));
     for client in
         clients().into_iter().filter(|client| !["chat", "responses"].contains(&client.name))
@@ -186,16 +152,15 @@ fn thoughts_that_are_never_shown_begin_no_answer() {
     }
     // Who asked for thoughts sees them.
     let asked = r#"{"contents":[{"parts":[{"text":"hi"}]}],"generationConfig":{"thinkingConfig":{"includeThoughts":true}}}"#;
-    let path = "/v1beta/models/app:streamGenerateContent?alt=sse";
-    let text = rig.post(path, &["x-unit: u1"], asked).text();
+    let [.., gemini] = clients();
+    let text = rig.post(gemini.stream.0, &["x-unit: u1"], asked).text();
     assert!(text.contains("\"hm\"") && text.contains("STREAM_INTERRUPTED"), "{text}");
     // An answer of thoughts alone that ends well is one, and so is one that breaks off after its end.
     let ended = [think("hm"), chunk("{}", "\"length\"")];
     for reply in [streams(&[&ended[..], &["data: [DONE]\n\n".to_owned()]].concat()), breaks(&ended)]
     {
         own.always(reply);
-        let response =
-            rig.post(path, &["x-unit: u1"], r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#);
+        let response = rig.post(gemini.stream.0, &["x-unit: u1"], &gemini.stream.1);
         let text = response.text();
         assert_eq!(response.header("x-cutover-arm"), Some("candidate"), "{text}");
         assert!(text.contains("MAX_TOKENS") && !text.contains("error"), "{text}");
@@ -213,9 +178,9 @@ fn who_thinks_unseen_is_waited_for_and_the_client_has_signs_of_life() {
         .replace("\"llamacpp\"", "\"ollama\"\nprobes = false\nfirst_token_timeout = \"4 s\"");
     let rig = Rig::start(&format!("{text}\n[server]\nkeep_alive_interval = \"5 s\"\n"));
     let mut raw = rig.raw();
-    let path = "POST /v1beta/models/app:streamGenerateContent?alt=sse";
-    let asked = r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#;
-    raw.request(path, &["x-unit: u1"], asked).unwrap();
+    let [.., gemini] = clients();
+    let (path, asked) = gemini.stream;
+    raw.request(&format!("POST {path}"), &["x-unit: u1"], &asked).unwrap();
     until("it thinks", || gate.arrivals() > 0);
     // Nothing of the thoughts, but a sign of life after the time for a first token.
     raw.read_until("\"text\":\"\"").unwrap();

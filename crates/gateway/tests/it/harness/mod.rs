@@ -1,5 +1,6 @@
 //! A gateway on a free port of the loopback interface, from a configuration text.
 
+mod clients;
 mod configs;
 mod stage;
 
@@ -26,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+pub(crate) use clients::clients;
 pub(crate) use configs::{Arm, BY_UNIT, KEY, PRICE, docs_on, engines, one_arm, service, two_arms};
 pub(crate) use stage::{Parrot, Stage};
 
