@@ -119,10 +119,7 @@ impl<'a> Asking<'a> {
     /// A request whose answer comes whole. Its head mostly comes with all the rest, so that a deadline
     /// for the first content would end long generations that are well: there is none unless configured.
     pub(crate) async fn whole(self, exchange: &Exchange) -> Result<Landed, Failure> {
-        let Self { seat, terms } = self;
-        let response = terms.send(exchange, seat, (terms.head_by(), Turn::InARow)).await?;
-        let headers = passed(response.headers());
-        let reply = terms.reply(exchange, response).await?;
+        let (_under_way, headers, reply) = self.collected(exchange).await?;
         let turned = unseen::turned(exchange, &reply)?;
         Ok(Landed { reply, turned, headers })
     }
@@ -164,12 +161,19 @@ impl<'a> Asking<'a> {
         Ok(opened)
     }
 
+    /// Sends the request, and awaits all of the answer.
+    async fn collected(self, to: &Exchange) -> Result<(Terms<'a>, HeaderMap, Reply), Failure> {
+        let Self { seat, terms } = self;
+        let first_byte = terms.timeouts.first_byte.min(terms.timeouts.total);
+        let response = terms.send(to, seat, (first_byte, Turn::InARow)).await?;
+        let headers = passed(response.headers());
+        let reply = terms.reply(to, response).await?;
+        Ok((terms, headers, reply))
+    }
+
     /// A stream that must be repaired: the answer is awaited as a whole, and then streamed.
     async fn gather(self, exchange: &Exchange) -> Result<Opened, Failure> {
-        let Self { seat, terms } = self;
-        let response = terms.send(exchange, seat, (terms.head_by(), Turn::InARow)).await?;
-        let headers = passed(response.headers());
-        let reply = terms.reply(exchange, response).await?;
+        let (terms, headers, reply) = self.collected(exchange).await?;
         let (events, plan) = structured::as_stream(exchange, &terms.outgoing.reply, &reply)?;
         let limits = TapLimits { event_bytes: events.len() };
         let mut intake = Intake::new(plan, exchange.mint(), limits);
@@ -193,11 +197,6 @@ impl<'a> Asking<'a> {
 }
 
 impl Terms<'_> {
-    /// How long the head of an answer that comes whole is awaited.
-    fn head_by(&self) -> Duration {
-        self.timeouts.first_byte.min(self.timeouts.total)
-    }
-
     /// Sends the request and awaits the head of the answer.
     async fn send(
         &self,
