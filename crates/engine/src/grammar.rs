@@ -3,6 +3,7 @@
 //! The vocabulary's trie takes a fraction of a second to build, so it is built at the first request
 //! that needs it and shared from then on.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use llguidance::api::TopLevelGrammar;
@@ -12,6 +13,13 @@ use toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, Toke
 
 use crate::RequestError;
 use crate::tokenizer::{Piece, Tokenizer};
+
+/// How deep a schema may be with each of its references followed once. Schemas are compiled by recursion, and
+/// a stack that overflows takes the process with it: [`STACK_BYTES`] holds many times this.
+const DEPTH_MAX: usize = 4_096;
+
+/// The stack of the thread that compiles schemas. It is address space; what is not used takes no memory.
+pub(crate) const STACK_BYTES: usize = 128 << 20;
 
 /// What the answer must be.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,9 +54,17 @@ impl Grammars {
             OutputFormat::JsonSchema(schema) => schema,
         };
         let refuse = |reason: String| RequestError::invalid("schema", reason);
+        let depth = depth(&schema);
         let Value::Object(mut schema) = schema else {
             return Err(refuse("the JSON schema is not an object".into()));
         };
+        if depth > DEPTH_MAX {
+            let why = "with its references followed it may be";
+            let message = format!(
+                "the JSON schema is too deep: {why} {depth} levels deep, of at most {DEPTH_MAX}"
+            );
+            return Err(refuse(message));
+        }
         // A small model left free to indent fills its whole answer with blanks.
         schema.insert("x-guidance".into(), json!({"whitespace_flexible": false}));
         let factory = self.factory.get_or_init(|| build(&self.tokenizer));
@@ -66,6 +82,30 @@ impl Grammars {
             _ => Err(refuse("no JSON value satisfies the schema".into())),
         }
     }
+}
+
+/// An upper bound of how deep the compiler goes: each reference may lead to the deepest place, and is followed
+/// once. Whoever read the schema from JSON has bounded its own depth.
+fn depth(schema: &Value) -> usize {
+    fn walk<'v>(value: &'v Value, level: usize, found: &mut (usize, HashSet<&'v str>)) {
+        found.0 = found.0.max(level);
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| walk(item, level + 1, found)),
+            Value::Object(members) => {
+                for (key, member) in members {
+                    if let ("$ref" | "$dynamicRef", Value::String(to)) = (key.as_str(), member) {
+                        found.1.insert(to);
+                    }
+                    walk(member, level + 1, found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = (0, HashSet::new());
+    walk(schema, 1, &mut found);
+    let (deepest, references) = found;
+    deepest.saturating_mul(references.len() + 1)
 }
 
 fn build(tokenizer: &Arc<Tokenizer>) -> Result<ParserFactory, String> {

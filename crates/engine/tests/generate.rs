@@ -10,7 +10,7 @@ use cutover_engine::{
     OutputFormat, Prompt, RequestError,
 };
 use cutover_testkit::tiny_gguf;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn file(dir: &tempfile::TempDir, readable: bool) -> PathBuf {
     let path = dir.path().join("tiny.gguf");
@@ -215,7 +215,7 @@ async fn json_comes_out_even_of_noise() {
         request.format = OutputFormat::JsonSchema(schema.clone());
         let a = answer(&engine, request).await;
         assert_eq!(a.done.finish, Finish::Stop);
-        let value: serde_json::Value = serde_json::from_str(&a.text).expect("valid JSON");
+        let value: Value = serde_json::from_str(&a.text).expect("valid JSON");
         assert!(["red", "blue"].contains(&value["colour"].as_str().expect("a string")));
         assert!(value["n"].is_boolean());
     }
@@ -227,6 +227,44 @@ async fn any_json_object_begins_as_one() {
     let mut request = ask("json");
     request.format = OutputFormat::JsonObject;
     assert!(answer(&engine, request).await.text.starts_with('{'));
+}
+
+/// A schema whose references lead from one to the next.
+fn chain(links: usize, link: fn(&str) -> Value) -> Value {
+    let name = |at: usize| format!("a{at}");
+    let mut places: serde_json::Map<_, _> =
+        (0..links).map(|at| (name(at), link(&format!("#/$defs/{}", name(at + 1))))).collect();
+    places.insert(name(links), json!({"type": "boolean"}));
+    json!({"$ref": "#/$defs/a0", "$defs": places})
+}
+
+/// The process ended by a stack that overflowed.
+#[tokio::test]
+async fn a_schema_whose_references_go_deep_is_refused_or_used_and_ends_nothing() {
+    const ALONE: fn(&str) -> Value = |to| json!({"$ref": to});
+    const WITHIN: fn(&str) -> Value = |to| json!({"type": "object", "properties": {"x": {"allOf": [{"$ref": to}]}}, "required": ["x"]});
+    let engine = engine(false, &EngineOptions::default());
+    for (links, link, good) in [
+        (20, ALONE, true),
+        (20, WITHIN, true),
+        (1_000, ALONE, true),
+        (500, WITHIN, true),
+        (5_000, ALONE, false),
+        (5_000, WITHIN, false),
+    ] {
+        let mut request = ask("json");
+        request.format = OutputFormat::JsonSchema(chain(links, link));
+        match engine.generate(request).await {
+            Ok(mut generation) => {
+                assert!(good, "{links}");
+                while generation.events.recv().await.is_some() {}
+            }
+            Err(RequestError::Invalid { field, message }) => {
+                assert!(!good && field == "schema" && message.contains("too deep"), "{message}");
+            }
+            Err(other) => panic!("{links}: {other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Model;
 use super::slot::{Job, Queue, Ticket};
+use crate::grammar::STACK_BYTES;
 use crate::request::Prompt;
 use crate::sample::Sampler;
 use crate::text::Text;
@@ -31,7 +32,8 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn start(model: Arc<Model>, queue: Arc<Queue>) -> std::io::Result<Self> {
         let (sender, receiver) = sync_mpsc::channel();
-        std::thread::Builder::new().name("engine-intake".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("engine-intake".into());
+        thread.stack_size(STACK_BYTES).spawn(move || {
             for submission in receiver {
                 admit(&model, &queue, submission);
             }
