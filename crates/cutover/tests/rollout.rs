@@ -504,6 +504,6 @@ command = ["/bin/sh", "score.sh"]"#;
     let checked = Command::new(BINARY).arg("check").arg(&file).output().unwrap();
     let told = String::from_utf8_lossy(&checked.stderr).into_owned();
     assert!(checked.status.success(), "{told}");
-    let part = "use_cases.app.scorer: command: \"score.sh\" lies beside the config file";
+    let part = "use_cases.app.scorer.command: \"score.sh\" lies beside the config file";
     assert!(told.contains(part), "{told}");
 }
