@@ -76,6 +76,12 @@ impl Term {
         writeln!(self.out, "{line}")
     }
 
+    /// Data that is shown again and again: on a screen each picture takes the place of the one before.
+    pub fn redraw(&mut self, picture: impl fmt::Display) -> io::Result<()> {
+        let clear = if self.screen { "\x1b[H\x1b[2J" } else { "" };
+        self.say(format_args!("{clear}{picture}"))
+    }
+
     /// One line of data that tells what was done. Where it cannot be printed it is talk: what is done is done, and
     /// no failure.
     pub fn done(&mut self, line: impl fmt::Display) {

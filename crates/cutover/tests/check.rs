@@ -2,16 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Output;
 
 use cutover_testkit::fake::{Fake, Persona};
-use cutover_testkit::program::Program;
+use cutover_testkit::program::{Program, said};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[&*output.stdout, &*output.stderr].concat()).into_owned()
-}
 
 /// A running program whose file has a secret in a file, a use case by key, and keys.
 fn start() -> Program {

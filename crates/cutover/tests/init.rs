@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use cutover_testkit::fake::{Fake, Persona, Refusing, Setup as FakeSetup};
-use cutover_testkit::program::Setup;
+use cutover_testkit::program::{Setup, said};
 use cutover_testkit::raw;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
@@ -18,10 +18,6 @@ const KEYS: [(&str, &str); 3] = [
     ("GEMINI_API_KEY", "never-to-be-shown-2"),
     ("GROQ_API_KEY", "gsk-never-to-be-shown-3"),
 ];
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[&*output.stdout, &*output.stderr].concat()).into_owned()
-}
 
 /// The program in a folder, with nothing in its environment but these keys.
 fn cutover(folder: &Path, keys: &[(&str, &str)], words: &[&str]) -> Output {

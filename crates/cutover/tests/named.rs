@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use cutover_config::{Checked, Holds, NamedFile};
 use cutover_testkit::fake::{Fake, Persona};
-use cutover_testkit::program::Program;
+use cutover_testkit::program::{Program, said};
 use cutover_testkit::raw::{self, Response};
 use cutover_testkit::wait;
 
@@ -142,10 +142,6 @@ fn run(folder: &Path, words: &[&str]) -> Output {
     let mut child = command.spawn().unwrap();
     wait::until("it ends", || child.try_wait().unwrap().is_some());
     child.wait_with_output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[&*output.stdout, &*output.stderr].concat()).into_owned()
 }
 
 fn chat(url: &str) -> Response {

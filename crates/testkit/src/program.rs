@@ -293,6 +293,11 @@ impl Drop for Program {
     }
 }
 
+/// What a verb printed, data and talk.
+pub fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&*output.stdout, &*output.stderr].concat()).into_owned()
+}
+
 /// Puts a line into a section of a config text, which may lack the section.
 fn with_line(text: &str, section: &str, line: &str) -> String {
     let both = format!("{section}\n{line}\n");

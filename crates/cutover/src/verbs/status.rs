@@ -49,9 +49,7 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
                 term.say(text)?;
                 return Ok(Exit::Done);
             }
-            // On a screen each picture takes the place of the one before.
-            let clear = if term.screen { "\x1b[H\x1b[2J" } else { "" };
-            term.say(format_args!("{clear}{text}"))?;
+            term.redraw(text)?;
             tokio::time::sleep(WATCH_INTERVAL).await;
         }
     })?

@@ -165,10 +165,7 @@ pub(super) fn advance(
     context: &Context<'_>,
     term: &mut Term,
 ) -> Result<Exit, Failed> {
-    let status = look(&args.use_case, context)?;
-    if !status.state.is_over() {
-        agree(&open_for_advance(&status), args.yes, term)?;
-    }
+    agree_to(open_for_advance, (&args.use_case, args.yes), context, term)?;
     let order = Order { verb: Verb::Advance, step: None, reason: &args.reason };
     order.give(&args.use_case, context, term)
 }
@@ -178,10 +175,7 @@ pub(super) fn promote(
     context: &Context<'_>,
     term: &mut Term,
 ) -> Result<Exit, Failed> {
-    let status = look(&args.use_case, context)?;
-    if !status.state.is_over() {
-        agree(&open_for_promote(&status), args.yes, term)?;
-    }
+    agree_to(open_for_promote, (&args.use_case, args.yes), context, term)?;
     let order = Order { verb: Verb::Promote, step: None, reason: &args.reason };
     order.give(&args.use_case, context, term)
 }
@@ -191,15 +185,7 @@ pub(super) fn abandon(
     context: &Context<'_>,
     term: &mut Term,
 ) -> Result<Exit, Failed> {
-    let status = look(&args.use_case, context)?;
-    if !status.state.is_over() {
-        let mut open = open_for_advance(&status);
-        open.push(format!(
-            "that {} of the units are safe with {}: no gate is looked at any more",
-            status.state.weight, status.candidate
-        ));
-        agree(&open, args.yes, term)?;
-    }
+    agree_to(open_for_abandon, (&args.use_case, args.yes), context, term)?;
     let order = Order { verb: Verb::Abandon, step: None, reason: &args.reason };
     let exit = order.give(&args.use_case, context, term)?;
     term.talk(format_args!("from now on the share is set by: cutover weight {}", args.use_case));
@@ -254,6 +240,16 @@ fn open_for_advance(status: &RolloutStatus) -> Vec<String> {
     open.filter(|gate| gate.verdict != Verdict::Pass).map(gate_line).collect()
 }
 
+/// The same, and what nobody will see from then on.
+fn open_for_abandon(status: &RolloutStatus) -> Vec<String> {
+    let mut open = open_for_advance(status);
+    open.push(format!(
+        "that {} of the units are safe with {}: no gate is looked at any more",
+        status.state.weight, status.candidate
+    ));
+    open
+}
+
 /// What the whole rollout has not proved, and the steps that would be left out.
 fn open_for_promote(status: &RolloutStatus) -> Vec<String> {
     if status.state.is_over() {
@@ -291,6 +287,17 @@ fn unlooked(ids: &[String]) -> Vec<String> {
 
 fn gate_line(gate: &cutover_rollout::Evaluation) -> String {
     format!("`{}` ({}): {}", gate.claim, words::verdict(gate.verdict), words::measured(gate))
+}
+
+/// Lists what is still open of a rollout that is not over, and goes on only if somebody says so.
+fn agree_to(
+    open: fn(&RolloutStatus) -> Vec<String>,
+    (use_case, yes): (&str, bool),
+    context: &Context<'_>,
+    term: &mut Term,
+) -> Result<(), Failed> {
+    let status = look(use_case, context)?;
+    if status.state.is_over() { Ok(()) } else { agree(&open(&status), yes, term) }
 }
 
 /// Lists what is not proved, and goes on only if somebody says so.

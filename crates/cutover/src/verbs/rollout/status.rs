@@ -51,9 +51,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>, term: &mut Term) -> Result
                 term.say(text)?;
                 return Ok(Exit::Done);
             }
-            // On a screen each picture takes the place of the one before.
-            let clear = if term.screen { "\x1b[H\x1b[2J" } else { "" };
-            term.say(format_args!("{clear}{text}"))?;
+            term.redraw(text)?;
             tokio::time::sleep(WATCH_INTERVAL).await;
         }
     })?
