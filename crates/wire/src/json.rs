@@ -5,28 +5,13 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 use cutover_units::Code;
-use memchr::memchr2;
 use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::errors::Fault;
 
-mod blocks;
-pub mod cut;
-mod scan;
-pub mod walk;
-
-pub use scan::Scan;
-
-/// The bytes as text, if they are UTF-8.
-pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
-    simdutf8::basic::from_utf8(bytes).ok()
-}
-
-/// The deepest nesting accepted in a request: what `serde_json` accepts in typed parses, so that a body
-/// that passes the door can also be converted.
-pub const DEPTH_MAX: usize = 127;
+pub use cutover_json::{DEPTH_MAX, Scan, cut, sound_members, text, too_deep, walk};
 
 /// Serialises into bytes. Our own types cannot fail to serialise (string keys only, no custom errors);
 /// if one did, the answer would be `null` rather than a panic.
@@ -54,63 +39,6 @@ pub(crate) fn string(text: &str) -> String {
 pub(crate) fn range_in(whole: &str, part: &str) -> Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
     start..start + part.len()
-}
-
-/// Whether the text nests deeper than [`DEPTH_MAX`]. The text need not be valid JSON.
-pub fn too_deep(text: &[u8]) -> bool {
-    // A body with few brackets cannot nest deeply: this count vectorises and settles nearly all.
-    open_brackets(text) > DEPTH_MAX && depth_of(text) > DEPTH_MAX
-}
-
-/// The members of a text that is one JSON object and nests no deeper than [`DEPTH_MAX`]: their names and values.
-/// `None` also for what is right but unusual: then a parser must be asked, which knows what to say about mistakes, too.
-pub fn sound_members(body: &[u8]) -> Option<Vec<(&str, &str)>> {
-    let mut walk = walk::Walk::new(text(body)?);
-    let mut members = Vec::with_capacity(16);
-    let all = walk.object(|walk, name| {
-        members.push((name, walk.value()?));
-        Ok(())
-    });
-    all.and_then(|()| walk.end()).ok().map(|_| members)
-}
-
-/// Counts `{` and `[`. The blocks keep the counter in a byte, which the compiler turns into vector code:
-/// ten times as fast as a plain count, and the body is read once more for it.
-fn open_brackets(text: &[u8]) -> usize {
-    const BLOCK: usize = 128;
-    let count = |block: &[u8]| {
-        block.iter().fold(0_u8, |sum, &b| sum.wrapping_add(u8::from(b | 0x20 == b'{')))
-    };
-    text.chunks(BLOCK).map(|block| usize::from(count(block))).sum()
-}
-
-fn depth_of(text: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
-    while let Some(&byte) = text.get(at) {
-        at += 1;
-        match byte {
-            b'"' => at = string_end(text, at),
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-/// The position after the closing quote of a string whose content starts at `at`.
-fn string_end(text: &[u8], mut at: usize) -> usize {
-    while let Some(found) = text.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        at += found;
-        if text[at] == b'"' {
-            return at + 1;
-        }
-        at += 2;
-    }
-    text.len()
 }
 
 /// Parses a typed value out of a part of the request; an error names the field.
@@ -293,15 +221,6 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn depth_counts_brackets_outside_strings_only() {
-        assert_eq!(depth_of(br#"{"a":[{"b":"[[[[\"[["}]}"#), 3);
-        assert!(!too_deep("[".repeat(DEPTH_MAX).as_bytes()));
-        assert!(too_deep("[".repeat(DEPTH_MAX + 1).as_bytes()));
-        assert!(!too_deep("[]".repeat(1_000).as_bytes()));
-        assert!(!too_deep(br#""unclosed \"#));
-    }
-
-    #[test]
     fn a_type_error_names_the_field_and_never_quotes_the_value() {
         #[derive(serde::Deserialize, Debug)]
         #[expect(dead_code, reason = "only its errors are of interest")]
@@ -328,8 +247,6 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_the_tools_panic(text in ".{0,60}") {
-            let _ = too_deep(text.as_bytes());
-            let _ = depth_of(text.as_bytes());
             let _ = typed::<Vec<u64>>(&text, "x");
             let _ = typed::<std::collections::BTreeMap<String, Vec<u8>>>(&text, "");
         }

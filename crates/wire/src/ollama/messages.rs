@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
+use cutover_json::solid::solid_bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::adapt::{Loss, LossAction, inside};
-use crate::context::solid_bytes;
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::framing::{self, Framing, Item, Said};

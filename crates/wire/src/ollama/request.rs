@@ -1,6 +1,7 @@
 //! Requests: from the client's dialect to Ollama's.
 
 use bytes::Bytes;
+use cutover_json::solid::solid_bytes;
 use cutover_units::Code;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -10,7 +11,6 @@ use super::messages::{self, Message};
 use crate::adapt::{
     Loss, LossAction, Outgoing, dropped, is_neutral, plan, refuse_or_drop, stops, tools_rule,
 };
-use crate::context::solid_bytes;
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::head::{Head, Key};

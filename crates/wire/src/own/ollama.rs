@@ -12,12 +12,12 @@ use std::convert::Infallible;
 use std::fmt;
 
 use bytes::Bytes;
+use cutover_json::solid::solid_json;
 
 use super::{
     Members, Written, adds_only_defaults, defaults, elements, is_forbidden, named, pieces,
 };
 use crate::adapt::{Loss, Outgoing, ReplyPlan, dropped, plan};
-use crate::context::solid_json;
 use crate::endpoint::Endpoint;
 use crate::head::Head;
 use crate::json::{self, cut};

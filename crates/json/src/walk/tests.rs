@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::context::solid_json;
+use crate::solid::solid_json;
 
 fn walked(text: &str) -> Option<&str> {
     let mut walk = Walk::new(text);

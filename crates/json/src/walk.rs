@@ -12,7 +12,7 @@ use memchr::memchr2;
 
 use super::DEPTH_MAX;
 use super::blocks::{self, BLOCK};
-use crate::context::Escapes;
+use crate::solid::Escapes;
 
 /// The text is not JSON, or is too unusual for a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl<'a> Walk<'a> {
         self.text.get(start..self.at).ok_or(Stop)
     }
 
-    /// Walks any value, and counts the solid bytes of one that is a text ([`crate::context`]).
+    /// Walks any value, and counts the solid bytes of one that is a text ([`crate::solid`]).
     pub fn solid(&mut self) -> Walked<(&'a str, u64)> {
         if self.peek()? != b'"' {
             return Ok((self.value()?, 0));
@@ -402,7 +402,7 @@ fn marks_of_short(rest: &[u8]) -> Walked<u64> {
 }
 
 /// Where the string ends whose content begins at `at`: the place of its closing quote.
-pub(crate) fn string_end(text: &[u8], mut at: usize) -> Option<usize> {
+pub fn string_end(text: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at += memchr2(b'"', b'\\', text.get(at..)?)?;
         if text.get(at) == Some(&b'"') {
@@ -414,7 +414,7 @@ pub(crate) fn string_end(text: &[u8], mut at: usize) -> Option<usize> {
 
 /// Whether the text can stand between a string's quotes: each quote in it is escaped, its escapes are
 /// JSON's, it has no control characters, and it is UTF-8.
-pub(crate) fn is_inside_string(text: &[u8]) -> bool {
+pub fn is_inside_string(text: &[u8]) -> bool {
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
         match memchr2(b'"', b'\\', rest) {
