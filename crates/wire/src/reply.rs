@@ -8,7 +8,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::adapt::ReplyPlan;
+use crate::adapt::{Loss, ReplyPlan};
 use crate::endpoint::Endpoint;
 use crate::mint::Mint;
 use crate::ollama;
@@ -69,6 +69,8 @@ pub struct Reply {
     /// The same answer in the upstream's own words, where the client speaks its dialect
     /// ([`ReplyPlan::own`]). [`read_reply`] leaves it out.
     pub own: Option<Bytes>,
+    /// What of the upstream's answer could not be carried into this form. [`read_reply`] loses nothing.
+    pub losses: Vec<Loss>,
 }
 
 impl fmt::Debug for Received<'_> {

@@ -267,9 +267,9 @@ pub fn repair(
     reply: Reply,
     fits: &dyn Fn(&str, &Value) -> bool,
 ) -> Result<Reply, UpstreamFault> {
-    let unreadable = || UpstreamFault::unreadable("it holds no JSON object of the form asked for");
+    let unreadable = || UpstreamFault::unfit("it holds no JSON object of the form asked for");
     let undecided =
-        || UpstreamFault::unreadable("it holds more than one JSON object of the form asked for");
+        || UpstreamFault::unfit("it holds more than one JSON object of the form asked for");
     let mut answer: Value = serde_json::from_slice(&reply.body).map_err(|_| unreadable())?;
     let mut changed = false;
     let choices = answer.get_mut("choices").and_then(Value::as_array_mut);
@@ -422,6 +422,7 @@ mod tests {
             finish: None,
             prompt_truncated: false,
             own: None,
+            losses: Vec::new(),
         };
         let wanted = Repair { schema: Some("has a".into()) };
         let reply = repair(&wanted, reply, &|_, value| value.get("a").is_some());

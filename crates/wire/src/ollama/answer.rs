@@ -203,7 +203,14 @@ pub(crate) fn read(plan: &ReplyPlan, mint: &Mint, body: &Bytes) -> Result<Reply,
         (write(&chat::Completion::new(&mint, vec![choice], Some(usage))), finish)
     };
     let prompt_truncated = whole(plan, &usage)?;
-    Ok(Reply { body, usage: Some(usage), finish: Some(finish), prompt_truncated, own: None })
+    Ok(Reply {
+        body,
+        usage: Some(usage),
+        finish: Some(finish),
+        prompt_truncated,
+        own: None,
+        losses: Vec::new(),
+    })
 }
 
 fn embeddings(plan: &ReplyPlan, mint: &Mint, body: &[u8]) -> Result<Reply, UpstreamFault> {
@@ -238,6 +245,7 @@ fn embeddings(plan: &ReplyPlan, mint: &Mint, body: &[u8]) -> Result<Reply, Upstr
         finish: None,
         prompt_truncated,
         own: None,
+        losses: Vec::new(),
     })
 }
 

@@ -62,7 +62,8 @@ impl<'a> Answer<'a> {
         walked::answer(text).or_else(|_| serde_json::from_str(text))
     }
 
-    fn has_choices(&self) -> bool {
+    /// Whether there is a list of choices, be it empty.
+    pub(crate) fn has_choices(&self) -> bool {
         self.read.is_some() || self.choices.is_some()
     }
 
@@ -241,7 +242,7 @@ pub(super) fn read(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Result<Reply, 
     }
     let prompt_truncated = truncated(plan, usage.as_ref());
     let body = if patches.is_empty() { body } else { Bytes::from(patch(text, patches)) };
-    Ok(Reply { body, usage, finish, prompt_truncated, own: None })
+    Ok(Reply { body, usage, finish, prompt_truncated, own: None, losses: Vec::new() })
 }
 
 /// Whether the upstream counted far fewer prompt tokens than the text surely has: a prompt cut to half

@@ -175,7 +175,8 @@ impl<'a> Piece<'a> {
     }
 }
 
-fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+/// The value of an object's member, as JSON.
+pub(super) fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     let mut found = None;
     let _ = json::members(object, |key, raw| {
         if key == name {

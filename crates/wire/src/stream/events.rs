@@ -10,9 +10,10 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::calls::Calls;
+use super::calls::{Calls, member};
 use super::shape::{Places, Shape};
 use super::sink::Sink;
 use super::split::{Data, Event};
@@ -22,16 +23,20 @@ use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::json::{self, walk::Walk};
 use crate::mint::Mint;
-use crate::openai::completions::Completion;
-use crate::reply::openai::{self, Answer, Choice, Patches};
+use crate::openai::{DONE, completions::Completion};
+use crate::reply::openai::{self, Answer, Choice, Patch, Patches};
 use crate::reply::{UpstreamFault, of_value};
 use crate::usage::{Finish, Usage};
 
+static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"choices\""));
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
 static CALLS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"tool_calls\""));
 static LOGPROBS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"logprobs\""));
+
+/// A sign of life, in place of what no client shall see.
+const ALIVE: &[u8] = b": ping\n\n";
 
 /// Reads events; remembers the upstream's names.
 #[derive(Debug, Default)]
@@ -152,8 +157,13 @@ impl Events {
         let event = Event::read(sink.part(range.clone()));
         let data = event.data.bytes().trim_ascii();
         if data.is_empty() {
-            // A comment keeps the connection alive; the client may need it as we do.
-            sink.keep(range);
+            // A comment keeps the connection alive; the client may need it as we do. Lines of a web page or a log
+            // are skipped by every reader of events, and nobody's to see.
+            if event.is_strange {
+                sink.write(ALIVE);
+            } else {
+                sink.keep(range);
+            }
             return Ok(Step::Open);
         }
         if data.starts_with(b"[DONE]") {
@@ -163,7 +173,11 @@ impl Events {
             if let Some(event) = context.estimate_event() {
                 sink.write(&event);
             }
-            sink.keep(range);
+            if event.is_strange {
+                sink.write(&DONE);
+            } else {
+                sink.keep(range);
+            }
             return Ok(Step::Ended);
         }
         if data.first() != Some(&b'{') || data.last() != Some(&b'}') {
@@ -171,13 +185,15 @@ impl Events {
         }
         if !event.is_error && is_empty_object(data) {
             // A proxy's sign of life, in a form that clients take for a chunk without choices.
-            sink.write(b": ping\n\n");
+            sink.write(ALIVE);
             return Ok(Step::Open);
         }
         // What is counted to mend the engine's usage must be content for certain.
         let only_content = context.seen.first_content
             && !event.is_error
+            && !event.is_strange
             && context.plan.n <= 1
+            && has_value(&CHOICES, data)
             && !matters(&context.plan, data);
         if only_content && !is_json(data) {
             return Err(UpstreamFault::unreadable("an event is not valid JSON"));
@@ -231,6 +247,11 @@ impl Events {
             let value = serde_json::from_str(text).map_err(|_| malformed())?;
             return Err(of_value(plan, &value));
         }
+        let has_choices = answer.has_choices();
+        if !has_choices && !answer.tells_usage() {
+            sink.write(ALIVE);
+            return error_in(plan, text).map_or(Ok(Step::Open), Err);
+        }
         let choices = answer.take_choices().map_err(|_| malformed())?;
         if let Some(failed) = choices.iter().find(|choice| choice.gave_up(plan)) {
             let fault = broken_off(seen);
@@ -255,6 +276,7 @@ impl Events {
             if choices.is_empty() && !plan.include_usage {
                 return Ok(Step::Open);
             }
+            patches.extend((!has_choices).then(|| empty_choices(text)));
             if !choices.is_empty() && (rides_along(plan) || !plan.include_usage) {
                 patches = openai::no_usage_patches(text, &answer);
                 let last = plan.include_usage && seen.choices.ended() >= plan.n;
@@ -273,15 +295,7 @@ impl Events {
         }
         if plan.mint {
             patches.extend(openai::mint_patches(plan.endpoint, mint, text, &answer));
-            if self.created.is_none() {
-                self.created = answer.created.and_then(|raw| Created::learn(raw, mint));
-            }
-            if let Some(created) = &self.created {
-                patches.extend(openai::created_patch(text, &answer, &created.first));
-            }
-            if !self.names.as_ref().is_some_and(|names| names.stand_in(text)) {
-                self.names = learn(mint, text, &answer).or(self.names.take());
-            }
+            patches.extend(self.learned(mint, text, &answer));
         }
         put(framed, patches, sink);
         if let Some(event) = apart {
@@ -289,6 +303,35 @@ impl Events {
         }
         Ok(Step::Open)
     }
+
+    /// Learns the names that a chunk has. What its time becomes.
+    fn learned(&mut self, mint: &Mint, text: &str, answer: &Answer<'_>) -> Option<Patch> {
+        if self.created.is_none() {
+            self.created = answer.created.and_then(|raw| Created::learn(raw, mint));
+        }
+        if !self.names.as_ref().is_some_and(|names| names.stand_in(text)) {
+            self.names = learn(mint, text, answer).or(self.names.take());
+        }
+        openai::created_patch(text, answer, &self.created.as_ref()?.first)
+    }
+}
+
+/// The list of choices that a chunk lacks: clients go through that of each.
+fn empty_choices(text: &str) -> Patch {
+    match member(text, "choices") {
+        Some(null) => (json::range_in(text, null), "[]".to_owned()),
+        None => openai::first_members(text, "\"choices\":[]"),
+    }
+}
+
+/// The error that an engine's framework or a proxy tells in a form of its own: FastAPI's `detail`, vLLM's older
+/// `"object":"error"`. Whatever else is no chunk says nothing to anybody.
+fn error_in(plan: &ReplyPlan, text: &str) -> Option<UpstreamFault> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let has = |key: &str| value.get(key).is_some_and(|told| !told.is_null());
+    let named = ["object", "type"].iter().any(|key| value.get(key).is_some_and(|v| v == "error"));
+    let told = has("error") || has("detail") || (has("message") && has("code"));
+    (named || told).then(|| of_value(plan, &value))
 }
 
 /// Whether an event that needs no parsing would parse: a client must not be the first to find out.
@@ -401,9 +444,9 @@ fn recount(usage: &mut Usage, chunks: u64) {
 fn put(framed: &Framed<'_>, mut patches: Patches, sink: &mut Sink<'_>) {
     let range = framed.range.clone();
     match &framed.event.data {
-        _ if patches.is_empty() => sink.keep(range),
+        _ if patches.is_empty() && !framed.event.is_strange => sink.keep(range),
         Data::None => sink.keep(range),
-        Data::Line(_, at) => {
+        Data::Line(_, at) if !framed.event.is_strange => {
             patches.sort_by_key(|(place, _)| (place.start, place.end));
             let base = range.start + at;
             let mut from = range.start;
@@ -414,8 +457,8 @@ fn put(framed: &Framed<'_>, mut patches: Patches, sink: &mut Sink<'_>) {
             }
             sink.keep(from..range.end);
         }
-        Data::Joined(lines) => {
-            let text = std::str::from_utf8(lines).unwrap_or_default();
+        data => {
+            let text = std::str::from_utf8(data.bytes()).unwrap_or_default();
             // A line feed between two data lines is whitespace in JSON.
             let line: Vec<u8> = openai::patch(text, patches)
                 .into_iter()

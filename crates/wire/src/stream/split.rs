@@ -158,6 +158,8 @@ pub struct Event<'a> {
     pub data: Data<'a>,
     /// Whether the event is named `error`.
     pub is_error: bool,
+    /// Whether a line of it is no field of an event, such as one of a web page.
+    pub is_strange: bool,
 }
 
 impl<'a> Event<'a> {
@@ -169,13 +171,13 @@ impl<'a> Event<'a> {
             && matches!(payload.get(end..), Some(b"\n\n" | b"\r\n\r\n"))
         {
             let line = payload.get(..end).unwrap_or_default();
-            return Self { data: Data::Line(line, 6), is_error: false };
+            return Self { data: Data::Line(line, 6), is_error: false, is_strange: false };
         }
         Self::read_lines(text)
     }
 
     fn read_lines(text: &'a [u8]) -> Self {
-        let (mut data, mut is_error, mut at) = (Data::None, false, 0);
+        let (mut data, mut is_error, mut is_strange, mut at) = (Data::None, false, false, 0);
         // A byte order mark may start the stream.
         if text.starts_with(b"\xef\xbb\xbf") {
             at = 3;
@@ -190,11 +192,13 @@ impl<'a> Event<'a> {
             match line.get(..colon) {
                 Some(b"data") => data = data.and(value, at + colon + 1 + space),
                 Some(b"event") => is_error = value == b"error",
-                _ => {}
+                // A comment's or a blank line's name is empty.
+                Some(b"" | b"id" | b"retry") => {}
+                _ => is_strange = true,
             }
             at += end + 1;
         }
-        Self { data, is_error }
+        Self { data, is_error, is_strange }
     }
 }
 

@@ -284,6 +284,73 @@ fn malformed_events_end_the_stream() {
     assert_eq!(cut.end.unwrap_err().fault.code, Code::BadGateway);
 }
 
+/// A client's SDK goes through the choices of each chunk: one without ends the loop by an error of its own, and the
+/// error event behind it is never read.
+#[test]
+fn what_is_no_chunk_is_an_error_or_left_out_and_never_shown() {
+    let chunk = |delta: &str, finish: &str| {
+        format!(
+            "data: {{\"id\":\"a\",\"model\":\"m\",\"choices\":[{{\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let good = chunk(r#"{"content":"x"}"#, "null").repeat(2);
+    let end = chunk("{}", "\"stop\"") + "data: [DONE]\n\n";
+    let errors = [
+        (r#"{"detail":"overloaded, SECRET"}"#, FaultClass::Failed),
+        (r#"{"object":"error","message":"SECRET","code":500}"#, FaultClass::Failed),
+        (r#"{"object":"error","message":"SECRET","type":"x","code":503}"#, FaultClass::Overloaded),
+        (r#"{"type":"error","message":"SECRET"}"#, FaultClass::Failed),
+        (r#"{"message":"SECRET","code":429}"#, FaultClass::RateLimited),
+    ];
+    let left_out = [
+        "data: {\"type\":\"SECRET\"}\n\n",
+        "data: {\"choices\":null,\"x\":\"SECRET\"}\n\n",
+        "<html>SECRET</html>\n\n",
+        "error: SECRET\n\n",
+        "SECRET\r\n\r\n",
+    ];
+    for mint in [false, true] {
+        for before in ["", &*good] {
+            let plan = ReplyPlan { mint, ..plan("openai-compatible") };
+            for (event, class) in errors {
+                let text = format!("{before}data: {event}\n\n{end}");
+                let got = run(&plan, [Bytes::from(text)]);
+                assert_eq!(got.end.as_ref().expect_err(event).class, class, "{event}");
+                assert!(!got.text.contains("SECRET") && got.done() == 0, "{}", got.text);
+            }
+            for strange in left_out {
+                let got = run(&plan, [Bytes::from(format!("{before}{strange}{end}"))]);
+                assert!(got.end.is_ok() && got.done() == 1, "{strange}");
+                assert_eq!(got.chunks().len(), 1 + before.matches("data").count(), "{strange}");
+                assert!(!got.text.contains("SECRET"), "{}", got.text);
+                let cut = run(&plan, [Bytes::from(format!("{before}{strange}"))]);
+                assert!(cut.end.is_err() && !cut.text.contains("SECRET"), "{}", cut.text);
+            }
+            // What is no field does not spoil the event that it stands in.
+            let both = format!("{before}error: SECRET\n{good}{end}SECRET\ndata: [DONE]\n\n");
+            let got = run(&plan, [Bytes::from(both)]);
+            assert!(got.end.is_ok() && got.content().ends_with("xx"), "{}", got.text);
+            assert!(!got.text.contains("SECRET") && got.done() == 1, "{}", got.text);
+        }
+    }
+}
+
+#[test]
+fn a_usage_beside_no_choices_comes_with_an_empty_list_of_them() {
+    let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    for mint in [false, true] {
+        let plan = ReplyPlan { mint, ..plan("openai-compatible") };
+        for list in ["", "\"choices\":null,"] {
+            let usage = format!(
+                "data: {{{list}\"usage\":{{\"prompt_tokens\":5,\"completion_tokens\":2}}}}\n\n"
+            );
+            let got = run(&plan, [Bytes::from(format!("{end}{usage}data: [DONE]\n\n"))]);
+            assert!(got.end.is_ok() && got.tap.usage().is_some(), "{}", got.text);
+            assert_eq!(got.chunks()[1]["choices"], serde_json::json!([]), "{}", got.text);
+        }
+    }
+}
+
 #[test]
 fn trouble_after_the_end_is_no_part_of_the_answer() {
     let end = |index| {
