@@ -207,6 +207,43 @@ fn each_dialects_client_gets_the_repaired_answer() {
     }
 }
 
+/// One that doubles its work with each level took both workers for good; one that is none was told as the
+/// engine's failure, and the engine rested for everybody.
+#[test]
+fn a_schema_that_nothing_can_be_checked_against_is_the_clients_to_mend() {
+    let rig = Rig::start();
+    let place = |at: usize| format!("#/$defs/a{at}");
+    let mut places: serde_json::Map<_, _> = (0..48)
+        .map(|at| {
+            (format!("a{at}"), json!({"allOf": [{"$ref": place(at + 1)}, {"$ref": place(at + 1)}]}))
+        })
+        .collect();
+    places.insert("a48".to_owned(), json!({"type": "object"}));
+    let doubling = json!({"$ref": place(0), "$defs": places});
+    for (schema, said) in [
+        (doubling, "too large"),
+        (json!({"properties": {"a": {"pattern": "("}}}), "no usable schema"),
+        (json!({"type": 5}), "no usable schema"),
+        (json!({"$ref": "https://example.com/schema"}), "refers to"),
+    ] {
+        let before = rig.engine.inferences().len();
+        let format = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}});
+        let refused = rig.chat("instruct-and-repair", &json!({"response_format": format}));
+        let error = refused.json()["error"].clone();
+        assert_eq!(refused.status, 400, "{error}");
+        assert_eq!(error["param"], "response_format.json_schema.schema");
+        assert!(error["message"].as_str().unwrap().contains(said), "{error}");
+        assert_eq!(rig.engine.inferences().len(), before, "nothing was asked for it");
+    }
+    // A model that does not keep the form, however often, is no engine that is ill.
+    for _ in 0..8 {
+        rig.engine.once(Reply::text("no object at all"));
+        assert_eq!(rig.chat("instruct-and-repair", &json!({})).status, 502);
+    }
+    rig.engine.once(Reply::text(SAID));
+    assert_eq!(rig.chat("instruct-and-repair", &json!({})).status, 200);
+}
+
 #[test]
 fn an_answer_without_the_form_is_a_failure_that_another_arm_may_mend() {
     let rig = Rig::start();

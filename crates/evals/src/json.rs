@@ -1,8 +1,7 @@
-//! Reading JSON out of answers, comparing values, validating against a schema.
+//! Reading JSON out of answers, and comparing values.
 
 use serde_json::{Number, Value};
 
-use crate::options::OptionProblem;
 use crate::text::without_fence;
 
 /// Whether a code fence around a document is part of the mistake.
@@ -55,34 +54,6 @@ fn same_number(a: &Number, b: &Number) -> bool {
     matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if (a - b).abs() <= 0.0)
 }
 
-/// A compiled JSON Schema. References lead nowhere outside the document: nothing is fetched. Patterns
-/// run in linear time, because an answer is not to be trusted with a backtracking engine.
-pub(crate) struct Schema(jsonschema::Validator);
-
-impl Schema {
-    pub(crate) fn read(key: &str, text: &str) -> Result<Self, OptionProblem> {
-        let wrong = |why: String| OptionProblem::new(key, why);
-        let schema: Value =
-            serde_json::from_str(text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
-        jsonschema::options()
-            .with_pattern_options(jsonschema::PatternOptions::regex())
-            .build(&schema)
-            .map(Self)
-            .map_err(|error| {
-                wrong(format!("is no usable schema: {error} (at {})", error.instance_path()))
-            })
-    }
-
-    pub(crate) fn accepts(&self, value: &Value) -> bool {
-        self.0.is_valid(value)
-    }
-}
-
-/// Whether a value is valid against a schema. One that is no usable schema accepts nothing.
-pub fn fits_schema(schema: &str, value: &Value) -> bool {
-    Schema::read("schema", schema).is_ok_and(|schema| schema.accepts(value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,21 +66,5 @@ mod tests {
         assert!(!equal(&json!("1"), &json!(1)));
         assert!(!equal(&json!([1]), &json!([1, 2])));
         assert!(!equal(&json!({"a": 1}), &json!({"b": 1})));
-    }
-
-    #[test]
-    fn a_schema_fetches_nothing_and_terminates() {
-        let remote = Schema::read("schema", r#"{"$ref": "https://example.com/s.json"}"#);
-        assert!(remote.is_err());
-        assert!(Schema::read("schema", r#"{"type": "strin"}"#).is_err());
-        assert!(Schema::read("schema", r#"{"$ref": "file:///etc/passwd"}"#).is_err());
-        let endless = Schema::read("schema", r##"{"$ref": "#"}"##).unwrap();
-        endless.accepts(&json!({"a": 1}));
-        // Exponential in a backtracking engine.
-        let hard = Schema::read("schema", r#"{"pattern": "^(a+)+$"}"#).unwrap();
-        assert!(!hard.accepts(&json!("a".repeat(40) + "!")));
-        assert!(fits_schema(r#"{"required": ["a"]}"#, &json!({"a": 1})));
-        assert!(!fits_schema(r#"{"required": ["a"]}"#, &json!({})));
-        assert!(!fits_schema("{", &json!({})));
     }
 }

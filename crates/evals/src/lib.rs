@@ -37,16 +37,17 @@ mod reference;
 mod refusal;
 pub mod sampling;
 pub mod sanity;
+mod schema;
 mod scorers;
 mod spec;
 mod step;
 mod subject;
 mod text;
 
-pub use json::fits_schema;
 pub use options::{OptionProblem, OptionRow, OptionType};
 pub use reference::reference;
 pub use refusal::Refusal;
+pub use schema::{check_schema, fits_schema};
 pub use scorers::SCORERS;
 pub use spec::{Row, ScorerSpec, Standing};
 pub use step::{Ask, AskAnswer, ChatMessage, Failure, Limits, Role, ScoreError, Step};

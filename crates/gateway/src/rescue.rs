@@ -271,7 +271,8 @@ impl Failure {
             | FaultClass::RateLimited
             | FaultClass::Conflict
             | FaultClass::Account
-            | FaultClass::Auth => false,
+            | FaultClass::Auth
+            | FaultClass::Unfit => false,
             FaultClass::Overloaded | FaultClass::Failed | FaultClass::Unreadable => true,
         };
         let waits = fault.fault.code == Code::Overloaded;

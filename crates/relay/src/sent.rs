@@ -1,6 +1,7 @@
 //! Requests as a target's upstream is sent them.
 
 use bytes::{Bytes, BytesMut};
+use cutover_units::Code;
 use cutover_vendors::names::{self, Rule};
 use cutover_vendors::{self as vendors, Defaults, anthropic, gemini};
 use cutover_wire::adapt::adapt;
@@ -10,6 +11,7 @@ use cutover_wire::{Endpoint, Fault, Head, Outgoing, Target};
 /// The request as a target's upstream is sent it.
 pub fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, Fault> {
     let mut outgoing = adapt(head, body, target)?;
+    check_schema(&outgoing)?;
     let named = Rule::of(head, target).and_then(|rule| names::taken(&outgoing.body, rule));
     let chat = || named.as_ref().map_or_else(|| whole(&outgoing.body), |(chat, _)| chat.clone());
     let sent = match outgoing.reply.provider.dialect {
@@ -37,6 +39,16 @@ pub fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, F
     outgoing.body = vec![sent.body];
     outgoing.losses.extend(sent.losses);
     Ok(outgoing)
+}
+
+/// An answer that is checked here against the client's schema: one that nothing can be checked against is the
+/// client's to mend, and no model need be asked.
+fn check_schema(outgoing: &Outgoing) -> Result<(), Fault> {
+    let wanted = outgoing.reply.repair.as_ref().and_then(|repair| repair.schema.as_deref());
+    wanted.map_or(Ok(()), cutover_evals::check_schema).map_err(|problem| {
+        const FIELD: &str = "response_format.json_schema.schema";
+        Fault::of(Code::InvalidValue, FIELD, format!("the JSON schema {}", problem.why))
+    })
 }
 
 /// A request with other names of functions, if it has any.

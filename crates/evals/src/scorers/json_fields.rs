@@ -20,8 +20,9 @@ use serde_json::Value;
 
 use super::{Scorer, against_reference, build};
 use crate::assignment::best_total;
-use crate::json::{Fences, Schema, document, equal};
+use crate::json::{Fences, document, equal};
 use crate::options::{OptionProblem, OptionRow, OptionType, Options};
+use crate::schema::Schema;
 use crate::spec::{Row, Standing};
 use crate::step::{ScoreError, Step};
 use crate::subject::{Answer, ArmScore, Subject};

@@ -5,8 +5,9 @@
 //! else 2020-12, where `format` says something and demands nothing.
 
 use super::{Scorer, build};
-use crate::json::{Fences, Schema, document};
+use crate::json::{Fences, document};
 use crate::options::{OptionProblem, OptionRow, OptionType, Options};
+use crate::schema::Schema;
 use crate::spec::{Row, Standing};
 use crate::step::{ScoreError, Step};
 use crate::subject::{ArmScore, PairScore, Subject};

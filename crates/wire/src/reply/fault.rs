@@ -35,6 +35,8 @@ pub enum FaultClass {
     Failed,
     /// The upstream's answer could not be read.
     Unreadable,
+    /// The model's answer is not of the form that was asked for. Its instance is well.
+    Unfit,
 }
 
 impl FaultClass {
@@ -49,6 +51,7 @@ impl FaultClass {
             Self::Auth => "auth",
             Self::Failed => "failed",
             Self::Unreadable => "unreadable",
+            Self::Unfit => "unfit",
         }
     }
 }
@@ -72,6 +75,10 @@ impl UpstreamFault {
     pub(crate) fn unreadable(what: &str) -> Self {
         let message = format!("the upstream's answer could not be read: {what}");
         Self::of(FaultClass::Unreadable, Fault::new(Code::BadGateway, message))
+    }
+
+    pub(crate) fn unfit(what: &str) -> Self {
+        Self { class: FaultClass::Unfit, ..Self::unreadable(what) }
     }
 
     pub(crate) fn failed(what: &str) -> Self {
