@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use cutover_config::{Checked, Embedded, Holds, NamedFile};
-use cutover_gateway::build::BuildError;
+use cutover_gateway::build::{BuildError, Surroundings};
 use cutover_ledger::prices::PriceList;
 use cutover_upstream::Tls;
 
@@ -52,7 +52,10 @@ fn problem(file: &NamedFile<'_>, checked: &Checked, outside: &Outside) -> Option
     let looked_at = match file.holds {
         Holds::Secret(_) => Ok(()),
         Holds::Document(at) => return plans::scorer((checked, at), outside).err(),
-        Holds::Certificates => text().and_then(|pem| certificates(&pem).map_err(after)),
+        // Bundles have comments, which need not be UTF-8.
+        Holds::Certificates => {
+            outside.file(file.path).and_then(|pem| certificates(&pem).map_err(after))
+        }
         Holds::Prices => text()
             .and_then(|rows| PriceList::read(&rows).map_err(|why| format!("{shown}: {why}")))
             .map(drop),
@@ -65,8 +68,8 @@ fn problem(file: &NamedFile<'_>, checked: &Checked, outside: &Outside) -> Option
     looked_at.err().map(|why| BuildError { key, why })
 }
 
-fn certificates(pem: &str) -> Result<(), String> {
-    let usable = Tls::new(&[pem.as_bytes()]);
+fn certificates(pem: &[u8]) -> Result<(), String> {
+    let usable = Tls::new(&[pem]);
     usable.map(drop).map_err(|why| format!("cannot be used: {:#}", anyhow::Error::from(why)))
 }
 

@@ -65,19 +65,20 @@ fn read(config: &str) -> Checked {
 }
 
 /// Something that is good for this.
-fn good(file: &NamedFile<'_>) -> String {
+fn good(file: &NamedFile<'_>) -> Vec<u8> {
     match file.holds {
         // Each is another one, and long enough for a token.
-        Holds::Secret(_) => format!("{}{}", file.key, "-0123456789".repeat(4)),
+        Holds::Secret(_) => format!("{}{}", file.key, "-0123456789".repeat(4)).into(),
         Holds::Certificates => {
-            rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem()
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            [b"a comment in Latin-1: f\xfcr uns\n", made.cert.pem().as_bytes()].concat()
         }
         Holds::Prices => "provider,model,input_usd_per_mtok,cached_input_usd_per_mtok,\
              cache_write_usd_per_mtok,cache_write_1h_usd_per_mtok,output_usd_per_mtok,source,date\n"
-            .to_owned(),
-        Holds::Prompt => "Answer in one line.".to_owned(),
-        Holds::Document(_) => r#"{"type":"object"}"#.to_owned(),
-        Holds::Model(_) => "GGUF and more".to_owned(),
+            .into(),
+        Holds::Prompt => "Answer in one line.".into(),
+        Holds::Document(_) => r#"{"type":"object"}"#.into(),
+        Holds::Model(_) => "GGUF and more".into(),
         Holds::State => unreachable!("it is a folder"),
     }
 }
@@ -158,7 +159,7 @@ fn place(config: &str, key: &str) -> String {
 /// Makes all files of a config good, but for the state.
 fn heal(files: &[NamedFile<'_>], folder: &Path) {
     for file in files.iter().filter(|file| file.holds != Holds::State) {
-        write(&folder.join(file.path), good(file).as_bytes());
+        write(&folder.join(file.path), &good(file));
     }
 }
 
