@@ -8,6 +8,7 @@ use cutover_gateway::build::BuildError;
 
 use crate::env;
 use crate::exit::{Exit, Exits, Failed};
+use crate::reading;
 use crate::term::Term;
 
 /// The config file's name in the working directory.
@@ -43,8 +44,9 @@ impl Source {
     /// The text; empty for the built-in defaults.
     pub fn read(&self) -> anyhow::Result<String> {
         let Some(path) = &self.path else { return Ok(String::new()) };
-        std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the config file {}", path.display()))
+        reading::bytes(path).and_then(reading::text).map_err(|why| {
+            anyhow::anyhow!("cannot read the config file {}: it {why}", path.display())
+        })
     }
 
     /// Reads and checks.

@@ -53,6 +53,16 @@ pub fn read_or_create(path: &Path) -> Result<String, TokenError> {
     }
 }
 
+/// Puts the secret of one file into another, too, if there is none. False: there is another secret, which stays.
+pub fn share(from: &Path, to: &Path) -> Result<bool, TokenError> {
+    let token = read(from)?;
+    match write_new(to, &token) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(read(to)? == token),
+        Err(error) => Err(TokenError::File(to.to_owned(), error)),
+    }
+}
+
 /// Reads the secret in a file.
 pub fn read(path: &Path) -> Result<String, TokenError> {
     let text = fs::read_to_string(path).map_err(|e| TokenError::File(path.to_owned(), e))?;
@@ -115,6 +125,20 @@ mod tests {
         assert_eq!(read_or_create(&path).unwrap(), first);
         assert_eq!(read(&path).unwrap(), first);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn a_token_is_shared_with_a_file_that_has_none_and_replaces_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let token = read_or_create(&at("own")).unwrap();
+        assert!(share(&at("own"), &at("other")).unwrap());
+        assert!(share(&at("own"), &at("other")).unwrap(), "it has it already");
+        assert_eq!(read(&at("other")).unwrap(), token);
+        let third = read_or_create(&at("third")).unwrap();
+        assert!(!share(&at("own"), &at("third")).unwrap());
+        assert_eq!(read(&at("third")).unwrap(), third);
+        assert!(share(&at("none"), &at("fourth")).is_err());
     }
 
     #[cfg(unix)]

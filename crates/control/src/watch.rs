@@ -9,15 +9,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::admin::Host;
 use crate::controller::Controller;
 
 /// Time between two looks. Two of them fit into the second that a weight change may take.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(400);
+
+/// Time after which a look that has not come back is told. A reload may wait for names and models; that is less.
+const LOOK_SLOW: Duration = Duration::from_secs(30);
 
 /// Every so many looks, what failed is tried again.
 const LOOKS_PER_RETRY: u32 = 10;
@@ -81,26 +85,44 @@ impl Watch {
 
 /// Watches until `shutdown` is done. The watch began before the file was taken into force, so that what
 /// changed since is seen.
+///
+/// The files of the config may lie where no answer comes from any more (a network's file system). So nothing stands
+/// behind a look at them: neither what others wrote to the state directory, a rollback above all, nor the end.
 pub async fn run(
     controller: Controller,
     host: Arc<dyn Host>,
-    mut watch: Watch,
+    watch: Watch,
     shutdown: impl Future<Output = ()>,
 ) {
-    let mut ticks = interval(LOOK_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut looks = 0_u32;
+    let again = AtomicBool::new(false);
+    tokio::select! {
+        () = look_after_state(&controller, &host, &again, shutdown) => {}
+        () = look_after_files(&host, watch, &again) => {}
+    }
+}
+
+/// Takes what others wrote to the state directory, and tries again what failed there, until `shutdown` is done.
+async fn look_after_state(
+    controller: &Controller,
+    host: &Arc<dyn Host>,
+    again: &AtomicBool,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut ticks = looks();
+    let mut count = 0_u32;
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => return,
             _ = ticks.tick() => {}
         }
-        looks = looks.wrapping_add(1);
-        watch = look_once(&controller, &host, watch).await;
-        if looks.is_multiple_of(LOOKS_PER_RETRY) {
+        count = count.wrapping_add(1);
+        let overrides = controller.clone();
+        // Reading files may block, so it happens off the workers. A panic inside has been reported by its hook.
+        let _ = tokio::task::spawn_blocking(move || overrides.read_overrides()).await;
+        if count.is_multiple_of(LOOKS_PER_RETRY) {
             // Before the weights: a share is its candidate's, which its prompt makes.
-            take_prompts(&controller, &host).await;
+            take_prompts(controller, host, again).await;
             controller.tend().await;
             // Another process may have added or revoked some.
             if let Ok(keys) = controller.keys().await {
@@ -115,40 +137,65 @@ pub async fn run(
     }
 }
 
-/// Takes the prompts that could not be read, and tries a file again that may have been refused for want of them.
-async fn take_prompts(controller: &Controller, host: &Arc<dyn Host>) {
+fn looks() -> Interval {
+    let mut ticks = interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Takes the prompts that could not be read. A file that may have been refused for want of them is tried `again`.
+async fn take_prompts(controller: &Controller, host: &Arc<dyn Host>, again: &AtomicBool) {
     if !host.wants_prompts() {
         return;
     }
     let Ok(prompts) = controller.prompts().await else { return };
-    let host = host.clone();
-    let taking = tokio::task::spawn_blocking(move || {
-        let taken = host.take_prompts(prompts);
-        if taken.is_ok() && host.config().refused.is_some() {
-            let _ = host.reload();
+    let taker = host.clone();
+    match tokio::task::spawn_blocking(move || taker.take_prompts(prompts)).await {
+        Ok(Ok(_)) => {
+            tracing::info!("the prompts can be read");
+            again.store(host.config().refused.is_some(), Ordering::Relaxed);
         }
-        taken
-    });
-    match taking.await {
-        Ok(Ok(_)) => tracing::info!("the prompts can be read"),
         Ok(Err(why)) => tracing::error!(why, "the prompts can be read, and not be put into force"),
         Err(_) => {}
     }
 }
 
+/// Takes a config file that has changed, or whose files have. Has no end.
+async fn look_after_files(host: &Arc<dyn Host>, mut watch: Watch, again: &AtomicBool) {
+    let mut ticks = looks();
+    loop {
+        ticks.tick().await;
+        let looking = look_once(host, watch, again.swap(false, Ordering::Relaxed));
+        tokio::pin!(looking);
+        watch = if let Ok(watch) = timeout(LOOK_SLOW, &mut looking).await {
+            watch
+        } else {
+            let seconds = LOOK_SLOW.as_secs();
+            tracing::warn!(
+                seconds,
+                "the files of the config are still being read: does their file system answer? No change of them is \
+                 taken meanwhile, and no reload is done"
+            );
+            let watch = looking.await;
+            tracing::info!("the files of the config have been read");
+            watch
+        };
+    }
+}
+
 /// Reading files may block, so it happens off the workers.
-async fn look_once(controller: &Controller, host: &Arc<dyn Host>, mut watch: Watch) -> Watch {
-    let (controller, host) = (controller.clone(), host.clone());
+async fn look_once(host: &Arc<dyn Host>, mut watch: Watch, again: bool) -> Watch {
+    let host = host.clone();
     let looked = tokio::task::spawn_blocking(move || {
-        controller.read_overrides();
         watch.follow(host.watched_files());
-        if watch.has_changed() {
+        if watch.has_changed() || again {
             // What came of it is in the log, the status and the metrics.
             let _ = host.reload();
+            watch.follow(host.watched_files());
         }
         watch
     });
-    // A panic inside would lose the watch; an empty one keeps the overrides watched.
+    // A panic inside would lose the watch: an empty one takes what follows.
     looked.await.unwrap_or_else(|_| Watch::new(Vec::new()))
 }
 

@@ -37,6 +37,7 @@ mod signals;
 mod sockets;
 mod verbs;
 mod watched;
+mod whereabouts;
 
 use cutover_console::{clock, env, exit, files, operator, surroundings, table, term};
 

@@ -20,7 +20,7 @@ use crate::instances::Drains;
 use crate::plans;
 use crate::prompts::{InForce, Refitted};
 use crate::surroundings::{EngineChoice, Outside};
-use crate::{clock, doorkeys, env, named, programs, watched};
+use crate::{clock, doorkeys, env, named, programs, watched, whereabouts};
 
 mod host;
 
@@ -64,6 +64,8 @@ pub(crate) struct Process {
     started_with: Checked,
     /// Whether that config's file said nothing, so that one that says nothing may come into force.
     started_empty: bool,
+    /// Held by a reload from its reading on. Apart from `in_force`: whose file system does not answer stops nothing else.
+    reloading: Mutex<()>,
     /// The config in force with its prompts. Held while either is exchanged.
     in_force: Mutex<InForce>,
     /// Whether prompts that it needs could not be read, and what is wrong with others.
@@ -172,6 +174,7 @@ impl Process {
                 unread: parts.prompts.is_none() && parts.checked.needs_prompts(),
                 unfit: Vec::new(),
             }),
+            reloading: Mutex::default(),
             in_force: Mutex::new(InForce { checked: parts.checked.clone(), book: parts.prompts }),
             started_with: parts.checked,
             started_empty,
@@ -294,7 +297,7 @@ impl Process {
         let (Some(gateway), Some(controller)) = (self.gateway.get(), self.controller.get()) else {
             return Err(vec!["the process is still starting".to_owned()]);
         };
-        let mut in_force = lock(&self.in_force);
+        let _turn = lock(&self.reloading);
         let text = self.source.read().map_err(|error| vec![format!("{error:#}")])?;
         if says_nothing(&text) && !self.started_empty {
             return Err(vec![format!("{}: {EMPTIED}", self.source.name())]);
@@ -303,6 +306,8 @@ impl Process {
         let mut checked = checked
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         self.overruled.apply(&mut checked);
+        watched::add(&mut lock(&self.watched), watched::files(&self.source, &checked));
+        let mut in_force = lock(&self.in_force);
         let wrong = |error: build::BuildError| vec![self.source.locate(&text, &error)];
         in_force.fit(&mut checked).map_err(wrong)?;
         let (places, tokens) = &self.tokens;
@@ -322,6 +327,9 @@ impl Process {
         }
         warnings.extend(kept);
         warnings.extend(self.needs_restart(&checked));
+        let (own, named) = (&places.state, checked.state.directory.as_deref());
+        let own_token = checked.admin.token.is_none();
+        warnings.extend(whereabouts::leave_word(own, named, &self.source.base, own_token));
         warnings.extend(gone(&in_force.checked, &checked));
         let unread = in_force.book.is_none() && checked.needs_prompts();
         *lock(&self.prompts) = Prompts { unread, unfit: Vec::new() };
@@ -437,7 +445,6 @@ impl Process {
             ("server.header_timeout", then.server.header_timeout != now.server.header_timeout),
             ("server.idle_timeout", then.server.idle_timeout != now.server.idle_timeout),
             ("admin.listen", then.admin.listen != now.admin.listen),
-            ("state.directory", then.state.directory != now.state.directory),
             ("state.records", then.state.records != now.state.records),
             ("state.responses", then.state.responses != now.state.responses),
             (

@@ -32,9 +32,10 @@ pub(crate) async fn on_hangup(stop: CancellationToken, act: impl Fn() + Clone + 
             () = stop.cancelled() => return,
             _ = hangup.recv() => {}
         }
-        let act = act.clone();
-        // A panic inside has been reported by the panic hook.
-        let _ = tokio::task::spawn_blocking(act).await;
+        // A panic inside has been reported by the panic hook. It may read where no answer comes from: the end does not
+        // wait for it.
+        let acting = tokio::task::spawn_blocking(act.clone());
+        let _ = stop.run_until_cancelled(acting).await;
     }
 }
 

@@ -103,6 +103,93 @@ fn a_config_file_that_is_gone_is_told_once_and_by_status_too() {
     assert_eq!(refusals(), 1, "told once");
 }
 
+/// Puts a pipe that nobody writes to in the place of the config file.
+fn place_pipe(program: &Program) {
+    let file = program.config_file();
+    std::fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+}
+
+fn with_candidate(fake: &Fake) -> String {
+    let arms = "[use_cases.app]\ncandidate = \"new\"";
+    let text = with_use_case(fake).replace("[use_cases.app]", arms);
+    format!("{text}[variants.new]\nupstream = \"one\"\nmodel = \"fake-model\"\n")
+}
+
+/// The open of a pipe that nobody writes to has no end: no change was taken any more, no override was noticed, a rollback
+/// waited for it, and the process had to be killed.
+#[test]
+fn a_pipe_in_the_place_of_the_config_file_stops_nothing() {
+    let upstream = fake("upstream");
+    let config = with_candidate(&upstream);
+    let mut program = Program::start(BINARY, &config);
+    program.ok(&["weight", "app", "50%"]);
+    let weight = |program: &Program| program.status()["use_cases"][0]["weight"].to_string();
+    let before = weight(&program);
+    place_pipe(&program);
+    wait::until("the refusal", || {
+        program.status()["config"]["refused"].to_string().contains("is not a regular file")
+    });
+    let overrides = program.state().join("overrides");
+    std::fs::create_dir_all(&overrides).unwrap();
+    std::fs::write(overrides.join("app.json"), "").unwrap();
+    wait::until("the override", || weight(&program) != before);
+    program.write_config(&config);
+    wait::until("the file back", || program.status()["config"]["refused"].is_null());
+    program.ok(&["weight", "app", "50%", "--after-rollback"]);
+    wait::until("the weight back", || weight(&program) == before);
+    place_pipe(&program);
+    let said = program.cli(&["rollback", "app"]);
+    let said = cutover_testkit::program::said(&said);
+    assert!(said.contains("app: old serves all units"), "{said}");
+    assert_eq!(program.terminate(), Some(0), "{}", program.log());
+}
+
+/// Commands looked for the running cutover's token and address in a directory that it does not use yet.
+#[test]
+fn commands_reach_a_cutover_whose_file_names_another_state_directory() {
+    let upstream = fake("upstream");
+    let config = with_candidate(&upstream);
+    let program = Program::start(BINARY, &config);
+    program.ok(&["weight", "app", "50%"]);
+    let text = std::fs::read_to_string(program.config_file()).unwrap();
+    let moved = text.replace(&program.state().display().to_string(), "elsewhere");
+    program.write_bare_config(&moved);
+    wait::until("the warning", || {
+        program.log().contains("find the running cutover by the new one")
+    });
+    let said = program.ok(&["rollback", "app"]);
+    assert!(said.contains("app: old serves all units"), "{said}");
+    program.ok(&["status"]);
+    program.ok(&["weight", "app", "10%", "--after-rollback"]);
+}
+
+/// Nothing happened until the next start, which then took the candidate's share; and a reload that was refused for such a
+/// file stayed refused.
+#[test]
+fn a_prompts_file_is_watched_as_the_config_is_and_after_a_refusal_for_it_too() {
+    let upstream = fake("upstream");
+    let prompted = "system_prompt = { file = \"one.txt\" }\n[use_cases.app]";
+    let config = with_use_case(&upstream).replace("[use_cases.app]", prompted);
+    let mut program = Program::start(BINARY, &with_use_case(&upstream));
+    program.write_config(&config);
+    let refused = || program.status()["config"]["refused"].to_string();
+    wait::until("the refusal", || refused().contains("one.txt does not exist"));
+    let file = program.config_file().with_file_name("one.txt");
+    std::fs::write(&file, "Answer in French.").unwrap();
+    wait::until("the mended file in force", || refused() == "null");
+    let body = json!({"model": "app", "messages": [{"role": "user", "content": "hi"}]});
+    let sent = || {
+        let (line, body) = ("POST /v1/chat/completions", body.to_string());
+        exchange(program.url(), line, &[], body).unwrap();
+        upstream.inferences().pop().unwrap().json().to_string()
+    };
+    assert!(sent().contains("Answer in French."));
+    std::fs::write(&file, "Answer in Italian.").unwrap();
+    wait::until("the other prompt", || sent().contains("Answer in Italian."));
+}
+
 /// The end of a stream, or the whole answer, reached its client up to 200 ms before the disk did.
 #[test]
 fn an_answer_that_a_client_has_been_told_is_stored_survives_a_kill() {

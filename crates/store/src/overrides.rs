@@ -145,7 +145,12 @@ impl Overrides {
 }
 
 fn read_file(path: &Path) -> Result<Override, String> {
-    let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
+    let metadata = fs::metadata(path).map_err(|e| e.to_string())?;
+    if !metadata.is_file() {
+        // A pipe holds its reader for ever.
+        return Err("it is not a regular file".to_owned());
+    }
+    let size = metadata.len();
     if size > FILE_BYTES_MAX {
         return Err(format!("it has {size} bytes, more than {FILE_BYTES_MAX}"));
     }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod owners;
+mod watched;
 
 /// Keeps what was published.
 #[derive(Clone, Default)]

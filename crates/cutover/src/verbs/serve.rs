@@ -70,7 +70,11 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     let filter = args.log.as_deref().unwrap_or(checked.log.level.as_str());
     cutover_telemetry::init_log(format, filter).or_exit(Exit::Usage)?;
     let runtime = runtime(checked.server.workers)?;
-    runtime.block_on(Box::pin(serve(Plan { source, checked, overruled, waits: args.wait }, term)))
+    let plan = Plan { source, checked, overruled, waits: args.wait };
+    let ended = runtime.block_on(Box::pin(serve(plan, term)));
+    // What had to end has ended. A thread that still reads a file of the config may never come back.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The config file is checked for this already; a flag may have changed it.
