@@ -1,7 +1,10 @@
 //! What goes back to the client.
 
 use bytes::Bytes;
+use cutover_wire::Loss;
 use memchr::{memchr, memmem};
+
+use crate::lost::Lost;
 
 /// A whole answer.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,11 +15,18 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Bytes,
+    /// What of the answer it has no room for.
+    pub losses: Vec<Loss>,
 }
 
 impl Answer {
     pub(crate) fn json(body: String) -> Self {
-        Self { content_type: JSON, headers: Vec::new(), body: Bytes::from(body) }
+        let (headers, losses) = (Vec::new(), Vec::new());
+        Self { content_type: JSON, headers, body: Bytes::from(body), losses }
+    }
+
+    pub(crate) fn without(self, lost: Lost) -> Self {
+        Self { losses: lost.into_list(), ..self }
     }
 }
 

@@ -42,7 +42,7 @@ mod tests;
 mod trial;
 mod vectors;
 
-use cutover_vendors::{calls, chat, losses, read, signature, split, write};
+use cutover_vendors::{calls, chat, losses, lost, read, signature, split, write};
 
 pub use answer::{Answer, ErrorAnswer};
 pub use chat::read_error;

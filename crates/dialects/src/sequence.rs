@@ -19,7 +19,8 @@ use cutover_wire::Fault;
 use cutover_wire::json::Scan;
 use cutover_wire::openai::chat::TokenLogprob;
 
-use crate::chat::{Choice, End, Said, Signed};
+use crate::chat::{Call, Choice, End, Said, Signed, Source};
+use crate::lost::{ANNOTATIONS, Lost};
 
 /// What a part is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +49,27 @@ pub(crate) struct Closed<'a> {
     pub(crate) logprobs: &'a [TokenLogprob],
     /// Of reasoning: its maker's signature.
     pub(crate) signature: Option<&'a str>,
+    /// Of a text: the web pages that it is from.
+    pub(crate) sources: &'a [Source],
     /// Whether the answer was cut by its limit in this part.
     pub(crate) cut: bool,
+}
+
+impl<'a> Closed<'a> {
+    /// A part that has only begun.
+    pub(crate) fn empty(kind: &'a Kind) -> Self {
+        Self { kind, text: "", logprobs: &[], signature: None, sources: &[], cut: false }
+    }
 }
 
 /// Writes parts in a client's dialect.
 pub(crate) trait Parts {
     fn open(&mut self, part: &Opened<'_>) -> Result<(), Fault>;
     fn delta(&mut self, kind: &Kind, text: &str, logprobs: &[TokenLogprob]);
+    /// A web page that the open text is from, and its number. False: there is no room for it.
+    fn cite(&mut self, _: &Source, _: usize) -> bool {
+        false
+    }
     fn close(&mut self, part: &Closed<'_>) -> Result<(), Fault>;
 }
 
@@ -72,6 +86,7 @@ struct Open {
     kind: Kind,
     text: String,
     logprobs: Vec<TokenLogprob>,
+    sources: Vec<Source>,
     scan: Scan,
 }
 
@@ -90,6 +105,7 @@ pub(crate) struct Sequence {
     last_call: Option<u64>,
     signature: Option<String>,
     bytes: usize,
+    lost: Lost,
     /// For ids of calls that come without one.
     id: String,
 }
@@ -122,8 +138,28 @@ impl Sequence {
             }
         }
         self.text(Kind::Text, (text, logprobs), to)?;
+        self.cite(said.sources(), to);
+        self.lost.and(said.lost());
         self.text(Kind::Refusal, (said.refusal.take(), Vec::new()), to)?;
-        self.calls(said, to)
+        self.calls(said.take_calls(), to)
+    }
+
+    /// What the client's dialect has no room for.
+    pub(crate) fn lost(&self) -> &Lost {
+        &self.lost
+    }
+
+    fn cite(&mut self, (sources, others): (Vec<Source>, bool), to: &mut dyn Parts) {
+        let mut lost = others;
+        for source in sources {
+            match self.open.as_mut().filter(|open| open.kind == Kind::Text) {
+                Some(open) if to.cite(&source, open.sources.len()) => open.sources.push(source),
+                _ => lost = true,
+            }
+        }
+        if lost {
+            self.lost.note(ANNOTATIONS);
+        }
     }
 
     fn hidden(&mut self, said: &Said, to: &mut dyn Parts) -> Result<(), Fault> {
@@ -149,8 +185,8 @@ impl Sequence {
         self.piece(Piece { kind, id: None, name: None, text, logprobs }, to)
     }
 
-    fn calls(&mut self, said: Said, to: &mut dyn Parts) -> Result<(), Fault> {
-        for call in said.tool_calls.unwrap_or_default() {
+    fn calls(&mut self, calls: Vec<Call>, to: &mut dyn Parts) -> Result<(), Fault> {
+        for call in calls {
             let id = call.id.filter(|id| !id.is_empty());
             let last = self.last_call;
             // Some servers leave the index out: a new id is then a new call.
@@ -247,7 +283,8 @@ impl Sequence {
         let name = piece.name.as_deref().unwrap_or_default();
         to.open(&Opened { kind: &piece.kind, id: &id, name })?;
         let (kind, text, logprobs) = (piece.kind.clone(), String::new(), Vec::new());
-        self.open = Some(Open { kind, text, logprobs, scan: Scan::default() });
+        let (sources, scan) = (Vec::new(), Scan::default());
+        self.open = Some(Open { kind, text, logprobs, sources, scan });
         Ok(())
     }
 
@@ -256,13 +293,14 @@ impl Sequence {
         if let Kind::Call(index) = open.kind {
             self.closed.insert(index);
         }
-        let Open { kind, text, logprobs, .. } = open;
+        let Open { kind, text, logprobs, sources, .. } = open;
         let signature = match kind {
             Kind::Reasoning => self.signature.take(),
             _ => None,
         };
         let signature = signature.as_deref();
-        to.close(&Closed { kind: &kind, text: &text, logprobs: &logprobs, signature, cut })
+        let (text, logprobs, sources) = (&text, &logprobs, &sources);
+        to.close(&Closed { kind: &kind, text, logprobs, signature, sources, cut })
     }
 
     /// The stream ended well: closes what is open and lets go what is held.
@@ -273,7 +311,7 @@ impl Sequence {
             self.place(piece, to)?;
             self.close(end.is_cut(), to)?;
         }
-        Ok(())
+        self.lost.or_nothing_left(self.bytes > 0 || self.has_calls())
     }
 }
 

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use cutover_units::Code;
 use cutover_wire::stream::halves::Joiner;
 use cutover_wire::stream::split::{Data, Event, Framing, Splitter};
-use cutover_wire::{Fault, Usage};
+use cutover_wire::{Fault, Loss, Usage};
 
 use crate::answer::{EVENTS, JSON, LINES};
 use crate::chat::{self, End};
@@ -215,6 +215,11 @@ impl StreamOut {
 
     pub(crate) fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
+    }
+
+    /// What the client's dialect has no room for.
+    pub fn losses(&self) -> &[Loss] {
+        self.sequence.lost().list()
     }
 
     /// What shall be stored, once the stream has ended well and if the client wants it stored.

@@ -223,6 +223,12 @@ pub fn matrix() -> String {
     for field in cutover_vendors::gemini::embeddings::FIELDS {
         page.push_str(&row(field));
     }
+    page.push_str("\n## What answers lose\n\n");
+    page.push_str("Parts of an upstream's answer that the client's dialect has no room for, by their names in the loss report. An ");
+    page.push_str("answer of which nothing is left is a failed attempt (`no_form`).\n\n| part | why |\n|---|---|\n");
+    for (part, why) in cutover_vendors::lost::ROWS {
+        let _infallible = writeln!(page, "| `{part}` | {why} |");
+    }
     page
 }
 

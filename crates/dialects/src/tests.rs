@@ -6,6 +6,7 @@ mod claude;
 mod egress;
 mod gemini;
 mod golden;
+mod lost;
 mod moved;
 mod outlines;
 mod own;

@@ -114,9 +114,9 @@ impl Flow {
         if is_part {
             exchange.mark_part_of_cost();
         }
-        let trail = &mut exchange.trail;
+        exchange.lose(self.intake.losses());
         if self.intake.tap.numbered_calls() {
-            trail.losses.push(numbered());
+            exchange.lose(&[numbered()]);
         }
         if self.intake.tap.prompt_truncated() {
             exchange.note_truncated_prompt();

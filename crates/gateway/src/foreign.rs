@@ -14,7 +14,7 @@ use cutover_dialects::responses::Stored;
 use cutover_dialects::{Answer, Dialect, Moment, Sent, StreamOut, WayBack};
 use cutover_relay::{Conversion, Own};
 use cutover_units::{Code, Micros, Millis};
-use cutover_wire::{Fault, Target};
+use cutover_wire::{Fault, Loss, Target};
 use http::{HeaderName, HeaderValue, Response, header};
 use tokio::time::Instant;
 
@@ -161,6 +161,11 @@ impl Edge {
         let mut out = Vec::new();
         self.out.error(fault, self.now(), &mut out);
         out.pop()
+    }
+
+    /// What the client's dialect has no room for.
+    pub(crate) fn losses(&self) -> &[Loss] {
+        self.out.losses()
     }
 
     /// Why the stream could not be turned, or how it was ended.

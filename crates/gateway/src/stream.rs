@@ -359,6 +359,9 @@ impl Relay {
         };
         let exchange = self.exchange.as_deref_mut()?;
         flow.note(exchange);
+        if let Some(edge) = &self.edge {
+            exchange.lose(edge.losses());
+        }
         Some((flow, exchange))
     }
 

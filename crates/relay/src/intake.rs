@@ -6,7 +6,7 @@ use cutover_vendors::{gemini, responses};
 use cutover_wire::own::Events as OwnEvents;
 use cutover_wire::providers::Dialect;
 use cutover_wire::stream::{Limits, Tap};
-use cutover_wire::{Mint, ReplyPlan, UpstreamFault, Usage};
+use cutover_wire::{Loss, Mint, ReplyPlan, UpstreamFault, Usage};
 
 use crate::names::Lines;
 use crate::received::{created, dialects_mint};
@@ -149,6 +149,16 @@ impl Intake {
             Events::Gemini(events) => events.usage_so_far(),
             // It is told at the end alone.
             Events::Responses(_) => None,
+        }
+    }
+
+    /// What of the vendor's answer has no place in the OpenAI dialect, if the client gets it in that.
+    pub fn losses(&self) -> &[Loss] {
+        let foreign = self.foreign.as_deref().filter(|foreign| foreign.own.is_none());
+        match foreign.map(|foreign| &foreign.events) {
+            Some(Events::Anthropic(events)) => events.losses(),
+            Some(Events::Gemini(events)) => events.losses(),
+            Some(Events::Responses(_)) | None => &[],
         }
     }
 

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use cutover_units::Millis;
-use cutover_vendors::{anthropic, gemini, names, responses};
+use cutover_vendors::{Turned, anthropic, gemini, names, responses};
 use cutover_wire::own;
 use cutover_wire::providers::Dialect;
 use cutover_wire::structured::repair;
-use cutover_wire::{Endpoint, Mint, Received, Reply, ReplyPlan, UpstreamFault, Usage, read_reply};
+use cutover_wire::{
+    Endpoint, Fault, Loss, Mint, Received, Reply, ReplyPlan, UpstreamFault, Usage, read_reply,
+};
 
 /// Reads a whole answer; tells its status, too, as it would be in the OpenAI dialect.
 pub fn read(
@@ -16,7 +18,7 @@ pub fn read(
 ) -> (u16, Result<Reply, UpstreamFault>) {
     let good = (200..300).contains(&answer.status);
     let own = (good && plan.own).then(|| answer.body.clone());
-    let (mut received, mut wait) = (answer, None::<String>);
+    let (mut received, mut wait, mut losses) = (answer, None::<String>, Vec::new());
     // A proxy's web page says nothing in the vendor's words: `wire` knows it for what it is.
     let page = !good && received.body.trim_ascii_start().starts_with(b"<");
     // An answer that is none becomes one that `wire` cannot read.
@@ -27,7 +29,7 @@ pub fn read(
         }
         Dialect::OpenAi | Dialect::Ollama => {}
         Dialect::Anthropic if good => {
-            received.body = anthropic::answer(&received.body, created(mint)).unwrap_or_default();
+            (received.body, losses) = turned(anthropic::answer(&received.body, created(mint)));
         }
         Dialect::Anthropic => {
             (received.status, received.body) = anthropic::error(received.status, &received.body);
@@ -39,7 +41,7 @@ pub fn read(
             received.body = read.unwrap_or_default();
         }
         Dialect::Gemini if good => {
-            received.body = gemini::answer(&received.body, created(mint)).unwrap_or_default();
+            (received.body, losses) = turned(gemini::answer(&received.body, created(mint)));
         }
         Dialect::Gemini => {
             let told = gemini::error(received.status, &received.body);
@@ -58,9 +60,16 @@ pub fn read(
             plan.provider.dialect == Dialect::Gemini && plan.endpoint == Endpoint::Embeddings;
         let usage =
             reply.usage.map(|usage| Usage { estimated: usage.estimated || untold, ..usage });
-        Reply { own: own.map(|own| own_names(plan, mint, own)), usage, ..reply }
+        // What the client gets as the vendor wrote it has lost nothing.
+        losses.retain(|_| own.is_none());
+        Reply { own: own.map(|own| own_names(plan, mint, own)), usage, losses, ..reply }
     });
     (status, reply.and_then(|reply| repaired(plan, reply)))
+}
+
+/// What a vendor's answer was turned into; nothing that can be read, where it was none.
+fn turned(answer: Result<Turned, Fault>) -> (Bytes, Vec<Loss>) {
+    answer.map_or_else(|_| Default::default(), |turned| (turned.body, turned.losses))
 }
 
 /// An answer in the upstream's own words, with the names that the client shall see.

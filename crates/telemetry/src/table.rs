@@ -127,7 +127,7 @@ metrics! {
         "Requests slower than the configured limit.";
     Losses LOSSES = Counter, Count, "cutover_losses_total",
         ["use_case", "variant", "field", "action"],
-        "Request fields that a lenient variant could not pass on, by what was done with them.";
+        "Request fields and parts of answers (answer.*) that could not be passed on, by what was done with them.";
     Attempts ATTEMPTS = Counter, Count, "cutover_attempts_total",
         ["upstream", "upstream_instance", "result"],
         "Requests sent to an instance, by result: ok or the reason of the failure. A stream counts once it is over: as ok if its client had what it wanted of it.";

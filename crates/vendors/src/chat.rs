@@ -7,7 +7,9 @@ use cutover_wire::openai::chat::TokenLogprob;
 use cutover_wire::{Endpoint, Fault, Finish, Usage};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use crate::lost::{self, Lost};
 use crate::signature;
 
 /// An answer or a chunk of one; the members that the ingress dialects need.
@@ -67,10 +69,20 @@ pub struct Said {
     pub reasoning: Option<String>,
     /// Calls, or pieces of them.
     #[serde(default)]
-    pub tool_calls: Option<Vec<Call>>,
+    tool_calls: Option<Vec<Call>>,
+    /// A call as chat completions had it before there were tools, or a piece of it.
+    #[serde(default)]
+    function_call: Option<Called>,
     /// Reasoning with what its maker needs to take it back: Anthropic's signatures.
     #[serde(default)]
     reasoning_details: Option<Vec<Value>>,
+    /// Where the text is from.
+    #[serde(default)]
+    annotations: Option<Box<RawValue>>,
+    #[serde(default)]
+    images: Option<Box<RawValue>>,
+    #[serde(default)]
+    audio: Option<Box<RawValue>>,
 }
 
 /// What is said in words: a text, or the parts in which Mistral's reasoning models write it.
@@ -156,6 +168,28 @@ pub struct Called {
     pub arguments: Option<String>,
 }
 
+/// A web page that a part of a text is from.
+pub struct Source {
+    /// Its address.
+    pub url: String,
+    /// Its title; empty if it was not told.
+    pub title: String,
+    /// Letters of the text before the part, and before its end.
+    pub place: (u64, u64),
+}
+
+impl Source {
+    /// From an annotation. `None`: it is of another kind.
+    fn of(annotation: &Value) -> Option<Self> {
+        let cited = annotation.get("url_citation")?;
+        let text = |key: &str| cited[key].as_str();
+        let number = |key: &str| cited[key].as_u64().unwrap_or(0);
+        let place = (number("start_index"), number("end_index"));
+        let title = text("title").unwrap_or_default().to_owned();
+        Some(Self { url: text("url")?.to_owned(), title, place })
+    }
+}
+
 /// A usage of another form is as good as none: the answer is the same.
 fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D::Error> {
     let value = Option::<Value>::deserialize(deserializer)?;
@@ -191,6 +225,37 @@ impl Choice {
 }
 
 impl Said {
+    /// What no dialect here has room for.
+    pub fn lost(&self) -> Lost {
+        let mut lost = Lost::default();
+        for (part, raw) in [(lost::IMAGES, &self.images), (lost::AUDIO, &self.audio)] {
+            if raw.as_ref().is_some_and(|raw| !matches!(raw.get(), "null" | "[]" | "{}" | "\"\"")) {
+                lost.note(part);
+            }
+        }
+        lost
+    }
+
+    /// The web pages that the text is from, and whether it is from anything else.
+    pub fn sources(&self) -> (Vec<Source>, bool) {
+        let Some(raw) = self.annotations.as_ref() else { return (Vec::new(), false) };
+        let list: Option<Vec<Value>> = serde_json::from_str(raw.get()).ok();
+        let list = list.unwrap_or_default();
+        let sources: Vec<_> = list.iter().filter_map(Source::of).collect();
+        let others = sources.len() < list.len();
+        (sources, others)
+    }
+
+    /// Takes the calls out, or pieces of them. One of the old form is the only one, and has no id.
+    pub fn take_calls(&mut self) -> Vec<Call> {
+        let calls = self.tool_calls.take().unwrap_or_default();
+        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let told = |old: &Called| calls.is_empty() && (says(&old.name) || says(&old.arguments));
+        let old = self.function_call.take().filter(told);
+        let old = old.map(|function| Call { index: Some(0), id: None, function });
+        calls.into_iter().chain(old).collect()
+    }
+
     /// The signature of the reasoning, if its maker signs.
     pub fn signature(&self) -> Option<String> {
         let mut details = self.reasoning_details.as_ref()?.iter().rev();
@@ -272,6 +337,17 @@ pub enum Signed {
     Hidden(String),
 }
 
+impl Turn {
+    /// What the answer loses in a dialect without room for the sources of a text.
+    pub fn lost_with_sources(&self) -> Lost {
+        let mut lost = self.lost.clone();
+        if !self.sources.is_empty() {
+            lost.note(lost::ANNOTATIONS);
+        }
+        lost
+    }
+}
+
 /// A whole answer in pieces, in the order in which dialects with blocks tell them.
 #[derive(Default)]
 pub struct Turn {
@@ -289,6 +365,10 @@ pub struct Turn {
     pub calls: Vec<Call>,
     /// The probabilities of the tokens.
     pub logprobs: Vec<TokenLogprob>,
+    /// The web pages that the text is from.
+    pub sources: Vec<Source>,
+    /// What has no room in any dialect here.
+    pub lost: Lost,
     /// How it ended.
     pub end: End,
 }
@@ -334,17 +414,19 @@ pub fn turn(body: &[u8]) -> Result<Turn, Fault> {
         called: false,
     };
     let logprobs = choice.logprobs();
-    let said = choice.message.unwrap_or_default();
-    Ok(Turn {
-        model,
-        reasoning: said.reasoning().map(str::to_owned),
-        signed: said.signed(),
-        text: filled(said.content.text.or(choice.text)),
-        refusal: filled(said.refusal),
-        calls: said.tool_calls.unwrap_or_default(),
-        logprobs,
-        end,
-    })
+    let mut said = choice.message.unwrap_or_default();
+    let calls = said.take_calls();
+    let (sources, others) = said.sources();
+    let mut lost = said.lost();
+    if others {
+        lost.note(lost::ANNOTATIONS);
+    }
+    let (reasoning, signed) = (said.reasoning().map(str::to_owned), said.signed());
+    let text = filled(said.content.text.or(choice.text));
+    let refusal = filled(said.refusal);
+    let words = text.is_some() || refusal.is_some() || reasoning.is_some();
+    lost.or_nothing_left(words || !calls.is_empty())?;
+    Ok(Turn { model, reasoning, signed, text, refusal, calls, logprobs, sources, lost, end })
 }
 
 /// A call's arguments as an object's text: empty ones are `{}`. `None` if they are no JSON object.

@@ -27,6 +27,7 @@ mod field;
 pub mod fields;
 pub mod gemini;
 pub mod losses;
+pub mod lost;
 pub mod manage;
 pub mod names;
 mod places;
@@ -55,6 +56,20 @@ pub const EXTRA: &str = "extra_body";
 
 /// The mark of a tool's result that is an error, as Anthropic's API has it.
 pub const FAILED: &str = "is_error";
+
+/// A vendor's whole answer in the OpenAI dialect. Its `Debug` shows no body.
+pub struct Turned {
+    /// The chat completion.
+    pub body: Bytes,
+    /// What of the answer it has no room for.
+    pub losses: Vec<Loss>,
+}
+
+impl std::fmt::Debug for Turned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turned").field("losses", &self.losses).finish_non_exhaustive()
+    }
+}
 
 /// A request for an upstream's own API. No `Debug`: it holds the prompt.
 pub struct Sent {

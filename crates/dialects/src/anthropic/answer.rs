@@ -10,6 +10,7 @@ use crate::write::{self, Json};
 
 pub(crate) fn reply(back: &WayBack, body: &[u8]) -> Result<Answer, Fault> {
     let turn = chat::turn(body)?;
+    let lost = turn.lost_with_sources();
     let model = turn.model.as_deref().unwrap_or(&back.model);
     let mut end = turn.end.clone();
     end.called = !turn.calls.is_empty();
@@ -26,7 +27,7 @@ pub(crate) fn reply(back: &WayBack, body: &[u8]) -> Result<Answer, Fault> {
         write_stop(j, &end);
         j.put_object("usage", |j| write_usage(j, &end.usage));
     });
-    Ok(Answer::json(text))
+    Ok(Answer::json(text).without(lost))
 }
 
 fn blocks(turn: &Turn, back: &WayBack) -> Result<Vec<String>, Fault> {
@@ -82,7 +83,7 @@ pub(super) fn write_stop(json: &mut Json, end: &End) {
     let reason = match (end.finish, &end.stop_sequence) {
         (Finish::Length, _) => "max_tokens",
         (Finish::ContentFilter, _) => "refusal",
-        (Finish::ToolCalls | Finish::FunctionCall, _) => "tool_use",
+        // Whoever is told of a call and finds none asks again for ever.
         _ if end.called => "tool_use",
         (Finish::Stop, Some(_)) => "stop_sequence",
         _ => "end_turn",

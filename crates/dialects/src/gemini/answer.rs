@@ -18,6 +18,7 @@ pub(crate) fn reply(back: &WayBack, shape: Shape, body: &[u8]) -> Result<Answer,
         Shape::Embedding | Shape::Embeddings => return embedded(shape, body),
     };
     let turn = chat::turn(body)?;
+    let lost = turn.lost_with_sources();
     let mut said = Said { logprobs: turn.logprobs, ..Said::default() };
     said.thought = turn.reasoning.filter(|_| thoughts).unwrap_or_default();
     let refused = turn.refusal.is_some();
@@ -33,7 +34,8 @@ pub(crate) fn reply(back: &WayBack, shape: Shape, body: &[u8]) -> Result<Answer,
     }
     let model = turn.model.as_deref().unwrap_or(&back.model);
     let end = Some((&turn.end, refused));
-    Ok(Answer::json(write::object(|j| said.write(j, end, (model, &back.id)))))
+    let text = write::object(|j| said.write(j, end, (model, &back.id)));
+    Ok(Answer::json(text).without(lost))
 }
 
 /// What one object says.

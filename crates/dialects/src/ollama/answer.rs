@@ -21,6 +21,7 @@ pub(crate) fn reply(
         return embedded(back, shape, body, now);
     }
     let turn = chat::turn(body)?;
+    let lost = turn.lost_with_sources();
     let model = turn.model.as_deref().unwrap_or(&back.model);
     let mut said = Said {
         text: turn.text.or(turn.refusal).unwrap_or_default(),
@@ -46,7 +47,7 @@ pub(crate) fn reply(
         said.write(j, shape, (model, now.at));
         write_end(j, &turn.end, times);
     });
-    Ok(Answer::json(text))
+    Ok(Answer::json(text).without(lost))
 }
 
 /// When what happened.

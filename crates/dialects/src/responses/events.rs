@@ -8,12 +8,12 @@ use cutover_wire::openai::chat::TokenLogprob;
 use cutover_wire::stream::split::Event;
 
 use super::object::{
-    self, CallItem, Echo, Object, Standing, incomplete, message_item, reasoning_item,
+    self, CallItem, Echo, Object, Standing, annotation, incomplete, message_item, reasoning_item,
     reasoning_part, refusal_part, text_part, write_logprobs,
 };
 use super::store::Stored;
 use super::tools::custom_input;
-use crate::chat::End;
+use crate::chat::{End, Source};
 use crate::inbound::Moment;
 use crate::sampled::Sent;
 use crate::sequence::{Closed, Kind, Opened, Parts};
@@ -256,12 +256,12 @@ impl Items<'_> {
     }
 }
 
-/// An item's content part with this text.
-fn part_of(kind: &Kind, text: &str, logprobs: &[TokenLogprob]) -> String {
-    match kind {
-        Kind::Reasoning => reasoning_part(text),
-        Kind::Refusal => refusal_part(text),
-        _ => text_part(text, logprobs),
+/// An item's content part at its end, or at its beginning.
+fn part_of(part: &Closed<'_>) -> String {
+    match part.kind {
+        Kind::Reasoning => reasoning_part(part.text),
+        Kind::Refusal => refusal_part(part.text),
+        _ => text_part(part.text, part.logprobs, part.sources),
     }
 }
 
@@ -290,7 +290,7 @@ impl Parts for Items<'_> {
         }
         let item = self.part_item(part.kind, None, "in_progress");
         self.item_event("response.output_item.added", &item);
-        let empty = part_of(part.kind, "", &[]);
+        let empty = part_of(&Closed::empty(part.kind));
         self.about("response.content_part.added", true, |j| j.key("part").raw(&empty));
         Ok(())
     }
@@ -315,6 +315,14 @@ impl Parts for Items<'_> {
         }
     }
 
+    fn cite(&mut self, source: &Source, number: usize) -> bool {
+        self.about("response.output_text.annotation.added", true, |j| {
+            j.put_number("annotation_index", number as u64);
+            j.key("annotation").raw(&annotation(source));
+        });
+        true
+    }
+
     fn close(&mut self, part: &Closed<'_>) -> Result<(), Fault> {
         match part.kind {
             Kind::Hidden => return Ok(()),
@@ -324,7 +332,7 @@ impl Parts for Items<'_> {
             }
             _ => self.done_text(part),
         }
-        let whole = part_of(part.kind, part.text, part.logprobs);
+        let whole = part_of(part);
         self.about("response.content_part.done", true, |j| j.key("part").raw(&whole));
         let status = if part.cut && *part.kind == Kind::Text { "incomplete" } else { "completed" };
         let item = self.part_item(part.kind, Some(&whole), status);

@@ -7,7 +7,7 @@ use cutover_wire::{Fault, Finish, Usage};
 use super::store::Stored;
 use super::tools::{self, Names};
 use crate::answer::Answer;
-use crate::chat::{self, End, Turn};
+use crate::chat::{self, End, Source, Turn};
 use crate::inbound::{Moment, WayBack};
 use crate::read::Obj;
 use crate::sampled::{Sampled, Sent};
@@ -212,12 +212,24 @@ pub(super) fn write_logprobs(json: &mut Json, list: &[TokenLogprob]) {
 }
 
 /// A content part of a message or of reasoning.
-pub(super) fn text_part(text: &str, logprobs: &[TokenLogprob]) -> String {
+pub(super) fn text_part(text: &str, logprobs: &[TokenLogprob], sources: &[Source]) -> String {
     write::object(|j| {
         j.put("type", "output_text");
-        j.put_array("annotations", |_| {});
+        j.put_array("annotations", |j| sources.iter().for_each(|s| j.raw(&annotation(s))));
         write_logprobs(j.key("logprobs"), logprobs);
         j.put("text", text);
+    })
+}
+
+/// Where a part of a text is from.
+pub(super) fn annotation(source: &Source) -> String {
+    let (start, end) = source.place;
+    write::object(|j| {
+        j.put("type", "url_citation");
+        j.put_number("start_index", start);
+        j.put_number("end_index", end);
+        j.put("url", &source.url);
+        j.put("title", &source.title);
     })
 }
 
@@ -298,7 +310,7 @@ fn output(turn: &Turn, id: &str, names: &Names) -> Vec<String> {
         let part = reasoning_part(text);
         items.push(reasoning_item(&format!("rs_{id}_{}", items.len()), Some(&part), "completed"));
     }
-    let text = turn.text.as_ref().map(|text| text_part(text, &turn.logprobs));
+    let text = turn.text.as_ref().map(|text| text_part(text, &turn.logprobs, &turn.sources));
     let refusal = turn.refusal.as_ref().map(|text| refusal_part(text));
     for part in [text, refusal].into_iter().flatten() {
         items.push(message_item(&format!("msg_{id}_{}", items.len()), Some(&part), status));
@@ -338,7 +350,7 @@ pub(crate) fn reply(
     let object = Object { id: &id, model, created, output, sampled };
     let text = object.write(echo, &Standing::Ended(&turn.end, now.at));
     let stored = stored(echo, &id, &text);
-    Ok((Answer::json(text), stored))
+    Ok((Answer::json(text).without(turn.lost), stored))
 }
 
 /// The stored form of an answer, if it is kept.

@@ -53,7 +53,7 @@ fn each_ingress_dialect_reaches_anthropic() {
 #[test]
 fn anthropics_own_turn_is_the_same_after_both_conversions() {
     let body = fixture("messages/answer.json");
-    let answer = anthropic::answer(&body, Millis(0)).unwrap();
+    let answer = anthropic::answer(&body, Millis(0)).unwrap().body;
     let there: Value = serde_json::from_slice(&body).unwrap();
     let asked = inbound("/v1/messages", &fixture("anthropic/minimal.json"), &lenient());
     let back = asked.way_back.reply(&answer, now()).ok().unwrap();
@@ -154,7 +154,7 @@ fn mint() -> Mint {
 
 #[test]
 fn wire_reads_what_comes_back() {
-    let answer = anthropic::answer(&fixture("messages/answer.json"), Millis(0)).unwrap();
+    let answer = anthropic::answer(&fixture("messages/answer.json"), Millis(0)).unwrap().body;
     let reply = read_reply(
         &plan(false),
         &mint(),
@@ -310,7 +310,7 @@ fn errors_inside_a_200_are_told_by_their_type() {
         let text = chunks(&[format!("event: error\ndata: {error}\n\n").as_bytes()]);
         let fault = tap.push(Bytes::from(text), &mut Vec::new()).unwrap_err();
         assert_eq!(fault.fault.code, code, "{kind}");
-        let answer = anthropic::answer(error.as_bytes(), Millis(0)).unwrap();
+        let answer = anthropic::answer(error.as_bytes(), Millis(0)).unwrap().body;
         let received = cutover_wire::Received::new(200, answer);
         let fault = read_reply(&plan(false), &mint(), received).unwrap_err();
         assert_eq!(fault.fault.code, code, "{kind}");

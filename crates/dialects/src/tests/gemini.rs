@@ -173,7 +173,7 @@ fn choices_and_efforts_are_googles_words() {
 /// Two turns with tools, through both conversions, from each dialect whose calls have ids.
 #[test]
 fn a_signature_comes_back_with_its_call() {
-    let answer = gemini::answer(&fixture("generate-content/answer.json"), Millis(0)).unwrap();
+    let answer = gemini::answer(&fixture("generate-content/answer.json"), Millis(0)).unwrap().body;
     let chat: Value = serde_json::from_slice(&answer).unwrap();
     insta::assert_snapshot!("gemini_answer", serde_json::to_string_pretty(&chat).unwrap());
     let keep = RequestFacts { keep_marks: true, ..lenient() };
@@ -320,7 +320,7 @@ fn chunks(frames: &[&[u8]]) -> String {
 
 #[test]
 fn wire_reads_what_comes_back() {
-    let body = gemini::answer(&fixture("generate-content/answer.json"), Millis(0)).unwrap();
+    let body = gemini::answer(&fixture("generate-content/answer.json"), Millis(0)).unwrap().body;
     let reply = read_reply(&plan(false), &mint(), Received::new(200, body)).ok().unwrap();
     let usage = reply.usage.unwrap();
     assert_eq!((usage.prompt_tokens, usage.cached_tokens), (23, Some(8)));
@@ -372,7 +372,7 @@ fn how_an_answer_ended_is_told() {
         let stream = chunks(&[format!("data: {body}\n\n").as_bytes()]);
         let answer = gemini::answer(body.to_string().as_bytes(), Millis(0));
         let whole = answer.ok().map(|answer| {
-            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            let answer: Value = serde_json::from_slice(&answer.body).unwrap();
             answer["choices"][0]["finish_reason"].as_str().unwrap().to_owned()
         });
         assert_eq!(stream.contains("[DONE]"), whole.is_some(), "{reason}");
@@ -390,14 +390,14 @@ fn how_an_answer_ended_is_told() {
         assert_eq!(ended(reason).as_deref(), Some("error"), "{reason}");
         let body = json!({"candidates": [{"finishReason": reason}]}).to_string();
         let own = format!("\"native_finish_reason\":\"{reason}\"");
-        let whole = gemini::answer(body.as_bytes(), Millis(0)).unwrap();
+        let whole = gemini::answer(body.as_bytes(), Millis(0)).unwrap().body;
         assert!(String::from_utf8_lossy(&whole).contains(&own));
         assert!(chunks(&[format!("data: {body}\n\n").as_bytes()]).contains(&own));
     }
     assert_eq!(ended(""), None);
     let blocked = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
                          "usageMetadata": {"promptTokenCount": 4}});
-    let answer = gemini::answer(blocked.to_string().as_bytes(), Millis(0)).unwrap();
+    let answer = gemini::answer(blocked.to_string().as_bytes(), Millis(0)).unwrap().body;
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(answer["choices"][0]["finish_reason"], "content_filter");
     let refusal = answer["choices"][0]["message"]["refusal"].as_str().unwrap();
@@ -487,7 +487,7 @@ proptest! {
             text[place] = byte;
             payloads(&chunks(&[&text]).replace("data: [DONE]", ""));
             if let Ok(answer) = gemini::answer(&text, Millis(0)) {
-                prop_assert!(serde_json::from_slice::<Value>(&answer).is_ok());
+                prop_assert!(serde_json::from_slice::<Value>(&answer.body).is_ok());
             }
         }
         let facts = RequestFacts { keep_marks: true, ..facts() };

@@ -237,10 +237,10 @@ fn what_a_vendor_does_not_count_is_unknown() {
     let told = r#","usageMetadata":{"promptTokenCount":5,"totalTokenCount":5}"#;
     assert_eq!(usage_of(&piece(told), google), Some(Usage::new(5, 0)), "a 0 is left out");
     let whole = br#"{"id":"a","model":"m","content":[{"type":"text","text":"x"}],"stop_reason":"end_turn"}"#;
-    let answer = anthropic::answer(whole, cutover_units::Millis(0)).unwrap();
+    let answer = anthropic::answer(whole, cutover_units::Millis(0)).unwrap().body;
     assert!(serde_json::from_slice::<Value>(&answer).unwrap()["usage"].is_null());
     let whole = br#"{"candidates":[{"content":{"parts":[{"text":"x"}]},"finishReason":"STOP"}]}"#;
-    let answer = gemini::answer(whole, cutover_units::Millis(0)).unwrap();
+    let answer = gemini::answer(whole, cutover_units::Millis(0)).unwrap().body;
     assert!(serde_json::from_slice::<Value>(&answer).unwrap()["usage"].is_null());
 }
 

@@ -87,8 +87,8 @@ pub fn answer(data: &[u8]) {
         drive(&mut second.way_back.stream(), &bytes, &mut cut);
         assert_eq!(whole, cut, "the same however it is cut");
     }
-    converted(&anthropic::answer(data, Millis(0)));
-    converted(&gemini::answer(data, Millis(0)));
+    converted(&anthropic::answer(data, Millis(0)).map(|turned| turned.body));
+    converted(&gemini::answer(data, Millis(0)).map(|turned| turned.body));
     let _ = (anthropic::error(500, data), gemini::error(500, data));
     through(data, &|| Box::new(anthropic::EventsIn::new(Millis(0))));
     through(data, &|| Box::new(gemini::EventsIn::new(Millis(0))));

@@ -322,5 +322,9 @@ pub(super) fn land(exchange: &mut Exchange, landed: Landed) -> Started {
     if reply.prompt_truncated {
         exchange.note_truncated_prompt();
     }
+    exchange.lose(&reply.losses);
+    if let Some(turned) = &turned {
+        exchange.lose(&turned.answer.losses);
+    }
     Started::Whole { body: reply.body, own: reply.own, turned, headers }
 }

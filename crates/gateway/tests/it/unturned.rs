@@ -101,6 +101,60 @@ fn a_call_that_has_no_form_is_the_baselines_to_answer() {
     assert_eq!(by(&rig.chat(&["x-unit: u1"], &ask("app"))).1, Some("candidate"));
 }
 
+const IMAGE: &str = r#"[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]"#;
+
+/// An image alone was an answer without anything in it, paid for and counted as good.
+#[test]
+fn an_answer_of_which_nothing_is_left_is_the_baselines_to_give() {
+    let Arms { cloud: _cloud, own, rig, .. } = arms();
+    let body = format!(r#"{{"role":"assistant","content":null,"images":{IMAGE}}}"#);
+    for client in clients() {
+        for (stream, (path, request)) in [(false, client.whole), (true, client.stream)] {
+            let done =
+                [chunk(&body, "null"), chunk("{}", "\"stop\""), "data: [DONE]\n\n".to_owned()];
+            own.always(if stream { streams(&done) } else { says(&body, "stop") });
+            let response = rig.post(path, &["x-unit: u1"], &request);
+            let what = format!("{} {stream}: {}", client.name, response.text());
+            let shown = client.name == "chat";
+            let wanted = if shown { ("candidate", "1") } else { ("baseline", "2") };
+            assert_eq!(by(&response), (200, Some(wanted.0), Some(wanted.1)), "{what}");
+            assert_eq!(response.text().contains("image/png"), shown, "{what}");
+        }
+    }
+    let failed = "upstream_instance=\"own/0\",result=\"no_form\"} 8";
+    assert!(rig.metrics().contains(failed), "{}", rig.metrics());
+}
+
+#[test]
+fn what_an_answer_loses_is_in_its_head_and_counted() {
+    let own = Fake::start(Persona::LlamaCpp);
+    let rig = Rig::start(&one_arm(&service("openai-compatible", &own.base_url())));
+    rig.feed().watch();
+    let body = format!(r#"{{"role":"assistant","content":"see","images":{IMAGE}}}"#);
+    let mut lost = 0;
+    for client in clients() {
+        for (stream, (path, request)) in [(false, client.whole), (true, client.stream)] {
+            let done =
+                [chunk(&body, "null"), chunk("{}", "\"stop\""), "data: [DONE]\n\n".to_owned()];
+            own.always(if stream { streams(&done) } else { says(&body, "stop") });
+            let (response, mut told) = (rig.post(path, &[], &request), Vec::new());
+            let what = format!("{} {stream}: {}", client.name, response.text());
+            let loses = client.name != "chat";
+            let head = (loses && !stream).then_some("answer.images=dropped");
+            let reported = response.header("x-cutover-loss").filter(|l| l.contains("answer."));
+            assert_eq!(reported, head, "{what}");
+            until("the request is told of", || {
+                rig.feed().drain(&mut told);
+                !told.is_empty()
+            });
+            lost += usize::from(loses);
+            let line = format!("field=\"answer.images\",action=\"dropped\"}} {lost}");
+            assert!(lost == 0 || rig.metrics().contains(&line), "{what} {}", rig.metrics());
+        }
+    }
+    assert_eq!(lost, 8);
+}
+
 #[test]
 fn a_text_that_cannot_be_read_is_the_baselines_to_answer() {
     let Arms { cloud: _cloud, own, rig, .. } = arms();

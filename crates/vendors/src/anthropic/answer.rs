@@ -5,16 +5,19 @@ use cutover_units::{Code, Millis};
 use cutover_wire::{Fault, Usage, errors};
 use serde_json::Value;
 
-use crate::chat;
+use crate::lost::{self, Lost};
 use crate::read::{At, Obj};
 use crate::write::{self, Json};
+use crate::{Turned, chat};
 
 /// Turns a whole message (status 200) into a chat completion. An error in its place stays one.
-pub fn answer(body: &[u8], created: Millis) -> Result<Bytes, Fault> {
-    convert(body, created).map(Bytes::from).map_err(|_| chat::unreadable())
+pub fn answer(body: &[u8], created: Millis) -> Result<Turned, Fault> {
+    let mut lost = Lost::default();
+    let body = convert(body, created, &mut lost).map_err(|_| chat::unreadable())?;
+    Ok(Turned { body: Bytes::from(body), losses: lost.into_list() })
 }
 
-fn convert(body: &[u8], created: Millis) -> Result<String, Fault> {
+fn convert(body: &[u8], created: Millis, lost: &mut Lost) -> Result<String, Fault> {
     let at = At::Root;
     let text = std::str::from_utf8(body).map_err(|_| chat::unreadable())?;
     let root = Obj::parse(text, at)?;
@@ -24,9 +27,10 @@ fn convert(body: &[u8], created: Millis) -> Result<String, Fault> {
     }
     let mut said = Said::default();
     for raw in root.list(at, "content")?.ok_or_else(chat::unreadable)? {
-        said.block(&Obj::read(raw, at)?)?;
+        said.block(&Obj::read(raw, at)?, lost)?;
     }
     let stop = root.word(at, "stop_reason")?;
+    note_stop(&stop, lost);
     let sequence = root.text(at, "stop_sequence")?;
     let usage = root.get("usage").and_then(usage_of);
     let (id, model) = (root.need_text(at, "id")?, root.need_text(at, "model")?);
@@ -56,15 +60,19 @@ struct Said {
     reasoning: String,
     details: Vec<String>,
     calls: Vec<String>,
+    /// Letters of the text so far.
+    chars: u64,
+    annotations: Vec<String>,
 }
 
 impl Said {
-    fn block(&mut self, block: &Obj<'_>) -> Result<(), Fault> {
+    fn block(&mut self, block: &Obj<'_>, lost: &mut Lost) -> Result<(), Fault> {
         let at = At::Root;
         match &*block.word(at, "type")? {
             "text" => {
                 let text = block.need_text(at, "text")?;
-                self.text.get_or_insert_default().push_str(&text.decode());
+                let citations = block.list(at, "citations")?.unwrap_or_default();
+                self.cited(&text.decode(), &citations, lost);
             }
             "thinking" => {
                 let text = block.need_text(at, "thinking")?;
@@ -97,10 +105,23 @@ impl Said {
                     });
                 }));
             }
-            // Steps of Anthropic's own tools: what the model says of them is text.
-            _ => {}
+            kind => note_block(kind, lost),
         }
         Ok(())
+    }
+
+    /// A text, and the web pages that it is from.
+    fn cited(&mut self, text: &str, citations: &[&str], lost: &mut Lost) {
+        let start = self.chars;
+        self.text.get_or_insert_default().push_str(text);
+        self.chars += text.chars().count() as u64;
+        for raw in citations {
+            let citation: Value = serde_json::from_str(raw).unwrap_or_default();
+            match annotation(&citation, (start, self.chars)) {
+                Some(annotation) => self.annotations.push(annotation),
+                None => lost.note(lost::CITATIONS),
+            }
+        }
     }
 
     fn write(&self, json: &mut Json) {
@@ -113,11 +134,51 @@ impl Said {
         if !self.reasoning.is_empty() {
             json.put("reasoning_content", &self.reasoning);
         }
-        for (key, list) in [("reasoning_details", &self.details), ("tool_calls", &self.calls)] {
+        let lists = [
+            ("annotations", &self.annotations),
+            ("reasoning_details", &self.details),
+            ("tool_calls", &self.calls),
+        ];
+        for (key, list) in lists {
             if !list.is_empty() {
                 json.put_array(key, |j| list.iter().for_each(|raw| j.raw(raw)));
             }
         }
+    }
+}
+
+/// A citation of a web page as chat completions has it, for these letters of the text. `None`: it is of another kind.
+pub(super) fn annotation(citation: &Value, (start, end): (u64, u64)) -> Option<String> {
+    let url = citation["url"].as_str()?;
+    Some(write::object(|j| {
+        j.put("type", "url_citation");
+        j.put_object("url_citation", |j| {
+            j.put_number("start_index", start);
+            j.put_number("end_index", end);
+            j.put("url", url);
+            j.put("title", citation["title"].as_str().unwrap_or_default());
+        });
+    }))
+}
+
+/// A block that no text, thought or call is.
+pub(super) fn note_block(kind: &str, lost: &mut Lost) {
+    let is_tools = kind.ends_with("_tool_use") || kind.ends_with("_tool_result");
+    lost.note(if is_tools { lost::TOOLS } else { lost::PART });
+}
+
+/// A turn that shall go on is told like one that has ended, and so is what nobody knows.
+pub(super) fn note_stop(stop: &str, lost: &mut Lost) {
+    const KNOWN: [&str; 6] = [
+        "end_turn",
+        "stop_sequence",
+        "max_tokens",
+        "model_context_window_exceeded",
+        "tool_use",
+        "refusal",
+    ];
+    if !stop.is_empty() && !KNOWN.contains(&stop) {
+        lost.near(lost::STOP);
     }
 }
 

@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use cutover_units::Millis;
 use cutover_wire::openai::DONE;
-use cutover_wire::{Fault, Usage};
+use cutover_wire::{Fault, Loss, Usage};
 use serde_json::Value;
 
-use super::answer::{error_of, finish, usage_of};
+use super::answer::{annotation, error_of, finish, note_block, note_stop, usage_of};
 use crate::chat;
 use crate::feed::{Feed, Teller, Turning, put};
+use crate::lost::{self, Lost};
 use crate::write::Json;
 
 /// The most of one block's thinking that is kept until its signature comes.
 const THOUGHT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Most web pages that one block is from.
+const CITATIONS_MAX: usize = 256;
 
 /// A tool call that has begun.
 struct Call {
@@ -34,7 +38,12 @@ pub struct EventsIn {
     thought: String,
     /// How many blocks of thinking were told of.
     details: u64,
+    /// Letters of the text so far, and where the open block's begin.
+    chars: (u64, u64),
+    /// Web pages that the open block is from.
+    cited: Vec<Value>,
     usage: Value,
+    lost: Lost,
 }
 
 impl Turning for EventsIn {
@@ -57,6 +66,9 @@ impl EventsIn {
             calls: BTreeMap::new(),
             thought: String::new(),
             details: 0,
+            chars: (0, 0),
+            cited: Vec::new(),
+            lost: Lost::default(),
             usage: Value::Object(serde_json::Map::new()),
         }
     }
@@ -78,6 +90,11 @@ impl EventsIn {
         usage_of(&self.usage.to_string())
     }
 
+    /// What of the answer has no place in the OpenAI dialect.
+    pub fn losses(&self) -> &[Loss] {
+        self.lost.list()
+    }
+
     fn tell(&mut self, value: &Value, out: &mut String) -> Result<(), Fault> {
         let index = value["index"].as_u64().unwrap_or(0);
         match value["type"].as_str().unwrap_or_default() {
@@ -97,6 +114,7 @@ impl EventsIn {
             "message_delta" => {
                 self.count(&value["usage"]);
                 if let Some(stop) = value.pointer("/delta/stop_reason").and_then(Value::as_str) {
+                    note_stop(stop, &mut self.lost);
                     let sequence = value["delta"]["stop_sequence"].as_str();
                     self.teller.chunk(out, None, |j| {
                         j.put_number("index", 0);
@@ -157,19 +175,40 @@ impl EventsIn {
                 });
             }
             "text" => {
+                self.chars.1 = self.chars.0;
                 // An empty start says nothing; some servers put the first words here.
                 let text = block["text"].as_str().filter(|text| !text.is_empty());
                 if let Some(text) = text {
-                    self.delta(out, |j| j.put("content", text));
+                    self.text(text, out);
                 }
             }
-            _ => {}
+            "thinking" => {}
+            kind => note_block(kind, &mut self.lost),
+        }
+    }
+
+    fn text(&mut self, text: &str, out: &mut String) {
+        self.chars.0 += text.chars().count() as u64;
+        self.delta(out, |j| j.put("content", text));
+    }
+
+    /// The web pages that a block of text is from, now that its end is known.
+    fn cite(&mut self, out: &mut String) {
+        let (end, start) = self.chars;
+        for citation in std::mem::take(&mut self.cited) {
+            match annotation(&citation, (start, end)) {
+                Some(annotation) => {
+                    self.delta(out, |j| j.put_array("annotations", |j| j.raw(&annotation)));
+                }
+                None => self.lost.note(lost::CITATIONS),
+            }
         }
     }
 
     /// A call without arguments has pieces that say nothing, or none: clients want an object all the same.
     fn stop(&mut self, index: u64, out: &mut String) {
         self.thought.clear();
+        self.cite(out);
         let Some(call) = self.calls.get_mut(&index) else { return };
         let number = call.number;
         if let Some(input) = call.input.take() {
@@ -180,7 +219,11 @@ impl EventsIn {
     fn block_delta(&mut self, index: u64, delta: &Value, out: &mut String) {
         let text = |key: &str| delta[key].as_str().unwrap_or_default();
         match delta["type"].as_str().unwrap_or_default() {
-            "text_delta" => self.delta(out, |j| j.put("content", text("text"))),
+            "text_delta" => self.text(text("text"), out),
+            "citations_delta" if self.cited.len() < CITATIONS_MAX => {
+                self.cited.push(delta["citation"].clone());
+            }
+            "citations_delta" => self.lost.note(lost::CITATIONS),
             "thinking_delta" => {
                 let piece = text("thinking");
                 if self.thought.len() + piece.len() <= THOUGHT_BYTES_MAX {

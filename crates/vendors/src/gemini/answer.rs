@@ -5,18 +5,19 @@ use cutover_units::Millis;
 use cutover_wire::{Fault, Usage, errors};
 
 use super::error::error_in;
-use crate::chat;
+use crate::lost::{self, Lost};
 use crate::read::{At, Obj, Text};
 use crate::signature;
 use crate::write::{self, Json};
+use crate::{Turned, chat};
 
 const AT: At<'static> = At::Root;
 
 /// Turns a whole answer (status 200) into a chat completion, an error in it into one of the OpenAI dialect.
-pub fn answer(body: &[u8], created: Millis) -> Result<Bytes, Fault> {
+pub fn answer(body: &[u8], created: Millis) -> Result<Turned, Fault> {
     let text = std::str::from_utf8(body).map_err(|_| chat::unreadable())?;
     if let Some(fault) = error_in(text) {
-        return Ok(errors::body(&fault));
+        return Ok(Turned { body: errors::body(&fault), losses: Vec::new() });
     }
     let answer = Answer::read(text).map_err(|_| chat::unreadable())?;
     let choices = answer.choices()?;
@@ -29,7 +30,7 @@ pub fn answer(body: &[u8], created: Millis) -> Result<Bytes, Fault> {
         let usage = answer.usage.as_ref().and_then(|usage| serde_json::to_string(usage).ok());
         j.put_raw("usage", usage.as_deref());
     });
-    Ok(Bytes::from(text))
+    Ok(Turned { body: Bytes::from(text), losses: answer.lost.into_list() })
 }
 
 /// One answer, or one piece of a stream.
@@ -40,6 +41,8 @@ pub(super) struct Answer {
     /// Why the prompt was not answered, if it was not.
     pub(super) blocked: Option<String>,
     pub(super) usage: Option<Usage>,
+    /// What of it the OpenAI dialect has no room for.
+    pub(super) lost: Lost,
 }
 
 /// One of its answers, or a piece of one.
@@ -56,6 +59,8 @@ pub(super) enum Piece {
     Text(String),
     Thought(String),
     Call(Call),
+    /// An image, as a data URL.
+    Image(String),
 }
 
 pub(super) struct Call {
@@ -90,9 +95,9 @@ impl Call {
 impl Answer {
     pub(super) fn read(text: &str) -> Result<Self, Fault> {
         let root = Obj::parse(text, AT)?;
-        let mut candidates = Vec::new();
+        let (mut candidates, mut lost) = (Vec::new(), Lost::default());
         for raw in root.list(AT, "candidates")?.unwrap_or_default() {
-            candidates.push(Candidate::read(&Obj::read(raw, AT)?)?);
+            candidates.push(Candidate::read(&Obj::read(raw, AT)?, &mut lost)?);
         }
         let feedback = root.object(AT, "promptFeedback")?;
         let blocked = feedback.map(|feedback| feedback.word(AT, "blockReason")).transpose()?;
@@ -103,6 +108,7 @@ impl Answer {
             candidates,
             blocked: blocked.filter(|reason| !reason.is_empty()),
             usage: usage.map(|usage| usage_of(&usage)).transpose()?.flatten(),
+            lost,
         })
     }
 
@@ -125,13 +131,18 @@ impl Answer {
 }
 
 impl Candidate {
-    fn read(candidate: &Obj<'_>) -> Result<Self, Fault> {
+    fn read(candidate: &Obj<'_>, lost: &mut Lost) -> Result<Self, Fault> {
         let index = candidate.whole(AT, "index")?.and_then(|index| u64::try_from(index).ok());
         let mut pieces = Vec::new();
         let content = candidate.object(AT, "content")?;
         let parts = content.map(|content| content.list(AT, "parts")).transpose()?.flatten();
         for raw in parts.unwrap_or_default() {
-            pieces.extend(piece(&Obj::read(raw, AT)?)?);
+            pieces.extend(piece(&Obj::read(raw, AT)?, lost)?);
+        }
+        let grounding = candidate.object(AT, "groundingMetadata")?;
+        if grounding.is_some_and(|told| told.get("groundingChunks").is_some_and(|raw| raw != "[]"))
+        {
+            lost.note(lost::GROUNDING);
         }
         let finish = candidate.word(AT, "finishReason")?;
         let logprobs = candidate.object(AT, "logprobsResult")?;
@@ -144,12 +155,14 @@ impl Candidate {
     }
 
     fn choice(&self, answer: &str) -> Result<String, Fault> {
-        let (mut text, mut thoughts, mut calls) = (None::<String>, String::new(), Vec::new());
+        let (mut text, mut thoughts) = (None::<String>, String::new());
+        let (mut calls, mut images) = (Vec::new(), Vec::new());
         for piece in &self.pieces {
             match piece {
                 Piece::Text(piece) => text.get_or_insert_default().push_str(piece),
                 Piece::Thought(piece) => thoughts.push_str(piece),
                 Piece::Call(call) => calls.push(call),
+                Piece::Image(url) => images.push(url),
             }
         }
         let own = self.finish.as_deref().unwrap_or_default();
@@ -165,6 +178,9 @@ impl Candidate {
                 j.key("refusal").null();
                 if !thoughts.is_empty() {
                     j.put("reasoning_content", &thoughts);
+                }
+                if !images.is_empty() {
+                    j.put_array("images", |j| images.iter().for_each(|url| write_image(j, url)));
                 }
                 if !calls.is_empty() {
                     j.put_array("tool_calls", |j| {
@@ -197,7 +213,15 @@ pub(super) fn refusal(reason: &str) -> String {
     format!("Gemini did not answer this prompt: {reason}")
 }
 
-fn piece(part: &Obj<'_>) -> Result<Option<Piece>, Fault> {
+/// An image as services of the OpenAI dialect give one that a model made.
+pub(super) fn write_image(json: &mut Json, url: &str) {
+    json.object(|j| {
+        j.put("type", "image_url");
+        j.put_object("image_url", |j| j.put("url", url));
+    });
+}
+
+fn piece(part: &Obj<'_>, lost: &mut Lost) -> Result<Option<Piece>, Fault> {
     if let Some(call) = part.object(AT, "functionCall")? {
         let signature = part.text(AT, "thoughtSignature")?;
         let id = call.text(AT, "id")?.map(|id| id.decode().into_owned());
@@ -210,12 +234,29 @@ fn piece(part: &Obj<'_>) -> Result<Option<Piece>, Fault> {
     }
     let text = part.text(AT, "text")?;
     let Some(text) = text.as_ref().map(Text::decode).filter(|text| !text.is_empty()) else {
-        // Steps of Google's own tools, or a signature alone.
-        return Ok(None);
+        return other(part, lost);
     };
     let text = text.into_owned();
     let thought = part.flag(AT, "thought")? == Some(true);
     Ok(Some(if thought { Piece::Thought(text) } else { Piece::Text(text) }))
+}
+
+/// A part without words. A signature alone, or a thought's, says nothing.
+fn other(part: &Obj<'_>, lost: &mut Lost) -> Result<Option<Piece>, Fault> {
+    let thought = part.flag(AT, "thought")? == Some(true);
+    if let Some(blob) = part.object(AT, "inlineData")?.filter(|_| !thought) {
+        let (kind, data) = (blob.word(AT, "mimeType")?, blob.word(AT, "data")?);
+        if kind.starts_with("image/") {
+            return Ok(Some(Piece::Image(format!("data:{kind};base64,{data}"))));
+        }
+        lost.note(if kind.starts_with("audio/") { lost::AUDIO } else { lost::PART });
+    } else if part.get("executableCode").or(part.get("codeExecutionResult")).is_some() {
+        lost.note(lost::CODE);
+    } else if !thought && part.rest().any(|key| !matches!(key, "thoughtSignature" | "partMetadata"))
+    {
+        lost.note(lost::PART);
+    }
+    Ok(None)
 }
 
 /// `finishReason` as a finish reason. What is wrong with the model's answer itself is `error`, with Google's own word

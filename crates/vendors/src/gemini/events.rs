@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use cutover_units::Millis;
 use cutover_wire::openai::DONE;
-use cutover_wire::{Fault, Usage};
+use cutover_wire::{Fault, Loss, Usage};
 
-use super::answer::{Answer, Candidate, Piece, finish, refusal, write_finish, write_logprobs};
+use super::answer::{
+    Answer, Candidate, Piece, finish, refusal, write_finish, write_image, write_logprobs,
+};
 use super::error::error_in;
 use crate::chat;
 use crate::feed::{Feed, Teller, Turning, put};
+use crate::lost::Lost;
 use crate::write::Json;
 
 /// How far one candidate is.
@@ -31,6 +34,7 @@ pub struct EventsIn {
     teller: Teller,
     candidates: BTreeMap<u64, Progress>,
     usage: Option<Usage>,
+    lost: Lost,
 }
 
 impl Turning for EventsIn {
@@ -56,6 +60,7 @@ impl EventsIn {
             teller: Teller::new(created),
             candidates: BTreeMap::new(),
             usage: None,
+            lost: Lost::default(),
         }
     }
 
@@ -84,6 +89,11 @@ impl EventsIn {
         self.usage
     }
 
+    /// What of the answer has no place in the OpenAI dialect.
+    pub fn losses(&self) -> &[Loss] {
+        self.lost.list()
+    }
+
     fn answer(&mut self, answer: Answer, out: &mut String) -> Result<(), Fault> {
         // The first piece names the answer; the others repeat it.
         if self.teller.id.is_empty() {
@@ -93,6 +103,7 @@ impl EventsIn {
             self.teller.model = answer.model;
         }
         self.usage = answer.usage.or(self.usage);
+        self.lost.and(answer.lost);
         if let Some(reason) = answer.blocked.filter(|_| answer.candidates.is_empty()) {
             self.begin(0, out);
             self.delta(0, out, |j| j.put("refusal", &refusal(&reason)));
@@ -123,6 +134,9 @@ impl EventsIn {
                 }
                 Piece::Thought(text) => {
                     self.delta(index, out, |j| j.put("reasoning_content", text));
+                }
+                Piece::Image(url) => {
+                    self.delta(index, out, |j| j.put_array("images", |j| write_image(j, url)));
                 }
                 Piece::Call(call) => {
                     let progress = self.candidates.entry(index).or_default();

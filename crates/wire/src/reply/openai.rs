@@ -174,6 +174,8 @@ pub(crate) struct Said<'a> {
     function_call: Option<&'a str>,
     #[serde(default, borrow, deserialize_with = "raw")]
     audio: Option<&'a str>,
+    #[serde(default, borrow, deserialize_with = "raw")]
+    images: Option<&'a str>,
 }
 
 impl Said<'_> {
@@ -187,6 +189,7 @@ impl Said<'_> {
             self.tool_calls,
             self.function_call,
             self.audio,
+            self.images,
         ];
         parts.into_iter().flatten().any(|raw| !matches!(raw, "null" | "\"\"" | "[]"))
     }

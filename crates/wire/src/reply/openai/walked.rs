@@ -83,6 +83,7 @@ fn said<'a>(slot: &mut Option<Said<'a>>, walk: &mut Walk<'a>) -> Walked<()> {
         "tool_calls" => walk.once(&mut said.tool_calls),
         "function_call" => walk.once(&mut said.function_call),
         "audio" => walk.once(&mut said.audio),
+        "images" => walk.once(&mut said.images),
         _ => walk.value().map(drop),
     })?;
     // The others are only asked whether they say anything, and null says nothing.
