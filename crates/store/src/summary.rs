@@ -120,9 +120,11 @@ impl Summing {
         let row = &mut group.row;
         row.requests += 1;
         row.failed_over += u64::from(seen.failed_over);
-        row.prompt_tokens += seen.prompt_tokens.unwrap_or(0);
-        row.completion_tokens += seen.completion_tokens.unwrap_or(0);
-        row.cost.0 += seen.cost_nano_usd.unwrap_or(0);
+        // Rows of earlier versions have whatever an upstream told.
+        let add = |sum: &mut u64, more: Option<u64>| *sum = sum.saturating_add(more.unwrap_or(0));
+        add(&mut row.prompt_tokens, seen.prompt_tokens);
+        add(&mut row.completion_tokens, seen.completion_tokens);
+        add(&mut row.cost.0, seen.cost_nano_usd);
         match end(seen) {
             End::Ok => {
                 row.ok += 1;

@@ -38,7 +38,19 @@ impl Usage {
     }
 }
 
+/// Most tokens of one request that are believed, for each count by itself: hundreds of times the longest context of today. What
+/// is above was never counted, and would have a price: a window's sums, and a month's bill, would be that one answer's.
+pub(crate) const TOKENS_MAX: u64 = u32::MAX as u64;
+
 impl Usage {
+    /// Nothing, if a count cannot be: who tells such a thing has told no usage.
+    fn if_possible(self) -> Option<Self> {
+        let parts = [self.cached_tokens, self.cache_write_tokens, self.reasoning_tokens];
+        let counts = [self.prompt_tokens, self.completion_tokens];
+        let mut all = counts.into_iter().chain(parts.into_iter().flatten());
+        all.all(|count| count <= TOKENS_MAX).then_some(self)
+    }
+
     /// The usage that a member of an answer tells; `None` if it tells none that can be read.
     pub fn read(endpoint: Endpoint, raw: &str) -> Option<Self> {
         serde_json::from_str::<Told>(raw).ok()?.usage(endpoint)
@@ -135,13 +147,14 @@ impl Told {
         let of_prompt = self.prompt_tokens_details.as_ref().or(self.input_tokens_details.as_ref());
         let of_completion =
             self.completion_tokens_details.as_ref().or(self.output_tokens_details.as_ref());
-        Some(Usage {
+        let usage = Usage {
             total_tokens: total.unwrap_or(prompt.saturating_add(completion)),
             cached_tokens: of_prompt.and_then(|details| details.cached_tokens),
             cache_write_tokens: of_prompt.and_then(|details| details.cache_write_tokens),
             reasoning_tokens: of_completion.and_then(|details| details.reasoning_tokens),
             ..Usage::new(prompt, completion)
-        })
+        };
+        usage.if_possible()
     }
 }
 
@@ -399,6 +412,29 @@ mod tests {
         assert_eq!(told.usage(Endpoint::ChatCompletions), Some(Usage::new(3, 4)));
         for other in [r#"{"prompt_tokens":1.0}"#, r#"{"total_tokens":1,"total_tokens":1}"#, "[]"] {
             assert_eq!(walked(other), Err(Stop), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_count_that_cannot_be_is_no_usage() {
+        let most = TOKENS_MAX;
+        let read = |raw: &str| Usage::read(Endpoint::ChatCompletions, raw);
+        let told = |prompt: u64, completion: u64| {
+            format!(r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion}}}"#)
+        };
+        assert_eq!(read(&told(most, 1)), Some(Usage::new(most, 1)));
+        for raw in [
+            told(most + 1, 1),
+            told(1, most + 1),
+            told(9_007_199_254_740_993, i64::MAX.unsigned_abs()),
+            format!(r#"{{"prompt_tokens":1,"total_tokens":{}}}"#, u64::MAX),
+            format!(
+                r#"{{"prompt_tokens":1,"completion_tokens":1,"prompt_tokens_details":{{"cached_tokens":{}}}}}"#,
+                most + 1
+            ),
+            r#"{"prompt_tokens":-1,"completion_tokens":1}"#.to_owned(),
+        ] {
+            assert_eq!(read(&raw), None, "{raw}");
         }
     }
 

@@ -7,11 +7,13 @@ use super::{SqlResult, records, signed, unsigned};
 use crate::observed::{Ending, Judged, OBSERVED_MAX, Observations, Observed};
 use crate::summary::Window;
 
-/// Those of a window, which lie between two ids; the newest are those that ended last.
+/// Those of a window, with tokens of which no two make a sum that an integer cannot hold: rows of earlier versions have
+/// whatever an upstream told. They lie between two ids; the newest are those that ended last.
 pub(super) const REQUESTS: &str =
     "SELECT at_ms, arm, unit_hash, outcome, code, status, failed_over,
         first_token_us, total_us, cost_nano_usd,
-        coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0)
+        min(coalesce(prompt_tokens, 0), 4611686018427387903)
+            + min(coalesce(completion_tokens, 0), 4611686018427387903)
      FROM records WHERE at_ms >= ?1 AND at_ms < ?2 AND (?3 IS NULL OR use_case = ?3)";
 
 pub(super) fn read(connection: &Connection, window: &Window) -> SqlResult<Observations> {

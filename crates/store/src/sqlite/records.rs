@@ -183,11 +183,11 @@ pub(super) fn ids(
         .map_err(Into::into)
 }
 
-/// Rows of earlier versions tell the cost alone.
+/// Rows of earlier versions tell the cost alone, and may tell one that no other can be added to, for which SUM would fail.
 pub(super) const OVERFLOW: &str = "SELECT use_case,
-        SUM(COALESCE(overflow_nano_usd, cost_nano_usd)) AS spent FROM records
+        CAST(TOTAL(COALESCE(overflow_nano_usd, cost_nano_usd)) AS INTEGER) FROM records
      WHERE at_ms >= ?1 AND overflow IS NOT NULL AND use_case IS NOT NULL
-     GROUP BY use_case HAVING spent IS NOT NULL";
+     GROUP BY use_case HAVING COUNT(COALESCE(overflow_nano_usd, cost_nano_usd)) > 0";
 
 /// What overflowed requests count as against their use cases' money since a time; what has no price is not in it.
 pub(super) fn overflow_costs(

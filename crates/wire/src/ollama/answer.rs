@@ -12,7 +12,7 @@ use crate::openai::chat::{self, CallOut, CallOutFunction, Logprobs, TokenLogprob
 use crate::openai::embeddings::{Response, Vector};
 use crate::openai::{completions, write};
 use crate::reply::{Reply, UpstreamFault, of_value, openai};
-use crate::usage::{Finish, Usage};
+use crate::usage::{Finish, TOKENS_MAX, Usage};
 
 /// An answer of `/api/chat` or `/api/generate`, or one line of its stream.
 #[derive(Deserialize)]
@@ -129,10 +129,16 @@ impl Part {
     /// estimated, as is the answer's by its chunks.
     pub(super) fn usage(&self, plan: &ReplyPlan, chunks: u64) -> Usage {
         const BYTES_PER_TOKEN: u64 = 4;
-        let prompt = self.prompt_eval_count.unwrap_or(plan.prompt_bytes / BYTES_PER_TOKEN);
-        let estimated = self.prompt_eval_count.is_none() || self.eval_count.is_none();
-        Usage { estimated, ..Usage::new(prompt, self.eval_count.unwrap_or(chunks)) }
+        let (prompt, answer) = (believed(self.prompt_eval_count), believed(self.eval_count));
+        let estimated = prompt.is_none() || answer.is_none();
+        let prompt = prompt.unwrap_or(plan.prompt_bytes / BYTES_PER_TOKEN);
+        Usage { estimated, ..Usage::new(prompt, answer.unwrap_or(chunks)) }
     }
+}
+
+/// A count, if it can be one.
+fn believed(count: Option<u64>) -> Option<u64> {
+    count.filter(|count| *count <= TOKENS_MAX)
 }
 
 /// The mint with the upstream's model name, if the client shall see that.
@@ -235,9 +241,9 @@ fn embeddings(plan: &ReplyPlan, mint: &Mint, body: &[u8]) -> Result<Reply, Upstr
     let vectors = vectors.filter(|all| !all.is_empty()).ok_or_else(unreadable)?;
     let mint = named(plan, mint, wire.model.as_deref());
     let estimate = plan.prompt_bytes / 4;
-    let prompt_tokens = wire.prompt_eval_count.unwrap_or(estimate);
-    let usage =
-        Usage { estimated: wire.prompt_eval_count.is_none(), ..Usage::new(prompt_tokens, 0) };
+    let told = believed(wire.prompt_eval_count);
+    let prompt_tokens = told.unwrap_or(estimate);
+    let usage = Usage { estimated: told.is_none(), ..Usage::new(prompt_tokens, 0) };
     let prompt_truncated = whole(plan, &usage)?;
     Ok(Reply {
         body: write(&Response::new(&mint.model, vectors, prompt_tokens)),

@@ -221,3 +221,27 @@ fn who_was_sent_a_body_is_told_with_the_kind() {
     assert_eq!(count(&dir, "record_kinds"), 2);
     assert_eq!(count(&dir, r#"records WHERE seen_by = '["b"]'"#), 2);
 }
+
+/// An upstream told 9223372036854775807 tokens once: the use case had no report for as long as the record was kept.
+#[test]
+fn figures_that_no_integer_can_add_up_fail_no_sum() {
+    let (_dir, mut sqlite) = fresh();
+    let most = i64::MAX.unsigned_abs();
+    let absurd = Record {
+        prompt_tokens: Some(most),
+        completion_tokens: Some(most),
+        cost: Some(NanoUsd(most)),
+        overflow: Some("waited"),
+        ..record(1)
+    };
+    let more = Record { at: Millis(2), request_id: "req-2".into(), ..absurd.clone() };
+    sqlite.write_records(&[absurd, more, record(3)]).unwrap();
+    let window = Window { from: Millis(0), until: Millis(9), use_case: None };
+    let observed = sqlite.observed(&window).unwrap();
+    let tokens: Vec<u64> = observed.requests.iter().map(|request| request.tokens).collect();
+    assert_eq!(tokens, [15, most - 1, most - 1]);
+    let summed = &sqlite.summarize(&window).unwrap().rows[0];
+    assert_eq!((summed.prompt_tokens, summed.completion_tokens), (u64::MAX, u64::MAX));
+    let spent = sqlite.overflow_costs(Millis(0)).unwrap();
+    assert_eq!(spent, [(crate::suite::use_case("statements"), NanoUsd(most))]);
+}

@@ -289,6 +289,11 @@ fn embeddings_are_refused_rather_than_truncated() {
         std::str::from_utf8(&reply.body).unwrap().contains("[0,1e-3]"),
         "numbers stay as written"
     );
+    let absurd = Bytes::from_static(
+        br#"{"model":"m","embeddings":[[1.0]],"prompt_eval_count":9223372036854775807}"#,
+    );
+    let usage = read_reply(&float, &mint(), Received::new(200, absurd)).unwrap().usage.unwrap();
+    assert!(usage.estimated && usage.prompt_tokens < 100, "{usage:?}");
 }
 
 fn plan(endpoint: Endpoint) -> ReplyPlan {
