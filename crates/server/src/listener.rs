@@ -50,6 +50,10 @@ const STALL: Duration = Duration::from_mins(1);
 /// How long we read on after an answer to a request whose body we did not want.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// An answer whose head went out before a shutdown began has not said that the connection ends with it, and its
+/// client may send the next request in that very moment. So long the connection is there for that.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// How long a client may take for the error that ends its request when the drain is over.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -118,7 +122,7 @@ async fn connection<H: Handler>(
     if socket.set_nodelay(true).is_err() {
         return;
     }
-    let patience = Patience {
+    let mut patience = Patience {
         idle: doors.idle_timeout,
         head: doors.header_timeout,
         stall: STALL,
@@ -143,11 +147,18 @@ async fn connection<H: Handler>(
                 if !is_told || pulse.is_quiet() {
                     return;
                 }
-                serving.as_mut().graceful_shutdown();
                 if *stages.borrow_and_update() == Stage::Cut {
+                    serving.as_mut().graceful_shutdown();
                     // What is under way sees for itself that its time is over.
                     let _ = timeout(FAREWELL, serving).await;
                     return;
+                }
+                if pulse.has_begun() {
+                    pulse.drains();
+                    patience.idle = patience.idle.min(LINGER);
+                    look.as_mut().reset(Instant::now() + patience.shortest());
+                } else {
+                    serving.as_mut().graceful_shutdown();
                 }
             }
             Next::Look => match pulse.look(Instant::now(), &patience) {
@@ -216,6 +227,8 @@ async fn answer<H: Handler>(
     }
     if response.headers().get(header::CONNECTION) == Some(&HeaderValue::from_static("close")) {
         pulse.ends_unread();
+    } else if pulse.is_draining() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| Watched { body, pulse: Arc::clone(pulse) }))
 }

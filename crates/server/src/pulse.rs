@@ -69,6 +69,8 @@ pub struct Pulse {
     received: AtomicBool,
     /// Whether anything of its answer has been written.
     begun: AtomicBool,
+    /// Whether the connection ends with the next answer.
+    draining: AtomicBool,
 }
 
 impl Pulse {
@@ -82,6 +84,7 @@ impl Pulse {
             doubtful: AtomicU64::new(0),
             received: AtomicBool::new(false),
             begun: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
         }
     }
 
@@ -178,6 +181,16 @@ impl Pulse {
     /// Whether anything of the answer has been written.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Relaxed)
+    }
+
+    /// A shutdown has begun: the next answer is the last.
+    pub(crate) fn drains(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// Whether that has been said.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
     }
 
     /// Whether the client took what was written, or nothing.

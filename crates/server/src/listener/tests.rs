@@ -172,6 +172,46 @@ async fn who_closes_its_sending_side_gets_all_of_a_large_answer() {
     tokio::join!(served, asked);
 }
 
+/// Its head went out without a word of the end: whoever asked again at once wrote to a closed connection.
+#[tokio::test]
+async fn who_was_being_answered_when_the_drain_began_may_ask_once_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let handler = Echo::default();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = serve(handler.clone(), listener, DOORS, async {
+        let _ = stopped.await;
+    });
+    // No socket's buffers hold all of it, so that the answer is under way until it is read.
+    let body = "x".repeat(32 << 20);
+    let asked = async move {
+        let (mut reading, mut writing) = client.split();
+        let ask = async {
+            writing.write_all(post(&body).as_bytes()).await.unwrap();
+        };
+        let read = async {
+            let mut first = [0; 1];
+            reading.read_exact(&mut first).await.unwrap();
+            drop(stop);
+            let mut said = Vec::new();
+            while !said.ends_with(b"x") || said.len() < body.len() {
+                reading.read_buf(&mut said).await.unwrap();
+            }
+            said
+        };
+        let ((), said) = tokio::join!(ask, read);
+        let head = &said[..said.len() - body.len()];
+        assert!(!String::from_utf8_lossy(head).contains("connection"), "it could not know");
+        client.write_all(post("once more").as_bytes()).await.unwrap();
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).await.unwrap();
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("connection: close") && said.ends_with("once more"), "{said}");
+    };
+    tokio::join!(served, asked);
+    assert_eq!(handler.open.load(SeqCst), 0);
+}
+
 #[tokio::test]
 async fn a_head_that_nobody_can_read_is_answered_by_the_handler() {
     let (said, _) = said(&["nonsense\r\n\r\n"]).await;
