@@ -58,9 +58,8 @@ impl Schema {
                 format!("is no usable schema: {error} (at {})", error.instance_path())
             })
         };
-        let compiled = on_a_stack_for(deep, compile);
-        let validator = compiled.unwrap_or_else(|| Err("cannot be compiled now".to_owned()));
-        Ok(Self { validator: validator.map_err(wrong)?, document, deep })
+        let validator = on_a_stack_for(deep, compile).map_err(wrong)?;
+        Ok(Self { validator, document, deep })
     }
 
     /// Whether a value is valid. One that would take too many steps to tell is not.
@@ -69,7 +68,7 @@ impl Schema {
             let mut walk = Walk { document: &self.document, left: STEPS_MAX };
             walk.take(&self.document, value, 0).is_some() && self.validator.is_valid(value)
         };
-        on_a_stack_for(self.deep, valid).unwrap_or(false)
+        on_a_stack_for(self.deep, valid)
     }
 }
 
@@ -83,15 +82,9 @@ pub fn check_schema(schema: &str) -> Result<(), OptionProblem> {
     Schema::read("schema", schema).map(drop)
 }
 
-/// Does what goes deep on a stack of its own. None: there was no thread for it.
-fn on_a_stack_for<T: Send>(deep: bool, work: impl FnOnce() -> T + Send) -> Option<T> {
-    if !deep {
-        return Some(work());
-    }
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-        thread.spawn_scoped(scope, work).ok()?.join().ok()
-    })
+/// Does what goes deep on a stack of its own.
+fn on_a_stack_for<T>(deep: bool, work: impl FnOnce() -> T) -> T {
+    if deep { stacker::grow(STACK_BYTES, work) } else { work() }
 }
 
 /// An upper bound of how deep a compiler goes that follows references: each may lead to the deepest place.
