@@ -1,6 +1,7 @@
 //! The pivot: a chat completions request, written from what the ingress dialects say.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use cutover_vendors::{FAILED, MARK};
@@ -392,32 +393,44 @@ impl<'a> Results<'a> {
     }
 }
 
+/// A message and the results that stand right behind it.
+struct Stretch<'a> {
+    first: Message<'a>,
+    results: Vec<Message<'a>>,
+}
+
 /// Puts each result behind its call, where chat completions wants it: tells whether one stood elsewhere. What stood
 /// between them comes after them.
 pub(crate) fn results_behind_calls<'a>(messages: Vec<Message<'a>>) -> (Vec<Message<'a>>, bool) {
-    let mut out: Vec<Message<'a>> = Vec::with_capacity(messages.len());
+    // Not moved one by one: there may be as many messages, and results out of place, as a body has room for.
+    let mut all: Vec<Stretch<'a>> = Vec::with_capacity(messages.len());
+    // Where the last call of an id stands.
+    let mut calls: HashMap<String, usize> = HashMap::new();
     let mut moves = false;
     for message in messages {
-        let at = match &message {
-            Message::Tool { id, .. } => place_of_result(&out, &id.decode()),
-            _ => out.len(),
-        };
-        moves |= at < out.len();
-        out.insert(at, message);
+        if let Message::Tool { id, .. } = &message
+            && let Some(last) = all.len().checked_sub(1)
+        {
+            let before = all.get(last).is_some_and(Stretch::ends_in_words);
+            // Behind a call or another result it stands where it should.
+            let call = calls.get(&*id.decode()).copied().filter(|_| before);
+            moves |= call.is_some();
+            if let Some(stretch) = all.get_mut(call.unwrap_or(last)) {
+                stretch.results.push(message);
+            }
+            continue;
+        }
+        if let Message::Assistant(said) = &message {
+            calls.extend(said.calls.iter().map(|call| (call.id.decode().into_owned(), all.len())));
+        }
+        all.push(Stretch { first: message, results: Vec::new() });
     }
-    (out, moves)
+    let out = all.into_iter().flat_map(|s| std::iter::once(s.first).chain(s.results));
+    (out.collect(), moves)
 }
 
-fn place_of_result(before: &[Message<'_>], id: &str) -> usize {
-    // Behind a call or another result it stands where it should.
-    if !matches!(before.last(), Some(Message::Said { .. })) {
-        return before.len();
+impl Stretch<'_> {
+    fn ends_in_words(&self) -> bool {
+        self.results.is_empty() && matches!(self.first, Message::Said { .. })
     }
-    let calls = |message: &Message<'_>| match message {
-        Message::Assistant(said) => said.calls.iter().any(|call| call.id.decode() == id),
-        _ => false,
-    };
-    let Some(call) = before.iter().rposition(calls) else { return before.len() };
-    let behind = before.iter().skip(call + 1);
-    call + 1 + behind.take_while(|message| matches!(message, Message::Tool { .. })).count()
 }

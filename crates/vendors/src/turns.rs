@@ -11,6 +11,8 @@ use crate::write::Json;
 /// One turn, of blocks or parts as JSON.
 struct Turn {
     role: &'static str,
+    /// Those that stand before all others, whenever they come.
+    first: Vec<String>,
     items: Vec<String>,
 }
 
@@ -37,26 +39,26 @@ impl Turns {
         }
         match self.list.last_mut().filter(|turn| turn.role == role) {
             Some(turn) => turn.items.extend(items),
-            None => self.list.push(Turn { role, items }),
+            None => self.list.push(Turn { role, first: Vec::new(), items }),
         }
     }
 
-    /// Puts an item into the turn of a role, behind those of its kind and before all others: tells whether there are
-    /// others. `kind` is how items of the kind begin.
-    pub(crate) fn put_before(&mut self, role: &'static str, item: String, kind: &str) -> bool {
-        let Some(turn) = self.list.last_mut().filter(|turn| turn.role == role) else {
-            self.put(role, vec![item]);
-            return false;
-        };
-        let at = turn.items.iter().take_while(|item| item.starts_with(kind)).count();
-        let moves = at < turn.items.len();
-        turn.items.insert(at, item);
-        moves
+    /// Puts an item into the turn of a role, behind those that were so put and before all others: tells whether there
+    /// are others.
+    pub(crate) fn put_before(&mut self, role: &'static str, item: String) -> bool {
+        if let Some(turn) = self.list.last_mut().filter(|turn| turn.role == role) {
+            turn.first.push(item);
+            return !turn.items.is_empty();
+        }
+        self.list.push(Turn { role, first: vec![item], items: Vec::new() });
+        false
     }
 
-    /// Each turn's role and items.
-    pub(crate) fn each(&self) -> impl DoubleEndedIterator<Item = (&'static str, &[String])> {
-        self.list.iter().map(|turn| (turn.role, &*turn.items))
+    /// Each turn's role, the items that were put before the others, and those.
+    pub(crate) fn each(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (&'static str, &[String], &[String])> {
+        self.list.iter().map(|turn| (turn.role, &*turn.first, &*turn.items))
     }
 
     /// A conversation must have a turn: instructions alone become the user's.
@@ -73,7 +75,8 @@ impl Turns {
         for turn in &self.list {
             json.object(|j| {
                 j.put("role", turn.role);
-                j.put_array(name, |j| turn.items.iter().for_each(|item| j.raw(item)));
+                let items = turn.first.iter().chain(&turn.items);
+                j.put_array(name, |j| items.for_each(|item| j.raw(item)));
             });
         }
     }

@@ -221,3 +221,30 @@ fn results_come_before_what_the_user_says_beside_them() {
         assert_eq!(losses.is_empty(), rest[2]["role"] == "user", "{losses:?}");
     }
 }
+
+/// Each result walked those of its turn, and moved what was said between them: with as many as a body has room for this
+/// would not end.
+#[test]
+fn results_and_words_of_one_turn_cost_no_more_each_the_more_they_are() {
+    const TIMES: usize = 100_000;
+    let calls: Vec<_> = (0..TIMES).map(|at| call(&format!("c{at}"), "{}").to_string()).collect();
+    let wait = user("wait").to_string();
+    let results = (0..TIMES).rev().map(|at| format!("{},{wait}", result(&format!("c{at}"))));
+    let results: Vec<_> = results.collect();
+    let body = format!(
+        r#"{{"model":"claude-haiku-4-5","max_tokens":9000,"messages":[{},
+            {{"role":"assistant","content":null,"tool_calls":[{}]}},{}]}}"#,
+        user("go"),
+        calls.join(","),
+        results.join(",")
+    );
+    let sent = anthropic::request(body.as_bytes(), MODES[0], &Defaults::default()).unwrap();
+    let body = std::str::from_utf8(&sent.body).unwrap();
+    let at = |what: &str| body.find(what).unwrap();
+    assert_eq!(body.matches(r#""tool_result""#).count(), TIMES);
+    let first = format!(r#""tool_use_id":"c{}""#, TIMES - 1);
+    assert!(at(&first) < at(r#""tool_use_id":"c0""#));
+    assert!(at(r#""tool_use_id":"c0""#) < at("wait"));
+    let losses: Vec<_> = sent.losses.iter().map(|loss| &*loss.field).collect();
+    assert_eq!(losses, ["messages[].tool.order"]);
+}

@@ -1,5 +1,7 @@
 //! From a generateContent request to chat completions.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use cutover_wire::{Endpoint, Fault};
 
@@ -203,7 +205,7 @@ fn choice<'a>(
         };
         if names.len() > 1 {
             losses.note("toolConfig.functionCallingConfig.allowedFunctionNames");
-            let names: Vec<_> = names.iter().map(Text::decode).collect();
+            let names: HashSet<_> = names.iter().map(Text::decode).collect();
             chat.tools.retain(|tool| names.contains(&tool.name.decode()));
         }
         // Without tools the choice is an error in chat completions; here it is none.

@@ -1,5 +1,7 @@
 //! The conversation: items become messages.
 
+use std::collections::HashSet;
+
 use cutover_wire::Fault;
 
 use super::store::{Shelf, origin_of_item};
@@ -94,6 +96,8 @@ impl<'a> Items<'a, '_> {
         if moved {
             self.losses.note("input[].output.order");
         }
+        let mut asked = HashSet::new();
+        self.wanted.retain(|id| asked.insert(id.clone()));
         (messages, self.wanted)
     }
 
@@ -273,9 +277,7 @@ impl<'a> Items<'a, '_> {
         let unknown = "names an item that is not stored; send the item itself";
         let wanted = origin_of_item(&id).ok_or_else(|| here.invalid(unknown))?;
         let Some(shelf) = self.shelf else {
-            if !self.wanted.contains(&wanted) {
-                self.wanted.push(wanted);
-            }
+            self.wanted.push(wanted);
             return Ok(());
         };
         let raw = shelf.item(&id).ok_or_else(|| here.invalid(unknown))?;

@@ -1,7 +1,7 @@
 //! Tools: functions are carried, custom tools become functions of one text, namespaces are flattened,
 //! and calls find their way back by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cutover_wire::Fault;
 use memchr::memmem;
@@ -12,7 +12,7 @@ use crate::read::{At, Obj, Text, list};
 use crate::write;
 
 /// What a function of the pivot is for the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin {
     pub(crate) name: String,
     pub(crate) namespace: Option<String>,
@@ -21,7 +21,13 @@ pub(crate) struct Origin {
 
 /// The functions whose name or kind differs from what the client calls them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Names(BTreeMap<String, Origin>);
+pub(crate) struct Names {
+    origins: HashMap<String, Origin>,
+    /// The pivot's names for them.
+    chats: BTreeMap<Origin, String>,
+    /// For a name that several would have: the number that the next one may end in.
+    next: HashMap<String, u32>,
+}
 
 /// The longest name of a function that OpenAI's API takes.
 const NAME_CHARS_MAX: usize = 64;
@@ -30,36 +36,47 @@ impl Names {
     /// What the client calls a function.
     pub(crate) fn origin(&self, name: &str) -> Origin {
         let plain = || Origin { name: name.to_owned(), namespace: None, custom: false };
-        self.0.get(name).cloned().unwrap_or_else(plain)
+        self.origins.get(name).cloned().unwrap_or_else(plain)
     }
 
     /// The pivot's name for a tool.
     pub(crate) fn chat_name(&self, name: &str, namespace: Option<&str>) -> String {
-        let known =
-            self.0.iter().find(|(_, o)| o.name == name && o.namespace.as_deref() == namespace);
+        let kind = |custom| {
+            let (name, namespace) = (name.to_owned(), namespace.map(str::to_owned));
+            self.chats.get(&Origin { name, namespace, custom })
+        };
+        let known = kind(false).into_iter().chain(kind(true)).min();
         match (known, namespace) {
-            (Some((chat, _)), _) => chat.clone(),
+            (Some(chat), _) => chat.clone(),
             (None, Some(namespace)) => flat(namespace, name),
             (None, None) => name.to_owned(),
         }
     }
 
     fn add(&mut self, origin: Origin) -> String {
-        let mut chat = match &origin.namespace {
+        if let Some(chat) = self.chats.get(&origin) {
+            return chat.clone();
+        }
+        let base = match &origin.namespace {
             Some(namespace) => flat(namespace, &origin.name),
             None => origin.name.clone(),
         };
-        let base = chat.clone();
-        for count in 2_u32.. {
-            if self.0.get(&chat).is_none_or(|other| *other == origin) {
-                break;
-            }
-            let tail = format!("_{count}");
+        let mut chat = base.clone();
+        while self.origins.contains_key(&chat) {
+            // Where the last search ended: there may be as many tools as a body has room for.
+            let next = self.next.entry(base.clone()).or_insert(2);
+            let tail = format!("_{next}");
+            *next += 1;
             let keep = NAME_CHARS_MAX.saturating_sub(tail.len());
             chat = base.chars().take(keep).chain(tail.chars()).collect();
         }
-        self.0.insert(chat.clone(), origin);
+        self.keep(chat.clone(), origin);
         chat
+    }
+
+    fn keep(&mut self, chat: String, origin: Origin) {
+        self.chats.insert(origin.clone(), chat.clone());
+        self.origins.insert(chat, origin);
     }
 }
 
@@ -103,11 +120,17 @@ pub(super) fn read<'a>(
         let Ok(tool) = Obj::read(raw, here) else { continue };
         if tool.word(here, "type").is_ok_and(|kind| kind == "function") {
             let name = tool.word(here, "name").unwrap_or_default();
-            names.0.insert(name.clone(), Origin { name, namespace: None, custom: false });
+            names.keep(name.clone(), Origin { name, namespace: None, custom: false });
         }
     }
     for (index, raw) in tools.into_iter().enumerate() {
         one(raw, (here.item(index), None), (chat, &mut names), losses)?;
+    }
+    let known = |tool: &Tool<'_>| tool.name.decode().into_owned();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    if !brought.is_empty() {
+        // Of several of one name the first is meant.
+        places.extend(chat.tools.iter().enumerate().rev().map(|(at, tool)| (known(tool), at)));
     }
     for (item, tools) in brought {
         let mut more = Chat::default();
@@ -122,8 +145,8 @@ pub(super) fn read<'a>(
         }
         // One that is brought again is what it is now.
         for tool in more.tools {
-            let same = |known: &&mut Tool<'a>| known.name.decode() == tool.name.decode();
-            match chat.tools.iter_mut().find(same) {
+            let place = *places.entry(known(&tool)).or_insert(chat.tools.len());
+            match chat.tools.get_mut(place) {
                 Some(known) => *known = tool,
                 None => chat.tools.push(tool),
             }
@@ -270,15 +293,15 @@ fn chosen(choice: &Obj<'_>, at: At<'_>, names: &Names) -> Result<String, Fault> 
 fn allowed(choice: &Obj<'_>, at: At<'_>, chat: &mut Chat<'_>, names: &Names) -> Result<(), Fault> {
     let here = at.key("tools");
     let raw = choice.get("tools").ok_or_else(|| here.missing())?;
-    let mut keep = Vec::new();
+    let mut keep = HashSet::new();
     for (index, raw) in list(raw, here)?.into_iter().enumerate() {
         let at = here.item(index);
         let entry = Obj::read(raw, at)?;
         if matches!(&*entry.word(at, "type")?, "function" | "custom") {
-            keep.push(chosen(&entry, at, names)?);
+            keep.insert(chosen(&entry, at, names)?);
         }
     }
-    chat.tools.retain(|tool| keep.iter().any(|name| *name == tool.name.decode()));
+    chat.tools.retain(|tool| keep.contains(&*tool.name.decode()));
     let mode = choice.word(at, "mode")?;
     if !matches!(&*mode, "auto" | "required") {
         return Err(at.key("mode").invalid("must be auto or required"));

@@ -364,3 +364,60 @@ fn what_is_kept_at_a_vendors_under_the_operators_key_is_refused_always() {
     let fault = read(GENERATE, &Bytes::from(model), &lenient()).err().unwrap();
     assert_eq!(fault.param.as_deref(), Some("contents[0].parts[0].fileData"));
 }
+
+/// Whatever was looked for among all that came before made a body of some MB take minutes: as long as it is, this does
+/// not end.
+#[test]
+fn what_comes_many_times_costs_no_more_each_time() {
+    const TIMES: usize = 40_000;
+    let each = |one: &dyn Fn(usize) -> String| (0..TIMES).map(one).collect::<Vec<_>>().join(",");
+    let responses = |input: &str, more: &str| {
+        let body = format!(r#"{{"model":"m","input":[{input}],"tools":[{more}]}}"#);
+        inbound("/v1/responses", &Bytes::from(body), &lenient())
+    };
+    // Results out of their place.
+    let calls = each(&|at| {
+        format!(
+            r#"{{"type":"function_call","call_id":"a call's id {at}","name":"f","arguments":"{{}}"}}"#
+        )
+    });
+    let results = each(&|at| {
+        let said = r#"{"role":"user","content":"wait"}"#;
+        format!(
+            r#"{said},{{"type":"function_call_output","call_id":"a call's id {at}","output":"r"}}"#
+        )
+    });
+    let sent = responses(&format!("{calls},{results}"), "");
+    assert!(sent.losses.iter().any(|loss| loss.field == "input[].output.order"));
+    let body = String::from_utf8(sent.body.to_vec()).unwrap();
+    let (last, wait) = (body.rfind("\"tool\"").unwrap(), body.find("wait").unwrap());
+    assert!(last < wait, "the results stand behind their calls");
+    // Tools that would have one name, each called.
+    let space = "a_namespace_whose_name_is_longer_than_that_of_a_function_may_be";
+    let tools = each(&|at| format!(r#"{{"type":"function","name":"{at}","parameters":{{}}}}"#));
+    let tools = format!(r#"{{"type":"namespace","name":"{space}","tools":[{tools}]}}"#);
+    let calls = each(&|at| {
+        format!(
+            r#"{{"type":"function_call","call_id":"{at}","name":"{at}","namespace":"{space}","arguments":"{{}}"}}"#
+        )
+    });
+    let body = String::from_utf8(responses(&calls, &tools).body.to_vec()).unwrap();
+    let last = format!(r#"{}_{TIMES}""#, &space[..63 - TIMES.to_string().len()]);
+    assert_eq!(body.matches(&last).count(), 2, "the last call, and its tool");
+    // Tools that are brought along, and brought again.
+    let tools = each(&|at| format!(r#"{{"type":"function","name":"f{at}","parameters":{{}}}}"#));
+    let brought = format!(r#"{{"type":"additional_tools","role":"developer","tools":[{tools}]}}"#);
+    let input = format!(r#"{brought},{brought},{{"role":"user","content":"a"}}"#);
+    let body = String::from_utf8(responses(&input, "").body.to_vec()).unwrap();
+    assert_eq!(body.matches(r#""type":"function""#).count(), TIMES);
+    // Tools that are allowed.
+    let names = each(&|at| format!(r#""f{at}""#));
+    let tools = each(&|at| format!(r#"{{"name":"f{at}"}}"#));
+    let body = format!(
+        r#"{{"contents":[{{"role":"user","parts":[{{"text":"a"}}]}}],"tools":[{{"functionDeclarations":[{tools}]}}],
+            "toolConfig":{{"functionCallingConfig":{{"mode":"ANY","allowedFunctionNames":[{names}]}}}}}}"#
+    );
+    let sent = inbound("/v1beta/models/asked:generateContent", &Bytes::from(body), &lenient());
+    let body = String::from_utf8(sent.body.to_vec()).unwrap();
+    assert_eq!(body.matches(r#""type":"function""#).count(), TIMES);
+}

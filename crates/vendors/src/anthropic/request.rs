@@ -104,7 +104,7 @@ impl Talk<'_> {
                     j.put_some(MARK, mark);
                     j.put_array("content", |j| content.iter().for_each(|block| j.raw(block)));
                 });
-                if self.turns.put_before("user", result, RESULT) {
+                if self.turns.put_before("user", result) {
                     self.losses.note("messages[].tool.order");
                 }
             }
@@ -203,9 +203,6 @@ impl Talk<'_> {
 /// How blocks begin that take no mark.
 const THINKING: [&str; 2] = [r#"{"type":"thinking""#, r#"{"type":"redacted_thinking""#];
 
-/// How a result begins: those of a turn come first.
-const RESULT: &str = r#"{"type":"tool_result""#;
-
 fn thinks(block: &str) -> bool {
     THINKING.iter().any(|kind| block.starts_with(kind))
 }
@@ -213,8 +210,8 @@ fn thinks(block: &str) -> bool {
 impl Turns {
     /// Whether the turn of calls that they end in has no thinking.
     fn lack_thinking(&self) -> bool {
-        refused::lacks_thinking(self.each().map(|(role, items)| match role {
-            "user" => (true, items.iter().any(|item| item.starts_with(RESULT))),
+        refused::lacks_thinking(self.each().map(|(role, results, items)| match role {
+            "user" => (true, !results.is_empty()),
             _ => (false, items.iter().any(|item| thinks(item))),
         }))
     }
