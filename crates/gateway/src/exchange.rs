@@ -188,15 +188,6 @@ impl Exchange {
         Some(Sent::to(target, &self.trail.losses))
     }
 
-    /// What the client does not get of its answer.
-    pub(crate) fn lose(&mut self, losses: &[Loss]) {
-        for loss in losses {
-            if !self.trail.losses.contains(loss) {
-                self.trail.losses.push(loss.clone());
-            }
-        }
-    }
-
     /// The upstream seems to have cut the prompt and answered all the same: reported like any loss.
     pub(crate) fn note_truncated_prompt(&mut self) {
         self.trail.losses.push(Loss {

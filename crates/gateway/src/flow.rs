@@ -12,6 +12,7 @@ use bytes::Bytes;
 use cutover_relay::Intake;
 use cutover_telemetry::InFlight;
 use cutover_upstream::Body;
+use cutover_vendors::lost;
 use cutover_wire::{Loss, LossAction};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -114,9 +115,10 @@ impl Flow {
         if is_part {
             exchange.mark_part_of_cost();
         }
-        exchange.lose(self.intake.losses());
+        let trail = &mut exchange.trail;
+        lost::add(&mut trail.losses, self.intake.losses());
         if self.intake.tap.numbered_calls() {
-            exchange.lose(&[numbered()]);
+            trail.losses.push(numbered());
         }
         if self.intake.tap.prompt_truncated() {
             exchange.note_truncated_prompt();

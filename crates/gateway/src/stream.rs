@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cutover_telemetry::events;
+use cutover_vendors::lost;
 use cutover_wire::stream::pacing::{self, Pacer};
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
@@ -360,7 +361,7 @@ impl Relay {
         let exchange = self.exchange.as_deref_mut()?;
         flow.note(exchange);
         if let Some(edge) = &self.edge {
-            exchange.lose(edge.losses());
+            lost::add(&mut exchange.trail.losses, edge.losses());
         }
         Some((flow, exchange))
     }

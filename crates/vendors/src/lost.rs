@@ -42,6 +42,15 @@ pub const PART: &str = "answer.part";
 /// Why it ended.
 pub const STOP: &str = "answer.stop_reason";
 
+/// Adds to a report what else was lost, each part once.
+pub fn add(report: &mut Vec<Loss>, more: &[Loss]) {
+    for loss in more {
+        if !report.contains(loss) {
+            report.push(loss.clone());
+        }
+    }
+}
+
 /// Collects what an answer loses, each part once.
 #[derive(Debug, Clone, Default)]
 pub struct Lost(Vec<Loss>);
@@ -59,11 +68,7 @@ impl Lost {
 
     /// What a piece of the answer lost, too.
     pub fn and(&mut self, piece: Self) {
-        for loss in piece.0 {
-            if !self.0.contains(&loss) {
-                self.0.push(loss);
-            }
-        }
+        add(&mut self.0, &piece.0);
     }
 
     fn add(&mut self, part: &'static str, action: LossAction) {

@@ -10,6 +10,7 @@ use cutover_route::retry::{backoff_ms, wait_ms};
 use cutover_telemetry::{events, families};
 use cutover_units::{Code, Millis};
 use cutover_upstream::SendErrorKind;
+use cutover_vendors::lost;
 use cutover_wire::Fault;
 use cutover_wire::adapt::Outgoing;
 
@@ -322,9 +323,7 @@ pub(super) fn land(exchange: &mut Exchange, landed: Landed) -> Started {
     if reply.prompt_truncated {
         exchange.note_truncated_prompt();
     }
-    exchange.lose(&reply.losses);
-    if let Some(turned) = &turned {
-        exchange.lose(&turned.answer.losses);
-    }
+    let lossy = turned.as_ref().map_or(&[][..], |turned| &turned.answer.losses);
+    lost::add(&mut exchange.trail.losses, &[&reply.losses, lossy].concat());
     Started::Whole { body: reply.body, own: reply.own, turned, headers }
 }
