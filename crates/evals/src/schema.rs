@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::options::OptionProblem;
 
-/// Levels within one another, if each reference is followed once.
-const DEPTH_MAX: usize = 2_000;
+/// Levels within one another, if each reference is followed once. The validator goes through them by recursion:
+/// this many take less than half a megabyte of a thread's stack.
+const DEPTH_MAX: usize = 1_000;
 /// Values in it, if each reference is followed wherever it stands.
 const SIZE_MAX: usize = 100_000;
 /// Regular expressions, counted likewise.
@@ -20,12 +21,7 @@ const PATTERN_BYTES_MAX: usize = 256 << 10;
 /// Parts of the schema beside parts of a value, for one value.
 const STEPS_MAX: usize = 1_000_000;
 /// How deep those lie in one another.
-const STEPS_DEEP_MAX: usize = 1_000;
-
-/// What the stack of any thread holds.
-const SHALLOW: usize = 150;
-/// The stack for all that is deeper. It is address space; what is not used takes no memory.
-const STACK_BYTES: usize = 128 << 20;
+const STEPS_DEEP_MAX: usize = 500;
 
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
@@ -34,7 +30,6 @@ const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 pub(crate) struct Schema {
     validator: jsonschema::Validator,
     document: Value,
-    deep: bool,
 }
 
 impl Schema {
@@ -49,26 +44,19 @@ impl Schema {
             );
             return Err(wrong(why));
         }
-        let deep = depth > SHALLOW;
-        let compile = || {
-            Extent::of(&document)?;
-            let patterns = jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES_MAX);
-            let options = jsonschema::options().with_pattern_options(patterns);
-            options.build(&document).map_err(|error| {
-                format!("is no usable schema: {error} (at {})", error.instance_path())
-            })
-        };
-        let validator = on_a_stack_for(deep, compile).map_err(wrong)?;
-        Ok(Self { validator, document, deep })
+        Extent::of(&document).map_err(wrong)?;
+        let patterns = jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES_MAX);
+        let options = jsonschema::options().with_pattern_options(patterns);
+        let validator = options.build(&document).map_err(|error| {
+            wrong(format!("is no usable schema: {error} (at {})", error.instance_path()))
+        })?;
+        Ok(Self { validator, document })
     }
 
     /// Whether a value is valid. One that would take too many steps to tell is not.
     pub(crate) fn accepts(&self, value: &Value) -> bool {
-        let valid = || {
-            let mut walk = Walk { document: &self.document, left: STEPS_MAX };
-            walk.take(&self.document, value, 0).is_some() && self.validator.is_valid(value)
-        };
-        on_a_stack_for(self.deep, valid)
+        let mut walk = Walk { document: &self.document, left: STEPS_MAX };
+        walk.take(&self.document, value, 0).is_some() && self.validator.is_valid(value)
     }
 }
 
@@ -80,11 +68,6 @@ pub fn fits_schema(schema: &str, value: &Value) -> bool {
 /// Says why nothing can be validated against a schema.
 pub fn check_schema(schema: &str) -> Result<(), OptionProblem> {
     Schema::read("schema", schema).map(drop)
-}
-
-/// Does what goes deep on a stack of its own.
-fn on_a_stack_for<T>(deep: bool, work: impl FnOnce() -> T) -> T {
-    if deep { stacker::grow(STACK_BYTES, work) } else { work() }
 }
 
 /// An upper bound of how deep a compiler goes that follows references: each may lead to the deepest place.
@@ -344,15 +327,22 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_that_is_let_through_takes_no_stack_that_is_not_its_own() {
+    fn the_deepest_that_is_let_through_takes_half_of_a_threads_stack() {
+        let deepest = std::thread::Builder::new().stack_size(1 << 20).spawn(deepest).unwrap();
+        deepest.join().unwrap();
+    }
+
+    fn deepest() {
         let alone = |to: &str| json!({"$ref": to});
         let within = |to: &str| json!({"properties": {"x": {"allOf": [{"$ref": to}]}}});
+        let not = |to: &str| json!({"not": {"$ref": to}});
         let deep = chain(5_000, alone, json!(true));
         assert!(why(&deep).starts_with("schema: is too deep: 20008 levels"), "{}", why(&deep));
         let valid = |schema: Value| fits_schema(&schema.to_string(), &json!({"x": {"x": 1}}));
-        assert!(valid(chain(450, alone, json!({"type": "object"}))));
-        assert!(!valid(chain(450, alone, json!({"type": "string"}))));
-        assert!(valid(chain(240, within, json!({"type": "object"}))));
+        assert!(valid(chain(240, alone, json!({"type": "object"}))));
+        assert!(!valid(chain(240, alone, json!({"type": "string"}))));
+        assert!(valid(chain(198, not, json!({"type": "object"}))));
+        assert!(valid(chain(122, within, json!({"type": "object"}))));
     }
 
     /// Whoever writes the schema may have the model write the answer, too.
