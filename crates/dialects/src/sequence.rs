@@ -139,7 +139,7 @@ impl Sequence {
         }
         self.text(Kind::Text, (text, logprobs), to)?;
         self.cite(said.sources(), to);
-        self.lost.and(said.lost());
+        self.lost.and(&said.lost());
         self.text(Kind::Refusal, (said.refusal.take(), Vec::new()), to)?;
         self.calls(said.take_calls(), to)
     }

@@ -67,7 +67,7 @@ impl Lost {
     }
 
     /// What a piece of the answer lost, too.
-    pub fn and(&mut self, piece: Self) {
+    pub fn and(&mut self, piece: &Self) {
         add(&mut self.0, &piece.0);
     }
 

@@ -49,7 +49,9 @@ fn streamed(
         let chunk = json!({"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]});
         stream.push(Bytes::from(format!("data: {chunk}\n\n")), now(), &mut out);
     };
-    deltas.iter().for_each(|delta| push(delta, &Value::Null));
+    for delta in deltas {
+        push(delta, &Value::Null);
+    }
     push(&json!({}), &json!(reason));
     stream.push(Bytes::from_static(b"data: [DONE]\n\n"), now(), &mut out);
     stream.finish(now(), &mut out);

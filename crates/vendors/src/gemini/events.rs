@@ -103,7 +103,7 @@ impl EventsIn {
             self.teller.model = answer.model;
         }
         self.usage = answer.usage.or(self.usage);
-        self.lost.and(answer.lost);
+        self.lost.and(&answer.lost);
         if let Some(reason) = answer.blocked.filter(|_| answer.candidates.is_empty()) {
             self.begin(0, out);
             self.delta(0, out, |j| j.put("refusal", &refusal(&reason)));
