@@ -446,19 +446,27 @@ impl Live {
         upstreams
     }
 
-    /// The baselines that no instance can serve, in words. A candidate that cannot be served is no
-    /// reason to take the process out of service: its requests go to the baseline.
+    /// The baselines, and the default upstream, that no instance can serve, in words. A candidate that cannot be
+    /// served is no reason to take the process out of service: its requests go to the baseline.
     pub fn unserved(&self, now: Millis) -> Vec<String> {
-        let dead = |lane: &Lane| !lane.upstream.can_serve(now);
-        let use_cases = self.snapshot.use_cases().iter();
-        let baselines = use_cases.filter(|use_case| self.lane(use_case.baseline).is_some_and(dead));
-        let waits = |use_case: &UseCase| {
-            let lane = self.lane(use_case.baseline);
-            let names = lane.map_or_else(Vec::new, |lane| self.unfound(&lane.upstream)).join(", ");
+        let dead = |at| self.lane(at).map(|lane| &lane.upstream).filter(|one| !one.can_serve(now));
+        let waits = |part: String, upstream: &UpstreamLane| {
+            let names = self.unfound(upstream).join(", ");
             let why = (!names.is_empty()).then(|| format!(": no address of {names} is known yet"));
-            format!("an instance for the baseline of {}{}", use_case.name, why.unwrap_or_default())
+            format!("an instance {part}{}", why.unwrap_or_default())
         };
-        baselines.map(waits).collect()
+        let (mut told, mut known) = (Vec::new(), Vec::new());
+        for use_case in self.snapshot.use_cases() {
+            if let Some(upstream) = dead(use_case.baseline) {
+                told.push(waits(format!("for the baseline of {}", use_case.name), upstream));
+                known.push(upstream);
+            }
+        }
+        // Where a baseline waits for the same upstream it is named already.
+        let default = self.snapshot.default_variant().and_then(dead);
+        let default = default.filter(|one| !known.iter().any(|known| Arc::ptr_eq(known, one)));
+        told.extend(default.map(|one| waits(format!("of the default upstream {}", one.name), one)));
+        told
     }
 
     /// The hosts of an upstream that only a name server knows, and that have no address yet.

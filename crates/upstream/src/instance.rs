@@ -437,20 +437,25 @@ pub(crate) fn kind(error: &hyper::Error) -> SendErrorKind {
 
 /// Refuses what hyper lets through and a gateway must not: two statements about the length (the ways
 /// of request smuggling), a protocol switch, a compression nobody asked for (usage and errors could
-/// not be read). Dropping the lease closes the connection.
+/// not be read). Dropping the lease closes the connection. An error that a proxy compressed says what it is by its status,
+/// and when to ask again by its headers; it is taken without its body.
 pub(crate) fn check(
     pool: &Pool,
     (response, lease): (Response<Incoming>, Lease),
 ) -> Result<Response<Body>, SendError> {
+    let status = response.status();
     let headers = response.headers();
+    let is_coded = headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
-    let wrong = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    let wrong = if status == StatusCode::SWITCHING_PROTOCOLS {
         Some("a switch of protocols")
     } else if lengths > 1 {
         Some("more than one content-length")
     } else if lengths == 1 && headers.contains_key(TRANSFER_ENCODING) {
         Some("both content-length and transfer-encoding")
-    } else if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+    } else if is_coded && (status.is_client_error() || status.is_server_error()) {
+        return Ok(without_body(response));
+    } else if is_coded {
         Some("a content-encoding that was not asked for")
     } else {
         None
@@ -461,4 +466,12 @@ pub(crate) fn check(
         }
         None => Ok(response.map(|incoming| Body::http(incoming, lease))),
     }
+}
+
+fn without_body(response: Response<Incoming>) -> Response<Body> {
+    let mut response = response.map(|_| Body::whole(Bytes::new()));
+    for header in [CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        response.headers_mut().remove(header);
+    }
+    response
 }

@@ -140,3 +140,17 @@ fn trouble_with_the_account_is_told_as_such_and_the_clients_own_mistakes_as_they
     assert_eq!((passed.status, &*passed.text()), (400, MISTAKE));
     assert_eq!(failures(&rig), [0]);
 }
+
+/// With no use case yet, as on the first day, nothing could be served and `/ready` said yes.
+#[test]
+fn a_default_upstream_that_nobody_serves_is_told_of() {
+    let failing = says(500, "{}");
+    let rig = rig(&[&failing.base_url()]);
+    let unserved = || rig.gateway.live().unserved(crate::harness::now());
+    assert_eq!(unserved(), Vec::<String>::new());
+    for _ in 0..5 {
+        assert!(moderate(&rig).status >= 500);
+    }
+    assert_eq!(unserved(), ["an instance of the default upstream cloud"]);
+    until("its rest is over", || unserved().is_empty());
+}

@@ -4,7 +4,7 @@ use cutover_upstream::{Instance, InstanceSettings, SendErrorKind};
 use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
 
-use crate::server::{Server, ask, ask_text, instance, read_request, wait_for_close};
+use crate::server::{Server, ask, ask_text, instance, read_request, until, wait_for_close};
 
 /// A server that answers each connection's first request with these bytes and closes.
 async fn saying(answer: &'static [u8]) -> (Server, Instance) {
@@ -60,6 +60,25 @@ async fn what_is_not_http_is_refused() {
         assert_eq!(instance.live().figures().open, 0, "{shown:?}");
         assert_eq!(instance.live().in_flight(), 0, "{shown:?}");
     }
+}
+
+/// As proxies answer that compress whatever they are asked: a limit looked like a broken instance, without its `retry-after`.
+#[tokio::test]
+async fn an_error_that_is_compressed_keeps_its_status_and_headers_and_has_no_body() {
+    let (_server, instance) = saying(
+        b"HTTP/1.1 429 T\r\ncontent-encoding: gzip\r\nretry-after: 3\r\ncontent-length: 3\r\n\r\n\x1f\x8b\x08",
+    )
+    .await;
+    let answer = ask(&instance).await.unwrap();
+    assert_eq!(answer.status(), 429);
+    assert_eq!(answer.headers()["retry-after"], "3");
+    for header in ["content-encoding", "content-length"] {
+        assert!(!answer.headers().contains_key(header), "{header}");
+    }
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(body.is_empty());
+    until("the connection is closed", || instance.live().figures().open == 0).await;
+    assert_eq!(instance.live().in_flight(), 0);
 }
 
 #[tokio::test]
