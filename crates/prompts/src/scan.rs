@@ -136,7 +136,7 @@ impl<'t> Rest<'t> {
                 return Ok(());
             }
             let of_word = next.is_alphanumeric() || next == '_';
-            signs += usize::from(!next.is_whitespace() && !(of_word && in_word));
+            signs += usize::from(!(next.is_whitespace() || of_word && in_word));
             in_word = of_word;
             if signs > TAG_SIGNS_MAX {
                 let message = format!("a tag of more than {TAG_SIGNS_MAX} words and signs");
