@@ -12,6 +12,7 @@ use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
 use cutover_wire::{Fault, Loss};
+use memchr::memmem;
 
 use crate::pivot::{Chat, Message, Part};
 use crate::read::Text;
@@ -72,6 +73,13 @@ const THOUGHTS: [&str; 4] = [
     "contents[].parts[].thought",
     "messages[].thinking",
 ];
+
+/// What its maker needs to take reasoning back.
+const SIGNED: &str = "messages[].reasoning_details";
+
+/// What of it clients of Messages send: beside thoughts, or in place of them.
+const SIGNATURE: &str = "messages[].content[].signature";
+const HIDDEN: &str = "messages[].content[].redacted_thinking";
 
 /// Fields of chat completions that are two sides of one wish.
 const SAME: [[&str; 2]; 2] =
@@ -157,6 +165,9 @@ impl Origins {
     pub fn loss_in_clients_words(&self, loss: Loss) -> Loss {
         if loss.field.starts_with("messages[].reasoning_") {
             let rows = || self.fields.iter().map(|row| row.path.rsplit(": ").next().unwrap_or(""));
+            if loss.field == SIGNED && rows().any(|path| path == SIGNATURE) {
+                return Loss { field: self.signed().to_owned(), ..loss };
+            }
             let own = THOUGHTS.into_iter().find(|thought| rows().any(|path| path == *thought));
             return Loss { field: own.map_or(loss.field, str::to_owned), ..loss };
         }
@@ -165,6 +176,12 @@ impl Origins {
             Some(field) => Loss { field, ..loss },
             None => loss,
         }
+    }
+
+    /// The thoughts may have been sent, when what their maker needs beside them was not.
+    fn signed(&self) -> &'static str {
+        let holds = |word: &str| memmem::find(&self.body, word.as_bytes()).is_some();
+        if holds("\"redacted_thinking\"") && !holds("\"signature\"") { HIDDEN } else { SIGNATURE }
     }
 
     /// What the client calls a field of the converted request; `None`: it said nothing like it.

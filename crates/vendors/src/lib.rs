@@ -33,6 +33,7 @@ pub mod names;
 mod places;
 pub mod read;
 pub mod responses;
+mod schema;
 pub mod signature;
 pub mod split;
 mod turns;

@@ -248,3 +248,42 @@ fn results_and_words_of_one_turn_cost_no_more_each_the_more_they_are() {
     let losses: Vec<_> = sent.losses.iter().map(|loss| &*loss.field).collect();
     assert_eq!(losses, ["messages[].tool.order"]);
 }
+
+/// OpenAI shows it to the model; the schema alone was sent, and nothing reported.
+#[test]
+fn what_is_said_of_a_schema_is_sent_as_its_description_or_reported() {
+    for (schema, sent, lost) in [
+        (r#"{"type":"object"}"#, json!({"description": "as ISO", "type": "object"}), false),
+        (r#"{ }"#, json!({"description": "as ISO"}), false),
+        (r#"{"description":"own"}"#, json!({"description": "own"}), true),
+    ] {
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        let format = json!({"name": "n", "description": "as ISO", "schema": schema});
+        let format = json!({"type": "json_schema", "json_schema": format});
+        let body = chat(&json!([user("a")]), &json!({"response_format": format}));
+        let report = if lost { vec!["response_format.json_schema.description"] } else { vec![] };
+        let (claudes, losses) = to_claude(&body, MODES[0]).unwrap();
+        assert_eq!(
+            (&claudes["output_config"]["format"]["schema"], losses),
+            (&sent, report.iter().map(|r| (*r).to_owned()).collect())
+        );
+        let (geminis, losses) = to_gemini(&body, MODES[0]);
+        assert_eq!(
+            (&geminis["generationConfig"]["responseJsonSchema"], losses),
+            (&sent, report.iter().map(|r| (*r).to_owned()).collect())
+        );
+    }
+}
+
+#[test]
+fn of_two_names_for_who_asks_the_one_that_is_not_sent_is_reported() {
+    let lost = |user: &str| {
+        let more = json!({"user": user, "safety_identifier": "b"});
+        let (sent, losses) =
+            to_claude(&chat(&json!([{"role": "user", "content": "a"}]), &more), MODES[0]).unwrap();
+        assert_eq!(sent["metadata"]["user_id"], "b");
+        losses
+    };
+    assert_eq!(lost("a"), ["user"]);
+    assert!(lost("b").is_empty());
+}

@@ -193,6 +193,30 @@ fn reasoning_that_is_lost_is_called_what_its_client_calls_it() {
         let origins = origins(path, &body);
         assert_eq!(origins.loss_in_clients_words(lost()).field, own, "{path}");
         let signed = Loss { field: "messages[].reasoning_details".to_owned(), ..lost() };
+        let own = if path == "/v1/messages" { "messages[].content[].signature" } else { own };
         assert_eq!(origins.loss_in_clients_words(signed).field, own, "{path}");
+    }
+}
+
+/// The thoughts may have been sent: what was lost was reported under their name.
+#[test]
+fn what_anthropic_signed_is_lost_under_its_own_name() {
+    for (block, own) in [
+        (
+            r#"{"type":"thinking","thinking":"hm","signature":"S"}"#,
+            "messages[].content[].signature",
+        ),
+        (r#"{"type":"redacted_thinking","data":"E"}"#, "messages[].content[].redacted_thinking"),
+    ] {
+        let body = format!(
+            r#"{{"model":"m","max_tokens":1,"messages":[{{"role":"assistant","content":[{block}]}}]}}"#
+        );
+        let loss = Loss {
+            field: "messages[].reasoning_details".to_owned(),
+            action: cutover_wire::LossAction::Dropped,
+            why: "",
+        };
+        let origins = origins("/v1/messages", &body);
+        assert_eq!(origins.loss_in_clients_words(loss).field, own);
     }
 }

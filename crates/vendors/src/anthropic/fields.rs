@@ -1,5 +1,6 @@
 //! What becomes of each field of a chat completions request on its way to Anthropic.
 
+use crate::schema::DESCRIBED;
 use crate::{Fate, Field};
 
 use Fate::{Approximated, Carried, Dropped, Mapped, Refused, Unsupported};
@@ -94,6 +95,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("tool_choice.forced", Unsupported, "this model takes no forced calls"),
     Field::new("parallel_tool_calls", Mapped("tool_choice.disable_parallel_tool_use"), ""),
     Field::new("response_format", Mapped("output_config.format"), "a schema"),
+    Field::new("response_format.json_schema.description", Dropped, DESCRIBED),
     Field::new("response_format.type", Unsupported, "JSON without a schema cannot be asked for"),
     Field::new(
         "reasoning_effort",

@@ -8,6 +8,7 @@ use cutover_wire::providers::claude::{self, Claude, Off, Thinking};
 use crate::choice::{Choice, Words, choice};
 use crate::losses::Losses;
 use crate::read::{At, Obj, Text, list};
+use crate::schema;
 use crate::write::{self, Json};
 use crate::{EXTRA, MARK};
 
@@ -50,7 +51,13 @@ pub(super) fn settings(root: &Obj<'_>, lacks: bool, losses: &mut Losses) -> Resu
     sampling(root, (&mut json, claude, &thought), losses)?;
     stops(root, &mut json, losses)?;
     let user = root.text(ROOT, "user")?;
-    if let Some(user) = root.text(ROOT, "safety_identifier")?.or(user) {
+    let named = root.text(ROOT, "safety_identifier")?;
+    if let (Some(named), Some(user)) = (&named, &user)
+        && named.decode() != user.decode()
+    {
+        losses.note("user");
+    }
+    if let Some(user) = named.or(user) {
         json.put_object("metadata", |j| user.write(j.key("user_id")));
     }
     tools(root, (&mut json, choice), losses)?;
@@ -317,12 +324,7 @@ fn format(
     if let Some(format) = root.object(ROOT, "response_format")? {
         match &*format.word(at, "type")? {
             "text" => {}
-            "json_schema" => {
-                let here = at.key("json_schema");
-                let inner = format.object(at, "json_schema")?.ok_or_else(|| here.missing())?;
-                let raw = inner.raw_object(here, "schema")?;
-                schema = Some(raw.ok_or_else(|| here.key("schema").missing())?);
-            }
+            "json_schema" => schema = Some(schema::of_format(&format, at, losses)?),
             _ => losses.refuse("response_format.type", at.key("type"))?,
         }
     }
@@ -334,7 +336,7 @@ fn format(
         if let Some(schema) = schema {
             j.put_object("format", |j| {
                 j.put("type", "json_schema");
-                j.key("schema").raw(schema);
+                j.key("schema").raw(&schema);
             });
         }
     });

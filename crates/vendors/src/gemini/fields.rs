@@ -1,5 +1,6 @@
 //! What becomes of each field of a chat completions request on its way to Gemini.
 
+use crate::schema::DESCRIBED;
 use crate::{Fate, Field};
 
 use Fate::{Approximated, Carried, Dropped, Mapped, Refused, Unsupported};
@@ -81,6 +82,7 @@ pub(super) const FIELDS: &[Field] = &[
         Mapped("generationConfig.responseJsonSchema"),
         "and responseMimeType; the schema is sent as the client wrote it",
     ),
+    Field::new("response_format.json_schema.description", Dropped, DESCRIBED),
     Field::new(
         "extra_body",
         Mapped("generationConfig.thinkingConfig"),

@@ -13,6 +13,7 @@ use crate::Sent;
 use crate::choice::{Words, choice};
 use crate::losses::Losses;
 use crate::read::{self, At, Obj};
+use crate::schema;
 use crate::turns::{Turns, neutral};
 use crate::write::{self, Json};
 use crate::{EXTRA, MARK};
@@ -108,7 +109,7 @@ fn config(root: &Obj<'_>, model: &str, losses: &mut Losses) -> Result<String, Fa
     let top = root.whole(ROOT, "top_logprobs")?.filter(|top| *top > 0);
     json.put_some("logprobs", root.get("top_logprobs").filter(|_| top.is_some()));
     thinking(root, model, (&mut json, losses))?;
-    format(root, &mut json)?;
+    format(root, (&mut json, losses))?;
     Ok(json.into_string())
 }
 
@@ -174,19 +175,16 @@ fn own_thinking(root: &Obj<'_>, losses: &mut Losses) -> Result<Option<String>, F
     Ok(Some(write::object(|j| j.members(&json.into_string()))))
 }
 
-fn format(root: &Obj<'_>, json: &mut Json) -> Result<(), Fault> {
+fn format(root: &Obj<'_>, (json, losses): (&mut Json, &mut Losses)) -> Result<(), Fault> {
     let at = ROOT.key("response_format");
     let Some(format) = root.object(ROOT, "response_format")? else { return Ok(()) };
     match &*format.word(at, "type")? {
         "text" => {}
         "json_object" => json.put("responseMimeType", "application/json"),
         "json_schema" => {
-            let here = at.key("json_schema");
-            let inner = format.object(at, "json_schema")?.ok_or_else(|| here.missing())?;
-            let schema = inner.raw_object(here, "schema")?;
-            let schema = schema.ok_or_else(|| here.key("schema").missing())?;
+            let schema = schema::of_format(&format, at, losses)?;
             json.put("responseMimeType", "application/json");
-            json.key("responseJsonSchema").raw(schema);
+            json.key("responseJsonSchema").raw(&schema);
         }
         _ => return Err(at.key("type").invalid("must be text, json_object or json_schema")),
     }

@@ -7,7 +7,7 @@ use cutover_json::solid::solid_bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::adapt::{Loss, LossAction, inside};
+use crate::adapt::{Loss, LossAction, dropped, inside};
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::framing::{self, Framing, Item, Said};
@@ -84,6 +84,9 @@ pub(super) fn convert(
     Ok(converted)
 }
 
+/// Why what its maker needs to take reasoning or a call back is left out.
+const SIGNED: &str = "another vendor's signatures";
+
 /// What of a message Ollama has no place for: refused, or reported.
 fn lose_inside(
     message: &chat::Message,
@@ -95,6 +98,16 @@ fn lose_inside(
     let name = message.name.as_deref().filter(|name| !name.is_empty() && !is_tool);
     if let (Some(_), Some(rule)) = (name, rule(Key::MessageName)) {
         inside::lose(rule, &inside::name_at(index), (target.unsupported, losses))?;
+    }
+    let marks = message.tool_calls.iter().flatten().map(|call| call.extra_content.as_ref());
+    let marks = marks.map(|mark| ("messages[].tool_calls[].extra_content", mark));
+    for (field, mark) in
+        marks.chain([("messages[].reasoning_details", message.reasoning_details.as_ref())])
+    {
+        let is_empty = mark.is_none_or(|raw| matches!(raw.get(), "null" | "[]" | "{}"));
+        if !is_empty && losses.iter().all(|loss| loss.field != field) {
+            losses.push(dropped(field, SIGNED));
+        }
     }
     let details = message.content.iter().flat_map(inside::details);
     for (part, _) in details.filter(|(_, detail)| *detail != "auto") {
@@ -159,6 +172,11 @@ fn one(
     };
     let content = message.content.unwrap_or(Content::Text(String::new()));
     let mut out = Message::of(role, content.text().into_owned());
+    // A conversation keeps the turn, as it does elsewhere: as what was said.
+    if let Some(refusal) = message.refusal.filter(|text| !text.is_empty()) {
+        let own = Some(out.content).filter(|own| !own.is_empty());
+        out.content = own.into_iter().chain([refusal]).collect::<Vec<_>>().join("\n");
+    }
     if let Content::Parts(parts) = &content {
         out.images = images(parts, index)?;
         let text = |part: &Part| matches!(part, Part::Text { text } if !framing::is_label(text));

@@ -335,7 +335,9 @@ impl<'a> Work<'a> {
         Ok(Some(value))
     }
 
-    fn format(&self) -> Result<Option<Box<RawValue>>, Fault> {
+    fn format(&mut self) -> Result<Option<Box<RawValue>>, Fault> {
+        const UNTOLD: &str =
+            "Ollama holds the answer to the schema and tells the model nothing of it";
         let Some(format) = self.field::<ResponseFormat>(Key::ResponseFormat)? else {
             return Ok(None);
         };
@@ -343,7 +345,12 @@ impl<'a> Work<'a> {
             FormatKind::Text => Ok(None),
             FormatKind::JsonObject => Ok(RawValue::from_string("\"json\"".to_owned()).ok()),
             FormatKind::JsonSchema => {
-                let schema = format.json_schema.and_then(|named| named.schema);
+                let named = format.json_schema;
+                let told = named.as_ref().and_then(|named| named.description.as_ref());
+                if told.is_some_and(|told| !told.is_empty()) {
+                    self.losses.push(dropped("response_format.json_schema.description", UNTOLD));
+                }
+                let schema = named.and_then(|named| named.schema);
                 let schema = schema.filter(|raw| raw.get().starts_with('{'));
                 let missing = || Fault::missing("response_format.json_schema.schema");
                 schema.map(Some).ok_or_else(missing)

@@ -124,6 +124,9 @@ pub struct Message {
     /// What is said; absent beside tool calls.
     #[serde(default)]
     pub content: Option<Content>,
+    /// What the assistant said in place of an answer.
+    #[serde(default)]
+    pub refusal: Option<String>,
     /// A participant's name, or a function's.
     #[serde(default)]
     pub name: Option<String>,
@@ -136,6 +139,9 @@ pub struct Message {
     /// An earlier answer's reasoning, where a client sends it back.
     #[serde(default, alias = "reasoning")]
     pub reasoning_content: Option<String>,
+    /// What the reasoning's maker needs to take it back.
+    #[serde(default)]
+    pub reasoning_details: Option<Box<RawValue>>,
 }
 
 /// A call in the history.
@@ -146,6 +152,9 @@ pub struct ToolCall {
     pub id: Option<String>,
     /// What is called.
     pub function: CalledFunction,
+    /// What the call's maker needs to take it back.
+    #[serde(default)]
+    pub extra_content: Option<Box<RawValue>>,
 }
 
 /// Name and arguments of a call.

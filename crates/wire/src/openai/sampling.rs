@@ -78,6 +78,9 @@ pub struct JsonSchema {
     /// The name given to the schema.
     #[serde(default)]
     pub name: Option<String>,
+    /// What the model shall know of it.
+    #[serde(default)]
+    pub description: Option<String>,
     /// The schema itself, as the client wrote it.
     #[serde(default)]
     pub schema: Option<Box<RawValue>>,

@@ -168,6 +168,53 @@ fn arguments_that_are_no_object_are_sent_as_a_text_in_one() {
 }
 
 /// The label stands before what a tool's result held besides its text: no client asked that.
+fn sent_and_lost(body: &Value) -> (Value, Vec<String>) {
+    let out = send(Endpoint::ChatCompletions, body, &target()).unwrap();
+    let losses = out.losses.into_iter().map(|loss| loss.field).collect();
+    (serde_json::from_slice(&out.body.concat()).unwrap(), losses)
+}
+
+/// The turn was empty: a conversation that came from OpenAI lost it.
+#[test]
+fn a_refusal_of_the_history_is_sent_as_what_was_said() {
+    for (content, said) in [
+        (json!(null), "NO WAY"),
+        (json!(""), "NO WAY"),
+        (json!("partly"), "partly\nNO WAY"),
+        (json!([{"type": "refusal", "refusal": "NO WAY"}]), "NO WAY"),
+    ] {
+        let by_part = content.is_array();
+        let mut message = json!({"role": "assistant", "content": content});
+        if !by_part {
+            message["refusal"] = json!("NO WAY");
+        }
+        let (sent, losses) = sent_and_lost(&json!({"model": "m", "messages": [message]}));
+        assert_eq!(sent["messages"][0]["content"], said);
+        assert!(losses.is_empty(), "{losses:?}");
+    }
+}
+
+#[test]
+fn what_ollama_cannot_be_told_is_reported_once() {
+    let call = json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"},
+        "extra_content": {"google": {"thought_signature": "S"}}});
+    let said = json!({"role": "assistant", "content": "t", "reasoning_content": "hm", "tool_calls": [call],
+        "reasoning_details": [{"type": "reasoning.text", "text": "hm", "signature": "S"}]});
+    let schema = json!({"name": "n", "description": "dates as ISO", "schema": {"type": "object"}});
+    let body = json!({"model": "m", "messages": [said, said],
+        "response_format": {"type": "json_schema", "json_schema": schema}});
+    let (sent, losses) = sent_and_lost(&body);
+    assert_eq!(sent["messages"][0]["thinking"], "hm");
+    let expected = [
+        "messages[].tool_calls[].extra_content",
+        "messages[].reasoning_details",
+        "response_format.json_schema.description",
+    ];
+    assert_eq!(losses, expected);
+    let plain = json!({"role": "assistant", "content": "t", "reasoning_content": "hm", "reasoning_details": []});
+    assert!(sent_and_lost(&json!({"model": "m", "messages": [plain]})).1.is_empty());
+}
+
 #[test]
 fn a_prompt_stands_around_the_users_own_last_message() {
     let settings = VariantSettings {
