@@ -66,6 +66,9 @@ impl<'p> At<'p> {
     /// A value that is not allowed; `why` follows the field's name.
     pub fn invalid(&self, why: &str) -> Fault {
         let path = self.path();
+        if path.is_empty() {
+            return Fault::new(Code::InvalidValue, format!("the body {why}"));
+        }
         let message = format!("'{path}' {why}");
         Fault::of(Code::InvalidValue, path, message)
     }
@@ -454,7 +457,12 @@ mod tests {
     fn an_object_of_a_million_members_costs_no_more_than_the_limit() {
         let members: Vec<String> = (0..100_000).map(|i| format!("\"k{i}\":0")).collect();
         let body = format!("{{{}}}", members.join(","));
-        assert_eq!(Obj::parse(&body, At::Root).err().unwrap().code, Code::InvalidValue);
+        let fault = Obj::parse(&body, At::Root).err().unwrap();
+        assert_eq!((fault.code, fault.param), (Code::InvalidValue, None));
+        assert_eq!(fault.message, "the body has too many members");
+        let inner = Obj::parse(&body, At::Root.key("tools")).err().unwrap();
+        assert_eq!(inner.param.as_deref(), Some("tools"));
+        assert_eq!(inner.message, "'tools' has too many members");
     }
 
     proptest! {
