@@ -39,11 +39,13 @@ use crate::rescue::Failure;
 use crate::stream::Beginning;
 
 mod asking;
+mod count;
 mod course;
 pub(crate) mod hedge;
 mod unseen;
 
 pub(crate) use asking::{Asking, Landed, Opened, collect, cut_off, is_stream};
+pub(crate) use count::{Uncounted, count, given_up};
 use course::Next;
 pub(crate) use course::{Course, judge, may};
 

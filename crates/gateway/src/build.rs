@@ -27,6 +27,7 @@ use cutover_wire::{
 };
 use http::{HeaderName, HeaderValue, header};
 
+use crate::dialects::USE_CASE;
 use crate::hints;
 use crate::live::{Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
 use crate::prices::{self, Pricing};
@@ -191,7 +192,7 @@ fn known_models(default: &cutover_config::Upstream) -> Result<Option<Arc<[String
 fn models(checked: &Checked) -> Vec<ModelEntry> {
     let by_use_case = checked.use_cases.iter().filter_map(|use_case| {
         let id = use_case.matches.model.clone()?;
-        Some(ModelEntry { id, owned_by: format!("use-case {}", use_case.name) })
+        Some(ModelEntry { id, owned_by: format!("{USE_CASE}{}", use_case.name) })
     });
     let default = checked.default_upstream();
     let listed = default

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cutover_server::{Stranger, stranger};
 use cutover_store::{Key, KeyRing};
 use cutover_units::{Code, Millis};
 use cutover_upstream::clients_key::{API_KEY, X_API_KEY, X_GOOG_API_KEY, bearer};
@@ -22,7 +23,9 @@ pub(crate) fn authenticate(
     headers: &HeaderMap,
     (keys, now): (Option<&KeyRing>, Millis),
 ) -> Result<Option<Arc<Key>>, Refused> {
-    let Some(keys) = keys else { return Ok(None) };
+    let Some(keys) = keys else {
+        return stranger(headers).map_or(Ok(None), |strange| Err(refused_page(strange)));
+    };
     let Some(key) = presented(headers) else {
         let message = "no API key was sent; put it into the Authorization header as a Bearer token";
         return Err(refused("missing", message));
@@ -41,6 +44,12 @@ pub(crate) fn authenticate(
 
 fn refused(reason: &'static str, message: &str) -> Refused {
     Refused { reason, fault: Fault::new(Code::InvalidApiKey, message) }
+}
+
+/// Where no key is asked for, any page in a browser on this machine could spend the operator's.
+fn refused_page(strange: Stranger) -> Refused {
+    let fault = Fault::new(Code::PermissionDenied, strange.message());
+    Refused { reason: strange.as_str(), fault }
 }
 
 /// The key that a client shows, wherever it does.

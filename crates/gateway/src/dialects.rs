@@ -24,15 +24,16 @@ use crate::exchange::{Exchange, micros};
 use crate::foreign::{self, Foreign};
 use crate::gateway::{Asked, Gateway, Refusal, Visit};
 use crate::live::{Lane, Live};
+use crate::models::Look;
 use crate::responses::{self, About, KeptAnswers, Looker};
 use crate::{infer, models, vendor};
-use cutover_ingress::Route;
+use cutover_ingress::{Route, unescaped};
 
 /// How long a model is said to stay in memory: what Ollama says by default.
 const LOADED_MS: u64 = 5 * 60 * 1_000;
 
 /// What the owner of a use case's model is called, before its name.
-const USE_CASE: &str = "use-case ";
+pub(crate) const USE_CASE: &str = "use-case ";
 
 /// What the embedded engine is called in the table of providers.
 const EMBEDDED: &str = "embedded";
@@ -51,7 +52,7 @@ pub(crate) fn take_key(route: Route<'_>, (uri, headers): (&Uri, &mut HeaderMap))
     let google = matches!(route, Route::Foreign(found) if found.dialect.name == GEMINI.name);
     let Some(key) = uri.query().filter(|_| google).and_then(gemini::key_in) else { return };
     if caller::presented(headers).is_none()
-        && let Ok(mut value) = HeaderValue::from_str(&models::unescaped(key))
+        && let Ok(mut value) = HeaderValue::from_str(&unescaped(key))
     {
         value.set_sensitive(true);
         headers.insert(X_GOOG_API_KEY, value);
@@ -104,22 +105,23 @@ pub(crate) async fn open(
         return infer(gateway, visit, (headers, body), (knock, read)).await.map_err(refusal);
     }
     let limits = visit.live.limits.body;
+    let caller = knock.caller.as_deref();
     let answer = match knock.found.ask {
         Ask::ShowModel => {
             let read = read_body(headers, body, limits).await.map_err(refusal)?;
             let name = ollama::show_name(&read.body).map_err(refusal)?;
-            let found = models::find(look(gateway, visit, headers), &name).await;
+            let found = models::find(Look::of((gateway, visit), headers, caller), &name).await;
             found.map(|model| ollama::show(&facts(&visit.live, &model)))
         }
         Ask::GetStored => stored(gateway, visit, (About::Show, &knock)).await,
         Ask::DeleteStored => stored(gateway, visit, (About::Delete, &knock)).await,
         Ask::StoredInput => stored(gateway, visit, (About::Input, &knock)).await,
         Ask::Model(show) => {
-            let name = models::unescaped(knock.found.id.unwrap_or_default());
-            let found = models::find(look(gateway, visit, headers), &name).await;
+            let name = unescaped(knock.found.id.unwrap_or_default());
+            let found = models::find(Look::of((gateway, visit), headers, caller), &name).await;
             found.map(|model| show(&facts(&visit.live, &model)))
         }
-        ask => list(look(gateway, visit, headers), ask).await,
+        ask => list(Look::of((gateway, visit), headers, caller), ask).await,
     };
     answer.map(|answer| signed(visit, dialect, answer)).map_err(refusal)
 }
@@ -161,7 +163,7 @@ pub(crate) async fn exchange(
     let read_us = micros(waited).0;
     let id = visit.id.with_prefix("");
     let kept = gateway.answers();
-    let named = knock.found.id.map(models::unescaped);
+    let named = knock.found.id.map(unescaped);
     let facts = RequestFacts {
         storage: kept.is_some(),
         keep_marks: visit.live.lanes.iter().any(|lane| cutover_relay::takes_marks(&lane.target)),
@@ -234,7 +236,7 @@ async fn stored(
 }
 
 /// What is answered from what the gateway knows.
-async fn list(look: models::Look<'_>, ask: Ask) -> Result<Answer, Fault> {
+async fn list(look: Look<'_>, ask: Ask) -> Result<Answer, Fault> {
     let (live, now) = (look.live, look.now);
     match ask {
         Ask::Models(show) => {
@@ -266,17 +268,14 @@ async fn list(look: models::Look<'_>, ask: Ask) -> Result<Answer, Fault> {
     }
 }
 
-fn look<'a>(gateway: &'a Gateway, visit: &'a Visit, headers: &'a HeaderMap) -> models::Look<'a> {
-    models::Look { live: &visit.live, headers, registry: gateway.registry(), now: visit.started_at }
-}
-
 /// `GET /v1/models` and one of them: the path is OpenAI's and shared by two others.
 pub(crate) async fn known_models(
     gateway: &Gateway,
     visit: &Visit,
     (route, headers): (Route<'_>, &HeaderMap),
+    caller: Option<&Key>,
 ) -> Result<Response<Out>, Refusal> {
-    let look = look(gateway, visit, headers);
+    let look = Look::of((gateway, visit), headers, caller);
     if let Some(dialect) = asked_for(headers) {
         return shared_models(visit, (route, dialect), look).await;
     }
@@ -291,13 +290,13 @@ pub(crate) async fn known_models(
 async fn shared_models(
     visit: &Visit,
     (route, dialect): (Route<'_>, &'static Dialect),
-    look: models::Look<'_>,
+    look: Look<'_>,
 ) -> Result<Response<Out>, Refusal> {
     let live = look.live;
     let google = dialect.name == GEMINI.name;
     let answer = match route {
         Route::Model(id) => {
-            let found = models::find(look, &models::unescaped(id)).await;
+            let found = models::find(look, &unescaped(id)).await;
             found.map(|model| {
                 if google { gemini::model(&facts(live, &model)) } else { anthropic::model(&model) }
             })

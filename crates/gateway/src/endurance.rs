@@ -32,7 +32,7 @@ impl Exchange {
 
     /// Requests sent to an instance so far.
     pub(crate) fn attempts(&self) -> u32 {
-        self.trail.attempts + self.trail.hedges.load(Relaxed)
+        self.trail.attempts + u32::from(self.trail.hedge.load(Relaxed) > 0)
     }
 
     /// How the use case wants it kept alive.

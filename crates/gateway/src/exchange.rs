@@ -12,7 +12,7 @@ use bytes::Bytes;
 use cutover_rollout::{Exposure, Served};
 use cutover_route::{Assignment, Leg, Legs, UseCaseIx};
 use cutover_store::Record;
-use cutover_telemetry::{Finished, InFlight, NONE, Outcome, events, families};
+use cutover_telemetry::{Finished, InFlight, NONE, Outcome, events};
 use cutover_units::{Arm, Code, Micros, Millis, NanoUsd, UpstreamName, UseCaseName, WeightBp};
 use cutover_wire::{Endpoint, Fault, Finish, Head, Loss, LossAction, Mint, Usage};
 use http::HeaderMap;
@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::admission::Admission;
-use crate::attempt::hedge;
+use crate::attempt::{Uncounted, hedge};
 use crate::context_guard;
 use crate::continuation::Part;
 use crate::foreign::Foreign;
@@ -59,14 +59,14 @@ pub(crate) struct Tried {
 /// What happened on the way.
 #[derive(Debug, Default)]
 pub(crate) struct Trail {
-    /// Requests sent to an instance, without [`Self::hedges`].
+    /// Requests sent to an instance, without [`Self::hedge`].
     pub(crate) attempts: u32,
-    /// One while a second attempt runs beside the first, which borrows the rest of this.
-    pub(crate) hedges: AtomicU32,
+    /// While a second attempt runs beside the first, which borrows the rest of this, its instance and one more.
+    pub(crate) hedge: AtomicU32,
     /// The last one tried: the one that answered, if any did.
     pub(crate) tried: Option<Tried>,
-    /// Whether the last one is a stream that has begun, and whose result nobody has counted yet.
-    pub(crate) uncounted: bool,
+    /// What is not counted of the last one.
+    pub(crate) uncounted: Uncounted,
     /// Why the last attempt failed, until another takes over.
     pub(crate) failed: Option<&'static str>,
     /// Whether the upstream was sent the client's own words, in a dialect that both speak.
@@ -235,22 +235,6 @@ impl Exchange {
         }
     }
 
-    /// Counts what a stream that had begun came to. Without a `failure` it was good for as long as its
-    /// client wanted it.
-    pub(crate) fn count_stream(&mut self, failure: Option<&'static str>) {
-        if !std::mem::take(&mut self.trail.uncounted) {
-            return;
-        }
-        let Some((lane, instance, _)) = self.lane() else { return };
-        match failure {
-            None => instance.metrics.succeeded.inc(),
-            Some(reason) => {
-                let labels = [lane.upstream.name.as_str(), instance.id.as_str(), reason];
-                self.shared.registry.counter(families::ATTEMPTS, labels).inc();
-            }
-        }
-    }
-
     fn outcome(&self) -> Outcome {
         let trail = &self.trail;
         match trail.code {
@@ -265,7 +249,7 @@ impl Exchange {
     /// Counts, logs and records.
     fn finish(&mut self) {
         hedge::abandoned(self);
-        self.count_stream(None);
+        self.count_last(None);
         context_guard::learn(self);
         let total = self.elapsed();
         if !self.trail.answered && self.trail.code.is_none() && self.shared.is_cut() {

@@ -10,9 +10,9 @@ use std::task::Poll;
 use arc_swap::{ArcSwap, Guard};
 use cutover_route::{Traffic, UseCase};
 use cutover_server::{Doors, Whole, read_body};
-use cutover_store::{FeedbackSink, RecordSink};
+use cutover_store::{FeedbackSink, Record, RecordSink};
 use cutover_telemetry::{Finished, Gauge, Histogram, NONE, Outcome, Registry, events, families};
-use cutover_units::{Code, Millis, NanoUsd, UseCaseName, WeightBp};
+use cutover_units::{Code, Millis, NanoUsd, Side, UseCaseName, WeightBp};
 use cutover_wire::{Endpoint, Head};
 use http::{HeaderMap, Response, request};
 use hyper::body::Incoming;
@@ -27,7 +27,6 @@ use crate::exchange::micros;
 use crate::feeds::Feed;
 use crate::live::Live;
 use crate::ollama::Jobs;
-use crate::refused::Refused;
 use crate::rescue::{self, Failure};
 use crate::responses::KeptAnswers;
 use crate::shadow::{Copies, Ending};
@@ -229,6 +228,7 @@ impl Gateway {
             id: self.0.ids.next(),
             live: self.0.live.load_full(),
             peer,
+            let_in: AtomicBool::new(false),
             decided: AtomicBool::new(false),
             pulse: None,
         }
@@ -264,6 +264,7 @@ impl Gateway {
         let caller = caller::authenticate(&parts.headers, keys)
             .map_err(|refused| self.unknown_caller(visit, refused))
             .map_err(|refusal| refusal.in_words(dialects::dialect_of(route, &parts.headers)))?;
+        visit.let_in.store(true, Ordering::Relaxed);
         if let Route::Infer(_) | Route::Foreign(_) = route {
             let checked = visit.live.check_hints(&parts.headers, caller.as_deref());
             checked
@@ -301,7 +302,8 @@ impl Gateway {
                 Box::pin(dialects::open(self, visit, (headers, body), knock)).await
             }
             Route::Models | Route::Model(_) => {
-                Box::pin(dialects::known_models(self, visit, (route, &parts.headers))).await
+                let asked = (route, &parts.headers);
+                Box::pin(dialects::known_models(self, visit, asked, caller.as_deref())).await
             }
             Route::Feedback => {
                 let limits = feedback::limits(visit.live.limits.body);
@@ -354,15 +356,14 @@ impl Gateway {
             instance: NONE,
         };
         let code = failure.fault.code;
-        events::RequestFailed {
-            served,
-            code,
-            status: None,
-            attempts: 0,
-            total,
-            at: visit.started_at,
+        let at = visit.started_at;
+        let failed = events::RequestFailed { served, code, status: None, attempts: 0, total, at };
+        let turned_away = visit.is_turned_away(code);
+        if turned_away {
+            failed.count(&self.0.registry);
+        } else {
+            failed.emit(&self.0.registry);
         }
-        .emit(&self.0.registry);
         if endpoint.is_some() {
             visit.live.default_metrics.finish(&Finished {
                 outcome: Outcome::ClientError,
@@ -374,21 +375,31 @@ impl Gateway {
             });
         }
         let words = refusal.dialect.map(|dialect| (dialect, &*id_text));
-        let response = rescue::response(&failure, 0, words);
-        if let Some(records) = &self.0.records {
-            let refused = Refused {
-                at: visit.started_at,
-                endpoint,
-                request_id: id_text,
-                code,
+        let response = rescue::response(&visit.live.unspoken(&failure), 0, words);
+        // Who knocked at a door that is none is to be seen where all requests are; but whoever is not let in may
+        // fill no disk.
+        let leaves_record = visit.has_let_in() || visit.live.keys.is_none() && !turned_away;
+        if let Some(records) = self.0.records.as_ref().filter(|_| leaves_record) {
+            let words = (endpoint.unwrap_or("none"), ended(code).as_str());
+            records.try_push_spare(Record {
                 status: response.status().as_u16(),
+                code: Some(code.name()),
                 total,
+                overhead: total,
                 key_name: refusal.key_name,
                 sdk_retry: sdk_retry(headers),
-            };
-            records.try_push_spare(refused.record());
+                ..Record::of_no_arm(id_text, visit.started_at, words)
+            });
         }
         visit.sign(response)
+    }
+}
+
+/// How a request ended that was not decided: a list of models can fail for an upstream's sake, too.
+fn ended(code: Code) -> Outcome {
+    match code.row().side {
+        Side::Upstream => Outcome::UpstreamError,
+        Side::Client | Side::Us => Outcome::ClientError,
     }
 }
 

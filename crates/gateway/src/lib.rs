@@ -53,13 +53,13 @@ mod passthrough;
 mod prices;
 pub mod probes;
 mod prompts;
-mod refused;
 mod rescue;
 mod resolving;
 mod responses;
 pub mod shadow;
 mod stream;
 mod structured;
+mod unspoken;
 mod vendor;
 mod visit;
 

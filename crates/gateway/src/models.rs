@@ -5,13 +5,16 @@
 //! asking. Where the default upstream must be asked and cannot be, or gives no list, a warning in the
 //! log says why; the list is then what configuration names, and an error if it names nothing. A model
 //! that only the upstream could know is an error then, too: a 404 would say that it is gone. An
-//! upstream that says it has no such list (405, 501) adds nothing.
+//! upstream that says it has no such list (405, 501) adds nothing. Whose requests stay local is told what local
+//! upstreams serve, and nobody else is asked for it.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
+use cutover_ingress::unescaped;
+use cutover_route::VariantIx;
+use cutover_store::Key;
 use cutover_telemetry::{Registry, events};
-use cutover_units::{Code, Millis};
+use cutover_units::{Code, Millis, WeightBp};
 use cutover_upstream::{Deadlines, Outbound};
 use cutover_wire::Fault;
 use cutover_wire::openai::models::{List, Listed, Model, read_list};
@@ -23,7 +26,10 @@ use tokio::time::timeout;
 
 use crate::attempt::unknown_model;
 use crate::body::{Out, json};
-use crate::live::{InstanceLane, Live, UpstreamLane};
+use crate::dialects::USE_CASE;
+use crate::gateway::{Gateway, Visit};
+use crate::hints;
+use crate::live::{InstanceLane, Lane, Live, ModelEntry, UpstreamLane};
 use crate::rescue::Failure;
 
 /// How long the default upstream may take to list its models, all instances that are asked together.
@@ -42,6 +48,24 @@ pub(crate) struct Look<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) registry: &'a Registry,
     pub(crate) now: Millis,
+    /// Whether local upstreams alone may be asked, and what they serve is all that there is.
+    pub(crate) local_only: bool,
+}
+
+impl<'a> Look<'a> {
+    /// For whoever asks with these headers and this key.
+    pub(crate) fn of(
+        (gateway, visit): (&'a Gateway, &'a Visit),
+        headers: &'a HeaderMap,
+        caller: Option<&Key>,
+    ) -> Self {
+        let live = &*visit.live;
+        let bound = caller.and_then(|key| key.use_case.as_ref());
+        let mut kept = live.snapshot.use_cases().iter().filter(|use_case| use_case.local_only);
+        let local_only = hints::local_only(Some(headers), caller)
+            || bound.is_some_and(|name| kept.any(|use_case| use_case.name == *name));
+        Look { live, headers, registry: gateway.registry(), now: visit.started_at, local_only }
+    }
 }
 
 /// All models.
@@ -56,35 +80,16 @@ pub(crate) async fn one(look: Look<'_>, id: &str) -> Result<Response<Out>, Fault
 
 /// What is known of one model.
 pub(crate) async fn find(look: Look<'_>, id: &str) -> Result<Model, Fault> {
-    if let Some(model) = named(look.live).find(|model| model.id == id) {
+    if let Some(model) = named(look).find(|model| model.id == id) {
         return Ok(model);
     }
     let theirs = default_models(look).await?;
     theirs.into_iter().find(|model| model.id == id).ok_or_else(|| unknown_model(id))
 }
 
-/// A path's text without its percent escapes: SDKs write the slash of `org/model` as `%2F`. What is
-/// no escape, or not UTF-8 without them, is taken as it stands.
-pub(crate) fn unescaped(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let escaped = after.first_chunk::<2>().filter(|_| first == b'%').and_then(|two| {
-            let digit = |at: usize| char::from(two[at]).to_digit(16);
-            u8::try_from(digit(0)? * 16 + digit(1)?).ok()
-        });
-        bytes.push(escaped.unwrap_or(first));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
-}
-
 /// All models that are known.
 pub(crate) async fn gather(look: Look<'_>) -> Result<Vec<Model>, Fault> {
-    let mut models: Vec<_> = named(look.live).collect();
+    let mut models: Vec<_> = named(look).collect();
     match default_models(look).await {
         Err(fault) if models.is_empty() => return Err(fault),
         Err(_) => {}
@@ -100,16 +105,40 @@ pub(crate) async fn gather(look: Look<'_>) -> Result<Vec<Model>, Fault> {
 }
 
 /// What configuration names.
-fn named(live: &Live) -> impl Iterator<Item = Model> + '_ {
-    let created = live.loaded_at.0 / 1_000;
-    live.models.iter().map(move |entry| Model::new(&entry.id, created, &entry.owned_by))
+fn named(look: Look<'_>) -> impl Iterator<Item = Model> + '_ {
+    let created = look.live.loaded_at.0 / 1_000;
+    let known = look.live.models.iter();
+    let known = known.filter(move |entry| !look.local_only || is_local(look.live, entry));
+    known.map(move |entry| Model::new(&entry.id, created, &entry.owned_by))
+}
+
+/// Whether a local upstream serves a model that configuration names.
+fn is_local(live: &Live, entry: &ModelEntry) -> bool {
+    let variants = live.snapshot.variants();
+    let local = |at: VariantIx| variants.get(usize::from(at.0)).is_some_and(|known| known.local);
+    match entry.owned_by.strip_prefix(USE_CASE) {
+        Some(name) => {
+            let mut use_cases = live.snapshot.use_cases().iter();
+            let found = use_cases.find(|use_case| use_case.name.as_str() == name);
+            found.is_some_and(|found| {
+                let candidate = found.candidate.filter(|_| found.weight != WeightBp::NONE);
+                local(found.baseline) || candidate.is_some_and(local)
+            })
+        }
+        None => live
+            .lanes
+            .iter()
+            .any(|lane| lane.upstream.local && lane.upstream.name.as_str() == entry.owned_by),
+    }
 }
 
 /// What the default upstream lists, where configuration does not say it.
 async fn default_models(look: Look<'_>) -> Result<Vec<Model>, Fault> {
     let live = look.live;
     let default = live.snapshot.default_variant().and_then(|at| live.lane(at));
-    let Some(lane) = default.filter(|_| !live.default_is_listed) else { return Ok(Vec::new()) };
+    let may_ask =
+        |lane: &&Lane| !live.default_is_listed && (!look.local_only || lane.upstream.local);
+    let Some(lane) = default.filter(may_ask) else { return Ok(Vec::new()) };
     let upstream = &*lane.upstream;
     let owner = upstream.name.as_str();
     let unlisted = match ask(upstream, look).await {
@@ -232,24 +261,4 @@ fn refused(upstream: &UpstreamLane, status: StatusCode) -> Unlisted {
         _ => (Code::BadGateway, "failed to list its models"),
     };
     Unlisted::new(code, &format!("the upstream {said} (status {})", status.as_u16()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_models_name_is_read_as_sdks_write_it() {
-        for (path, name) in [
-            ("gpt-4o", "gpt-4o"),
-            ("Qwen%2FQwen2.5-7B", "Qwen/Qwen2.5-7B"),
-            ("qwen2.5%3A32b", "qwen2.5:32b"),
-            ("m%C3%A9", "mé"),
-            ("100%", "100%"),
-            ("%zz%4", "%zz%4"),
-            ("%ff", "%ff"),
-        ] {
-            assert_eq!(unescaped(path), name);
-        }
-    }
 }

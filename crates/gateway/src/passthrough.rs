@@ -44,7 +44,7 @@ use crate::body::Out;
 use crate::exchange::micros;
 use crate::gateway::{Gateway, Refusal, Visit};
 use crate::live::{InstanceLane, UpstreamLane};
-use crate::rescue::{self, Failure};
+use crate::rescue::Failure;
 
 pub use choose::SurfaceLane;
 pub(crate) use choose::carries;
@@ -295,7 +295,8 @@ impl Going<'_> {
         if ours || !reads || matches!(status, 401 | 403) {
             return Err(failure);
         }
-        Ok((Response::from_parts(parts, Body::whole(body)), failure))
+        let shown = upstream.headers.hidden(&body).map_or(body, Bytes::from);
+        Ok((Response::from_parts(parts, Body::whole(shown)), failure))
     }
 
     fn judge(&self, failure: &Failure) {
@@ -344,11 +345,6 @@ pub(crate) fn path_and_query(uri: &http::Uri) -> PathAndQuery {
     let mut text = if versioned { path.to_owned() } else { format!("/v1{path}") };
     text.push_str(&cutover_relay::without_keys(uri.query().unwrap_or_default()));
     PathAndQuery::try_from(text).unwrap_or_else(|_| PathAndQuery::from_static("/v1"))
-}
-
-/// What a refusal says, for the guard that tells of it.
-fn said(failure: &Failure) -> Response<Out> {
-    rescue::response(failure, 1, None)
 }
 
 #[cfg(test)]

@@ -325,7 +325,7 @@ impl Relay {
         let Some(code) = self.edge.as_ref().and_then(|edge| edge.failure()) else { return };
         let began = self.settle().is_some_and(|(flow, _)| flow.intake.first_content_seen());
         if let Some(exchange) = &mut self.exchange {
-            exchange.count_stream(Some(NO_FORM));
+            exchange.count_last(Some(NO_FORM));
             exchange.trail.code = Some(code);
             exchange.trail.interrupted = began;
         }
@@ -373,9 +373,11 @@ impl Relay {
     }
 
     fn fail(&mut self, failure: &Failure, interrupted: bool) {
-        self.ready.extend(rescue::event(failure, self.edge.as_deref_mut()));
+        let shown = self.exchange.as_ref().map(|exchange| exchange.live.unspoken(failure));
+        let shown = shown.as_ref().unwrap_or(failure);
+        self.ready.extend(rescue::event(shown, self.edge.as_deref_mut()));
         let Some(exchange) = &mut self.exchange else { return };
-        exchange.count_stream(Some(failure.reason));
+        exchange.count_last(Some(failure.reason));
         exchange.trail.code = Some(failure.fault.code);
         exchange.trail.interrupted = interrupted;
         if !interrupted {

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use cutover_dialects::Dialect;
 use cutover_server::Pulse;
 use cutover_store::Key;
-use cutover_units::Millis;
+use cutover_units::{Code, Millis};
 use cutover_wire::{Endpoint, Fault, Head};
 use http::{HeaderMap, HeaderValue, Response};
 use tokio::time::Instant;
@@ -41,6 +41,8 @@ pub(crate) struct Visit {
     pub(crate) peer: IpAddr,
     /// Whether it has become an exchange, which records itself.
     pub(crate) decided: AtomicBool,
+    /// Whether its caller may ask, as far as keys tell.
+    pub(crate) let_in: AtomicBool,
     /// The connection it came on; None: its head could not be read.
     pub(crate) pulse: Option<Arc<Pulse>>,
 }
@@ -49,6 +51,16 @@ impl Visit {
     /// When its head was read.
     pub(crate) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// Whether its caller may ask.
+    pub(crate) fn has_let_in(&self) -> bool {
+        self.let_in.load(Ordering::Relaxed)
+    }
+
+    /// Whether such a refusal is one of its caller: counted, and told of now and then.
+    pub(crate) fn is_turned_away(&self, code: Code) -> bool {
+        matches!(code, Code::InvalidApiKey | Code::PermissionDenied) && !self.has_let_in()
     }
 
     /// Adds the request's id.

@@ -6,8 +6,10 @@
 //! ```
 //! Pure: no I/O, no clock.
 
+mod escapes;
 mod paths;
 mod verdict;
 
+pub use escapes::unescaped;
 pub use paths::{Lost, Route, allowed, route};
 pub use verdict::Verdict;

@@ -10,6 +10,7 @@
 //!   wrong with a request's head is found here and said there, so that refusals look like all others.
 //! - [`read_body`] and [`discard`] read what a request sends, within limits; an [`Upload`] is passed on as it
 //!   comes.
+//! - [`stranger`] tells requests of web pages from those of programs, for listeners that ask no key.
 //! - [`before`] waits under a deadline for what mostly is there already.
 //!
 //! Invariants: one silent or slow client holds nothing that others need; a request sets no timer of the
@@ -20,6 +21,7 @@ mod framing;
 mod handler;
 mod heads;
 mod listener;
+mod pages;
 mod pulse;
 mod request_body;
 mod socket;
@@ -29,6 +31,7 @@ mod wait;
 pub use handler::{Arrival, Doors, Handler};
 pub use heads::limit_of;
 pub use listener::serve;
+pub use pages::{Named, Stranger, named_host, stranger};
 pub use pulse::Pulse;
 pub use request_body::{BodyLimits, Whole, discard, read_body, too_large};
 pub use upload::{Aborted, Held, Progress, Upload};

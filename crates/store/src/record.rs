@@ -93,3 +93,55 @@ pub struct Record {
     /// Which retry of the client's SDK this was.
     pub sdk_retry: u32,
 }
+
+impl Record {
+    /// Of a request that no arm was chosen for: of nothing else is anything known.
+    pub fn of_no_arm(
+        request_id: String,
+        at: Millis,
+        (endpoint, outcome): (&'static str, &'static str),
+    ) -> Self {
+        Self {
+            request_id,
+            at,
+            use_case: None,
+            arm: Arm::Default,
+            answered_arm: None,
+            variant: None,
+            prompt: None,
+            upstream: None,
+            instance: None,
+            endpoint,
+            stream: false,
+            assignment: "none",
+            share: None,
+            bucket: None,
+            unit_hash: 0,
+            outcome,
+            status: 0,
+            code: None,
+            first_token: None,
+            total: Micros(0),
+            overhead: Micros(0),
+            prompt_tokens: None,
+            completion_tokens: None,
+            cached_tokens: None,
+            usage_estimated: false,
+            cost: None,
+            price_source: None,
+            finish_reason: None,
+            attempts: 0,
+            failed_over: false,
+            losses: Vec::new(),
+            marks: Vec::new(),
+            seen_by: Vec::new(),
+            copy_for: None,
+            overflow: None,
+            overflow_cost: None,
+            queued: None,
+            passed_bytes: None,
+            key_name: None,
+            sdk_retry: 0,
+        }
+    }
+}

@@ -82,7 +82,7 @@ impl Metric {
 metrics! {
     Requests REQUESTS = Counter, Count, "cutover_requests_total",
         ["use_case", "arm", "variant", "upstream", "outcome"],
-        "Requests by their end: ok, client_error, upstream_error, internal_error, interrupted, client_gone, drained (under way still at the end of `server.drain_timeout`).";
+        "Requests by their end: ok, client_error, upstream_error, internal_error, interrupted, client_gone, drained (under way still at the end of `server.drain_timeout`). Not those that were refused for their key, path, method or headers, nor lists of models: cutover_errors_total has the errors of those, too, so that the share of errors is that of outcomes here. What is passed on is in cutover_surface_requests_total.";
     Errors ERRORS = Counter, Count, "cutover_errors_total",
         ["use_case", "arm", "code"],
         "Requests answered with an error, by the error's code.";
@@ -130,7 +130,7 @@ metrics! {
         "Request fields and parts of answers (answer.*) that could not be passed on, by what was done with them.";
     Attempts ATTEMPTS = Counter, Count, "cutover_attempts_total",
         ["upstream", "upstream_instance", "result"],
-        "Requests sent to an instance, by result: ok or the reason of the failure. A stream counts once it is over: as ok if its client had what it wanted of it.";
+        "Requests sent to an instance, by result: ok or the reason of the failure. A stream counts once it is over: as ok if its client had what it wanted of it. One whose client left before is client_gone, one that the end of the process cut off drained.";
     Resends RESENDS = Counter, Count, "cutover_resends_total",
         ["upstream", "upstream_instance"],
         "Requests sent once more on a new connection, because the instance closed an idle one in the moment they went out on it.";
@@ -299,7 +299,7 @@ metrics! {
         "When the config in force was loaded.";
     AuthFailures AUTH_FAILURES = Counter, Count, "cutover_auth_failures_total",
         ["listener", "reason"],
-        "Requests refused for their key.";
+        "Requests refused for their key, or because a web page may have sent them (host, origin).";
     LimitsHit LIMITS_HIT = Counter, Count, "cutover_limits_hit_total",
         ["limit"] from ["server.body_limit", "server.body_timeout", "server.header_count", "server.header_limit", "server.header_timeout", "server.max_connections", "surface.idle_timeout", "surface.upload_limit", "upstreams.max_connections", "client_stalled"],
         "Requests or connections refused or cut by a limit, by the limit's config key.";

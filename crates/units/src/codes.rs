@@ -99,7 +99,8 @@ codes! {
     PreviousResponseNotFound = "previous_response_not_found", 400, "invalid_request_error", Client, false;
     /// No API key, or one that is not known. Keys are made with `cutover key add`.
     InvalidApiKey = "invalid_api_key", 401, "authentication_error", Client, false;
-    /// The key may not do this.
+    /// The key may not do this. Or no key is asked for, and a web page may have sent it: its `Origin` is not this
+    /// machine, or its `Host` no name of it.
     PermissionDenied = "permission_denied", 403, "permission_error", Client, false;
     /// No such path.
     NotFound = "not_found", 404, "invalid_request_error", Client, false;

@@ -11,6 +11,8 @@ use http::header::{
     RETRY_AFTER, USER_AGENT,
 };
 
+mod secrets;
+
 /// Longest value taken over in either direction: none of the listed headers needs more.
 const VALUE_BYTES_MAX: usize = 1024;
 

@@ -8,10 +8,11 @@
 //! 3. the route's [`Auth`] class: open, scrape or token.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use cutover_server::{Named, named_host};
+use http::header::{AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -181,18 +182,11 @@ impl Doors {
     /// Loopback listeners take loopback names only; others take any IP address, since a name is what
     /// rebinding needs.
     fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let mut hosts = headers.get_all(HOST).iter();
-        let host = hosts.next().and_then(|h| h.to_str().ok()).ok_or(Refusal::Host)?;
-        if hosts.next().is_some() {
-            return Err(Refusal::Host);
+        match named_host(headers) {
+            Some(Named::Here) => Ok(()),
+            Some(Named::Address) if !self.listen.ip().is_loopback() => Ok(()),
+            Some(Named::Address | Named::Name(_)) | None => Err(Refusal::Host),
         }
-        let name = host_name(host);
-        if name.eq_ignore_ascii_case("localhost") {
-            return Ok(());
-        }
-        let ip: IpAddr = name.parse().map_err(|_| Refusal::Host)?;
-        let fits = if self.listen.ip().is_loopback() { ip.is_loopback() } else { true };
-        if fits { Ok(()) } else { Err(Refusal::Host) }
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<Who, Refusal> {
@@ -212,14 +206,6 @@ impl Doors {
             None => Err(Refusal::WrongToken),
         }
     }
-}
-
-/// The host of a `Host` header without its port and brackets.
-fn host_name(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split_once(']').map_or("", |(name, _)| name);
-    }
-    host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
 #[cfg(test)]

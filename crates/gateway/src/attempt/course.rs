@@ -14,7 +14,9 @@ use cutover_vendors::lost;
 use cutover_wire::Fault;
 use cutover_wire::adapt::Outgoing;
 
-use super::{ATTEMPTS_MAX, Asking, Landed, Opened, Started, attempt_failed, hedge, taken_over};
+use super::{
+    ATTEMPTS_MAX, Asking, Landed, Opened, Started, Uncounted, attempt_failed, hedge, taken_over,
+};
 use crate::exchange::{Exchange, Tried, micros};
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
@@ -150,6 +152,7 @@ impl<'a> Course<'a> {
         taken_over(exchange, instance);
         instance.health.asked(self.picked_at);
         exchange.trail.attempts += 1;
+        exchange.trail.uncounted = Uncounted::Asked;
         exchange.trail.tried = Some(self.tried_at(at));
         exchange.trail.asking_since = Some(asking.sent_at());
         exchange.show(&lane.upstream);
@@ -168,6 +171,7 @@ impl<'a> Course<'a> {
     ) {
         let Some(tried) = exchange.trail.tried else { return };
         let Some(instance) = self.lane.upstream.instances.get(tried.instance) else { return };
+        exchange.trail.uncounted = Uncounted::Nothing;
         match result {
             Ok(started) => {
                 // Whether a stream succeeds is known at its end.
@@ -175,7 +179,7 @@ impl<'a> Course<'a> {
                     instance.metrics.succeeded.inc();
                     instance.health.succeeded();
                 } else {
-                    exchange.trail.uncounted = true;
+                    exchange.trail.uncounted = Uncounted::Begun;
                 }
                 if self.doubted != 0 {
                     self.blame_doubted(exchange.shared.now());

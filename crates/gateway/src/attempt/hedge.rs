@@ -21,7 +21,7 @@ use cutover_telemetry::families;
 use tokio::time::{Instant, timeout};
 
 use super::course::{has_room_for_two, land};
-use super::{Asking, Course, Landed, Started};
+use super::{Asking, Course, Landed, Started, count};
 use crate::exchange::{Exchange, micros};
 use crate::live::Lane;
 use crate::marks::Mark;
@@ -73,7 +73,7 @@ pub(super) async fn race(
             result
         }
         Heat::Both { second, answers, sent_at } => {
-            exchange.trail.attempts += exchange.trail.hedges.swap(0, Relaxed);
+            exchange.trail.attempts += u32::from(exchange.trail.hedge.swap(0, Relaxed) > 0);
             exchange.trail.marks.add(Mark::Hedged);
             judge_silent(exchange, course, ([first, second], sent_at, &answers));
             both(exchange, course, ([first, second], answers))
@@ -83,11 +83,10 @@ pub(super) async fn race(
 
 /// The client has left while both were under way: nobody is told of either.
 pub(crate) fn abandoned(exchange: &mut Exchange) {
-    if exchange.trail.hedges.load(Relaxed) == 0 {
-        return;
-    }
+    let Some(second) = exchange.trail.hedge.load(Relaxed).checked_sub(1) else { return };
     exchange.trail.marks.add(Mark::Hedged);
     let Some((lane, ..)) = exchange.lane() else { return };
+    exchange.count_beside(usize::try_from(second).unwrap_or(usize::MAX));
     let labels = [lane.upstream.name.as_str(), "neither"];
     exchange.shared.registry.counter(families::HEDGES, labels).inc();
 }
@@ -118,7 +117,8 @@ async fn run(
     let seat = course.seat_at(instance);
     let asking = Asking::new((upstream, instance, seat), course.outgoing, exchange);
     // Before it is sent: the client may go while both are under way.
-    exchange.trail.hedges.store(1, Relaxed);
+    let place = u32::try_from(second).unwrap_or(u32::MAX).saturating_add(1);
+    exchange.trail.hedge.store(place, Relaxed);
     let sent_at = [first_at, asking.sent_at()];
     let two = pin!(asking.whole(exchange));
     Heat::Both { second, answers: first_good(one, two).await, sent_at }
@@ -191,8 +191,7 @@ fn both(
     for ((at, name), answer) in places.into_iter().zip(["first", "second"]).zip(answers) {
         let lost = || {
             let instance = upstream.instances.get(at).map_or("", |lane| lane.id.as_str());
-            let labels = [upstream.name.as_str(), instance, "hedge_lost"];
-            exchange.shared.registry.counter(families::ATTEMPTS, labels).inc();
+            count(&exchange.shared, [upstream.name.as_str(), instance, "hedge_lost"]);
         };
         match answer {
             Some(Ok(answer)) => (good, winner) = (Some((at, answer)), name),

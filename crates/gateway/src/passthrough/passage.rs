@@ -15,11 +15,12 @@ use tokio::time::Instant;
 use super::Knock;
 use super::choose::Choice;
 use crate::answer::{X_CUTOVER_INSTANCE, X_CUTOVER_UPSTREAM, X_CUTOVER_USE_CASE, sdk_retry};
+use crate::attempt::{count, given_up};
 use crate::body::Out;
 use crate::exchange::micros;
 use crate::gateway::{Shared, Visit};
 use crate::live::{InstanceLane, Live, UpstreamLane};
-use crate::rescue::{Failure, outcome};
+use crate::rescue::{self, Failure, outcome};
 
 /// What is known of such a request. Nothing of what it says.
 pub(super) struct Passage {
@@ -37,6 +38,8 @@ pub(super) struct Passage {
     instance: Option<(InstanceId, HeaderValue)>,
     /// The instance's, as long as its good answer may break off: only its end says what it came to.
     watched: Option<(Arc<Health>, Counter)>,
+    /// Whether it is asked, and nobody has counted what that came to.
+    uncounted: bool,
     progress: Option<Arc<Progress>>,
     bytes_down: u64,
     status: u16,
@@ -71,6 +74,7 @@ impl Passage {
             upstream: None,
             instance: None,
             watched: None,
+            uncounted: false,
             progress: None,
             bytes_down: 0,
             status: 0,
@@ -94,12 +98,14 @@ impl Passage {
     /// An instance is asked.
     pub(super) fn asks(&mut self, instance: &InstanceLane) {
         self.instance = Some((instance.id.clone(), instance.header.clone()));
+        self.uncounted = true;
         self.in_flight = Some(instance.metrics.in_flight.enter());
         self.asked_after = Some(micros(self.started.elapsed()));
     }
 
     /// Its answer is good, so far.
     pub(super) fn watches(&mut self, instance: &InstanceLane) {
+        self.uncounted = false;
         self.watched = Some((Arc::clone(&instance.health), instance.metrics.succeeded.clone()));
     }
 
@@ -111,7 +117,7 @@ impl Passage {
 
     /// An error instead.
     pub(super) fn refuse(mut self, failure: &Failure) -> Response<Out> {
-        let mut response = super::said(failure);
+        let mut response = rescue::response(&self.live.unspoken(failure), 1, None);
         self.status = response.status().as_u16();
         self.code = Some(failure.fault.code);
         self.ended = true;
@@ -123,7 +129,8 @@ impl Passage {
     }
 
     /// The upstream answered with an error, or not at all.
-    pub(super) fn attempt_failed(&self, failure: &Failure) {
+    pub(super) fn attempt_failed(&mut self, failure: &Failure) {
+        self.uncounted = false;
         let (served, at) = (self.served(), self.shared.now());
         events::AttemptFailed {
             served,
@@ -210,6 +217,10 @@ impl Passage {
         if let Some((_, succeeded)) = self.watched.take() {
             succeeded.inc();
         }
+        if let Some((instance, _)) = self.instance.as_ref().filter(|_| self.uncounted) {
+            let names = [self.upstream_name(), instance.as_str(), given_up(&self.shared)];
+            count(&self.shared, names);
+        }
         let total = micros(self.started.elapsed());
         let outcome = self.outcome();
         let bytes_up = self.bytes_up();
@@ -260,46 +271,23 @@ impl Passage {
     fn record(&self, outcome: Outcome) -> Record {
         let total = micros(self.started.elapsed());
         Record {
-            request_id: self.id_text.clone(),
-            at: self.started_at,
             use_case: self.use_case.clone(),
-            arm: Arm::Default,
-            answered_arm: None,
-            variant: None,
-            prompt: None,
             upstream: self.upstream.as_ref().map(|upstream| upstream.name.clone()),
             instance: self.instance.as_ref().map(|(id, _)| id.clone()),
-            endpoint: self.family.name,
-            stream: false,
-            assignment: NO_ASSIGNMENT,
-            share: None,
-            bucket: None,
-            unit_hash: 0,
-            outcome: outcome.as_str(),
             status: self.status,
             code: self.code.map(Code::name),
-            first_token: None,
             total,
             overhead: self.asked_after.unwrap_or(total),
-            prompt_tokens: None,
-            completion_tokens: None,
-            cached_tokens: None,
-            usage_estimated: false,
-            cost: None,
-            price_source: None,
-            finish_reason: None,
             attempts: u32::from(self.instance.is_some()),
-            failed_over: false,
-            losses: Vec::new(),
-            marks: Vec::new(),
             seen_by: self.seen_by(),
-            copy_for: None,
-            overflow: None,
-            overflow_cost: None,
-            queued: None,
             passed_bytes: Some((self.bytes_up(), self.bytes_down)),
             key_name: self.key_name.clone(),
             sdk_retry: self.sdk_retry,
+            ..Record::of_no_arm(
+                self.id_text.clone(),
+                self.started_at,
+                (self.family.name, outcome.as_str()),
+            )
         }
     }
 }
@@ -316,9 +304,6 @@ impl Passage {
         asked.map(|upstream| upstream.name.clone()).into_iter().collect()
     }
 }
-
-/// The word for an assignment that there was none of.
-const NO_ASSIGNMENT: &str = "none";
 
 impl Drop for Passage {
     fn drop(&mut self) {

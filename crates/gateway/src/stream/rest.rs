@@ -33,7 +33,7 @@ impl Relay {
         {
             instance.health.failed(exchange.shared.now());
         }
-        exchange.count_stream(Some(failure.reason));
+        exchange.count_last(Some(failure.reason));
         exchange.trail.failed = Some(failure.reason);
         // It was blamed here already.
         self.broke = Some(Failure { instance_at_fault: false, ..failure.clone() });

@@ -53,7 +53,7 @@ fn oversized_bodies_are_413_announced_or_not() {
     assert_eq!(response.status, 413);
     assert_eq!(response.json()["error"]["code"], "request_too_large");
     let mut raw = rig.raw();
-    raw.send("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+    raw.send("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
         .unwrap();
     let chunk = format!("10000\r\n{}\r\n", "a".repeat(0x10000));
     // The gateway may close while we still write.
@@ -67,12 +67,14 @@ fn oversized_bodies_are_413_announced_or_not() {
 fn slow_heads_and_slow_bodies_are_cut() {
     let (_own, rig) = rig();
     let mut raw = rig.raw();
-    raw.send("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n").unwrap();
+    raw.send("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n").unwrap();
     let answer = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
     let mut raw = rig.raw();
-    raw.send("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\n{")
-        .unwrap();
+    raw.send(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{",
+    )
+    .unwrap();
     let response = raw.response().unwrap().unwrap();
     assert_eq!(response.status, 408);
     assert_eq!(response.json()["error"]["code"], "request_timeout");
@@ -92,9 +94,10 @@ fn smuggling_is_refused_before_anything_is_sent_on() {
     ];
     for head in heads {
         let mut raw = rig.raw();
-        let request = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n");
+        let request =
+            format!("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n{head}\r\n\r\n");
         raw.send(request).unwrap();
-        let _ = raw.send("0\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n");
+        let _ = raw.send("0\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let _ = raw.finish_sending();
         let answer = String::from_utf8_lossy(&raw.read_to_close()).into_owned();
         assert!(!answer.contains("HTTP/1.1 200"), "{head}: {answer}");
@@ -126,9 +129,9 @@ fn heads_beyond_the_limits_are_answered_and_counted_to_the_byte() {
     let (own, rig) = rig();
     // The limit is 64 KiB; what hyper's own buffer makes of a head must not show.
     let head = |bytes: usize| {
-        let frame = "GET /health HTTP/1.1\r\nhost: a\r\nx-fill: \r\n\r\n".len();
+        let frame = "GET /health HTTP/1.1\r\nhost: localhost\r\nx-fill: \r\n\r\n".len();
         let fill = "a".repeat(bytes - frame);
-        format!("GET /health HTTP/1.1\r\nhost: a\r\nx-fill: {fill}\r\n\r\n")
+        format!("GET /health HTTP/1.1\r\nhost: localhost\r\nx-fill: {fill}\r\n\r\n")
     };
     let limit = 64 * 1024;
     let mut raw = rig.raw();
@@ -149,7 +152,7 @@ fn heads_beyond_the_limits_are_answered_and_counted_to_the_byte() {
     assert_eq!(refused_head(&mut raw), (431, "request_headers_too_large".to_owned()));
     assert_eq!(counted(&rig, "cutover_limits_hit_total", "\"server.header_count\""), 1);
     let mut raw = rig.raw();
-    let _ = raw.send(format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(70_000)));
+    let _ = raw.send(format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(70_000)));
     assert_eq!(refused_head(&mut raw).0, 431);
     assert_eq!(counted(&rig, "cutover_errors_total", "\"request_headers_too_large\""), 5);
     assert_eq!(own.bytes(), 0);
@@ -166,7 +169,7 @@ fn a_head_that_is_no_http_is_answered_and_counted_also_behind_a_good_one() {
     }
     // Pipelined: the first is answered before.
     let mut raw = rig.raw();
-    raw.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\nNONSENSE\r\n\r\n").unwrap();
+    raw.send("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nNONSENSE\r\n\r\n").unwrap();
     assert_eq!(raw.response().unwrap().map(|r| r.status), Some(200));
     assert_eq!(refused_head(&mut raw), (400, "malformed_http".to_owned()));
     until("all are counted", || counted(&rig, "cutover_errors_total", "\"malformed_http\"") == 4);
@@ -293,12 +296,12 @@ fn a_small_refused_body_does_not_cost_the_connection() {
 fn who_waits_for_our_word_gets_the_refusal_instead_of_it() {
     let (_own, rig) = rig();
     let mut raw = rig.raw();
-    let head = "host: a\r\nexpect: 100-continue\r\ncontent-length: 100";
+    let head = "host: localhost\r\nexpect: 100-continue\r\ncontent-length: 100";
     raw.send(format!("POST /v1/unheard_of HTTP/1.1\r\n{head}\r\n\r\n")).unwrap();
     assert_eq!(raw.response().unwrap().unwrap().status, 404);
     let mut raw = rig.raw();
     let body = ask("app");
-    let head = format!("host: a\r\nexpect: 100-continue\r\ncontent-length: {}", body.len());
+    let head = format!("host: localhost\r\nexpect: 100-continue\r\ncontent-length: {}", body.len());
     raw.send(format!("POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n")).unwrap();
     assert_eq!(raw.response().unwrap().unwrap().status, 100);
     raw.send(body).unwrap();
@@ -319,7 +322,7 @@ fn unusual_but_legal_requests_are_answered() {
         // Chunked, in two pieces, with a chunk extension and a trailer.
         (
             format!(
-                "POST /chat/completions?api-version=1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+                "POST /chat/completions?api-version=1 HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n\
                  5;x=y\r\n{}\r\n{:x}\r\n{}\r\n0\r\nx-trailer: 1\r\n\r\n",
                 &body[..5],
                 length - 5,
@@ -330,14 +333,14 @@ fn unusual_but_legal_requests_are_answered() {
         // The absolute form that proxies use, and a blank line before the request.
         (
             format!(
-                "\r\nPOST http://a/v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{body}"
+                "\r\nPOST http://a/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}"
             ),
             200,
         ),
-        ("HEAD /v1/models HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 200),
-        ("GET /health HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 200),
-        ("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 400),
-        ("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 404),
+        ("HEAD /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 200),
+        ("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 200),
+        ("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 400),
+        ("OPTIONS * HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), 404),
     ] {
         let mut raw = rig.raw();
         raw.send(&request).unwrap();
@@ -351,9 +354,9 @@ fn unusual_but_legal_requests_are_answered() {
 fn pipelined_requests_are_answered_in_order() {
     let (_own, rig) = rig();
     let body = ask("app");
-    let head = format!("host: a\r\nx-unit: u\r\ncontent-length: {}", body.len());
+    let head = format!("host: localhost\r\nx-unit: u\r\ncontent-length: {}", body.len());
     let one = format!("POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n\r\n{body}");
-    let two = "GET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n";
+    let two = "GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let mut raw = rig.raw();
     raw.send(format!("{one}{two}{one}")).unwrap();
     for object in ["chat.completion", "list", "chat.completion"] {
@@ -424,4 +427,34 @@ fn who_is_refused_at_the_door_leaves_a_record() {
     assert_eq!((row.use_case.as_ref(), &*row.arm, row.variant.as_ref()), (None, "default", None));
     assert_eq!((row.requests, row.client_errors), (2, 2));
     assert_eq!(own.bytes(), 0);
+}
+
+/// Whoever has no key could fill the disk.
+#[test]
+fn who_shows_no_good_key_is_counted_and_leaves_no_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(dir.path(), now)).unwrap();
+    let own = Fake::start(Persona::OpenAi);
+    let config = two_arms(&own.base_url(), &own.base_url(), "0%");
+    let rig = Rig::start_storing(&config, Some(crate::keys::ring(&["good"])), Some(&store));
+    let key = format!("authorization: Bearer {}", "good".repeat(10));
+    for _ in 0..3 {
+        assert_eq!(rig.chat(&["authorization: Bearer nope"], &ask("app")).status, 401);
+        assert_eq!(rig.chat(&[], &ask("app")).status, 401);
+        assert_eq!(rig.post("/v1/unheard_of", &[], "{}").status, 404);
+    }
+    // Those of a key are recorded, whatever is wrong with them.
+    assert_eq!(rig.chat(&[&key], "{").status, 400);
+    assert_eq!(rig.chat(&[&key, "x-cutover-use-case: none"], &ask("app")).status, 400);
+    until("they are recorded", || store.stats().written == 2);
+    let records = rusqlite::Connection::open(dir.path().join("cutover.db")).unwrap();
+    let count = |sql| records.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM records"), 2);
+    let metrics = rig.metrics();
+    assert!(metrics.contains("code=\"invalid_api_key\"} 6\n"), "{metrics}");
+    for reason in ["missing", "unknown"] {
+        let refused =
+            format!("cutover_auth_failures_total{{listener=\"client\",reason=\"{reason}\"}}");
+        assert_eq!(rig.figure(&refused), Some(3));
+    }
 }

@@ -116,7 +116,9 @@ fn a_request_that_waits_for_its_answer_gets_503_and_so_does_one_that_still_sends
     let mut whole = begun(&rig, "/v1/chat/completions", ask("app"));
     let mut sending = rig.raw();
     sending
-        .send("POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\n{")
+        .send(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{",
+        )
         .unwrap();
     until("the upstream is asked", || own.in_flight() == 1);
     until("both are open", || rig.connections() == 2);

@@ -16,7 +16,7 @@ fn rig() -> (Fake, Rig) {
     (own, rig)
 }
 
-const CHAT: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n";
+const CHAT: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n";
 
 fn chunked(body: &str) -> String {
     format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
@@ -159,7 +159,7 @@ fn lines_that_are_no_header_are_refused_and_bare_newlines_taken() {
         ("a NUL in a name", "x-\0a: b\r\n"),
         ("no name", ": b\r\n"),
         ("no colon", "words\r\n"),
-        ("a second host", "host: a\r\n"),
+        ("a second host", "host: localhost\r\n"),
         ("a host beside another", "host: b\r\n"),
     ] {
         let sent = format!("{CHAT}{lines}{length}\r\n{body}");
@@ -167,15 +167,15 @@ fn lines_that_are_no_header_are_refused_and_bare_newlines_taken() {
     }
     for (name, sent) in [
         ("HTTP/0.9", "GET /v1/models\r\n\r\n".to_owned()),
-        ("HTTP/1.2", "GET /health HTTP/1.2\r\nhost: a\r\n\r\n".to_owned()),
-        ("HTTP/2.0", "GET /health HTTP/2.0\r\nhost: a\r\n\r\n".to_owned()),
-        ("lower case", "GET /health http/1.1\r\nhost: a\r\n\r\n".to_owned()),
+        ("HTTP/1.2", "GET /health HTTP/1.2\r\nhost: localhost\r\n\r\n".to_owned()),
+        ("HTTP/2.0", "GET /health HTTP/2.0\r\nhost: localhost\r\n\r\n".to_owned()),
+        ("lower case", "GET /health http/1.1\r\nhost: localhost\r\n\r\n".to_owned()),
         ("no host", "GET /health HTTP/1.1\r\n\r\n".to_owned()),
         ("a host with a path", "GET /health HTTP/1.1\r\nhost: a/b\r\n\r\n".to_owned()),
-        ("a NUL in the path", "GET /v1/mod\0els HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
-        ("an authority as target", "GET a:80 HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
-        ("a relative path", "GET v1/models HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
-        ("no target", "GET  HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
+        ("a NUL in the path", "GET /v1/mod\0els HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned()),
+        ("an authority as target", "GET a:80 HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned()),
+        ("a relative path", "GET v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned()),
+        ("no target", "GET  HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned()),
         ("TLS", "\x16\x03\x01\0\u{1}\0\r\n\r\n".to_owned()),
     ] {
         assert_eq!(refused(&rig, name, sent), "400 malformed_http", "{name}");
@@ -236,7 +236,7 @@ fn who_asks_for_another_protocol_is_answered_in_this_one() {
     let (own, rig) = rig();
     let upgrade = |to: &str, path: &str| {
         let lines = format!("connection: upgrade, http2-settings\r\nupgrade: {to}\r\n");
-        format!("GET {path} HTTP/1.1\r\nhost: a\r\n{lines}http2-settings: AAMAAABk\r\n\r\n")
+        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{lines}http2-settings: AAMAAABk\r\n\r\n")
     };
     for (name, sent, status) in [
         ("h2c", upgrade("h2c", "/v1/models"), 200),
@@ -244,15 +244,19 @@ fn who_asks_for_another_protocol_is_answered_in_this_one() {
         ("a web socket to speak with a model", upgrade("websocket", "/v1/realtime"), 501),
         (
             "a proxy's absolute form",
-            "GET http://b.example/health HTTP/1.1\r\nhost: a\r\n\r\n".into(),
+            "GET http://b.example/health HTTP/1.1\r\nhost: localhost\r\n\r\n".into(),
             200,
         ),
         ("CONNECT", "CONNECT b.example:443 HTTP/1.1\r\nhost: b.example:443\r\n\r\n".into(), 405),
-        ("CONNECT to a path", "CONNECT /v1/models HTTP/1.1\r\nhost: a\r\n\r\n".into(), 405),
-        ("TRACE", "TRACE /v1/models HTTP/1.1\r\nhost: a\r\nx-secret: 1\r\n\r\n".into(), 405),
+        ("CONNECT to a path", "CONNECT /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n".into(), 405),
+        (
+            "TRACE",
+            "TRACE /v1/models HTTP/1.1\r\nhost: localhost\r\nx-secret: 1\r\n\r\n".into(),
+            405,
+        ),
         (
             "an unknown expectation",
-            "GET /health HTTP/1.1\r\nhost: a\r\nexpect: b\r\n\r\n".into(),
+            "GET /health HTTP/1.1\r\nhost: localhost\r\nexpect: b\r\n\r\n".into(),
             200,
         ),
     ] {
@@ -365,8 +369,9 @@ fn paths_are_compared_as_they_are_written() {
         ("/v1/chat/completions#fragment", 200),
     ] {
         let length = body.len();
-        let sent =
-            format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{body}");
+        let sent = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
         let (response, closed) = answered(&rig, sent);
         assert_eq!((response.status, closed), (status, false), "{path}: {}", response.text());
         assert!(response.body.len() < 1_000, "a long path is not sent back");
@@ -378,7 +383,7 @@ fn paths_are_compared_as_they_are_written() {
 #[test]
 fn browsers_are_told_nothing_that_lets_a_page_ask() {
     let (own, rig) = rig();
-    let mut preflight = "OPTIONS /v1/chat/completions HTTP/1.1\r\nhost: a\r\n".to_owned();
+    let mut preflight = "OPTIONS /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n".to_owned();
     let wants =
         "access-control-request-method: POST\r\naccess-control-request-headers: authorization";
     write!(preflight, "origin: https://b.example\r\n{wants}\r\n\r\n").unwrap();
@@ -389,11 +394,66 @@ fn browsers_are_told_nothing_that_lets_a_page_ask() {
         let names = response.headers.iter().map(|(name, _)| name);
         assert!(names.into_iter().all(|name| !name.starts_with("access-control-")));
     }
+    assert_eq!((simple.status, own.bytes()), (403, 0), "no key is asked for");
+}
+
+/// What `fetch(url, {method: "POST", mode: "no-cors", body})` sends needs no preflight, and a name that was made to
+/// lead here makes its page one of this origin.
+#[test]
+fn where_no_key_is_asked_for_a_page_can_spend_none() {
+    let (own, rig) = rig();
+    let body = ask("app");
+    let host = |host: &str| {
+        let length = body.len();
+        let (response, _) = answered(
+            &rig,
+            format!(
+                "POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\r\n{body}"
+            ),
+        );
+        response
+    };
+    let rebound = host("rebind.b.example:4000");
+    assert_eq!(rebound.status, 403);
+    assert!(rebound.text().contains("localhost"), "{}", rebound.text());
+    let text = "content-type: text/plain;charset=UTF-8";
+    let page = ["origin: https://b.example", "sec-fetch-site: cross-site", text];
+    for path in ["/v1/chat/completions", "/v1/messages", "/api/chat", "/v1/moderations"] {
+        let response = rig.post(path, &page, &body);
+        assert_eq!(response.status, 403, "{path}: {}", response.text());
+    }
+    let list = |header: &str| {
+        let mut raw = rig.raw();
+        raw.request("GET /v1/models", &[header], "").unwrap();
+        raw.response().unwrap().unwrap().status
+    };
+    assert_eq!(list("sec-fetch-site: cross-site"), 403);
+    assert_eq!(own.bytes(), 0);
     assert_eq!(
-        (simple.status, own.inferences().len()),
-        (200, 1),
-        "no page: the header means nothing"
+        rig.figure("cutover_auth_failures_total{listener=\"client\",reason=\"origin\"}"),
+        Some(5)
     );
+    assert_eq!(
+        rig.figure("cutover_auth_failures_total{listener=\"client\",reason=\"host\"}"),
+        Some(1)
+    );
+    assert_eq!(list("origin: http://localhost:3000"), 200);
+    for name in ["localhost", "127.0.0.1:4000", "[::1]:4000", "host.docker.internal:4000"] {
+        assert_eq!(host(name).status, 200, "{name}");
+    }
+}
+
+/// Who shows a key is nobody's page: a browser adds none by itself.
+#[test]
+fn where_a_key_is_asked_for_it_alone_decides() {
+    let own = Fake::start(Persona::OpenAi);
+    let config = two_arms(&own.base_url(), &own.base_url(), "0%");
+    let ring = crate::keys::ring(&["good"]);
+    let rig = Rig::start_with(&config, Some(ring));
+    let key = format!("authorization: Bearer {}", "good".repeat(10));
+    let page = ["origin: https://b.example", "sec-fetch-site: cross-site"];
+    assert_eq!(rig.chat(&[&key, page[0], page[1]], &ask("app")).status, 200);
+    assert_eq!(rig.chat(&page, &ask("app")).status, 401);
 }
 
 #[test]
@@ -405,7 +465,7 @@ fn a_405_lists_what_the_path_takes() {
         ("DELETE /v1/messages", "POST"),
         ("PUT /v1/files", "GET, HEAD, POST"),
     ] {
-        let (response, _) = answered(&rig, format!("{line} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        let (response, _) = answered(&rig, format!("{line} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
         assert_eq!((response.status, response.header("allow")), (405, Some(takes)), "{line}");
     }
 }

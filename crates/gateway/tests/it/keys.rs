@@ -2,10 +2,27 @@
 
 use std::sync::Arc;
 
-use cutover_store::KeyRing;
+use cutover_store::{KeyRing, NewKey, Options, Secret, Store};
 use cutover_testkit::fake::{Fake, Persona};
 
-use crate::harness::{Rig, ask, two_arms};
+use crate::harness::{Rig, ask, now, two_arms};
+
+/// Keys of these names; the secret of each is its name ten times.
+pub(crate) fn ring(names: &[&str]) -> Arc<KeyRing> {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(dir.path(), now)).unwrap();
+    let keys = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        for name in names {
+            let secret = Secret::new(&name.repeat(10)).unwrap();
+            let (name, actor) = ((*name).to_owned(), "test".to_owned());
+            let (use_case, local_only, batch) = (None, false, false);
+            let key = NewKey { name, secret, use_case, local_only, batch, actor, now: now() };
+            store.add_key(key).await.unwrap();
+        }
+        store.load_keys().await.unwrap()
+    });
+    Arc::new(KeyRing::new(keys))
+}
 
 /// A start while the database was held ended, and all requests with it; a ring without keys would have
 /// answered 401, for which clients throw a good key away.

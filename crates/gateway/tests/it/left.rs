@@ -1,9 +1,13 @@
 //! Requests that their client left: what they took nobody told, and their records say so.
 
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::net::TcpListener;
+
 use cutover_store::{Options, Store};
 use cutover_testkit::fake::{Fake, Gate, Persona, Reply};
 
-use crate::harness::{Rig, ask, ask_stream, now, two_arms, until};
+use crate::harness::{Arm, Rig, ask, ask_stream, docs_on, engines, now, two_arms, until};
 
 #[test]
 fn a_request_that_was_left_may_be_billed_and_its_record_says_so() {
@@ -43,4 +47,49 @@ fn a_request_that_was_left_may_be_billed_and_its_record_says_so() {
         assert_eq!((outcome.as_str(), cost), ("client_gone", None), "{nth}");
         assert_eq!(marks, "[\"cost_partial\"]", "{nth}");
     }
+    // All that was sent is counted: the stream had begun, the others had not.
+    assert_eq!(attempts(&rig), [("client_gone".to_owned(), 2), ("ok".to_owned(), 1)]);
+}
+
+/// How often attempts came to what, at all instances.
+fn attempts(rig: &Rig) -> Vec<(String, u64)> {
+    let mut results = BTreeMap::new();
+    for line in rig.metrics().lines().filter(|line| line.starts_with("cutover_attempts_total{")) {
+        let (labels, count) = line.rsplit_once(' ').unwrap();
+        let result = labels.split("result=\"").nth(1).unwrap().trim_end_matches("\"}");
+        *results.entry(result.to_owned()).or_default() += count.parse::<u64>().unwrap();
+    }
+    results.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+#[test]
+fn two_that_were_asked_at_once_are_two_that_were_left() {
+    let (first, second) = (Fake::start(Persona::Vllm), Fake::start(Persona::Vllm));
+    let gate = Gate::new();
+    for fake in [&first, &second] {
+        fake.always(Reply::words(3).hold_headers(&gate));
+    }
+    let config =
+        docs_on(&[Arm::small(engines("vllm", &[&first, &second]))], "hedge_after = \"100 ms\"");
+    let rig = Rig::start(&config);
+    let mut raw = rig.raw();
+    raw.request("POST /v1/chat/completions", &[], ask("app")).unwrap();
+    until("both are asked", || first.inferences().len() + second.inferences().len() == 2);
+    drop(raw);
+    until("both are counted", || attempts(&rig) == [("client_gone".to_owned(), 2)]);
+    until("it has ended", || rig.counts("cutover_requests_total{", 1));
+    assert_eq!(attempts(&rig), [("client_gone".to_owned(), 2)]);
+}
+
+#[test]
+fn what_is_passed_on_and_left_is_counted_too() {
+    let cloud = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}", cloud.local_addr().unwrap());
+    let rig = Rig::start(&two_arms(&base_url, &base_url, "0%"));
+    let mut raw = rig.raw();
+    raw.request("POST /v1/moderations", &[], r#"{"input":"hi"}"#).unwrap();
+    let (mut asked, _) = cloud.accept().unwrap();
+    assert!(asked.read(&mut [0; 16]).unwrap() > 0, "it is asked, and says nothing");
+    drop(raw);
+    until("it is counted", || attempts(&rig) == [("client_gone".to_owned(), 1)]);
 }

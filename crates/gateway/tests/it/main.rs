@@ -44,6 +44,7 @@ mod responses;
 mod shadow;
 mod streams;
 mod trust;
+mod unspoken;
 mod unturned;
 mod vendors;
 mod words;

@@ -287,3 +287,41 @@ fn no_byte_leaves_whatever_happens_at_home() {
     assert!(answered > 20 && refused > 20, "{answered} answered, {refused} refused");
     assert_eq!(rig.copies().waiting(), (0, 0), "nor is anything copied");
 }
+
+/// What a key that stays local could not use is not listed, and nobody that is not local is asked for it.
+#[test]
+fn a_local_only_keys_lists_are_of_local_models_alone() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "0%")
+        .replace("[upstreams.own]", "[upstreams.own]\nlocal = true");
+    let config = format!(
+        "{config}[variants.home]\nupstream = \"own\"\nmodel = \"fake-model\"\n\
+         [use_cases.kept]\nmatch = {{ model = \"kept-app\" }}\nbaseline = \"home\"\n"
+    );
+    let rig = Rig::start_with(&config, Some(ring()));
+    let get = |name: &str, path: &str, more: &str| {
+        let key = format!("authorization: Bearer {}", name.repeat(10));
+        let mut raw = rig.raw();
+        let headers = [&*key, more].into_iter().filter(|line| !line.is_empty());
+        raw.request(&format!("GET {path}"), &headers.collect::<Vec<_>>(), "").unwrap();
+        raw.response().unwrap().unwrap()
+    };
+    let lists = ["/v1/models", "/api/tags", "/v1beta/models"];
+    for (name, more) in [("kept", ""), ("free", LOCAL)] {
+        for path in lists {
+            let list = get(name, path, more);
+            let text = list.text();
+            assert_eq!(list.status, 200, "{path} {text}");
+            assert!(text.contains("kept-app") && !text.contains("\"app\""), "{path} {text}");
+            assert!(!text.contains("fake-model"), "{path} {text}");
+        }
+        assert_eq!(get(name, "/v1/models/fake-model", more).status, 404);
+        assert_eq!(get(name, "/v1/models/app", more).status, 404);
+        assert_eq!(get(name, "/v1/models/kept-app", more).status, 200);
+    }
+    assert_eq!(cloud.bytes(), 0, "not a byte");
+    for path in lists {
+        let text = get("free", path, "").text();
+        assert!(text.contains("fake-model") && text.contains("kept-app"), "{path} {text}");
+    }
+}

@@ -59,10 +59,15 @@ pub struct RequestFailed<'a> {
 }
 
 impl RequestFailed<'_> {
-    /// A client's own fault is INFO, an upstream's WARN, what an operator must mend ERROR.
-    pub fn emit(&self, registry: &Registry) {
+    /// No line: another event tells of it.
+    pub fn count(&self, registry: &Registry) {
         let labels = [self.served.use_case, self.served.arm.as_str(), self.code.name()];
         registry.counter(families::ERRORS, labels).inc();
+    }
+
+    /// A client's own fault is INFO, an upstream's WARN, what an operator must mend ERROR.
+    pub fn emit(&self, registry: &Registry) {
+        self.count(registry);
         let limit = &registry.limits().request_failed;
         let Some(left_out) = limit.admit(self.at, BURST, WINDOW) else { return };
         let (code, status) = (self.code.name(), self.status.unwrap_or(self.code.status()));

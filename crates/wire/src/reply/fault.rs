@@ -12,7 +12,7 @@ use crate::adapt::ReplyPlan;
 use crate::endpoint::Endpoint;
 use crate::errors::{Fault, VendorsWords};
 use crate::providers::Dialect;
-use crate::reply::{Received, Said};
+use crate::reply::{Received, Said, said};
 
 mod account;
 
@@ -426,8 +426,12 @@ const MESSAGE_MAX: usize = 500;
 pub(crate) fn clean(text: &str) -> String {
     let text = text.split("'input':").next().unwrap_or(text).trim_end_matches([' ', ',']);
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let words: Vec<&str> =
-        line.split_whitespace().map(|w| if is_address(w) { "[address]" } else { w }).collect();
+    let shown = |word| match word {
+        word if is_address(word) => "[address]",
+        word if said::has_key(word) => "[key]",
+        word => word,
+    };
+    let words: Vec<&str> = line.split_whitespace().map(shown).collect();
     let mut shown: String = words.join(" ").chars().take(MESSAGE_MAX).collect();
     if shown.is_empty() {
         shown.push_str("the upstream refused the request and gave no reason");

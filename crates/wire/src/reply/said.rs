@@ -285,6 +285,20 @@ impl Said {
     }
 }
 
+/// How keys begin that can be told from other words.
+const KEY_MARKS: &[&str] =
+    &["sk-", "sk_", "rk-", "gsk_", "xai-", "hf_", "pplx-", "nvapi-", "AIza", "AKIA", "ya29"];
+
+/// So many characters have those that are whole; services show fewer of the keys that they refuse.
+const KEY_CHARS_MIN: usize = 16;
+
+/// Whether a key stands in a word that a client is shown: one that looks like one, since longer words may be the
+/// client's own, such as a call's id.
+pub(super) fn has_key(word: &str) -> bool {
+    let mut runs = word.split(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_'));
+    runs.any(|run| run.len() >= KEY_CHARS_MIN && KEY_MARKS.iter().any(|mark| run.starts_with(mark)))
+}
+
 /// A type or code is one word of a program's, not of a person's: no number alone, no sentence.
 fn name(text: &str) -> Option<&str> {
     let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -351,6 +365,22 @@ mod tests {
         let shown = said("bad\nkey sk-12 or abcdefghijklmnopqrst-1").message().unwrap();
         assert_eq!(shown, "bad key … or …");
         assert!(said(&"word ".repeat(500)).message().unwrap().chars().count() <= SHOWN_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_key_is_found_in_a_word_and_a_clients_own_word_is_none() {
+        for word in ["sk-proj-0123456789ab", "'sk-ant-api03-abcdef',", "key=AIzaSyA0123456789abcd"]
+        {
+            assert!(has_key(word), "{word}");
+        }
+        for word in [
+            "sk-proj-****wxyz",
+            "max_completion_tokens",
+            "call_0123456789abcdef01234567",
+            "task-list-of-today",
+        ] {
+            assert!(!has_key(word), "{word}");
+        }
     }
 
     #[test]

@@ -138,7 +138,8 @@ fn a_vendors_refusal_keeps_its_own_words_for_clients_that_know_them() {
         shown("openai-compatible", 403, flagged),
         told(403, "invalid_request_error", "invalid_request")
     );
-    let schema = r#"{"detail":[{"loc":["body","messages"],"msg":"Field required","type":"missing"}]}"#;
+    let schema =
+        r#"{"detail":[{"loc":["body","messages"],"msg":"Field required","type":"missing"}]}"#;
     assert_eq!(shown("openai-compatible", 422, schema), told(422, "missing", "invalid_request"));
     // What is no word is not passed on, and an engine's words are nobody's.
     let odd = r#"{"error":{"message":"no","type":"a type","code":"http://10.0.0.1:8000/"}}"#;
@@ -294,6 +295,7 @@ fn a_server_fault_shows_nothing_of_the_server() {
     );
     assert_eq!(text, "no [address] at [address] [address] or [address] end; ratio 3:4, v1.2.3");
     assert_eq!(clean(&"x".repeat(2_000)).len(), MESSAGE_MAX);
+    assert_eq!(clean("bad key: sk-proj-0123456789abcdef."), "bad key: [key]");
     assert_eq!(clean("bad {'loc': 'a', 'input': 'a secret prompt'}"), "bad {'loc': 'a'");
 }
 
