@@ -41,6 +41,8 @@ use crate::prompts::LanePrompt;
 use crate::resolving::Resolved;
 use crate::shadow::{self, Copies};
 
+mod unserved;
+
 /// What requests read. Cloning shares all but the snapshot.
 #[derive(Debug, Clone)]
 pub struct Live {
@@ -444,35 +446,6 @@ impl Live {
             }
         }
         upstreams
-    }
-
-    /// The baselines, and the default upstream, that no instance can serve, in words. A candidate that cannot be
-    /// served is no reason to take the process out of service: its requests go to the baseline.
-    pub fn unserved(&self, now: Millis) -> Vec<String> {
-        let dead = |at| self.lane(at).map(|lane| &lane.upstream).filter(|one| !one.can_serve(now));
-        let waits = |part: String, upstream: &UpstreamLane| {
-            let names = self.unfound(upstream).join(", ");
-            let why = (!names.is_empty()).then(|| format!(": no address of {names} is known yet"));
-            format!("an instance {part}{}", why.unwrap_or_default())
-        };
-        let (mut told, mut known) = (Vec::new(), Vec::new());
-        for use_case in self.snapshot.use_cases() {
-            if let Some(upstream) = dead(use_case.baseline) {
-                told.push(waits(format!("for the baseline of {}", use_case.name), upstream));
-                known.push(upstream);
-            }
-        }
-        // Where a baseline waits for the same upstream it is named already.
-        let default = self.snapshot.default_variant().and_then(dead);
-        let default = default.filter(|one| !known.iter().any(|known| Arc::ptr_eq(known, one)));
-        told.extend(default.map(|one| waits(format!("of the default upstream {}", one.name), one)));
-        told
-    }
-
-    /// The hosts of an upstream that only a name server knows, and that have no address yet.
-    fn unfound(&self, upstream: &UpstreamLane) -> Vec<String> {
-        let mold = upstream.mold.iter();
-        mold.flat_map(|mold| mold.unfound(&self.resolved)).map(str::to_owned).collect()
     }
 
     /// A variant's lane. The snapshot's indices always lie inside `lanes`.
