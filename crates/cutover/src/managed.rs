@@ -40,6 +40,9 @@ pub(crate) fn begin(
                 let meant = did_you_mean(name, known.iter().map(String::as_str));
                 ("unknown_upstream", meant)
             }
+            NotBegun::NotManaged { deed: Deed::List, .. } => {
+                ("not_managed", Some("ask it itself: GET /v1/models".to_owned()))
+            }
             NotBegun::NotManaged { .. } => {
                 ("not_managed", Some("give it its models where it is started".to_owned()))
             }
@@ -48,7 +51,16 @@ pub(crate) fn begin(
             }
             NotBegun::TooMany => ("too_many_jobs", Some("ask again when one has ended".to_owned())),
         };
-        failure(code, why.to_string(), hint)
+        // It may well list them; what is managed here is the models of one's own engines.
+        let message = match &why {
+            NotBegun::NotManaged { provider, deed: Deed::List } => {
+                format!(
+                    "models of provider {provider} are not listed here, but by the service itself"
+                )
+            }
+            _ => why.to_string(),
+        };
+        failure(code, message, hint)
     })?;
     Ok(status(&job))
 }

@@ -78,6 +78,12 @@ fn what_cannot_be_done_is_said() {
     };
     let (code, said) = failed(&["models", "pull", "served", "x"]);
     assert!(said.contains("provider vllm does not pull models over its API"), "{code} {said}");
+    // It lists them, to whoever asks it.
+    let (_, said) = failed(&["models", "list", "cloud"]);
+    assert!(
+        said.contains("listed here, but by the service itself") && said.contains("/v1/models"),
+        "{said}"
+    );
     let (_, said) = failed(&["models", "list", "gpu"]);
     assert!(said.contains("did you mean \"gpus\"?"), "{said}");
     let output = program.cli(&["models", "pull", "gpus", "missing"]);
