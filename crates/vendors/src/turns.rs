@@ -62,12 +62,17 @@ impl Turns {
     }
 
     /// A conversation must have a turn: instructions alone become the user's.
-    pub(crate) fn someone_speaks(&mut self, losses: &mut Losses) {
+    /// `any`: whether there are messages at all.
+    pub(crate) fn someone_speaks(&mut self, any: bool, losses: &mut Losses) -> Result<(), Fault> {
         if self.list.is_empty() && !self.system.is_empty() {
             losses.note("messages[].system.alone");
             let items = std::mem::take(&mut self.system);
             self.put("user", items);
         }
+        if self.list.is_empty() && any {
+            return Err(At::Root.key("messages").invalid("holds no message that says anything"));
+        }
+        Ok(())
     }
 
     /// The turns as elements of an array, their items under this name.

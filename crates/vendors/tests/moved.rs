@@ -254,7 +254,7 @@ fn results_and_words_of_one_turn_cost_no_more_each_the_more_they_are() {
 fn what_is_said_of_a_schema_is_sent_as_its_description_or_reported() {
     for (schema, sent, lost) in [
         (r#"{"type":"object"}"#, json!({"description": "as ISO", "type": "object"}), false),
-        (r#"{ }"#, json!({"description": "as ISO"}), false),
+        ("{ }", json!({"description": "as ISO"}), false),
         (r#"{"description":"own"}"#, json!({"description": "own"}), true),
     ] {
         let schema: Value = serde_json::from_str(schema).unwrap();
@@ -286,4 +286,16 @@ fn of_two_names_for_who_asks_the_one_that_is_not_sent_is_reported() {
     };
     assert_eq!(lost("a"), ["user"]);
     assert!(lost("b").is_empty());
+}
+
+/// They were sent, without a turn, and the vendor's own words for it named no place of the client's.
+#[test]
+fn a_chat_that_says_nothing_is_refused_by_name() {
+    let body = chat(&json!([user(""), by_model(&Value::Null, &[])]), &json!({}));
+    for mode in MODES {
+        let claudes = to_claude(&body, mode).unwrap_err();
+        let geminis = gemini::request(body.to_string().as_bytes(), mode).err().unwrap();
+        assert_eq!(claudes.param.as_deref(), Some("messages"));
+        assert_eq!(geminis.param.as_deref(), Some("messages"));
+    }
 }

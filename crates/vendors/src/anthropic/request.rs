@@ -25,11 +25,13 @@ pub fn request(body: &[u8], unsupported: Unsupported, defaults: &Defaults) -> Re
     let mut losses = Losses::new(FIELDS, unsupported).with_defaults(defaults).and_nothing_else();
     let (turns, calls, ids) = (Turns::default(), Calls::default(), Ids::default());
     let mut talk = Talk { turns, calls, ids, losses: &mut losses };
-    for (index, raw) in root.list(ROOT, "messages")?.unwrap_or_default().into_iter().enumerate() {
+    let messages = root.list(ROOT, "messages")?.unwrap_or_default();
+    let any = !messages.is_empty();
+    for (index, raw) in messages.into_iter().enumerate() {
         talk.message(raw, ROOT.key("messages").item(index))?;
     }
     let mut turns = talk.turns;
-    turns.someone_speaks(&mut losses);
+    turns.someone_speaks(any, &mut losses)?;
     let model = root.need_text(ROOT, "model")?;
     let settings = settings(&root, turns.lack_thinking(), &mut losses)?;
     let stream = root.flag(ROOT, "stream")?.unwrap_or(false);

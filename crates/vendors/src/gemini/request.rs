@@ -35,11 +35,13 @@ pub fn request(body: &[u8], unsupported: Unsupported) -> Result<Sent, Fault> {
         signs: gemini_generation(&model) >= 3,
         called: BTreeMap::new(),
     };
-    for (index, raw) in root.list(ROOT, "messages")?.unwrap_or_default().into_iter().enumerate() {
+    let messages = root.list(ROOT, "messages")?.unwrap_or_default();
+    let any = !messages.is_empty();
+    for (index, raw) in messages.into_iter().enumerate() {
         talk.message(raw, ROOT.key("messages").item(index))?;
     }
     let mut turns = talk.turns;
-    turns.someone_speaks(&mut losses);
+    turns.someone_speaks(any, &mut losses)?;
     let config = config(&root, &model, &mut losses)?;
     let tools = tools(&root, &mut losses)?;
     let stream = root.flag(ROOT, "stream")?.unwrap_or(false);
