@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use cutover_route::balance::key_of;
 use cutover_route::health::Load;
-use cutover_route::overflow::{self, Bounds, Class, FULL, Figures, Fill, Stage};
+use cutover_route::overflow::{self, Bill, Bounds, Class, FULL, Figures, Fill, Stage};
 use cutover_route::queue::{Line, Place, Ticket};
 use cutover_store::Key;
 use cutover_telemetry::families;
@@ -44,8 +44,8 @@ use crate::exchange::{Exchange, micros};
 use crate::gateway::Shared;
 use crate::hints;
 use crate::live::{InstanceLane, UpstreamLane};
-use crate::overflow::{Bill, Why, go, is_in_time, offered};
-use crate::rescue::Failure;
+use crate::overflow::{Why, go, is_in_time, offered};
+use crate::rescue::{Failure, ms};
 
 /// How often a request that waits looks itself whether there is room: for what no answer's end tells, such
 /// as a probe that finds an engine's own queue empty.
@@ -245,7 +245,7 @@ pub(crate) async fn turn(
         return Ok(());
     }
     count(exchange, &upstream, "refused");
-    let retry_after_ms = Some(door.retry_after_ms(&upstream, exchange.shared.now()));
+    let retry_after_ms = Some(ms(door.retry_after_ms(&upstream, exchange.shared.now())));
     let failure =
         if too_late || exchange.is_late() { Failure::past_deadline() } else { full(exchange) };
     Err(Failure { retry_after_ms, ..failure })

@@ -72,7 +72,7 @@ pub use gateway::{Clock, Gateway, Parts};
 pub use images::ImageLane;
 pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane};
 pub use ollama::{Job, Line, NotBegun, Stage};
-pub use overflow::{OverflowLane, Purse};
+pub use overflow::OverflowLane;
 pub use passthrough::SurfaceLane;
 pub use prices::{PriceSource, Pricing};
 pub use prompts::LanePrompt;

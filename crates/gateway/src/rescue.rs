@@ -46,7 +46,7 @@ pub(crate) struct Failure {
     /// The status the upstream answered with, if it answered.
     pub(crate) status: Option<u16>,
     /// How long the upstream asked to wait.
-    pub(crate) retry_after_ms: Option<u64>,
+    pub(crate) retry_after_ms: Option<u32>,
     /// What the upstream said of it. For the log alone.
     pub(crate) said: Option<Box<Said>>,
     /// Why no answer came, in full. For the log alone: it names the instance.
@@ -55,7 +55,7 @@ pub(crate) struct Failure {
 
 /// What a client is told to wait when the upstream is overloaded and does not say: one second, the
 /// least that `retry-after` can say.
-const RETRY_AFTER_MS: u64 = 1_000;
+const RETRY_AFTER_MS: u32 = 1_000;
 
 /// The reason where an answer has no form in its client's dialect.
 pub(crate) const NO_FORM: &str = "no_form";
@@ -282,12 +282,17 @@ impl Failure {
             instance_at_fault,
             given_up: fault.class == FaultClass::Unreadable,
             status: None,
-            retry_after_ms: fault.retry_after_ms.or(waits.then_some(RETRY_AFTER_MS)),
+            retry_after_ms: fault.retry_after_ms.map(ms).or(waits.then_some(RETRY_AFTER_MS)),
             fault: fault.fault,
             said: fault.said,
             why: None,
         }
     }
+}
+
+/// As many milliseconds, 49 days at most.
+pub(crate) fn ms(ms: u64) -> u32 {
+    u32::try_from(ms).unwrap_or(u32::MAX)
 }
 
 /// Whose words an error is said in: another dialect than OpenAI's, with the request's id.

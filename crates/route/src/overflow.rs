@@ -16,7 +16,11 @@
 //! waiting first, until the upstream has clearly recovered. Otherwise every user would wait just to be sent
 //! elsewhere, and arms would alternate with each answer that ends.
 
+mod purse;
+
 use cutover_units::Arm;
+
+pub use purse::{Bill, Purse};
 
 use crate::decide::Leg;
 use crate::health::{Limits, Load, State};

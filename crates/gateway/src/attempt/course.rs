@@ -245,7 +245,9 @@ impl<'a> Course<'a> {
         }
         let backoff = backoff_ms(self.again + 1, exchange.id.seed());
         let left = exchange.left().map(|left| micros(left).0 / 1_000);
-        let Some(wait) = wait_ms(backoff, failure.retry_after_ms, left) else { return Next::End };
+        let Some(wait) = wait_ms(backoff, failure.retry_after_ms.map(u64::from), left) else {
+            return Next::End;
+        };
         if !may(exchange, upstream, "retry") {
             return Next::End;
         }
@@ -276,7 +278,7 @@ pub(crate) fn judge(shared: &Shared, instance: &InstanceLane, failure: &Failure)
     let now = shared.now();
     // Not asked while another can be: until the time that it names, or else for a moment.
     if failure.is_full() || failure.status == Some(429) {
-        instance.health.was_full(now, failure.retry_after_ms);
+        instance.health.was_full(now, failure.retry_after_ms.map(u64::from));
     } else if failure.is_refusal() {
         // What another says to the same tells whose fault it is.
     } else if failure.reason == SendErrorKind::TooManyConnections.as_str() {

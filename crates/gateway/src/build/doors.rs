@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use cutover_route::health::Limits;
-use cutover_route::overflow::Bounds;
+use cutover_route::overflow::{Bounds, Purse};
+use cutover_telemetry::families;
 
 use super::Materials;
 use crate::admission::{Door, Rules};
 use crate::exchange::micros;
 use crate::live::UseCaseLane;
-use crate::overflow::{OverflowLane, Purse};
+use crate::overflow::OverflowLane;
 
 /// An upstream has one if requests shall wait for it, or go elsewhere while it is full.
 pub(super) fn door(materials: &Materials<'_>, upstream: &cutover_config::Upstream) -> Option<Door> {
@@ -55,6 +56,10 @@ pub(super) fn overflow(
 ) -> Option<OverflowLane> {
     let rules = configured.overflow?;
     let purse = carried.and_then(|lane| Some(Arc::clone(&lane.overflow.as_ref()?.purse)));
-    let new = || Arc::new(Purse::new(materials.registry, &configured.name));
+    let new = || {
+        let cost = families::OVERFLOW_COST;
+        let cost = materials.registry.counter(cost, [configured.name.as_str()]);
+        Arc::new(Purse::new(move |spent| cost.add(spent.0)))
+    };
     Some(OverflowLane { rules, purse: purse.unwrap_or_else(new) })
 }
