@@ -272,7 +272,7 @@ metrics! {
         "Requests that wait for a place at an upstream.";
     QueueWait QUEUE_WAIT = Histogram LATENCY, Seconds, "cutover_queue_wait_seconds",
         ["upstream"],
-        "How long requests waited for a place at an upstream, whatever came of it.";
+        "How long requests waited for a place at an upstream, in line or for one of its connections.";
     ExposuresLost EXPOSURES_LOST = Counter, Count, "cutover_exposures_lost_total",
         ["use_case"] from [],
         "Observations of live requests that the controller did not get: its queue was full.";

@@ -105,7 +105,7 @@ pub(crate) static UPSTREAM: Section = Section {
             "max_connections",
             count(1, COUNT_MAX),
             "512",
-            "Most connections to one instance. Further requests count as overload of that instance.",
+            "Most connections to one instance. Where all are in use, a request goes to another instance or arm. Where there is none, it waits for one, in order of arrival and for at most `connect_timeout` (`cutover_queue_wait_seconds`), and is then refused as overload.",
         ),
         value(
             "answer_limit",

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use cutover_relay::Intake;
 use cutover_route::balance::Seat;
 use cutover_server::before;
-use cutover_telemetry::InFlight;
+use cutover_telemetry::{InFlight, families};
 use cutover_upstream::{
     Answered, Body, Deadlines, Outbound, Sending, Turn, passed_response_headers,
 };
@@ -214,9 +214,14 @@ impl Terms<'_> {
         let deadlines = Deadlines { connect: self.timeouts.connect, first_byte };
         let sending = Sending { deadlines, started: self.sent_at, turn };
         let answered = self.instance.instance.send_made(seat, &outbound, sending).await;
-        let Answered { response, took, .. } =
+        let Answered { response, took, waited } =
             answered.map_err(|e| Failure::send(&e).unless_cut(self.deadline, self.may_stall))?;
         self.instance.metrics.first_byte.observe(micros(took));
+        if !waited.is_zero() {
+            let wait =
+                exchange.shared.registry.histogram(families::QUEUE_WAIT, [upstream.name.as_str()]);
+            wait.observe(micros(waited));
+        }
         Ok(response)
     }
 

@@ -135,6 +135,27 @@ fn who_has_no_connection_left_is_not_waited_for_while_another_can_answer() {
 }
 
 #[test]
+fn where_nobody_else_can_answer_the_wait_for_a_connection_is_a_wait_and_no_time_of_the_instances() {
+    let own = Fake::start(Persona::LlamaCpp);
+    let gate = Gate::new();
+    own.always(Reply::words(2).hold_headers(&gate));
+    let rig = watched("llamacpp", &[&own], "max_connections = 1\nconnect_timeout = \"50 s\"");
+    thread::scope(|scope| {
+        let first = scope.spawn(|| ask_app(&rig));
+        until("the connection is taken", || gate.arrivals() == 1);
+        let second = scope.spawn(|| ask_app(&rig));
+        let at_once = "cutover_queue_wait_seconds_count{upstream=\"own\"}";
+        let both = "cutover_in_flight_attempts{upstream=\"own\",upstream_instance=\"own/0\"} 2";
+        until("the second is there, too", || rig.metrics().contains(both));
+        assert!(!rig.metrics().contains(at_once), "nobody has waited to the end");
+        gate.open();
+        assert!([first, second].into_iter().all(|one| one.join().unwrap().is_some()));
+        let waited = format!("{at_once} 1");
+        until("the wait is booked", || rig.metrics().contains(&waited));
+    });
+}
+
+#[test]
 fn a_unit_stays_at_its_instance_without_a_candidate_too() {
     let fakes = [(); 4].map(|()| Fake::start(Persona::LlamaCpp));
     let instances: Vec<_> = fakes.iter().collect();
