@@ -39,7 +39,11 @@ pub(super) fn chat() -> Rows {
     vec![
         ("no messages", json!({"model": "app"}), refused("missing_required_parameter", "messages")),
         ("messages that are a text", talk(json!("hi")), refused("invalid_type", "messages")),
-        ("an empty list of messages", talk(json!([])), refused("invalid_request", "messages")),
+        (
+            "an empty list of messages",
+            talk(json!([])),
+            refused("missing_required_parameter", "messages"),
+        ),
         (
             "a message of an unknown role",
             talk(json!([{"role": "robot", "content": "hi"}])),

@@ -44,10 +44,7 @@ pub(super) fn once(
     let trouble = |what: &str, error: &io::Error| {
         Unavailable(format!("{what} {} failed: {error}", part.display()))
     };
-    fs::create_dir_all(folder()).map_err(|error| trouble("creating", &error))?;
-    let lock = File::create(folder().join(format!("{name}.lock")))
-        .and_then(|file| file.lock().map(|()| file))
-        .map_err(|error| trouble("locking", &error))?;
+    let lock = lock(name)?;
     if !mark.exists() {
         if part.exists() {
             fs::remove_dir_all(&part).map_err(|error| trouble("clearing", &error))?;
@@ -58,6 +55,15 @@ pub(super) fn once(
     }
     drop(lock);
     Ok(part)
+}
+
+/// Waits until no other test, of whatever process, installs the same.
+fn lock(name: &str) -> Result<File, Unavailable> {
+    let path = folder().join(format!("{name}.lock"));
+    fs::create_dir_all(folder())
+        .and_then(|()| File::create(&path))
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|error| Unavailable(format!("locking {} failed: {error}", path.display())))
 }
 
 /// Runs a command to its end; its output becomes part of the reason if it fails.
@@ -84,7 +90,12 @@ pub(super) fn need(program: &str, packages: &[&str]) -> Result<(), Unavailable> 
     if has(program) {
         return Ok(());
     }
-    install(packages)?;
+    // The package tools refuse to run twice at once.
+    let lock = lock("packages")?;
+    if !has(program) {
+        install(packages)?;
+    }
+    drop(lock);
     if has(program) {
         return Ok(());
     }
