@@ -243,7 +243,7 @@ class Load:
         path, form, good, told = DIALECTS[name]
         words = "tell me " * self.rng.choice([1, 30, 1000])
         body = json.dumps(form({"model": "app", "stream": stream, "messages": [{"role": "user", "content": words}]})).encode()
-        head = (f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n"
+        head = (f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
                 f"x-unit: u{self.rng.randrange(500)}\r\ncontent-length: {len(body)}\r\n\r\n").encode()
         # The server closes what is idle for too long, and a request that crosses that is nobody's fault.
         while self.idle and self.idle[0][0] < time.monotonic() - 20:

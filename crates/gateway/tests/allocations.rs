@@ -116,7 +116,7 @@ impl Bench {
         let body = harness::ask("app");
         let length = body.len();
         let request = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nx-unit: u\r\n\
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nx-unit: u\r\n\
              content-length: {length}\r\n\r\n{body}"
         );
         let (runtime, client) = (&self.runtime, &mut self.client);
