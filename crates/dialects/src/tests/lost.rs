@@ -6,18 +6,8 @@ use cutover_units::{Code, Millis};
 use cutover_wire::Loss;
 use serde_json::{Value, json};
 
-use super::support::{inbound, lenient, now, payloads};
+use super::support::{CLIENTS, inbound, lenient, now, payloads};
 use cutover_vendors::{anthropic, gemini};
-
-const CLIENTS: [(&str, &str); 4] = [
-    (
-        "/v1/messages",
-        r#"{"model":"asked","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"x"}]}"#,
-    ),
-    ("/v1/responses", r#"{"model":"asked","stream":true,"input":"x"}"#),
-    ("/api/chat", r#"{"model":"asked","messages":[{"role":"user","content":"x"}]}"#),
-    ("/v1beta/models/asked:streamGenerateContent", r#"{"contents":[{"parts":[{"text":"x"}]}]}"#),
-];
 
 fn fields(losses: &[Loss]) -> Vec<String> {
     losses.iter().map(|loss| format!("{}={}", loss.field, loss.action.as_str())).collect()

@@ -7,18 +7,8 @@ use cutover_wire::stream::{Limits, error_event};
 use cutover_wire::{Endpoint, Head, Mint, Provider, ReplyPlan, Tap, Target, Usage, adapt};
 use serde_json::Value;
 
-use super::support::{inbound, lenient, now, payloads};
+use super::support::{CLIENTS, inbound, lenient, now, payloads};
 use cutover_vendors::{anthropic, gemini};
-
-const CLIENTS: [(&str, &str); 4] = [
-    (
-        "/v1/messages",
-        r#"{"model":"asked","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"x"}]}"#,
-    ),
-    ("/v1/responses", r#"{"model":"asked","stream":true,"input":"x"}"#),
-    ("/api/chat", r#"{"model":"asked","messages":[{"role":"user","content":"x"}]}"#),
-    ("/v1beta/models/asked:streamGenerateContent", r#"{"contents":[{"parts":[{"text":"x"}]}]}"#),
-];
 
 /// What a client has of a stream.
 #[derive(Debug, Default, PartialEq)]

@@ -6,6 +6,17 @@ use cutover_wire::{Fault, Unsupported};
 
 use crate::{Ask, Asked, Found, Inbound, Moment, RequestFacts, WayBack, find};
 
+/// A request for a stream of each dialect but OpenAI's own: where it is sent, and its body.
+pub(super) const CLIENTS: [(&str, &str); 4] = [
+    (
+        "/v1/messages",
+        r#"{"model":"asked","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"x"}]}"#,
+    ),
+    ("/v1/responses", r#"{"model":"asked","stream":true,"input":"x"}"#),
+    ("/api/chat", r#"{"model":"asked","messages":[{"role":"user","content":"x"}]}"#),
+    ("/v1beta/models/asked:streamGenerateContent", r#"{"contents":[{"parts":[{"text":"x"}]}]}"#),
+];
+
 /// Every fixture's name below a folder, sorted.
 pub(crate) fn names(folder: &str, end: &str) -> Vec<String> {
     let path = format!("{}/fixtures/{folder}", env!("CARGO_MANIFEST_DIR"));

@@ -71,15 +71,21 @@ impl Handler for Echo {
     }
 }
 
-/// What a listener says to these bytes, each piece sent after the answer to the one before.
-async fn said(pieces: &[&str]) -> (String, Echo) {
+/// A client of a listener, what serves it until the sender is dropped, and its handler.
+async fn served() -> (TcpStream, oneshot::Sender<()>, impl Future<Output = ()>, Echo) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let handler = Echo::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let served = serve(handler.clone(), listener, DOORS, async {
         let _ = stopped.await;
     });
+    (client, stop, served, handler)
+}
+
+/// What a listener says to these bytes, each piece sent after the answer to the one before.
+async fn said(pieces: &[&str]) -> (String, Echo) {
+    let (mut client, stop, served, handler) = served().await;
     let asked = async move {
         let mut said = Vec::with_capacity(4096);
         for piece in pieces {
@@ -148,12 +154,7 @@ async fn who_sends_a_request_and_the_end_of_its_data_at_once_is_answered() {
 /// As many bytes as no socket's buffers hold, to a client that takes them late.
 #[tokio::test]
 async fn who_closes_its_sending_side_gets_all_of_a_large_answer() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let served = serve(Echo::default(), listener, DOORS, async {
-        let _ = stopped.await;
-    });
+    let (client, stop, served, _) = served().await;
     let body = "x".repeat(32 << 20);
     let asked = async move {
         let (mut reading, mut writing) = client.into_split();
@@ -175,13 +176,7 @@ async fn who_closes_its_sending_side_gets_all_of_a_large_answer() {
 /// Its head went out without a word of the end: whoever asked again at once wrote to a closed connection.
 #[tokio::test]
 async fn who_was_being_answered_when_the_drain_began_may_ask_once_more() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let handler = Echo::default();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let served = serve(handler.clone(), listener, DOORS, async {
-        let _ = stopped.await;
-    });
+    let (mut client, stop, served, handler) = served().await;
     // No socket's buffers hold all of it, so that the answer is under way until it is read.
     let body = "x".repeat(32 << 20);
     let asked = async move {
