@@ -165,8 +165,8 @@ impl InstanceAddress {
     }
 
     /// The `Host` header: the instance's own, never the client's. (Ollama answers 403 to others.)
-    pub(crate) fn host_header(&self) -> HeaderValue {
-        self.host_header.clone()
+    pub(crate) fn host_header(&self) -> &HeaderValue {
+        &self.host_header
     }
 
     /// The name that the server's certificate must carry.

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use cutover_route::balance::Seat;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
+use crate::conn::ConnError;
 use crate::pool::Lease;
 
 /// Pieces that a dropped body takes to see whether its end already lies in the buffer (a client that
@@ -82,7 +82,6 @@ enum Source {
 }
 
 struct HttpBody {
-    incoming: Incoming,
     // None after the end or a failure.
     lease: Option<Lease>,
 }
@@ -108,8 +107,8 @@ impl Body {
         (sender, Self { source: Source::Channel(channel), seat: None })
     }
 
-    pub(crate) fn http(incoming: Incoming, lease: Lease) -> Self {
-        let mut body = HttpBody { incoming, lease: Some(lease) };
+    pub(crate) fn http(lease: Lease) -> Self {
+        let mut body = HttpBody { lease: Some(lease) };
         body.notice_end();
         Self { source: Source::Http(body), seat: None }
     }
@@ -159,7 +158,7 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Http(body) => http_body::Body::size_hint(&body.incoming),
+            Source::Http(body) => body.size_hint(),
             Source::Channel(_) => SizeHint::default(),
             Source::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
@@ -181,18 +180,10 @@ impl fmt::Debug for Body {
 impl HttpBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
-        let incoming = &mut self.incoming;
-        let step = |cx: &mut Context<'_>| http_body::Body::poll_frame(Pin::new(&mut *incoming), cx);
-        match ready!(lease.conn().drive(cx, step)) {
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    self.notice_end();
-                    Poll::Ready(Some(Ok(data)))
-                } else {
-                    // Trailers end a body.
-                    self.finish();
-                    Poll::Ready(None)
-                }
+        match ready!(lease.http().poll_piece(cx)) {
+            Some(Ok(piece)) => {
+                self.notice_end();
+                Poll::Ready(Some(Ok(piece)))
             }
             Some(Err(cause)) => {
                 let error = failure(lease.label(), cause);
@@ -206,10 +197,19 @@ impl HttpBody {
         }
     }
 
-    /// A body of known length ends with its last byte; nobody asks such a body for its end.
+    /// A body may be known to have ended with its last piece; nobody asks such a body for its end.
     fn notice_end(&mut self) {
-        if http_body::Body::is_end_stream(&self.incoming) {
+        if self.lease.as_mut().is_some_and(|lease| lease.http().has_ended()) {
             self.finish();
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.lease {
+            None => SizeHint::with_exact(0),
+            Some(lease) => {
+                lease.conn().http.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
         }
     }
 
@@ -235,18 +235,11 @@ impl Drop for HttpBody {
     }
 }
 
-fn failure(instance: &Arc<str>, cause: hyper::Error) -> BodyError {
-    let mut source = std::error::Error::source(&cause);
-    let mut kind = BodyErrorKind::CutOff;
-    while let Some(error) = source {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind::{InvalidData, InvalidInput};
-            if matches!(io.kind(), InvalidData | InvalidInput) {
-                kind = BodyErrorKind::Malformed;
-            }
-        }
-        source = error.source();
-    }
+fn failure(instance: &Arc<str>, cause: ConnError) -> BodyError {
+    let kind = match cause {
+        ConnError::Framing(_) => BodyErrorKind::Malformed,
+        _ => BodyErrorKind::CutOff,
+    };
     BodyError { kind, instance: Arc::clone(instance), cause: Some(cause.into()) }
 }
 

@@ -1,125 +1,243 @@
 //! One HTTP/1.1 connection, driven by the request that uses it.
 //!
-//! hyper gives a connection as two halves: a sender, and a driver that must be polled for anything to
-//! happen. Usually the driver becomes a task; then each request costs two task switches, and
-//! cancelling means telling that task. Here the request polls the driver itself, in the same place
-//! where it waits for the response or the next piece of the body. Dropping the connection closes its
-//! socket, always.
+//! Whoever waits for the head or for the next piece of the body polls here, and what must be written or read for it is
+//! done on the way: no task per connection, no channel between two halves, nothing to wake but the request's own task.
+//! Dropping the connection closes its socket, always.
 //!
 //! ```text
-//!   request's task --poll--> Conn::drive --poll--> step (response, body)    wants the outcome
-//!                                        --poll--> driver                   moves the bytes
-//!        ^                                             |
-//!        +------------------ Signal <----- socket -----+
+//! begin ─▶ poll_head ─▶ poll_piece ... ─▶ end ─▶ settle: an idle connection, kept or not
+//!             │ writes the request, as far as the socket takes it
 //! ```
-//! The halves wake each other while they are being polled; [`Signal`] turns such a wake into one more
-//! turn of the loop instead of another run of the whole task. An idle connection keeps no task's
-//! waker, so it keeps no task's memory.
+//! An answer may come before the request's end: the rest is written while the body is read, and such a connection is
+//! not used again unless all of it was written by then.
 
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use cutover_http1::{Decoded, Decoder, FramingError, HeadError, HeadReader};
+use http::Response;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Instant;
 
 use crate::live::Open;
-use crate::pieces::Pieces;
-use crate::socket::{Socket, Stream, Tally};
-
-/// Turns of the loop before the task yields: a connection that always has more to read must not keep
-/// others from running.
-const TURNS_MAX: usize = 16;
+use crate::outgoing::Outgoing;
+use crate::socket::{Socket, Stream};
+use crate::streamed::BodyAborted;
 
 /// Largest read buffer, and so the largest response head and the largest piece of a body: room for
 /// any sane head, a bound on what a hostile upstream can make us hold per connection.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 
-/// Nobody polls: a wake goes to the task.
-const RESTING: u8 = 0;
-/// Being polled: a wake is noted.
-const POLLING: u8 = 1;
-/// Being polled, and a wake was noted.
-const WOKEN: u8 = 2;
+/// What is read at once at first, and from a stream of small events always.
+const READ_BYTES_MIN: usize = 4096;
 
-/// Who is woken, and whether a wake came while polling.
-#[derive(Debug, Default)]
-struct Signal {
-    state: AtomicU8,
-    // A std mutex: held for a few instructions, never across an await, never while waking.
-    task: Mutex<Option<Waker>>,
+/// What is read at once at first of a body that is known to be larger.
+const READ_BYTES_LARGE: usize = 16 * 1024;
+
+/// Why an exchange broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnError {
+    /// The socket failed.
+    #[error(transparent)]
+    Io(io::Error),
+    /// The server closed the connection.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The response's head.
+    #[error(transparent)]
+    Head(HeadError),
+    /// The response's body.
+    #[error(transparent)]
+    Framing(FramingError),
+    /// Our own side broke off.
+    #[error(transparent)]
+    Aborted(BodyAborted),
 }
 
-impl Signal {
-    fn task(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins polling on behalf of this task.
-    fn enter(&self, task: &Waker) {
-        let mut registered = self.task();
-        if !registered.as_ref().is_some_and(|old| old.will_wake(task)) {
-            *registered = Some(task.clone());
+impl ConnError {
+    /// Whether TLS is what failed.
+    pub(crate) fn is_tls(&self) -> bool {
+        let Self::Io(error) = self else { return false };
+        // An io::Error's source skips the error it wraps.
+        let mut source = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
+        while let Some(cause) = source {
+            if cause.is::<rustls::Error>() {
+                return true;
+            }
+            source = cause.source();
         }
-        drop(registered);
-        // A wake that came between the two steps has taken the waker and woken the task: it will
-        // poll again and register again, so nothing is lost.
-        self.state.store(POLLING, SeqCst);
-    }
-
-    /// Forgets wakes so far. Right only before the driver is polled: it sees what they were about.
-    fn clear(&self) {
-        self.state.store(POLLING, SeqCst);
-    }
-
-    /// Ends polling; false = a wake came meanwhile, so poll on.
-    fn rest(&self) -> bool {
-        self.state.compare_exchange(POLLING, RESTING, SeqCst, SeqCst).is_ok()
-    }
-
-    /// Ends polling, whatever came.
-    fn stop(&self) {
-        self.state.store(RESTING, SeqCst);
-    }
-
-    /// Forgets the task.
-    fn forget(&self) {
-        let task = self.task().take();
-        drop(task);
+        false
     }
 }
 
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+/// Where an exchange is.
+enum State {
+    Idle,
+    Head(HeadReader),
+    Body(Decoder),
+}
+
+/// HTTP over one byte stream, one exchange after the other.
+pub(crate) struct Http {
+    socket: Socket,
+    state: State,
+    buffer: BytesMut,
+    /// What the next read may bring at most.
+    read_bytes: usize,
+    /// What is left of the request. Boxed: it is gone before most of the time passes.
+    outgoing: Option<Box<Outgoing>>,
+    /// Why the rest of the request cannot be written. An answer may still come.
+    unwritable: Option<ConnError>,
+    keeps_open: bool,
+}
+
+impl Http {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self {
+            socket: Socket::new(stream),
+            state: State::Idle,
+            buffer: BytesMut::new(),
+            read_bytes: READ_BYTES_MIN,
+            outgoing: None,
+            unwritable: None,
+            keeps_open: true,
+        }
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        let noted = self.state.fetch_update(SeqCst, SeqCst, |state| match state {
-            RESTING => None,
-            _ => Some(WOKEN),
-        });
-        if noted.is_err() {
-            let task = self.task().take();
-            if let Some(task) = task {
-                task.wake();
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Begins an exchange; nothing is written yet.
+    pub(crate) fn begin(&mut self, request: Box<Outgoing>) {
+        self.state = State::Head(HeadReader::new(&request.method, BUFFER_BYTES_MAX));
+        self.read_bytes = READ_BYTES_MIN;
+        self.outgoing = Some(request);
+    }
+
+    /// The request, or what is left of it.
+    pub(crate) fn take_request(&mut self) -> Option<Box<Outgoing>> {
+        self.outgoing.take()
+    }
+
+    /// Ready when the response's head is there.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<()>, ConnError>> {
+        self.write(cx)?;
+        loop {
+            let State::Head(reader) = &mut self.state else {
+                return Poll::Ready(Err(ConnError::Closed));
+            };
+            if let Some(head) = reader.read(&mut self.buffer).map_err(ConnError::Head)? {
+                self.keeps_open = head.keeps_open;
+                if head.decoder.left().is_some_and(|left| left > READ_BYTES_MIN as u64) {
+                    self.read_bytes = READ_BYTES_LARGE;
+                }
+                self.state = State::Body(head.decoder);
+                return Poll::Ready(Ok(head.response));
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                return Poll::Ready(Err(self.unwritable.take().unwrap_or(ConnError::Closed)));
             }
         }
     }
+
+    /// The next piece of the body; `None` at its end.
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ConnError>>> {
+        self.write(cx)?;
+        loop {
+            let State::Body(decoder) = &mut self.state else { return Poll::Ready(None) };
+            match decoder.decode(&mut self.buffer).map_err(ConnError::Framing)? {
+                Decoded::Piece(piece) => return Poll::Ready(Some(Ok(piece))),
+                Decoded::End => return Poll::Ready(None),
+                Decoded::More => {}
+            }
+            let whole_at_close = decoder.ends_with_the_connection();
+            if ready!(self.poll_read(cx))? == 0 {
+                self.state = State::Idle;
+                return Poll::Ready((!whole_at_close).then_some(Err(ConnError::Closed)));
+            }
+        }
+    }
+
+    /// Whether the body has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        match &self.state {
+            State::Idle => true,
+            State::Head(_) => false,
+            State::Body(decoder) => decoder.has_ended(),
+        }
+    }
+
+    /// How many bytes of the body are to come, where that is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match &self.state {
+            State::Body(decoder) => decoder.left(),
+            State::Idle | State::Head(_) => None,
+        }
+    }
+
+    /// Writes what the socket takes. A server that reads no more may have answered already: only our own failure ends
+    /// the exchange here.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), ConnError> {
+        let Some(outgoing) = &mut self.outgoing else { return Ok(()) };
+        if self.unwritable.is_some() {
+            return Ok(());
+        }
+        match outgoing.poll_write(&mut self.socket, cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.outgoing = None,
+            Poll::Ready(Err(ConnError::Aborted(why))) => return Err(ConnError::Aborted(why)),
+            Poll::Ready(Err(error)) => self.unwritable = Some(error),
+        }
+        Ok(())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ConnError>> {
+        // A piece of what was read before may still be held: then this takes a new buffer, else the old one again.
+        self.buffer.reserve(self.read_bytes);
+        let room = self.buffer.capacity() - self.buffer.len();
+        let read = ready!(pin!(self.socket.read_buf(&mut self.buffer)).poll(cx));
+        let read = read.map_err(ConnError::Io)?;
+        if read == room {
+            self.read_bytes = (2 * self.read_bytes).min(BUFFER_BYTES_MAX);
+        } else if read < self.read_bytes / 4 {
+            self.read_bytes = (self.read_bytes / 2).max(READ_BYTES_MIN);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Whether the connection can take another request: the exchange has ended on both sides, the server keeps the
+    /// connection and has said nothing since. Forgets the task that used it before, and its buffer.
+    fn settle(&mut self) -> bool {
+        if !self.keeps_open
+            || self.outgoing.is_some()
+            || !self.has_ended()
+            || !self.buffer.is_empty()
+        {
+            return false;
+        }
+        self.state = State::Idle;
+        self.buffer = BytesMut::new();
+        let mut byte = [0];
+        let mut nobody = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.socket).poll_read(&mut nobody, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
 }
 
-/// A connection.
+/// A connection of a pool.
 pub(crate) struct Conn {
-    sender: http1::SendRequest<Pieces>,
-    /// None once the connection is over.
-    driver: Option<http1::Connection<TokioIo<Socket>, Pieces>>,
-    signal: Arc<Signal>,
-    waker: Waker,
-    tally: Arc<Tally>,
+    pub(crate) http: Http,
     /// When it was given back last; for a new one, when it was opened.
     pub(crate) idle_since: Instant,
     /// How long it took to open: at least a round trip.
@@ -130,97 +248,24 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub(crate) async fn new(
-        stream: Stream,
-        open: Open,
-        begun: Instant,
-    ) -> hyper::Result<Box<Self>> {
-        let tally = Arc::new(Tally::default());
-        let io = TokioIo::new(Socket::new(stream, Arc::clone(&tally)));
-        let (sender, driver) =
-            http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(io).await?;
-        let signal = Arc::new(Signal::default());
-        let waker = Waker::from(Arc::clone(&signal));
-        let driver = Some(driver);
+    pub(crate) fn new(stream: Stream, open: Open, begun: Instant) -> Box<Self> {
         let idle_since = Instant::now();
-        Ok(Box::new(Self {
-            sender,
-            driver,
-            signal,
-            waker,
-            tally,
+        Box::new(Self {
+            http: Http::new(stream),
             idle_since,
             opened_in: idle_since.saturating_duration_since(begun),
             reused: false,
             _open: open,
-        }))
+        })
     }
 
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// Hands the request to the connection; the future must be polled inside [`Conn::drive`].
-    pub(crate) fn request(
-        &mut self,
-        request: http::Request<Pieces>,
-    ) -> impl Future<Output = Result<http::Response<Incoming>, TrySendError<http::Request<Pieces>>>>
-    + use<> {
-        self.sender.try_send_request(request)
-    }
-
-    /// Polls `step` and the driver in turn until `step` is ready or both wait for the socket.
-    pub(crate) fn drive<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        self.signal.enter(cx.waker());
-        for _ in 0..TURNS_MAX {
-            if let Poll::Ready(done) = step(&mut Context::from_waker(&self.waker)) {
-                self.signal.stop();
-                return Poll::Ready(done);
-            }
-            self.turn();
-            if self.signal.rest() {
-                return Poll::Pending;
-            }
-        }
-        self.signal.stop();
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// [`Conn::settle`] after a look at the socket itself: what a server does to an idle connection reaches
-    /// the runtime only when its thread has time to ask, and an engine with more clients than threads closes
-    /// one right after its answer.
-    pub(crate) fn settle_looking(&mut self) -> bool {
-        self.tally.look();
-        self.settle()
-    }
-
-    /// Whether the connection can take a request now. Polls the driver, which is how the end of an
-    /// exchange, a close by the server, or bytes nobody asked for are noticed. Forgets the task that
-    /// used the connection before.
+    /// Whether it may be kept for another request, see [`Http::settle`].
     pub(crate) fn settle(&mut self) -> bool {
-        self.signal.enter(Waker::noop());
-        for _ in 0..TURNS_MAX {
-            self.turn();
-            if self.signal.rest() {
-                break;
-            }
-        }
-        self.signal.stop();
-        self.signal.forget();
-        self.driver.is_some() && self.sender.is_ready()
+        self.http.settle()
     }
 
-    fn turn(&mut self) {
-        self.signal.clear();
-        if let Some(driver) = &mut self.driver
-            && Pin::new(driver).poll(&mut Context::from_waker(&self.waker)).is_ready()
-        {
-            self.driver = None;
-        }
+    /// Whether the kernel, too, knows of nothing that came since it was given back.
+    pub(crate) fn is_fresh(&self) -> bool {
+        !self.http.socket.is_spoilt()
     }
 }

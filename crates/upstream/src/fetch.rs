@@ -22,25 +22,21 @@ mod target;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderValue, LOCATION,
-    USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION, USER_AGENT,
 };
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use http::{Method, uri::PathAndQuery};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use crate::conn::Http;
 use crate::lookup;
-use crate::pieces::Pieces;
+use crate::outgoing::Outgoing;
+use crate::socket::Stream;
 use crate::tls::Tls;
 
 use ranges::{Place, place};
@@ -48,9 +44,6 @@ use target::Target;
 
 /// Addresses of a name that are tried, at most.
 const ADDRESSES_MAX: usize = 4;
-
-/// Largest head of an answer, and largest piece of its body.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Who knows the addresses of names.
 pub trait Resolve: Send + Sync {
@@ -204,14 +197,15 @@ impl Fetcher {
         let mut target = self.target(url, limits.listed_only)?;
         for _ in 0..=self.rules.redirects_max {
             let tcp = self.connect(&target).await?;
-            let asked = if target.https {
+            let stream = if target.https {
                 let name = rustls_pki_types::ServerName::try_from(target.host.clone())
                     .map_err(|_| FetchError::NotAUrl)?;
                 let tls = self.tls.connector().connect(name, tcp).await;
-                ask(tls.map_err(|_| FetchError::Unreachable)?, &target, limits.bytes_max).await?
+                Stream::Tls(Box::new(tls.map_err(|_| FetchError::Unreachable)?))
             } else {
-                ask(tcp, &target, limits.bytes_max).await?
+                Stream::Plain(tcp)
             };
+            let asked = ask(stream, &target, limits.bytes_max).await?;
             match asked {
                 Asked::Body(body) => return Ok(body),
                 Asked::Elsewhere(location) => {
@@ -280,45 +274,17 @@ enum Asked {
 }
 
 /// One request on a connection of its own.
-async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    target: &Target,
-    bytes_max: usize,
-) -> Result<Asked, FetchError> {
-    let broken = |_| FetchError::Unreachable;
-    let (mut sender, driver) = http1::Builder::new()
-        .max_buf_size(BUFFER_BYTES_MAX)
-        .handshake::<_, Pieces>(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
-    let mut request = Request::new(Pieces::new(Vec::new()));
-    *request.uri_mut() = target.path.parse().map_err(|_| FetchError::NotAUrl)?;
-    let headers = request.headers_mut();
+async fn ask(stream: Stream, target: &Target, bytes_max: usize) -> Result<Asked, FetchError> {
+    let path = target.path.parse::<PathAndQuery>().map_err(|_| FetchError::NotAUrl)?;
     let host = HeaderValue::from_str(&target.authority()).map_err(|_| FetchError::NotAUrl)?;
-    headers.insert(HOST, host);
+    let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("image/*"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let agent = concat!("cutover/", env!("CARGO_PKG_VERSION"));
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
-    let work = async {
-        let response = sender.send_request(request).await.map_err(broken)?;
-        read(response, bytes_max).await
-    };
-    let (mut work, mut driver) = (pin!(work), pin!(driver));
-    let mut over = false;
-    poll_fn(|cx| {
-        over = over || driver.as_mut().poll(cx).is_ready();
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(done);
-        }
-        // What the work has asked for is moved by the driver.
-        over = over || driver.as_mut().poll(cx).is_ready();
-        Poll::Pending
-    })
-    .await
-}
-
-async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<Asked, FetchError> {
+    let mut http = Http::new(stream);
+    http.begin(Box::new(Outgoing::new(Method::GET, &path, &host, &headers, Vec::new())));
+    let response = poll_fn(|cx| http.poll_head(cx)).await.map_err(|_| FetchError::Unreachable)?;
     let status = response.status().as_u16();
     if matches!(status, 301 | 302 | 303 | 307 | 308) {
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
@@ -330,20 +296,16 @@ async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<Asked, F
     if response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return Err(FetchError::Compressed);
     }
-    let announced = response.headers().get(CONTENT_LENGTH);
-    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > bytes_max as u64) {
+    if http.left().is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(FetchError::TooLarge);
     }
-    let mut body = response.into_body();
     let mut whole = BytesMut::new();
-    loop {
-        let frame = poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
-        let Some(frame) = frame else { return Ok(Asked::Body(whole.freeze())) };
-        let Ok(data) = frame.map_err(|_| FetchError::Unreachable)?.into_data() else { continue };
-        if whole.len() + data.len() > bytes_max {
+    while let Some(piece) = poll_fn(|cx| http.poll_piece(cx)).await {
+        let piece = piece.map_err(|_| FetchError::Unreachable)?;
+        if whole.len() + piece.len() > bytes_max {
             return Err(FetchError::TooLarge);
         }
-        whole.extend_from_slice(&data);
+        whole.extend_from_slice(&piece);
     }
+    Ok(Asked::Body(whole.freeze()))
 }

@@ -1,29 +1,27 @@
 //! One instance: where requests are sent, and the rule by which one is sent twice.
 
-use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cutover_http1::HeadError;
 use cutover_route::balance::Seat;
-use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING,
-};
-use http::uri::{PathAndQuery, Uri};
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{Method, Response, StatusCode};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::InstanceAddress;
 use crate::body::Body;
+use crate::conn::ConnError;
 use crate::error::{Detail, SendError, SendErrorKind};
 use crate::live::InstanceLive;
-use crate::pieces::Pieces;
+use crate::outgoing::Outgoing;
 use crate::pool::{Lease, Pool, after};
 use crate::tls::Tls;
 
@@ -298,15 +296,15 @@ async fn exchange<F: Fn() -> Outbound + Sync>(
     make: &F,
     Sending { deadlines, started, turn }: Sending,
 ) -> Result<(Response<Body>, Duration), SendError> {
-    let (mut lease, waited) = pool.lease(started, deadlines.connect).await?;
+    let (lease, waited) = pool.lease(started, deadlines.connect).await?;
     // A connection that was opened just now took its time; an idle one did not.
     let reused = lease.conn().reused;
     let sending = if reused { started + waited } else { Instant::now() };
     let deadline = after(sending, deadlines.first_byte);
-    let request = request(pool, make());
+    let request = outgoing(pool, make());
 
     let by = (deadline, deadlines.first_byte);
-    let mut broken = match attempt(lease, request, by, turn).await {
+    let broken = match attempt(lease, request, by, turn).await {
         Ok(response) => return Ok((check(pool, response)?, waited)),
         Err(broken) => broken,
     };
@@ -315,7 +313,7 @@ async fn exchange<F: Fn() -> Outbound + Sync>(
     let (again, seen) = match broken.unsent {
         _ if !reused => return Err(broken.error),
         Some(unsent) => (unsent, false),
-        None if broken.idle_close && elapsed < shows_within => (self::request(pool, make()), true),
+        None if broken.idle_close && elapsed < shows_within => (outgoing(pool, make()), true),
         None => return Err(broken.error),
     };
     pool.live.resent();
@@ -327,18 +325,10 @@ async fn exchange<F: Fn() -> Outbound + Sync>(
     }
 }
 
-pub(crate) fn request(pool: &Pool, outbound: Outbound) -> Request<Pieces> {
-    let mut request = Request::new(Pieces::new(outbound.body));
-    *request.method_mut() = outbound.method;
-    *request.uri_mut() = Uri::from(pool.address.target(&outbound.path_and_query));
-    let headers = request.headers_mut();
-    *headers = outbound.headers;
-    // The length comes from the body itself; the rest belongs to the client's connection.
-    headers.remove(CONTENT_LENGTH);
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(CONNECTION);
-    headers.insert(HOST, pool.address.host_header());
-    request
+fn outgoing(pool: &Pool, outbound: Outbound) -> Box<Outgoing> {
+    let Outbound { method, path_and_query, headers, body } = outbound;
+    let target = pool.address.target(&path_and_query);
+    Box::new(Outgoing::new(method, &target, pool.address.host_header(), &headers, body))
 }
 
 /// An attempt that brought no response.
@@ -346,38 +336,32 @@ struct Broken {
     lease: Lease,
     error: SendError,
     /// The request, if no byte of it was handed to the socket.
-    unsent: Option<Request<Pieces>>,
+    unsent: Option<Box<Outgoing>>,
     /// Whether it looks like a server that closed an idle connection.
     idle_close: bool,
 }
 
 async fn attempt(
     mut lease: Lease,
-    request: Request<Pieces>,
+    request: Box<Outgoing>,
     (deadline, limit): (Instant, Duration),
     turn: Turn,
-) -> Result<(Response<Incoming>, Lease), Box<Broken>> {
-    let conn = lease.conn();
-    let (read, written) = (conn.tally().read(), conn.tally().written());
+) -> Result<(Response<()>, Lease), Box<Broken>> {
+    let http = lease.http();
+    let (read, written) = (http.socket().read(), http.socket().written());
     if turn == Turn::InARow {
         in_a_row().await;
     }
-    let outcome = {
-        let mut response = pin!(conn.request(request));
-        let driven = poll_fn(|cx| conn.drive(cx, |cx| response.as_mut().poll(cx)));
-        timeout_at(deadline, driven).await
-    };
-    let anything_sent = lease.conn().tally().written() > written;
-    let anything_read = lease.conn().tally().read() > read;
-    let (kind, detail, unsent) = match outcome {
+    http.begin(request);
+    let outcome = timeout_at(deadline, poll_fn(|cx| http.poll_head(cx))).await;
+    let anything_sent = http.socket().written() > written;
+    let anything_read = http.socket().read() > read;
+    let (kind, detail) = match outcome {
         Ok(Ok(response)) => return Ok((response, lease)),
-        Ok(Err(mut failed)) => {
-            let unsent = failed.take_message();
-            let cause = failed.into_error();
-            (kind(&cause), detail(cause), unsent)
-        }
-        Err(_) => (SendErrorKind::FirstByteTimeout, Detail::After(limit), None),
+        Ok(Err(cause)) => failure(cause),
+        Err(_) => (SendErrorKind::FirstByteTimeout, Detail::After(limit)),
     };
+    let unsent = if anything_sent { None } else { http.take_request() };
     let error = SendError::new(kind, lease.label(), detail).after_sending(anything_sent);
     let idle_close = kind == SendErrorKind::Closed && !anything_read;
     Err(Box::new(Broken { lease, error, unsent, idle_close }))
@@ -407,41 +391,28 @@ pub async fn in_a_row() {
     .await;
 }
 
-/// What there is to say of hyper's error.
-fn detail(error: hyper::Error) -> Detail {
-    // hyper tells it apart for servers alone; its words are the same.
-    if error.is_parse() && error.to_string().contains("too large") {
-        return Detail::Text("a head that is too large");
-    }
-    Detail::Cause(error.into())
-}
-
-/// hyper's error in our kinds.
-pub(crate) fn kind(error: &hyper::Error) -> SendErrorKind {
-    if error.is_parse() || error.is_user() {
-        return SendErrorKind::Protocol;
-    }
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if cause.downcast_ref::<rustls::Error>().is_some() {
-            return SendErrorKind::Tls;
+/// A connection's failure in our kinds, and what there is to say of it.
+pub(crate) fn failure(cause: ConnError) -> (SendErrorKind, Detail) {
+    let kind = match &cause {
+        ConnError::Head(HeadError::TooLarge) => {
+            return (SendErrorKind::Protocol, Detail::Text("a head that is too large"));
         }
-        source = match cause.downcast_ref::<std::io::Error>() {
-            // An io::Error's source skips the error it wraps.
-            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
-            None => cause.source(),
-        };
-    }
-    SendErrorKind::Closed
+        ConnError::Head(_) | ConnError::Framing(_) | ConnError::Aborted(_) => {
+            SendErrorKind::Protocol
+        }
+        ConnError::Io(_) if cause.is_tls() => SendErrorKind::Tls,
+        ConnError::Io(_) | ConnError::Closed => SendErrorKind::Closed,
+    };
+    (kind, Detail::Cause(cause.into()))
 }
 
-/// Refuses what hyper lets through and a gateway must not: two statements about the length (the ways
+/// Refuses what is HTTP and what a gateway must not take: two statements about the length (the ways
 /// of request smuggling), a protocol switch, a compression nobody asked for (usage and errors could
 /// not be read). Dropping the lease closes the connection. An error that a proxy compressed says what it is by its status,
 /// and when to ask again by its headers; it is taken without its body.
 pub(crate) fn check(
     pool: &Pool,
-    (response, lease): (Response<Incoming>, Lease),
+    (response, lease): (Response<()>, Lease),
 ) -> Result<Response<Body>, SendError> {
     let status = response.status();
     let headers = response.headers();
@@ -464,12 +435,12 @@ pub(crate) fn check(
         Some(text) => {
             Err(pool.address.error(SendErrorKind::Protocol, Detail::Text(text)).after_sending(true))
         }
-        None => Ok(response.map(|incoming| Body::http(incoming, lease))),
+        None => Ok(response.map(|()| Body::http(lease))),
     }
 }
 
-fn without_body(response: Response<Incoming>) -> Response<Body> {
-    let mut response = response.map(|_| Body::whole(Bytes::new()));
+fn without_body(response: Response<()>) -> Response<Body> {
+    let mut response = response.map(|()| Body::whole(Bytes::new()));
     for header in [CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING] {
         response.headers_mut().remove(header);
     }

@@ -32,7 +32,7 @@ pub mod health;
 mod instance;
 mod live;
 mod lookup;
-mod pieces;
+mod outgoing;
 mod pool;
 mod socket;
 mod streamed;

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::address::InstanceAddress;
-use crate::conn::Conn;
+use crate::conn::{Conn, Http};
 use crate::connect::connect;
 use crate::error::{Detail, SendError, SendErrorKind};
 use crate::instance::InstanceSettings;
@@ -32,7 +32,7 @@ pub(crate) struct Pool {
     pub(crate) settings: InstanceSettings,
     tls: Option<Tls>,
     places: Semaphore,
-    // A std mutex: held to push or pop, never across an await. Connections are polled and closed
+    // A std mutex: held to push or pop, never across an await. Connections are looked at and closed
     // outside of it, except by the sweeper.
     idle: Mutex<Idle>,
 }
@@ -105,11 +105,7 @@ impl Pool {
     ) -> Result<Lease, SendError> {
         let begun = Instant::now();
         let stream = connect(&self.address, self.tls.as_ref(), deadline, limit).await?;
-        let conn = Conn::new(stream, Open::enter(&self.live), begun);
-        let conn = conn.await.map_err(|cause| {
-            self.address.error(SendErrorKind::Connect, Detail::Cause(cause.into()))
-        })?;
-        Ok(Lease { conn, place })
+        Ok(Lease { conn: Conn::new(stream, Open::enter(&self.live), begun), place })
     }
 
     /// Waits in line for a place.
@@ -137,7 +133,7 @@ impl Pool {
             };
             // The newest is too old: so are all others, and the sweeper will come for them.
             let idle = now.saturating_duration_since(conn.idle_since);
-            if idle < self.kept_idle() && conn.settle_looking() {
+            if idle < self.kept_idle() && conn.is_fresh() {
                 conn.reused = true;
                 return Some(conn);
             }
@@ -190,8 +186,8 @@ impl Pool {
     fn close_old(&self, now: Instant) -> bool {
         let mut idle = self.idle();
         let limit = self.kept_idle();
-        idle.stack.retain_mut(|conn| {
-            now.saturating_duration_since(conn.idle_since) < limit && conn.settle()
+        idle.stack.retain(|conn| {
+            now.saturating_duration_since(conn.idle_since) < limit && conn.is_fresh()
         });
         self.live.idle_changed(idle.stack.len());
         idle.sweeping = !idle.stack.is_empty();
@@ -257,8 +253,12 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn conn(&mut self) -> &mut Conn {
-        &mut self.conn
+    pub(crate) fn conn(&self) -> &Conn {
+        &self.conn
+    }
+
+    pub(crate) fn http(&mut self) -> &mut Http {
+        &mut self.conn.http
     }
 
     pub(crate) fn label(&self) -> &Arc<str> {

@@ -6,38 +6,12 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-
-/// Bytes read and written over a connection's life (inside TLS, where there is TLS).
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    read: AtomicU64,
-    written: AtomicU64,
-    look: AtomicBool,
-}
-
-impl Tally {
-    pub(crate) fn read(&self) -> u64 {
-        self.read.load(Relaxed)
-    }
-
-    pub(crate) fn written(&self) -> u64 {
-        self.written.load(Relaxed)
-    }
-
-    /// The next read asks the kernel, even if the runtime has not been told of anything to read: it has
-    /// not looked yet while its thread was busy.
-    pub(crate) fn look(&self) {
-        self.look.store(true, Relaxed);
-    }
-}
 
 /// The stream itself.
 #[derive(Debug)]
@@ -51,16 +25,29 @@ pub(crate) enum Stream {
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: Stream,
-    tally: Arc<Tally>,
+    read: u64,
+    written: u64,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Stream, tally: Arc<Tally>) -> Self {
-        Self { stream, tally }
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, read: 0, written: 0 }
     }
 
-    /// Whether an idle connection has something to read: its end, or bytes that nobody asked for.
-    fn is_spoilt(&self) -> bool {
+    /// Bytes read over the connection's life (inside TLS, where there is TLS).
+    pub(crate) fn read(&self) -> u64 {
+        self.read
+    }
+
+    /// Bytes written over the connection's life (inside TLS, where there is TLS).
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether an idle connection has something to read: its end, or bytes that nobody asked for. The kernel is asked:
+    /// what a server does reaches the runtime only when its thread has time to look, and an engine with more clients than
+    /// threads closes a connection right after its answer.
+    pub(crate) fn is_spoilt(&self) -> bool {
         let tcp = match &self.stream {
             Stream::Plain(tcp) => tcp,
             Stream::Tls(tls) => tls.get_ref().0,
@@ -76,18 +63,12 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.tally.look.load(Relaxed) {
-            self.tally.look.store(false, Relaxed);
-            if self.is_spoilt() {
-                return Poll::Ready(Ok(()));
-            }
-        }
         let before = buf.filled().len();
         ready!(match &mut self.stream {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         })?;
-        self.tally.read.fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        self.read += (buf.filled().len() - before) as u64;
         Poll::Ready(Ok(()))
     }
 }
@@ -102,7 +83,7 @@ impl AsyncWrite for Socket {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Stream::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         })?;
-        self.tally.written.fetch_add(written as u64, Relaxed);
+        self.written += written as u64;
         Poll::Ready(Ok(written))
     }
 
@@ -115,7 +96,7 @@ impl AsyncWrite for Socket {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Stream::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
         })?;
-        self.tally.written.fetch_add(written as u64, Relaxed);
+        self.written += written as u64;
         Poll::Ready(Ok(written))
     }
 
@@ -128,7 +109,7 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
-            Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Stream::Plain(_) => Poll::Ready(Ok(())),
             Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }

@@ -11,15 +11,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::Body;
 use crate::error::{Detail, SendError, SendErrorKind};
-use crate::instance::{Instance, Outbound, Way, check, kind, request};
-use crate::pieces::Pieces;
+use crate::instance::{Instance, Outbound, Way, check, failure};
+use crate::outgoing::Outgoing;
 use crate::pool::{Lease, Pool};
 
 /// Why a body that is passed on did not come to its end: its sender's reasons stay with the sender.
@@ -44,10 +43,6 @@ impl StreamedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyAborted>>> {
         self.0.as_mut().poll_frame(cx)
-    }
-
-    pub(crate) fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
@@ -116,9 +111,12 @@ async fn exchange(
     deadlines: StreamedDeadlines<'_>,
     started: Instant,
 ) -> Result<Response<Body>, SendError> {
-    let (mut lease, _) = pool.lease(started, deadlines.connect).await?;
+    let (lease, _) = pool.lease(started, deadlines.connect).await?;
     let reused = lease.conn().reused;
-    let request = request(pool, outbound).map(|_| Pieces::streamed(body));
+    let Outbound { method, path_and_query, headers, .. } = outbound;
+    let target = pool.address.target(&path_and_query);
+    let host = pool.address.host_header();
+    let request = Box::new(Outgoing::streamed(method, &target, host, &headers, body));
     let (stale, unsent) = match attempt(lease, request, deadlines).await {
         Ok(response) => return check(pool, response),
         Err(Broken { lease, error, unsent }) => match unsent.filter(|_| reused) {
@@ -128,7 +126,7 @@ async fn exchange(
     };
     pool.live.resent();
     let lease = pool.renew(stale, deadlines.connect).await?;
-    match attempt(lease, *unsent, deadlines).await {
+    match attempt(lease, unsent, deadlines).await {
         Ok(response) => check(pool, response),
         Err(broken) => Err(broken.error),
     }
@@ -139,23 +137,23 @@ struct Broken {
     lease: Lease,
     error: SendError,
     /// The request, if no byte of it was handed to the socket.
-    unsent: Option<Box<Request<Pieces>>>,
+    unsent: Option<Box<Outgoing>>,
 }
 
 async fn attempt(
     mut lease: Lease,
-    request: Request<Pieces>,
+    request: Box<Outgoing>,
     deadlines: StreamedDeadlines<'_>,
-) -> Result<(Response<Incoming>, Lease), Broken> {
-    let conn = lease.conn();
-    let written = conn.tally().written();
+) -> Result<(Response<()>, Lease), Broken> {
+    let http = lease.http();
+    let written = http.socket().written();
     let begun = Instant::now();
     let outcome = {
-        let mut response = pin!(conn.request(request));
-        let mut driven = pin!(poll_fn(|cx| conn.drive(cx, |cx| response.as_mut().poll(cx))));
+        http.begin(request);
+        let mut response = pin!(poll_fn(|cx| http.poll_head(cx)));
         loop {
             let due = (deadlines.due)();
-            match timeout_at(due, driven.as_mut()).await {
+            match timeout_at(due, response.as_mut()).await {
                 Ok(result) => break Some(result),
                 // The body has moved meanwhile.
                 Err(_) if (deadlines.due)() > due => {}
@@ -163,16 +161,13 @@ async fn attempt(
             }
         }
     };
-    let anything_sent = lease.conn().tally().written() > written;
-    let (kind, detail, unsent) = match outcome {
+    let anything_sent = http.socket().written() > written;
+    let (kind, detail) = match outcome {
         Some(Ok(response)) => return Ok((response, lease)),
-        Some(Err(mut failed)) => {
-            let unsent = failed.take_message().filter(|_| !anything_sent).map(Box::new);
-            let cause = failed.into_error();
-            (kind(&cause), Detail::Cause(cause.into()), unsent)
-        }
-        None => (SendErrorKind::FirstByteTimeout, Detail::After(begun.elapsed()), None),
+        Some(Err(cause)) => failure(cause),
+        None => (SendErrorKind::FirstByteTimeout, Detail::After(begun.elapsed())),
     };
+    let unsent = if anything_sent { None } else { http.take_request() };
     let error = SendError::new(kind, lease.label(), detail).after_sending(anything_sent);
     Err(Broken { lease, error, unsent })
 }

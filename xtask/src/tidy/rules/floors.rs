@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-units", 0),
     ("cutover-stats", 0),
     ("cutover-json", 0),
+    ("cutover-http1", 0),
     ("cutover-wire", 10),
     // Converts to and from what wire knows, and dialects reads and writes with its tools.
     ("cutover-vendors", 11),

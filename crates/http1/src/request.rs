@@ -1,0 +1,138 @@
+//! The head of a request.
+
+use bytes::{BufMut, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, uri::PathAndQuery};
+
+/// How the server finds the end of the request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// So many bytes.
+    Length(u64),
+    /// In chunks: nobody knows yet how many there will be.
+    Chunked,
+}
+
+/// The digits of the largest length.
+const LENGTH_DIGITS: usize = 20;
+
+/// Writes a head, with room for `more` bytes behind it. Of `headers` those about the connection and the body's
+/// length are left out: they belong to whoever writes the request.
+///
+/// ```
+/// use cutover_http1::request::{Framing, head};
+/// use http::{HeaderMap, HeaderValue, Method, uri::PathAndQuery};
+/// let target = PathAndQuery::from_static("/api/version");
+/// let host = HeaderValue::from_static("gpu-1:11434");
+/// let bytes = head(&Method::GET, &target, &host, &HeaderMap::new(), Framing::Length(0), 0);
+/// assert_eq!(bytes, "GET /api/version HTTP/1.1\r\nhost: gpu-1:11434\r\n\r\n");
+/// ```
+pub fn head(
+    method: &Method,
+    target: &PathAndQuery,
+    host: &HeaderValue,
+    headers: &HeaderMap,
+    framing: Framing,
+    more: usize,
+) -> BytesMut {
+    let (method, target) = (method.as_str(), target.as_str());
+    let lines: usize = headers.iter().map(|(name, value)| line(name.as_str(), value)).sum();
+    let fixed = b"  HTTP/1.1\r\n\r\n".len() + line(TRANSFER_ENCODING.as_str(), "chunked");
+    let length = method.len() + target.len() + line(HOST.as_str(), host) + lines + fixed;
+    let mut out = BytesMut::with_capacity(length + LENGTH_DIGITS + more);
+    out.put_slice(method.as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(target.as_bytes());
+    out.put_slice(b" HTTP/1.1\r\n");
+    put(&mut out, HOST.as_str(), host.as_bytes());
+    for (name, value) in headers {
+        if ![HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+            put(&mut out, name.as_str(), value.as_bytes());
+        }
+    }
+    match framing {
+        // Who sends none where none is meant says nothing of it (RFC 9110, section 8.6).
+        Framing::Length(0) if method == "GET" || method == "HEAD" || method == "DELETE" => {}
+        Framing::Length(length) => {
+            let mut digits = [0; LENGTH_DIGITS];
+            put(&mut out, CONTENT_LENGTH.as_str(), decimal(length, &mut digits));
+        }
+        Framing::Chunked => put(&mut out, TRANSFER_ENCODING.as_str(), b"chunked"),
+    }
+    out.put_slice(b"\r\n");
+    out
+}
+
+/// The line before a chunk of so many bytes.
+pub fn chunk_line(length: usize) -> String {
+    format!("{length:x}\r\n")
+}
+
+/// What ends a body in chunks.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+fn line(name: &str, value: impl AsRef<[u8]>) -> usize {
+    name.len() + value.as_ref().len() + b": \r\n".len()
+}
+
+fn put(out: &mut BytesMut, name: &str, value: &[u8]) {
+    out.put_slice(name.as_bytes());
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+fn decimal(mut number: u64, digits: &mut [u8; LENGTH_DIGITS]) -> &[u8] {
+    let mut at = LENGTH_DIGITS;
+    for (place, digit) in digits.iter_mut().enumerate().rev() {
+        // A remainder of ten fits.
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        at = place;
+        if number == 0 {
+            break;
+        }
+    }
+    digits.get(at..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(method: Method, framing: Framing) -> String {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer k"),
+            ("connection", "close"),
+            ("content-length", "7"),
+            ("host", "elsewhere"),
+            ("transfer-encoding", "gzip"),
+            ("x-a", "1"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        headers.append("x-a", HeaderValue::from_static("2"));
+        let target = PathAndQuery::from_static("/v1/x?y=z");
+        let host = HeaderValue::from_static("h:1");
+        let out = head(&method, &target, &host, &headers, framing, 100);
+        assert!(out.capacity() - out.len() >= 100);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_head_says_its_own_length_and_host_and_nothing_of_the_clients_connection() {
+        let start = "POST /v1/x?y=z HTTP/1.1\r\nhost: h:1\r\nauthorization: Bearer k\r\nx-a: 1\r\nx-a: 2\r\n";
+        for (framing, last) in [
+            (Framing::Length(0), "content-length: 0\r\n"),
+            (Framing::Length(1234), "content-length: 1234\r\n"),
+            (Framing::Length(u64::MAX), "content-length: 18446744073709551615\r\n"),
+            (Framing::Chunked, "transfer-encoding: chunked\r\n"),
+        ] {
+            assert_eq!(written(Method::POST, framing), format!("{start}{last}\r\n"));
+        }
+        let without = written(Method::DELETE, Framing::Length(0));
+        assert!(!without.contains("content-length"), "{without}");
+        assert!(written(Method::DELETE, Framing::Length(2)).contains("content-length: 2\r\n"));
+    }
+}
