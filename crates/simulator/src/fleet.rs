@@ -18,6 +18,7 @@ use cutover_route::balance::{Draw, Peer, Policy, mix};
 use cutover_route::health::State;
 use cutover_units::Millis;
 
+pub mod closed;
 mod trace;
 
 pub use trace::{Ask, TRACES, Trace};
@@ -187,11 +188,7 @@ impl<'a> Field<'a> {
     fn first(&mut self, request: usize, at: usize) {
         let waited_us = self.now_us - self.asks[request].at_us;
         self.waits_us.push(waited_us);
-        let old = self.engines[at].latency_us;
-        self.engines[at].latency_us = match old {
-            0 => waited_us.max(1),
-            _ => (old - (old >> EWMA_SHIFT) + (waited_us >> EWMA_SHIFT)).max(1),
-        };
+        self.engines[at].latency_us = averaged(self.engines[at].latency_us, waited_us);
     }
 
     fn ended(&mut self, at: usize) {
@@ -218,6 +215,15 @@ impl<'a> Field<'a> {
             busiest_percent: busiest * INSTANCES as u64 * 100 / all as u64,
         }
     }
+}
+
+/// A moving average after one more figure; 0: there was none yet.
+fn averaged(old_us: u64, new_us: u64) -> u64 {
+    let average_us = match old_us {
+        0 => new_us,
+        _ => old_us - (old_us >> EWMA_SHIFT) + (new_us >> EWMA_SHIFT),
+    };
+    average_us.max(1)
 }
 
 /// The table of the guide: each trace under each policy.

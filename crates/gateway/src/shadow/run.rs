@@ -1,6 +1,7 @@
 //! Workers that ask the candidate, one copy at a time each, and end when none waits.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -115,6 +116,7 @@ async fn room<'a>(
     lane: &'a Lane,
 ) -> Result<(&'a InstanceLane, Place), Dropped> {
     let by = Instant::now() + job.settings.timeout;
+    let turn = lane.upstream.turn.fetch_add(1, Ordering::Relaxed);
     loop {
         if shared.ending.is_near() {
             return Err(Dropped::Shutdown);
@@ -127,7 +129,7 @@ async fn room<'a>(
         let busy = instances.iter().enumerate().take(64);
         let busy = busy.filter(|(_, instance)| !has_room(instance, &job.settings));
         let busy = busy.fold(0u64, |busy, (at, _)| busy | 1 << at);
-        let draw = Draw { tried: busy, seed: job.seen.seed, ..Draw::default() };
+        let draw = Draw { tried: busy, seed: job.seen.seed, turn, ..Draw::default() };
         if let Some(taken) = lane.take("", &draw, now)
             && let Some(instance) = instances.get(taken.at)
         {

@@ -274,6 +274,23 @@ fn live_requests_have_the_candidate_to_themselves() {
     assert_eq!(rig.pairs(1)[0].candidate.text, "from home");
 }
 
+/// It was no copy's turn but the first instance's.
+#[test]
+fn copies_take_turns_among_the_candidates_instances() {
+    let (cloud, own) = fakes();
+    let other = Fake::start_with(Setup::new(Persona::LlamaCpp).name("other"));
+    other.always(Reply::tokens(&["from ", "home"]));
+    let one = format!("base_url = \"{}\"", own.base_url());
+    let two =
+        format!("instances = {:?}\nbalance = \"round-robin\"", [own.base_url(), other.base_url()]);
+    let rig = Rig::shadowing(&config(&cloud, &own).replace(&one, &two), |_| {});
+    for sent in 1..=4 {
+        rig.chat(&["x-unit: u1"], &ask("app"));
+        until("the copy is made", || own.answered() + other.answered() == sent);
+    }
+    assert_eq!((own.answered(), other.answered()), (2, 2));
+}
+
 #[test]
 fn a_copy_that_finds_no_room_in_time_is_dropped() {
     let (cloud, own) = fakes();

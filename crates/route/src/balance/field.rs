@@ -249,15 +249,3 @@ pub(super) fn nth(set: u64, n: usize) -> usize {
     }
     rest.trailing_zeros() as usize
 }
-
-/// Two different places in a set, by chance; the same twice if there is only one.
-pub(super) fn two(set: u64, seed: u64) -> (usize, usize) {
-    let (mixed, len) = (mix(seed), len(set));
-    let first = below(mixed, len);
-    if len < 2 {
-        return (nth(set, first), nth(set, first));
-    }
-    // The second is drawn from the others.
-    let second = first + 1 + below(mixed >> 32, len - 1);
-    (nth(set, first), nth(set, second))
-}

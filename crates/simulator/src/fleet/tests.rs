@@ -2,6 +2,7 @@
 
 use cutover_route::balance::POLICIES;
 
+use super::closed::{Play, Spread, evenness};
 use super::*;
 
 const GUIDE: &str = include_str!("../../../../docs/guides/balance.md");
@@ -56,6 +57,43 @@ fn looking_at_models_saves_loads() {
 
 #[test]
 fn the_guide_shows_what_the_simulator_prints() {
-    let table = table(POLICIES);
-    assert!(GUIDE.contains(&table), "docs/guides/balance.md should contain:\n{table}");
+    let closed = closed::table(&POLICIES[..3]);
+    for table in [table(POLICIES), closed, closed::recovery_table(&POLICIES[0])] {
+        assert!(GUIDE.contains(&table), "docs/guides/balance.md should contain:\n{table}");
+    }
+}
+
+/// Two equal engines had 31 and 9 of 40 requests, then 9 and 31: averages of few answers were believed, and the one
+/// that had just answered slowly was not asked again.
+#[test]
+fn equal_instances_share_any_requests_in_a_row() {
+    let policy = Policy::by_name("least-latency").unwrap();
+    for whole in [false, true] {
+        for seed in 0..4 {
+            for clients in [1, 2, 8, 16, 24, 32, 40] {
+                let seen = |spread| {
+                    let play = Play { clients, spread, whole, seed, ..closed::EQUALS };
+                    evenness(&play.run(policy))
+                };
+                let (alike, wide) = (seen(Spread::Narrow), seen(Spread::Wide));
+                assert!(alike.most <= 24, "{clients} clients, {seed}, {whole}: {alike:?}");
+                assert!(wide.most <= 30, "{clients} clients, {seed}, {whole}: {wide:?}");
+                for (spread, uneven) in [(Spread::Exponential, 20), (Spread::Heavy, 70)] {
+                    let seen = seen(spread);
+                    let told = format!("{clients} clients, {seed}, {whole}, {spread:?}: {seen:?}");
+                    assert!(seen.uneven_permille <= uneven, "{told}");
+                }
+            }
+        }
+    }
+}
+
+/// What evenness must not cost: an engine that is slow gets little, and its share again when it is well.
+#[test]
+fn a_slow_instance_gets_little_and_its_share_again_when_it_is_well() {
+    let policy = Policy::by_name("least-latency").unwrap();
+    for clients in [1, 2, 8, 40] {
+        let (percent, requests) = closed::slow_for_a_while(policy, clients, 9);
+        assert!(percent <= 12 && requests <= 400, "{clients}: {percent} %, {requests} requests");
+    }
 }

@@ -95,7 +95,7 @@ const EVEN: Trace = Trace {
 impl Trace {
     /// Its requests, in order of time.
     pub fn asks(&self) -> Vec<Ask> {
-        let mut chance = Chance(mix(self.name.len() as u64));
+        let mut chance = Chance::new(mix(self.name.len() as u64));
         let mut at_us = 0;
         let mut asks = Vec::new();
         for request in 0..REQUESTS {
@@ -126,15 +126,19 @@ impl Trace {
 }
 
 /// Seeded chance: a counter and a hash.
-struct Chance(u64);
+pub(super) struct Chance(u64);
 
 impl Chance {
-    fn next(&mut self) -> u64 {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(1);
         mix(self.0)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
     }
 
@@ -156,7 +160,7 @@ impl Chance {
 
     /// About exponential with this mean, in whole numbers: the sum of a geometric number of equal
     /// parts.
-    fn exponential(&mut self, mean: u64) -> u64 {
+    pub(super) fn exponential(&mut self, mean: u64) -> u64 {
         const PARTS: u64 = 64;
         let mut parts = 0;
         while self.below(PARTS + 1) != 0 {
