@@ -1,7 +1,7 @@
 //! Whole answers: from Ollama's form to the client's.
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::spoken::{self, Spoken};
@@ -27,11 +27,11 @@ pub(super) struct Part {
     thinking: Option<String>,
     #[serde(default)]
     pub(super) done: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     done_reason: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     prompt_eval_count: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     eval_count: Option<u64>,
     #[serde(default)]
     pub(super) logprobs: Option<Vec<TokenLogprob>>,
@@ -136,6 +136,17 @@ impl Part {
     }
 }
 
+/// What stands beside an answer, if it is of its kind: else it is as if it were missing, for no answer is thrown away
+/// for a wrong counter.
+fn if_readable<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let raw = <&RawValue>::deserialize(from)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
 /// A count, if it can be one.
 fn believed(count: Option<u64>) -> Option<u64> {
     count.filter(|count| *count <= TOKENS_MAX)
@@ -226,7 +237,7 @@ fn embeddings(plan: &ReplyPlan, mint: &Mint, body: &[u8]) -> Result<Reply, Upstr
         model: Option<String>,
         #[serde(default)]
         embeddings: Vec<Box<RawValue>>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "if_readable")]
         prompt_eval_count: Option<u64>,
         #[serde(default)]
         error: Option<serde_json::Value>,

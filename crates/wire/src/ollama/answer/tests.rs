@@ -526,6 +526,31 @@ fn missing_counts_are_estimated_and_said_to_be() {
     assert_eq!(got.chunks[2]["choices"][0]["finish_reason"], "stop");
 }
 
+/// One counter below zero threw a whole answer away, and ended a stream that had said all it had to say.
+#[test]
+fn counts_and_reasons_that_cannot_be_are_none_and_no_failure() {
+    let plan = ReplyPlan { prompt_bytes: 40, ..plan(Endpoint::ChatCompletions) };
+    for wrong in ["-3", "3.7", "\"3\"", "99999999999999999999999", "1e999", "[]", "null"] {
+        let end = format!(
+            r#""done":true,"done_reason":5,"prompt_eval_count":{wrong},"eval_count":{wrong}}}"#
+        );
+        let said = r#"{"model":"m","message":{"role":"assistant","content":"a"},"#;
+        let body = Bytes::from(format!("{said}\"done\":false}}\n{said}{end}\n"));
+        let got = stream(&plan, &body, 1_000);
+        assert!(got.end.is_ok(), "{wrong}: {:?}", got.end);
+        let estimate = |chunks| Some(Usage { estimated: true, ..Usage::new(10, chunks) });
+        assert_eq!(got.tap.usage(), estimate(2), "{wrong}");
+        assert_eq!(got.tap.finish_reason(), Some(Finish::Stop), "{wrong}");
+        let whole = Received::new(200, Bytes::from(format!("{said}{end}")));
+        let whole = read_reply(&plan, &mint(), whole).unwrap();
+        assert_eq!((whole.usage, whole.finish), (estimate(0), Some(Finish::Stop)), "{wrong}");
+        let vectors = format!(r#"{{"embeddings":[[1,2]],"prompt_eval_count":{wrong}}}"#);
+        let plan = ReplyPlan { endpoint: Endpoint::Embeddings, ..plan.clone() };
+        let vectors = Received::new(200, Bytes::from(vectors));
+        assert_eq!(read_reply(&plan, &mint(), vectors).unwrap().usage, estimate(0), "{wrong}");
+    }
+}
+
 #[test]
 fn a_nested_error_in_a_200_is_read() {
     let text = r#"{"error":"{\"error\":{\"code\":400,\"message\":\"request (4653 tokens) exceeds the available context size (4096 tokens), try increasing it\",\"type\":\"exceed_context_size_error\"}}"}"#;
