@@ -110,7 +110,7 @@ impl Part {
                     arguments: call
                         .function
                         .arguments
-                        .map_or_else(|| "{}".to_owned(), |raw| raw.get().to_owned()),
+                        .map_or_else(|| "{}".to_owned(), |raw| as_text(raw.get())),
                 },
             })
             .collect()
@@ -145,6 +145,16 @@ where
 {
     let raw = <&RawValue>::deserialize(from)?;
     Ok(serde_json::from_str(raw.get()).ok())
+}
+
+/// A call's arguments as text. What is the text of an object already is not made a text once more.
+fn as_text(arguments: &str) -> String {
+    let is_object = |text: &String| {
+        let raw = serde_json::from_str::<&RawValue>(text);
+        raw.is_ok_and(|raw| raw.get().starts_with('{'))
+    };
+    let text = serde_json::from_str::<String>(arguments).ok().filter(is_object);
+    text.unwrap_or_else(|| arguments.to_owned())
 }
 
 /// A count, if it can be one.

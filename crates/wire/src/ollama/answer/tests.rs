@@ -440,6 +440,33 @@ fn tool_calls_get_ids_and_arguments_as_text() {
     assert_eq!(message["tool_calls"], calls);
 }
 
+/// A template or an older engine may give them as the text that clients want: encoded anew it was a text
+/// within a text, and a client that decoded it had no object.
+#[test]
+fn arguments_that_are_the_text_of_an_object_pass_as_they_are() {
+    for (given, told) in [
+        (r#""{\"a\":1}""#, r#"{"a":1}"#),
+        (r#"" {\"a\": \"\\u00e9\"} ""#, r#" {"a": "\u00e9"} "#),
+        (r#""{\"a\":""#, r#""{\"a\":""#),
+        (r#""[1]""#, r#""[1]""#),
+        (r#""""#, r#""""#),
+        (r#"{"a": 1}"#, r#"{"a": 1}"#),
+    ] {
+        let call = format!(r#"{{"function":{{"name":"f","arguments":{given}}}}}"#);
+        let body = format!(
+            r#"{{"message":{{"content":"","tool_calls":[{call}]}},"done":true,"eval_count":1}}"#
+        );
+        let plan = plan(Endpoint::ChatCompletions);
+        let got = stream(&plan, &Bytes::from(body.clone() + "\n"), 1_000);
+        let calls = |value: &Value| value["tool_calls"][0]["function"]["arguments"].clone();
+        let streamed = got.chunks.iter().map(|chunk| calls(&chunk["choices"][0]["delta"]));
+        assert_eq!(streamed.filter(|args| !args.is_null()).collect::<Vec<_>>(), [told], "{given}");
+        let reply = read_reply(&plan, &mint(), Received::new(200, Bytes::from(body))).unwrap();
+        let value: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(calls(&value["choices"][0]["message"]), *told, "{given}");
+    }
+}
+
 struct Got {
     chunks: Vec<Value>,
     text: String,
