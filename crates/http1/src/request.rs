@@ -1,6 +1,5 @@
 //! The head of a request.
 
-use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, uri::PathAndQuery};
 
@@ -25,7 +24,7 @@ const LENGTH_DIGITS: usize = 20;
 /// let target = PathAndQuery::from_static("/api/version");
 /// let host = HeaderValue::from_static("gpu-1:11434");
 /// let bytes = head(&Method::GET, &target, &host, &HeaderMap::new(), Framing::Length(0), 0);
-/// assert_eq!(bytes, "GET /api/version HTTP/1.1\r\nhost: gpu-1:11434\r\n\r\n");
+/// assert_eq!(bytes, b"GET /api/version HTTP/1.1\r\nhost: gpu-1:11434\r\n\r\n");
 /// ```
 pub fn head(
     method: &Method,
@@ -34,16 +33,16 @@ pub fn head(
     headers: &HeaderMap,
     framing: Framing,
     more: usize,
-) -> BytesMut {
+) -> Vec<u8> {
     let (method, target) = (method.as_str(), target.as_str());
     let lines: usize = headers.iter().map(|(name, value)| line(name.as_str(), value)).sum();
     let fixed = b"  HTTP/1.1\r\n\r\n".len() + line(TRANSFER_ENCODING.as_str(), "chunked");
     let length = method.len() + target.len() + line(HOST.as_str(), host) + lines + fixed;
-    let mut out = BytesMut::with_capacity(length + LENGTH_DIGITS + more);
-    out.put_slice(method.as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(target.as_bytes());
-    out.put_slice(b" HTTP/1.1\r\n");
+    let mut out = Vec::with_capacity(length + LENGTH_DIGITS + more);
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     put(&mut out, HOST.as_str(), host.as_bytes());
     for (name, value) in headers {
         if ![HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
@@ -59,7 +58,7 @@ pub fn head(
         }
         Framing::Chunked => put(&mut out, TRANSFER_ENCODING.as_str(), b"chunked"),
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
     out
 }
 
@@ -75,11 +74,11 @@ fn line(name: &str, value: impl AsRef<[u8]>) -> usize {
     name.len() + value.as_ref().len() + b": \r\n".len()
 }
 
-fn put(out: &mut BytesMut, name: &str, value: &[u8]) {
-    out.put_slice(name.as_bytes());
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+fn put(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn decimal(mut number: u64, digits: &mut [u8; LENGTH_DIGITS]) -> &[u8] {
@@ -117,7 +116,7 @@ mod tests {
         let host = HeaderValue::from_static("h:1");
         let out = head(&method, &target, &host, &headers, framing, 100);
         assert!(out.capacity() - out.len() >= 100);
-        String::from_utf8(out.to_vec()).unwrap()
+        String::from_utf8(out).unwrap()
     }
 
     #[test]

@@ -35,16 +35,47 @@ pub struct Walk<'a> {
     halves: bool,
     /// The escapes of the text whose solid bytes are counted.
     counted: Option<Escapes>,
+    /// Knows the strings that matter, if any do.
+    words: Option<Words>,
+    /// Those that were met.
+    met: u32,
 }
+
+/// Tells strings that matter from others, by a bit for each kind.
+pub type Words = fn(&[u8]) -> u32;
+
+/// Bytes of the longest string that may matter.
+pub const WORD_BYTES_MAX: usize = 20;
 
 impl<'a> Walk<'a> {
     /// A walk that begins at the text's first value.
     pub fn new(text: &'a str) -> Self {
         let block = (0, marks_at(text, 0).unwrap_or(0));
-        let mut walk =
-            Self { text, at: 0, depth: 0, deepest: 0, block, halves: false, counted: None };
+        let mut walk = Self {
+            text,
+            at: 0,
+            depth: 0,
+            deepest: 0,
+            block,
+            halves: false,
+            counted: None,
+            words: None,
+            met: 0,
+        };
         walk.space();
         walk
+    }
+
+    /// [`Walk::new`] that asks `words` of each name and each value that is a string of at most [`WORD_BYTES_MAX`]
+    /// bytes without escapes, wherever it stands: so what else would be searched for in the whole text is known of the
+    /// one walk.
+    pub fn noting(text: &'a str, words: Words) -> Self {
+        Self { words: Some(words), ..Self::new(text) }
+    }
+
+    /// The kinds of strings met so far.
+    pub fn met(&self) -> u32 {
+        self.met
     }
 
     /// [`Walk::new`] for bytes, if they are UTF-8.
@@ -314,6 +345,7 @@ impl<'a> Walk<'a> {
 
     /// A string from behind its opening quote. Tells whether it has escapes.
     fn string(&mut self) -> Walked<bool> {
+        let begin = self.at;
         // Where the next block begins is known without the marks in this one: so a processor looks at it before it has
         // come to the end of these.
         let (mut start, mut marks) = self.block;
@@ -344,6 +376,12 @@ impl<'a> Walk<'a> {
             ahead &= u64::MAX << (self.at - start);
         }
         self.block = (start, marks);
+        if let Some(words) = self.words
+            && self.at - begin <= WORD_BYTES_MAX + 1
+            && !escapes
+        {
+            self.met |= words(self.text.as_bytes().get(begin..self.at - 1).unwrap_or_default());
+        }
         Ok(escapes)
     }
 

@@ -70,6 +70,11 @@ pub fn named_host(headers: &HeaderMap) -> Option<Named<'_>> {
 
 /// What a host with or without a port names.
 fn named(host: &str) -> Named<'_> {
+    // As nearly all are written: an address is not read anew for each request.
+    let port = host.strip_prefix("127.0.0.1:").or_else(|| host.strip_prefix("localhost:"));
+    if port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Named::Here;
+    }
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or("", |(name, _)| name),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),

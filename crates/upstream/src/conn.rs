@@ -204,9 +204,12 @@ impl Http {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ConnError>> {
-        // A piece of what was read before may still be held: then this takes a new buffer, else the old one again.
-        self.buffer.reserve(self.read_bytes);
-        let room = self.buffer.capacity() - self.buffer.len();
+        let room = |buffer: &BytesMut| buffer.capacity() - buffer.len();
+        if room(&self.buffer) < self.read_bytes / 2 {
+            // A piece of what was read before may still be held: then this takes a new buffer, else the old one again.
+            self.buffer.reserve(self.read_bytes);
+        }
+        let room = room(&self.buffer);
         let read = ready!(pin!(self.socket.read_buf(&mut self.buffer)).poll(cx));
         let read = read.map_err(ConnError::Io)?;
         if read == room {

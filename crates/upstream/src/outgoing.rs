@@ -53,7 +53,7 @@ impl Outgoing {
             body.iter().for_each(|piece| first.extend_from_slice(piece));
             Vec::new()
         };
-        Self { method, first: first.freeze(), rest: rest.into_iter(), arriving: None }
+        Self { method, first: first.into(), rest: rest.into_iter(), arriving: None }
     }
 
     /// A request whose body arrives meanwhile: its `size_hint` decides the framing.
@@ -65,7 +65,7 @@ impl Outgoing {
         body: StreamedBody,
     ) -> Self {
         let framing = body.size_hint().exact().map_or(Framing::Chunked, Framing::Length);
-        let first = head(&method, target, host, headers, framing, 0).freeze();
+        let first = head(&method, target, host, headers, framing, 0).into();
         let arriving = Some(Arriving { body, framing });
         Self { method, first, rest: Vec::new().into_iter(), arriving }
     }

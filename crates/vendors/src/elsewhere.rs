@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use cutover_wire::providers::CallIds;
-use cutover_wire::{Endpoint, Head, Loss, LossAction, Outgoing, Target};
+use cutover_wire::{Endpoint, Head, Loss, LossAction, Outgoing, Target, Words};
 use memchr::memmem;
 
 use crate::read::{At, Text, key_of};
@@ -47,8 +47,9 @@ pub fn without_others(mut outgoing: Outgoing, head: &Head, target: &Target) -> O
     let converted = head.stream_options_are_ours;
     let is_chat = head.endpoint == Endpoint::ChatCompletions && (target.mint || converted);
     let ids = target.call_ids;
-    if !is_chat || !outgoing.body.iter().any(|piece| may_bring(piece) || may_bring_ids(piece, ids))
-    {
+    let brings = head.may_have(Words::OTHERS);
+    let may = |piece: &Bytes| brings && may_bring(piece) || may_bring_ids(piece, ids);
+    if !is_chat || !outgoing.body.iter().any(may) {
         return outgoing;
     }
     if let Some((body, losses)) = left_behind(&outgoing.body.concat(), target, converted) {

@@ -22,8 +22,10 @@ use crate::json::walk::{Stop, Walk};
 
 mod key;
 mod prefix;
+mod words;
 
 pub use key::Key;
+pub use words::Words;
 
 /// One top-level member of the body.
 #[derive(Debug, Clone)]
@@ -69,6 +71,8 @@ pub struct Head {
     pub(crate) body_len: usize,
     /// How deep the body nests, at most.
     pub(crate) nesting: usize,
+    /// Names and values that stand somewhere in the body.
+    pub(crate) words: Words,
 }
 
 /// Whether messages carry an image, by their JSON.
@@ -84,26 +88,27 @@ impl Head {
     /// Reads the head and checks the body.
     pub fn read(endpoint: Endpoint, body: &Bytes) -> Result<Self, Fault> {
         let text = json::text(body).ok_or_else(|| not_utf8(body))?;
-        let (members, nesting) = match walk(text) {
-            Ok(walked) => walked,
+        let outline = match walk(text) {
+            Ok(outline) => outline,
             // What is wrong, or so unusual that it takes the parser to read it.
             Err(_) if json::too_deep(body) => {
                 let message = format!("the body nests deeper than {} levels", json::DEPTH_MAX);
                 return Err(Fault::new(Code::InvalidJson, message));
             }
-            Err(_) => (scan(text)?, json::DEPTH_MAX),
+            Err(_) => Outline::of(scan(text)?),
         };
-        Self::with(endpoint, (members, nesting), body.len()).decode(text)
+        Self::with(endpoint, outline, body.len()).decode(text)
     }
 
     /// [`Head::read`] of a body that was made here, and so is JSON without a mistake: its bytes are not checked again.
     pub fn of_made(endpoint: Endpoint, body: &Bytes) -> Result<Self, Fault> {
         let found = json::text(body).and_then(|text| Some((text, made(text)?)));
         let Some((text, members)) = found else { return Self::read(endpoint, body) };
-        Self::with(endpoint, (members, json::DEPTH_MAX), body.len()).decode(text)
+        Self::with(endpoint, Outline::of(members), body.len()).decode(text)
     }
 
-    fn with(endpoint: Endpoint, (members, nesting): (Vec<Member>, usize), body_len: usize) -> Self {
+    fn with(endpoint: Endpoint, outline: Outline, body_len: usize) -> Self {
+        let Outline { members, nesting, words } = outline;
         Self {
             endpoint,
             model: Arc::from(""),
@@ -121,7 +126,13 @@ impl Head {
             members,
             body_len,
             nesting,
+            words,
         }
+    }
+
+    /// Whether one of these may stand somewhere in the body: a look at what has none of them can be spared.
+    pub fn may_have(&self, words: Words) -> bool {
+        self.words.may_have(words)
     }
 
     /// The value of a member of `metadata`, if it is there and a string, or a number or a flag as it was
@@ -147,7 +158,7 @@ impl Head {
 
     /// Whether a message carries an image. Looks at the messages' bytes: ask only if it matters.
     pub fn has_images(&self, body: &Bytes) -> bool {
-        self.raw(body, Key::Messages).is_some_and(has_image)
+        self.words.may_have(Words::IMAGE) && self.raw(body, Key::Messages).is_some_and(has_image)
     }
 
     /// Whether anything in the body can stand inside so many objects and arrays: known without a look at
@@ -176,8 +187,8 @@ impl Head {
 
     /// Whether a message carries audio.
     pub fn has_audio(&self, body: &Bytes) -> bool {
-        self.raw(body, Key::Messages)
-            .is_some_and(|raw| memchr::memmem::find(raw.as_bytes(), b"\"input_audio\"").is_some())
+        let has = |raw: &str| memchr::memmem::find(raw.as_bytes(), b"\"input_audio\"").is_some();
+        self.words.may_have(Words::AUDIO) && self.raw(body, Key::Messages).is_some_and(has)
     }
 
     /// A known member's raw text; null counts as absent.
@@ -268,12 +279,25 @@ fn not_utf8(body: &[u8]) -> Fault {
     Fault::new(Code::InvalidJson, format!("the body is not valid UTF-8 (byte {at})"))
 }
 
-/// Lists the members of a body in which nothing is wrong: [`scan`] without its errors, in a fraction of
-/// its time. Tells how deep it nests, too.
-fn walk(text: &str) -> Result<(Vec<Member>, usize), Stop> {
+/// Where a body's members lie, and what is known of what stands in them.
+struct Outline {
+    members: Vec<Member>,
+    nesting: usize,
+    pub(crate) words: Words,
+}
+
+impl Outline {
+    /// Of members of which nothing is known.
+    fn of(members: Vec<Member>) -> Self {
+        Self { members, nesting: json::DEPTH_MAX, words: Words::ANY }
+    }
+}
+
+/// Outlines a body in which nothing is wrong: [`scan`] without its errors, in a fraction of its time.
+fn walk(text: &str) -> Result<Outline, Stop> {
     let mut members = Vec::with_capacity(16);
     let mut seen = 0_u128;
-    let mut walk = Walk::new(text);
+    let mut walk = Walk::noting(text, Words::of);
     walk.object(|walk, name| {
         let key = Key::from_name(name);
         if key != Key::Other {
@@ -286,8 +310,8 @@ fn walk(text: &str) -> Result<(Vec<Member>, usize), Stop> {
         members.push(Member { key, value: json::range_in(text, walk.value()?) });
         Ok(())
     })?;
-    let nesting = walk.end()?;
-    Ok((members, nesting))
+    let words = Words::met(walk.met());
+    Ok(Outline { members, nesting: walk.end()?, words })
 }
 
 /// Lists the members of a body that is JSON. `None`: a known one comes twice, or a name is written with escapes.

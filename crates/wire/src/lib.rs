@@ -38,7 +38,7 @@ pub use adapt::{Loss, LossAction, Outgoing, ReplyPlan};
 pub use endpoint::Endpoint;
 pub use errors::Fault;
 pub use framing::{ATTACHED, Example, Framing};
-pub use head::Head;
+pub use head::{Head, Words};
 pub use mint::Mint;
 pub use providers::{PROVIDERS, Prefill, Provider};
 pub use reply::{FaultClass, Received, Reply, UpstreamFault, read_refusal, read_reply};

@@ -29,6 +29,39 @@ fn members(text: &str) -> Option<Vec<(&str, &str)>> {
 }
 
 #[test]
+fn short_strings_without_escapes_are_told_wherever_they_stand() {
+    let words: Words = |string| match string {
+        b"a" => 1,
+        b"twenty bytes are told" => 2,
+        b"exactly twenty bytes" => 8,
+        _ => 0,
+    };
+    let met = |text: &str| {
+        let mut walk = Walk::noting(text, words);
+        walk.value().unwrap();
+        let met = walk.met();
+        walk.end().unwrap();
+        met
+    };
+    for (text, expect) in [
+        (r#""a""#, 1),
+        (r#"{"a":0}"#, 1),
+        (r#"{"b":[{"c":"a"}]}"#, 1),
+        (r#"{"b":" a"}"#, 0),
+        (r#"{"b":"\u0061"}"#, 0),
+        (r#"{"b":"\"a\""}"#, 0),
+        (r#"{"exactly twenty bytes":0}"#, 8),
+        (r#"["twenty bytes are told"]"#, 0),
+        (r#"["exactly twenty bytes",{"x":{"a":1}}]"#, 9),
+    ] {
+        assert_eq!(met(text), expect, "{text}");
+    }
+    let far = format!(r#"{{"b":"{}","c":["a"]}}"#, "x".repeat(1000));
+    assert_eq!(met(&far), 1);
+    assert_eq!(Walk::new("\"a\"").met(), 0);
+}
+
+#[test]
 fn what_is_json_is_walked() {
     for text in [
         r#" {"a":[1,-0.5e+3,{"b":{}},[]],"c":"\u00e9\"\\x","d":null,"e":true,"f":false} "#,

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::splice::Edits;
 use super::{Loss, dropped, is_neutral};
 use crate::errors::Fault;
-use crate::head::{Head, Key};
+use crate::head::{Head, Key, Words};
 use crate::json;
 use crate::openai::content::{Content, Part};
 use crate::providers::Rule;
@@ -59,16 +59,21 @@ pub(super) fn apply(
     if target.model.is_none() {
         return Ok(());
     }
+    let rule = |key, word| {
+        let rule = target.provider.rule(key, head.endpoint)?;
+        head.may_have(word).then_some(rule)
+    };
+    let name = rule(Key::MessageName, Words::NAME);
+    let detail = rule(Key::ImageDetail, Words::DETAIL);
+    if name.is_none() && detail.is_none() {
+        return Ok(());
+    }
     let Some(messages) = head.members.iter().find(|member| member.key == Key::Messages) else {
         return Ok(());
     };
+    // Tools have names, too.
     let bytes = body.get(messages.value.clone()).unwrap_or_default();
-    let rule = |key, mark: &[u8]| {
-        let rule = target.provider.rule(key, head.endpoint)?;
-        memmem::find(bytes, mark).map(|_| rule)
-    };
-    let name = rule(Key::MessageName, b"\"name\"");
-    let detail = rule(Key::ImageDetail, b"\"detail\"");
+    let name = name.filter(|_| memmem::find(bytes, b"\"name\"").is_some());
     if name.is_none() && detail.is_none() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::splice::Edits;
 use crate::errors::Fault;
 use crate::framing::{self, Framing, Item, Said};
-use crate::head::{self, Head, Key};
+use crate::head::{self, Head, Key, Words};
 use crate::json;
 use crate::openai::content::{Content, Part};
 use crate::target::Target;
@@ -24,16 +24,14 @@ pub(super) fn edit(
     (target, framing): (&Target, Option<&Framing>),
     edits: &mut Edits<'_>,
 ) -> Result<(), Fault> {
-    let Some(messages) = head.members.iter().find(|m| m.key == Key::Messages) else {
-        return Ok(());
-    };
-    let bytes = body.get(messages.value.clone()).unwrap_or_default();
-    // Most requests end here: bytes are searched, and only a hit is worth the text's UTF-8 check.
-    let rename = target.provider.quirks.developer_as_system
-        && memmem::find(bytes, b"\"developer\"").is_some();
+    // Most requests end here.
+    let rename = target.provider.quirks.developer_as_system && head.may_have(Words::DEVELOPER);
     if !rename && framing.is_none() {
         return Ok(());
     }
+    let Some(messages) = head.members.iter().find(|m| m.key == Key::Messages) else {
+        return Ok(());
+    };
     let text = head.text(body, &messages.value);
     let place = Place { text, base: messages.value.start };
     let items: Vec<&RawValue> = json::typed_borrowed(text, "messages")?;

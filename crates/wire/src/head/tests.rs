@@ -154,7 +154,49 @@ fn a_head_is_not_used_with_another_body() {
     assert_eq!(head.metadata(&Bytes::from_static(b"{}"), "a"), None);
 }
 
+/// The strings of which a head knows whether they stand in a body.
+const WORDS: [(&str, Words); 9] = [
+    ("name", Words::NAME),
+    ("detail", Words::DETAIL),
+    ("developer", Words::DEVELOPER),
+    ("image_url", Words::IMAGE),
+    ("input_audio", Words::AUDIO),
+    ("reasoning", Words::OTHERS),
+    ("reasoning_content", Words::OTHERS),
+    ("reasoning_details", Words::OTHERS),
+    ("extra_content", Words::OTHERS),
+];
+
+/// JSON with those strings, and ones like them, as names and as values, at any depth.
+fn wordy() -> impl Strategy<Value = serde_json::Value> {
+    let word = prop_oneof![
+        prop::sample::select(WORDS.map(|(word, _)| word.to_owned()).to_vec()),
+        "[a-z_\"\\\\]{0,12}",
+    ];
+    let leaf = prop_oneof![Just(serde_json::Value::Null), word.clone().prop_map(Into::into)];
+    leaf.prop_recursive(4, 12, 3, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Into::into),
+            prop::collection::vec((word.clone(), inner), 0..3)
+                .prop_map(|members| members.into_iter().collect::<serde_json::Map<_, _>>().into()),
+        ]
+    })
+}
+
 proptest! {
+    /// What is searched for only where it may stand: the head must not miss any.
+    #[test]
+    fn words_are_known_of_wherever_they_stand(value in wordy()) {
+        let body = format!(r#"{{"model":"m","messages":[],"x":{value}}}"#);
+        let head = chat(&body).unwrap();
+        for (word, kind) in WORDS {
+            let stands = body.contains(&format!("{word:?}"));
+            prop_assert!(!stands || head.may_have(kind), "{word}: {body}");
+        }
+        let some = WORDS.iter().any(|(word, _)| body.contains(word));
+        prop_assert!(some || WORDS.iter().all(|(_, kind)| !head.may_have(*kind)), "{body}");
+    }
+
     #[test]
     fn no_bytes_make_the_head_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let body = Bytes::from(bytes);
@@ -186,7 +228,7 @@ proptest! {
         let body = Bytes::from(body);
         let (read, made) = (chat_of(&body), Head::of_made(Endpoint::ChatCompletions, &body));
         let told = |head: Result<Head, Fault>| match head {
-            Ok(head) => Ok(format!("{:?}", Head { nesting: 0, ..head })),
+            Ok(head) => Ok(format!("{:?}", Head { nesting: 0, words: Words::ANY, ..head })),
             Err(fault) => Err(fault),
         };
         prop_assert_eq!(told(read), told(made));
