@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::address::BaseUrl;
+use crate::address::{BaseUrl, Reach};
 use crate::providers::{self, PROVIDERS, Provider};
 use crate::reader::quote;
 
@@ -202,17 +202,18 @@ fn self_hosted(server: &FoundServer, seen: &mut Vec<(String, BaseUrl)>) -> Optio
     }
     let same = seen.iter().filter(|(name, _)| name == provider.name).count();
     seen.push((provider.name.to_owned(), url.clone()));
-    let name = match same {
-        0 => format!("local-{}", provider.name),
-        before => format!("local-{}-{}", provider.name, before + 1),
-    };
+    // Of another machine only its owner can say what it may see.
+    let here = url.reach() == Reach::Loopback;
+    let name = format!("{}{}", if here { "local-" } else { "" }, provider.name);
+    let name = if same == 0 { name } else { format!("{name}-{}", same + 1) };
+    let local = if here { "" } else { "# is the machine your own? Then say so: " };
     let mut models: Vec<_> = server.models.iter().filter(|m| is_usable(m)).cloned().collect();
     // The example is about chat; stable, so that the server's own order holds otherwise.
     models.sort_by_key(|model| is_for_embeddings(model));
     let mut lines = vec![
         format!("provider = {}", quote(provider.name)),
         format!("base_url = {}", quote(&url.to_string())),
-        "local = true # may see data that must not leave your own machines".to_owned(),
+        format!("{local}local = true # may see data that must not leave your own machines"),
     ];
     lines.extend(models.iter().take(MODELS_SHOWN_MAX).map(|m| format!("# serves {m}")));
     if let Some(more @ 1..) = models.len().checked_sub(MODELS_SHOWN_MAX) {
@@ -313,6 +314,36 @@ mod tests {
         assert_eq!(checked.use_cases[0].weight, cutover_units::WeightBp::NONE);
         assert_eq!(checked.warnings, []);
         crate::tests::snapshot("init", &text);
+    }
+
+    #[test]
+    fn only_a_server_on_this_machine_is_local_by_itself() {
+        let at = |base_url: &str| FoundServer { base_url: base_url.into(), ..ollama(&["m"]) };
+        for (url, local) in [
+            ("http://127.0.0.1:1", true),
+            ("http://localhost:1", true),
+            ("http://[::1]:1", true),
+            ("http://gpu-1:11434", false),
+            ("http://192.168.1.7:11434", false),
+            ("http://rented.example:11434", false),
+        ] {
+            let text = render_init(&Discovery { keys: Vec::new(), servers: vec![at(url)] });
+            let checked = accepted(&text);
+            let upstream = checked.default_upstream();
+            assert_eq!(
+                (upstream.local, upstream.name.as_str()),
+                (local, if local { "local-ollama" } else { "ollama" }),
+                "{url}"
+            );
+            // One line to take the sign from.
+            let said = text.replace("# is the machine your own? Then say so: ", "");
+            assert!(accepted(&said).default_upstream().local, "{url}");
+        }
+        let both = vec![at("http://127.0.0.1:1"), at("http://gpu-1:1"), at("http://gpu-2:1")];
+        let checked = accepted(&render_init(&Discovery { keys: Vec::new(), servers: both }));
+        let mut names: Vec<_> = checked.upstreams.iter().map(|u| u.name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["local-ollama", "ollama-2", "ollama-3"]);
     }
 
     #[test]
