@@ -20,8 +20,9 @@ use cutover_store::{Key, KeyRing};
 use cutover_telemetry::{ArmMetrics, InstanceMetrics};
 use cutover_units::{Arm, Code, InstanceId, Millis, NanoUsd, UpstreamName, UseCaseName};
 use cutover_upstream::clients_key::ClientsKey;
-use cutover_upstream::health::{Health, Wanted};
+use cutover_upstream::health::{Health, Reading, Wanted};
 use cutover_upstream::{Gauge, Instance, RequestHeaders};
+use cutover_wire::probe::with_tag;
 use cutover_wire::stream::pacing::Pace;
 use cutover_wire::{Fault, Prefill, Provider, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -252,7 +253,7 @@ impl InstanceLane {
         let live = self.instance.live();
         Peer {
             state: self.state(now),
-            warm: self.health.has(wanted),
+            warm: self.health.draws(wanted),
             in_flight: live.in_flight(),
             latency_us: live.latency_us(),
             failed_at: self.health.failed_at(),
@@ -322,6 +323,23 @@ impl Lane {
     /// What an instance should have in memory for a request of this model.
     pub(crate) fn wanted<'a>(&self, asked: &'a str) -> Wanted<'a> {
         self.model_place.map_or(Wanted::Named(asked), Wanted::Known)
+    }
+
+    /// A request of this model is sent to an instance. Held until it is answered, if that has to read the model in.
+    pub(crate) fn reads_in(&self, instance: &InstanceLane, asked: &str) -> Option<Reading> {
+        let wanted = self.wanted(asked);
+        if instance.health.has(wanted) {
+            return None;
+        }
+        let models = &self.upstream.asked_models;
+        let (place, name) = match wanted {
+            Wanted::Known(place) => (Some(place), &**models.get(usize::from(place))?),
+            Wanted::Named(name) => {
+                let known = models.iter().position(|model| *model == with_tag(name));
+                (known.and_then(|place| u8::try_from(place).ok()), name)
+            }
+        };
+        Some(instance.health.reads_in(name, place))
     }
 }
 

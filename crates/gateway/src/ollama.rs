@@ -301,8 +301,10 @@ async fn answer(
         let response = send(upstream, at, (order, within)).await?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
-        let body = body.map_err(|_| "its answer broke off or is too long".to_owned())?;
-        Ok((status, body.to_bytes()))
+        let body = body.map_err(|_| "its answer broke off or is too long".to_owned())?.to_bytes();
+        // Nothing that is looked for in it is a secret.
+        let hidden = upstream.headers.secrets().hidden(&body);
+        Ok((status, hidden.map_or(body, Bytes::from)))
     };
     timeout(within, asking).await.unwrap_or_else(|_| Err(too_late(within)))
 }
@@ -340,19 +342,21 @@ async fn pull(
     let status = response.status().as_u16();
     let mut body = response.into_body();
     let mut held = BytesMut::new();
+    let secrets = upstream.headers.secrets();
+    let shown = |said: BytesMut| secrets.hidden(&said).map_or(said.freeze(), Bytes::from);
     loop {
         let frame = timeout(PULL_SILENCE, body.frame()).await;
         let frame = match frame.map_err(|_| too_late(PULL_SILENCE))? {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => return Err("the fetch broke off".to_owned()),
-            None if status != 200 => return Err(manage::read_refusal(status, &held)),
+            None if status != 200 => return Err(manage::read_refusal(status, &shown(held))),
             None => return Err("the fetch ended without saying that it is complete".to_owned()),
         };
         let Ok(data) = frame.into_data() else { continue };
         held.extend_from_slice(&data);
         while let Some(end) = held.iter().position(|&byte| byte == b'\n') {
             let line = held.split_to(end + 1);
-            match manage::read_progress(&line) {
+            match manage::read_progress(&shown(line)) {
                 Some(Progress::Done) => return Ok("fetched".to_owned()),
                 Some(Progress::Failed(why)) => return Err(why),
                 Some(Progress::Step { what, bytes }) => {
@@ -377,12 +381,13 @@ pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) {
     }
     let Some(model) = lane.target.model.clone() else { return };
     let (upstream, settings) = (Arc::clone(&lane.upstream), lane.target.settings.ollama.clone());
+    let reading = instance.health.reads_in(&model, Some(place));
     flow::spawn(&shared.tasks, async move {
         let id = upstream.instances[at].id.clone();
         let order = manage::order(Deed::Warm, upstream.provider, (&model, &settings));
         let why = match answer(&upstream, at, (order, LOAD_TIMEOUT)).await {
             Ok((200, body)) if manage::is_done(Deed::Warm, &body) => {
-                upstream.instances[at].health.loaded(place);
+                reading.done();
                 tracing::info!(instance = id.as_str(), model = &*model, "model loaded");
                 return;
             }

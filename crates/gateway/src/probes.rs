@@ -141,6 +141,7 @@ fn show_state(registry: &Registry, lane: &InstanceLane, state: State) {
 async fn look(upstream: &UpstreamLane, at: usize, probing: Probing, registry: &Registry) {
     let lane = &upstream.instances[at];
     let answers = lane.health.take_answered();
+    lane.health.begin_probe();
     let mut facts = Facts::default();
     let probed = ask(upstream, &lane.prober, probing.pages, &mut facts).await;
     let facts = matches!(probed, Probed::Fit(_)).then_some(facts);

@@ -42,7 +42,7 @@ pub const INSTANCES_MAX: usize = 64;
 pub struct Peer {
     /// What it is fit for.
     pub state: State,
-    /// Whether it is known to have the request's model in memory.
+    /// Whether it is known to have the request's model in memory, or to be reading it in.
     pub warm: bool,
     /// Requests sent and not finished.
     pub in_flight: u32,

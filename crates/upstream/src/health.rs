@@ -5,14 +5,17 @@
 //! fails each time.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed,
+    Ordering::Release,
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use cutover_route::balance::Post;
 use cutover_route::health::{FAILURES_MAX, Judged, REST_MAX_MS, State, Tally, lasts, rests};
 use cutover_units::Millis;
-use cutover_wire::probe::{Facts, with_tag};
+use cutover_wire::probe::{Facts, Loaded, with_tag};
 
 /// How long an outlier rests for each time in a row that it is one: Envoy's base ejection time.
 const EJECTION_MS: u64 = 30_000;
@@ -57,6 +60,10 @@ pub struct Health {
     misses: AtomicU32,
     /// When it was told to read in which of them; at most 64.
     told_to_warm: Mutex<HashMap<u8, u64>>,
+    /// The models that requests under way have it read in, by name: one entry for each of those requests.
+    reading: Mutex<Vec<String>>,
+    /// Whether an answer has shown since the last probe began what that cannot have seen.
+    was_shown: AtomicBool,
     facts: ArcSwapOption<Facts>,
 }
 
@@ -67,6 +74,38 @@ pub enum Wanted<'a> {
     Known(u8),
     /// Any other name.
     Named(&'a str),
+}
+
+/// A request under way that has an instance read its model in. Until it is dropped the instance draws others of
+/// that model: they wait less there than where it would have to be read in once more. Engines end a load whose
+/// last request has left.
+#[derive(Debug)]
+#[must_use = "it is read in no more when this is dropped"]
+pub struct Reading {
+    health: Arc<Health>,
+    place: Option<u8>,
+    model: String,
+}
+
+impl Reading {
+    /// The request was answered: its model is in memory, whatever the last probe saw.
+    pub fn done(self) {
+        self.health.loaded(self.place, &self.model);
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut all = self.health.reading();
+        if let Some(at) = all.iter().position(|model| *model == self.model) {
+            all.swap_remove(at);
+        }
+        if let Some(place) = self.place
+            && !all.contains(&self.model)
+        {
+            self.health.post.set_reading(place, false);
+        }
+    }
 }
 
 impl Health {
@@ -154,6 +193,32 @@ impl Health {
         }
     }
 
+    /// Whether a request of this model need not wait longer here than for others: it is in memory, or on its way.
+    pub fn draws(&self, wanted: Wanted<'_>) -> bool {
+        match wanted {
+            Wanted::Known(place) => self.post.draws(place),
+            Wanted::Named(name) => {
+                self.has(wanted) || self.reading().contains(&with_tag(name).into_owned())
+            }
+        }
+    }
+
+    /// A request is sent that has it read a model in: this one, in this place, if it has one.
+    pub fn reads_in(self: &Arc<Self>, model: &str, place: Option<u8>) -> Reading {
+        let model = with_tag(model).into_owned();
+        let mut all = self.reading();
+        all.push(model.clone());
+        if let Some(place) = place {
+            self.post.set_reading(place, true);
+        }
+        drop(all);
+        Reading { health: Arc::clone(self), place, model }
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Vec<String>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// It is sent a request. One that has rested after failures in a row is tried with this one alone:
     /// it rests again until that is known to have gone well, or as long as the last time.
     pub fn asked(&self, now: Millis) {
@@ -217,9 +282,27 @@ impl Health {
         is_new
     }
 
-    /// It has read the model in this place in.
-    pub fn loaded(&self, place: u8) {
-        self.post.set_warm(place, true);
+    /// It has this model in memory, until a probe that begins from now on says otherwise.
+    fn loaded(&self, place: Option<u8>, model: &str) {
+        // Before the rest: a probe under way that has seen it absent looks whether this is set.
+        self.was_shown.store(true, Release);
+        if let Some(place) = place {
+            self.post.set_warm(place, true);
+        }
+        self.facts.rcu(|facts| {
+            let facts = facts.as_ref()?;
+            let loaded = facts.loaded.as_ref()?;
+            if loaded.iter().any(|known| known.name == model) {
+                return Some(Arc::clone(facts));
+            }
+            let new = Loaded { name: model.to_owned(), ..Loaded::default() };
+            let loaded = Some(loaded.iter().cloned().chain([new]).collect());
+            Some(Arc::new(Facts { loaded, ..Facts::clone(facts) }))
+        });
+        let (cold, healthy) = (State::Cold as u8, State::Healthy as u8);
+        if place.is_some() {
+            let _ = self.probed.compare_exchange(cold, healthy, Relaxed, Relaxed);
+        }
     }
 
     /// It answered that its queue is full: no fault of its own, and over soon.
@@ -238,22 +321,36 @@ impl Health {
         }
     }
 
+    /// One begins. What answers have shown so far it will see itself.
+    pub fn begin_probe(&self) {
+        self.was_shown.store(false, Relaxed);
+    }
+
     /// What they say now. `models` are the upstream's variants' models, in their places.
     pub fn probed(&self, judged: Judged, facts: Option<Facts>, models: &[String]) {
-        self.probed.store(judged.state as u8, Relaxed);
+        // What it saw of models may be from before: the next one tells.
+        let is_late = self.was_shown.load(Acquire);
+        let state = match judged.state {
+            State::Cold if is_late => self.judged().state.min(State::Cold),
+            state => state,
+        };
+        self.probed.store(state as u8, Relaxed);
         self.misses.store(judged.misses, Relaxed);
         if judged.state >= State::Saturated {
             self.post.doubt();
         }
         // Of an instance that did not answer the last word stands: it is late, not empty.
-        let Some(facts) = facts else {
+        let Some(mut facts) = facts else {
             if judged.state == State::Down {
                 self.facts.store(None);
                 self.post.set_tells_models(false);
             }
             return;
         };
-        if let Some(loaded) = &facts.loaded {
+        let known = self.facts().and_then(|known| known.loaded.clone());
+        if is_late && known.is_some() && facts.loaded.is_some() {
+            facts.loaded = known;
+        } else if let Some(loaded) = &facts.loaded {
             let is_loaded = |model: &String| loaded.iter().any(|known| known.name == *model);
             for (place, model) in (0..MODELS_MAX).zip(models) {
                 self.post.set_warm(place, is_loaded(model));
@@ -292,10 +389,8 @@ impl Health {
 mod tests {
     use std::cell::Cell;
 
-    use cutover_route::balance::{Draw, Lineup, POLICIES, Peer};
-    use cutover_wire::probe::Loaded;
-
     use super::*;
+    use cutover_route::balance::{Draw, Lineup, POLICIES, Peer};
 
     fn told(names: &[&str]) -> Facts {
         let loaded = names.iter().map(|name| Loaded { name: (*name).into(), ..Loaded::default() });
@@ -315,6 +410,41 @@ mod tests {
         assert!(!health.has(Wanted::Known(0)));
         health.probed(Judged { state: State::Down, misses: 3 }, None, &models);
         assert!(health.has(Wanted::Known(0)) && health.facts().is_none());
+    }
+
+    /// Requests went on to load a second copy elsewhere until the next probe.
+    #[test]
+    fn an_answer_shows_that_its_model_is_in_memory_and_the_next_probe_that_it_is_not() {
+        let health = Arc::new(Health::default());
+        let models = ["a:latest".to_owned()];
+        let cold = Judged { state: State::Cold, ..Judged::default() };
+        let probe = |names: &[&str]| health.probed(cold, Some(told(names)), &models);
+        let (known, named) = (Wanted::Known(0), Wanted::Named("A"));
+        let all = |wanted: [bool; 4]| {
+            let found = [health.has(known), health.has(named), health.draws(known)];
+            assert_eq!([found[0], found[1], found[2], health.draws(named)], wanted);
+        };
+        probe(&["c:latest"]);
+        all([false; 4]);
+        let (one, two) = (health.reads_in("a", Some(0)), health.reads_in("A:latest", Some(0)));
+        all([false, false, true, true]);
+        drop(one);
+        all([false, false, true, true]);
+        drop(two);
+        all([false; 4]);
+        // While a probe is under way, which saw what was before.
+        health.begin_probe();
+        health.reads_in("a", Some(0)).done();
+        all([true; 4]);
+        assert_eq!(health.judged().state, State::Healthy);
+        probe(&["c:latest"]);
+        all([true; 4]);
+        assert_eq!(health.judged().state, State::Healthy);
+        assert!(health.has(Wanted::Named("c")));
+        health.begin_probe();
+        probe(&[]);
+        all([false; 4]);
+        assert_eq!((health.judged().state, health.has(Wanted::Named("c"))), (State::Cold, false));
     }
 
     #[test]

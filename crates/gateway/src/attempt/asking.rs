@@ -10,6 +10,7 @@ use cutover_relay::Intake;
 use cutover_route::balance::Seat;
 use cutover_server::before;
 use cutover_telemetry::{InFlight, families};
+use cutover_upstream::health::Reading;
 use cutover_upstream::{
     Answered, Body, Deadlines, Outbound, Sending, Turn, passed_response_headers,
 };
@@ -23,7 +24,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::exchange::{Exchange, micros};
 use crate::foreign::Turned;
-use crate::live::{InstanceLane, Timeouts, UpstreamLane};
+use crate::gateway::Shared;
+use crate::live::{InstanceLane, Lane, Timeouts, UpstreamLane};
 use crate::rescue::Failure;
 use crate::structured;
 use crate::vendor;
@@ -79,16 +81,18 @@ struct Terms<'a> {
     /// Whether an instance from which nothing comes until then has stalled.
     may_stall: bool,
     in_flight: InFlight,
+    /// If the instance has to read the model in first.
+    reading: Option<Reading>,
 }
 
 impl<'a> Asking<'a> {
     /// From a seat at an instance, with what is left until the request's deadline.
     pub(crate) fn new(
-        (upstream, instance, seat): (&'a UpstreamLane, &'a InstanceLane, Seat),
+        (lane, instance, seat): (&'a Lane, &'a InstanceLane, Seat),
         outgoing: &'a Outgoing,
         exchange: &Exchange,
     ) -> Self {
-        let (sent_at, left) = (Instant::now(), exchange.left());
+        let (upstream, sent_at, left) = (&*lane.upstream, Instant::now(), exchange.left());
         // In so long it would have answered, as far as is known: no deadline is so short that it tells nothing.
         let usual = Duration::from_micros(instance.instance.live().latency_us());
         let may_stall = exchange.has_most_left() && left.is_some_and(|left| left >= 2 * usual);
@@ -101,6 +105,7 @@ impl<'a> Asking<'a> {
             may_stall,
             timeouts: left.map_or(upstream.timeouts, |left| upstream.timeouts.within(left)),
             in_flight: instance.metrics.in_flight.enter(),
+            reading: lane.reads_in(instance, &exchange.head.model),
         };
         Self { seat, terms }
     }
@@ -129,7 +134,7 @@ impl<'a> Asking<'a> {
         if !self.terms.outgoing.reply.stream {
             return self.gather(exchange).await;
         }
-        let Self { seat, terms } = self;
+        let Self { seat, mut terms } = self;
         let limit = terms.timeouts.first_token.min(terms.timeouts.total);
         let response = terms.send(exchange, seat, (limit, Turn::Now)).await?;
         if !is_stream(&response) {
@@ -158,16 +163,22 @@ impl<'a> Asking<'a> {
             let read = read.and_then(|()| opened.unseen.look(&opened.ready));
             read.map_err(|failure| failure.unless_cut(terms.deadline, false))?;
         }
+        if let Some(reading) = terms.reading {
+            reading.done();
+        }
         Ok(opened)
     }
 
     /// Sends the request, and awaits all of the answer.
     async fn collected(self, to: &Exchange) -> Result<(Terms<'a>, HeaderMap, Reply), Failure> {
-        let Self { seat, terms } = self;
+        let Self { seat, mut terms } = self;
         let first_byte = terms.timeouts.first_byte.min(terms.timeouts.total);
         let response = terms.send(to, seat, (first_byte, Turn::InARow)).await?;
         let headers = passed(response.headers());
         let reply = terms.reply(to, response).await?;
+        if let Some(reading) = terms.reading.take() {
+            reading.done();
+        }
         Ok((terms, headers, reply))
     }
 
@@ -197,9 +208,10 @@ impl<'a> Asking<'a> {
 }
 
 impl Terms<'_> {
-    /// Sends the request and awaits the head of the answer.
+    /// Sends the request and awaits the head of the answer. What it waited for one of the instance's connections is no
+    /// time of the instance's: all deadlines count from when there was one.
     async fn send(
-        &self,
+        &mut self,
         exchange: &Exchange,
         seat: Seat,
         (first_byte, turn): (Duration, Turn),
@@ -214,15 +226,10 @@ impl Terms<'_> {
         let deadlines = Deadlines { connect: self.timeouts.connect, first_byte };
         let sending = Sending { deadlines, started: self.sent_at, turn };
         let answered = self.instance.instance.send_made(seat, &outbound, sending).await;
-        let Answered { response, took, waited } =
+        let answered =
             answered.map_err(|e| Failure::send(&e).unless_cut(self.deadline, self.may_stall))?;
-        self.instance.metrics.first_byte.observe(micros(took));
-        if !waited.is_zero() {
-            let wait =
-                exchange.shared.registry.histogram(families::QUEUE_WAIT, [upstream.name.as_str()]);
-            wait.observe(micros(waited));
-        }
-        Ok(response)
+        self.sent_at += answered.waited;
+        Ok(booked(&exchange.shared, upstream, self.instance, answered))
     }
 
     /// Reads an answer to its end and makes sense of it.
@@ -243,6 +250,22 @@ impl Terms<'_> {
         let (status, reply) = cutover_relay::read(&self.outgoing.reply, &mint, received);
         reply.map_err(|fault| Failure { status: Some(status), ..Failure::upstream(fault) })
     }
+}
+
+/// An answer whose head is there, with what it took: the instance's own time, and apart from it the wait for one of its
+/// connections.
+pub(crate) fn booked(
+    shared: &Shared,
+    upstream: &UpstreamLane,
+    instance: &InstanceLane,
+    Answered { response, took, waited }: Answered,
+) -> Response<Body> {
+    instance.metrics.first_byte.observe(micros(took));
+    if !waited.is_zero() {
+        let wait = shared.registry.histogram(families::QUEUE_WAIT, [upstream.name.as_str()]);
+        wait.observe(micros(waited));
+    }
+    response
 }
 
 impl Opened {

@@ -148,7 +148,7 @@ impl<'a> Course<'a> {
             return Err(Failure::client(Fault::new(Code::Internal, "there is no such instance")));
         };
         let seat = self.seat_at(instance);
-        let asking = Asking::new((&lane.upstream, instance, seat), outgoing, exchange);
+        let asking = Asking::new((lane, instance, seat), outgoing, exchange);
         taken_over(exchange, instance);
         instance.health.asked(self.picked_at);
         exchange.trail.attempts += 1;

@@ -115,7 +115,7 @@ async fn run(
         return Heat::Alone { answer: one.await, held_back: false };
     };
     let seat = course.seat_at(instance);
-    let asking = Asking::new((upstream, instance, seat), course.outgoing, exchange);
+    let asking = Asking::new((course.lane, instance, seat), course.outgoing, exchange);
     // Before it is sent: the client may go while both are under way.
     let place = u32::try_from(second).unwrap_or(u32::MAX).saturating_add(1);
     exchange.trail.hedge.store(place, Relaxed);

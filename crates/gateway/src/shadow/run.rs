@@ -92,7 +92,11 @@ async fn one(shared: &Shared, copies: &Copies, job: Job) -> Result<ShadowPair, D
     let bill = bill.open(shared.now(), &job)?;
     let registry = &shared.registry;
     let asking = Asking { job: &job, lane, instance, head: &head, registry, began: Instant::now() };
+    let reading = lane.reads_in(instance, "");
     let answered = asking.ask(place).await;
+    if let Some(reading) = reading.filter(|_| answered.is_ok()) {
+        reading.done();
+    }
     let cost = bill.close(shared.now(), &answered);
     let candidate = captured(answered, cost);
     let baseline = job.baseline();

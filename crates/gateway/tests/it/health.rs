@@ -2,11 +2,15 @@
 
 use std::collections::HashSet;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
+use cutover_testkit::raw::Raw;
+use cutover_upstream::health::Wanted;
 
-use crate::harness::{Rig, ask, ask_stream, build, checked, engines, one_arm, two_arms, until};
+use crate::harness::{
+    Rig, ask, ask_stream, build, checked, engines, now, one_arm, two_arms, until,
+};
 
 /// Several instances of one upstream behind one use case, looked after.
 fn watched(provider: &str, instances: &[&Fake], more: &str) -> Rig {
@@ -55,6 +59,78 @@ fn requests_go_where_the_model_is_loaded() {
     assert!(metrics.contains(loaded), "{metrics}");
 }
 
+/// Two Ollamas with nothing in memory, which read a model in as soon as the gate is open.
+fn cold_engines(gate: &Gate) -> [Fake; 2] {
+    ["one", "two"].map(|name| {
+        let setup = Setup::new(Persona::Ollama).name(name);
+        Fake::start_with(Setup { load_gate: Some(gate.clone()), ..setup })
+    })
+}
+
+/// It was the next probe that told, so that half of the requests until then had the other read it in, too.
+#[test]
+fn an_answer_tells_that_the_model_is_loaded_until_a_probe_tells_otherwise() {
+    for model in ["app", "fake-model"] {
+        let gate = Gate::new();
+        gate.open();
+        let fakes = cold_engines(&gate);
+        let [one, two] = &fakes;
+        let own = format!("{}\nprobe_interval = \"1 s\"", engines("ollama", &[one, two]));
+        let rig = Rig::start(&format!("default_upstream = \"own\"\n{}", one_arm(&own)));
+        rig.watch_instances();
+        let cold = || (state(&rig, 0), state(&rig, 1)) == ("cold".to_owned(), "cold".to_owned());
+        until("the probes have told", cold);
+        for nth in 0..20 {
+            let body = if nth % 2 == 0 { ask(model) } else { ask_stream(model) };
+            assert_eq!(rig.chat(&[], &body).status, 200);
+        }
+        assert_eq!(one.loads() + two.loads(), 1, "{model}: no second copy");
+        let asked = (one.inferences().len(), two.inferences().len());
+        assert!(asked == (20, 0) || asked == (0, 20), "{model}: {asked:?}");
+        for fake in &fakes {
+            let unload = r#"{"model":"fake-model","keep_alive":0}"#;
+            let mut raw = Raw::connect(fake.address()).unwrap();
+            raw.request("POST /api/generate", &[], unload).unwrap();
+            assert_eq!(raw.response().unwrap().unwrap().status, 200);
+        }
+        until("the probes have seen it go", cold);
+    }
+}
+
+/// The second request had the other instance read the model in, too, which takes as long as the first one's load.
+#[test]
+fn what_one_instance_reads_in_no_other_is_asked_for() {
+    let gate = Gate::new();
+    let fakes = cold_engines(&gate);
+    let [one, two] = &fakes;
+    // So that eight may be there at once.
+    let rig = watched("ollama", &[one, two], "in_flight_limit = 20");
+    until("the probes have told", || {
+        (state(&rig, 0), state(&rig, 1)) == ("cold".to_owned(), "cold".to_owned())
+    });
+    let open = (1..=8).map(|count| {
+        let mut raw = rig.raw();
+        let body = if count % 2 == 0 { ask("app") } else { ask_stream("app") };
+        raw.request("POST /v1/chat/completions", &[], &body).unwrap();
+        until("it is there", || one.in_flight() + two.in_flight() == count);
+        raw
+    });
+    let open: Vec<_> = open.collect();
+    let all = (one.in_flight(), two.in_flight());
+    assert!(all == (8, 0) || all == (0, 8), "{all:?}");
+    // Who waits for a load and leaves has it go on for the others; the last one's end is the load's.
+    drop(open);
+    until("they have left", || one.in_flight() + two.in_flight() == 0);
+    let live = rig.gateway.live();
+    let lane = live.lanes.iter().find(|lane| lane.model_place.is_some()).unwrap();
+    let place = lane.model_place.unwrap();
+    let draws = |at: usize| lane.upstream.instances[at].health.draws(Wanted::Known(place));
+    until("nobody draws more", || !draws(0) && !draws(1));
+    gate.open();
+    assert_eq!(rig.chat(&[], &ask("app")).status, 200);
+    assert_eq!(one.loads() + two.loads(), 1);
+}
+
 #[test]
 fn an_instance_that_is_gone_is_down_and_comes_back() {
     let mut one = Fake::start_with(Setup::new(Persona::LlamaCpp).name("one"));
@@ -68,7 +144,7 @@ fn an_instance_that_is_gone_is_down_and_comes_back() {
         assert_eq!(response.header("x-cutover-instance"), Some("own/1"));
         assert_eq!(response.header("x-cutover-attempts"), Some("1"), "the dead one is not tried");
     }
-    assert_eq!(rig.gateway.live().unserved(crate::harness::now()), Vec::<String>::new());
+    assert_eq!(rig.gateway.live().unserved(now()), Vec::<String>::new());
     one.come_back();
     until("it is back", || state(&rig, 0) == "healthy");
     let taken: Vec<_> = (0..50).filter_map(|_| ask_app(&rig)).collect();
@@ -156,6 +232,38 @@ fn where_nobody_else_can_answer_the_wait_for_a_connection_is_a_wait_and_no_time_
 }
 
 #[test]
+fn a_streams_deadlines_begin_with_its_connection() {
+    let own = Fake::start(Persona::LlamaCpp);
+    let gate = Gate::new();
+    own.always(Reply::words(2).hold_headers(&gate));
+    let limit = Duration::from_millis(200);
+    let limits = "probes = false\nmax_connections = 1\nconnect_timeout = \"50 s\"\n\
+                  first_token_timeout = \"200 ms\"";
+    let rig = Rig::start(&one_arm(&format!("{}\n{limits}", engines("llamacpp", &[&own]))));
+    let (first_byte, wait) = ("cutover_upstream_first_byte_seconds", "cutover_queue_wait_seconds");
+    let figure = |name: &str| -> f64 {
+        let metrics = rig.metrics();
+        let line = metrics.lines().find(|line| line.starts_with(name) && !line.contains("bucket"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+    };
+    thread::scope(|scope| {
+        let first = scope.spawn(|| ask_app(&rig));
+        until("the connection is taken", || gate.arrivals() == 1);
+        let second = scope.spawn(|| rig.chat(&[], &ask_stream("app")).status);
+        let began = Instant::now();
+        until("it has waited longer than it may take", || began.elapsed() > 2 * limit);
+        gate.open();
+        assert!(first.join().unwrap().is_some());
+        assert_eq!(second.join().unwrap(), 200, "{}", rig.metrics());
+    });
+    until("the wait is booked", || figure(&format!("{wait}_count")) > 0.0);
+    assert!(!rig.metrics().contains("first_token_timeout"), "{}", rig.metrics());
+    // One was held for all of the time, the other waited.
+    let held = figure(&format!("{first_byte}_sum"));
+    assert!(held < 1.9 * figure(&format!("{wait}_sum")), "{}", rig.metrics());
+}
+
+#[test]
 fn a_unit_stays_at_its_instance_without_a_candidate_too() {
     let fakes = [(); 4].map(|()| Fake::start(Persona::LlamaCpp));
     let instances: Vec<_> = fakes.iter().collect();
@@ -178,7 +286,7 @@ fn a_use_case_whose_baseline_has_no_instance_left_is_told_of() {
     until("it is known", || state(&rig, 0) == "healthy");
     only.go_down();
     until("it is down", || state(&rig, 0) == "down");
-    let unserved = rig.gateway.live().unserved(crate::harness::now());
+    let unserved = rig.gateway.live().unserved(now());
     assert_eq!(unserved, ["an instance for the baseline of docs"]);
     // The only instance is tried all the same: a probe may be wrong.
     assert_eq!(rig.chat(&[], &ask("app")).status, 503);
@@ -225,7 +333,7 @@ fn without_an_instance_that_takes_requests_the_next_arm_answers() {
     assert_eq!(response.status, 503, "{}", response.text());
     assert_eq!(response.json()["error"]["code"], "upstream_unavailable");
     assert!(own.inferences().is_empty() && cloud.inferences().len() == 1);
-    assert_eq!(rig.gateway.live().unserved(crate::harness::now()).len(), 1, "not ready");
+    assert_eq!(rig.gateway.live().unserved(now()).len(), 1, "not ready");
     // A reload forgets nothing of it.
     rig.reload(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
     assert_eq!(rig.chat(&[], &ask("app")).status, 503);
@@ -349,7 +457,7 @@ fn a_candidate_whose_probe_finds_nobody_is_asked_where_the_baseline_is_gone_too(
     assert!(own.inferences().is_empty());
     cloud.go_down();
     let gone = "an instance for the baseline of docs";
-    until("the baseline is known", || rig.gateway.live().unserved(crate::harness::now()) == [gone]);
+    until("the baseline is known", || rig.gateway.live().unserved(now()) == [gone]);
     let before = own.seen().len();
     let asked = |fake: &Fake| fake.seen().iter().any(|seen| seen.path().contains("completions"));
     assert_eq!(rig.chat(&[], &ask("app")).status, 503);

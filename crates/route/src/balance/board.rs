@@ -53,6 +53,8 @@ pub struct Board {
     telling: AtomicU64,
     /// That it has the model in this place in memory:
     warm: [AtomicU64; MODELS_MAX],
+    /// That it is reading that one in:
+    reading: [AtomicU64; MODELS_MAX],
 }
 
 impl Default for Board {
@@ -64,6 +66,7 @@ impl Default for Board {
             doubted: AtomicU64::new(0),
             telling: AtomicU64::new(0),
             warm: array::from_fn(|_| AtomicU64::new(0)),
+            reading: array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }
@@ -84,9 +87,10 @@ impl Board {
         self.telling.load(Relaxed)
     }
 
-    /// Those that tell, and do not have the model in this place in memory.
+    /// Those that tell, and neither have the model in this place in memory nor are reading it in.
     pub(super) fn cold(&self, place: u8) -> u64 {
-        self.telling() & !self.warm[usize::from(place) % MODELS_MAX].load(Relaxed)
+        let place = usize::from(place) % MODELS_MAX;
+        self.telling() & !self.warm[place].load(Relaxed) & !self.reading[place].load(Relaxed)
     }
 
     pub(super) fn latency_us(&self, at: usize) -> u64 {
@@ -188,12 +192,23 @@ impl Post {
 
     /// Whether it has the model in this place in memory; one that does not tell has what it has.
     pub fn has(&self, place: u8) -> bool {
+        let warm = &self.board.warm[usize::from(place) % MODELS_MAX];
+        !self.tells_models() || warm.load(Relaxed) & self.bit() != 0
+    }
+
+    /// The same, and one that is reading it in: another copy of it elsewhere would take as long.
+    pub fn draws(&self, place: u8) -> bool {
         self.board.cold(place) & self.bit() == 0
     }
 
     /// It has the model in this place in memory, or has not.
     pub fn set_warm(&self, place: u8, warm: bool) {
         self.set(&self.board.warm[usize::from(place) % MODELS_MAX], warm);
+    }
+
+    /// It is reading the model in this place in, or is not.
+    pub fn set_reading(&self, place: u8, reading: bool) {
+        self.set(&self.board.reading[usize::from(place) % MODELS_MAX], reading);
     }
 
     fn bit(&self) -> u64 {
@@ -216,9 +231,9 @@ impl Post {
 impl Drop for Post {
     /// Whoever gets it next finds it as new. Nobody has a seat: a seat holds its post.
     fn drop(&mut self) {
-        let Board { latency_us, taken, doubted, telling, warm, .. } = &*self.board;
+        let Board { latency_us, taken, doubted, telling, warm, reading, .. } = &*self.board;
         latency_us[self.at].store(0, Relaxed);
-        for of in [doubted, telling].into_iter().chain(warm) {
+        for of in [doubted, telling].into_iter().chain(warm).chain(reading) {
             self.set(of, false);
         }
         taken.fetch_and(!self.bit(), AcqRel);
@@ -263,12 +278,25 @@ mod tests {
         used.set_latency_us(9);
         used.set_tells_models(true);
         used.set_warm(3, true);
+        used.set_reading(4, true);
         used.doubt();
         drop((used.sit(), used));
         let new = board.post().unwrap();
         assert_eq!((new.at, new.in_flight(), new.latency_us()), (7, 0, 0));
         new.set_tells_models(true);
-        assert!(!new.has(3) && board.doubted() == 0);
+        assert!(!new.has(3) && !new.draws(4) && board.doubted() == 0);
+    }
+
+    #[test]
+    fn one_that_reads_a_model_in_draws_its_requests_and_has_it_not_yet() {
+        let post = Post::default();
+        assert!(post.has(0) && post.draws(0), "it tells nothing");
+        post.set_tells_models(true);
+        assert!(!post.has(0) && !post.draws(0));
+        post.set_reading(0, true);
+        assert!(!post.has(0) && post.draws(0) && !post.draws(1));
+        post.set_reading(0, false);
+        assert!(!post.draws(0));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use super::{Draw, Kind, Policy};
 pub(super) const POLICY: Policy = Policy {
     name: "model-aware",
     doc: "As least-outstanding, but an instance that has to load the request's model first counts as if \
-          it had eight more requests in flight: loads are rare, and yet a model that is in demand spreads. \
+          it had eight more requests in flight (one that is at it already does not): loads are rare, and \
+          yet a model that is in demand spreads. \
           The default for Ollama, where a load takes seconds to minutes and may put another model out.",
     reads_prefix: false,
     kind: Kind::ModelAware,
