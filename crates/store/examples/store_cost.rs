@@ -18,47 +18,31 @@ const RECORDS: u64 = 1_000_000;
 
 fn record() -> Record {
     let upstream = UpstreamName::new("gpus").unwrap();
+    let (id, at) = ("01jd9x5m3q8v7w2k4r6t0y1z3b".to_owned(), Millis(1_700_000_000_000));
     Record {
-        request_id: "01jd9x5m3q8v7w2k4r6t0y1z3b".to_owned(),
-        at: Millis(1_700_000_000_000),
         use_case: Some(UseCaseName::new("statements").unwrap()),
         arm: Arm::Candidate,
         answered_arm: Some(Arm::Candidate),
         variant: Some(VariantName::new("qwen").unwrap()),
         instance: Some(InstanceId::new(&upstream, 0)),
-        prompt: None,
         upstream: Some(upstream),
-        endpoint: "chat",
         stream: true,
         assignment: "sticky",
-        share: None,
         bucket: Some(1_234),
         unit_hash: 0x0123_4567_89ab_cdef,
-        outcome: "ok",
         status: 200,
-        code: None,
         first_token: Some(Micros(123_456)),
         total: Micros(2_345_678),
         overhead: Micros(45),
         prompt_tokens: Some(1_200),
         completion_tokens: Some(340),
         cached_tokens: Some(0),
-        usage_estimated: false,
         cost: Some(NanoUsd(1_234_567)),
         price_source: Some("config"),
         finish_reason: Some("stop"),
         attempts: 1,
-        failed_over: false,
-        losses: Vec::new(),
-        marks: vec![],
-        seen_by: Vec::new(),
-        copy_for: None,
-        overflow: None,
-        overflow_cost: None,
-        queued: None,
-        passed_bytes: None,
         key_name: Some("team".into()),
-        sdk_retry: 0,
+        ..Record::of_no_arm(id, at, ("chat", "ok"))
     }
 }
 

@@ -124,47 +124,32 @@ pub(crate) fn set(name: &str, expected: Option<u64>, bp: u16) -> SetWeight {
 }
 
 pub(crate) fn record(at: u64) -> Record {
+    let upstream = UpstreamName::new("gpus").unwrap();
     Record {
-        request_id: format!("req-{at}"),
-        at: Millis(at),
         use_case: Some(use_case("statements")),
         arm: Arm::Candidate,
         answered_arm: Some(Arm::Candidate),
         variant: Some(VariantName::new("qwen").unwrap()),
         prompt: Some("extraction@3".into()),
-        upstream: Some(UpstreamName::new("gpus").unwrap()),
-        instance: Some(InstanceId::new(&UpstreamName::new("gpus").unwrap(), 0)),
-        endpoint: "chat",
+        instance: Some(InstanceId::new(&upstream, 0)),
+        upstream: Some(upstream),
         stream: true,
         assignment: "sticky",
         share: Some(WeightBp::new(2_500).unwrap()),
         bucket: Some(17),
         unit_hash: u64::MAX,
-        outcome: "ok",
         status: 200,
-        code: None,
         first_token: Some(Micros(100)),
         total: Micros(1_000),
         overhead: Micros(30),
         prompt_tokens: Some(10),
         completion_tokens: Some(5),
-        cached_tokens: None,
-        usage_estimated: false,
         cost: Some(NanoUsd(7)),
         price_source: Some("config"),
         finish_reason: Some("stop"),
         attempts: 1,
-        failed_over: false,
-        losses: vec![],
-        marks: vec![],
-        seen_by: Vec::new(),
-        copy_for: None,
-        overflow: None,
-        overflow_cost: None,
-        queued: None,
-        passed_bytes: None,
         key_name: Some("team".into()),
-        sdk_retry: 0,
+        ..Record::of_no_arm(format!("req-{at}"), Millis(at), ("chat", "ok"))
     }
 }
 
