@@ -1,4 +1,5 @@
-//! A small HTTP server for tests: answers as it is told, and remembers what it was asked.
+//! A small HTTP server for tests: answers as it is told, and remembers what it was asked. And the process around
+//! the controller.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,6 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+
+mod process;
+
+pub(crate) use process::Process;
 
 /// A request.
 #[derive(Debug, Clone)]

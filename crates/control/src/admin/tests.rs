@@ -1,8 +1,5 @@
-use std::sync::Mutex;
-
 use axum::body::Body;
-use cutover_prompts::Book;
-use cutover_store::{KeyRing, Options, Store};
+use cutover_store::{Options, Store};
 use cutover_units::{Millis, VariantName, WeightBp};
 use http::Method;
 use http_body_util::BodyExt;
@@ -10,54 +7,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::book::{Spec, Weights};
+use crate::book::Spec;
 use crate::client;
-use crate::controller::{Deadlines, Parts as ControllerParts, Publisher};
+use crate::controller::{Deadlines, Parts as ControllerParts};
 use crate::state::State as Stored;
+use crate::testing::Process;
 
 const OLGAS: &str = "a-token-of-olgas-own";
 const TOKEN: &str = "a-token-for-tests-only";
-
-#[derive(Default)]
-struct Process {
-    keys: Mutex<Option<KeyRing>>,
-}
-
-impl Publisher for Process {
-    fn publish(&self, _: &Weights) {}
-}
-
-impl Host for Process {
-    fn ready(&self) -> Ready {
-        Ready { ready: false, waiting_for: vec!["the model".into()], degraded: Vec::new() }
-    }
-    fn config(&self) -> ConfigStatus {
-        ConfigStatus::default()
-    }
-    fn instances(&self) -> Vec<InstanceStatus> {
-        Vec::new()
-    }
-    fn served(&self) -> BTreeMap<UseCaseName, BTreeMap<String, u64>> {
-        BTreeMap::new()
-    }
-    fn take_keys(&self, keys: Keys) {
-        *self.keys.lock().unwrap() = Some(KeyRing::new(keys));
-    }
-    fn try_prompts(&self, prompts: &Book) -> Result<(), String> {
-        let bad = prompts.labels().any(|label| label.label.as_str() == "unfit");
-        if bad { Err("variants.a.vars: extraction@1, line 2, uses vars.x".into()) } else { Ok(()) }
-    }
-    fn take_prompts(&self, prompts: Book) -> Result<Vec<String>, String> {
-        Ok(vec![format!("revision {}", prompts.revision())])
-    }
-    fn reload(&self) -> Reloaded {
-        Reloaded { loaded: false, problems: vec!["line 3".into()], warnings: Vec::new() }
-    }
-    fn explain(&self, _: &ExplainRequest) -> Result<Explanation, Failure> {
-        let message = "the body has no model".to_owned();
-        Err(Failure { code: "missing_field".into(), message, hint: None })
-    }
-}
 
 struct Rig {
     admin: Admin,

@@ -1,57 +1,13 @@
 //! What stands behind the reading of the config's files: nothing.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc;
 
-use cutover_prompts::Book;
-use cutover_store::{Keys, Override};
+use cutover_store::Override;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::admin::Host;
-use crate::api::{
-    ConfigStatus, ExplainRequest, Explanation, Failure, InstanceStatus, Ready, Reloaded,
-};
+use crate::testing::Process;
 use crate::watch::{self, Watch};
-
-/// A process whose config file is on a file system that does not answer.
-struct Stuck {
-    entered: Mutex<Option<oneshot::Sender<()>>>,
-    answer: Mutex<mpsc::Receiver<()>>,
-}
-
-impl Host for Stuck {
-    fn ready(&self) -> Ready {
-        Ready { ready: true, waiting_for: Vec::new(), degraded: Vec::new() }
-    }
-    fn config(&self) -> ConfigStatus {
-        ConfigStatus::default()
-    }
-    fn instances(&self) -> Vec<InstanceStatus> {
-        Vec::new()
-    }
-    fn served(&self) -> BTreeMap<UseCaseName, BTreeMap<String, u64>> {
-        BTreeMap::new()
-    }
-    fn take_keys(&self, _: Keys) {}
-    fn try_prompts(&self, _: &Book) -> Result<(), String> {
-        Ok(())
-    }
-    fn take_prompts(&self, _: Book) -> Result<Vec<String>, String> {
-        Ok(Vec::new())
-    }
-    fn reload(&self) -> Reloaded {
-        if let Some(entered) = lock(&self.entered).take() {
-            entered.send(()).unwrap();
-        }
-        // Until the test drops the other end, after all it has to say.
-        let _ = lock(&self.answer).recv();
-        Reloaded { loaded: false, problems: Vec::new(), warnings: Vec::new() }
-    }
-    fn explain(&self, _: &ExplainRequest) -> Result<Explanation, Failure> {
-        unreachable!("nobody asks")
-    }
-}
 
 /// A rollback by hand was never noticed, and the process had to be killed: its watch stood in the opening of a pipe that
 /// had been put where the config file was.
@@ -61,9 +17,16 @@ async fn a_file_that_cannot_be_read_holds_up_neither_a_rollback_nor_the_end() {
     let file = rig.folder.path().join("cutover.toml");
     std::fs::write(&file, "a").unwrap();
     let (entered_to, entered) = oneshot::channel();
-    let (release, answer) = mpsc::channel();
-    let host =
-        Arc::new(Stuck { entered: Mutex::new(Some(entered_to)), answer: Mutex::new(answer) });
+    let (release, answer) = mpsc::channel::<()>();
+    let (entered_to, answer) = (Mutex::new(Some(entered_to)), Mutex::new(answer));
+    // Its config file is on a file system that does not answer.
+    let host = Arc::new(Process::reloading(move || {
+        if let Some(entered) = lock(&entered_to).take() {
+            entered.send(()).unwrap();
+        }
+        // Until the test drops the other end, after all it has to say.
+        let _ = lock(&answer).recv();
+    }));
     let (stop, stopped) = oneshot::channel::<()>();
     let watch = Watch::new(vec![file.clone()]);
     let ended = async {
