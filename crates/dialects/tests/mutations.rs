@@ -3,8 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "targets/cut_short.rs"]
+mod cut_short;
 #[expect(unreachable_pub, reason = "the same file is a module of the fuzz target")]
 mod targets;
+
+use cut_short::{Vendor, cut_short};
 
 /// Runs per target unless the environment says more: a few seconds in a debug build.
 const RUNS: u64 = 300;
@@ -113,16 +117,16 @@ fn mutated_answers_go_back_or_fail() {
 #[test]
 fn streams_that_end_at_any_byte_are_told_to_every_client() {
     for (file, vendor) in [
-        ("chat/tools.sse", targets::Vendor::Chat),
-        ("messages/stream.sse", targets::Vendor::Messages),
-        ("generate-content/stream.sse", targets::Vendor::Gemini),
+        ("chat/tools.sse", Vendor::Chat),
+        ("messages/stream.sse", Vendor::Messages),
+        ("generate-content/stream.sse", Vendor::Gemini),
     ] {
         let path = format!("{}/fixtures/{file}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read(path).unwrap();
-        assert_eq!(targets::cut_short(&text, vendor), Some(true), "{file} is whole at its end");
+        assert_eq!(cut_short(&text, vendor), Some(true), "{file} is whole at its end");
         let mut whole = 0;
         for at in 0..text.len() {
-            match targets::cut_short(&text[..at], vendor) {
+            match cut_short(&text[..at], vendor) {
                 Some(true) => whole += 1,
                 Some(false) => {}
                 None => panic!("{file} cut at {at}: clients are told different things"),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use cutover_dialects::{Ask, Asked, DIALECTS, Inbound, Moment, RequestFacts, StreamOut};
 use cutover_units::Millis;
 use cutover_vendors::{Defaults, anthropic, gemini};
-use cutover_wire::{Endpoint, Fault, Head, Unsupported};
+use cutover_wire::{Fault, Head, Unsupported};
 
 /// Any bytes as a request in every dialect: refused as the client's fault, or a pivot that the rest of
 /// cutover reads or refuses in its turn.
@@ -54,7 +54,7 @@ fn inbounds(body: &Bytes, unsupported: Unsupported) -> Vec<Inbound> {
 }
 
 /// A request of each dialect, for answers to go back to.
-fn asked() -> Vec<Inbound> {
+pub fn asked() -> Vec<Inbound> {
     const BODY: &[u8] = br#"{"model":"m","max_tokens":9,"prompt":"a","input":"a","messages":[{"role":"user","content":"a"}],"contents":[{"parts":[{"text":"a"}]}],"content":{"parts":[{"text":"a"}]},"requests":[{"content":{"parts":[{"text":"a"}]}}],"tools":[{"type":"custom","name":"c","input_schema":{}}]}"#;
     // All dialects read the one body (what is a message to one is no field to another), but for
     // Responses, where a prompt is something else.
@@ -108,7 +108,7 @@ fn converted(answer: &Result<Bytes, Fault>) {
 }
 
 /// A vendor's stream on its way to chat.
-trait Events {
+pub trait Events {
     fn push(&mut self, bytes: Bytes, out: &mut Vec<Bytes>);
     fn finish(&mut self, out: &mut Vec<Bytes>);
 }
@@ -149,60 +149,12 @@ fn through(data: &[u8], start: &dyn Fn() -> Box<dyn Events>) {
     }
 }
 
-fn drive(stream: &mut StreamOut, frames: &[&[u8]], out: &mut Vec<u8>) {
+/// A stream to a client, of these pieces.
+pub fn drive(stream: &mut StreamOut, frames: &[&[u8]], out: &mut Vec<u8>) {
     let mut pieces = Vec::new();
     for frame in frames {
         stream.push(Bytes::copy_from_slice(frame), Moment::default(), &mut pieces);
     }
     stream.finish(Moment::default(), &mut pieces);
     out.extend(pieces.concat());
-}
-
-/// What an upstream's stream is written in.
-#[derive(Clone, Copy, Debug)]
-pub enum Vendor {
-    /// Chat completions.
-    Chat,
-    /// Anthropic's events.
-    Messages,
-    /// Google's.
-    Gemini,
-}
-
-/// Whether a stream ends for each client like a whole one; `None` if they are not told the same.
-pub fn cut_short(data: &[u8], vendor: Vendor) -> Option<bool> {
-    let mut out = Vec::new();
-    let mut events: Box<dyn Events> = match vendor {
-        Vendor::Chat => return told(data),
-        Vendor::Messages => Box::new(anthropic::EventsIn::new(Millis(0))),
-        Vendor::Gemini => Box::new(gemini::EventsIn::new(Millis(0))),
-    };
-    events.push(Bytes::copy_from_slice(data), &mut out);
-    events.finish(&mut out);
-    told(&out.concat())
-}
-
-fn told(chat: &[u8]) -> Option<bool> {
-    const ENDS: [&str; 6] = [
-        "message_stop",
-        "response.completed",
-        "response.incomplete",
-        "\"done\":true",
-        "\"done\": true",
-        "\"finishReason\":",
-    ];
-    let mut ends =
-        asked().into_iter().filter(|one| one.endpoint != Endpoint::Embeddings).map(|inbound| {
-            let mut out = Vec::new();
-            drive(&mut inbound.way_back.stream(), &[chat], &mut out);
-            let text = String::from_utf8_lossy(&out);
-            let whole = ENDS.iter().any(|end| text.contains(end));
-            let broken =
-                ["event: error", "event: response.failed", "{\"error\":", "data: {\"error\":"];
-            let told = text.lines().any(|line| broken.iter().any(|start| line.starts_with(start)));
-            assert_ne!(whole, told, "an end or an error: {text}");
-            whole
-        });
-    let first = ends.next()?;
-    ends.all(|whole| whole == first).then_some(first)
 }
