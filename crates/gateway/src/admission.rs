@@ -23,7 +23,7 @@
 //! - A leg that follows a failed one enters without asking: a failover must not wait twice.
 
 use std::fmt;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,7 +34,8 @@ use cutover_route::overflow::{self, Bill, Bounds, Class, FULL, Figures, Fill, St
 use cutover_route::queue::{Line, Place, Ticket};
 use cutover_store::Key;
 use cutover_telemetry::families;
-use cutover_units::{Code, Micros, Millis};
+use cutover_units::{Code, Micros, Millis, UpstreamName};
+use cutover_upstream::Placed;
 use cutover_wire::Fault;
 use http::HeaderMap;
 use tokio::sync::oneshot::{self, error::TryRecvError};
@@ -80,6 +81,7 @@ pub struct Rules {
 /// Who is inside an upstream, and who waits.
 #[derive(Default)]
 pub struct Held {
+    /// Who may enter and was not sent yet: from then on each counts at its instance.
     admitted: AtomicU32,
     waiting: AtomicU32,
     stage: AtomicU8,
@@ -104,8 +106,12 @@ pub(crate) struct Admission {
     /// How urgent it is, by its header and its key.
     pub(crate) class: Class,
     permit: Option<Permit>,
-    /// How long it waited.
+    /// How long it waited in line.
     pub(crate) queued: Option<Micros>,
+    /// Since when it waits there, and for whom.
+    waits: Option<(Instant, UpstreamName)>,
+    /// How long it waited for one of its instance's connections; two attempts may run at once.
+    pub(crate) connection_us: AtomicU64,
     /// Why it went to the baseline.
     pub(crate) overflow: Option<Why>,
     /// What that costs.
@@ -117,13 +123,21 @@ impl Admission {
         Self { class: hints::class(headers, caller), ..Self::default() }
     }
 
-    /// The request is sent to an upstream: a place at another is free again.
-    pub(crate) fn sent_to(&mut self, upstream: &UpstreamLane) {
+    /// The request is sent to an upstream's instance: a place at another upstream is free again.
+    pub(crate) fn sent_to(&mut self, upstream: &UpstreamLane, instance: &InstanceLane) {
         // Of the same name: who calls the next one in may read another picture.
-        let elsewhere = |permit: &Permit| permit.upstream.name != upstream.name;
-        if self.permit.as_ref().is_some_and(elsewhere) {
-            self.permit = None;
+        let here = |permit: &&mut Permit| permit.upstream.name == upstream.name;
+        match self.permit.as_mut().filter(here) {
+            Some(permit) => permit.moves_to(instance),
+            None => self.permit = None,
         }
+    }
+
+    /// How long it waited for a place, in line or for a connection; None: it did not.
+    pub(crate) fn waited(&self) -> Option<Micros> {
+        let connection_us = self.connection_us.load(Relaxed);
+        let queued = self.queued.or((connection_us > 0).then_some(Micros(0)))?;
+        Some(Micros(queued.0.saturating_add(connection_us)))
     }
 
     /// The request's place at its upstream, to be given back when it is free.
@@ -139,13 +153,23 @@ pub(crate) struct Permit {
     since: Instant,
     /// Whether its end is nobody's business: the one it was for had left, or had no use for it.
     unused: bool,
+    /// The instance that its request was sent to last.
+    at: Option<Placed>,
 }
 
 impl Permit {
     /// Of a place that has been counted already.
     fn counted(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) -> Self {
         let (upstream, shared) = (Arc::clone(upstream), Arc::clone(shared));
-        Self { upstream, shared, since: Instant::now(), unused: false }
+        Self { upstream, shared, since: Instant::now(), unused: false, at: None }
+    }
+
+    /// Counted there from now on. For a moment it is counted twice, and never not at all.
+    fn moves_to(&mut self, instance: &InstanceLane) {
+        let on_its_way = self.at.replace(Placed::at(instance.instance.live())).is_none();
+        if let Some(door) = self.upstream.door.as_ref().filter(|_| on_its_way) {
+            door.held.admitted.fetch_sub(1, Release);
+        }
     }
 }
 
@@ -164,7 +188,9 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(door) = &self.upstream.door else { return };
-        door.held.admitted.fetch_sub(1, Relaxed);
+        if self.at.take().is_none() {
+            door.held.admitted.fetch_sub(1, Relaxed);
+        }
         if self.unused {
             return;
         }
@@ -208,6 +234,7 @@ pub(crate) async fn turn(
     let longest = exchange.left().map_or(rules.wait, |left| left.min(rules.wait));
     let limit = offer.map_or(longest, |wait| wait.min(longest));
     let began = Instant::now();
+    exchange.admission.waits = Some((began, upstream.name.clone()));
     let (mut waited, mut went, mut too_late) = (Err(Why::QueueFull), false, false);
     if let Some(mut seat) = Seat::take(exchange, &upstream, rules.length) {
         waited = seat.called(began + limit).await;
@@ -228,11 +255,7 @@ pub(crate) async fn turn(
     } else if offer.is_some() {
         went = go(exchange, Why::QueueFull);
     }
-    let queued = micros(began.elapsed());
-    exchange.admission.queued = Some(queued);
-    exchange.trail.waited_us += queued.0;
-    let registry = &exchange.shared.registry;
-    registry.histogram(families::QUEUE_WAIT, [upstream.name.as_str()]).observe(queued);
+    exchange.waits_no_more();
     if let Ok(permit) = waited {
         exchange.look_again(&permit.upstream);
         exchange.admission.permit = Some(permit);
@@ -249,6 +272,18 @@ pub(crate) async fn turn(
     let failure =
         if too_late || exchange.is_late() { Failure::past_deadline() } else { full(exchange) };
     Err(Failure { retry_after_ms, ..failure })
+}
+
+impl Exchange {
+    /// Its wait in line is over, if it waited: it has a place, goes elsewhere, or its client has left.
+    pub(crate) fn waits_no_more(&mut self) {
+        let Some((began, upstream)) = self.admission.waits.take() else { return };
+        let queued = micros(began.elapsed());
+        self.admission.queued = Some(queued);
+        self.trail.waited_us += queued.0;
+        let registry = &self.shared.registry;
+        registry.histogram(families::QUEUE_WAIT, [upstream.as_str()]).observe(queued);
+    }
 }
 
 /// A place in the line, given up when the request's future is dropped.
@@ -347,7 +382,7 @@ fn call_next(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) {
     let upstream = live.present(upstream).unwrap_or(upstream);
     let door = upstream.door.as_ref().filter(|door| door.rules.is_some());
     while held.waiting.load(Relaxed) > 0 {
-        let before = held.admitted.fetch_add(1, Relaxed);
+        let before = held.admitted.fetch_add(1, Acquire);
         let fullness =
             door.and_then(|door| overflow::fullness(&door.fill(upstream, shared.now()), before));
         let has_room = fullness.is_none_or(|fullness| fullness < FULL);
@@ -390,7 +425,7 @@ impl Door {
     /// Counts one more request if there is room for it and nobody waits.
     fn admits(&self, upstream: &UpstreamLane, now: Millis) -> bool {
         let held = &self.held;
-        let before = held.admitted.fetch_add(1, Relaxed);
+        let before = held.admitted.fetch_add(1, Acquire);
         let fullness = overflow::fullness(&self.fill(upstream, now), before);
         let (stage, waiting) = (held.stage(), held.waiting.load(Relaxed));
         let next = stage.step(fullness, waiting);
@@ -482,6 +517,7 @@ fn figures(instance: &InstanceLane, now: Millis) -> Figures {
     Figures {
         state: instance.health.state(now),
         in_flight: live.in_flight(),
+        placed: live.placed(),
         latency_us: live.latency_us(),
         load,
     }

@@ -44,7 +44,7 @@ mod course;
 pub(crate) mod hedge;
 mod unseen;
 
-pub(crate) use asking::{Asking, Landed, Opened, collect, cut_off, is_stream};
+pub(crate) use asking::{Asking, Landed, Opened, booked, collect, cut_off, is_stream};
 pub(crate) use count::{Uncounted, count, given_up};
 use course::Next;
 pub(crate) use course::{Course, judge, may};
@@ -377,7 +377,7 @@ fn attempt_failed(exchange: &Exchange, failure: &Failure) {
 }
 
 /// The next instance takes over what the last one failed at.
-fn taken_over(exchange: &mut Exchange, next: &InstanceLane) {
+pub(crate) fn taken_over(exchange: &mut Exchange, next: &InstanceLane) {
     let Some(reason) = exchange.trail.failed.take() else { return };
     let (served, at) = (exchange.served(), exchange.shared.now());
     events::FailedOver { served, to_instance: next.id.as_str(), reason, at }

@@ -202,13 +202,13 @@ impl Exchange {
         self.trail.marks.has(Mark::Continued)
     }
 
-    /// It is sent to an upstream, which sees it from now on.
-    pub(crate) fn show(&mut self, upstream: &UpstreamLane) {
+    /// It is sent to an upstream's instance: the upstream sees it from now on.
+    pub(crate) fn show(&mut self, upstream: &UpstreamLane, instance: &InstanceLane) {
         self.trail.leaked |= self.chosen.local_only && !upstream.local;
         if !self.trail.seen.contains(&upstream.name) {
             self.trail.seen.push(upstream.name.clone());
         }
-        self.admission.sent_to(upstream);
+        self.admission.sent_to(upstream, instance);
     }
 
     /// Whether another arm than the assigned one answered because that one failed.
@@ -249,6 +249,7 @@ impl Exchange {
     /// Counts, logs and records.
     fn finish(&mut self) {
         hedge::abandoned(self);
+        self.waits_no_more();
         self.count_last(None);
         context_guard::learn(self);
         let total = self.elapsed();
@@ -473,7 +474,7 @@ impl Exchange {
             copy_for: trail.copy_for.clone(),
             overflow: self.admission.overflow.map(Why::as_str),
             overflow_cost: booked,
-            queued: self.admission.queued,
+            queued: self.admission.waited(),
             passed_bytes: None,
             key_name: self.key_name.clone(),
             sdk_retry: crate::answer::sdk_retry(&self.headers),

@@ -28,8 +28,8 @@ use cutover_server::{Held, Progress, Upload, discard, too_large};
 use cutover_store::Key;
 use cutover_units::Code;
 use cutover_upstream::{
-    Body, BodyAborted, Deadlines, Outbound, SendError, StreamedBody, StreamedDeadlines,
-    passed_headers,
+    Body, BodyAborted, Deadlines, Outbound, SendError, Sending, StreamedBody, StreamedDeadlines,
+    Turn, passed_headers,
 };
 use cutover_wire::{Fault, FaultClass, Received, read_refusal};
 use http::uri::PathAndQuery;
@@ -39,9 +39,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::attempt::{collect, judge};
+use crate::attempt::{booked, collect, judge};
 use crate::body::Out;
-use crate::exchange::micros;
 use crate::gateway::{Gateway, Refusal, Visit};
 use crate::live::{InstanceLane, UpstreamLane};
 use crate::rescue::Failure;
@@ -196,7 +195,9 @@ impl Going<'_> {
         let sent = if reads_only(&parts.method) && body.is_end_stream() {
             self.progress.ended();
             let deadlines = Deadlines { connect, first_byte: total };
-            self.instance.instance.send(outbound, deadlines).await
+            let seat = self.instance.instance.live().post().sit();
+            let sending = Sending { deadlines, started: sent_at, turn: Turn::InARow };
+            self.instance.instance.send_made(seat, &|| outbound.clone(), sending).await
         } else {
             let surface = &self.visit.live.surface;
             let upload = Upload::new(body, surface.upload_bytes_max, Arc::clone(self.progress));
@@ -205,9 +206,8 @@ impl Going<'_> {
             let body = StreamedBody::new(upload.map_err(|_| BodyAborted));
             self.instance.instance.send_streamed(outbound, body, deadlines).await
         };
-        let response = sent.map_err(|error| self.failed(&error))?;
-        self.instance.metrics.first_byte.observe(micros(sent_at.elapsed()));
-        Ok(response)
+        let answered = sent.map_err(|error| self.failed(&error))?;
+        Ok(booked(self.gateway.shared(), upstream, self.instance, answered))
     }
 
     /// Why there is no answer: the sender's own reasons come before what the connection says of them.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`fullness`] is measured against several limits at once, because no engine tells everything: requests
-//! admitted against the places there are, requests waiting inside the engine, its key-value cache, and the
+//! admitted against the places there are (those at an instance that can serve, or on their way), requests waiting inside the engine, its key-value cache, and the
 //! predicted time to the first token. An upstream is as full as the least full of its instances that can
 //! serve; one of which none can serve is not full but broken, which is for failover to deal with.
 //!
@@ -68,6 +68,8 @@ pub struct Figures {
     pub state: State,
     /// Requests sent to it and not finished.
     pub in_flight: u32,
+    /// Those of them that hold one of the upstream's places.
+    pub placed: u32,
     /// Moving average of the time to the head of its answers; 0: nothing measured.
     pub latency_us: u64,
     /// What it tells of itself.
@@ -93,6 +95,9 @@ pub struct Fill {
     pub least: Option<u32>,
     /// Places of all instances that can serve; None: without limit.
     pub places: Option<u32>,
+    /// How many of them are taken. What is still under way elsewhere, at an instance that is drained, down or gone, takes
+    /// none of these.
+    pub taken: u32,
 }
 
 /// Requests that one instance may have in flight; None: any number.
@@ -134,22 +139,24 @@ pub fn told_of(figures: &Figures, bounds: &Bounds) -> Option<u32> {
 
 /// All instances together.
 pub fn fill(instances: impl Iterator<Item = Figures>, bounds: &Bounds) -> Fill {
-    let mut all = Fill { least: None, places: Some(0) };
+    let mut all = Fill { least: None, places: Some(0), taken: 0 };
     for figures in instances {
         let Some(told) = told_of(&figures, bounds) else { continue };
         all.least = Some(all.least.map_or(told, |least| least.min(told)));
         let places = places_of(&figures, bounds);
+        all.taken = all.taken.saturating_add(figures.placed);
         all.places = all.places.zip(places).map(|(sum, more)| sum.saturating_add(more));
     }
     all
 }
 
-/// How full an upstream is, in thousandths, with so many requests admitted. None: none of its instances
-/// can serve.
+/// How full an upstream is, in thousandths, with so many requests admitted and not yet sent. None: none of its
+/// instances can serve.
 pub fn fullness(fill: &Fill, admitted: u32) -> Option<u32> {
     let told = fill.least?;
     let taken = fill.places.map_or(0, |places| {
-        let permille = u64::from(admitted) * u64::from(FULL) / u64::from(places.max(1));
+        let taken = u64::from(admitted) + u64::from(fill.taken);
+        let permille = taken * u64::from(FULL) / u64::from(places.max(1));
         u32::try_from(permille).unwrap_or(u32::MAX)
     });
     Some(told.max(taken))

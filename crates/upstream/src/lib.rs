@@ -47,6 +47,6 @@ pub use headers::{RequestHeaders, RequestRules, Vendor, passed_headers, passed_r
 pub use instance::{
     Answered, Deadlines, InProcess, Instance, InstanceSettings, Outbound, Sending, Turn, in_a_row,
 };
-pub use live::{InstanceLive, LiveFigures};
+pub use live::{InstanceLive, LiveFigures, Placed};
 pub use streamed::{BodyAborted, StreamedBody, StreamedDeadlines};
 pub use tls::{Tls, TlsError};

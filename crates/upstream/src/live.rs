@@ -19,6 +19,8 @@ const EWMA_SHIFT: u32 = 3;
 pub struct InstanceLive {
     /// Requests in flight and latency, beside those of its upstream's other instances.
     post: Arc<Post>,
+    /// Those of them that hold one of the upstream's places.
+    placed: AtomicU32,
     waiting: AtomicU32,
     open: AtomicU32,
     idle: AtomicU32,
@@ -92,6 +94,11 @@ impl InstanceLive {
         self.post.latency_us()
     }
 
+    /// Requests here that hold one of the upstream's places: see [`Placed`].
+    pub fn placed(&self) -> u32 {
+        self.placed.load(Relaxed)
+    }
+
     /// All figures.
     pub fn figures(&self) -> LiveFigures {
         LiveFigures {
@@ -144,6 +151,26 @@ impl InstanceLive {
 
     pub(crate) fn idle_changed(&self, idle: usize) {
         self.idle.store(u32::try_from(idle).unwrap_or(u32::MAX), Relaxed);
+    }
+}
+
+/// A request that holds one of its upstream's places was sent to this instance, until this is dropped. Counted at the
+/// instance, so that what is still under way at one that takes no more requests is in nobody's way elsewhere.
+#[derive(Debug)]
+#[must_use = "the count falls when it is dropped"]
+pub struct Placed(Arc<InstanceLive>);
+
+impl Placed {
+    /// At this instance from now on.
+    pub fn at(live: &Arc<InstanceLive>) -> Self {
+        live.placed.fetch_add(1, Relaxed);
+        Self(Arc::clone(live))
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        self.0.placed.fetch_sub(1, Relaxed);
     }
 }
 

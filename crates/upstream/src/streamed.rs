@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::body::Body;
 use crate::error::{Detail, SendError, SendErrorKind};
-use crate::instance::{Instance, Outbound, Way, check, failure};
+use crate::instance::{Answered, Instance, Outbound, Way, check, failure};
 use crate::outgoing::Outgoing;
 use crate::pool::{Lease, Pool};
 
@@ -78,7 +78,7 @@ impl Instance {
         outbound: Outbound,
         body: StreamedBody,
         deadlines: StreamedDeadlines<'_>,
-    ) -> Result<Response<Body>, SendError> {
+    ) -> Result<Answered, SendError> {
         let started = Instant::now();
         let seat = self.live().post().sit();
         self.live().begun(&seat);
@@ -90,12 +90,14 @@ impl Instance {
             }
         };
         match result {
-            Ok(response) => {
+            Ok((response, waited)) => {
                 if response.status().is_server_error() {
                     self.live().failed();
                 }
                 // Its time says more of the body's size than of the instance: it is in no average.
-                Ok(response.map(|body| body.counted(seat)))
+                let took = started.elapsed().saturating_sub(waited);
+                let response = response.map(|body| body.counted(seat));
+                Ok(Answered { response, took, waited })
             }
             Err(error) => {
                 self.live().failed();
@@ -110,15 +112,15 @@ async fn exchange(
     (outbound, body): (Outbound, StreamedBody),
     deadlines: StreamedDeadlines<'_>,
     started: Instant,
-) -> Result<Response<Body>, SendError> {
-    let (lease, _) = pool.lease(started, deadlines.connect).await?;
+) -> Result<(Response<Body>, Duration), SendError> {
+    let (lease, waited) = pool.lease(started, deadlines.connect).await?;
     let reused = lease.conn().reused;
     let Outbound { method, path_and_query, headers, .. } = outbound;
     let target = pool.address.target(&path_and_query);
     let host = pool.address.host_header();
     let request = Box::new(Outgoing::streamed(method, &target, host, &headers, body));
     let (stale, unsent) = match attempt(lease, request, deadlines).await {
-        Ok(response) => return check(pool, response),
+        Ok(response) => return Ok((check(pool, response)?, waited)),
         Err(Broken { lease, error, unsent }) => match unsent.filter(|_| reused) {
             Some(unsent) => (lease, unsent),
             None => return Err(error),
@@ -127,7 +129,7 @@ async fn exchange(
     pool.live.resent();
     let lease = pool.renew(stale, deadlines.connect).await?;
     match attempt(lease, unsent, deadlines).await {
-        Ok(response) => check(pool, response),
+        Ok(response) => Ok((check(pool, response)?, waited)),
         Err(broken) => Err(broken.error),
     }
 }

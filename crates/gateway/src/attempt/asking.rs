@@ -3,6 +3,7 @@
 //! It changes nothing of the request's own: two may run at once, and whoever made them says what
 //! became of each.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -229,6 +230,8 @@ impl Terms<'_> {
         let answered =
             answered.map_err(|e| Failure::send(&e).unless_cut(self.deadline, self.may_stall))?;
         self.sent_at += answered.waited;
+        let waited_us = micros(answered.waited).0;
+        exchange.admission.connection_us.fetch_add(waited_us, Relaxed);
         Ok(booked(&exchange.shared, upstream, self.instance, answered))
     }
 

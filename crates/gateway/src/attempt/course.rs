@@ -155,7 +155,7 @@ impl<'a> Course<'a> {
         exchange.trail.uncounted = Uncounted::Asked;
         exchange.trail.tried = Some(self.tried_at(at));
         exchange.trail.asking_since = Some(asking.sent_at());
-        exchange.show(&lane.upstream);
+        exchange.show(&lane.upstream, instance);
         Ok(asking)
     }
 

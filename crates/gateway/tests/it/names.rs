@@ -281,11 +281,14 @@ fn who_waits_in_line_while_a_name_leads_elsewhere_is_served_there_one_by_one() {
         until("they stand in line", || rig.metrics().contains(waits));
         server.set(NAME, &[loopback(2)]);
         until("the other is known", || ids(&rig) == ["own/0.2", "own/0.1"]);
+        until("one is served, whatever is still under way at the old one", || {
+            gates[1].arrivals() == 1
+        });
         asked_again(&server);
-        assert!(rig.metrics().contains(waits), "the place is held until its answer is there");
+        let two = "cutover_queue_waiting_requests{upstream=\"own\"} 2";
+        assert!(rig.metrics().contains(two), "there is one place: {}", rig.metrics());
         gates[0].open();
         assert_eq!(first.join().unwrap(), "own/0.1");
-        until("one is served", || gates[1].arrivals() == 1);
         gates[1].open();
         for answer in waiting {
             assert_eq!(answer.join().unwrap(), "own/0.2");

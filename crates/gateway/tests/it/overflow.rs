@@ -4,11 +4,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cutover_route::health::{Judged, State};
 use cutover_route::overflow::Class;
 use cutover_store::{Options, Store};
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
 use cutover_testkit::raw::Response;
-use cutover_units::{Arm, Millis, NanoUsd};
+use cutover_units::{Arm, Millis, NanoUsd, UpstreamName};
 
 use crate::harness::{Rig, ask, ask_stream, docs, now, two_arms, until};
 
@@ -369,6 +370,33 @@ fn who_leaves_the_line_frees_the_seat() {
     assert_eq!(full.ask(&["x-unit: u1"]).status, 200, "and the place is not lost");
 }
 
+/// Its wait was booked as cutover's own overhead, and nowhere as a wait.
+#[test]
+fn the_wait_of_who_leaves_the_line_is_a_wait_and_no_overhead() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(dir.path(), now)).unwrap();
+    let full = Full::storing("100%", (QUEUE, ""), Some(&store));
+    full.meanwhile(|| {
+        let mut raw = full.rig.raw();
+        raw.request("POST /v1/chat/completions", &["x-unit: u1"], ask("app")).unwrap();
+        full.waits(1);
+        // Long beside anything that cutover itself does.
+        let began = Instant::now();
+        until("it has waited", || began.elapsed() >= Duration::from_millis(300));
+        drop(raw);
+        until("it is recorded", || store.stats().written >= 1);
+    });
+    let connection = rusqlite::Connection::open(dir.path().join("cutover.db")).unwrap();
+    let row = "SELECT outcome, queued_us, overhead_us, total_us FROM records WHERE outcome <> 'ok'";
+    let row = connection
+        .query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+    let (outcome, queued, overhead, total): (String, Option<i64>, i64, i64) = row.unwrap();
+    assert_eq!(outcome, "client_gone");
+    assert!(queued.is_some_and(|queued| queued >= 300_000), "{queued:?} of {total}");
+    assert!(overhead + queued.unwrap() <= total + 1_000, "{overhead}, {queued:?} of {total}");
+    assert_eq!(full.metric("cutover_queue_wait_seconds_count{upstream=\"own\"}"), 1);
+}
+
 #[test]
 fn the_days_money_ends_overflow_and_outlives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -606,4 +634,62 @@ fn a_place_is_free_when_its_instance_is() {
             assert!(asked.join().unwrap().text().contains("[DONE]"));
         }
     });
+}
+
+/// A drained, failed or replaced instance's requests took the places of the other, which got nothing for as long as they
+/// were under way: clients waited in vain beside an idle engine.
+#[test]
+fn what_is_under_way_at_an_instance_that_takes_no_more_takes_no_place_elsewhere() {
+    for way in ["drained", "down", "replaced"] {
+        let line = "queue = { wait = \"1 h\" }";
+        let down = Judged { state: State::Down, misses: 2 };
+        let full = Full::start("100%", line, "");
+        let other = Fake::start(Persona::LlamaCpp);
+        let config = config(&full.own, &full.cloud, ("100%", line, ""));
+        let base = |fake: &Fake| format!("base_url = \"{}\"", fake.base_url());
+        let both = format!("instances = [\"{}\", \"{}\"]", full.own.base_url(), other.base_url());
+        let with_both = config.replace(&base(&full.own), &both);
+        if way != "replaced" {
+            full.rig.reload(&with_both);
+            full.rig.gateway.drain(
+                &UpstreamName::new("own").unwrap(),
+                &other.address().to_string(),
+                true,
+            );
+        }
+        full.meanwhile(|| {
+            let waits = thread::scope(|scope| {
+                let second = scope.spawn(|| full.ask(&[]));
+                full.waits(1);
+                let name = UpstreamName::new("own").unwrap();
+                match way {
+                    "replaced" => full.rig.reload(&config.replace(&base(&full.own), &base(&other))),
+                    _ => {
+                        full.rig.gateway.drain(&name, &other.address().to_string(), false);
+                        let at = full.own.address().to_string();
+                        if way == "drained" {
+                            full.rig.gateway.drain(&name, &at, true);
+                        } else {
+                            let live = full.rig.gateway.live();
+                            let lanes = live.lanes.iter().flat_map(|lane| &lane.upstream.instances);
+                            let mut lanes = lanes.filter(|lane| lane.instance.label() == at);
+                            lanes.next().unwrap().health.probed(down, None, &[]);
+                        }
+                    }
+                }
+                second.join().unwrap()
+            });
+            assert_eq!(
+                (waits.status, waits.header("x-cutover-upstream")),
+                (200, Some("own")),
+                "{way}"
+            );
+            // One more, and what it leaves is left again: the place is there for the next.
+            assert_eq!(full.ask(&[]).header("x-cutover-upstream"), Some("own"), "{way}");
+        });
+        assert_eq!(other.inferences().len(), 2, "{way}");
+        assert_eq!(full.own.inferences().len(), 1, "{way}");
+        // What was under way has ended: nothing is held any more.
+        assert_eq!(full.ask(&[]).status, 200, "{way}");
+    }
 }

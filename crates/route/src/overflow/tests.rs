@@ -24,19 +24,34 @@ fn slots(slots: u32) -> Load {
 fn an_upstream_is_as_full_as_the_least_full_of_its_instances() {
     let waits = |waiting| busy(4, Load { waiting: Some(waiting), ..slots(4) });
     let of = |figures: &[Figures]| fill(figures.iter().copied(), &BOUNDS);
-    assert_eq!(of(&[waits(8), waits(2)]), Fill { least: Some(250), places: Some(8) });
+    assert_eq!(of(&[waits(8), waits(2)]), Fill { least: Some(250), places: Some(8), taken: 0 });
     let saturated = Figures { state: State::Saturated, ..waits(0) };
     assert_eq!(of(&[saturated]).least, Some(FULL));
     // One that does not tell how many it takes takes any number.
     assert_eq!(of(&[waits(0), busy(1, Load::default())]).places, None);
     let down = Figures { state: State::Down, ..waits(0) };
-    assert_eq!(of(&[down, waits(8)]), Fill { least: Some(FULL), places: Some(4) });
+    assert_eq!(of(&[down, waits(8)]), Fill { least: Some(FULL), places: Some(4), taken: 0 });
     assert_eq!(fullness(&of(&[down]), 0), None, "broken, not full");
 }
 
 #[test]
+fn what_is_under_way_where_nothing_is_sent_any_more_takes_no_place() {
+    let bounds = Bounds { in_flight: Some(2), ..BOUNDS };
+    let at = |state, placed| Figures { state, placed, ..busy(placed, Load::default()) };
+    for state in [State::Draining, State::Down, State::Ejected] {
+        let all = fill([at(state, 2), at(State::Healthy, 0)].into_iter(), &bounds);
+        assert_eq!((all.places, all.taken), (Some(2), 0), "{state:?}");
+        assert_eq!(fullness(&all, 0), Some(0), "{state:?}");
+        let all = fill([at(state, 2), at(State::Healthy, 1)].into_iter(), &bounds);
+        assert_eq!([0, 1].map(|n| fullness(&all, n)), [500, FULL].map(Some), "{state:?}");
+    }
+}
+
+#[test]
 fn places_count_what_was_admitted() {
-    let fill = Fill { least: Some(0), places: Some(4) };
+    let fill = Fill { least: Some(0), places: Some(4), taken: 0 };
+    let sent = Fill { taken: 3, ..fill };
+    assert_eq!([0, 1, 5].map(|n| fullness(&sent, n)), [750, 1_000, 2_000].map(Some));
     assert_eq!([0, 3, 4, 8].map(|n| fullness(&fill, n)), [0, 750, 1_000, 2_000].map(Some));
     assert_eq!(fullness(&Fill { places: None, ..fill }, 9_999), Some(0));
     assert_eq!(fullness(&Fill { places: Some(0), ..fill }, 1), Some(FULL));
@@ -175,9 +190,9 @@ proptest! {
     #[test]
     fn more_requests_never_make_an_upstream_less_full(
         told in prop::option::of(0u32..2_000), places in prop::option::of(0u32..100),
-        admitted in 0u32..1_000, more in 0u32..1_000,
+        admitted in 0u32..1_000, more in 0u32..1_000, taken in 0u32..1_000,
     ) {
-        let fill = Fill { least: told, places };
+        let fill = Fill { least: told, places, taken };
         prop_assert!(fullness(&fill, admitted + more) >= fullness(&fill, admitted));
     }
 
@@ -185,10 +200,10 @@ proptest! {
     fn no_figures_overflow(
         in_flight: u32, latency_us: u64, waiting in prop::option::of(any::<u32>()),
         slots in prop::option::of(any::<u32>()), limit in prop::option::of(any::<u64>()),
-        admitted: u32,
+        admitted: u32, placed: u32,
     ) {
         let load = Load { waiting, slots, ..Load::default() };
-        let figures = Figures { in_flight, latency_us, load, ..Figures::default() };
+        let figures = Figures { in_flight, latency_us, load, placed, ..Figures::default() };
         let bounds = Bounds { first_token_us: limit, ..BOUNDS };
         let fill = fill([figures; 3].into_iter(), &bounds);
         prop_assert!(fullness(&fill, admitted).is_some());

@@ -57,7 +57,8 @@ impl http_body::Body for Fed {
 async fn send(instance: &Instance, body: StreamedBody) -> Result<Response<Body>, SendError> {
     let by = Instant::now() + Duration::from_secs(20);
     let deadlines = StreamedDeadlines { connect: Duration::from_secs(5), due: &|| by };
-    instance.send_streamed(post("/v1/files", &[]), body, deadlines).await
+    let sent = instance.send_streamed(post("/v1/files", &[]), body, deadlines).await;
+    sent.map(|answered| answered.response)
 }
 
 #[tokio::test]
@@ -116,7 +117,8 @@ async fn an_upstream_that_reads_nothing_holds_the_sender_back() {
         *seen.lock().unwrap() + Duration::from_millis(300)
     };
     let deadlines = StreamedDeadlines { connect: Duration::from_secs(5), due: &due };
-    let error = instance.send_streamed(post("/v1/files", &[]), body, deadlines).await.unwrap_err();
+    let sent = instance.send_streamed(post("/v1/files", &[]), body, deadlines).await;
+    let error = sent.err().unwrap();
     assert_eq!(error.kind(), SendErrorKind::FirstByteTimeout);
     assert!(error.anything_sent());
     let taken = taken.load(SeqCst);
@@ -161,4 +163,43 @@ async fn an_answer_before_the_bodys_end_is_passed_on() {
     assert_eq!(text(response).await.unwrap(), "no");
     until("the connection is closed", || instance.live().figures().open == 0).await;
     drop(feed);
+}
+
+#[tokio::test]
+async fn the_wait_for_a_connection_is_told_apart_from_the_instances_time() {
+    let go = Arc::new(tokio::sync::Semaphore::new(0));
+    let wait = Arc::clone(&go);
+    let server = Server::start(move |_, mut socket| {
+        let wait = Arc::clone(&wait);
+        async move {
+            while crate::server::read_request(&mut socket).await.is_some() {
+                wait.acquire().await.unwrap().forget();
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let settings = cutover_upstream::InstanceSettings { max_connections: 1, ..Default::default() };
+    let instance = server.instance_with(settings);
+    let sent = async || {
+        let (feed, _, body) = fed(Some(1));
+        feed.send(Ok(Bytes::from_static(b"x"))).unwrap();
+        let by = Instant::now() + Duration::from_secs(20);
+        let deadlines = StreamedDeadlines { connect: Duration::from_secs(20), due: &|| by };
+        let answered =
+            instance.send_streamed(post("/v1/files", &[]), body, deadlines).await.unwrap();
+        let told = (answered.took, answered.waited);
+        assert_eq!(text(answered.response).await.unwrap(), "ok");
+        told
+    };
+    let later = async {
+        until("one waits", || instance.live().figures().waiting == 1).await;
+        let began = Instant::now();
+        until("for a while", || began.elapsed() > Duration::from_millis(30)).await;
+        go.add_permits(2);
+    };
+    let (first, second, ()) = tokio::join!(sent(), sent(), later);
+    assert!(first.1.is_zero() && first.0 >= Duration::from_millis(30), "{first:?}");
+    assert!(second.1 >= Duration::from_millis(30) && second.0 < second.1, "{second:?}");
 }
