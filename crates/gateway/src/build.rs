@@ -123,6 +123,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
             stream_usage: stream_usage(default),
             responses: default.responses,
             call_ids: call_ids(default)?,
+            secrets: default_lane.headers.secrets(),
             settings: VariantSettings {
                 ollama: OllamaSettings {
                     pins: ollama::pins(checked, default),
@@ -374,6 +375,7 @@ fn lane(
             responses: configured.responses,
             call_ids: call_ids(configured)?,
             mint: true,
+            secrets: upstream.headers.secrets(),
             capabilities: Capabilities { tools: variant.tools, images: variant.images },
             settings: VariantSettings {
                 framing: framing(&variant.adaptation, system_prompt),

@@ -27,7 +27,7 @@ use crate::live::{Lane, Live};
 use crate::models::Look;
 use crate::responses::{self, About, KeptAnswers, Looker};
 use crate::{infer, models, vendor};
-use cutover_ingress::{Route, unescaped};
+use cutover_ingress::{Lost, Route, unescaped};
 
 /// How long a model is said to stay in memory: what Ollama says by default.
 const LOADED_MS: u64 = 5 * 60 * 1_000;
@@ -47,9 +47,16 @@ pub(crate) fn asked_for(headers: &HeaderMap) -> Option<&'static Dialect> {
     google.into_iter().any(|name| headers.contains_key(name)).then_some(&GEMINI)
 }
 
-/// Google's clients may show their key in the query. From here on it stands where others do.
-pub(crate) fn take_key(route: Route<'_>, (uri, headers): (&Uri, &mut HeaderMap)) {
-    let google = matches!(route, Route::Foreign(found) if found.dialect.name == GEMINI.name);
+/// What a path and method were found to be, or why they are nothing.
+type Routed<'a> = Result<Route<'a>, Lost>;
+
+/// Google's clients may show their key in the query. From here on it stands where others do. A path that is none may
+/// be one of theirs.
+pub(crate) fn take_key(route: &Routed<'_>, (uri, headers): (&Uri, &mut HeaderMap)) {
+    let google = match route {
+        Ok(Route::Foreign(found)) => found.dialect.name == GEMINI.name,
+        routed => routed.is_err(),
+    };
     let Some(key) = uri.query().filter(|_| google).and_then(gemini::key_in) else { return };
     if caller::presented(headers).is_none()
         && let Ok(mut value) = HeaderValue::from_str(&unescaped(key))
@@ -59,21 +66,19 @@ pub(crate) fn take_key(route: Route<'_>, (uri, headers): (&Uri, &mut HeaderMap))
     }
 }
 
-/// The dialect of a route; None: OpenAI's.
-pub(crate) fn dialect_of(route: Route<'_>, headers: &HeaderMap) -> Option<&'static Dialect> {
+/// The dialect of a route, or of what was taken for one; None: OpenAI's.
+pub(crate) fn dialect_of(route: &Routed<'_>, headers: &HeaderMap) -> Option<&'static Dialect> {
     match route {
-        Route::Foreign(found) => Some(found.dialect),
-        Route::Models | Route::Model(_) => asked_for(headers),
-        _ => None,
+        Ok(Route::Foreign(found)) => Some(found.dialect),
+        Ok(Route::Models | Route::Model(_)) => asked_for(headers),
+        Ok(_) => None,
+        Err(lost) => lost.dialect.or_else(|| asked_for(headers)),
     }
 }
 
 /// The dialect of a request of which nothing but its head has been looked at; None: OpenAI's.
 pub(crate) fn spoken(head: &request::Parts) -> Option<&'static Dialect> {
-    match cutover_ingress::route(head.method.as_str(), head.uri.path()) {
-        Ok(route) => dialect_of(route, &head.headers),
-        Err(lost) => lost.dialect.or_else(|| asked_for(&head.headers)),
-    }
+    dialect_of(&cutover_ingress::route(head.method.as_str(), head.uri.path()), &head.headers)
 }
 
 /// Who asks for what at a dialect's door.

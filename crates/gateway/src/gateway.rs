@@ -250,26 +250,21 @@ impl Gateway {
         parts: &mut request::Parts,
         body: &mut Option<Incoming>,
     ) -> Result<Response<Out>, Refusal> {
-        let path = parts.uri.path();
-        let route =
-            cutover_ingress::route(parts.method.as_str(), path).map_err(|lost| Refusal {
-                dialect: lost.dialect.or_else(|| dialects::asked_for(&parts.headers)),
-                ..Refusal::nowhere(lost.fault)
-            })?;
-        if matches!(route, Route::Health) {
+        let route = cutover_ingress::route(parts.method.as_str(), parts.uri.path());
+        if let Ok(Route::Health) = route {
             return Ok(health());
         }
-        dialects::take_key(route, (&parts.uri, &mut parts.headers));
+        let words = dialects::dialect_of(&route, &parts.headers);
+        dialects::take_key(&route, (&parts.uri, &mut parts.headers));
+        // Before anything is said of paths and methods: who is not let in is told nothing.
         let keys = (visit.live.keys.as_deref(), visit.started_at);
         let caller = caller::authenticate(&parts.headers, keys)
-            .map_err(|refused| self.unknown_caller(visit, refused))
-            .map_err(|refusal| refusal.in_words(dialects::dialect_of(route, &parts.headers)))?;
+            .map_err(|refused| self.unknown_caller(visit, refused).in_words(words))?;
         visit.let_in.store(true, Ordering::Relaxed);
+        let route = route.map_err(|lost| Refusal::nowhere(lost.fault).in_words(words))?;
         if let Route::Infer(_) | Route::Foreign(_) = route {
             let checked = visit.live.check_hints(&parts.headers, caller.as_deref());
-            checked
-                .map_err(Refusal::nowhere)
-                .map_err(|refusal| refusal.in_words(dialects::dialect_of(route, &parts.headers)))?;
+            checked.map_err(|fault| Refusal::nowhere(fault).in_words(words))?;
         }
         if let Route::Passed(family) = route {
             return passthrough::pass(self, visit, (parts, body.take()), (family, caller)).await;
@@ -339,7 +334,12 @@ impl Gateway {
     ) -> Response<Out> {
         let endpoint = refusal.endpoint_name();
         let failure = Failure::client(refusal.fault);
+        let of_stranger = visit.is_of_stranger();
         match failure.fault.code {
+            Code::HeadTooLarge if of_stranger => {
+                let limit = cutover_server::limit_of(&failure.fault);
+                self.0.registry.counter(families::LIMITS_HIT, [limit]).inc();
+            }
             Code::RequestTooLarge => self.limit_hit("server.body_limit"),
             Code::RequestTimeout => self.limit_hit("server.body_timeout"),
             Code::HeadTooLarge => self.limit_hit(cutover_server::limit_of(&failure.fault)),
@@ -359,10 +359,10 @@ impl Gateway {
         let at = visit.started_at;
         let failed = events::RequestFailed { served, code, status: None, attempts: 0, total, at };
         let turned_away = visit.is_turned_away(code);
-        if turned_away {
-            failed.count(&self.0.registry);
-        } else {
-            failed.emit(&self.0.registry);
+        match (turned_away, of_stranger) {
+            (true, _) => failed.count(&self.0.registry),
+            (_, true) => failed.emit_of_stranger(&self.0.registry),
+            _ => failed.emit(&self.0.registry),
         }
         if endpoint.is_some() {
             visit.live.default_metrics.finish(&Finished {
@@ -375,10 +375,10 @@ impl Gateway {
             });
         }
         let words = refusal.dialect.map(|dialect| (dialect, &*id_text));
-        let response = rescue::response(&visit.live.unspoken(&failure), 0, words);
+        let response = rescue::response(&failure, 0, words);
         // Who knocked at a door that is none is to be seen where all requests are; but whoever is not let in may
         // fill no disk.
-        let leaves_record = visit.has_let_in() || visit.live.keys.is_none() && !turned_away;
+        let leaves_record = !of_stranger && !turned_away;
         if let Some(records) = self.0.records.as_ref().filter(|_| leaves_record) {
             let words = (endpoint.unwrap_or("none"), ended(code).as_str());
             records.try_push_spare(Record {

@@ -112,8 +112,7 @@ fn finished(
             Failure::client(Fault::new(Code::Internal, "no stream was asked"))
         }
     };
-    let shown = exchange.live.unspoken(&failure);
-    let mut response = rescue::response(&shown, exchange.attempts(), exchange.words());
+    let mut response = rescue::response(&failure, exchange.attempts(), exchange.words());
     exchange.trail.status = response.status().as_u16();
     exchange.trail.code = Some(failure.fault.code);
     exchange.trail.answered = true;

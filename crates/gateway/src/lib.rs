@@ -59,7 +59,6 @@ mod responses;
 pub mod shadow;
 mod stream;
 mod structured;
-mod unspoken;
 mod vendor;
 mod visit;
 

@@ -274,6 +274,7 @@ impl Going<'_> {
         let ends_at = Instant::now() + upstream.timeouts.total;
         let body = if reads { collect(body, upstream, ends_at).await } else { Ok(PAGE) };
         let body = body.inspect_err(|failure| self.judge(failure))?;
+        let body = upstream.headers.secrets().hidden(&body).map_or(body, Bytes::from);
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let received = Received {
             status,
@@ -295,8 +296,7 @@ impl Going<'_> {
         if ours || !reads || matches!(status, 401 | 403) {
             return Err(failure);
         }
-        let shown = upstream.headers.hidden(&body).map_or(body, Bytes::from);
-        Ok((Response::from_parts(parts, Body::whole(shown)), failure))
+        Ok((Response::from_parts(parts, Body::whole(body)), failure))
     }
 
     fn judge(&self, failure: &Failure) {

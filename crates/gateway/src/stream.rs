@@ -373,9 +373,7 @@ impl Relay {
     }
 
     fn fail(&mut self, failure: &Failure, interrupted: bool) {
-        let shown = self.exchange.as_ref().map(|exchange| exchange.live.unspoken(failure));
-        let shown = shown.as_ref().unwrap_or(failure);
-        self.ready.extend(rescue::event(shown, self.edge.as_deref_mut()));
+        self.ready.extend(rescue::event(failure, self.edge.as_deref_mut()));
         let Some(exchange) = &mut self.exchange else { return };
         exchange.count_last(Some(failure.reason));
         exchange.trail.code = Some(failure.fault.code);

@@ -60,7 +60,13 @@ impl Visit {
 
     /// Whether such a refusal is one of its caller: counted, and told of now and then.
     pub(crate) fn is_turned_away(&self, code: Code) -> bool {
-        matches!(code, Code::InvalidApiKey | Code::PermissionDenied) && !self.has_let_in()
+        let of_caller = [Code::InvalidApiKey, Code::PermissionDenied, Code::ClientKeysUnavailable];
+        of_caller.contains(&code) && !self.has_let_in()
+    }
+
+    /// Whether its caller may be anybody, where not everybody may ask.
+    pub(crate) fn is_of_stranger(&self) -> bool {
+        self.live.keys.is_some() && !self.has_let_in()
     }
 
     /// Adds the request's id.

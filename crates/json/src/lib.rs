@@ -11,12 +11,14 @@
 mod blocks;
 pub mod cut;
 mod scan;
+mod secrets;
 pub mod solid;
 pub mod walk;
 
 use memchr::memchr2;
 
 pub use scan::Scan;
+pub use secrets::Secrets;
 
 /// The deepest nesting accepted in a request: what `serde_json` accepts in typed parses, so that a body
 /// that passes the door can also be converted.

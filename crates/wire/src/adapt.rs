@@ -18,6 +18,7 @@ use crate::json;
 use crate::openai::embeddings::Encoding;
 use crate::openai::sampling::Stop;
 use crate::providers::{Act, Dialect, Provider, Rule};
+use crate::reply::Secrets;
 use crate::structured::{self, Form, Repair};
 use crate::target::{StreamUsage, Target, Unsupported};
 
@@ -94,6 +95,8 @@ pub struct ReplyPlan {
     /// Whether the upstream was shown the client's own key: that it is refused is then for the client
     /// to know. [`adapt`] leaves it false; whoever sends the request sets it.
     pub clients_key: bool,
+    /// What the upstream is shown and no client may read where it is quoted in an error.
+    pub secrets: Secrets,
     /// Solid bytes of prompt text ([`crate::context`]), for telling a truncated prompt from its token
     /// count. 0 if not counted.
     pub prompt_bytes: u64,
@@ -195,6 +198,7 @@ pub(crate) fn plan(head: &Head, target: &Target) -> ReplyPlan {
         renamed: target.model.as_ref().is_some_and(|m| *m != head.model),
         unasked_prompt_tokens: unasked.then_some(head.est_prompt_tokens),
         tells_estimate: unasked && head.stream_options_are_ours,
+        secrets: target.secrets.clone(),
         ..ReplyPlan::bare(head.endpoint, target.provider)
     }
 }
@@ -212,6 +216,7 @@ impl ReplyPlan {
             max_tokens: None,
             renamed: false,
             clients_key: false,
+            secrets: Secrets::default(),
             prompt_bytes: 0,
             millibytes_per_token: crate::context::MILLIBYTES_PER_TOKEN,
             must_be_whole: false,

@@ -19,6 +19,7 @@ mod fault;
 pub(crate) mod openai;
 mod said;
 
+pub use cutover_json::Secrets;
 pub use fault::{FaultClass, UpstreamFault};
 pub(crate) use fault::{of_answer, of_value};
 pub use said::Said;

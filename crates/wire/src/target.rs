@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::framing::Framing;
 use crate::providers::{CallIds, Provider, ResponsesApi};
+use crate::reply::Secrets;
 use crate::structured::StructuredOutput;
 
 /// What happens to a field that the target cannot act on.
@@ -139,6 +140,8 @@ pub struct Target {
     pub call_ids: CallIds,
     /// Whether answers carry our ids and the client's model name instead of the upstream's.
     pub mint: bool,
+    /// What the upstream is shown and no client may read where it is quoted in an error.
+    pub secrets: Secrets,
     /// What is known about the model.
     pub capabilities: Capabilities,
     /// The variant's own settings.
@@ -156,6 +159,7 @@ impl Target {
             responses: provider.responses == ResponsesApi::Spoken,
             call_ids: provider.call_ids,
             mint: false,
+            secrets: Secrets::default(),
             capabilities: Capabilities::default(),
             settings: VariantSettings::default(),
         }

@@ -117,7 +117,7 @@ impl Passage {
 
     /// An error instead.
     pub(super) fn refuse(mut self, failure: &Failure) -> Response<Out> {
-        let mut response = rescue::response(&self.live.unspoken(failure), 1, None);
+        let mut response = rescue::response(failure, 1, None);
         self.status = response.status().as_u16();
         self.code = Some(failure.fault.code);
         self.ended = true;

@@ -441,20 +441,62 @@ fn who_shows_no_good_key_is_counted_and_leaves_no_record() {
     for _ in 0..3 {
         assert_eq!(rig.chat(&["authorization: Bearer nope"], &ask("app")).status, 401);
         assert_eq!(rig.chat(&[], &ask("app")).status, 401);
-        assert_eq!(rig.post("/v1/unheard_of", &[], "{}").status, 404);
+        assert_eq!(rig.post("/v1/unheard_of", &[], "{}").status, 401);
     }
     // Those of a key are recorded, whatever is wrong with them.
     assert_eq!(rig.chat(&[&key], "{").status, 400);
     assert_eq!(rig.chat(&[&key, "x-cutover-use-case: none"], &ask("app")).status, 400);
-    until("they are recorded", || store.stats().written == 2);
+    assert_eq!(rig.post("/v1/unheard_of", &[&key], "{}").status, 404);
+    until("they are recorded", || store.stats().written == 3);
     let records = rusqlite::Connection::open(dir.path().join("cutover.db")).unwrap();
     let count = |sql| records.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!(count("SELECT count(*) FROM records"), 2);
+    assert_eq!(count("SELECT count(*) FROM records"), 3);
     let metrics = rig.metrics();
-    assert!(metrics.contains("code=\"invalid_api_key\"} 6\n"), "{metrics}");
-    for reason in ["missing", "unknown"] {
+    assert!(metrics.contains("code=\"invalid_api_key\"} 9\n"), "{metrics}");
+    for (reason, count) in [("missing", 6), ("unknown", 3)] {
         let refused =
             format!("cutover_auth_failures_total{{listener=\"client\",reason=\"{reason}\"}}");
-        assert_eq!(rig.figure(&refused), Some(3));
+        assert_eq!(rig.figure(&refused), Some(count));
+    }
+}
+
+/// Paths and methods were told apart to anybody, and each such request wrote a line.
+#[test]
+fn who_shows_no_good_key_is_told_nothing_of_paths_and_methods() {
+    let own = Fake::start(Persona::OpenAi);
+    let config = two_arms(&own.base_url(), &own.base_url(), "0%");
+    let rig = Rig::start_with(&config, Some(crate::keys::ring(&["good"])));
+    let asked = |line: &str, headers: &[&str]| {
+        let mut raw = rig.raw();
+        raw.request(line, headers, "").unwrap();
+        raw.response().unwrap().unwrap()
+    };
+    let key = "good".repeat(10);
+    let bearer = format!("authorization: Bearer {key}");
+    let google = "\"status\":\"UNAUTHENTICATED\"";
+    for (line, status, words) in [
+        ("GET /v1/unheard_of", 404, "invalid_api_key"),
+        ("PUT /v1/models", 405, "invalid_api_key"),
+        ("DELETE /health", 405, "invalid_api_key"),
+        ("POST /v1/organization/keys", 403, "invalid_api_key"),
+        ("GET /v1/messages", 405, "authentication_error"),
+        ("PUT /v1beta/models/app:generateContent", 405, google),
+    ] {
+        for headers in [&[][..], &["authorization: Bearer nope"]] {
+            let answer = asked(line, headers);
+            assert_eq!((answer.status, answer.header("allow")), (401, None), "{line}");
+            assert!(answer.text().contains(words), "{line}: {}", answer.text());
+        }
+        assert_eq!(asked(line, &[&bearer]).status, status, "{line}");
+    }
+    // Where Google's clients show it.
+    for (line, status) in
+        [("PUT /v1beta/models/app:generateContent", 405), ("GET /v1beta/unheard_of", 404)]
+    {
+        assert_eq!(asked(&format!("{line}?key=nope"), &[]).status, 401, "{line}");
+        assert_eq!(asked(&format!("{line}?key={key}"), &[]).status, status, "{line}");
+    }
+    for line in ["GET /health", "GET /", "GET /v1/health"] {
+        assert_eq!(asked(line, &[]).status, 200, "{line}");
     }
 }

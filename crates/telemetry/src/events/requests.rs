@@ -3,7 +3,7 @@
 use cutover_units::{Arm, Code, Micros, Millis, Side};
 use tracing::{debug, error, info, warn};
 
-use super::limits::{BURST, WINDOW};
+use super::limits::{AUTH_BURST, AUTH_WINDOW, BURST, WINDOW};
 use crate::registry::Registry;
 use crate::table::families;
 
@@ -68,8 +68,21 @@ impl RequestFailed<'_> {
     /// A client's own fault is INFO, an upstream's WARN, what an operator must mend ERROR.
     pub fn emit(&self, registry: &Registry) {
         self.count(registry);
-        let limit = &registry.limits().request_failed;
-        let Some(left_out) = limit.admit(self.at, BURST, WINDOW) else { return };
+        if let Some(left_out) = registry.limits().request_failed.admit(self.at, BURST, WINDOW) {
+            self.tell(left_out);
+        }
+    }
+
+    /// The same of who was not let in: a line now and then, of refused keys and this together.
+    pub fn emit_of_stranger(&self, registry: &Registry) {
+        self.count(registry);
+        let limit = &registry.limits().auth_failed;
+        if let Some(left_out) = limit.admit(self.at, AUTH_BURST, AUTH_WINDOW) {
+            self.tell(left_out);
+        }
+    }
+
+    fn tell(&self, left_out: u64) {
         let (code, status) = (self.code.name(), self.status.unwrap_or(self.code.status()));
         let (attempts, total_us) = (self.attempts, self.total.0);
         macro_rules! at {

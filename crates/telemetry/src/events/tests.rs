@@ -187,6 +187,22 @@ fn a_wrong_key_tried_all_day_writes_one_line_a_window() {
 }
 
 #[test]
+fn who_is_not_let_in_writes_one_line_a_window_whatever_is_wrong() {
+    let (paper, registry) = (Paper::default(), Registry::new());
+    let peer = std::net::IpAddr::from([203, 0, 113, 9]);
+    tracing::subscriber::with_default(log::json(all(), paper.clone()), || {
+        for at in (0..30_000).step_by(10) {
+            AuthFailed { listener: "client", reason: "unknown", peer, at: Millis(at) }
+                .emit(&registry);
+            failed(Code::MalformedHttp, at).emit_of_stranger(&registry);
+        }
+    });
+    assert_eq!(paper.text().lines().count(), 3);
+    let labels = ["statements", "candidate", "malformed_http"];
+    assert_eq!(registry.counter(families::ERRORS, labels).get(), 3_000);
+}
+
+#[test]
 fn words_of_others_cannot_begin_a_line_of_their_own() {
     let (paper, registry) = (Paper::default(), Registry::new());
     let event = RolledBack {

@@ -4,6 +4,9 @@
 //! Engine text is shown to a client only where the client itself is at fault, shortened, without
 //! control characters and addresses: engines have leaked heap addresses that way (CVE-2026-22778).
 
+use std::borrow::Cow;
+
+use cutover_json::Secrets;
 use cutover_units::Code;
 use serde::Deserialize;
 use serde_json::Value;
@@ -166,6 +169,18 @@ impl Parts {
         }
     }
 
+    /// The same without what the upstream was shown: before anything is cut off, as a part of a secret is none.
+    fn without(mut self, secrets: &Secrets) -> Self {
+        for text in
+            [&mut self.message, &mut self.kind, &mut self.code].into_iter().chain(&mut self.param)
+        {
+            if let Cow::Owned(hidden) = secrets.hide(text) {
+                *text = hidden;
+            }
+        }
+        self
+    }
+
     /// The status of an error that was told where none could be sent any more: by its code, else its type.
     fn told(&self) -> Option<u16> {
         let status = |word: &str| TOLD.iter().find(|(name, _)| *name == word).map(|row| row.1);
@@ -217,7 +232,7 @@ pub(crate) fn of_answer(plan: &ReplyPlan, status: u16, body: &[u8]) -> UpstreamF
     if body.trim_ascii_start().starts_with(b"<") {
         return of_page(plan, status);
     }
-    of_parts(plan, status, &Parts::read(body))
+    of_parts(plan, status, &Parts::read(body).without(&plan.secrets))
 }
 
 /// A web page: another server stands at the address, mostly a proxy before the engine. What it says of
@@ -270,7 +285,7 @@ const TOLD: &[(&str, u16)] = &[
 /// An error inside a stream that began well, or inside a 200.
 pub(crate) fn of_value(plan: &ReplyPlan, value: &Value) -> UpstreamFault {
     const UNNAMED: &str = "the upstream told of an error in place of an answer";
-    let parts = Parts::of(value);
+    let parts = Parts::of(value).without(&plan.secrets);
     if let Some(status) = parts.status.or_else(|| parts.told()) {
         return of_parts(plan, status, &parts);
     }

@@ -338,3 +338,32 @@ proptest! {
         }
     }
 }
+
+/// A secret is hidden before the message is cut off, and only whole: of what stands at a message's end nobody knows
+/// whether the upstream or its client put it there.
+#[test]
+fn an_upstreams_secret_is_hidden_and_a_guess_at_one_is_not() {
+    let secrets = Secrets::new([&b"Zq7/4vK9xW2mTp8r"[..]]);
+    let plan = ReplyPlan { secrets, ..fixtures::plan("openai", Endpoint::ChatCompletions) };
+    let told = |status: u16, text: &str| {
+        let error = serde_json::json!({"message": text, "type": text, "code": text, "param": text});
+        let body = serde_json::json!({ "error": error }).to_string();
+        let whole = of_answer(&plan, status, body.as_bytes());
+        let body = body.replace("Zq7/", r"Zq7\/");
+        assert_eq!(of_answer(&plan, status, body.as_bytes()), whole, "as others escape it");
+        whole
+    };
+    let hidden = "****************";
+    let whole = told(400, "Zq7/4vK9xW2mTp8r");
+    assert_eq!((&*whole.fault.message, whole.fault.param.as_deref()), (hidden, Some(hidden)));
+    for status in [400, 401, 403, 404, 413, 429, 500, 501, 503] {
+        let said = told(status, "it was Zq7/4vK9xW2mTp8r").said.unwrap();
+        assert_eq!(said.message().as_deref(), Some("it was ****************"), "{status}");
+    }
+    let long = told(400, &format!("{} Zq7/4vK9xW2mTp8r", "x ".repeat(245)));
+    assert!(long.fault.message.ends_with("x **********"), "{}", long.fault.message);
+    for guess in ["Zq7/4vK9xW2mTp8", "Zq7/4vK9xW2mTp8s", "q7/4vK9xW2mTp8r", "Bearer Zq7/4vK9"] {
+        let fault = told(400, guess).fault;
+        assert_eq!((&*fault.message, fault.param.as_deref()), (guess, Some(guess)));
+    }
+}

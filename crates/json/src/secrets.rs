@@ -1,0 +1,345 @@
+//! Secrets that may stand in a text of somebody else's, and the same text without them.
+//!
+//! A secret is found whole or not at all. To hide a part of one, such as a beginning that the end of a text cuts
+//! off, would tell whoever can have a text of theirs quoted how far their guess is right, letter by letter. What is
+//! found is the secret as it is, and as writers of JSON and of addresses spell it: each of its bytes by itself, behind
+//! backslashes, as `\u002f` or as `%2F`, also where one text is quoted in another (`\\\/`, `%252F`).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Shorter values hide nothing: `none` and `EMPTY` are what engines without keys are shown, and words of many
+/// messages.
+const BYTES_MIN: usize = 8;
+
+/// Nor do values of nothing but letters that are shorter: they are words, such as `password`.
+const LETTERS_MIN: usize = 16;
+
+/// What stands in a secret's place. As long as it was, so that no length on the way becomes wrong.
+const HIDDEN: u8 = b'*';
+
+/// As many backslashes before one character are read: a text in a text in a text.
+const BACKSLASHES_MAX: usize = 7;
+
+/// As often is a percent sign written as `%25` before the digits behind it are those of the byte.
+const PERCENTS_MAX: usize = 3;
+
+/// What nobody else is to read. Cheap to clone; its `Debug` tells how many there are.
+#[derive(Clone, Default)]
+pub struct Secrets(Arc<[Box<[u8]>]>);
+
+impl Secrets {
+    /// Of these values those that are no words.
+    pub fn new<'v>(values: impl IntoIterator<Item = &'v [u8]>) -> Self {
+        let is_word = |value: &[u8]| {
+            let letters = value.len() < LETTERS_MIN && value.iter().all(u8::is_ascii_alphabetic);
+            letters || value.len() < BYTES_MIN
+        };
+        let values = values.into_iter().filter(|value| !is_word(value));
+        Self(values.map(Into::into).collect())
+    }
+
+    /// The same without them, if one is in it. JSON stays JSON: no escape is cut.
+    pub fn hidden(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let found: Vec<_> = self.0.iter().flat_map(|secret| places(text, secret)).collect();
+        if found.is_empty() {
+            return None;
+        }
+        let mut hidden = text.to_vec();
+        for place in &found {
+            hidden[place.clone()].fill(HIDDEN);
+        }
+        for escape in escapes(text) {
+            let cut = |place: &Range<usize>| {
+                let inside = |at: usize| escape.start < at && at < escape.end;
+                inside(place.start) || inside(place.end)
+            };
+            if found.iter().any(cut) {
+                hidden[escape].fill(HIDDEN);
+            }
+        }
+        Some(hidden)
+    }
+
+    /// [`Self::hidden`] of a text.
+    pub fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let hidden = self.hidden(text.as_bytes());
+        hidden.map_or(Cow::Borrowed(text), |bytes| {
+            String::from_utf8_lossy(&bytes).into_owned().into()
+        })
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({})", self.0.len())
+    }
+}
+
+/// Where a secret stands, in any spelling. Places may overlap.
+fn places(text: &[u8], secret: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let first = secret.first().copied();
+    let may = move |byte: u8| Some(byte) == first || matches!(byte, b'\\' | b'%' | b'+');
+    let starts = (0..text.len()).filter(move |&at| may(text[at]));
+    starts.filter_map(move |at| Some(at..end(text, at, secret)?))
+}
+
+/// Where a secret that begins here ends, in its longest spelling; None: it does not stand here.
+fn end(text: &[u8], at: usize, secret: &[u8]) -> Option<usize> {
+    // A byte may be read in more than one way, such as the percent sign of `%25`.
+    let (mut ends, mut next) = (vec![at], Vec::new());
+    for &byte in secret {
+        for &at in &ends {
+            spelled(&text[at..], byte, |length| next.push(at + length));
+        }
+        next.sort_unstable();
+        next.dedup();
+        std::mem::swap(&mut ends, &mut next);
+        next.clear();
+        if ends.is_empty() {
+            return None;
+        }
+    }
+    ends.pop()
+}
+
+/// How long the spellings of a byte are with which a text begins.
+fn spelled(text: &[u8], byte: u8, mut is: impl FnMut(usize)) {
+    if text.first() == Some(&byte) {
+        is(1);
+    }
+    match text.first() {
+        Some(b'\\') => {
+            let run = text.iter().take(BACKSLASHES_MAX + 1).take_while(|&&b| b == b'\\').count();
+            let rest = &text[run..];
+            if byte == b'\\' {
+                (2..=run).for_each(&mut is);
+            }
+            if rest.first() == Some(&byte) && !byte.is_ascii_alphanumeric() {
+                is(run + 1);
+            }
+            if rest.first() == Some(&b'u') && number(rest.get(1..5)) == Some(byte.into()) {
+                is(run + 5);
+            }
+        }
+        Some(b'%') => {
+            let mut rest = &text[1..];
+            for percents in 0..=PERCENTS_MAX {
+                if number(rest.get(..2)) == Some(byte.into()) {
+                    is(3 + 2 * percents);
+                }
+                let Some(quoted) = rest.strip_prefix(b"25") else { break };
+                rest = quoted;
+            }
+        }
+        Some(b'+') if byte == b' ' => is(1),
+        _ => {}
+    }
+}
+
+/// A number of hexadecimal digits, in either case.
+fn number(digits: Option<&[u8]>) -> Option<u32> {
+    let mut digits = digits?.iter().map(|&digit| char::from(digit).to_digit(16));
+    digits.try_fold(0, |sum, digit| Some(sum * 16 + digit?))
+}
+
+/// The escapes of a text that is JSON.
+fn escapes(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let at = from + memchr::memchr(b'\\', &text[from..])?;
+        let length = match text.get(at + 1) {
+            Some(b'u') if number(text.get(at + 2..at + 6)).is_some() => 6,
+            Some(byte) if byte.is_ascii() => 2,
+            _ => 1,
+        };
+        from = at + length;
+        Some(at..from)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "Ab1/cd+Ef2/gh3==XYZ987";
+
+    fn of(secrets: &[&str]) -> Secrets {
+        Secrets::new(secrets.iter().map(|secret| secret.as_bytes()))
+    }
+
+    #[test]
+    fn whole_secrets_are_hidden_wherever_they_stand_and_all_else_stays() {
+        let secrets = of(&["key-0123456789", "tenant-4711"]);
+        for (text, seen) in [
+            ("key-0123456789", "**************"),
+            ("wrong: 'key-0123456789'.", "wrong: '**************'."),
+            (
+                "key-0123456789key-0123456789 tenant-4711",
+                "**************************** ***********",
+            ),
+            ("Authorization: Bearer key-0123456789", "Authorization: Bearer **************"),
+            ("é key-0123456789 é", "é ************** é"),
+        ] {
+            assert_eq!(secrets.hide(text), seen, "{text}");
+        }
+        for text in [
+            "",
+            "application/json",
+            "key-012345678",
+            "key-01234567 key-01234567",
+            "ey-0123456789",
+            "tenant-4712",
+            "KEY-0123456789",
+            "Bearer key-",
+        ] {
+            assert!(matches!(secrets.hide(text), Cow::Borrowed(same) if same == text), "{text}");
+        }
+    }
+
+    /// A key with a slash went out whole, as most writers of JSON outside of Rust escape it.
+    #[test]
+    fn it_is_found_as_writers_of_json_and_of_addresses_spell_it() {
+        let spellings = [
+            r"Ab1\/cd+Ef2\/gh3==XYZ987",
+            r"Ab1\u002fcd\u002BEf2\u002Fgh3\u003d\u003D\u0058YZ987",
+            r"Ab1\\\/cd+Ef2\\\/gh3==XYZ987",
+            r"Ab1\\u002fcd+Ef2/gh3==XYZ987",
+            "Ab1%2Fcd%2bEf2%2fgh3%3D%3DXYZ987",
+            "Ab1%252Fcd%252BEf2%252Fgh3%253D%253DXYZ987",
+            r"\u0041b1/cd+Ef2/gh3==XYZ98\u0037",
+            "%41b1/cd+Ef2%2Fgh3==XYZ98%37",
+        ];
+        for spelled in spellings {
+            let (text, seen) = (format!("<{spelled}>"), format!("<{}>", "*".repeat(spelled.len())));
+            assert_eq!(of(&[KEY]).hide(&text), seen);
+            let cut = &text[..text.len() - 2];
+            assert_eq!(of(&[KEY]).hide(cut), cut);
+        }
+        for (secret, text) in [
+            (r"back\slash\", r"back\\slash\\"),
+            (r"back\slash\", r"back\slash\"),
+            ("100%25 of it", "100%2525%20of%20it"),
+            ("100%25 of it", "100%2525+of+it"),
+            ("100%25 of it", "100%25 of it"),
+            (r#"a"quote"d"#, r#"a\"quote\"d"#),
+        ] {
+            assert_eq!(of(&[secret]).hide(text), "*".repeat(text.len()), "{secret}");
+        }
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let secrets = of(&["041bc12345", r"abcdefg1\", "u002bxyz1"]);
+        for text in [
+            r#"["\u0041bc12345"]"#,
+            r#"["abcdefg1\\"]"#,
+            r#"["abcdefg1\""]"#,
+            r#"["abcdefg1\u0041"]"#,
+            r#"["\u002bxyz1"]"#,
+            r#"["\\u002bxyz1"]"#,
+        ] {
+            let hidden = secrets.hidden(text.as_bytes()).expect("one is in it");
+            assert_eq!(hidden.len(), text.len());
+            let read: Result<Vec<String>, _> = serde_json::from_slice(&hidden);
+            assert!(read.is_ok(), "{text}: {}", String::from_utf8_lossy(&hidden));
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_a_word_hides_none() {
+        let secrets = of(&["EMPTY", "", "key-012", "password", "production", "abcdefghijklmno"]);
+        for text in ["the prompt is EMPTY", "a password for production", "abcdefghijklmnopq"] {
+            assert!(matches!(secrets.hide(text), Cow::Borrowed(_)), "{text}");
+        }
+        let secrets = of(&["passw0rd", "abcdefghijklmnop"]);
+        assert_eq!(secrets.hide("passw0rd, abcdefghijklmnop"), "********, ****************");
+        assert_eq!(format!("{secrets:?}"), "Secrets(2)");
+        assert_eq!(Secrets::default().hidden(b"application/json"), None);
+    }
+
+    #[test]
+    fn what_is_full_of_beginnings_is_read_at_once() {
+        let secret = format!("{}b", "a/".repeat(30));
+        let text = [r"\".repeat(200_000), "a/".repeat(200_000), "%25".repeat(100_000)].concat();
+        assert_eq!(of(&[&secret]).hide(&text), text);
+    }
+
+    /// How a byte may be spelled.
+    fn spelling(byte: u8, way: u8) -> String {
+        let char = char::from(byte);
+        match way {
+            0 if matches!(byte, b'/' | b'"' | b'\\') => format!(r"\{char}"),
+            1 => format!(r"\u{byte:04x}"),
+            2 => format!(r"\u{byte:04X}"),
+            3 => format!("%{byte:02X}"),
+            4 => format!("%{byte:02x}"),
+            _ => char.to_string(),
+        }
+    }
+
+    fn spelled_out(text: &str, ways: &[u8]) -> String {
+        text.bytes().zip(ways.iter().cycle()).map(|(b, way)| spelling(b, *way)).collect()
+    }
+
+    prop_compose! {
+        /// A secret, how its bytes are spelled, and two places in it.
+        fn secret_and_places()(
+            secret in "[A-Za-z/+=_.%-]{1,40}[0-9][A-Za-z0-9/+=_-]{8,40}",
+            ways in vec(0_u8..12, 1..20),
+            at in any::<(prop::sample::Index, prop::sample::Index)>(),
+        ) -> (String, Vec<u8>, usize, usize) {
+            let (one, other) = (at.0.index(secret.len()), at.1.index(secret.len()));
+            (secret, ways, one, other)
+        }
+    }
+
+    proptest! {
+        /// The oracle: whoever guesses a beginning, an end or a middle is told nothing of how far it is right.
+        /// The byte that stands for a wrong guess is in no secret.
+        #[test]
+        fn a_guess_that_is_not_of_the_whole_is_shown_as_it_was_sent(
+            (secret, ways, one, other) in secret_and_places(),
+            before in "[ -~]{0,20}[ #]",
+            after in "([ #][ -~]{0,20})?",
+        ) {
+            let secrets = of(&[&secret]);
+            let (from, to) = (one.min(other), one.max(other));
+            let wrong = format!("{}#{}", &secret[..one], &secret[one + 1..]);
+            for guess in [&secret[..one], &secret[one + 1..], &secret[from..to], &wrong] {
+                let guess = spelled_out(guess, &ways);
+                for text in [guess.clone(), format!("{before}{guess}{after}"), format!("Bearer {guess}")] {
+                    prop_assert_eq!(&*secrets.hide(&text), &text);
+                }
+            }
+        }
+
+        #[test]
+        fn the_whole_is_hidden_in_any_spelling(
+            (secret, ways, ..) in secret_and_places(),
+            before in "[a-z ]{0,20}",
+            after in "[a-z ]{0,20}",
+        ) {
+            let spelled = spelled_out(&secret, &ways);
+            let stars = "*".repeat(spelled.len());
+            let seen = of(&[&secret]).hide(&format!("{before}{spelled} {after}")).into_owned();
+            prop_assert_eq!(seen, format!("{before}{stars} {after}"));
+        }
+
+        #[test]
+        fn nothing_panics_and_no_length_changes(
+            secret in r"[a-c\\%u0-3/]{8,12}",
+            text in r"[a-c\\%u0-3/é]{0,60}",
+        ) {
+            let hidden = of(&[&secret, "aaaaaaa1"]).hide(&text).into_owned();
+            prop_assert_eq!(hidden.len(), text.len());
+            let is_json = |text: &str| serde_json::from_str::<String>(&format!("\"{text}\"")).is_ok();
+            prop_assert!(!is_json(&text) || is_json(&hidden), "{} {}", text, hidden);
+        }
+    }
+}
