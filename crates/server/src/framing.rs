@@ -92,9 +92,15 @@ impl Track {
         }
     }
 
-    /// Whether the last head names a length, and has no more headers than these.
-    pub(crate) fn has_length_within(&self, headers_max: usize) -> bool {
-        self.lines.length && self.lines.count <= headers_max + 1
+    /// Whether the last head has come whole and names a length.
+    pub(crate) fn has_length(&self) -> bool {
+        self.lines.ended && self.lines.length
+    }
+
+    /// Whether the last head has more headers than these, as far as it has come.
+    pub(crate) fn has_more_headers_than(&self, headers_max: usize) -> bool {
+        // The first line is none, and the last may have come in part.
+        self.lines.count + usize::from(self.lines.kept > 0) > headers_max + 1
     }
 }
 
@@ -308,7 +314,8 @@ mod tests {
                 from = at;
             }
             prop_assert_eq!(found, Some(2));
-            prop_assert!(track.has_length_within(3) && !track.has_length_within(2));
+            prop_assert!(track.has_length());
+            prop_assert!(track.has_more_headers_than(2) && !track.has_more_headers_than(3));
         }
 
         #[test]

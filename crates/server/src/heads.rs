@@ -50,19 +50,17 @@ impl<H: Handler> Unread<H> {
                     format!("the request's target is longer than {TARGET_BYTES_MAX} bytes");
                 Fault::new(Code::HeadTooLarge, message)
             }
-            // hyper says the same of a length beyond what it counts up to.
             431 if read <= doors.header_bytes_max
-                && track.has_length_within(doors.header_count_max) =>
+                && track.has_more_headers_than(doors.header_count_max) =>
             {
-                Fault::new(
-                    Code::RequestTooLarge,
-                    "the body's announced length is beyond all limits",
-                )
-            }
-            431 if read <= doors.header_bytes_max => {
                 let most = doors.header_count_max;
                 Fault::new(Code::HeadTooLarge, format!("{TOO_MANY} {most} headers"))
             }
+            // hyper says the same of a length beyond what it counts up to.
+            431 if read <= doors.header_bytes_max && track.has_length() => Fault::new(
+                Code::RequestTooLarge,
+                "the body's announced length is beyond all limits",
+            ),
             431 => larger_than(doors.header_bytes_max),
             _ => Fault::new(Code::MalformedHttp, "the request is not valid HTTP/1.1"),
         };

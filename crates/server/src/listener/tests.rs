@@ -52,8 +52,10 @@ impl Handler for Echo {
     }
 
     fn refuse_head(&self, _: IpAddr, fault: Fault) -> Response<Bytes> {
-        assert_eq!(fault.code, Code::MalformedHttp);
-        Response::new(Bytes::from_static(b"unread"))
+        match fault.code {
+            Code::MalformedHttp => Response::new(Bytes::from_static(b"unread")),
+            _ => Response::new(Bytes::from(fault.message)),
+        }
     }
 
     fn limit_hit(&self, limit: &'static str) {
@@ -211,6 +213,27 @@ async fn who_was_being_answered_when_the_drain_began_may_ask_once_more() {
 async fn a_head_that_nobody_can_read_is_answered_by_the_handler() {
     let (said, _) = said(&["nonsense\r\n\r\n"]).await;
     assert!(said.ends_with("connection: close\r\n\r\nunread"), "{said}");
+}
+
+/// With a small limit the operator was told to raise another one.
+#[tokio::test]
+async fn a_head_that_is_too_large_is_not_one_of_too_many_headers() {
+    let head = |target: usize, headers: usize, bytes: usize| {
+        let more = "x-more: 1\r\n".repeat(headers);
+        let (path, value) = ("x".repeat(target), "y".repeat(bytes));
+        format!("GET /{path} HTTP/1.1\r\nhost: a\r\n{more}x-long: {value}\r\n\r\n")
+    };
+    for large in [(0, 2, 8_300), (0, 2, 12_000), (0, 2, 30_000), (0, 18, 8_300), (9_000, 0, 1)] {
+        let (said, _) = said(&[&head(large.0, large.1, large.2)]).await;
+        assert!(said.ends_with("head is larger than the limit of 8192 bytes"), "{large:?}: {said}");
+    }
+    for many in [(0, 19, 1), (0, 300, 1), (0, 19, 7_000)] {
+        let (said, _) = said(&[&head(many.0, many.1, many.2)]).await;
+        assert!(said.ends_with("the request has more than 20 headers"), "{many:?}: {said}");
+    }
+    let length = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 18446744073709551615\r\n\r\n";
+    let (said, _) = said(&[length]).await;
+    assert!(said.ends_with("announced length is beyond all limits"), "{said}");
 }
 
 #[tokio::test]
