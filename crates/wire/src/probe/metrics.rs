@@ -23,8 +23,9 @@ const NAMES: &[(&str, Told)] = &[
 ];
 
 /// Reads the page. Several lines of one name (one per engine or model in the process) add up; of cache
-/// use the fullest counts.
+/// use the fullest counts. What another page has told of the same requests is not added.
 pub(super) fn read(body: &[u8], facts: &mut Facts) {
+    let (mut running, mut waiting) = (None, None);
     let lines = body.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     for line in lines.filter(|line| !line.starts_with('#')) {
         let end = line.find(['{', ' ']).unwrap_or(line.len());
@@ -33,8 +34,8 @@ pub(super) fn read(body: &[u8], facts: &mut Facts) {
         };
         let Some(value) = value(&line[end..]) else { continue };
         match told {
-            Told::Running => add(&mut facts.running, value),
-            Told::Waiting => add(&mut facts.waiting, value),
+            Told::Running => add(&mut running, value),
+            Told::Waiting => add(&mut waiting, value),
             Told::Cache => {
                 let permille = whole(value.min(1.0) * 1_000.0);
                 let permille = u16::try_from(permille).unwrap_or(1_000);
@@ -42,6 +43,8 @@ pub(super) fn read(body: &[u8], facts: &mut Facts) {
             }
         }
     }
+    facts.running = running.or(facts.running);
+    facts.waiting = waiting.or(facts.waiting);
 }
 
 fn add(to: &mut Option<u32>, value: f64) {

@@ -53,6 +53,10 @@ fn llama_cpp_tells_by_what_is_switched_on() {
     let metrics = "llamacpp:requests_processing 2\nllamacpp:requests_deferred 1\n";
     let facts = read(&[(Page::LlamaMetrics, 200, metrics)]);
     assert_eq!((facts.running, facts.waiting), (Some(2), Some(1)));
+    // Both pages tell of the same requests.
+    let metrics = "llamacpp:requests_processing 1\nllamacpp:requests_deferred 3\n";
+    let facts = read(&[(Page::LlamaSlots, 200, slots), (Page::LlamaMetrics, 200, metrics)]);
+    assert_eq!((facts.slots, facts.running, facts.waiting), (Some(2), Some(1), Some(3)));
     let off = r#"{"error":{"message":"This server does not support metrics endpoint."}}"#;
     assert_eq!(read(&[(Page::LlamaMetrics, 501, off)]), Facts::default());
     assert_eq!(read(&[(Page::LlamaHealth, 503, "")]).fitness, Fitness::Loading);
