@@ -51,7 +51,8 @@ const STALL: Duration = Duration::from_mins(1);
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// An answer whose head went out before a shutdown began has not said that the connection ends with it, and its
-/// client may send the next request in that very moment. So long the connection is there for that.
+/// client may send the next request in that very moment. So long the connection is there for that, and for the first
+/// request of a client that has just connected.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a client may take for the error that ends its request when the drain is over.
@@ -144,19 +145,23 @@ async fn connection<H: Handler>(
             // A connection that breaks is the client's business; its requests record themselves.
             Next::Ended => return,
             Next::Stage(is_told) => {
-                if !is_told || pulse.is_quiet() {
+                let is_cut = *stages.borrow_and_update() == Stage::Cut;
+                let is_fresh = pulse.is_fresh(LINGER);
+                if !is_told || pulse.is_quiet() && (is_cut || !is_fresh) {
                     return;
                 }
-                if *stages.borrow_and_update() == Stage::Cut {
+                if is_cut {
                     serving.as_mut().graceful_shutdown();
                     // What is under way sees for itself that its time is over.
                     let _ = timeout(FAREWELL, serving).await;
                     return;
                 }
-                if pulse.has_begun() {
+                // hyper would close a fresh one at once.
+                if is_fresh || pulse.has_begun() {
                     pulse.drains();
                     patience.idle = patience.idle.min(LINGER);
-                    look.as_mut().reset(Instant::now() + patience.shortest());
+                    let wait = if is_fresh { Duration::ZERO } else { patience.shortest() };
+                    look.as_mut().reset(Instant::now() + wait);
                 } else {
                     serving.as_mut().graceful_shutdown();
                 }

@@ -152,6 +152,11 @@ impl Pulse {
         self.is_idle() && !self.is_stalled()
     }
 
+    /// Whether nothing has arrived yet on a connection this young: its client is about to ask.
+    pub(crate) fn is_fresh(&self, within: Duration) -> bool {
+        self.requests() == 0 && self.is_quiet() && self.epoch.elapsed() < within
+    }
+
     /// Whether the connection ends after its last answer.
     pub(crate) fn is_closing(&self) -> bool {
         self.state.load(Relaxed) == CLOSING

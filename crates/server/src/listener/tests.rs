@@ -23,6 +23,7 @@ pub(crate) const DOORS: Doors = Doors {
 pub(crate) struct Echo {
     open: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
+    drains: Arc<AtomicUsize>,
 }
 
 pub(crate) struct Open(Arc<AtomicUsize>);
@@ -62,7 +63,9 @@ impl Handler for Echo {
         panic!("no limit is reached here: {limit}");
     }
 
-    fn drain(&self) {}
+    fn drain(&self) {
+        self.drains.fetch_add(1, SeqCst);
+    }
 
     async fn ended(&self) {
         self.ended.fetch_add(1, SeqCst);
@@ -113,6 +116,54 @@ async fn requests_are_answered_one_after_the_other_until_the_drain() {
     assert!(said.ends_with("two"), "{said}");
     assert_eq!(handler.open.load(SeqCst), 0);
     assert_eq!(handler.ended.load(SeqCst), 1);
+}
+
+/// Until every task has done what it can.
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::task::yield_now().await;
+    }
+    tokio::task::yield_now().await;
+}
+
+/// At a restart clients that connect for each request had a few closed unread: theirs were those that had been
+/// accepted, and whose head arrived a moment after the end had begun.
+#[tokio::test]
+async fn who_connected_just_before_the_drain_has_its_first_request_answered() {
+    let (mut client, stop, served, handler) = served().await;
+    let asked = async {
+        until(|| handler.open.load(SeqCst) == 1).await;
+        drop(stop);
+        until(|| handler.drains.load(SeqCst) == 1).await;
+        client.write_all(post("late").as_bytes()).await.unwrap();
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        said
+    };
+    let ((), said) = tokio::join!(served, asked);
+    assert!(said.starts_with("HTTP/1.1 200 OK") && said.ends_with("late"), "{said:?}");
+    assert!(said.contains("connection: close"), "{said}");
+}
+
+#[tokio::test]
+async fn who_connected_and_asks_nothing_holds_up_a_drain_for_a_second_at_most() {
+    for (silent, lingers) in [(Duration::from_millis(300), true), (LINGER, false)] {
+        let (mut client, stop, served, handler) = served().await;
+        let asked = async {
+            until(|| handler.open.load(SeqCst) == 1).await;
+            tokio::time::pause();
+            tokio::time::advance(silent).await;
+            let then = Instant::now();
+            drop(stop);
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+            then.elapsed()
+        };
+        let ((), waited) = tokio::join!(served, asked);
+        tokio::time::resume();
+        let left = if lingers { LINGER.saturating_sub(silent) } else { Duration::ZERO };
+        let near = left..left + Duration::from_millis(20);
+        assert!(near.contains(&waited), "{silent:?} {waited:?}");
+    }
 }
 
 /// What a client gets that has sent this, and the end of its data, before anybody looks.
