@@ -12,6 +12,7 @@ use cutover_testkit::program::Program;
 use cutover_testkit::raw::{Response, exchange};
 use cutover_testkit::wait;
 use serde_json::json;
+use tokio::time::Instant;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
 
@@ -115,6 +116,36 @@ fn without_a_running_cutover_a_database_is_made_by_what_adds_alone_and_the_direc
     // Whoever revokes must know that it may not be in force.
     let (code, said) = at_home(home, &["key", "revoke", "app"], &[]);
     assert!(code == 6 && said.contains("no cutover serves"), "{code} {said}");
+}
+
+/// A machine with an old key asks on for days: a line per request would fill the disk, and whoever has no key could.
+#[test]
+fn keys_that_are_refused_are_a_line_now_and_then_and_not_one_each() {
+    let fake = Fake::start(Persona::OpenAi);
+    let program = Program::start(BINARY, &config(&fake, ""));
+    let key = program.ok(&["key", "add", "team"]).trim().to_owned();
+    assert_eq!(ask(&program, &key).status, 200);
+    let revoked = program.ok(&["key", "add", "gone"]).trim().to_owned();
+    program.ok(&["key", "revoke", "gone"]);
+    let (before, began) = (program.log().lines().count(), Instant::now());
+    for nth in 0..60 {
+        for shown in ["ck-unknown", &format!("ck-{nth}"), "", &revoked] {
+            assert_eq!(ask(&program, shown).status, 401);
+            let header = format!("authorization: Bearer {shown}");
+            let line = ["GET /v1/models", "POST /v1/embeddings"][nth % 2];
+            assert_eq!(exchange(program.url(), line, &[&header], "{}").unwrap().status, 401);
+        }
+    }
+    // One in ten seconds, and one that says how many were left out.
+    let most = 2 * (1 + began.elapsed().as_secs().div_ceil(10));
+    let log = program.log();
+    let lines: Vec<&str> = log.lines().skip(before).collect();
+    assert!(!lines.is_empty() && lines.len() as u64 <= most, "{}: {lines:#?}", lines.len());
+    let counted = program.metrics();
+    let refused = counted.lines().filter(|line| line.contains("invalid_api_key"));
+    let refused: u64 =
+        refused.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+    assert!(refused >= 480, "each is counted: {refused}");
 }
 
 /// Such a start ended at once, and its health checks with it; a supervisor tried again for ever.
