@@ -32,7 +32,7 @@ use crate::responses::KeptAnswers;
 use crate::shadow::{Copies, Ending};
 pub(crate) use crate::visit::{Asked, Refusal, Visit};
 use crate::{caller, dialects, feedback, infer, passthrough, probes, resolving};
-use cutover_ingress::Route;
+use cutover_ingress::{Lost, Route};
 use cutover_route::ids::Ids;
 
 /// Tells the wall clock's time. The binary owns the only one.
@@ -255,13 +255,15 @@ impl Gateway {
             return Ok(health());
         }
         let words = dialects::dialect_of(&route, &parts.headers);
+        let lost = |lost: Lost| Refusal::nowhere(lost.fault).in_words(words);
+        // Where keys are asked for, nobody without one is told of paths and methods.
+        let route = if visit.live.keys.is_some() { route } else { Ok(route.map_err(lost)?) };
         dialects::take_key(&route, (&parts.uri, &mut parts.headers));
-        // Before anything is said of paths and methods: who is not let in is told nothing.
         let keys = (visit.live.keys.as_deref(), visit.started_at);
         let caller = caller::authenticate(&parts.headers, keys)
             .map_err(|refused| self.unknown_caller(visit, refused).in_words(words))?;
         visit.let_in.store(true, Ordering::Relaxed);
-        let route = route.map_err(|lost| Refusal::nowhere(lost.fault).in_words(words))?;
+        let route = route.map_err(lost)?;
         if let Route::Infer(_) | Route::Foreign(_) = route {
             let checked = visit.live.check_hints(&parts.headers, caller.as_deref());
             checked.map_err(|fault| Refusal::nowhere(fault).in_words(words))?;
