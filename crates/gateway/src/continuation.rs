@@ -28,7 +28,7 @@ use cutover_wire::stream::pacing;
 use cutover_wire::{Endpoint, Fault, Head, Prefill, Usage};
 use memchr::memmem;
 
-use crate::attempt::{Course, Opened, Started, may};
+use crate::attempt::{Course, Opened, Started, may, taken_over};
 use crate::exchange::{Exchange, micros};
 use crate::live::Lane;
 use crate::marks::Mark;
@@ -125,9 +125,28 @@ fn takes(endpoint: Endpoint, lane: &Lane) -> bool {
     }
 }
 
-/// Asks for the rest of an answer.
-pub(crate) async fn ask(mut exchange: Box<Exchange>, story: Box<Story>) -> Beginning {
+/// Asks for the rest of an answer that broke off for this reason. Where nobody gives it, the request is what it was:
+/// that of whose stream broke.
+pub(crate) async fn ask(
+    mut exchange: Box<Exchange>,
+    story: Box<Story>,
+    broke: &'static str,
+) -> Beginning {
+    let before = exchange.trail.tried;
     let result = rest(&mut exchange, *story).await;
+    let taken = std::mem::replace(&mut exchange.trail.tried, before);
+    if result.is_ok() {
+        exchange.trail.failed = Some(broke);
+        let live = Arc::clone(&exchange.live);
+        let lane = taken.and_then(|taken| Some((live.lane(taken.leg.variant)?, taken.instance)));
+        if let Some(next) = lane.and_then(|(lane, at)| lane.upstream.instances.get(at)) {
+            taken_over(&mut exchange, next);
+        }
+        exchange.trail.tried = taken;
+    } else {
+        exchange.trail.failed = None;
+        exchange.trail.before = None;
+    }
     (exchange, result.map(|opened| Started::Stream(Box::new(opened))))
 }
 

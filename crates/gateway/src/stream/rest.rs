@@ -34,10 +34,9 @@ impl Relay {
             instance.health.failed(exchange.shared.now());
         }
         exchange.count_last(Some(failure.reason));
-        exchange.trail.failed = Some(failure.reason);
         // It was blamed here already.
         self.broke = Some(Failure { instance_at_fault: false, ..failure.clone() });
-        self.phase = Phase::Waiting(Box::pin(continuation::ask(exchange, story)));
+        self.phase = Phase::Waiting(Box::pin(continuation::ask(exchange, story, failure.reason)));
         true
     }
 }

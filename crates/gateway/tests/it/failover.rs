@@ -420,6 +420,48 @@ fn who_can_not_be_continued_ends_as_it_would_have() {
     assert_eq!(chunks(&response).1, "w0 w1 w0 ");
 }
 
+/// It was booked as a broken stream of the one that had been asked for the rest, and had sent nothing.
+#[test]
+fn a_stream_that_nobody_goes_on_with_is_the_one_whose_it_was() {
+    for refusal in [Reply::fault(Fault::status(500)), Reply::fault(Fault::Reset)] {
+        let (own, cloud) = (fake("own"), fake("cloud"));
+        own.always(Reply::words(4).and_then(2, Fault::Cut));
+        cloud.always(refusal);
+        let (of_own, of_cloud) = ("", "");
+        let own: &[&Fake] = &[&own];
+        let setting = Setting { own, cloud: &cloud, of_own, of_cloud, of_use_case: CONTINUE };
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(dir.path(), now)).unwrap();
+        let rig = Rig::start_storing(&setting.text(), None, Some(&store));
+        let response = rig.chat(UNIT, &ask_stream("app"));
+        assert!(response.text().contains("stream_interrupted"), "{}", response.text());
+        until("the record is written", || store.stats().written >= 1);
+        let connection = rusqlite::Connection::open(dir.path().join("cutover.db")).unwrap();
+        let row = "SELECT answered_arm, upstream, instance, failed_over, attempts FROM records";
+        let row: (String, String, String, bool, i64) = connection
+            .query_row(row, [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            })
+            .unwrap();
+        let whose = |text: &str| text.to_owned();
+        assert_eq!(row, (whose("candidate"), whose("own"), whose("own/0"), false, 2));
+        let metrics = rig.metrics();
+        let told = |name: &str, label: &str| {
+            let of = |line: &&str| line.starts_with(name) && line.contains(label);
+            metrics.lines().filter(of).any(|line| !line.ends_with(" 0"))
+        };
+        for (name, whose, others) in [
+            ("cutover_stream_interruptions_total{", "upstream=\"own\"", "upstream=\"cloud\""),
+            ("cutover_errors_total{", "arm=\"candidate\"", "arm=\"baseline\""),
+            ("cutover_requests_total{", "arm=\"candidate\"", "arm=\"baseline\""),
+        ] {
+            assert!(told(name, whose) && !told(name, others), "{name}: {metrics}");
+        }
+        assert!(!told("cutover_failovers_total{", ""), "nobody took over: {metrics}");
+        assert!(told("cutover_attempts_total{", "upstream=\"cloud\""), "{metrics}");
+    }
+}
+
 /// One thing that an upstream does next.
 fn anything() -> impl Strategy<Value = usize> {
     0..13usize
