@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cutover_store::{Options, Store};
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
 use cutover_testkit::raw::Raw;
 use cutover_upstream::health::Wanted;
@@ -215,7 +216,11 @@ fn where_nobody_else_can_answer_the_wait_for_a_connection_is_a_wait_and_no_time_
     let own = Fake::start(Persona::LlamaCpp);
     let gate = Gate::new();
     own.always(Reply::words(2).hold_headers(&gate));
-    let rig = watched("llamacpp", &[&own], "max_connections = 1\nconnect_timeout = \"50 s\"");
+    let limits = "probes = false\nmax_connections = 1\nconnect_timeout = \"50 s\"";
+    let config = one_arm(&format!("{}\n{limits}", engines("llamacpp", &[&own])));
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(dir.path(), now)).unwrap();
+    let rig = Rig::start_storing(&config, None, Some(&store));
     thread::scope(|scope| {
         let first = scope.spawn(|| ask_app(&rig));
         until("the connection is taken", || gate.arrivals() == 1);
@@ -229,6 +234,12 @@ fn where_nobody_else_can_answer_the_wait_for_a_connection_is_a_wait_and_no_time_
         let waited = format!("{at_once} 1");
         until("the wait is booked", || rig.metrics().contains(&waited));
     });
+    until("both are recorded", || store.stats().written >= 2);
+    let connection = rusqlite::Connection::open(dir.path().join("cutover.db")).unwrap();
+    let count = "SELECT count(*), count(queued_us), min(queued_us) > 0 FROM records";
+    let count = connection.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let count: (i64, i64, Option<bool>) = count.unwrap();
+    assert_eq!(count, (2, 1, Some(true)), "one of the two has waited");
 }
 
 #[test]
