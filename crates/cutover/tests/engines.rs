@@ -1,5 +1,6 @@
 //! Real engines that are killed, frozen and started again under 200 streams: nobody sees it before the
-//! first content, and what broke off later is told as broken off.
+//! first content, and what broke off later is told as broken off. Some requests wait for their first content at the very
+//! engines that go: the records tell that the other arm has rescued each of them.
 //!
 //! `CUTOVER_STORM_ROUNDS=20 cargo test -p cutover --test engines -- --nocapture` makes it as long as one
 //! likes; the usual length is one round.
@@ -15,11 +16,14 @@ use cutover_testkit::wait;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
 const STREAMS: usize = 200;
+/// Requests that engines hold which then never answer.
+const HELD: usize = 20;
 
-/// Two instances of the candidate, and the baseline, which stays.
+/// Two instances of the candidate, the baseline, which stays, and two that nobody is asked at but those who are held.
 struct Engines {
     own: [LlamaServer; 2],
     cloud: LlamaServer,
+    doomed: [LlamaServer; 2],
 }
 
 impl Engines {
@@ -29,11 +33,13 @@ impl Engines {
         // question here: on a busy machine it is the one that has all of them.
         let options = LlamaOptions { context: 220 * 512, parallel: 220, ..LlamaOptions::default() };
         let start = || LlamaServer::start(&model, &options);
-        Ok(Self { own: [start()?, start()?], cloud: start()? })
+        let small = LlamaOptions { context: 4 * 512, parallel: 4, ..options.clone() };
+        let doomed = || LlamaServer::start(&model, &small);
+        Ok(Self { own: [start()?, start()?], cloud: start()?, doomed: [doomed()?, doomed()?] })
     }
 
     fn config(&self) -> String {
-        let [first, second] = &self.own;
+        let ([first, second], [third, fourth]) = (&self.own, &self.doomed);
         format!(
             r#"
 default_upstream = "cloud"
@@ -50,6 +56,11 @@ instances = ["{}", "{}"]
 first_token_timeout = "5 s"
 idle_timeout = "5 s"
 
+[upstreams.doomed]
+provider = "llamacpp"
+instances = ["{}", "{}"]
+first_token_timeout = "5 s"
+
 [variants.old]
 upstream = "cloud"
 model = "llama"
@@ -64,10 +75,23 @@ unit = {{ header = "x-unit" }}
 baseline = "old"
 candidate = "new"
 weight = "100%"
+
+[variants.lost]
+upstream = "doomed"
+model = "llama"
+
+[use_cases.held]
+match = {{ model = "held" }}
+unit = {{ header = "x-unit" }}
+baseline = "old"
+candidate = "lost"
+weight = "100%"
 "#,
             self.cloud.base_url(),
             first.base_url(),
-            second.base_url()
+            second.base_url(),
+            third.base_url(),
+            fourth.base_url()
         )
     }
 }
@@ -104,21 +128,38 @@ fn storm(asking: &Asking, own: &mut [LlamaServer; 2]) {
     asking.flow_from("own/", 5);
 }
 
+/// Requests that two engines hold which stand still, before their first content: then one is killed, and the other never
+/// goes on. Whoever is answered all the same was rescued by the other arm.
+fn hold(program: &Program, doomed: &mut [LlamaServer; 2]) -> Asking {
+    doomed.iter().for_each(LlamaServer::freeze);
+    let held = crowd(program, "held", HELD).once();
+    let at_doomed = "cutover_in_flight_attempts{upstream=\"doomed\"";
+    wait::until_within(PATIENCE, "requests at engines that stand still", || {
+        let metrics = program.metrics();
+        let counts =
+            metrics.lines().filter_map(|line| line.strip_prefix(at_doomed)?.split(' ').nth(1));
+        let there: usize = counts.map(|count| count.parse::<usize>().unwrap()).sum();
+        (there == HELD).then_some(())
+    });
+    doomed[0].kill();
+    held
+}
+
+fn crowd(program: &Program, model: &str, clients: usize) -> Crowd {
+    Crowd { base_url: program.url().to_owned(), model: model.to_owned(), clients, words: 8 }
+}
+
 #[test]
 fn engines_that_crash_and_freeze_under_200_streams_are_seen_by_nobody() {
     let Some(mut engines) = require(Engines::start()) else { return };
     let program = Program::start(BINARY, &engines.config());
-    let crowd = Crowd {
-        base_url: program.url().to_owned(),
-        model: "app".to_owned(),
-        clients: STREAMS,
-        words: 8,
-    };
-    let asking = crowd.start();
+    let held = hold(&program, &mut engines.doomed);
+    let asking = crowd(&program, "app", STREAMS).start();
     for _ in 0..storm_rounds() {
         storm(&asking, &mut engines.own);
     }
-    let ended = asking.stop();
+    let mut ended = asking.stop();
+    ended.extend(held.stop());
     let count = |end: &End| ended.iter().filter(|one| one.end == *end).count();
     println!(
         "{} streams: {} whole, {} broken off and told so",
@@ -131,6 +172,7 @@ fn engines_that_crash_and_freeze_under_200_streams_are_seen_by_nobody() {
     assert!(bad.is_empty(), "{} of {}: {}", bad.len(), ended.len(), told(&bad, &program.log()));
     assert!(count(&End::Interrupted) > 0, "nothing was broken off: the storm was none");
     each_is_recorded_once(&program, &ended);
+    assert_eq!(rescued(&program), HELD, "each that was held has been rescued by the baseline");
     // Nothing is worked on for clients that are gone.
     for server in engines.own.iter().chain([&engines.cloud]) {
         wait::until_within(PATIENCE, "an engine at rest", || at_rest(server).then_some(()));
@@ -165,6 +207,17 @@ fn each_is_recorded_once(program: &Program, ended: &[Ended]) {
         assert_eq!(found, Some(vec![wanted.to_owned()]), "{one:?}");
     }
     assert!(recorded.is_empty(), "recorded, and never asked: {recorded:?}");
+}
+
+/// Those that the baseline answered after the candidate had been asked in vain: not those that were sent there at once
+/// because nobody else was left.
+fn rescued(program: &Program) -> usize {
+    let database = rusqlite::Connection::open(program.state().join("cutover.db")).unwrap();
+    let rescued = "SELECT count(*) FROM records WHERE use_case = 'held' AND outcome = 'ok' \
+                   AND arm = 'candidate' AND answered_arm = 'baseline' AND failed_over \
+                   AND attempts > 1";
+    let count: i64 = database.query_row(rescued, [], |row| row.get(0)).unwrap();
+    usize::try_from(count).unwrap()
 }
 
 fn at_rest(server: &LlamaServer) -> bool {

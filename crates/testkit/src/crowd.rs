@@ -69,6 +69,15 @@ pub struct Ended {
 impl Crowd {
     /// Starts the clients; each asks again until it is told to stop.
     pub fn start(self) -> Asking {
+        self.begin(client)
+    }
+
+    /// Starts the clients; each asks once.
+    pub fn once(self) -> Asking {
+        self.begin(|crowd, shared| ask_once(crowd, shared, &mut None))
+    }
+
+    fn begin(self, client: fn(&Self, &Shared)) -> Asking {
         let (crowd, shared) = (Arc::new(self), Arc::new(Shared::default()));
         let clients = (0..crowd.clients)
             .map(|_| {
@@ -179,16 +188,19 @@ impl Drop for Asking {
 fn client(crowd: &Crowd, shared: &Shared) {
     let mut connection = None;
     while !shared.stop.load(Ordering::SeqCst) {
-        let number = shared.next.fetch_add(1, Ordering::SeqCst);
-        let mut ended =
-            Ended { number, request_id: String::new(), instance: None, end: End::Whole };
-        let outcome = ask(crowd, (number, shared), &mut connection, &mut ended);
-        ended.end = outcome.unwrap_or_else(|error| {
-            connection = None;
-            End::Wrong(format!("the connection failed: {error}"))
-        });
-        shared.ended().push(ended);
+        ask_once(crowd, shared, &mut connection);
     }
+}
+
+fn ask_once(crowd: &Crowd, shared: &Shared, connection: &mut Option<Raw>) {
+    let number = shared.next.fetch_add(1, Ordering::SeqCst);
+    let mut ended = Ended { number, request_id: String::new(), instance: None, end: End::Whole };
+    let outcome = ask(crowd, (number, shared), connection, &mut ended);
+    ended.end = outcome.unwrap_or_else(|error| {
+        *connection = None;
+        End::Wrong(format!("the connection failed: {error}"))
+    });
+    shared.ended().push(ended);
 }
 
 fn ask(
