@@ -1,0 +1,93 @@
+//! How deep and how large a schema is with its references followed.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::keywords::{Place, REFERENCES, held};
+use super::references::References;
+
+/// Levels within one another, if each reference is followed once. The validator goes through them by recursion:
+/// this many take less than half a megabyte of a thread's stack.
+const DEPTH_MAX: usize = 1_000;
+/// Values in it, if each reference is followed wherever it stands.
+const SIZE_MAX: usize = 100_000;
+
+/// By an upper bound of how deep a compiler goes that follows references: each may lead to the deepest place.
+pub(super) fn refuse_deep(document: &Value, references: &References<'_>) -> Result<(), String> {
+    let depth = levels(document).saturating_mul(references.count() + 1);
+    if depth > DEPTH_MAX {
+        return Err(format!(
+            "is too deep: {depth} levels with its references followed, of at most {DEPTH_MAX}"
+        ));
+    }
+    Ok(())
+}
+
+fn levels(value: &Value) -> usize {
+    let parts: &mut dyn Iterator<Item = &Value> = match value {
+        Value::Array(items) => &mut items.iter(),
+        Value::Object(members) => &mut members.values(),
+        _ => return 1,
+    };
+    1 + parts.map(levels).max().unwrap_or(0)
+}
+
+pub(super) fn refuse_large(document: &Value, references: &References<'_>) -> Result<(), String> {
+    if size(document, references) > SIZE_MAX {
+        return Err(format!(
+            "is too large: more than {SIZE_MAX} values with its references followed"
+        ));
+    }
+    Ok(())
+}
+
+/// How many values a compiler may have to look at.
+pub(super) fn size(document: &Value, references: &References<'_>) -> usize {
+    Sizing { references, known: HashMap::new() }.schema(document)
+}
+
+struct Sizing<'r, 'v> {
+    references: &'r References<'v>,
+    known: HashMap<*const Value, usize>,
+}
+
+impl<'v> Sizing<'_, 'v> {
+    fn schema(&mut self, schema: &'v Value) -> usize {
+        let Value::Object(keywords) = schema else { return data(schema) };
+        keywords.iter().fold(1, |sum: usize, (keyword, value)| {
+            let led = match (held(keyword, value), value) {
+                // These count where they are referred to.
+                (Some((Place::Aside, _)), _) => 1,
+                (Some((_, schemas)), _) => {
+                    schemas.fold(1, |sum: usize, one| sum.saturating_add(self.schema(one)))
+                }
+                (None, Value::String(to)) if REFERENCES.contains(&keyword.as_str()) => {
+                    self.references.target(to).map_or(usize::MAX, |target| self.led(target))
+                }
+                (None, _) => data(value),
+            };
+            sum.saturating_add(led)
+        })
+    }
+
+    /// A reference within what it leads to adds nothing: such are compiled once.
+    fn led(&mut self, target: &'v Value) -> usize {
+        let place = std::ptr::from_ref(target);
+        if let Some(size) = self.known.get(&place) {
+            return *size;
+        }
+        self.known.insert(place, 1);
+        let size = self.schema(target).saturating_add(1);
+        self.known.insert(place, size);
+        size
+    }
+}
+
+fn data(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(data).fold(1, usize::saturating_add),
+        Value::Object(members) => members.values().map(data).fold(1, usize::saturating_add),
+        _ => 1,
+    }
+}
