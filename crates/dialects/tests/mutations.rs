@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-#[path = "targets/cut_short.rs"]
+#[path = "mutations/cut_short.rs"]
 mod cut_short;
 #[expect(unreachable_pub, reason = "the same file is a module of the fuzz target")]
 mod targets;
