@@ -35,6 +35,26 @@ pub(super) fn marks(block: &[u8; BLOCK]) -> u64 {
     turned(words.iter().fold(0, |all, word| all | u64::from_le_bytes(*word)))
 }
 
+/// How many bytes from here on lie in blocks without a mark, as far as whole stretches of [`STRETCH`] go. Where text is
+/// plain it takes a third of what its blocks' marks do: nothing is asked but whether there is one. Not inlined: within a
+/// larger loop the compiler looks at one byte at a time.
+#[inline(never)]
+pub(super) fn plain(text: &[u8]) -> usize {
+    let (stretches, _) = text.as_chunks::<STRETCH>();
+    stretches.iter().take_while(|stretch| !has_mark(stretch)).count() * STRETCH
+}
+
+/// Bytes that are asked about at once.
+const STRETCH: usize = 2 * BLOCK;
+
+/// Whether there is a mark. No byte ends the look, so that the compiler looks at many at once.
+fn has_mark(stretch: &[u8; STRETCH]) -> bool {
+    let any = stretch.iter().fold(0, |any, &byte| {
+        any | u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < b' ')
+    });
+    any != 0
+}
+
 /// Bit `w` of byte `b` becomes bit `b` of byte `w`: single bits change places across the diagonal, then squares of two by
 /// two, then of four by four.
 fn turned(square: u64) -> u64 {
@@ -62,6 +82,21 @@ mod tests {
                 let mut block = [b'a'; BLOCK];
                 block[at] = byte;
                 assert_eq!(marks(&block), u64::from(is_mark(byte)) << at, "{byte} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn plain_text_ends_before_the_stretch_with_a_mark() {
+        let text = vec![b'a'; 5 * STRETCH + 7];
+        assert_eq!(plain(&text), 5 * STRETCH);
+        assert_eq!(plain(&text[..STRETCH - 1]), 0);
+        for byte in 0..=u8::MAX {
+            for at in [0, 1, STRETCH - 1, STRETCH, 3 * STRETCH - 1, 5 * STRETCH] {
+                let mut text = text.clone();
+                text[at] = byte;
+                let end = if is_mark(byte) { at / STRETCH * STRETCH } else { 5 * STRETCH };
+                assert_eq!(plain(&text), end, "{byte} at {at}");
             }
         }
     }

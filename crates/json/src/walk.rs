@@ -354,12 +354,18 @@ impl<'a> Walk<'a> {
             marks = marks_at(self.text, start)?;
         }
         let mut ahead = marks & u64::MAX << (self.at - start);
-        let mut escapes = false;
+        let (mut escapes, mut plain) = (false, 0_u32);
         loop {
             while ahead == 0 {
                 start += BLOCK;
+                if plain > 1 {
+                    // Where two blocks were plain, more of the kind follow.
+                    let rest = self.text.as_bytes().get(start..).ok_or(Stop)?;
+                    start += blocks::plain(rest);
+                }
                 marks = marks_at(self.text, start)?;
                 ahead = marks;
+                plain = if marks == 0 { plain + 1 } else { 0 };
             }
             self.at = start + ahead.trailing_zeros() as usize;
             match self.next()? {

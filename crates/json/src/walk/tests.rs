@@ -194,7 +194,8 @@ fn long() -> impl Strategy<Value = String> {
         "\u{7f}",
         "îî",
     ]);
-    let part = prop_oneof!["[a-zé ]{0,90}", "[nu ]{0,4}", mark.prop_map(str::to_owned)];
+    let part =
+        prop_oneof!["[a-zé ]{0,90}", "[a-z ]{100,400}", "[nu ]{0,4}", mark.prop_map(str::to_owned)];
     prop::collection::vec(part, 0..16).prop_map(|parts| format!("[\"{}\"]", parts.concat()))
 }
 
