@@ -5,7 +5,8 @@
 //! the symbolic links that container platforms swap, and a `stat` twice a second costs nothing.
 //!
 //! A changed file is read only when two looks in a row agree: an editor that writes in pieces would
-//! otherwise be reported as a mistake of the operator.
+//! otherwise be reported as a mistake of the operator. All files are read together, so that one which is still being
+//! written holds the others up for a moment, and no longer: one that is always being written would do so for ever.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,12 @@ const LOOK_SLOW: Duration = Duration::from_secs(30);
 /// Every so many looks, what failed is tried again.
 const LOOKS_PER_RETRY: u32 = 10;
 
+/// So many looks a file that is being written holds up those that have changed and rest.
+const HOLDS_UP_LOOKS: u32 = 5;
+
+/// After so many looks that each saw it changed, a file is told to be never at rest.
+const RESTLESS_LOOKS: u32 = 25;
+
 /// What a look at a file saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sight {
@@ -38,32 +45,68 @@ fn look(path: &Path) -> Option<Sight> {
     Some(Sight { changed: metadata.modified().ok()?, bytes: metadata.len() })
 }
 
+/// A file, and what was seen of it.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    /// What was in force, and what the last look saw.
+    taken: Option<Sight>,
+    last: Option<Sight>,
+    /// So many looks in a row each saw something else.
+    unrest: u32,
+}
+
+impl Watched {
+    fn new(path: PathBuf) -> Self {
+        let seen = look(&path);
+        Self { path, taken: seen, last: seen, unrest: 0 }
+    }
+
+    fn look(&mut self) {
+        let now = look(&self.path);
+        self.unrest = if now == self.last { 0 } else { self.unrest.saturating_add(1) };
+        self.last = now;
+    }
+
+    fn holds_up(&self) -> bool {
+        (1..=HOLDS_UP_LOOKS).contains(&self.unrest)
+    }
+
+    /// Whether it has come to rest as something else; it then counts as taken.
+    fn take(&mut self) -> bool {
+        let differs = self.unrest == 0 && self.last != self.taken;
+        if differs {
+            self.taken = self.last;
+        }
+        differs
+    }
+}
+
 /// Tells when files have changed and come to rest.
 #[derive(Debug)]
 pub struct Watch {
-    files: Vec<PathBuf>,
-    /// What was in force, and what the last look saw.
-    taken: Vec<Option<Sight>>,
-    last: Vec<Option<Sight>>,
+    /// The first `always` are never let go.
+    files: Vec<Watched>,
+    always: usize,
 }
 
 impl Watch {
-    /// Watches these files from now on.
+    /// Watches these files from now on, always.
     pub fn new(files: Vec<PathBuf>) -> Self {
-        let seen: Vec<_> = files.iter().map(|path| look(path)).collect();
-        Self { files, taken: seen.clone(), last: seen }
+        Self { always: files.len(), files: files.into_iter().map(Watched::new).collect() }
     }
 
-    /// Watches these, too, from now on. What is watched already is no news.
+    /// Besides, watches these from now on, and no others any more. What is watched already is no news.
     pub fn follow(&mut self, files: Vec<PathBuf>) {
+        let mut place = 0..self.files.len();
+        let always = self.always;
+        self.files.retain(|known| {
+            place.next().is_some_and(|place| place < always) || files.contains(&known.path)
+        });
         for file in files {
-            if self.files.contains(&file) {
-                continue;
+            if self.files.iter().all(|known| known.path != file) {
+                self.files.push(Watched::new(file));
             }
-            let seen = look(&file);
-            self.files.push(file);
-            self.taken.push(seen);
-            self.last.push(seen);
         }
     }
 
@@ -71,15 +114,21 @@ impl Watch {
     /// counts, too, once: what is in force stays, and the reading that fails tells the operator, who would
     /// else learn of it at the next start.
     pub fn has_changed(&mut self) -> bool {
-        let now: Vec<_> = self.files.iter().map(|path| look(path)).collect();
-        let at_rest = now == self.last;
-        let differs = now != self.taken;
-        self.last.clone_from(&now);
-        if at_rest && differs {
-            self.taken = now;
-            return true;
+        self.files.iter_mut().for_each(Watched::look);
+        if self.files.iter().any(Watched::holds_up) {
+            return false;
         }
-        false
+        let mut has_changed = false;
+        for file in &mut self.files {
+            has_changed |= file.take();
+        }
+        has_changed
+    }
+
+    /// Those that the last look found to be never at rest; each once until it rests.
+    fn restless(&self) -> impl Iterator<Item = &Path> {
+        let told = self.files.iter().filter(|file| file.unrest == RESTLESS_LOOKS);
+        told.map(|file| &*file.path)
     }
 }
 
@@ -188,7 +237,17 @@ async fn look_once(host: &Arc<dyn Host>, mut watch: Watch, again: bool) -> Watch
     let host = host.clone();
     let looked = tokio::task::spawn_blocking(move || {
         watch.follow(host.watched_files());
-        if watch.has_changed() || again {
+        let has_changed = watch.has_changed();
+        for file in watch.restless() {
+            let seconds = (LOOK_INTERVAL * RESTLESS_LOOKS).as_secs();
+            tracing::warn!(
+                file = %file.display(),
+                seconds,
+                "a file that the config names is being written without a pause: what it holds is read when another one \
+                 changes, or when it has come to rest"
+            );
+        }
+        if has_changed || again {
             // What came of it is in the log, the status and the metrics.
             let _ = host.reload();
             watch.follow(host.watched_files());
@@ -217,6 +276,46 @@ mod tests {
         fs::write(&roots, "newer").unwrap();
         assert!(!watch.has_changed(), "seen for the first time");
         assert!(watch.has_changed() && !watch.has_changed());
+    }
+
+    /// A file that was written every 0.2 s held up each change of the config, without a word.
+    #[test]
+    fn a_file_that_never_rests_holds_the_others_up_for_a_moment_and_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, log) = (folder.path().join("cutover.toml"), folder.path().join("p.txt"));
+        fs::write(&config, "a").unwrap();
+        let mut watch = Watch::new(vec![config.clone()]);
+        watch.follow(vec![log.clone()]);
+        let (mut taken, mut told) = (Vec::new(), Vec::new());
+        for at in 1..3 * RESTLESS_LOOKS {
+            if at == 1 || at == 2 * RESTLESS_LOOKS {
+                fs::write(&config, "b".repeat(at as usize + 1)).unwrap();
+            }
+            fs::write(&log, "l".repeat(at as usize)).unwrap();
+            taken.extend(watch.has_changed().then_some(at));
+            told.extend(watch.restless().map(|file| (at, file.to_owned())));
+        }
+        assert_eq!(taken, [HOLDS_UP_LOOKS + 1, 2 * RESTLESS_LOOKS + 1]);
+        assert_eq!(told, [(RESTLESS_LOOKS, log)]);
+        assert!(watch.has_changed() && !watch.has_changed(), "at rest at last");
+    }
+
+    /// A prompt's file that the config named no more was a reason to read the config as long as the process lived.
+    #[test]
+    fn a_file_that_nothing_names_any_more_is_let_go_and_the_config_never() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let mut watch = Watch::new(vec![file("cutover.toml")]);
+        watch.follow(vec![file("cutover.toml"), file("p.txt")]);
+        watch.follow(vec![file("q.txt")]);
+        fs::write(file("p.txt"), "not named").unwrap();
+        assert!(!watch.has_changed() && !watch.has_changed());
+        watch.follow(vec![file("p.txt")]);
+        assert!(!watch.has_changed() && !watch.has_changed(), "counts from then on");
+        for name in ["p.txt", "cutover.toml"] {
+            fs::write(file(name), "another one").unwrap();
+            assert!(!watch.has_changed() && watch.has_changed(), "{name}");
+        }
     }
 
     #[test]

@@ -306,8 +306,10 @@ impl Process {
         let mut checked = checked
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         self.overruled.apply(&mut checked);
-        watched::add(&mut lock(&self.watched), watched::files(&self.source, &checked));
         let mut in_force = lock(&self.in_force);
+        let mut named = watched::files(&self.source, &in_force.checked);
+        watched::add(&mut named, watched::files(&self.source, &checked));
+        *lock(&self.watched) = named;
         let wrong = |error: build::BuildError| vec![self.source.locate(&text, &error)];
         in_force.fit(&mut checked).map_err(wrong)?;
         let (places, tokens) = &self.tokens;
