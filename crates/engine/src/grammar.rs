@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
+use cutover_json::levels;
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
@@ -87,25 +88,24 @@ impl Grammars {
 /// An upper bound of how deep the compiler goes: each reference may lead to the deepest place, and is followed
 /// once. Whoever read the schema from JSON has bounded its own depth.
 fn depth(schema: &Value) -> usize {
-    fn walk<'v>(value: &'v Value, level: usize, found: &mut (usize, HashSet<&'v str>)) {
-        found.0 = found.0.max(level);
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| walk(item, level + 1, found)),
-            Value::Object(members) => {
-                for (key, member) in members {
-                    if let ("$ref" | "$dynamicRef", Value::String(to)) = (key.as_str(), member) {
-                        found.1.insert(to);
-                    }
-                    walk(member, level + 1, found);
+    let mut references = HashSet::new();
+    find_references(schema, &mut references);
+    levels(schema).saturating_mul(references.len() + 1)
+}
+
+fn find_references<'v>(value: &'v Value, found: &mut HashSet<&'v str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| find_references(item, found)),
+        Value::Object(members) => {
+            for (key, member) in members {
+                if let ("$ref" | "$dynamicRef", Value::String(to)) = (key.as_str(), member) {
+                    found.insert(to);
                 }
+                find_references(member, found);
             }
-            _ => {}
         }
+        _ => {}
     }
-    let mut found = (0, HashSet::new());
-    walk(schema, 1, &mut found);
-    let (deepest, references) = found;
-    deepest.saturating_mul(references.len() + 1)
 }
 
 fn build(tokenizer: &Arc<Tokenizer>) -> Result<ParserFactory, String> {

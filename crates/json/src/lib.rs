@@ -16,6 +16,7 @@ pub mod solid;
 pub mod walk;
 
 use memchr::memchr2;
+use serde_json::Value;
 
 pub use scan::Scan;
 pub use secrets::Secrets;
@@ -33,6 +34,17 @@ pub fn text(bytes: &[u8]) -> Option<&str> {
 pub fn too_deep(text: &[u8]) -> bool {
     // A body with few brackets cannot nest deeply: this count vectorises and settles nearly all.
     open_brackets(text) > DEPTH_MAX && depth_of(text) > DEPTH_MAX
+}
+
+/// How many values of one that has been read lie within one another, the outermost and the innermost counted. By
+/// recursion: whoever read it has bounded that.
+pub fn levels(value: &Value) -> usize {
+    let parts: &mut dyn Iterator<Item = &Value> = match value {
+        Value::Array(items) => &mut items.iter(),
+        Value::Object(members) => &mut members.values(),
+        _ => return 1,
+    };
+    1 + parts.map(levels).max().unwrap_or(0)
 }
 
 /// The members of a text that is one JSON object and nests no deeper than [`DEPTH_MAX`]: their names and values.
@@ -98,6 +110,13 @@ mod tests {
         assert!(too_deep("[".repeat(DEPTH_MAX + 1).as_bytes()));
         assert!(!too_deep("[]".repeat(1_000).as_bytes()));
         assert!(!too_deep(br#""unclosed \"#));
+    }
+
+    #[test]
+    fn levels_are_those_of_the_deepest_value() {
+        let levels = |text: &str| levels(&serde_json::from_str(text).unwrap());
+        assert_eq!((levels("1"), levels("[]"), levels("{}"), levels("[1]")), (1, 1, 1, 2));
+        assert_eq!(levels(r#"{"a": [{"b": 1}], "c": [[]], "d": "[[[[["}"#), 4);
     }
 
     proptest! {
