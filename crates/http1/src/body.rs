@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Most bytes of extensions and trailers that a body in chunks may have: nobody reads them.
+/// Most bytes of extensions before a chunk, and of trailers behind the last: nobody reads them.
 const IGNORED_BYTES_MAX: usize = 16 * 1024;
 
 /// What a look at the buffer brought.
@@ -83,7 +83,7 @@ const NEXT_CHUNK: Place = Place::Size { value: 0, digits: 0 };
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoder {
     state: State,
-    /// Bytes of extensions and trailers.
+    /// Bytes of extensions and trailers since the last data.
     ignored: usize,
 }
 
@@ -197,7 +197,10 @@ impl Decoder {
                 place
             }
             (Place::SizeEnd { value: 0 }, b'\n') => Place::Trailer { begun: false },
-            (Place::SizeEnd { value }, b'\n') => Place::Data(value),
+            (Place::SizeEnd { value }, b'\n') => {
+                self.ignored = 0;
+                Place::Data(value)
+            }
             (Place::DataEnd, b'\r') => Place::DataEndFeed,
             (Place::DataEndFeed, b'\n') => NEXT_CHUNK,
             (Place::Trailer { begun }, b'\r') => Place::TrailerEnd { begun },

@@ -59,6 +59,16 @@ fn a_body_ends_where_its_head_says() {
 }
 
 #[test]
+fn extensions_may_be_as_many_as_chunks() {
+    let chunk = format!("1;signature={}\r\nx\r\n", "a".repeat(100));
+    let response = format!(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        chunk.repeat(1_000)
+    );
+    assert_eq!(body_of(&response), ("x".repeat(1_000), true, true));
+}
+
+#[test]
 fn what_could_be_read_in_two_ways_is_refused() {
     let ok = "HTTP/1.1 200 OK\r\n";
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
