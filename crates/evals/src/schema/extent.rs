@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use cutover_json::levels;
 use serde_json::Value;
 
 use super::keywords::{Place, REFERENCES, held};
@@ -22,15 +23,6 @@ pub(super) fn refuse_deep(document: &Value, references: &References<'_>) -> Resu
         ));
     }
     Ok(())
-}
-
-fn levels(value: &Value) -> usize {
-    let parts: &mut dyn Iterator<Item = &Value> = match value {
-        Value::Array(items) => &mut items.iter(),
-        Value::Object(members) => &mut members.values(),
-        _ => return 1,
-    };
-    1 + parts.map(levels).max().unwrap_or(0)
 }
 
 pub(super) fn refuse_large(document: &Value, references: &References<'_>) -> Result<(), String> {
