@@ -1,9 +1,11 @@
 //! Secrets that may stand in a text of somebody else's, and the same text without them.
 //!
 //! A secret is found whole or not at all. To hide a part of one, such as a beginning that the end of a text cuts
-//! off, would tell whoever can have a text of theirs quoted how far their guess is right, letter by letter. What is
-//! found is the secret as it is, and as writers of JSON and of addresses spell it: each of its bytes by itself, behind
-//! backslashes, as `\u002f` or as `%2F`, also where one text is quoted in another (`\\\/`, `%252F`).
+//! off, would tell whoever can have a text of theirs quoted how far their guess is right, letter by letter. So would a
+//! search that takes longer the more of a guess is right: windows of the text are compared by their sums.
+//!
+//! What is found is the secret as it is, and as writers of JSON and of addresses spell it: behind a backslash, as
+//! `\u002f` or as `%2F`, also where one text is quoted in another (`\\\/`, `%252F`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,11 +22,8 @@ const LETTERS_MIN: usize = 16;
 /// What stands in a secret's place. As long as it was, so that no length on the way becomes wrong.
 const HIDDEN: u8 = b'*';
 
-/// As many backslashes before one character are read: a text in a text in a text.
-const BACKSLASHES_MAX: usize = 7;
-
-/// As often is a percent sign written as `%25` before the digits behind it are those of the byte.
-const PERCENTS_MAX: usize = 3;
+/// As often are escapes of one kind undone: a text in a text in a text.
+const QUOTED_MAX: usize = 3;
 
 /// What nobody else is to read. Cheap to clone; its `Debug` tells how many there are.
 #[derive(Clone, Default)]
@@ -43,7 +42,7 @@ impl Secrets {
 
     /// The same without them, if one is in it. JSON stays JSON: no escape is cut.
     pub fn hidden(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let found: Vec<_> = self.0.iter().flat_map(|secret| places(text, secret)).collect();
+        let found = self.places(text);
         if found.is_empty() {
             return None;
         }
@@ -63,6 +62,31 @@ impl Secrets {
         Some(hidden)
     }
 
+    /// Where one of them stands, in any spelling. Places may overlap.
+    fn places(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        if self.0.is_empty() {
+            return found;
+        }
+        let mut quoted = Some(Reading::of(text));
+        for _ in 0..=QUOTED_MAX {
+            let Some(json) = quoted else { break };
+            self.find(&json, &mut found);
+            let mut address = json.without(in_address);
+            for _ in 0..QUOTED_MAX {
+                let Some(reading) = address else { break };
+                self.find(&reading, &mut found);
+                address = reading.without(in_address);
+            }
+            quoted = json.without(in_json);
+        }
+        found
+    }
+
+    fn find(&self, reading: &Reading, found: &mut Vec<Range<usize>>) {
+        self.0.iter().for_each(|secret| reading.find(secret, found));
+    }
+
     /// [`Self::hidden`] of a text.
     pub fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let hidden = self.hidden(text.as_bytes());
@@ -78,65 +102,69 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// Where a secret stands, in any spelling. Places may overlap.
-fn places(text: &[u8], secret: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let first = secret.first().copied();
-    let may = move |byte: u8| Some(byte) == first || matches!(byte, b'\\' | b'%' | b'+');
-    let starts = (0..text.len()).filter(move |&at| may(text[at]));
-    starts.filter_map(move |at| Some(at..end(text, at, secret)?))
+/// A text with some of its escapes undone.
+struct Reading {
+    bytes: Vec<u8>,
+    /// Where in the text each byte's spelling ends, and the next one's begins.
+    ends: Vec<usize>,
 }
 
-/// Where a secret that begins here ends, in its longest spelling; None: it does not stand here.
-fn end(text: &[u8], at: usize, secret: &[u8]) -> Option<usize> {
-    // A byte may be read in more than one way, such as the percent sign of `%25`.
-    let (mut ends, mut next) = (vec![at], Vec::new());
-    for &byte in secret {
-        for &at in &ends {
-            spelled(&text[at..], byte, |length| next.push(at + length));
+impl Reading {
+    fn of(text: &[u8]) -> Self {
+        Self { bytes: text.to_vec(), ends: (1..=text.len()).collect() }
+    }
+
+    /// The same without escapes of a kind; None: it has none.
+    fn without(&self, escape: fn(&[u8]) -> Option<(u8, usize)>) -> Option<Self> {
+        let (mut bytes, mut ends, mut at) = (Vec::new(), Vec::new(), 0);
+        while let Some(&byte) = self.bytes.get(at) {
+            let (byte, length) = escape(&self.bytes[at..]).unwrap_or((byte, 1));
+            at += length;
+            bytes.push(byte);
+            ends.push(self.ends[at - 1]);
         }
-        next.sort_unstable();
-        next.dedup();
-        std::mem::swap(&mut ends, &mut next);
-        next.clear();
-        if ends.is_empty() {
-            return None;
+        (bytes.len() < self.bytes.len()).then_some(Self { bytes, ends })
+    }
+
+    /// Where a secret stands. Each byte costs the same, however much of a secret stands before it.
+    fn find(&self, secret: &[u8], found: &mut Vec<Range<usize>>) {
+        /// Odd, so that no byte of a window is shifted out of its sum.
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let add = |sum: u64, &byte: &u8| sum.wrapping_mul(FACTOR).wrapping_add(byte.into());
+        let wanted = secret.iter().fold(0, add);
+        let leaves = secret.iter().fold(1_u64, |product, _| product.wrapping_mul(FACTOR));
+        let mut sum = 0;
+        for (last, byte) in self.bytes.iter().enumerate() {
+            sum = add(sum, byte);
+            let Some(first) = (last + 1).checked_sub(secret.len()) else { continue };
+            if let Some(before) = first.checked_sub(1) {
+                sum = sum.wrapping_sub(leaves.wrapping_mul(self.bytes[before].into()));
+            }
+            if sum == wanted && self.bytes[first..=last] == *secret {
+                let from = first.checked_sub(1).map_or(0, |before| self.ends[before]);
+                found.push(from..self.ends[last]);
+            }
         }
     }
-    ends.pop()
 }
 
-/// How long the spellings of a byte are with which a text begins.
-fn spelled(text: &[u8], byte: u8, mut is: impl FnMut(usize)) {
-    if text.first() == Some(&byte) {
-        is(1);
-    }
-    match text.first() {
-        Some(b'\\') => {
-            let run = text.iter().take(BACKSLASHES_MAX + 1).take_while(|&&b| b == b'\\').count();
-            let rest = &text[run..];
-            if byte == b'\\' {
-                (2..=run).for_each(&mut is);
-            }
-            if rest.first() == Some(&byte) && !byte.is_ascii_alphanumeric() {
-                is(run + 1);
-            }
-            if rest.first() == Some(&b'u') && number(rest.get(1..5)) == Some(byte.into()) {
-                is(run + 5);
-            }
+/// What an escape of JSON stands for with which a text begins, and how long it is. Those of letters stand for no part
+/// of a header.
+fn in_json(text: &[u8]) -> Option<(u8, usize)> {
+    match text {
+        [b'\\', b'u', rest @ ..] => {
+            let byte = u8::try_from(number(rest.get(..4))?).ok()?;
+            byte.is_ascii().then_some((byte, 6))
         }
-        Some(b'%') => {
-            let mut rest = &text[1..];
-            for percents in 0..=PERCENTS_MAX {
-                if number(rest.get(..2)) == Some(byte.into()) {
-                    is(3 + 2 * percents);
-                }
-                let Some(quoted) = rest.strip_prefix(b"25") else { break };
-                rest = quoted;
-            }
-        }
-        Some(b'+') if byte == b' ' => is(1),
-        _ => {}
+        [b'\\', byte, ..] => byte.is_ascii_punctuation().then_some((*byte, 2)),
+        _ => None,
     }
+}
+
+/// The same of an address.
+fn in_address(text: &[u8]) -> Option<(u8, usize)> {
+    let digits = text.strip_prefix(b"%")?;
+    Some((u8::try_from(number(digits.get(..2))?).ok()?, 3))
 }
 
 /// A number of hexadecimal digits, in either case.
@@ -225,7 +253,6 @@ mod tests {
             (r"back\slash\", r"back\\slash\\"),
             (r"back\slash\", r"back\slash\"),
             ("100%25 of it", "100%2525%20of%20it"),
-            ("100%25 of it", "100%2525+of+it"),
             ("100%25 of it", "100%25 of it"),
             (r#"a"quote"d"#, r#"a\"quote\"d"#),
         ] {
@@ -270,30 +297,38 @@ mod tests {
         assert_eq!(of(&[&secret]).hide(&text), text);
     }
 
-    /// How a byte may be spelled.
-    fn spelling(byte: u8, way: u8) -> String {
-        let char = char::from(byte);
-        match way {
-            0 if matches!(byte, b'/' | b'"' | b'\\') => format!(r"\{char}"),
-            1 => format!(r"\u{byte:04x}"),
-            2 => format!(r"\u{byte:04X}"),
-            3 => format!("%{byte:02X}"),
-            4 => format!("%{byte:02x}"),
-            _ => char.to_string(),
+    /// As a writer of JSON (0), of addresses (1), of JSON with addresses in it (2) or of JSON in JSON (3) spells it. The
+    /// ways say which bytes are escaped, and in which case; some must be.
+    fn spelled_out(text: &str, writer: u8, ways: &[u8]) -> String {
+        let json = |(byte, way): (u8, &u8)| match way {
+            0 => format!(r"\u{byte:04x}"),
+            1 => format!(r"\u{byte:04X}"),
+            2 if byte == b'/' => r"\/".to_owned(),
+            _ if matches!(byte, b'"' | b'\\') => format!(r"\{}", char::from(byte)),
+            _ => char::from(byte).to_string(),
+        };
+        let address = |(byte, way): (u8, &u8)| match way {
+            0 => format!("%{byte:02x}"),
+            1 => format!("%{byte:02X}"),
+            _ if byte == b'%' => "%25".to_owned(),
+            _ => char::from(byte).to_string(),
+        };
+        let each = || text.bytes().zip(ways.iter().cycle());
+        match writer {
+            0 => each().map(json).collect(),
+            1 => each().map(address).collect(),
+            2 => spelled_out(&spelled_out(text, 1, ways), 0, ways),
+            _ => spelled_out(&spelled_out(text, 0, ways), 0, ways),
         }
-    }
-
-    fn spelled_out(text: &str, ways: &[u8]) -> String {
-        text.bytes().zip(ways.iter().cycle()).map(|(b, way)| spelling(b, *way)).collect()
     }
 
     prop_compose! {
         /// A secret, how its bytes are spelled, and two places in it.
         fn secret_and_places()(
             secret in "[A-Za-z/+=_.%-]{1,40}[0-9][A-Za-z0-9/+=_-]{8,40}",
-            ways in vec(0_u8..12, 1..20),
+            ways in (0_u8..4, vec(0_u8..9, 1..20)),
             at in any::<(prop::sample::Index, prop::sample::Index)>(),
-        ) -> (String, Vec<u8>, usize, usize) {
+        ) -> (String, (u8, Vec<u8>), usize, usize) {
             let (one, other) = (at.0.index(secret.len()), at.1.index(secret.len()));
             (secret, ways, one, other)
         }
@@ -312,7 +347,7 @@ mod tests {
             let (from, to) = (one.min(other), one.max(other));
             let wrong = format!("{}#{}", &secret[..one], &secret[one + 1..]);
             for guess in [&secret[..one], &secret[one + 1..], &secret[from..to], &wrong] {
-                let guess = spelled_out(guess, &ways);
+                let guess = spelled_out(guess, ways.0, &ways.1);
                 for text in [guess.clone(), format!("{before}{guess}{after}"), format!("Bearer {guess}")] {
                     prop_assert_eq!(&*secrets.hide(&text), &text);
                 }
@@ -325,7 +360,7 @@ mod tests {
             before in "[a-z ]{0,20}",
             after in "[a-z ]{0,20}",
         ) {
-            let spelled = spelled_out(&secret, &ways);
+            let spelled = spelled_out(&secret, ways.0, &ways.1);
             let stars = "*".repeat(spelled.len());
             let seen = of(&[&secret]).hide(&format!("{before}{spelled} {after}")).into_owned();
             prop_assert_eq!(seen, format!("{before}{stars} {after}"));
