@@ -11,7 +11,9 @@ const ALL_MAX: usize = 2 << 20;
 /// What one is counted as, at least.
 const LEAST: usize = 2 << 10;
 /// Their texts together: reading them takes time, too, before it can be seen how large they become.
-const TEXT_MAX: usize = 64 << 10;
+const TEXT_MAX: usize = 32 << 10;
+/// How often a text counts where case does not: each class of letters in it takes milliseconds to fold.
+const FOLDED: usize = 64;
 
 /// How schemas are compiled. Patterns run in linear time, because an answer is not to be trusted with a
 /// backtracking engine.
@@ -29,24 +31,24 @@ impl Sizes {
 
     /// Says what is too large.
     pub(super) fn of(patterns: &HashSet<&str>) -> Result<Self, String> {
-        if patterns.iter().map(|pattern| pattern.len()).sum::<usize>() > TEXT_MAX {
-            return Err(format!("has more than {} KiB of patterns", TEXT_MAX >> 10));
+        if patterns.iter().map(|pattern| text(pattern)).sum::<usize>() > TEXT_MAX {
+            return Err(format!(
+                "has more than {} KiB of patterns (one with the flag `i` counts {FOLDED} times)",
+                TEXT_MAX >> 10
+            ));
         }
         let (mut sizes, mut left) = (HashMap::new(), ALL_MAX);
         for pattern in patterns {
-            let size = size(pattern, left.min(EACH_MAX)).ok_or_else(|| {
+            let size = size(pattern).ok_or_else(|| {
                 let shown: String = pattern.chars().take(80).collect();
-                if compiles(pattern, EACH_MAX) {
-                    let all = ALL_MAX >> 20;
-                    format!("has patterns that take more than {all} MiB when compiled")
-                } else {
-                    let each = EACH_MAX >> 10;
-                    format!(
-                        "has a pattern that is none, or takes more than {each} KiB when compiled: {shown:?}"
-                    )
-                }
+                format!(
+                    "has a pattern that is none, or takes more than {} KiB when compiled: {shown:?}",
+                    EACH_MAX >> 10
+                )
             })?;
-            left = left.saturating_sub(size);
+            left = left.checked_sub(size).ok_or_else(|| {
+                format!("has patterns that take more than {} MiB when compiled", ALL_MAX >> 20)
+            })?;
             sizes.insert((*pattern).to_owned(), size);
         }
         Ok(Self(sizes))
@@ -59,10 +61,21 @@ impl Sizes {
     }
 }
 
-/// The compiler says only whether a limit holds; small ones are found out about soon.
-fn size(pattern: &str, most: usize) -> Option<usize> {
+/// How long a pattern is, or as good as.
+fn text(pattern: &str) -> usize {
+    let mut flags = pattern.split("(?").skip(1).map(|from| {
+        from.split_once(|c: char| !c.is_ascii_alphabetic() && c != '-').unwrap_or((from, "")).0
+    });
+    let folded = flags.any(|flags| flags.contains('i'));
+    pattern.len().saturating_mul(if folded { FOLDED } else { 1 })
+}
+
+/// The compiler says only whether a limit holds; for small ones that is soon found out. Nothing where the last one
+/// does not: one that takes long to read is read once.
+fn size(pattern: &str) -> Option<usize> {
+    compiles(pattern, EACH_MAX).then_some(())?;
     let mut tried = std::iter::successors(Some(LEAST), |size| Some(size * 2));
-    tried.by_ref().take_while(|size| *size <= most).find(|size| compiles(pattern, *size))
+    tried.find(|size| *size >= EACH_MAX || compiles(pattern, *size))
 }
 
 fn compiles(pattern: &str, size_max: usize) -> bool {
