@@ -132,7 +132,8 @@ fn keys_that_are_refused_are_a_line_now_and_then_and_not_one_each() {
         for shown in ["ck-unknown", &format!("ck-{nth}"), "", &revoked] {
             assert_eq!(ask(&program, shown).status, 401);
             let header = format!("authorization: Bearer {shown}");
-            let line = ["GET /v1/models", "POST /v1/embeddings"][nth % 2];
+            let lines = ["GET /v1/models", "POST /v1/embeddings", "GET /v1/nope", "PUT /v1/files"];
+            let line = lines[nth % lines.len()];
             assert_eq!(exchange(program.url(), line, &[&header], "{}").unwrap().status, 401);
         }
     }

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::flow;
 use crate::gateway::{Gateway, Shared};
-use crate::live::{Lane, UpstreamLane};
+use crate::live::{InstanceLane, Lane, UpstreamLane};
 
 /// How long a list or a description may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -371,17 +371,18 @@ async fn pull(
     }
 }
 
-/// Has an instance read a lane's model in, in the background, unless it was told to lately.
-pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) {
+/// Has an instance read a lane's model in, in the background, unless it was told to lately: then false.
+pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) -> bool {
     let (Some(instance), Some(place)) = (lane.upstream.instances.get(at), lane.model_place) else {
-        return;
+        return false;
     };
-    if !instance.health.may_warm(place, shared.now()) {
-        return;
-    }
-    let Some(model) = lane.target.model.clone() else { return };
-    let (upstream, settings) = (Arc::clone(&lane.upstream), lane.target.settings.ollama.clone());
+    let Some(model) = lane.target.model.clone() else { return false };
+    // First, so that whoever finds that it was told sees it read, unless that has failed.
     let reading = instance.health.reads_in(&model, Some(place));
+    if !instance.health.may_warm(place, shared.now()) {
+        return false;
+    }
+    let (upstream, settings) = (Arc::clone(&lane.upstream), lane.target.settings.ollama.clone());
     flow::spawn(&shared.tasks, async move {
         let id = upstream.instances[at].id.clone();
         let order = manage::order(Deed::Warm, upstream.provider, (&model, &settings));
@@ -397,6 +398,7 @@ pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) {
         };
         tracing::warn!(instance = id.as_str(), model = &*model, why, "model not loaded");
     });
+    true
 }
 
 /// Whether a lane's model is in no memory of the instances that can serve, as far as they tell. One that is
@@ -408,14 +410,19 @@ pub(crate) fn is_cold(lane: &Lane, asked: &str, now: Millis) -> bool {
     able.peek().is_some() && able.all(|(_, instance)| !instance.health.has(wanted))
 }
 
-/// Has the fittest instance read a lane's model in.
+/// Has the fittest instance read a lane's model in, unless one does already. Where that failed lately, the next.
 pub(crate) fn warm_one(shared: &Arc<Shared>, lane: &Lane, now: Millis) {
-    let fittest = lane
-        .upstream
-        .taking()
-        .min_by_key(|(_, instance)| (instance.state(now), instance.instance.live().in_flight()));
-    if let Some((at, _)) = fittest {
-        warm(shared, lane, at);
+    let able = lane.upstream.taking().filter(|(_, instance)| instance.state(now).can_serve());
+    let mut able: Vec<_> = able.collect();
+    able.sort_by_key(|(_, one)| (one.state(now), one.instance.live().in_flight()));
+    let reads = |instance: &InstanceLane| instance.health.draws(lane.wanted(""));
+    if able.iter().any(|(_, instance)| reads(instance)) {
+        return;
+    }
+    for (at, instance) in able {
+        if warm(shared, lane, at) || reads(instance) {
+            return;
+        }
     }
 }
 

@@ -240,6 +240,43 @@ fn while_the_candidate_is_cold_the_baseline_answers_and_it_is_read_in() {
     assert_eq!(own.loads(), 1, "it was told once");
 }
 
+/// Each request told another instance to read the model in, until all did: on machines that hold one model at a time
+/// each of those put another out.
+#[test]
+fn one_cold_instance_is_told_to_read_the_model_in_and_where_it_cannot_the_next() {
+    for refuses in [false, true] {
+        let gate = Gate::new();
+        let setup = || Setup { load_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) };
+        let (one, two) = (Fake::start_with(setup()), Fake::start_with(setup()));
+        let cloud = cloud();
+        if refuses {
+            one.always(Reply::fault(Fault::status(404)));
+        }
+        let rig = Rig::start(&arms(&cloud, &[&one, &two], "", "cold = \"baseline\""));
+        rig.watch_instances();
+        for name in ["own/0", "own/1"] {
+            let line = format!("upstream_instance=\"{name}\",state=\"cold\"}} 1");
+            until("it is known to be cold", || rig.metrics().contains(&line));
+        }
+        assert_eq!(arm(&rig.chat(&[], &ask("app"))), Some("baseline"));
+        until("the first is told", || one.inferences().len() == 1);
+        if refuses {
+            until("and the next", || {
+                arm(&rig.chat(&[], &ask("app"))) == Some("baseline") && two.inferences().len() == 1
+            });
+        }
+        for _ in 0..4 {
+            assert_eq!(arm(&rig.chat(&[], &ask("app"))), Some("baseline"));
+        }
+        gate.open();
+        until("it is read in", || one.loads() + two.loads() == 1);
+        until("the candidate answers", || arm(&rig.chat(&[], &ask("app"))) == Some("candidate"));
+        let told =
+            |fake: &Fake| fake.seen().iter().filter(|seen| seen.path() == "/api/generate").count();
+        assert_eq!((told(&one), told(&two)), (1, usize::from(refuses)));
+    }
+}
+
 /// One that is down tells nothing of its models, and counted as having what it had: users waited for cold loads.
 #[test]
 fn a_warm_instance_that_is_down_warms_nobody() {
