@@ -130,7 +130,7 @@ metrics! {
         "Request fields and parts of answers (answer.*) that could not be passed on, by what was done with them.";
     Attempts ATTEMPTS = Counter, Count, "cutover_attempts_total",
         ["upstream", "upstream_instance", "result"],
-        "Requests sent to an instance, by result: ok or the reason of the failure. A stream counts once it is over: as ok if its client had what it wanted of it. One whose client left before is client_gone, one that the end of the process cut off drained.";
+        "Requests sent to an instance, by result: ok or the reason of the failure. A stream counts once it is over: as ok also if its client left in its midst, for until then it was well. What had not shown any content when its client left is client_gone, what the end of the process cut off drained.";
     Resends RESENDS = Counter, Count, "cutover_resends_total",
         ["upstream", "upstream_instance"],
         "Requests sent once more on a new connection, because the instance closed an idle one in the moment they went out on it.";
