@@ -22,16 +22,15 @@
 //!   on: its answer would be thrown away, and the next one's may be in time.
 //! - A leg that follows a failed one enters without asking: a failover must not wait twice.
 
-use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, fence};
 use std::time::Duration;
 
 use cutover_route::balance::key_of;
 use cutover_route::health::Load;
 use cutover_route::overflow::{self, Bill, Bounds, Class, FULL, Figures, Fill, Stage};
-use cutover_route::queue::{Line, Place, Ticket};
+use cutover_route::queue::{Place, Ticket};
 use cutover_store::Key;
 use cutover_telemetry::families;
 use cutover_units::{Code, Micros, Millis, UpstreamName};
@@ -51,12 +50,6 @@ use crate::rescue::{Failure, ms};
 /// How often a request that waits looks itself whether there is room: for what no answer's end tells, such
 /// as a probe that finds an engine's own queue empty.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// The least and the most that a client is told to wait.
-const RETRY_AFTER_MS: (u64, u64) = (1_000, 60_000);
-
-/// Weight of a new figure in the moving average of how long a place is held: 1/8.
-const HELD_SHIFT: u32 = 3;
 
 /// The way into an upstream.
 #[derive(Debug, Clone)]
@@ -79,26 +72,8 @@ pub struct Rules {
 }
 
 /// Who is inside an upstream, and who waits.
-#[derive(Default)]
-pub struct Held {
-    /// Who may enter and was not sent yet: from then on each counts at its instance.
-    admitted: AtomicU32,
-    waiting: AtomicU32,
-    stage: AtomicU8,
-    /// Moving average of how long a place is held, in microseconds; 0: nothing measured.
-    place_us: AtomicU64,
-    line: Mutex<Line<oneshot::Sender<Permit>>>,
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held")
-            .field("admitted", &self.admitted.load(Relaxed))
-            .field("waiting", &self.waiting.load(Relaxed))
-            .field("stage", &self.stage())
-            .finish_non_exhaustive()
-    }
-}
+#[derive(Debug, Default)]
+pub struct Held(overflow::Held<oneshot::Sender<Permit>>);
 
 /// What of its way in belongs to a request.
 #[derive(Default)]
@@ -168,7 +143,7 @@ impl Permit {
     fn moves_to(&mut self, instance: &InstanceLane) {
         let on_its_way = self.at.replace(Placed::at(instance.instance.live())).is_none();
         if let Some(door) = self.upstream.door.as_ref().filter(|_| on_its_way) {
-            door.held.admitted.fetch_sub(1, Release);
+            door.held.0.admitted.fetch_sub(1, Release);
         }
     }
 }
@@ -177,7 +152,7 @@ impl Permit {
     /// The one it was for has no use for it: the next in line has.
     fn pass_on(mut self, of: Place) {
         let Some(door) = &self.upstream.door else { return };
-        door.held.line().give_back(of);
+        door.held.0.give_back(of);
         self.unused = true;
         let (upstream, shared) = (Arc::clone(&self.upstream), Arc::clone(&self.shared));
         drop(self);
@@ -189,12 +164,12 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(door) = &self.upstream.door else { return };
         if self.at.take().is_none() {
-            door.held.admitted.fetch_sub(1, Relaxed);
+            door.held.0.admitted.fetch_sub(1, Relaxed);
         }
         if self.unused {
             return;
         }
-        door.held.was_held(micros(self.since.elapsed()).0);
+        door.held.0.was_held(micros(self.since.elapsed()).0);
         call_next(&self.upstream, &self.shared);
     }
 }
@@ -219,15 +194,15 @@ pub(crate) async fn turn(
 ) -> Result<(), Failure> {
     let Some(door) = &upstream.door else { return Ok(()) };
     let offer = offered(exchange);
-    let at_once = door.rules.is_none() || door.held.stage() == Stage::Spilling;
+    let at_once = door.rules.is_none() || door.held.0.stage() == Stage::Spilling;
     if offer.is_some() && at_once && go(exchange, Why::Full) {
-        door.held.spilled();
+        door.held.0.spilled();
         count(exchange, &upstream, "overflowed");
         return Ok(());
     }
     let Some(rules) = door.rules else {
         // What the engine has no room for waits inside it, as it does without any of this.
-        door.held.admitted.fetch_add(1, Relaxed);
+        door.held.0.admitted.fetch_add(1, Relaxed);
         exchange.admission.permit = Some(Permit::counted(&upstream, &exchange.shared));
         return Ok(());
     };
@@ -263,7 +238,7 @@ pub(crate) async fn turn(
         return Ok(());
     }
     if went {
-        door.held.spilled();
+        door.held.0.spilled();
         count(exchange, &upstream, "overflowed");
         return Ok(());
     }
@@ -300,7 +275,7 @@ impl Seat {
     /// None: so many wait already.
     fn take(exchange: &Exchange, upstream: &Arc<UpstreamLane>, length: usize) -> Option<Self> {
         let (sender, called) = oneshot::channel();
-        let ticket = upstream.door.as_ref()?.held.sit(place(exchange), sender, length)?;
+        let ticket = upstream.door.as_ref()?.held.0.sit(place(exchange), sender, length)?;
         let (upstream, shared) = (Arc::clone(upstream), Arc::clone(&exchange.shared));
         let seat = Self { upstream, shared, ticket, called, left: true };
         seat.show();
@@ -334,10 +309,10 @@ impl Seat {
         let gauge = self.shared.registry.gauge(families::QUEUE_WAITING, [name]);
         // Others show theirs at the same moment: whoever showed an older figure last looks again.
         loop {
-            let waiting = door.held.waiting.load(Relaxed);
+            let waiting = door.held.0.waiting();
             gauge.set(i64::from(waiting));
             fence(SeqCst);
-            if door.held.waiting.load(Relaxed) == waiting {
+            if door.held.0.waiting() == waiting {
                 return;
             }
         }
@@ -347,7 +322,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let Some(door) = &self.upstream.door else { return };
-        door.held.leave(self.ticket);
+        door.held.0.leave(self.ticket);
         self.show();
         if self.left {
             let labels = [self.upstream.name.as_str(), "left"];
@@ -378,10 +353,10 @@ pub(crate) fn class(exchange: &Exchange) -> Class {
 /// Lets those in for whom there is room: at the upstream as it is now. Where nobody waits any more, all of them.
 fn call_next(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) {
     let Some(Door { held, .. }) = &upstream.door else { return };
-    let live = shared.live();
+    let (held, live) = (&held.0, shared.live());
     let upstream = live.present(upstream).unwrap_or(upstream);
     let door = upstream.door.as_ref().filter(|door| door.rules.is_some());
-    while held.waiting.load(Relaxed) > 0 {
+    while held.waiting() > 0 {
         let before = held.admitted.fetch_add(1, Acquire);
         let fullness =
             door.and_then(|door| overflow::fullness(&door.fill(upstream, shared.now()), before));
@@ -419,89 +394,23 @@ impl Door {
     }
 
     fn retry_after_ms(&self, upstream: &UpstreamLane, now: Millis) -> u64 {
-        self.held.retry_after_ms(self.fill(upstream, now).places)
+        self.held.0.retry_after_ms(self.fill(upstream, now).places)
     }
 
     /// Counts one more request if there is room for it and nobody waits.
     fn admits(&self, upstream: &UpstreamLane, now: Millis) -> bool {
-        let held = &self.held;
+        let held = &self.held.0;
         let before = held.admitted.fetch_add(1, Acquire);
         let fullness = overflow::fullness(&self.fill(upstream, now), before);
-        let (stage, waiting) = (held.stage(), held.waiting.load(Relaxed));
+        let (stage, waiting) = (held.stage(), held.waiting());
         let next = stage.step(fullness, waiting);
         if next != stage {
-            held.stage.store(next as u8, Relaxed);
+            held.goes_to(next);
         }
         if next != Stage::Room {
             held.admitted.fetch_sub(1, Relaxed);
         }
         next == Stage::Room
-    }
-}
-
-impl Held {
-    fn stage(&self) -> Stage {
-        Stage::from_u8(self.stage.load(Relaxed))
-    }
-
-    /// A request went elsewhere: others that may do so at once from now on.
-    fn spilled(&self) {
-        self.stage.store(Stage::Spilling as u8, Relaxed);
-    }
-
-    fn sit(&self, place: Place, who: oneshot::Sender<Permit>, length: usize) -> Option<Ticket> {
-        let (placed, evicted) = {
-            let mut line = self.line();
-            let placed = line.push(place, who, length);
-            self.waiting.store(u32::try_from(line.len()).unwrap_or(u32::MAX), Relaxed);
-            match placed {
-                Ok(placed) => (Some(placed.ticket), placed.evicted),
-                Err(refused) => (None, Some(refused)),
-            }
-        };
-        // Dropping a sender wakes its request, which is nothing to do under the lock.
-        drop(evicted);
-        placed
-    }
-
-    fn call(&self) -> Option<oneshot::Sender<Permit>> {
-        let mut line = self.line();
-        let next = line.pop();
-        self.waiting.store(u32::try_from(line.len()).unwrap_or(u32::MAX), Relaxed);
-        next
-    }
-
-    fn leave(&self, ticket: Ticket) {
-        let left = {
-            let mut line = self.line();
-            let left = line.remove(ticket);
-            self.waiting.store(u32::try_from(line.len()).unwrap_or(u32::MAX), Relaxed);
-            left
-        };
-        drop(left);
-    }
-
-    fn was_held(&self, us: u64) {
-        let old = self.place_us.load(Relaxed);
-        // Two that end at once may lose one of the two: a moving average bears it.
-        let new = match old {
-            0 => us,
-            _ => old - (old >> HELD_SHIFT) + (us >> HELD_SHIFT),
-        };
-        self.place_us.store(new.max(1), Relaxed);
-    }
-
-    /// When a place will be free for one more, as far as can be told: everyone who waits now has to be
-    /// served first, as many at a time as there are places.
-    fn retry_after_ms(&self, places: Option<u32>) -> u64 {
-        let before = u64::from(self.waiting.load(Relaxed)) + 1;
-        let places = u64::from(places.unwrap_or(1).max(1));
-        let us = self.place_us.load(Relaxed).saturating_mul(before) / places;
-        (us / 1_000).clamp(RETRY_AFTER_MS.0, RETRY_AFTER_MS.1)
-    }
-
-    fn line(&self) -> MutexGuard<'_, Line<oneshot::Sender<Permit>>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -520,26 +429,5 @@ fn figures(instance: &InstanceLane, now: Millis) -> Figures {
         placed: live.placed(),
         latency_us: live.latency_us(),
         load,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_is_told_how_long_the_line_takes() {
-        let held = Held::default();
-        assert_eq!(held.retry_after_ms(None), 1_000, "nothing is known");
-        held.was_held(8_000_000);
-        assert_eq!(held.retry_after_ms(Some(4)), 2_000);
-        held.waiting.store(11, Relaxed);
-        assert_eq!(held.retry_after_ms(Some(4)), 24_000);
-        held.waiting.store(10_000, Relaxed);
-        assert_eq!(held.retry_after_ms(Some(1)), 60_000);
-        for _ in 0..100 {
-            held.was_held(0);
-        }
-        assert_eq!(held.retry_after_ms(Some(4)), 1_000);
     }
 }

@@ -1,13 +1,11 @@
-//! What a request brings to the choice of an instance, and the instances that there are.
+//! What a request brings to the choice of an instance.
 
 use std::sync::atomic::Ordering;
 
-use cutover_route::balance::{Draw, Peer, Peers, key_of};
-use cutover_units::Millis;
-use cutover_upstream::health::Wanted;
+use cutover_route::balance::{Draw, key_of};
 
 use crate::exchange::Exchange;
-use crate::live::{InstanceLane, UpstreamLane};
+use crate::live::UpstreamLane;
 
 /// A fresh draw for the next attempt. A session is the conversation the client names
 /// (`prompt_cache_key`), else the use case's unit, else the user.
@@ -34,22 +32,5 @@ pub(crate) fn draw(exchange: &Exchange, upstream: &UpstreamLane) -> Draw {
             .reads_prefix
             .then(|| exchange.chat().ok().and_then(|(head, body)| head.prefix(body).map(key_of)))
             .flatten(),
-    }
-}
-
-/// An upstream's instances, as the balancer sees them for one request.
-pub(crate) struct Fleet<'a> {
-    pub(crate) instances: &'a [InstanceLane],
-    pub(crate) wanted: Wanted<'a>,
-    pub(crate) now: Millis,
-}
-
-impl Peers for Fleet<'_> {
-    fn peer(&self, at: usize) -> Peer {
-        self.instances[at].peer(self.wanted, self.now)
-    }
-
-    fn id(&self, at: usize) -> u64 {
-        self.instances[at].key
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cutover_config::{Endurance, ImageUrls, Resolve, UpstreamMessages};
 use cutover_ledger::Tokens;
-use cutover_route::balance::{Draw, Lineup, Peer, Peers as _, Policy, Taken};
+use cutover_route::balance::{Draw, Lineup, Peer, Policy, Taken};
 use cutover_route::health::State;
 use cutover_route::overflow::Class;
 use cutover_route::retry::{Allowance, Budget};
@@ -28,7 +28,6 @@ use cutover_wire::{Fault, Prefill, Provider, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::admission::Door;
-use crate::affinity::Fleet;
 use crate::build::{Mold, lineup};
 use crate::drains::Drained;
 use crate::feeds::Feed;
@@ -315,9 +314,9 @@ impl Lane {
     /// The instance that a request for this model goes to, and its seat there.
     pub(crate) fn take(&self, asked: &str, draw: &Draw, now: Millis) -> Option<Taken> {
         let UpstreamLane { instances, lineup, balance, .. } = &*self.upstream;
-        let fleet = Fleet { instances, wanted: self.wanted(asked), now };
-        let known = if let Wanted::Known(place) = fleet.wanted { Some(place) } else { None };
-        lineup.with(known, |at| fleet.peer(at)).take(balance, draw)
+        let wanted = self.wanted(asked);
+        let known = if let Wanted::Known(place) = wanted { Some(place) } else { None };
+        lineup.with(known, |at| instances[at].peer(wanted, now)).take(balance, draw)
     }
 
     /// What an instance should have in memory for a request of this model.

@@ -16,10 +16,12 @@
 //! waiting first, until the upstream has clearly recovered. Otherwise every user would wait just to be sent
 //! elsewhere, and arms would alternate with each answer that ends.
 
+mod held;
 mod purse;
 
 use cutover_units::Arm;
 
+pub use held::Held;
 pub use purse::{Bill, Purse};
 
 use crate::decide::Leg;
