@@ -175,7 +175,7 @@ impl Gateway {
         if lane.instances.is_empty() {
             return Err(NotBegun::NoInstance { upstream: upstream.to_owned() });
         }
-        let line = |instance: &crate::live::InstanceLane| Line {
+        let line = |instance: &InstanceLane| Line {
             instance: instance.id.to_string(),
             stage: Stage::Working,
             text: String::new(),
@@ -414,7 +414,8 @@ pub(crate) fn is_cold(lane: &Lane, asked: &str, now: Millis) -> bool {
 pub(crate) fn warm_one(shared: &Arc<Shared>, lane: &Lane, now: Millis) {
     let able = lane.upstream.taking().filter(|(_, instance)| instance.state(now).can_serve());
     let mut able: Vec<_> = able.collect();
-    able.sort_by_key(|(_, one)| (one.state(now), one.instance.live().in_flight()));
+    // Each is asked once: what is in flight changes meanwhile.
+    able.sort_by_cached_key(|(_, one)| (one.state(now), one.instance.live().in_flight()));
     let reads = |instance: &InstanceLane| instance.health.draws(lane.wanted(""));
     if able.iter().any(|(_, instance)| reads(instance)) {
         return;
