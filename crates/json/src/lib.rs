@@ -10,6 +10,7 @@
 
 mod blocks;
 pub mod cut;
+pub mod inside;
 mod scan;
 mod secrets;
 pub mod solid;

@@ -6,26 +6,26 @@
 //! known field is given twice (of two models one engine takes the first, another the last: the policy
 //! must have judged the one that is served).
 
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cutover_units::Code;
-use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::endpoint::Endpoint;
 use crate::errors::Fault;
 use crate::json;
-use crate::json::walk::{Stop, Walk};
 
 mod key;
+mod outline;
 mod prefix;
 mod words;
 
 pub use key::Key;
 pub use words::Words;
+
+use outline::{Outline, made, scan, walk};
 
 /// One top-level member of the body.
 #[derive(Debug, Clone)]
@@ -277,102 +277,6 @@ impl Head {
 fn not_utf8(body: &[u8]) -> Fault {
     let at = std::str::from_utf8(body).map_or_else(|e| e.valid_up_to(), str::len);
     Fault::new(Code::InvalidJson, format!("the body is not valid UTF-8 (byte {at})"))
-}
-
-/// Where a body's members lie, and what is known of what stands in them.
-struct Outline {
-    members: Vec<Member>,
-    nesting: usize,
-    pub(crate) words: Words,
-}
-
-impl Outline {
-    /// Of members of which nothing is known.
-    fn of(members: Vec<Member>) -> Self {
-        Self { members, nesting: json::DEPTH_MAX, words: Words::ANY }
-    }
-}
-
-/// Outlines a body in which nothing is wrong: [`scan`] without its errors, in a fraction of its time.
-fn walk(text: &str) -> Result<Outline, Stop> {
-    let mut members = Vec::with_capacity(16);
-    let mut seen = 0_u128;
-    let mut walk = Walk::noting(text, Words::of);
-    walk.object(|walk, name| {
-        let key = Key::from_name(name);
-        if key != Key::Other {
-            let bit = 1_u128 << (key as u32);
-            if seen & bit != 0 {
-                return Err(Stop);
-            }
-            seen |= bit;
-        }
-        members.push(Member { key, value: json::range_in(text, walk.value()?) });
-        Ok(())
-    })?;
-    let words = Words::met(walk.met());
-    Ok(Outline { members, nesting: walk.end()?, words })
-}
-
-/// Lists the members of a body that is JSON. `None`: a known one comes twice, or a name is written with escapes.
-fn made(text: &str) -> Option<Vec<Member>> {
-    let mut members: Vec<Member> = Vec::with_capacity(16);
-    for (literal, raw) in json::cut::members(text)? {
-        let name = literal.get(1..literal.len().saturating_sub(1))?;
-        let key = Key::from_name(name);
-        let again = key != Key::Other && members.iter().any(|member| member.key == key);
-        if again || json::cut::has_escape(name) {
-            return None;
-        }
-        members.push(Member { key, value: json::range_in(text, raw) });
-    }
-    Some(members)
-}
-
-/// Lists the members; checks syntax, and that no known one comes twice.
-fn scan(text: &str) -> Result<Vec<Member>, Fault> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let scan = Scan { text, repeated: None };
-    let result = serde::Deserializer::deserialize_map(&mut reader, scan)
-        .and_then(|found| reader.end().map(|()| found));
-    match result {
-        Ok((_, Some(key))) => Err(json::repeated(key.name())),
-        Ok((members, None)) => Ok(members),
-        Err(e) if e.is_data() => {
-            Err(Fault::new(Code::InvalidType, "the body must be a JSON object"))
-        }
-        Err(e) => Err(json::fault_of(text, "", &e)),
-    }
-}
-
-struct Scan<'a> {
-    text: &'a str,
-    repeated: Option<Key>,
-}
-
-impl<'de> Visitor<'de> for Scan<'de> {
-    type Value = (Vec<Member>, Option<Key>);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::with_capacity(16);
-        let mut seen = 0_u128;
-        while let Some(key) = map.next_key_seed(json::KeySeed(Key::from_name))? {
-            let raw: &'de RawValue = map.next_value()?;
-            if key != Key::Other {
-                let bit = 1_u128 << (key as u32);
-                if seen & bit != 0 {
-                    self.repeated = Some(key);
-                }
-                seen |= bit;
-            }
-            members.push(Member { key, value: json::range_in(self.text, raw.get()) });
-        }
-        Ok((members, self.repeated))
-    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(

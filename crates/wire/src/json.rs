@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::errors::Fault;
 
-pub use cutover_json::{DEPTH_MAX, Scan, cut, sound_members, text, too_deep, walk};
+pub use cutover_json::{DEPTH_MAX, Scan, cut, inside, sound_members, text, too_deep, walk};
 
 /// Serialises into bytes. Our own types cannot fail to serialise (string keys only, no custom errors);
 /// if one did, the answer would be `null` rather than a panic.

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use super::sink::Sink;
-use crate::json::walk;
+use crate::json::inside;
 
 static CONTENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"content\":\""));
 
@@ -44,7 +44,7 @@ impl Shape {
         let event = sink.part(range.clone());
         let inside = event.strip_prefix(&head[..]).and_then(|rest| rest.strip_suffix(&tail[..]));
         let Some(inside) = inside.filter(|_| !head.is_empty()) else { return false };
-        if !walk::is_inside_string(inside) {
+        if !inside::is_inside_string(inside) {
             return false;
         }
         match &self.ours {
@@ -67,7 +67,7 @@ impl Shape {
         self.learned_in_vain += 1;
         self.theirs.head.clear();
         let Some(start) = CONTENT.find(event).map(|at| at + CONTENT.needle().len()) else { return };
-        let Some(end) = walk::string_end(event, start) else { return };
+        let Some(end) = inside::string_end(event, start) else { return };
         let (before, after) = (0..start, end..event.len());
         let all = places.iter().flat_map(|places| places.iter().flatten());
         let fits = |part: &Range<usize>, place: &Range<usize>| {
