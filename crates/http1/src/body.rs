@@ -190,13 +190,17 @@ impl Decoder {
             }
             (Place::Size { value, .. }, b' ' | b'\t' | b';') => Place::Extension { value },
             (Place::Size { .. }, _) => return Err(FramingError::Size),
-            // A bare line feed within an extension is read by some as the line's end, by others not.
-            (Place::Extension { .. }, b'\n') => return Err(FramingError::Line),
+            // A bare line feed is read by some as the line's end, by others not.
+            (Place::Extension { .. } | Place::Trailer { .. }, b'\n') => {
+                return Err(FramingError::Line);
+            }
             (Place::Extension { .. }, _) => {
                 self.ignore()?;
                 place
             }
-            (Place::SizeEnd { value: 0 }, b'\n') => Place::Trailer { begun: false },
+            (Place::SizeEnd { value: 0 } | Place::TrailerEnd { begun: true }, b'\n') => {
+                Place::Trailer { begun: false }
+            }
             (Place::SizeEnd { value }, b'\n') => {
                 self.ignored = 0;
                 Place::Data(value)
@@ -204,13 +208,11 @@ impl Decoder {
             (Place::DataEnd, b'\r') => Place::DataEndFeed,
             (Place::DataEndFeed, b'\n') => NEXT_CHUNK,
             (Place::Trailer { begun }, b'\r') => Place::TrailerEnd { begun },
-            (Place::Trailer { .. }, b'\n') => return Err(FramingError::Line),
             (Place::Trailer { .. }, _) => {
                 self.ignore()?;
                 Place::Trailer { begun: true }
             }
             (Place::TrailerEnd { begun: false }, b'\n') => return Ok(None),
-            (Place::TrailerEnd { begun: true }, b'\n') => Place::Trailer { begun: false },
             (
                 Place::SizeEnd { .. }
                 | Place::DataEnd

@@ -1,7 +1,7 @@
 //! HTTP/1.1 as a client speaks it (RFC 9112), as bytes in and bytes out: who owns the socket is elsewhere.
 //!
 //! ```text
-//! method, target, headers ─ request::head ─▶ bytes
+//! method, target, headers ─ Request::head ─▶ bytes
 //! bytes ─ response::HeadReader ─▶ Head ─ Decoder ─▶ pieces of the body, its end
 //! ```
 //!
@@ -15,4 +15,5 @@ pub mod request;
 pub mod response;
 
 pub use body::{Decoded, Decoder, FramingError};
+pub use request::Request;
 pub use response::{Head, HeadError, HeadReader};

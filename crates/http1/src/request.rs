@@ -15,51 +15,64 @@ pub enum Framing {
 /// The digits of the largest length.
 const LENGTH_DIGITS: usize = 20;
 
-/// Writes a head, with room for `more` bytes behind it. Of `headers` those about the connection and the body's
-/// length are left out: they belong to whoever writes the request.
-///
-/// ```
-/// use cutover_http1::request::{Framing, head};
-/// use http::{HeaderMap, HeaderValue, Method, uri::PathAndQuery};
-/// let target = PathAndQuery::from_static("/api/version");
-/// let host = HeaderValue::from_static("gpu-1:11434");
-/// let bytes = head(&Method::GET, &target, &host, &HeaderMap::new(), Framing::Length(0), 0);
-/// assert_eq!(bytes, b"GET /api/version HTTP/1.1\r\nhost: gpu-1:11434\r\n\r\n");
-/// ```
-pub fn head(
-    method: &Method,
-    target: &PathAndQuery,
-    host: &HeaderValue,
-    headers: &HeaderMap,
-    framing: Framing,
-    more: usize,
-) -> Vec<u8> {
-    let (method, target) = (method.as_str(), target.as_str());
-    let lines: usize = headers.iter().map(|(name, value)| line(name.as_str(), value)).sum();
-    let fixed = b"  HTTP/1.1\r\n\r\n".len() + line(TRANSFER_ENCODING.as_str(), "chunked");
-    let length = method.len() + target.len() + line(HOST.as_str(), host) + lines + fixed;
-    let mut out = Vec::with_capacity(length + LENGTH_DIGITS + more);
-    out.extend_from_slice(method.as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(target.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    put(&mut out, HOST.as_str(), host.as_bytes());
-    for (name, value) in headers {
-        if ![HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
-            put(&mut out, name.as_str(), value.as_bytes());
+/// A request, but for its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path that the server is asked for.
+    pub target: &'a PathAndQuery,
+    /// The server, as the `host` header names it.
+    pub host: &'a HeaderValue,
+    /// The other headers. Those about the connection and the body's length are left out: they belong to whoever
+    /// writes the request.
+    pub headers: &'a HeaderMap,
+}
+
+impl Request<'_> {
+    /// Writes the head, with room for `more` bytes behind it.
+    ///
+    /// ```
+    /// use cutover_http1::request::{Framing, Request};
+    /// use http::{HeaderMap, HeaderValue, Method, uri::PathAndQuery};
+    /// let request = Request {
+    ///     method: &Method::GET,
+    ///     target: &PathAndQuery::from_static("/api/version"),
+    ///     host: &HeaderValue::from_static("gpu-1:11434"),
+    ///     headers: &HeaderMap::new(),
+    /// };
+    /// let bytes = request.head(Framing::Length(0), 0);
+    /// assert_eq!(bytes, b"GET /api/version HTTP/1.1\r\nhost: gpu-1:11434\r\n\r\n");
+    /// ```
+    pub fn head(self, framing: Framing, more: usize) -> Vec<u8> {
+        let (method, target) = (self.method.as_str(), self.target.as_str());
+        let lines = self.headers.iter().map(|(name, value)| line(name.as_str(), value));
+        let fixed = b"  HTTP/1.1\r\n\r\n".len() + line(TRANSFER_ENCODING.as_str(), "chunked");
+        let host = line(HOST.as_str(), self.host);
+        let length = method.len() + target.len() + host + lines.sum::<usize>() + fixed;
+        let mut out = Vec::with_capacity(length + LENGTH_DIGITS + more);
+        out.extend_from_slice(method.as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(target.as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        put(&mut out, HOST.as_str(), self.host.as_bytes());
+        for (name, value) in self.headers {
+            if ![HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+                put(&mut out, name.as_str(), value.as_bytes());
+            }
         }
-    }
-    match framing {
-        // Who sends none where none is meant says nothing of it (RFC 9110, section 8.6).
-        Framing::Length(0) if method == "GET" || method == "HEAD" || method == "DELETE" => {}
-        Framing::Length(length) => {
-            let mut digits = [0; LENGTH_DIGITS];
-            put(&mut out, CONTENT_LENGTH.as_str(), decimal(length, &mut digits));
+        match framing {
+            // Who sends none where none is meant says nothing of it (RFC 9110, section 8.6).
+            Framing::Length(0) if matches!(method, "GET" | "HEAD" | "DELETE") => {}
+            Framing::Length(length) => {
+                let mut digits = [0; LENGTH_DIGITS];
+                put(&mut out, CONTENT_LENGTH.as_str(), decimal(length, &mut digits));
+            }
+            Framing::Chunked => put(&mut out, TRANSFER_ENCODING.as_str(), b"chunked"),
         }
-        Framing::Chunked => put(&mut out, TRANSFER_ENCODING.as_str(), b"chunked"),
+        out.extend_from_slice(b"\r\n");
+        out
     }
-    out.extend_from_slice(b"\r\n");
-    out
 }
 
 /// The line before a chunk of so many bytes.
@@ -99,7 +112,7 @@ fn decimal(mut number: u64, digits: &mut [u8; LENGTH_DIGITS]) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn written(method: Method, framing: Framing) -> String {
+    fn written(method: &Method, framing: Framing) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("authorization", "Bearer k"),
@@ -112,9 +125,13 @@ mod tests {
             headers.append(name, HeaderValue::from_static(value));
         }
         headers.append("x-a", HeaderValue::from_static("2"));
-        let target = PathAndQuery::from_static("/v1/x?y=z");
-        let host = HeaderValue::from_static("h:1");
-        let out = head(&method, &target, &host, &headers, framing, 100);
+        let request = Request {
+            method,
+            target: &PathAndQuery::from_static("/v1/x?y=z"),
+            host: &HeaderValue::from_static("h:1"),
+            headers: &headers,
+        };
+        let out = request.head(framing, 100);
         assert!(out.capacity() - out.len() >= 100);
         String::from_utf8(out).unwrap()
     }
@@ -128,10 +145,10 @@ mod tests {
             (Framing::Length(u64::MAX), "content-length: 18446744073709551615\r\n"),
             (Framing::Chunked, "transfer-encoding: chunked\r\n"),
         ] {
-            assert_eq!(written(Method::POST, framing), format!("{start}{last}\r\n"));
+            assert_eq!(written(&Method::POST, framing), format!("{start}{last}\r\n"));
         }
-        let without = written(Method::DELETE, Framing::Length(0));
+        let without = written(&Method::DELETE, Framing::Length(0));
         assert!(!without.contains("content-length"), "{without}");
-        assert!(written(Method::DELETE, Framing::Length(2)).contains("content-length: 2\r\n"));
+        assert!(written(&Method::DELETE, Framing::Length(2)).contains("content-length: 2\r\n"));
     }
 }

@@ -1,5 +1,7 @@
 //! Responses as they come: whole, cut anywhere, and wrong.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is a failed test")]
+
 mod targets;
 
 use cutover_http1::response::HEADERS_MAX;
@@ -139,7 +141,8 @@ fn chunked_body() -> impl Strategy<Value = (String, Vec<u8>)> {
             let mut body = Vec::new();
             for (data, extension) in chunks {
                 let text: String = data.iter().copied().map(char::from).collect();
-                wire.push_str(&format!("{:X}{extension}\r\n{text}\r\n", data.len()));
+                let chunk = format!("{:X}{extension}\r\n{text}\r\n", data.len());
+                wire.push_str(&chunk);
                 body.extend(data);
             }
             (format!("{wire}0\r\n{trailers}\r\n"), body)

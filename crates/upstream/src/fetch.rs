@@ -26,6 +26,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use cutover_http1::Request;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION, USER_AGENT,
 };
@@ -283,7 +284,8 @@ async fn ask(stream: Stream, target: &Target, bytes_max: usize) -> Result<Asked,
     let agent = concat!("cutover/", env!("CARGO_PKG_VERSION"));
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     let mut http = Http::new(stream);
-    http.begin(Box::new(Outgoing::new(Method::GET, &path, &host, &headers, Vec::new())));
+    let request = Request { method: &Method::GET, target: &path, host: &host, headers: &headers };
+    http.begin(Box::new(Outgoing::new(request, Vec::new())));
     let response = poll_fn(|cx| http.poll_head(cx)).await.map_err(|_| FetchError::Unreachable)?;
     let status = response.status().as_u16();
     if matches!(status, 301 | 302 | 303 | 307 | 308) {

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cutover_http1::HeadError;
+use cutover_http1::{HeadError, Request};
 use cutover_route::balance::Seat;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
@@ -301,7 +301,7 @@ async fn exchange<F: Fn() -> Outbound + Sync>(
     let reused = lease.conn().reused;
     let sending = if reused { started + waited } else { Instant::now() };
     let deadline = after(sending, deadlines.first_byte);
-    let request = outgoing(pool, make());
+    let request = Box::new(outgoing(pool, make()));
 
     let by = (deadline, deadlines.first_byte);
     let broken = match attempt(lease, request, by, turn).await {
@@ -313,7 +313,9 @@ async fn exchange<F: Fn() -> Outbound + Sync>(
     let (again, seen) = match broken.unsent {
         _ if !reused => return Err(broken.error),
         Some(unsent) => (unsent, false),
-        None if broken.idle_close && elapsed < shows_within => (outgoing(pool, make()), true),
+        None if broken.idle_close && elapsed < shows_within => {
+            (Box::new(outgoing(pool, make())), true)
+        }
         None => return Err(broken.error),
     };
     pool.live.resent();
@@ -325,10 +327,12 @@ async fn exchange<F: Fn() -> Outbound + Sync>(
     }
 }
 
-fn outgoing(pool: &Pool, outbound: Outbound) -> Box<Outgoing> {
+fn outgoing(pool: &Pool, outbound: Outbound) -> Outgoing {
     let Outbound { method, path_and_query, headers, body } = outbound;
     let target = pool.address.target(&path_and_query);
-    Box::new(Outgoing::new(method, &target, pool.address.host_header(), &headers, body))
+    let host = pool.address.host_header();
+    let request = Request { method: &method, target: &target, host, headers: &headers };
+    Outgoing::new(request, body)
 }
 
 /// An attempt that brought no response.

@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use cutover_http1::request::{Framing, LAST_CHUNK, chunk_line, head};
-use http::{HeaderMap, HeaderValue, Method, uri::PathAndQuery};
+use cutover_http1::Request;
+use cutover_http1::request::{Framing, LAST_CHUNK, chunk_line};
+use http::Method;
 use tokio::io::AsyncWrite;
 
 use crate::conn::ConnError;
@@ -36,38 +37,28 @@ struct Arriving {
 
 impl Outgoing {
     /// A request whose body is there.
-    pub(crate) fn new(
-        method: Method,
-        target: &PathAndQuery,
-        host: &HeaderValue,
-        headers: &HeaderMap,
-        body: Vec<Bytes>,
-    ) -> Self {
+    pub(crate) fn new(request: Request<'_>, body: Vec<Bytes>) -> Self {
         let length: usize = body.iter().map(Bytes::len).sum();
         let copied = if length <= COPIED_BYTES_MAX { length } else { 0 };
-        let framing = Framing::Length(length as u64);
-        let mut first = head(&method, target, host, headers, framing, copied);
+        let mut first = request.head(Framing::Length(length as u64), copied);
         let rest = if copied == 0 {
             body
         } else {
-            body.iter().for_each(|piece| first.extend_from_slice(piece));
+            for piece in &body {
+                first.extend_from_slice(piece);
+            }
             Vec::new()
         };
-        Self { method, first: first.into(), rest: rest.into_iter(), arriving: None }
+        let (method, rest) = (request.method.clone(), rest.into_iter());
+        Self { method, first: first.into(), rest, arriving: None }
     }
 
     /// A request whose body arrives meanwhile: its `size_hint` decides the framing.
-    pub(crate) fn streamed(
-        method: Method,
-        target: &PathAndQuery,
-        host: &HeaderValue,
-        headers: &HeaderMap,
-        body: StreamedBody,
-    ) -> Self {
+    pub(crate) fn streamed(request: Request<'_>, body: StreamedBody) -> Self {
         let framing = body.size_hint().exact().map_or(Framing::Chunked, Framing::Length);
-        let first = head(&method, target, host, headers, framing, 0).into();
-        let arriving = Some(Arriving { body, framing });
-        Self { method, first, rest: Vec::new().into_iter(), arriving }
+        let first = request.head(framing, 0).into();
+        let (method, rest) = (request.method.clone(), Vec::new().into_iter());
+        Self { method, first, rest, arriving: Some(Arriving { body, framing }) }
     }
 
     /// Writes on; ready when all of it is written.

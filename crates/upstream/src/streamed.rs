@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cutover_http1::Request;
 use http::Response;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, timeout_at};
@@ -118,7 +119,8 @@ async fn exchange(
     let Outbound { method, path_and_query, headers, .. } = outbound;
     let target = pool.address.target(&path_and_query);
     let host = pool.address.host_header();
-    let request = Box::new(Outgoing::streamed(method, &target, host, &headers, body));
+    let request = Request { method: &method, target: &target, host, headers: &headers };
+    let request = Box::new(Outgoing::streamed(request, body));
     let (stale, unsent) = match attempt(lease, request, deadlines).await {
         Ok(response) => return Ok((check(pool, response)?, waited)),
         Err(Broken { lease, error, unsent }) => match unsent.filter(|_| reused) {
