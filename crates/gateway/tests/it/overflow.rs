@@ -286,7 +286,7 @@ fn without_a_way_out_the_client_is_told_when_to_come_back() {
         [whole, full.rig.chat(&["x-unit: u2"], &ask_stream("app"))]
     };
     // A baseline that takes no requests is no way out.
-    let cloud = cutover_units::UpstreamName::new("cloud").unwrap();
+    let cloud = UpstreamName::new("cloud").unwrap();
     full.rig.gateway.drain(&cloud, &full.cloud.address().to_string(), true);
     let answers = full.meanwhile(ask_twice);
     for answer in answers {
