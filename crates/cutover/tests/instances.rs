@@ -90,11 +90,11 @@ fn an_instance_that_is_taken_out_stays_out_until_it_is_put_back() {
     let before = listed(&program);
     program.write_config(&of(&[&two, &one]));
     program.admin("POST /admin/reload", "");
-    assert!(served(&program).iter().all(|served| served == "200 gpus/0"), "two is the first now");
+    assert!(served(&program).iter().all(|served| served == "200 gpus/1"), "it keeps its number");
     assert_eq!(listed(&program)["drained"], before["drained"]);
     program.kill();
     program.start_again();
-    assert!(served(&program).iter().all(|served| served == "200 gpus/0"));
+    assert!(served(&program).iter().all(|served| served == "200 gpus/0"), "two is the first now");
 
     // Without any other the answer says so.
     let output = program.cli(&["instances", "drain", &two.address().to_string()]);
@@ -107,6 +107,39 @@ fn an_instance_that_is_taken_out_stays_out_until_it_is_put_back() {
     let served = served(&program);
     assert!(served.iter().any(|s| s == "200 gpus/0") && served.iter().any(|s| s == "200 gpus/1"));
     assert_eq!(listed(&program)["drained"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn one_that_the_file_names_no_more_is_listed_until_it_has_ended_what_it_began() {
+    let (one, two, gate) =
+        (Fake::start(Persona::LlamaCpp), Fake::start(Persona::LlamaCpp), Gate::new());
+    let mut program = Program::start(BINARY, &of(&[&one]));
+    one.always(Reply::words(3).hold_each_chunk(&gate));
+    gate.release(1);
+    let mut raw = Raw::open(program.url()).unwrap();
+    let body = ASK.replace("\"model\"", "\"stream\":true,\"model\"");
+    raw.request("POST /v1/chat/completions", &[], &body).unwrap();
+    let mut head = raw.response_head().unwrap().expect("a head");
+    assert_eq!(head.header("x-cutover-instance"), Some("gpus/0"));
+
+    program.write_config(&of(&[&two]));
+    program.admin("POST /admin/reload", "");
+    assert!(served(&program).iter().all(|served| served == "200 gpus/1"));
+    let shown = |program: &Program| -> Vec<String> {
+        let one = |one: &Value| format!("{} {} {}", one["id"], one["state"], one["in_flight"]);
+        let listed = listed(program);
+        let all = listed["instances"].as_array().unwrap().iter();
+        all.map(one).map(|text| text.replace('"', "")).collect()
+    };
+    until("it is shown with its request", || {
+        shown(&program) == ["gpus/0 draining 1", "gpus/1 healthy 0"]
+    });
+    let status = program.ok(&["status"]);
+    assert!(status.contains(&one.address().to_string()), "{status}");
+    gate.open();
+    raw.response_body(&mut head).unwrap();
+    assert_eq!(head.events().last().map(String::as_str), Some("[DONE]"), "{}", head.text());
+    until("it may be switched off", || shown(&program) == ["gpus/1 healthy 0"]);
 }
 
 /// `list` and `status` left them out, and what was not shown could not be taken out.
@@ -210,7 +243,7 @@ fn the_program_resolves_names_and_shows_them() {
     };
     program.write_config(&with("others.test"));
     program.admin("POST /admin/reload", "");
-    assert_eq!(asked(&program), (200, "gpus/0.1".to_owned()));
+    assert_eq!(asked(&program), (200, "gpus/1.1".to_owned()));
     // One that is never answered is not waited for without end, and is told of.
     names.say("silent.test", Say::Silence);
     program.write_config(&with("silent.test"));

@@ -20,11 +20,11 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::Feed;
 use crate::answer::sdk_retry;
 use crate::answering::Answering;
 use crate::body::{Out, json};
 use crate::exchange::micros;
-use crate::feeds::Feed;
 use crate::live::Live;
 use crate::ollama::Jobs;
 use crate::rescue::{self, Failure};
@@ -148,7 +148,12 @@ impl Gateway {
 
     /// Swaps the picture. Requests in flight keep the one they began with.
     pub fn publish(&self, live: Live) {
-        self.0.live.store(Arc::new(live));
+        let live = Arc::new(live);
+        self.0.live.rcu(|before| live.after(before));
+        self.live().tell_leaving();
+        // An instance that is nowhere in it has ended all, but for what may begin in this very moment.
+        let registry = &self.0.registry;
+        registry.retain("upstream_instance", |id| self.0.live().has_instance(id));
         // An instance may have been taken out while this picture was built.
         self.tell_drained();
     }
@@ -196,7 +201,8 @@ impl Gateway {
     }
 
     /// Looks after the instances, for ever: probes them, compares them, resolves their names, tells of
-    /// changes. Without it they are judged by consecutive failures of requests alone, and a name is one.
+    /// changes. Without it they are judged by consecutive failures of requests alone, a name is one, and one that left
+    /// with requests under way stays in the picture.
     pub async fn watch_instances(&self) {
         // In one task: what one of them forgets the other does not look at in the same moment.
         tokio::join!(probes::run(Arc::clone(&self.0)), resolving::run(Arc::clone(&self.0)));

@@ -37,7 +37,6 @@ mod endurance;
 mod exchange;
 pub mod explain;
 mod feedback;
-mod feeds;
 mod flow;
 mod foreign;
 mod gateway;
@@ -64,9 +63,11 @@ mod visit;
 
 pub use admission::{Door, Held, Rules};
 pub use cutover_server::{BodyLimits, Doors};
+pub use cutover_telemetry::{FEED_FIRST, FEED_MAX};
 pub use cutover_upstream::{Gauge, health};
 pub use drains::Drained;
-pub use feeds::{FEED_FIRST, FEED_MAX, Feed};
+/// What live requests of a use case tell the controller.
+pub type Feed = cutover_telemetry::Feed<cutover_rollout::Exposure>;
 pub use gateway::{Clock, Gateway, Parts};
 pub use images::ImageLane;
 pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane};

@@ -27,10 +27,10 @@ use cutover_wire::stream::pacing::Pace;
 use cutover_wire::{Fault, Prefill, Provider, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::Feed;
 use crate::admission::Door;
 use crate::build::{Mold, lineup};
 use crate::drains::Drained;
-use crate::feeds::Feed;
 use crate::hints;
 use crate::images::ImageLane;
 use crate::overflow::OverflowLane;
@@ -41,6 +41,7 @@ use crate::prompts::LanePrompt;
 use crate::resolving::Resolved;
 use crate::shadow::{self, Copies};
 
+mod departing;
 mod unserved;
 
 /// What requests read. Cloning shares all but the snapshot.
@@ -234,6 +235,8 @@ pub struct InstanceLane {
     pub metrics: InstanceMetrics,
     /// How it has fared lately.
     pub health: Arc<Health>,
+    /// Whether it is asked no more, and stands behind those that are until it has ended what it began.
+    pub leaving: bool,
     /// So many requests of ours at once make it full: as many as it shall have, or has connections.
     pub room: u32,
 }
@@ -365,11 +368,6 @@ impl UpstreamLane {
         self.taking().map(|(_, lane)| lane).min_by_key(key)
     }
 
-    /// Whether nobody can be asked because no name server has told an address yet.
-    pub(crate) fn is_unfound(&self) -> bool {
-        self.instances.is_empty()
-    }
-
     fn is_made_by(&self, mold: &Arc<Mold>) -> bool {
         self.mold.as_ref().is_some_and(|known| Arc::ptr_eq(known, mold))
     }
@@ -448,7 +446,8 @@ impl Live {
         let Some(upstream) = upstreams.iter().find(|upstream| is_it(upstream)) else {
             return self.clone();
         };
-        let (instances, lineup) = (instances.to_vec(), lineup(instances));
+        let lineup = lineup(instances);
+        let instances = departing::with_departing(instances, &upstream.instances);
         let new = Arc::new(UpstreamLane { instances, lineup, ..UpstreamLane::clone(upstream) });
         self.drained.tell(&new);
         self.with_upstream(&new)

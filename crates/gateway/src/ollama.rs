@@ -172,9 +172,6 @@ impl Gateway {
         if !deed.is_done_by(lane.provider) {
             return Err(NotBegun::NotManaged { provider: lane.provider.name, deed });
         }
-        if lane.instances.is_empty() {
-            return Err(NotBegun::NoInstance { upstream: upstream.to_owned() });
-        }
         let line = |instance: &InstanceLane| Line {
             instance: instance.id.to_string(),
             stage: Stage::Working,
@@ -183,16 +180,22 @@ impl Gateway {
             models: Vec::new(),
             loaded: None,
         };
+        let asked = lane.instances.iter().take_while(|instance| !instance.leaving);
+        let lines: Vec<_> = asked.map(line).collect();
+        if lines.is_empty() {
+            return Err(NotBegun::NoInstance { upstream: upstream.to_owned() });
+        }
+        let count = lines.len();
         let job = Arc::new(Job {
             id: shared.jobs.count.fetch_add(1, Relaxed) + 1,
             upstream: upstream.to_owned(),
             deed,
             model: model.to_owned(),
-            lines: Mutex::new(lane.instances.iter().map(line).collect()),
+            lines: Mutex::new(lines),
         });
         shared.jobs.add(&job)?;
         let settings = settings_of(&live.lanes, lane, model);
-        for at in 0..lane.instances.len() {
+        for at in 0..count {
             let (job, lane, settings) = (Arc::clone(&job), Arc::clone(lane), settings.clone());
             let work = async move { run(&job, (&lane, at), &settings).await };
             flow::spawn(&shared.tasks, work);

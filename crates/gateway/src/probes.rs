@@ -82,6 +82,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     Watched { health, due, state: State::Healthy }
                 });
                 changed(&shared, lane, known);
+                if lane.health.is_leaving() {
+                    // It is not probed, so that nobody knows.
+                    let labels = [upstream.name.as_str(), lane.id.as_str()];
+                    show_load(&shared.registry, labels, &Facts::default());
+                }
                 let is_due = known.due <= Instant::now() && !lane.health.is_leaving();
                 let Some(probing) = upstream.probing.filter(|_| is_due) else {
                     continue;
@@ -89,7 +94,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 known.due = Instant::now() + probing.every;
                 let (upstream, shared) = (Arc::clone(upstream), Arc::clone(&shared));
                 probes.spawn(async move {
-                    look(&upstream, at, probing, &shared.registry).await;
+                    look(&shared, &upstream, at, probing).await;
                     ollama::keep_warm(&shared, &upstream, at);
                 });
             }
@@ -138,7 +143,7 @@ fn show_state(registry: &Registry, lane: &InstanceLane, state: State) {
     }
 }
 
-async fn look(upstream: &UpstreamLane, at: usize, probing: Probing, registry: &Registry) {
+async fn look(shared: &Shared, upstream: &UpstreamLane, at: usize, probing: Probing) {
     let lane = &upstream.instances[at];
     let answers = lane.health.take_answered();
     lane.health.begin_probe();
@@ -153,7 +158,11 @@ async fn look(upstream: &UpstreamLane, at: usize, probing: Probing, registry: &R
     // Of one that is late the last word stands; one that is gone has none.
     let gone = (judged.state == State::Down).then(Facts::default);
     if let Some(facts) = facts.as_ref().or(gone.as_ref()) {
-        show_load(registry, [upstream.name.as_str(), lane.id.as_str()], facts);
+        // One that a reload took out meanwhile is shown no more.
+        if shared.live().has_instance(lane.id.as_str()) {
+            let labels = [upstream.name.as_str(), lane.id.as_str()];
+            show_load(&shared.registry, labels, facts);
+        }
     }
     lane.health.probed(judged, facts, &upstream.asked_models);
 }

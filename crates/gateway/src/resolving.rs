@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! each half second > names whose look-up is due > resolver > Resolved
-//!                  > instances that left and are idle      > forgotten
+//!                  > instances that left and are idle      > forgotten (those of the file, too)
 //!                  > picture that differs from Resolved    > the same with other instances, published
 //! ```
 //!
@@ -47,7 +47,11 @@ type Key = (UpstreamName, String);
 
 /// What names were resolved to.
 #[derive(Debug, Default)]
-pub struct Resolved(Mutex<BTreeMap<Key, Name>>);
+pub struct Resolved {
+    names: Mutex<BTreeMap<Key, Name>>,
+    /// All addresses that an upstream ever had in the file. Their places are their numbers.
+    written: Mutex<BTreeMap<UpstreamName, Vec<String>>>,
+}
 
 #[derive(Debug, Default)]
 struct Name {
@@ -79,7 +83,22 @@ pub struct NameStatus {
 
 impl Resolved {
     fn names(&self) -> MutexGuard<'_, BTreeMap<Key, Name>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn written(&self) -> MutexGuard<'_, BTreeMap<UpstreamName, Vec<String>>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of an address of the file, which is never another's of this upstream, so that metrics and records
+    /// do not mix two machines: the lowest that none has had.
+    pub(crate) fn number(&self, upstream: &UpstreamName, text: &str) -> usize {
+        let mut written = self.written();
+        let known = written.entry(upstream.clone()).or_default();
+        known.iter().position(|known| known == text).unwrap_or_else(|| {
+            known.push(text.to_owned());
+            known.len() - 1
+        })
     }
 
     /// The addresses of a name; None: it was never answered.
@@ -150,7 +169,16 @@ impl Resolved {
     /// Forgets names that are in no file any more.
     fn retain(&self, wanted: &HashSet<Key>) {
         let is_awaited = |name: &Name| name.awaited.is_some_and(|until| Instant::now() < until);
-        self.names().retain(|key, name| wanted.contains(key) || is_awaited(name));
+        let mut written = self.written();
+        self.names().retain(|key, name| {
+            let stays = wanted.contains(key) || is_awaited(name);
+            // Its addresses are counted from one again if it comes back: then its own number is to be another.
+            let number = written.get_mut(&key.0).filter(|_| !stays);
+            if let Some(text) = number.and_then(|all| all.iter_mut().find(|text| **text == key.1)) {
+                text.clear();
+            }
+            stays
+        });
     }
 
     /// Keeps a name for a picture that is not in force yet.
@@ -161,8 +189,7 @@ impl Resolved {
     }
 
     /// Forgets addresses that have left and whose instance is idle.
-    fn forget(&self, upstream: &UpstreamLane, mold: &Mold) -> Vec<String> {
-        let mut gone = Vec::new();
+    fn forget(&self, upstream: &UpstreamLane, mold: &Mold) {
         for ((of, text), name) in
             self.names().iter_mut().filter(|((of, _), _)| *of == mold.upstream)
         {
@@ -170,13 +197,10 @@ impl Resolved {
             let is_idle = |member: &Member| {
                 let id = mold.id(text, member.number);
                 let lane = upstream.instances.iter().find(|lane| Some(&lane.id) == id.as_ref());
-                lane.is_none_or(|lane| lane.instance.live().in_flight() == 0)
+                lane.is_none_or(|lane| !lane.is_busy())
             };
-            let forgotten = name.members.forget(is_idle);
-            let ids = forgotten.iter().filter_map(|member| mold.id(text, member.number));
-            gone.extend(ids.map(|id| id.to_string()));
+            name.members.forget(is_idle);
         }
-        gone
     }
 }
 
@@ -221,8 +245,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let upstreams = live.upstreams();
         let mut wanted = HashSet::new();
         for upstream in &upstreams {
-            let Some((mold, resolve)) = upstream.resolving() else { continue };
-            for (text, host) in mold.names() {
+            let Some(mold) = &upstream.mold else { continue };
+            for ((text, host), resolve) in mold.names().zip(mold.resolve.iter().cycle()) {
                 let key = (mold.upstream.clone(), text.to_owned());
                 wanted.insert(key.clone());
                 let is_due = due.get(&key).is_none_or(|due| *due <= Instant::now());
@@ -246,20 +270,28 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Puts the instances of an upstream into force that there should be.
 fn settle(shared: &Shared, upstream: &UpstreamLane, mold: &Arc<Mold>) {
     let resolved = Arc::clone(&shared.live().resolved);
-    let gone = resolved.forget(upstream, mold);
-    if !mold.fits(&upstream.instances, &resolved) {
-        match mold.lanes(&resolved, (&carried_of(&upstream.instances), &shared.registry)) {
-            Ok(lanes) => shared.swap(|live| live.with_instances(mold, &lanes)),
-            Err(error) => tracing::error!(%error, "the new instances cannot be used"),
+    resolved.forget(upstream, mold);
+    if mold.fits(&upstream.instances, &resolved) {
+        return;
+    }
+    match mold.lanes(&resolved, (&carried_of(&upstream.instances), &shared.registry)) {
+        Ok(lanes) => {
+            shared.swap(|live| live.with_instances(mold, &lanes));
+            shared.live().tell_leaving();
         }
+        Err(error) => tracing::error!(%error, "the new instances cannot be used"),
+    }
+    if mold.resolve.is_some() {
         let present: usize =
             mold.names().map(|(text, _)| resolved.present(&mold.upstream, text)).sum();
         let gauge = shared.registry.gauge(families::RESOLVED_ADDRESSES, [mold.upstream.as_str()]);
         gauge.set(i64::try_from(present).unwrap_or(i64::MAX));
     }
     // What it has counted is history in a while; its number is nobody's again.
-    for id in gone {
-        shared.registry.leave("upstream_instance", &id);
+    let live = shared.live();
+    let ids = upstream.instances.iter().map(|lane| lane.id.as_str());
+    for id in ids.filter(|id| !live.has_instance(id)) {
+        shared.registry.leave("upstream_instance", id);
     }
 }
 

@@ -17,6 +17,7 @@
 mod arms;
 mod buckets;
 pub mod events;
+mod feed;
 mod handles;
 mod log;
 mod registry;
@@ -25,6 +26,7 @@ mod table;
 mod text;
 
 pub use arms::{ArmLabels, ArmMetrics, Finished, InstanceMetrics, Outcome, Tokens};
+pub use feed::{FEED_FIRST, FEED_MAX, Feed};
 pub use handles::{Counter, Gauge, Histogram, InFlight};
 pub use log::{Format as LogFormat, LogError, init as init_log};
 pub use registry::{LINGER, NONE, OTHER, Registry, SERIES_MAX};

@@ -118,20 +118,20 @@ name! {
     PromptName
 }
 
-/// One address of an upstream: `upstream/0`, `upstream/1` in the order of the config file; `upstream/0.1`
-/// and so on for the addresses that the name at that place leads to.
+/// One address of an upstream: `upstream/0`, `upstream/1` in the order in which config files named them;
+/// `upstream/0.1` and so on for the addresses that such a name leads to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstanceId(Arc<str>);
 
 impl InstanceId {
-    /// The id of an upstream's instance at a position.
-    pub fn new(upstream: &UpstreamName, position: usize) -> Self {
-        Self(format!("{upstream}/{position}").into())
+    /// The id of an upstream's instance with this number.
+    pub fn new(upstream: &UpstreamName, number: usize) -> Self {
+        Self(format!("{upstream}/{number}").into())
     }
 
-    /// The id of an address of the name at a position.
-    pub fn of_address(upstream: &UpstreamName, position: usize, number: u32) -> Self {
-        Self(format!("{upstream}/{position}.{number}").into())
+    /// The id of an address of the name with this number.
+    pub fn of_address(upstream: &UpstreamName, name: usize, number: u32) -> Self {
+        Self(format!("{upstream}/{name}.{number}").into())
     }
 
     /// The id's text.

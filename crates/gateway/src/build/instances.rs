@@ -16,6 +16,9 @@ use super::{BuildError, Materials, wrong};
 use crate::live::{InstanceLane, Live, Retry};
 use crate::resolving::Resolved;
 
+/// What stands for the address of the engine in this process.
+const EMBEDDED: &str = "embedded";
+
 /// What of an instance outlives a reload.
 #[derive(Clone)]
 pub(super) struct Parts {
@@ -49,7 +52,9 @@ fn of<'a>(lanes: impl Iterator<Item = &'a InstanceLane>) -> Carried {
 /// An upstream's instances, as they are picked from.
 pub(crate) fn lineup(lanes: &[InstanceLane]) -> Lineup {
     let post = |lane: &InstanceLane| (Arc::clone(lane.instance.live().post()), lane.key);
-    Lineup::new(lanes.iter().map(post), lanes.first().map_or(u32::MAX, |lane| lane.room))
+    // Those that leave are behind the others, and on whichever board they were.
+    let asked = lanes.iter().take_while(|lane| !lane.leaving);
+    Lineup::new(asked.map(post), lanes.first().map_or(u32::MAX, |lane| lane.room))
 }
 
 /// An upstream's instances, and how more of them are made; the engine in this process is one for ever.
@@ -60,7 +65,7 @@ pub(super) fn instances(
 ) -> Result<(Vec<InstanceLane>, Option<Arc<Mold>>), BuildError> {
     let name = &upstream.name;
     let Some(embedded) = &upstream.embedded else {
-        let mold = Mold::new(materials, upstream, &models(materials, upstream))?;
+        let mold = Mold::new(materials, upstream, (&models(materials, upstream), resolved))?;
         let lanes = mold.lanes(resolved, (carried, materials.registry))?;
         return Ok((lanes, Some(Arc::new(mold))));
     };
@@ -75,9 +80,10 @@ pub(super) fn instances(
         Ok((Arc::clone(&instance), instance))
     };
     let parts = carried.or_made((&fingerprint, &Arc::default()), make)?;
-    let id = InstanceId::new(name, 0);
+    let id = InstanceId::new(name, resolved.number(name, EMBEDDED));
     let room = upstream.loading.in_flight_limit.unwrap_or(u32::MAX);
-    let lane = mold::lane((name.as_str(), id, materials.registry), (fingerprint, parts), room)?;
+    let known = (name.as_str(), id, materials.registry);
+    let lane = mold::lane(known, (fingerprint, parts), (room, false))?;
     Ok((vec![lane], None))
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Mold {
 /// One of the addresses in the file.
 struct Place {
     text: String,
+    /// What tells it from the upstream's other addresses, those of earlier files among them.
+    number: usize,
     address: InstanceAddress,
     is_named: bool,
 }
@@ -42,7 +44,7 @@ impl std::fmt::Debug for Mold {
     }
 }
 
-/// One instance that is to be: where it stands in the file, and at which of its name's addresses.
+/// One instance that is to be: its address in the file, and at which of its name's addresses.
 struct Cast<'a> {
     id: InstanceId,
     place: &'a Place,
@@ -56,14 +58,15 @@ impl Mold {
     pub(super) fn new(
         materials: &Materials<'_>,
         upstream: &cutover_config::Upstream,
-        models: &str,
+        (models, resolved): (&str, &Resolved),
     ) -> Result<Self, BuildError> {
         let name = &upstream.name;
         let place = |url: &cutover_config::BaseUrl| {
             let text = url.to_string();
             let address = InstanceAddress::parse(&text)
                 .map_err(|why| wrong(format!("upstreams.{name}.instances"), why.to_string()))?;
-            Ok(Place { text, address, is_named: url.is_named() })
+            let number = resolved.number(name, &text);
+            Ok(Place { text, number, address, is_named: url.is_named() })
         };
         let trust = Trust::of(materials, upstream)?;
         let max = upstream.connections_max;
@@ -96,13 +99,15 @@ impl Mold {
         INSTANCES_MAX.saturating_sub(others.map(taken).sum::<usize>()).max(1)
     }
 
-    /// Whether these are the instances that there should be.
+    /// Whether these are the instances that there should be, and behind them those alone that are not done yet.
     pub(crate) fn fits(&self, lanes: &[InstanceLane], resolved: &Resolved) -> bool {
         let casts = self.casts(resolved);
         let same = |(lane, cast): (&InstanceLane, &Cast<'_>)| {
-            lane.id == cast.id && lane.health.is_leaving() == cast.leaving
+            lane.id == cast.id && lane.leaving == cast.leaving
         };
-        lanes.len() == casts.len() && lanes.iter().zip(&casts).all(same)
+        let departing = lanes.get(casts.len()..);
+        departing.is_some_and(|lanes| lanes.iter().all(|lane| lane.leaving && lane.is_busy()))
+            && lanes.iter().zip(&casts).all(same)
     }
 
     /// The instances that there should be: those that are asked first.
@@ -121,8 +126,8 @@ impl Mold {
 
     /// The id of an address that one of its names leads to.
     pub(crate) fn id(&self, name: &str, number: u32) -> Option<InstanceId> {
-        let position = self.places.iter().position(|place| place.text == name)?;
-        Some(InstanceId::of_address(&self.upstream, position, number))
+        let place = self.places.iter().find(|place| place.text == name)?;
+        Some(InstanceId::of_address(&self.upstream, place.number, number))
     }
 
     /// Whether its names are a name server's alone: then the system's resolver is never asked for them.
@@ -145,7 +150,7 @@ impl Mold {
 
     fn casts(&self, resolved: &Resolved) -> Vec<Cast<'_>> {
         let mut casts = Vec::with_capacity(self.places.len());
-        for (position, place) in self.places.iter().enumerate() {
+        for place in &self.places {
             let members = resolved.members(&self.upstream, &place.text);
             let members = members.filter(|_| place.is_named && self.resolve.is_some());
             let Some(members) = members else {
@@ -154,12 +159,12 @@ impl Mold {
                     continue;
                 }
                 // A name that was not answered yet is one instance, whatever it leads to.
-                let id = InstanceId::new(&self.upstream, position);
+                let id = InstanceId::new(&self.upstream, place.number);
                 casts.push(Cast { id, place, address: None, leaving: false });
                 continue;
             };
             casts.extend(members.all().map(|member| Cast {
-                id: InstanceId::of_address(&self.upstream, position, member.number),
+                id: InstanceId::of_address(&self.upstream, place.number, member.number),
                 place,
                 address: Some((member.address, member.number)),
                 leaving: member.leaving,
@@ -192,8 +197,7 @@ impl Mold {
             let over = |connections, post| self.instance((place, at), connections, post);
             Ok((over(self.connections_max, Arc::clone(post)), over(1, Arc::default())))
         })?;
-        parts.health.leave(leaving);
-        lane((upstream, id, registry), (fingerprint, parts), self.room)
+        lane((upstream, id, registry), (fingerprint, parts), (self.room, leaving))
     }
 
     fn instance(
@@ -213,7 +217,7 @@ impl Mold {
 pub(super) fn lane(
     (upstream, id, registry): (&str, InstanceId, &Registry),
     (fingerprint, parts): (String, Parts),
-    room: u32,
+    (room, leaving): (u32, bool),
 ) -> Result<InstanceLane, BuildError> {
     let Parts { instance, prober, health } = parts;
     let resends = registry.counter(families::RESENDS, [upstream, id.as_str()]);
@@ -227,6 +231,7 @@ pub(super) fn lane(
         instance,
         prober,
         health,
+        leaving,
         room,
     })
 }

@@ -11,7 +11,7 @@ use cutover_wire::stream::pacing::Pace;
 
 use super::doors;
 use super::{BuildError, DEFAULT_VARIANT, Materials, header_value, wrong};
-use crate::feeds::Feed;
+use crate::Feed;
 use crate::live::UseCaseLane;
 use crate::shadow::{Copies, Settings};
 

@@ -6,6 +6,13 @@ use cutover_units::Millis;
 
 use super::{Live, UpstreamLane};
 
+impl UpstreamLane {
+    /// Whether nobody can be asked because no name server has told an address yet.
+    pub(crate) fn is_unfound(&self) -> bool {
+        self.instances.iter().all(|lane| lane.leaving)
+    }
+}
+
 impl Live {
     /// The baselines, and the default upstream, that no instance can serve, in words. A candidate that cannot be
     /// served is no reason to take the process out of service: its requests go to the baseline.

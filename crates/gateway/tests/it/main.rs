@@ -12,6 +12,7 @@
 mod after_the_end;
 mod codes;
 mod continuing;
+mod departing;
 mod dialects;
 mod doors;
 mod ending;

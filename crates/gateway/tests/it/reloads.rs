@@ -85,6 +85,7 @@ fn two_hundred_streams_outlive_what_is_read_again_in_their_midst() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(Options::new(dir.path(), now)).unwrap();
     let rig = Rig::start_storing(&config(&cloud, &[&a, &b], "50%"), None, Some(&store));
+    rig.watch_instances();
     let begun: Vec<_> = (1..=STREAMS).map(|unit| Begun::open(&rig, unit)).collect();
     until("all of them wait", || gate.arrivals() == STREAMS as u64);
     let held = all.map(Fake::in_flight);

@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_queue::ArrayQueue;
-use cutover_rollout::Exposure;
-use cutover_telemetry::Counter;
+
+use crate::handles::Counter;
 
 /// Observations that wait at first: half a minute, a tick of the controller, at 500 requests a second,
 /// in 1.5 MB that are taken when the use case is first watched.
@@ -28,25 +28,35 @@ const RINGS: [usize; 4] = [FEED_FIRST, FEED_FIRST, FEED_FIRST * 2, FEED_FIRST * 
 const _: () = assert!(RINGS[0] + RINGS[1] + RINGS[2] + RINGS[3] == FEED_MAX);
 
 /// The observations of one use case.
-#[derive(Default)]
-pub struct Feed {
+pub struct Feed<T> {
     watched: AtomicBool,
     /// Filled in this order; each is there before the next.
-    rings: [OnceLock<ArrayQueue<Exposure>>; RINGS.len()],
+    rings: [OnceLock<ArrayQueue<T>>; RINGS.len()],
     lost: AtomicU64,
     lost_total: Counter,
 }
 
-impl std::fmt::Debug for Feed {
+impl<T> Default for Feed<T> {
+    fn default() -> Self {
+        Self {
+            watched: AtomicBool::default(),
+            rings: Default::default(),
+            lost: AtomicU64::default(),
+            lost_total: Counter::default(),
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Feed<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Feed")
-            .field("watched", &self.is_watched())
-            .field("waiting", &self.rings().map(ArrayQueue::len).sum::<usize>())
+            .field("watched", &self.watched)
+            .field("lost", &self.lost)
             .finish_non_exhaustive()
     }
 }
 
-impl Feed {
+impl<T: Copy> Feed<T> {
     /// A feed that nobody watches yet; `lost_total` counts what it drops.
     pub fn new(lost_total: Counter) -> Self {
         Self { lost_total, ..Self::default() }
@@ -77,11 +87,11 @@ impl Feed {
     }
 
     /// Hands an observation over, if the use case is watched.
-    pub fn push(&self, exposure: Exposure) {
+    pub fn push(&self, observation: T) {
         if !self.is_watched() {
             return;
         }
-        if self.rings().all(|ring| ring.push(exposure).is_err()) {
+        if self.rings().all(|ring| ring.push(observation).is_err()) {
             self.lost.fetch_add(1, Ordering::Relaxed);
             self.lost_total.inc();
         }
@@ -89,7 +99,7 @@ impl Feed {
 
     /// Moves what waits to the end of `into`, and tells how many observations were dropped since the
     /// last time. Ends even while requests keep pushing.
-    pub fn drain(&self, into: &mut Vec<Exposure>) -> u64 {
+    pub fn drain(&self, into: &mut Vec<T>) -> u64 {
         let (before, mut room) = (into.len(), 0);
         for ring in self.rings() {
             room += ring.capacity();
@@ -101,7 +111,7 @@ impl Feed {
         self.lost.swap(0, Ordering::Relaxed)
     }
 
-    fn rings(&self) -> impl Iterator<Item = &ArrayQueue<Exposure>> {
+    fn rings(&self) -> impl Iterator<Item = &ArrayQueue<T>> {
         self.rings.iter().map_while(OnceLock::get)
     }
 
@@ -116,42 +126,24 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cutover_rollout::Served;
-    use cutover_units::{Arm, Millis, WeightBp};
 
-    fn exposure(unit: u64) -> Exposure {
-        Exposure {
-            at: Millis(1),
-            unit,
-            bucket: 1,
-            arm: Arm::Baseline,
-            share: WeightBp::NONE,
-            random: true,
-            client_ended: false,
-            fell_back: false,
-            leaked: false,
-            excluded: false,
-            served: Served::default(),
-        }
-    }
-
-    fn drained(feed: &Feed) -> (Vec<u64>, u64) {
+    fn drained(feed: &Feed<u64>) -> (Vec<u64>, u64) {
         let mut all = Vec::new();
         let lost = feed.drain(&mut all);
-        (all.iter().map(|e| e.unit).collect(), lost)
+        (all, lost)
     }
 
     #[test]
     fn what_is_pushed_while_nobody_watches_is_not_kept() {
         let feed = Feed::default();
-        feed.push(exposure(1));
+        feed.push(1);
         feed.watch();
-        feed.push(exposure(2));
+        feed.push(2);
         feed.unwatch();
-        feed.push(exposure(3));
+        feed.push(3);
         assert_eq!(drained(&feed), (vec![2], 0));
         feed.watch();
-        feed.push(exposure(4));
+        feed.push(4);
         feed.watch();
         assert_eq!(drained(&feed), (vec![4], 0), "watching twice forgets nothing");
     }
@@ -163,7 +155,7 @@ mod tests {
         let mut lost_total = 0;
         for room in [FEED_FIRST, FEED_FIRST * 2, FEED_FIRST * 4, FEED_MAX, FEED_MAX] {
             for unit in 0..room as u64 + 3 {
-                feed.push(exposure(unit));
+                feed.push(unit);
             }
             let (kept, lost) = drained(&feed);
             assert_eq!((kept.len(), lost), (room, 3));

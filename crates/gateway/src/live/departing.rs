@@ -1,0 +1,56 @@
+//! Instances that are asked no more and have not ended what they began. They stay in the picture behind the others,
+//! where no choice sees them, so that who looks at it knows when the last of their requests has ended.
+
+use std::sync::Arc;
+
+use super::{InstanceLane, Live, UpstreamLane};
+
+/// These, and behind them those of before that are not among them and have requests under way.
+pub(super) fn with_departing(lanes: &[InstanceLane], before: &[InstanceLane]) -> Vec<InstanceLane> {
+    let departs = |old: &&InstanceLane| old.is_busy() && lanes.iter().all(|new| new.id != old.id);
+    let departing = before.iter().filter(departs).cloned();
+    let departing = departing.map(|old| InstanceLane { leaving: true, ..old });
+    lanes.iter().cloned().chain(departing).collect()
+}
+
+impl InstanceLane {
+    /// Whether it has requests under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.instance.live().in_flight() > 0
+    }
+}
+
+impl Live {
+    /// The same in the place of this one: with the instances that have left since, as long as they answer.
+    pub(crate) fn after(self: &Arc<Self>, before: &Self) -> Arc<Self> {
+        let (mut live, before) = (Arc::clone(self), before.upstreams());
+        // The engine in this process is one for ever, and nobody sees to what was in its place.
+        for upstream in self.upstreams().iter().filter(|upstream| upstream.mold.is_some()) {
+            let Some(old) = before.iter().find(|old| old.name == upstream.name) else { continue };
+            let instances = with_departing(&upstream.instances, &old.instances);
+            if instances.len() > upstream.instances.len() {
+                let new = UpstreamLane { instances, ..UpstreamLane::clone(upstream) };
+                live = Arc::new(live.with_upstream(&Arc::new(new)));
+            }
+        }
+        live
+    }
+
+    /// Tells the instances which of them get no new request. Of the picture in force alone, and after it came into
+    /// force: one that never does takes nobody out.
+    pub(crate) fn tell_leaving(&self) {
+        for lane in self.upstreams().iter().chain(self.unused.iter()).flat_map(|one| &one.instances)
+        {
+            if lane.health.is_leaving() != lane.leaving {
+                lane.health.leave(lane.leaving);
+            }
+        }
+    }
+
+    /// Whether an instance is in this picture.
+    pub(crate) fn has_instance(&self, id: &str) -> bool {
+        let asked = self.lanes.iter().map(|lane| &lane.upstream).chain(&self.surface.upstream);
+        let mut instances = asked.chain(self.unused.iter()).flat_map(|one| &one.instances);
+        instances.any(|lane| lane.id.as_str() == id)
+    }
+}
