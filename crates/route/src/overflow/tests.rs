@@ -203,7 +203,7 @@ proptest! {
         admitted: u32, placed: u32,
     ) {
         let load = Load { waiting, slots, ..Load::default() };
-        let figures = Figures { in_flight, latency_us, load, placed, ..Figures::default() };
+        let figures = Figures { in_flight, placed, latency_us, load, ..Figures::default() };
         let bounds = Bounds { first_token_us: limit, ..BOUNDS };
         let fill = fill([figures; 3].into_iter(), &bounds);
         prop_assert!(fullness(&fill, admitted).is_some());
