@@ -118,6 +118,8 @@ fn the_last_arm_is_asked_again_after_the_wait_it_names() {
     let response = rig.chat(UNIT, &ask("app"));
     assert_eq!((response.status, attempts(&response)), (200, "3"), "{}", response.text());
     assert!(began.elapsed() >= Duration::from_millis(300 + 50), "{:?}", began.elapsed());
+    // The same instance again takes nothing over.
+    assert!(!rig.metrics().contains("cutover_failovers_total{"), "{}", rig.metrics());
     // What it names does not fit: the client is told, and told when to come back.
     cloud.once(refuse(6_000));
     let began = Instant::now();
