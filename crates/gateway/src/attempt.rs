@@ -376,18 +376,13 @@ fn attempt_failed(exchange: &Exchange, failure: &Failure) {
     .emit(&exchange.shared.registry);
 }
 
-/// The next instance takes over what the last one failed at; the same one again takes nothing over.
+/// The next instance takes over what the last one failed at.
 pub(crate) fn taken_over(exchange: &mut Exchange, next: &InstanceLane) {
     let Some(reason) = exchange.trail.failed.take() else { return };
     let (mut served, at) = (exchange.served(), exchange.shared.now());
-    if served.instance == next.id.as_str() {
-        return;
-    }
     let chosen = exchange.chosen.legs.first().and_then(|leg| exchange.live.lane(leg.variant));
     if let Some(lane) = chosen.filter(|_| exchange.trail.tried.is_none()) {
-        // It had no instance that could be asked.
         served.upstream = lane.upstream.name.as_str();
-        served.variant = lane.variant.to_str().unwrap_or(served.variant);
     }
     events::FailedOver { served, to_instance: next.id.as_str(), reason, at }
         .emit(&exchange.shared.registry);

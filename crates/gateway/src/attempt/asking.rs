@@ -255,8 +255,7 @@ impl Terms<'_> {
     }
 }
 
-/// An answer whose head is there, with what it took: the instance's own time, and apart from it the wait for one of its
-/// connections.
+/// An answer whose head is there; the wait for a connection is booked apart from the instance's own time.
 pub(crate) fn booked(
     shared: &Shared,
     upstream: &UpstreamLane,

@@ -179,8 +179,11 @@ pub struct FailedOver<'a> {
 }
 
 impl FailedOver<'_> {
-    /// WARN: handled.
+    /// WARN: handled. The same instance again takes nothing over.
     pub fn emit(&self, registry: &Registry) {
+        if self.served.instance == self.to_instance {
+            return;
+        }
         let labels = [self.served.upstream, self.served.instance, self.reason];
         registry.counter(families::FAILOVERS, labels).inc();
         let limit = &registry.limits().failed_over;
