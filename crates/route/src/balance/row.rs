@@ -7,7 +7,6 @@ use std::array;
 
 use super::INSTANCES_MAX;
 use super::board::Count;
-use super::field::places;
 
 /// Passes are as long as a multiple of this: so nothing is left over for a pass one by one.
 const STEP: usize = 8;
@@ -17,6 +16,23 @@ pub(super) const NOBODY: i32 = i32::MAX;
 
 /// The score of one that is not to be taken.
 const LOWEST: i32 = i32::MIN;
+
+/// So many bits of a set are looked up at once.
+const NIBBLE: usize = 4;
+
+/// For each of their values all bits of a figure where a bit is one.
+const ONES: [[i32; NIBBLE]; 1 << NIBBLE] = {
+    let (mut ones, mut bits) = ([[0; NIBBLE]; 1 << NIBBLE], 0);
+    while bits < ones.len() {
+        let mut at = 0;
+        while at < NIBBLE {
+            ones[bits][at] = if bits >> at & 1 == 1 { -1 } else { 0 };
+            at += 1;
+        }
+        bits += 1;
+    }
+    ones
+};
 
 /// A figure of each.
 type Figures = [i32; INSTANCES_MAX];
@@ -85,13 +101,19 @@ impl Row {
         self.of[place % INSTANCES_MAX] = NOBODY;
     }
 
-    /// Lets those of a set count as if they had more to do.
+    /// Lets those of a set count as if they had more to do. Nobody stays nobody. Not inlined: it is wide only where it
+    /// stands alone.
+    #[inline(never)]
     pub(super) fn add(&mut self, set: u64, more: u32) {
         let more = i32::try_from(more).unwrap_or(0);
-        for place in places(set) {
-            let load = &mut self.of[place % INSTANCES_MAX];
-            // Nobody stays nobody.
-            *load = load.saturating_add(more);
+        let most = NOBODY - more;
+        let steps = self.of[..self.len.min(INSTANCES_MAX)].as_chunks_mut::<NIBBLE>().0;
+        for (nth, step) in steps.iter_mut().enumerate() {
+            let bits = usize::try_from(set >> (NIBBLE * nth) & 15).unwrap_or(0);
+            let ones = &ONES[bits % ONES.len()];
+            for (load, one) in step.iter_mut().zip(ones) {
+                *load += one & if *load < most { more } else { 0 };
+            }
         }
     }
 
@@ -188,4 +210,36 @@ pub(super) fn folded(hash: u64) -> u32 {
 /// An instance's hash of a key: of two hashes' difference, by the multiplier of PCG's 32-bit permutation.
 fn score(id: u32, key: u32) -> i32 {
     (id ^ key).wrapping_mul(277_803_737).cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn those_of_a_set_have_more_to_do_and_nobody_else(
+            loads in prop::collection::vec(prop::option::of(prop_oneof![0..100_u32, any::<u32>()]), 0..=INSTANCES_MAX),
+            set: u64,
+            more in 0..100_u32,
+        ) {
+            let mut row = Row::default();
+            for (at, load) in loads.iter().enumerate() {
+                if let Some(load) = load {
+                    row.set(at, *load);
+                }
+            }
+            let before = row.of;
+            row.add(set, more);
+            let most = NOBODY - more.cast_signed();
+            for (at, (before, after)) in before.iter().zip(row.of).enumerate() {
+                // What is that much already is not counted on: it would become nobody.
+                let counts = set >> at & 1 == 1 && *before < most;
+                let expect = before + if counts { more.cast_signed() } else { 0 };
+                prop_assert_eq!(after, expect, "at {}", at);
+            }
+        }
+    }
 }
