@@ -141,7 +141,7 @@ impl Permit {
 
     /// Counted there from now on. For a moment it is counted twice, and never not at all.
     fn moves_to(&mut self, instance: &InstanceLane) {
-        let on_its_way = self.at.replace(Placed::at(instance.instance.live())).is_none();
+        let on_its_way = self.at.replace(Placed::enter(instance.instance.live())).is_none();
         if let Some(door) = self.upstream.door.as_ref().filter(|_| on_its_way) {
             door.held.0.admitted.fetch_sub(1, Release);
         }

@@ -16,7 +16,6 @@ mod secrets;
 pub mod solid;
 pub mod walk;
 
-use memchr::memchr2;
 use serde_json::Value;
 
 pub use scan::Scan;
@@ -75,7 +74,7 @@ fn depth_of(text: &[u8]) -> usize {
     while let Some(&byte) = text.get(at) {
         at += 1;
         match byte {
-            b'"' => at = string_end(text, at),
+            b'"' => at = inside::string_end(text, at).map_or(text.len(), |end| end + 1),
             b'{' | b'[' => {
                 depth += 1;
                 deepest = deepest.max(depth);
@@ -85,18 +84,6 @@ fn depth_of(text: &[u8]) -> usize {
         }
     }
     deepest
-}
-
-/// The position after the closing quote of a string whose content starts at `at`.
-fn string_end(text: &[u8], mut at: usize) -> usize {
-    while let Some(found) = text.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        at += found;
-        if text[at] == b'"' {
-            return at + 1;
-        }
-        at += 2;
-    }
-    text.len()
 }
 
 #[cfg(test)]

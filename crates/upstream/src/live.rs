@@ -154,35 +154,16 @@ impl InstanceLive {
     }
 }
 
-/// A request that holds one of its upstream's places was sent to this instance, until this is dropped. Counted at the
-/// instance, so that what is still under way at one that takes no more requests is in nobody's way elsewhere.
-#[derive(Debug)]
-#[must_use = "the count falls when it is dropped"]
-pub struct Placed(Arc<InstanceLive>);
-
-impl Placed {
-    /// At this instance from now on.
-    pub fn at(live: &Arc<InstanceLive>) -> Self {
-        live.placed.fetch_add(1, Relaxed);
-        Self(Arc::clone(live))
-    }
-}
-
-impl Drop for Placed {
-    fn drop(&mut self) {
-        self.0.placed.fetch_sub(1, Relaxed);
-    }
-}
-
 macro_rules! guard {
-    ($(#[$doc:meta])* $guard:ident: $field:ident $(, $total:ident)?) => {
+    ($(#[$doc:meta])* $vis:vis $guard:ident: $field:ident $(, $total:ident)?) => {
         $(#[$doc])*
         #[derive(Debug)]
         #[must_use = "the count falls when the guard is dropped"]
-        pub(crate) struct $guard(Arc<InstanceLive>);
+        $vis struct $guard(Arc<InstanceLive>);
 
         impl $guard {
-            pub(crate) fn enter(live: &Arc<InstanceLive>) -> Self {
+            /// Counts one more here, until it is dropped.
+            $vis fn enter(live: &Arc<InstanceLive>) -> Self {
                 live.$field.fetch_add(1, Relaxed);
                 $(live.$total.fetch_add(1, Relaxed);)?
                 Self(Arc::clone(live))
@@ -199,11 +180,16 @@ macro_rules! guard {
 
 guard! {
     /// Counts one open connection.
-    Open: open, connects
+    pub(crate) Open: open, connects
 }
 guard! {
     /// Counts one request that waits for a connection.
-    Waiting: waiting
+    pub(crate) Waiting: waiting
+}
+guard! {
+    /// Counts one request here that holds one of its upstream's places: what is still under way at an instance that takes
+    /// no more requests is in nobody's way elsewhere.
+    pub Placed: placed
 }
 
 impl Waiting {
