@@ -39,6 +39,16 @@ pub struct Walk<'a> {
     met: u32,
 }
 
+/// What may stand behind a backslash, but for an escape by its number.
+const IS_ESCAPED: [bool; 256] = {
+    let (mut is, letters, mut at) = ([false; 256], b"\"\\/bfnrt", 0);
+    while at < letters.len() {
+        is[letters[at] as usize] = true;
+        at += 1;
+    }
+    is
+};
+
 /// Tells strings that matter from others, by a bit for each kind.
 pub type Words = fn(&[u8]) -> u32;
 
@@ -48,7 +58,7 @@ pub const WORD_BYTES_MAX: usize = 20;
 impl<'a> Walk<'a> {
     /// A walk that begins at the text's first value.
     pub fn new(text: &'a str) -> Self {
-        let block = (0, marks_at(text, 0).unwrap_or(0));
+        let block = (0, marks_at(text.as_bytes(), 0).unwrap_or(0));
         let mut walk = Self {
             text,
             at: 0,
@@ -344,79 +354,76 @@ impl<'a> Walk<'a> {
     /// A string from behind its opening quote. Tells whether it has escapes.
     fn string(&mut self) -> Walked<bool> {
         let begin = self.at;
+        let text = self.text.as_bytes();
         // Where the next block begins is known without the marks in this one: so a processor looks at it before it has
         // come to the end of these.
         let (mut start, mut marks) = self.block;
-        if self.at - start >= BLOCK {
-            start = self.at - self.at % BLOCK;
-            marks = marks_at(self.text, start)?;
+        if begin - start >= BLOCK {
+            start = begin - begin % BLOCK;
+            marks = marks_at(text, start)?;
         }
-        let mut ahead = marks & u64::MAX << (self.at - start);
-        let (mut escapes, mut plain) = (false, 0_u32);
-        loop {
+        let mut ahead = marks & u64::MAX << (begin - start);
+        let mut escapes = false;
+        let end = loop {
             while ahead == 0 {
                 start += BLOCK;
-                if plain > 1 {
-                    // Where two blocks were plain, more of the kind follow.
-                    let rest = self.text.as_bytes().get(start..).ok_or(Stop)?;
-                    start += blocks::plain(rest);
-                }
-                marks = marks_at(self.text, start)?;
+                marks = marks_at(text, start)?;
                 ahead = marks;
-                plain = if marks == 0 { plain + 1 } else { 0 };
             }
-            self.at = start + ahead.trailing_zeros() as usize;
-            match self.next()? {
-                b'"' => break,
-                b'\\' => self.escape()?,
+            let at = start + ahead.trailing_zeros() as usize;
+            let behind = match text.get(at..).and_then(<[u8]>::first_chunk) {
+                Some([b'"', _]) => break at + 1,
+                Some([b'\\', escaped]) => self.escape(at, *escaped)?,
+                // A text may end with a string, and with nothing else of these.
+                None if text.get(at) == Some(&b'"') => break at + 1,
                 _ => return Err(Stop),
-            }
+            };
             escapes = true;
-            while self.at - start >= BLOCK {
-                start += BLOCK;
-                marks = marks_at(self.text, start)?;
+            if behind - start >= BLOCK {
+                start = behind - behind % BLOCK;
+                marks = marks_at(text, start)?;
                 ahead = marks;
             }
-            ahead &= u64::MAX << (self.at - start);
-        }
+            ahead &= u64::MAX << (behind - start);
+        };
+        self.at = end;
         self.block = (start, marks);
         if let Some(words) = self.words
-            && self.at - begin <= WORD_BYTES_MAX + 1
+            && end - begin <= WORD_BYTES_MAX + 1
             && !escapes
         {
-            self.met |= words(self.text.as_bytes().get(begin..self.at - 1).unwrap_or_default());
+            self.met |= words(text.get(begin..end - 1).unwrap_or_default());
         }
         Ok(escapes)
     }
 
-    /// An escape from behind its backslash.
-    fn escape(&mut self) -> Walked<()> {
-        let at = self.at - 1;
-        match self.next()? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.count(at),
-            b'u' => self.code_unit(at)?,
-            _ => return Err(Stop),
+    /// An escape whose backslash stands here, and what it escapes. Tells where it ends.
+    fn escape(&mut self, at: usize, escaped: u8) -> Walked<usize> {
+        // A table, not a match: processors guess badly where one of many branches goes.
+        if !IS_ESCAPED[usize::from(escaped)] {
+            return if escaped == b'u' { self.code_unit(at) } else { Err(Stop) };
         }
-        Ok(())
+        self.count(at);
+        Ok(at + 2)
     }
 
-    /// An escape by its number, from behind its letter. Passes the second half of a pair with the first, and notes a
-    /// half that stands alone.
+    /// An escape by its number, whose backslash stands here. Passes the second half of a pair with the first, and notes a
+    /// half that stands alone. Tells where it ends.
     #[inline(never)]
-    fn code_unit(&mut self, at: usize) -> Walked<()> {
+    fn code_unit(&mut self, at: usize) -> Walked<usize> {
         let rest = self.text.as_bytes().get(at + 1..).unwrap_or_default();
         let unit = code_unit(rest).ok_or(Stop)?;
         self.count(at);
-        self.at += 4;
+        let end = at + 6;
         match unit {
             0xD800..=0xDBFF if is_low(rest.get(5..).unwrap_or_default()) => {
-                self.count(self.at);
-                self.at += 6;
+                self.count(end);
+                return Ok(end + 6);
             }
             0xD800..=0xDFFF => self.halves = true,
             _ => {}
         }
-        Ok(())
+        Ok(end)
     }
 
     /// Takes an escape into the count of solid bytes, if there is one.
@@ -428,8 +435,8 @@ impl<'a> Walk<'a> {
 }
 
 /// The marks of the block that begins at `start`. The last one of a text may be short.
-fn marks_at(text: &str, start: usize) -> Walked<u64> {
-    let rest = text.as_bytes().get(start..).ok_or(Stop)?;
+fn marks_at(text: &[u8], start: usize) -> Walked<u64> {
+    let rest = text.get(start..).ok_or(Stop)?;
     match rest.first_chunk() {
         Some(block) => Ok(blocks::marks(block)),
         None => marks_of_short(rest),

@@ -6,7 +6,7 @@
 //! head that could not be read.
 //!
 //! The limit on a head's size holds to the byte for heads that hyper reads, blanks around a header's
-//! value aside; its own buffer ends between that limit and what it happens to read at once.
+//! value aside; hyper gives up those that are larger by more than a few kB.
 
 use std::net::IpAddr;
 

@@ -58,8 +58,13 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a client may take for the error that ends its request when the drain is over.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// hyper refuses a smaller read buffer.
-const HEADER_BYTES_LEAST: usize = 8 * 1024;
+/// How much more of a head hyper reads than it may have: what is not far above the limit is refused in the words of the
+/// dialect that its path names.
+const HEADER_BYTES_MORE: usize = 8 * 1024;
+
+/// Most that is read at once. A body of up to this size comes in one piece, and nothing of it is copied; a connection
+/// holds as much only after it has sent as much.
+const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// Accepts until `shutdown` resolves, then lets requests in flight end.
 pub async fn serve<H: Handler>(
@@ -132,11 +137,13 @@ async fn connection<H: Handler>(
     let pulse = Arc::new(Pulse::new());
     let service = service_fn(|request| answer(&handler, (peer, doors), request, &pulse));
     let socket = Socket::new(socket, Arc::clone(&pulse), Unread::new(handler.clone(), peer, doors));
+    let header_bytes_max = doors.header_bytes_max.saturating_add(HEADER_BYTES_MORE);
     let serving = http1::Builder::new()
         // The head's deadline is the pulse's: hyper would set a timer for each request.
         .header_read_timeout(None)
         .max_headers(doors.header_count_max)
-        .max_buf_size(doors.header_bytes_max.max(HEADER_BYTES_LEAST))
+        .max_header_size(header_bytes_max)
+        .max_buf_size(header_bytes_max.max(READ_BYTES_MAX))
         .serve_connection(TokioIo::new(socket), service);
     let mut serving = pin!(serving);
     let mut look = pin!(sleep(patience.shortest()));

@@ -274,7 +274,12 @@ async fn a_head_that_is_too_large_is_not_one_of_too_many_headers() {
         let (path, value) = ("x".repeat(target), "y".repeat(bytes));
         format!("GET /{path} HTTP/1.1\r\nhost: a\r\n{more}x-long: {value}\r\n\r\n")
     };
-    for large in [(0, 2, 8_300), (0, 2, 12_000), (0, 2, 30_000), (0, 18, 8_300), (9_000, 0, 1)] {
+    // Not far above the limit: hyper reads it, and what it asks for is known.
+    for large in [(0, 2, 8_300), (0, 2, 12_000), (0, 18, 8_300), (9_000, 0, 1)] {
+        let (said, _) = said(&[&head(large.0, large.1, large.2)]).await;
+        assert!(said.ends_with(Code::HeadTooLarge.name()), "{large:?}: {said}");
+    }
+    for large in [(0, 2, 17_000), (0, 2, 30_000), (0, 18, 17_000), (17_000, 0, 1)] {
         let (said, _) = said(&[&head(large.0, large.1, large.2)]).await;
         assert!(said.ends_with("head is larger than the limit of 8192 bytes"), "{large:?}: {said}");
     }
