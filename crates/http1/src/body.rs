@@ -5,6 +5,9 @@ use bytes::{Buf, Bytes, BytesMut};
 /// Most bytes of extensions before a chunk, and of trailers behind the last: nobody reads them.
 const IGNORED_BYTES_MAX: usize = 16 * 1024;
 
+/// Most digits of a chunk's length, leading zeros among them: as many as the largest length has.
+const SIZE_DIGITS_MAX: u32 = 16;
+
 /// What a look at the buffer brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
@@ -179,10 +182,12 @@ impl Decoder {
     /// One byte of the framing; `None` is the end.
     fn step(&mut self, place: Place, byte: u8) -> Result<Option<Place>, FramingError> {
         Ok(Some(match (place, byte) {
+            (Place::Size { digits: SIZE_DIGITS_MAX, .. }, _) if byte.is_ascii_hexdigit() => {
+                return Err(FramingError::Size);
+            }
             (Place::Size { value, digits }, _) if byte.is_ascii_hexdigit() => {
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-                let value = value.checked_mul(16).ok_or(FramingError::Size)?;
-                Place::Size { value: value | digit, digits: digits + 1 }
+                Place::Size { value: value << 4 | digit, digits: digits + 1 }
             }
             (Place::Size { digits: 0, .. }, _) => return Err(FramingError::Size),
             (Place::Size { value, .. } | Place::Extension { value }, b'\r') => {

@@ -71,6 +71,13 @@ fn extensions_may_be_as_many_as_chunks() {
 }
 
 #[test]
+fn a_chunks_length_may_have_leading_zeros_within_reason() {
+    let response =
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0000000000000002\r\nok\r\n0\r\n\r\n";
+    assert_eq!(body_of(response), ("ok".to_owned(), true, true));
+}
+
+#[test]
 fn what_could_be_read_in_two_ways_is_refused() {
     let ok = "HTTP/1.1 200 OK\r\n";
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -102,6 +109,7 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (format!("{chunked}+2\r\nok"), "a chunk's length"),
         (format!("{chunked}0x2\r\nok"), "a chunk's length"),
         (format!("{chunked}11111111111111111\r\n"), "a chunk's length"),
+        (format!("{chunked}00000000000000002\r\nok"), "a chunk's length"),
         (format!("{chunked}2\nok"), "a chunk's length"),
         (format!("{chunked}2;a\nok"), "does not end"),
         (format!("{chunked}2\rxok"), "does not end"),

@@ -238,12 +238,16 @@ impl Http {
     }
 }
 
+/// The longest round trip. What takes longer to open had something else to wait for: a name, an address that nobody
+/// answers at, a packet that was lost.
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(400);
+
 /// A connection of a pool.
 pub(crate) struct Conn {
     pub(crate) http: Http,
     /// When it was given back last; for a new one, when it was opened.
     pub(crate) idle_since: Instant,
-    /// How long it took to open: at least a round trip.
+    /// How long it took to open: at least a round trip, and as one counted up to [`ROUND_TRIP_MAX`].
     pub(crate) opened_in: Duration,
     /// Whether a request went over it before.
     pub(crate) reused: bool,
@@ -256,7 +260,7 @@ impl Conn {
         Box::new(Self {
             http: Http::new(stream),
             idle_since,
-            opened_in: idle_since.saturating_duration_since(begun),
+            opened_in: idle_since.saturating_duration_since(begun).min(ROUND_TRIP_MAX),
             reused: false,
             _open: open,
         })
@@ -270,5 +274,28 @@ impl Conn {
     /// Whether the kernel, too, knows of nothing that came since it was given back.
     pub(crate) fn is_fresh(&self) -> bool {
         !self.http.socket.is_spoilt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::live::InstanceLive;
+
+    /// An engine that had died of a request got it again, seconds later, where the handshake had been slow.
+    #[tokio::test]
+    async fn what_takes_long_to_open_has_no_longer_way_for_that() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for (took, counted) in [(3_000, ROUND_TRIP_MAX), (20, Duration::from_millis(20))] {
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let live = Arc::new(InstanceLive::default());
+            let begun = Instant::now() - Duration::from_millis(took);
+            let conn = Conn::new(Stream::Plain(socket), Open::enter(&live), begun);
+            assert!(conn.opened_in >= counted && conn.opened_in <= ROUND_TRIP_MAX, "{took} ms");
+        }
     }
 }
