@@ -76,12 +76,12 @@ impl<'a> Walk<'a> {
 
     /// [`Walk::new`] that asks `words` of each name and each value that is a string of at most [`WORD_BYTES_MAX`]
     /// bytes without escapes, wherever it stands: so what else would be searched for in the whole text is known of the
-    /// one walk.
+    /// one walk. See [`Walk::met`].
     pub fn noting(text: &'a str, words: Words) -> Self {
         Self { words: Some(words), ..Self::new(text) }
     }
 
-    /// The kinds of strings met so far.
+    /// The kinds of strings met so far: all of them, if a letter is written by its number, as any word can be.
     pub fn met(&self) -> u32 {
         self.met
     }
@@ -421,6 +421,7 @@ impl<'a> Walk<'a> {
                 return Ok(end + 6);
             }
             0xD800..=0xDFFF => self.halves = true,
+            0x20..0x7F if self.words.is_some() => self.met = u32::MAX,
             _ => {}
         }
         Ok(end)

@@ -77,8 +77,7 @@ pub struct Head {
 
 /// Whether messages carry an image, by their JSON.
 pub(crate) fn has_image(raw: &str) -> bool {
-    // An escaped quote cannot stand before the closing one, so this token is no part of a text.
-    memchr::memmem::find(raw.as_bytes(), b"\"image_url\"").is_some()
+    json::inside::has_string(raw.as_bytes(), "image_url")
 }
 
 /// Bytes of a token in the estimate of the prompt's size: the usual figure for English text.
@@ -187,7 +186,7 @@ impl Head {
 
     /// Whether a message carries audio.
     pub fn has_audio(&self, body: &Bytes) -> bool {
-        let has = |raw: &str| memchr::memmem::find(raw.as_bytes(), b"\"input_audio\"").is_some();
+        let has = |raw: &str| json::inside::has_string(raw.as_bytes(), "input_audio");
         self.words.may_have(Words::AUDIO) && self.raw(body, Key::Messages).is_some_and(has)
     }
 

@@ -2,7 +2,6 @@
 //! the table of providers say who cannot act on it, as they do of the request's own members.
 
 use bytes::Bytes;
-use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::splice::Edits;
@@ -73,7 +72,7 @@ pub(super) fn apply(
     };
     // Tools have names, too.
     let bytes = body.get(messages.value.clone()).unwrap_or_default();
-    let name = name.filter(|_| memmem::find(bytes, b"\"name\"").is_some());
+    let name = name.filter(|_| json::inside::has_string(bytes, "name"));
     if name.is_none() && detail.is_none() {
         return Ok(());
     }

@@ -50,6 +50,20 @@ fn text_that_talks_about_images_is_no_image() {
     assert!(!head.has_images(&body));
 }
 
+/// Whoever reads the JSON finds them, so that a model without eyes was sent them.
+#[test]
+fn images_and_audio_are_found_with_letters_by_their_numbers() {
+    for (part, image) in [
+        (r#"{"type":"image\u005furl","image\u005Furl":{"url":"data:"}}"#, true),
+        (r#"{"type":"input\u005faudio","inp\u0075t_audio":{"data":""}}"#, false),
+    ] {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":[{part}]}}]}}"#);
+        let body = Bytes::from(body);
+        let head = Head::read(Endpoint::ChatCompletions, &body).unwrap();
+        assert_eq!((head.has_images(&body), head.has_audio(&body)), (image, !image), "{part}");
+    }
+}
+
 #[test]
 fn a_wrong_type_names_its_field() {
     let cases = [
