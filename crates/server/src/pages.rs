@@ -76,7 +76,10 @@ fn named(host: &str) -> Named<'_> {
         return Named::Here;
     }
     let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(name, _)| name),
+        Some(rest) => match rest.split_once(']') {
+            Some((name, port)) if port.is_empty() || port.starts_with(':') => name,
+            _ => "",
+        },
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
     if let Ok(ip) = name.parse::<IpAddr>() {
@@ -161,6 +164,7 @@ mod tests {
             "",
             "[::1",
             "[evil]:1",
+            "[::1]evil.example",
         ] {
             assert_eq!(asked(&[("host", host)]), Some(Stranger::Host), "{host}");
         }
