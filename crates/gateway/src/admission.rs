@@ -28,13 +28,12 @@ use std::sync::atomic::{AtomicU64, fence};
 use std::time::Duration;
 
 use cutover_route::balance::key_of;
-use cutover_route::health::Load;
-use cutover_route::overflow::{self, Bill, Bounds, Class, FULL, Figures, Fill, Stage};
+use cutover_route::overflow::{self, Bill, Bounds, Class, FULL, Fill, Stage};
 use cutover_route::queue::{Place, Ticket};
 use cutover_store::Key;
 use cutover_telemetry::families;
 use cutover_units::{Code, Micros, Millis, UpstreamName};
-use cutover_upstream::Placed;
+use cutover_upstream::{Placed, figures};
 use cutover_wire::Fault;
 use http::HeaderMap;
 use tokio::sync::oneshot::{self, error::TryRecvError};
@@ -389,7 +388,8 @@ fn full(exchange: &Exchange) -> Failure {
 
 impl Door {
     fn fill(&self, upstream: &UpstreamLane, now: Millis) -> Fill {
-        let figures = upstream.instances.iter().map(|instance| figures(instance, now));
+        let all = upstream.instances.iter();
+        let figures = all.map(|lane| figures(lane.instance.live(), &lane.health, now));
         overflow::fill(figures, &self.bounds)
     }
 
@@ -411,23 +411,5 @@ impl Door {
             held.admitted.fetch_sub(1, Relaxed);
         }
         next == Stage::Room
-    }
-}
-
-fn figures(instance: &InstanceLane, now: Millis) -> Figures {
-    let (live, facts) = (instance.instance.live(), instance.health.facts());
-    let load = facts.map_or_else(Load::default, |facts| Load {
-        waiting: facts.waiting,
-        running: facts.running,
-        slots: facts.slots.filter(|slots| *slots > 0),
-        cache_permille: facts.cache_permille,
-        warm: None,
-    });
-    Figures {
-        state: instance.health.state(now),
-        in_flight: live.in_flight(),
-        placed: live.placed(),
-        latency_us: live.latency_us(),
-        load,
     }
 }

@@ -19,7 +19,7 @@ use cutover_store::KeyRing;
 use cutover_telemetry::{ArmLabels, ArmMetrics, NONE, Registry};
 use cutover_units::{Arm, Millis, UseCaseName, WeightBp};
 use cutover_upstream::clients_key::{ClientsKey, KeyForm, X_API_KEY, X_GOOG_API_KEY};
-use cutover_upstream::{InProcess, RequestHeaders, RequestRules, Vendor};
+use cutover_upstream::{InProcess, RequestHeaders, RequestRules, Vendor, models};
 use cutover_vendors::anthropic;
 use cutover_wire::providers::{Auth, CallIds, Dialect};
 use cutover_wire::{
@@ -233,6 +233,14 @@ fn upstream_lane(
     };
     let own = own_headers(materials, upstream)?;
     let (instances, mold) = instances::instances(materials, upstream, known)?;
+    let before = materials.previous.map(Live::all_upstreams).unwrap_or_default();
+    let before = before.iter().find(|known| known.name == upstream.name).map(|known| &**known);
+    let asked_models = instances::asked_models(materials.checked, upstream, before);
+    if before.is_some_and(|known| known.asked_models != asked_models) {
+        for lane in &instances {
+            lane.health.is_asked_for(&asked_models);
+        }
+    }
     Ok(UpstreamLane {
         name: upstream.name.clone(),
         header: header_value(name)?,
@@ -249,16 +257,16 @@ fn upstream_lane(
             every: probing.every,
             limits: health::Limits { waiting: probing.waiting_limit, ..health::Limits::default() },
         }),
-        gauges: instances::gauges(materials, upstream),
-        door: doors::door(materials, upstream),
-        asked_models: instances::asked_models(materials.checked, upstream),
+        gauges: instances::gauges(&asked_models, before),
+        door: doors::door(materials, upstream, before),
+        asked_models,
         headers: RequestHeaders::new(rules, own),
         pass_bearer: upstream.key == UpstreamKey::Client,
         clients_key: ClientsKey::new(
             key_form(provider(upstream)?.auth),
             upstream.instances.first().map_or("", cutover_config::BaseUrl::host),
         ),
-        retry: instances::retry(materials, upstream),
+        retry: instances::retry(upstream, before),
         timeouts: Timeouts {
             connect: upstream.timeouts.connect,
             first_byte: upstream.timeouts.first_byte,
@@ -363,7 +371,7 @@ fn lane(
         variant: header_value(name.as_str())?,
         warm: variant.warm,
         prefill: prefill(variant, provider(configured)?),
-        model_place: instances::place(&upstream.asked_models, &variant.model),
+        model_place: models::place_of(&upstream.asked_models, &variant.model),
         target: Target {
             provider: provider(configured)?,
             model: Some(Arc::clone(&variant.model)),

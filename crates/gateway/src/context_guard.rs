@@ -15,8 +15,8 @@
 
 use cutover_route::Leg;
 use cutover_units::{Arm, Code};
-use cutover_upstream::Gauge;
 use cutover_upstream::health::Health;
+use cutover_upstream::{Gauge, models};
 use cutover_wire::context::{MILLIBYTES_PER_TOKEN, prompt_bytes, tokens_at_least};
 use cutover_wire::providers::Dialect;
 use cutover_wire::{Endpoint, Fault, Outgoing};
@@ -116,11 +116,8 @@ pub(crate) fn learn(exchange: &Exchange) {
 
 fn gauge<'a>(lane: &'a Lane, asked: &str) -> Option<&'a Gauge> {
     let upstream = &lane.upstream;
-    let place = lane.model_place.map(usize::from).or_else(|| {
-        let asked = cutover_wire::probe::with_tag(asked);
-        upstream.asked_models.iter().position(|model| *model == asked)
-    })?;
-    upstream.gauges.get(place).map(|gauge| &**gauge)
+    let place = lane.model_place.or_else(|| models::place_of(&upstream.asked_models, asked))?;
+    upstream.gauges.get(usize::from(place)).map(|gauge| &**gauge)
 }
 
 /// The longest context among the instances, if each of them tells, and the shortest that is told.

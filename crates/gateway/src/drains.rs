@@ -34,8 +34,8 @@ impl Drained {
 
     fn tell_all(&self, live: &Live) {
         // Those that nobody names yet, too: what is out stays out when a variant does.
-        for upstream in live.upstreams().iter().chain(live.unused.iter()) {
-            self.tell(upstream);
+        for upstream in live.all_upstreams() {
+            self.tell(&upstream);
         }
     }
 }

@@ -21,8 +21,7 @@ use cutover_telemetry::{ArmMetrics, InstanceMetrics};
 use cutover_units::{Arm, Code, InstanceId, Millis, NanoUsd, UpstreamName, UseCaseName};
 use cutover_upstream::clients_key::ClientsKey;
 use cutover_upstream::health::{Health, Reading, Wanted};
-use cutover_upstream::{Gauge, Instance, RequestHeaders};
-use cutover_wire::probe::with_tag;
+use cutover_upstream::{Gauge, Instance, RequestHeaders, models};
 use cutover_wire::stream::pacing::Pace;
 use cutover_wire::{Fault, Prefill, Provider, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -141,7 +140,7 @@ pub struct UpstreamLane {
     pub probing: Option<Probing>,
     /// The way in, where requests wait or go elsewhere while it is full; None: they go in all the same.
     pub door: Option<Door>,
-    /// The models that its variants ask for, as the engine's own list names them; at most 64.
+    /// The models that its variants ask for, as the engine's own list names them, in the [places](models) that they keep.
     pub asked_models: Box<[String]>,
     /// What their answers have told of the tokens in their prompts, in the same places; carried over.
     pub gauges: Box<[Arc<Gauge>]>,
@@ -225,8 +224,10 @@ pub struct InstanceLane {
     pub header: HeaderValue,
     /// A hash of its address, by which sessions and prompts find back to it.
     pub key: u64,
-    /// What identifies it and its settings: equal across a reload, it is carried over.
+    /// What identifies it: equal across a reload, what is counted and known of it is carried over.
     pub fingerprint: String,
+    /// How it is connected to: equal across a reload, its connections are carried over, too.
+    pub way: String,
     /// Its pool.
     pub instance: Arc<Instance>,
     /// The connection that its probes go over; the pool's own for an engine in this process.
@@ -239,6 +240,8 @@ pub struct InstanceLane {
     pub leaving: bool,
     /// So many requests of ours at once make it full: as many as it shall have, or has connections.
     pub room: u32,
+    /// So many connections it may have in use; None: it needs none.
+    pub connections_max: Option<usize>,
 }
 
 impl InstanceLane {
@@ -333,13 +336,10 @@ impl Lane {
         if instance.health.has(wanted) {
             return None;
         }
-        let models = &self.upstream.asked_models;
+        let asked_models = &self.upstream.asked_models;
         let (place, name) = match wanted {
-            Wanted::Known(place) => (Some(place), &**models.get(usize::from(place))?),
-            Wanted::Named(name) => {
-                let known = models.iter().position(|model| *model == with_tag(name));
-                (known.and_then(|place| u8::try_from(place).ok()), name)
-            }
+            Wanted::Known(place) => (Some(place), &**asked_models.get(usize::from(place))?),
+            Wanted::Named(name) => (models::place_of(asked_models, name), name),
         };
         Some(instance.health.reads_in(name, place))
     }
@@ -421,7 +421,7 @@ impl Live {
             self.lanes.iter().map(|lane| &lane.upstream).find(|k| k.name == upstream.name)?;
         let fits = std::ptr::eq(known.provider, upstream.provider)
             && known.local == upstream.local
-            && known.asked_models == upstream.asked_models;
+            && models::hold(&upstream.asked_models, &known.asked_models);
         fits.then_some(known)
     }
 

@@ -217,7 +217,7 @@ async fn read(
 /// What the balancer's judgement needs of the facts.
 fn load(facts: &Facts, asked: &[String]) -> Load {
     let warm =
-        facts.loaded.as_ref().filter(|_| !asked.is_empty()).map(|loaded| {
+        facts.loaded.as_ref().filter(|_| !asked.iter().all(String::is_empty)).map(|loaded| {
             asked.iter().any(|model| loaded.iter().any(|known| known.name == *model))
         });
     Load {

@@ -17,6 +17,8 @@ use cutover_route::health::{FAILURES_MAX, Judged, REST_MAX_MS, State, Tally, las
 use cutover_units::Millis;
 use cutover_wire::probe::{Facts, Loaded, with_tag};
 
+use crate::models::MODELS_MAX;
+
 /// How long an outlier rests for each time in a row that it is one: Envoy's base ejection time.
 const EJECTION_MS: u64 = 30_000;
 /// The longest.
@@ -26,9 +28,6 @@ const EJECTION_MAX_MS: u64 = 300_000;
 const FULL_MS: u64 = 1_000;
 /// The longest that is believed of one that says.
 const FULL_MAX_MS: u64 = 30_000;
-
-/// So many models of an upstream's variants have a place.
-const MODELS_MAX: u8 = 64;
 
 /// So long after an instance was told to read a model in it is not told again: it may be at it, or have
 /// no room for it beside the others that are to be kept.
@@ -351,13 +350,24 @@ impl Health {
         if is_late && known.is_some() && facts.loaded.is_some() {
             facts.loaded = known;
         } else if let Some(loaded) = &facts.loaded {
-            let is_loaded = |model: &String| loaded.iter().any(|known| known.name == *model);
-            for (place, model) in (0..MODELS_MAX).zip(models) {
-                self.post.set_warm(place, is_loaded(model));
-            }
+            self.find(models, loaded);
         }
         self.post.set_tells_models(facts.loaded.is_some());
         self.facts.store(Some(Arc::new(facts)));
+    }
+
+    /// The upstream's variants' models are these from now on, in these places: what it told last holds for new ones, too.
+    pub fn is_asked_for(&self, models: &[String]) {
+        if let Some(loaded) = self.facts().as_deref().and_then(|facts| facts.loaded.as_deref()) {
+            self.find(models, loaded);
+        }
+    }
+
+    /// Which of these are in memory.
+    fn find(&self, models: &[String], loaded: &[Loaded]) {
+        for (place, model) in (0..=u8::MAX).zip(models.iter().take(MODELS_MAX)) {
+            self.post.set_warm(place, loaded.iter().any(|known| known.name == *model));
+        }
     }
 
     /// Whether requests were answered since this was asked last.

@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 
 use cutover_route::balance::{Post, Seat};
 
+use crate::connections::Connections;
+
 /// Weight of a new latency in the moving average: 1/8, so that about the last twenty requests count.
 const EWMA_SHIFT: u32 = 3;
 
@@ -21,6 +23,7 @@ pub struct InstanceLive {
     post: Arc<Post>,
     /// Those of them that hold one of the upstream's places.
     placed: AtomicU32,
+    pub(crate) connections: Connections,
     waiting: AtomicU32,
     open: AtomicU32,
     idle: AtomicU32,
@@ -149,8 +152,16 @@ impl InstanceLive {
         self.refusals.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn idle_changed(&self, idle: usize) {
-        self.idle.store(u32::try_from(idle).unwrap_or(u32::MAX), Relaxed);
+    /// A pool has so many idle connections, and had so many when it told last.
+    pub(crate) fn idle_changed(&self, before: usize, idle: usize) {
+        let count = |idle| u32::try_from(idle).unwrap_or(u32::MAX);
+        // Wraps around where there are fewer.
+        self.idle.fetch_add(count(idle).wrapping_sub(count(before)), Relaxed);
+    }
+
+    /// It may have so many connections in use from now on, in all its pools together.
+    pub fn bind_connections(&self, most: usize) {
+        self.connections.bind(most);
     }
 }
 

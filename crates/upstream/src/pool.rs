@@ -1,8 +1,8 @@
 //! The connections of one instance.
 //!
 //! Invariants:
-//! - at most `max_connections` exchanges at once, and a connection is opened only when none is idle,
-//!   so at most that many connections are open;
+//! - at most `max_connections` exchanges at once, with those of the pool before this one, and a connection is opened only
+//!   when none is idle, so at most that many connections are open;
 //! - at most `max_waiting` requests wait for one of them, in order of arrival;
 //! - the idle list is a stack: the connection used last is used next, so the surplus ages and is
 //!   closed after `idle_timeout`, or `plain_idle_timeout` without TLS;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -31,7 +31,6 @@ pub(crate) struct Pool {
     pub(crate) live: Arc<InstanceLive>,
     pub(crate) settings: InstanceSettings,
     tls: Option<Tls>,
-    places: Semaphore,
     // A std mutex: held to push or pop, never across an await. Connections are looked at and closed
     // outside of it, except by the sweeper.
     idle: Mutex<Idle>,
@@ -45,6 +44,15 @@ struct Idle {
     // Holds the sweeper; dropping the pool ends it.
     tasks: JoinSet<()>,
     closed: bool,
+    /// So many are counted as this pool's: another may count there, too.
+    told: usize,
+}
+
+impl Idle {
+    /// How many there are now.
+    fn tell(&mut self, live: &InstanceLive) {
+        live.idle_changed(std::mem::replace(&mut self.told, self.stack.len()), self.stack.len());
+    }
 }
 
 impl Pool {
@@ -54,8 +62,8 @@ impl Pool {
         tls: Option<Tls>,
         live: Arc<InstanceLive>,
     ) -> Arc<Self> {
-        let places = Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS));
-        Arc::new(Self { address, live, settings, tls, places, idle: Mutex::default() })
+        live.connections.begin(settings.max_connections);
+        Arc::new(Self { address, live, settings, tls, idle: Mutex::default() })
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -64,7 +72,7 @@ impl Pool {
 
     /// Whether one more exchange would have to wait for another's end.
     pub(crate) fn is_full(&self) -> bool {
-        self.places.available_permits() == 0
+        self.live.connections.are_taken()
     }
 
     /// A connection for one exchange: an idle one, else a new one, before the deadline. And how long it had to
@@ -75,7 +83,7 @@ impl Pool {
         limit: Duration,
     ) -> Result<(Lease, Duration), SendError> {
         let deadline = after(now, limit);
-        let (place, waited) = match self.places.try_acquire() {
+        let (place, waited) = match self.live.connections.try_acquire() {
             Ok(place) => (Place::hold(self, place), Duration::ZERO),
             Err(_) => (Box::pin(self.place(deadline)).await?, now.elapsed()),
         };
@@ -113,7 +121,8 @@ impl Pool {
         let waiting = Waiting::enter(&self.live);
         let why = if waiting.now() > self.settings.max_waiting {
             "the queue for them is full"
-        } else if let Ok(Ok(place)) = timeout_at(deadline, self.places.acquire()).await {
+        } else if let Ok(Some(place)) = timeout_at(deadline, self.live.connections.acquire()).await
+        {
             return Ok(Place::hold(self, place));
         } else {
             "none became free in time"
@@ -128,7 +137,7 @@ impl Pool {
             let mut conn = {
                 let mut idle = self.idle();
                 let conn = idle.stack.pop_back()?;
-                self.live.idle_changed(idle.stack.len());
+                idle.tell(&self.live);
                 conn
             };
             // The newest is too old: so are all others, and the sweeper will come for them.
@@ -162,7 +171,7 @@ impl Pool {
                 let full = idle.stack.len() >= self.settings.max_idle;
                 let oldest = if full { idle.stack.pop_front() } else { None };
                 idle.stack.push_back(conn);
-                self.live.idle_changed(idle.stack.len());
+                idle.tell(&self.live);
                 if !idle.sweeping {
                     self.start_sweeping(&mut idle);
                 }
@@ -189,7 +198,7 @@ impl Pool {
         idle.stack.retain(|conn| {
             now.saturating_duration_since(conn.idle_since) < limit && conn.is_fresh()
         });
-        self.live.idle_changed(idle.stack.len());
+        idle.tell(&self.live);
         idle.sweeping = !idle.stack.is_empty();
         idle.sweeping
     }
@@ -199,8 +208,9 @@ impl Pool {
         let stack = {
             let mut idle = self.idle();
             idle.closed = true;
-            self.live.idle_changed(0);
-            std::mem::take(&mut idle.stack)
+            let stack = std::mem::take(&mut idle.stack);
+            idle.tell(&self.live);
+            stack
         };
         drop(stack);
     }
@@ -241,7 +251,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.pool.places.add_permits(1);
+        self.pool.live.connections.give_back();
     }
 }
 

@@ -9,11 +9,15 @@ use cutover_telemetry::families;
 use super::Materials;
 use crate::admission::{Door, Rules};
 use crate::exchange::micros;
-use crate::live::UseCaseLane;
+use crate::live::{UpstreamLane, UseCaseLane};
 use crate::overflow::OverflowLane;
 
 /// An upstream has one if requests shall wait for it, or go elsewhere while it is full.
-pub(super) fn door(materials: &Materials<'_>, upstream: &cutover_config::Upstream) -> Option<Door> {
+pub(super) fn door(
+    materials: &Materials<'_>,
+    upstream: &cutover_config::Upstream,
+    before: Option<&UpstreamLane>,
+) -> Option<Door> {
     let checked = materials.checked;
     let is_here =
         |at: usize| checked.upstreams[checked.variants[at].upstream].name == upstream.name;
@@ -28,8 +32,6 @@ pub(super) fn door(materials: &Materials<'_>, upstream: &cutover_config::Upstrea
         ..Limits::default()
     });
     let first_token = upstream.queue.and_then(|queue| queue.first_token);
-    let before = materials.previous.map(crate::live::Live::upstreams).unwrap_or_default();
-    let before = before.iter().find(|known| known.name == upstream.name);
     let held = before.and_then(|known| Some(Arc::clone(&known.door.as_ref()?.held)));
     Some(Door {
         bounds: Bounds {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cutover_config::Resolve;
-use cutover_route::balance::{Board, INSTANCES_MAX, Post, key_of};
+use cutover_route::balance::{Board, INSTANCES_MAX, key_of};
 use cutover_telemetry::{InstanceMetrics, Registry, families};
 use cutover_units::{InstanceId, UpstreamName};
 use cutover_upstream::{Instance, InstanceAddress, InstanceLive, InstanceSettings};
@@ -23,8 +23,6 @@ pub(crate) struct Mold {
     pub(crate) resolve: Option<Resolve>,
     places: Vec<Place>,
     trust: Trust,
-    /// What of an instance's fingerprint its upstream says.
-    settings: String,
     connections_max: usize,
     room: u32,
 }
@@ -58,7 +56,7 @@ impl Mold {
     pub(super) fn new(
         materials: &Materials<'_>,
         upstream: &cutover_config::Upstream,
-        (models, resolved): (&str, &Resolved),
+        resolved: &Resolved,
     ) -> Result<Self, BuildError> {
         let name = &upstream.name;
         let place = |url: &cutover_config::BaseUrl| {
@@ -75,8 +73,6 @@ impl Mold {
             upstream: name.clone(),
             resolve: upstream.resolve,
             places: upstream.instances.iter().map(place).collect::<Result<_, BuildError>>()?,
-            // Places of models in `Health` are the upstream's own: two upstreams never share one.
-            settings: format!("{max} {} {models}", trust.digest),
             trust,
             connections_max: usize::try_from(max).unwrap_or(usize::MAX),
             room: upstream
@@ -176,7 +172,7 @@ impl Mold {
     }
 
     fn fingerprint(&self, cast: &Cast<'_>) -> String {
-        let written = format!("{} {} {}", self.upstream, cast.place.text, self.settings);
+        let written = format!("{} {}", self.upstream, cast.place.text);
         // Not by its id: a name that gets another place in the file keeps its connections.
         match cast.address {
             Some((address, number)) => format!("{written} {number} {address}"),
@@ -192,24 +188,25 @@ impl Mold {
     ) -> Result<InstanceLane, BuildError> {
         let Cast { id, place, address, leaving } = cast;
         let upstream = self.upstream.as_str();
-        let parts = carried.or_made((&fingerprint, board), |post| {
+        let parts = carried.or_made((&fingerprint, &self.trust.digest, board), |live| {
             let at = address.map(|(address, _)| address);
-            let over = |connections, post| self.instance((place, at), connections, post);
-            Ok((over(self.connections_max, Arc::clone(post)), over(1, Arc::default())))
+            let over = |connections, live| self.instance((place, at), connections, live);
+            Ok((over(self.connections_max, Arc::clone(live)), over(1, Arc::default())))
         })?;
-        lane((upstream, id, registry), (fingerprint, parts), (self.room, leaving))
+        let room = (self.room, Some(self.connections_max), leaving);
+        lane((upstream, id, registry), (fingerprint, parts), room)
     }
 
     fn instance(
         &self,
         (place, at): (&Place, Option<IpAddr>),
         max_connections: usize,
-        post: Arc<Post>,
+        live: Arc<InstanceLive>,
     ) -> Arc<Instance> {
         let address = at.map_or_else(|| place.address.clone(), |at| place.address.at(at));
         let tls = self.trust.tls.clone().filter(|_| address.is_https());
         let settings = InstanceSettings { max_connections, ..InstanceSettings::default() };
-        Arc::new(Instance::http(address, settings, tls, Arc::new(InstanceLive::at(post))))
+        Arc::new(Instance::http(address, settings, tls, live))
     }
 }
 
@@ -217,9 +214,9 @@ impl Mold {
 pub(super) fn lane(
     (upstream, id, registry): (&str, InstanceId, &Registry),
     (fingerprint, parts): (String, Parts),
-    (room, leaving): (u32, bool),
+    (room, connections_max, leaving): (u32, Option<usize>, bool),
 ) -> Result<InstanceLane, BuildError> {
-    let Parts { instance, prober, health } = parts;
+    let Parts { way, instance, prober, health } = parts;
     let resends = registry.counter(families::RESENDS, [upstream, id.as_str()]);
     instance.live().on_resend(move || resends.inc());
     Ok(InstanceLane {
@@ -228,10 +225,12 @@ pub(super) fn lane(
         id,
         key: key_of(instance.label().as_bytes()),
         fingerprint,
+        way,
         instance,
         prober,
         health,
         leaving,
         room,
+        connections_max,
     })
 }

@@ -36,21 +36,27 @@ impl Live {
         live
     }
 
-    /// Tells the instances which of them get no new request. Of the picture in force alone, and after it came into
-    /// force: one that never does takes nobody out.
+    /// Tells the instances which of them get no new request, and how many connections they may have. Of the picture in
+    /// force alone, and after it came into force: one that never does takes nobody out.
     pub(crate) fn tell_leaving(&self) {
-        for lane in self.upstreams().iter().chain(self.unused.iter()).flat_map(|one| &one.instances)
-        {
+        for lane in self.all_upstreams().iter().flat_map(|one| &one.instances) {
+            if let Some(most) = lane.connections_max {
+                lane.instance.live().bind_connections(most);
+            }
             if lane.health.is_leaving() != lane.leaving {
                 lane.health.leave(lane.leaving);
             }
         }
     }
 
+    /// All upstreams of the file, those that nobody asks among them.
+    pub(crate) fn all_upstreams(&self) -> Vec<Arc<UpstreamLane>> {
+        self.upstreams().into_iter().chain(self.unused.iter().cloned()).collect()
+    }
+
     /// Whether an instance is in this picture.
     pub(crate) fn has_instance(&self, id: &str) -> bool {
-        let asked = self.lanes.iter().map(|lane| &lane.upstream).chain(&self.surface.upstream);
-        let mut instances = asked.chain(self.unused.iter()).flat_map(|one| &one.instances);
-        instances.any(|lane| lane.id.as_str() == id)
+        let upstreams = self.all_upstreams();
+        upstreams.iter().flat_map(|one| &one.instances).any(|lane| lane.id.as_str() == id)
     }
 }

@@ -1,10 +1,14 @@
 //! Instances that a reload takes out of an upstream that stays: they are seen until they have ended what they began,
 //! and what was counted of them is never another machine's.
 
+use std::thread;
+
+use cutover_route::health::State;
 use cutover_testkit::fake::{Fake, Gate, Persona, Reply, Setup};
 use cutover_testkit::raw::{Raw, Response};
+use cutover_units::UpstreamName;
 
-use crate::harness::{Rig, ask, ask_stream, build, checked, engines, one_arm, until};
+use crate::harness::{Rig, ask, ask_stream, build, checked, engines, now, one_arm, until};
 
 fn fakes() -> [Fake; 3] {
     ["a", "b", "c"].map(|name| Fake::start_with(Setup::new(Persona::LlamaCpp).name(name)))
@@ -166,4 +170,116 @@ fn an_address_keeps_its_number_and_no_other_gets_it() {
     // And back.
     rig.reload(&config(&[&a]));
     assert_eq!(asked(&rig), ["own/0"]);
+}
+
+const ANOTHER: &str = "[variants.another]\nupstream = \"own\"\nmodel = \"a-model\"\n";
+
+/// A model more, or another number of connections, made it another instance, of which nothing was known: as many
+/// requests again went to an engine that was full, and one that was drained was said to have ended all.
+#[test]
+fn whatever_else_a_file_says_of_an_instance_what_is_under_way_there_is_counted() {
+    let own = Fake::start(Persona::LlamaCpp);
+    let config = |more: &str, variants: &str| {
+        let limits = "probes = false\nin_flight_limit = 2\nqueue = { wait = \"1 h\" }";
+        one_arm(&format!("{}\n{limits}\n{more}", engines("llamacpp", &[&own]))) + variants
+    };
+    let gate = Gate::new();
+    own.always(Reply::words(1).hold_headers(&gate));
+    let rig = Rig::start(&config("", ""));
+    let waits = |count: u64| {
+        let waiting = || rig.figure("cutover_queue_waiting_requests{upstream=\"own\"}");
+        until("so many wait", || waiting() == Some(count));
+    };
+    let under_way = || {
+        let live = rig.gateway.live();
+        let [instance] = &*live.lanes[0].upstream.instances else { panic!("one") };
+        assert_eq!(instance.id.as_str(), "own/0");
+        (instance.instance.live().in_flight(), instance.health.state(now()))
+    };
+    thread::scope(|scope| {
+        let mut all: Vec<_> = (0..2).map(|_| scope.spawn(|| rig.chat(&[], &ask("app")))).collect();
+        until("both places are taken", || gate.arrivals() == 2);
+        // The next finds no place, whatever was read meanwhile: more models, fewer, and other bounds.
+        let changes =
+            [("", ANOTHER), ("max_connections = 9", ANOTHER), ("max_connections = 4", "")];
+        for (waiting, (more, variants)) in (1..).zip(changes) {
+            rig.reload(&config(more, variants));
+            all.push(scope.spawn(|| rig.chat(&[], &ask("app"))));
+            waits(waiting);
+            assert_eq!(under_way(), (2, State::Healthy));
+        }
+        rig.gateway.drain(&UpstreamName::new("own").unwrap(), &own.address().to_string(), true);
+        rig.reload(&config("", ANOTHER));
+        assert_eq!(under_way(), (2, State::Draining), "it is told how much it has to end");
+        rig.gateway.drain(&UpstreamName::new("own").unwrap(), &own.address().to_string(), false);
+        // Of nobody's use for a while, and back.
+        let other = Fake::start(Persona::LlamaCpp);
+        let elsewhere = config("", "").replace("upstream = \"own\"", "upstream = \"new\"");
+        let elsewhere = format!("{}{elsewhere}", "default_upstream = \"new\"\n")
+            + &format!("[upstreams.new]\n{}\n", engines("llamacpp", &[&other]));
+        rig.reload(&elsewhere);
+        rig.reload(&elsewhere);
+        rig.reload(&config("", ""));
+        assert_eq!(under_way(), (2, State::Healthy));
+        gate.open();
+        assert!(all.into_iter().all(|one| one.join().unwrap().status == 200));
+    });
+    assert_eq!(own.in_flight_max(), 2);
+}
+
+#[test]
+fn what_is_known_of_an_instance_outlives_whatever_else_a_file_says_of_it() {
+    let own = Fake::start(Persona::LlamaCpp);
+    let config =
+        |more: &str| one_arm(&format!("{}\nprobes = false\n{more}", engines("llamacpp", &[&own])));
+    let rig = Rig::start(&config(""));
+    let known = |rig: &Rig| {
+        let live = rig.gateway.live();
+        let instance = &live.lanes[0].upstream.instances[0];
+        let told = instance.instance.live().figures();
+        (instance.health.failures(), told.requests, told.latency_us, told.connects)
+    };
+    assert_eq!(rig.chat(&[], &ask("app")).status, 200);
+    rig.gateway.live().lanes[0].upstream.instances[0].health.failed(now());
+    let before = known(&rig);
+    assert!(before.0 == 1 && before.1 == 1 && before.2 > 0, "{before:?}");
+    for (more, variants) in [("max_connections = 7", ""), ("", ANOTHER)] {
+        rig.reload(&(config(more) + variants));
+        assert_eq!(known(&rig), before, "{more} {variants}");
+    }
+}
+
+/// Twice as many went there until those of before had ended.
+#[test]
+fn a_new_bound_of_connections_counts_those_that_are_in_use() {
+    let own = Fake::start(Persona::LlamaCpp);
+    let gate = Gate::new();
+    own.always(Reply::words(1).hold_headers(&gate));
+    let config = |most: u32| {
+        let limits =
+            format!("probes = false\nconnect_timeout = \"50 s\"\nmax_connections = {most}");
+        one_arm(&format!("{}\n{limits}", engines("llamacpp", &[&own])))
+    };
+    let rig = Rig::start(&config(2));
+    let begun = |count: usize| {
+        let of = "cutover_in_flight_attempts{upstream=\"own\",upstream_instance=\"own/0\"}";
+        until("so many are begun", || rig.figure(of) == u64::try_from(count).ok());
+    };
+    thread::scope(|scope| {
+        let mut all = Vec::new();
+        // A third has a connection of its own, and a fourth waits: two of three end before it has one of two.
+        for (most, under_way) in [(2, 2), (3, 3), (2, 3)] {
+            rig.reload(&config(most));
+            while all.len() < under_way {
+                all.push(scope.spawn(|| rig.chat(&[], &ask("app"))));
+            }
+            begun(under_way);
+            until("they are there", || gate.arrivals() == under_way as u64);
+        }
+        all.push(scope.spawn(|| rig.chat(&[], &ask("app"))));
+        begun(4);
+        gate.open();
+        assert!(all.into_iter().all(|one| one.join().unwrap().status == 200));
+    });
+    assert_eq!(own.in_flight_max(), 3);
 }

@@ -249,13 +249,9 @@ fn no_byte_leaves_whatever_happens_at_home() {
             usize::try_from(mix(state ^ (case << 20)) % n as u64).unwrap()
         };
         let config = open_to_all(&cloud, &own, weights[below(weights.len())])
-            // Another limit makes it another instance: what befell the last one is forgotten.
-            .replace(
-                "probes = false",
-                &format!("probes = false\nmax_connections = {}\n{}", 9 + case, queues[below(3)]),
-            )
+            .replace("probes = false", &format!("probes = false\n{}", queues[below(3)]))
             + extras[below(3)];
-        rig.reload(&config);
+        rig.forgive(&config);
         rig.copy([WeightBp::NONE, WeightBp::ALL][below(2)]);
         let faults = [
             Reply::words(2),

@@ -161,6 +161,9 @@ fn a_reload_takes_a_ca_file_that_was_replaced_and_keeps_what_was_not() {
             (200, 2),
             "a connection that trusts the new one"
         );
+        let live = rig.gateway.live();
+        let instance = &live.lanes[0].upstream.instances[0].instance;
+        assert_eq!(instance.live().in_flight(), 1, "what is under way is counted");
         server.release.notify_one();
         assert_eq!(held.join().unwrap(), 200, "it ends on the connection it began on");
     });

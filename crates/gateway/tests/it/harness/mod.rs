@@ -7,7 +7,6 @@ mod stage;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cutover_config::{Checked, Embedded, SecretRef};
@@ -212,13 +211,15 @@ impl Rig {
         self.gateway.publish(build(&checked(config), None, (&self.registry, Some(&before))));
     }
 
-    /// Reads the configuration again so that its instances are new ones: what failed before is forgotten,
-    /// and a candidate that failed often is asked again at once.
+    /// Reads a configuration, and forgets what failed before: a candidate that failed often is asked again at once.
     pub(crate) fn forgive(&self, config: &str) {
-        static OTHERS: AtomicU32 = AtomicU32::new(500);
-        let other = OTHERS.fetch_add(1, Relaxed);
-        let new = format!("max_connections = {other}\nprovider = ");
-        self.reload(&config.replace("provider = ", &new));
+        self.reload(config);
+        let live = self.gateway.live();
+        for instance in live.lanes.iter().flat_map(|lane| &lane.upstream.instances) {
+            instance.health.succeeded();
+            instance.health.was_full(Millis(0), None);
+            instance.health.take_doubt(u32::MAX);
+        }
     }
 
     /// Reads another configuration if it is good; else what is wrong with it.

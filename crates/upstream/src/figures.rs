@@ -1,0 +1,26 @@
+//! What is known of an instance at one moment, for who asks how full its upstream is.
+
+use cutover_route::health::Load;
+use cutover_route::overflow::Figures;
+use cutover_units::Millis;
+
+use crate::health::Health;
+use crate::live::InstanceLive;
+
+/// The figures of an instance.
+pub fn figures(live: &InstanceLive, health: &Health, now: Millis) -> Figures {
+    let load = health.facts().map_or_else(Load::default, |facts| Load {
+        waiting: facts.waiting,
+        running: facts.running,
+        slots: facts.slots.filter(|slots| *slots > 0),
+        cache_permille: facts.cache_permille,
+        warm: None,
+    });
+    Figures {
+        state: health.state(now),
+        in_flight: live.in_flight(),
+        placed: live.placed(),
+        latency_us: live.latency_us(),
+        load,
+    }
+}
