@@ -85,8 +85,15 @@ fn lanes(gateway: &Gateway) -> Vec<Placed> {
             }
         }
     }
-    lanes.sort_by(|a, b| a.lane.id.cmp(&b.lane.id));
+    lanes.sort_by_cached_key(|placed| in_order(placed.lane.id.as_str()));
     lanes
+}
+
+/// What ids are sorted by: `gpus/0.10` stands behind `gpus/0.9`.
+fn in_order(id: &str) -> (String, Vec<u64>) {
+    let (upstream, numbers) = id.rsplit_once('/').unwrap_or((id, ""));
+    let numbers = numbers.split('.').filter_map(|number| number.parse().ok());
+    (upstream.to_owned(), numbers.collect())
 }
 
 /// The upstream and the address of what an operator calls `text`: an id, an address, or both names.
@@ -193,6 +200,16 @@ mod tests {
 
     fn shown(drains: &Drains) -> Vec<(String, String)> {
         drains.all().into_iter().map(|drain| (drain.address, drain.actor)).collect()
+    }
+
+    #[test]
+    fn ids_are_sorted_by_their_numbers() {
+        let mut ids = ["gpus/10", "gpus/0.10", "gpus/2", "old/0", "gpus/0.9", "cloud/1", "gpus/0"];
+        ids.sort_by_key(|id| in_order(id));
+        assert_eq!(
+            ids,
+            ["cloud/1", "gpus/0", "gpus/0.9", "gpus/0.10", "gpus/2", "gpus/10", "old/0"]
+        );
     }
 
     #[test]
