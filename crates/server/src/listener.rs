@@ -64,7 +64,7 @@ const HEADER_BYTES_MORE: usize = 8 * 1024;
 
 /// Most that is read at once. A body of up to this size comes in one piece, and nothing of it is copied; a connection
 /// holds as much only after it has sent as much.
-const READ_BYTES_MAX: usize = 256 * 1024;
+const READ_BYTES_MAX: usize = 128 * 1024;
 
 /// Accepts until `shutdown` resolves, then lets requests in flight end.
 pub async fn serve<H: Handler>(
