@@ -6,6 +6,11 @@
 //! requests that saw the same last seat one gets it. Beside the seats a post counts who has left: if two looks
 //! at all posts find the same, nobody came or went between them, and what both saw was so at one moment.
 //!
+//! Who says no to a request says it at once, and would have all requests for it where those in flight decide. So a
+//! refusal weighs like a request in flight for about as long as peers take to answer one ([`Post::owes`]): of what an
+//! instance owes, each answer of a peer's forgives one part in as many as that peer has in flight. Seats are what they
+//! are: neither a limit nor a figure that is shown knows of it.
+//!
 //! Of states the board knows one thing: whether one has to be looked at ([`Post::doubt`]). Invariant: an
 //! instance that is not doubted is healthy or cold, but for how many requests it has. Doubt is raised after
 //! what gave rise to it was written, and laid aside before that is read again, so that none gets lost.
@@ -13,7 +18,7 @@
 use std::array;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::SeqCst,
+    AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::SeqCst,
 };
 
 use super::INSTANCES_MAX;
@@ -21,6 +26,11 @@ use super::field::places;
 
 /// Models whose place in memory a board knows of: a set of them is one word.
 const MODELS_MAX: usize = 64;
+
+/// In what is counted that an instance owes: one request.
+const ONE: u32 = 1 << 10;
+/// The most that it owes: where peers answer nothing, that is for ever.
+const OWED_MAX: u32 = 1_000 * ONE;
 
 /// What a request that leaves adds to a post's count: one more that has left, and one less that is there.
 const LEAVES: u64 = (1 << 32) - 1;
@@ -45,10 +55,14 @@ fn seats(count: u64) -> u32 {
 pub struct Board {
     pub(super) in_flight: [Count; INSTANCES_MAX],
     latency_us: [AtomicU64; INSTANCES_MAX],
+    /// What each owes for requests that it refused, in parts of one.
+    owed: [AtomicU32; INSTANCES_MAX],
     /// A bit for each post, in all of these. That somebody has it:
     taken: AtomicU64,
     /// That its state has to be looked at:
     doubted: AtomicU64,
+    /// That it owes something:
+    owing: AtomicU64,
     /// That it tells which models it has in memory:
     telling: AtomicU64,
     /// That it has the model in this place in memory:
@@ -62,7 +76,9 @@ impl Default for Board {
         Self {
             in_flight: array::from_fn(|_| Count::default()),
             latency_us: array::from_fn(|_| AtomicU64::new(0)),
+            owed: array::from_fn(|_| AtomicU32::new(0)),
             taken: AtomicU64::new(0),
+            owing: AtomicU64::new(0),
             doubted: AtomicU64::new(0),
             telling: AtomicU64::new(0),
             warm: array::from_fn(|_| AtomicU64::new(0)),
@@ -99,6 +115,19 @@ impl Board {
 
     pub(super) fn in_flight(&self, at: usize) -> u32 {
         self.in_flight[at % INSTANCES_MAX].seats()
+    }
+
+    /// A bit for each that owes something.
+    pub(super) fn owing(&self) -> u64 {
+        self.owing.load(Relaxed)
+    }
+
+    /// So many requests one counts as having in flight beside those that it has.
+    pub(super) fn owed(&self, at: usize) -> u32 {
+        if self.owing() >> (at % INSTANCES_MAX) & 1 == 0 {
+            return 0;
+        }
+        (self.owed[at % INSTANCES_MAX].load(Relaxed) + ONE / 2 - 1) / ONE
     }
 
     /// A bit for each that has so many or more in flight, of the first `len`.
@@ -139,6 +168,48 @@ impl Post {
     /// Who is here and how many have left so far: equal to another look's if nobody came or left between them.
     pub(super) fn count(&self) -> u64 {
         self.counter().load(SeqCst)
+    }
+
+    /// It refused a request that a peer may take its time for.
+    pub fn owes(&self) {
+        if self.board.taken.load(Relaxed) == self.bit() {
+            return;
+        }
+        let more = |owed: u32| Some(owed.saturating_add(ONE).min(OWED_MAX));
+        let _ = self.board.owed[self.at].fetch_update(AcqRel, Acquire, more);
+        self.board.owing.fetch_or(self.bit(), AcqRel);
+    }
+
+    /// So many requests it counts as having in flight beside those that have a seat.
+    pub fn owed(&self) -> u32 {
+        self.board.owed(self.at)
+    }
+
+    /// It answered a request.
+    pub fn answered(&self) {
+        let owing = self.board.owing() & !self.bit();
+        if owing != 0 {
+            self.forgive(owing);
+        }
+    }
+
+    /// Its part of what these owe: together with their other peers it forgives all in the time of an answer.
+    #[cold]
+    fn forgive(&self, owing: u64) {
+        let peers = self.board.taken.load(Relaxed).count_ones().saturating_sub(1);
+        // Whether this one has left already is not known.
+        let parts = self.in_flight().saturating_add(1).saturating_mul(peers).max(1);
+        let less = |owed: u32| owed.saturating_sub((owed / parts).max(1));
+        for at in places(owing) {
+            let owed = &self.board.owed[at];
+            let before = owed.fetch_update(AcqRel, Acquire, |owed| Some(less(owed)));
+            if before.is_ok_and(|before| less(before) == 0) {
+                self.board.owing.fetch_and(!(1 << at), AcqRel);
+                if owed.load(Acquire) > 0 {
+                    self.board.owing.fetch_or(1 << at, AcqRel);
+                }
+            }
+        }
     }
 
     /// Takes a seat, however many are taken.
@@ -231,9 +302,11 @@ impl Post {
 impl Drop for Post {
     /// Whoever gets it next finds it as new. Nobody has a seat: a seat holds its post.
     fn drop(&mut self) {
-        let Board { latency_us, taken, doubted, telling, warm, reading, .. } = &*self.board;
+        let Board { latency_us, owed, taken, owing, doubted, telling, warm, reading, .. } =
+            &*self.board;
         latency_us[self.at].store(0, Relaxed);
-        for of in [doubted, telling].into_iter().chain(warm).chain(reading) {
+        owed[self.at].store(0, Relaxed);
+        for of in [owing, doubted, telling].into_iter().chain(warm).chain(reading) {
             self.set(of, false);
         }
         taken.fetch_and(!self.bit(), AcqRel);
@@ -276,13 +349,15 @@ mod tests {
         assert!(board.post().is_none(), "all are taken");
         let used = Arc::new(posts.swap_remove(7));
         used.set_latency_us(9);
+        used.owes();
+        assert_eq!(used.owed(), 1);
         used.set_tells_models(true);
         used.set_warm(3, true);
         used.set_reading(4, true);
         used.doubt();
         drop((used.sit(), used));
         let new = board.post().unwrap();
-        assert_eq!((new.at, new.in_flight(), new.latency_us()), (7, 0, 0));
+        assert_eq!((new.at, new.in_flight(), new.owed(), new.latency_us()), (7, 0, 0, 0));
         new.set_tells_models(true);
         assert!(!new.has(3) && !new.draws(4) && board.doubted() == 0);
     }

@@ -20,6 +20,16 @@ pub trait Peers {
         self.peer(at).in_flight
     }
 
+    /// A bit for each that counts as having more in flight than it has: see [`Peers::owed`].
+    fn owing(&self) -> u64 {
+        0
+    }
+
+    /// So many more one of them counts as having in flight, for requests that it refused.
+    fn owed(&self, _at: usize) -> u32 {
+        0
+    }
+
     /// Those of a set that do not have the request's model in memory.
     fn cold(&self, set: u64) -> u64 {
         places(set).filter(|at| !self.peer(*at).warm).fold(0, |cold, at| cold | 1 << at)
@@ -126,7 +136,7 @@ impl<'a, P: Peers + ?Sized> Field<'a, P> {
 
     /// Looks at one of them. If it is one of the fittest it is remembered as that, whatever is said of it later.
     pub(super) fn look(&mut self, at: usize) -> Peer {
-        let peer = self.peers.peer(at);
+        let peer = self.again(at);
         let bit = 1 << at;
         self.rest &= !bit;
         let is_fittest = is_fittest(&peer);
@@ -137,7 +147,8 @@ impl<'a, P: Peers + ?Sized> Field<'a, P> {
 
     /// Looks at one that was looked at before, for its figures alone.
     pub(super) fn again(&self, at: usize) -> Peer {
-        self.peers.peer(at)
+        let peer = self.peers.peer(at);
+        Peer { in_flight: peer.in_flight.saturating_add(self.peers.owed(at)), ..peer }
     }
 
     /// The fittest of all. None: there is nobody.
@@ -158,6 +169,11 @@ impl<'a, P: Peers + ?Sized> Field<'a, P> {
     /// What the fittest have to do.
     pub(super) fn loads(&self, into: &mut Row) {
         self.peers.loads(self.rest, into);
+        self.add_owed(into);
+    }
+
+    fn add_owed(&self, into: &mut Row) {
+        places(self.peers.owing()).for_each(|at| into.more(at, self.peers.owed(at)));
     }
 
     /// The same where those that were asked for first were none: of the next fittest. An error: none of them is fit,
@@ -167,6 +183,7 @@ impl<'a, P: Peers + ?Sized> Field<'a, P> {
         match self.best()? {
             Best::Fit(set) => {
                 places(set).for_each(|at| into.set(at, self.peers.in_flight(at)));
+                self.add_owed(into);
                 Some(Ok(()))
             }
             Best::Rested(at) => Some(Err(at)),

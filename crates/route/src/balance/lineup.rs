@@ -180,6 +180,15 @@ impl<F: Fn(usize) -> Peer> Peers for Looked<'_, '_, F> {
         (self.0.look)(at)
     }
 
+    fn owing(&self) -> u64 {
+        let count = self.0.lineup.posts.len();
+        places(all(count)).fold(0, |owing, at| owing | u64::from(self.owed(at) > 0) << at)
+    }
+
+    fn owed(&self, at: usize) -> u32 {
+        self.0.lineup.posts.get(at).map_or(0, |(post, _)| post.owed())
+    }
+
     fn id(&self, at: usize) -> u64 {
         self.0.lineup.posts.get(at).map_or(0, |(_, id)| *id)
     }
@@ -222,6 +231,14 @@ impl<F: Fn(usize) -> Peer> Peers for Beside<'_, '_, F> {
 
     fn in_flight(&self, at: usize) -> u32 {
         self.side.board.in_flight(at)
+    }
+
+    fn owing(&self) -> u64 {
+        self.side.board.owing()
+    }
+
+    fn owed(&self, at: usize) -> u32 {
+        self.side.board.owed(at)
     }
 
     fn cold(&self, set: u64) -> u64 {

@@ -97,6 +97,13 @@ impl Row {
         self.len = self.len.max(pass(place + 1));
     }
 
+    /// Lets one count as if it had more to do. Nobody stays nobody.
+    pub(super) fn more(&mut self, place: usize, more: u32) {
+        let load = &mut self.of[place % INSTANCES_MAX];
+        let more = load.saturating_add_unsigned(more).min(NOBODY - 1);
+        *load = if *load == NOBODY { NOBODY } else { more };
+    }
+
     pub(super) fn remove(&mut self, place: usize) {
         self.of[place % INSTANCES_MAX] = NOBODY;
     }

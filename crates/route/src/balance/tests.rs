@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::health::STATES;
 
+mod refusals;
+
 fn peer(at: usize) -> Peer {
     Peer {
         state: State::Healthy,
