@@ -47,7 +47,7 @@ mod text;
 pub use options::{OptionProblem, OptionRow, OptionType};
 pub use reference::reference;
 pub use refusal::Refusal;
-pub use schema::{check_schema, fits_schema};
+pub use schema::{Allowance, Schema};
 pub use scorers::SCORERS;
 pub use spec::{Row, ScorerSpec, Standing};
 pub use step::{Ask, AskAnswer, ChatMessage, Failure, Limits, Role, ScoreError, Step};

@@ -1,6 +1,9 @@
 //! Whole answers.
 
+use std::cell::OnceCell;
+
 use bytes::Bytes;
+use cutover_evals::{Allowance, Schema};
 use cutover_units::Millis;
 use cutover_vendors::{Turned, anthropic, gemini, names, responses};
 use cutover_wire::own;
@@ -89,7 +92,14 @@ fn own_names(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Bytes {
 fn repaired(plan: &ReplyPlan, reply: Reply) -> Result<Reply, UpstreamFault> {
     match &plan.repair {
         None => Ok(reply),
-        Some(wanted) => repair(wanted, reply, &cutover_evals::fits_schema),
+        Some(wanted) => {
+            // Compiled when the first object is found, for all of them; and they share what may be done for them.
+            let (schema, allowance) = (OnceCell::new(), Allowance::default());
+            repair(wanted, reply, &|text, value| {
+                let schema = schema.get_or_init(|| Schema::of(text).ok()).as_ref();
+                schema.is_some_and(|schema| schema.accepts(value, &allowance))
+            })
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Requests as a target's upstream is sent them.
 
 use bytes::{Bytes, BytesMut};
+use cutover_evals::Schema;
 use cutover_units::Code;
 use cutover_vendors::names::{self, Rule};
 use cutover_vendors::{self as vendors, Defaults, anthropic, gemini};
@@ -45,7 +46,7 @@ pub fn adapted(head: &Head, body: &Bytes, target: &Target) -> Result<Outgoing, F
 /// client's to mend, and no model need be asked.
 fn check_schema(outgoing: &Outgoing) -> Result<(), Fault> {
     let wanted = outgoing.reply.repair.as_ref().and_then(|repair| repair.schema.as_deref());
-    wanted.map_or(Ok(()), cutover_evals::check_schema).map_err(|problem| {
+    wanted.map_or(Ok(()), |schema| Schema::of(schema).map(drop)).map_err(|problem| {
         const FIELD: &str = "response_format.json_schema.schema";
         Fault::of(Code::InvalidValue, FIELD, format!("the JSON schema {}", problem.why))
     })

@@ -1,9 +1,9 @@
 //! How deep and how large a schema is with its references followed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cutover_json::levels;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::keywords::{Place, REFERENCES, held};
 use super::references::References;
@@ -11,8 +11,27 @@ use super::references::References;
 /// Levels within one another, if each reference is followed once. The validator goes through them by recursion:
 /// this many take less than half a megabyte of a thread's stack.
 const DEPTH_MAX: usize = 1_000;
-/// Values in it, if each reference is followed wherever it stands.
+/// Values in it, if each reference is followed wherever it stands, and what lies aside counts as it stands.
 const SIZE_MAX: usize = 100_000;
+/// Names of `properties` that are matched with a pattern beside them when a schema is compiled, for a value.
+const MATCHED: usize = 32;
+
+/// Refuses lists that hold something else than names. They are compared for what stands in them twice before it
+/// is seen what that is, and no bound holds for that.
+pub(super) fn refuse_no_names(references: &References<'_>) -> Result<(), String> {
+    let keywords = references.schemas().iter().filter_map(|schema| schema.as_object()).flatten();
+    for (keyword, value) in keywords {
+        let by_name = matches!(keyword.as_str(), "dependentRequired" | "dependencies");
+        let members = value.as_object().filter(|_| by_name).into_iter().flat_map(Map::values);
+        let alone = matches!(keyword.as_str(), "required" | "type").then_some(value);
+        let items = members.chain(alone).filter_map(Value::as_array).flatten();
+        if let Some(other) = items.into_iter().find(|item| !item.is_string()) {
+            let shown: String = other.to_string().chars().take(80).collect();
+            return Err(format!("has a list of names ({keyword:?}) that holds {shown}"));
+        }
+    }
+    Ok(())
+}
 
 /// By an upper bound of how deep a compiler goes that follows references: each may lead to the deepest place.
 pub(super) fn refuse_deep(document: &Value, references: &References<'_>) -> Result<(), String> {
@@ -36,21 +55,25 @@ pub(super) fn refuse_large(document: &Value, references: &References<'_>) -> Res
 
 /// How many values a compiler may have to look at.
 pub(super) fn size(document: &Value, references: &References<'_>) -> usize {
-    Sizing { references, known: HashMap::new() }.schema(document)
+    Sizing { references, known: HashMap::new(), aside: HashSet::new() }.schema(document)
 }
 
 struct Sizing<'r, 'v> {
     references: &'r References<'v>,
     known: HashMap<*const Value, usize>,
+    aside: HashSet<*const Value>,
 }
 
 impl<'v> Sizing<'_, 'v> {
     fn schema(&mut self, schema: &'v Value) -> usize {
         let Value::Object(keywords) = schema else { return data(schema) };
-        keywords.iter().fold(1, |sum: usize, (keyword, value)| {
+        let count =
+            |keyword: &str| keywords.get(keyword).and_then(Value::as_object).map_or(0, Map::len);
+        let matched = count("patternProperties").saturating_mul(count("properties")) / MATCHED;
+        keywords.iter().fold(1 + matched, |sum: usize, (keyword, value)| {
             let led = match (held(keyword, value), value) {
-                // These count where they are referred to.
-                (Some((Place::Aside, _)), _) => 1,
+                // What these lead to counts where they are referred to; that they stand here, once.
+                (Some((Place::Aside, _)), _) => self.aside(value),
                 (Some((_, schemas)), _) => {
                     schemas.fold(1, |sum: usize, one| sum.saturating_add(self.schema(one)))
                 }
@@ -61,6 +84,10 @@ impl<'v> Sizing<'_, 'v> {
             };
             sum.saturating_add(led)
         })
+    }
+
+    fn aside(&mut self, value: &'v Value) -> usize {
+        if self.aside.insert(std::ptr::from_ref(value)) { data(value) } else { 1 }
     }
 
     /// A reference within what it leads to adds nothing: such are compiled once.

@@ -1,7 +1,13 @@
-//! How large a schema's regular expressions are, each of which is compiled once.
+//! How large a schema's regular expressions are, each of which is compiled once, and how long it takes to look for
+//! one. An engine remembers the sets of places of a pattern that it has met in texts. Most patterns have few of
+//! these, and then each byte is a look into a table. Of `[ab]*a[ab]{30}` there are more than any memory holds, and
+//! each byte means to go through the pattern.
 
 use std::collections::{HashMap, HashSet};
 
+use regex_automata::Input;
+use regex_automata::hybrid::dfa::DFA;
+use regex_automata::nfa::thompson::{NFA, WhichCaptures};
 use serde_json::json;
 
 /// The largest of them when compiled, in bytes.
@@ -15,6 +21,13 @@ const TEXT_MAX: usize = 32 << 10;
 /// How often a text counts where case does not: each class of letters in it takes milliseconds to fold.
 const FOLDED: usize = 64;
 
+/// How many steps from one set of places to the next are tried to know all of them: for one pattern,
+const TRIED_EACH: usize = 150_000;
+/// for all together,
+const TRIED_ALL: usize = 200_000;
+/// and the memory for them, of which the engine has twice as much.
+const REMEMBERED: usize = 1 << 20;
+
 /// How schemas are compiled. Patterns run in linear time, because an answer is not to be trusted with a
 /// backtracking engine.
 pub(super) fn options<'i>(size_max: usize) -> jsonschema::ValidationOptions<'i> {
@@ -22,9 +35,17 @@ pub(super) fn options<'i>(size_max: usize) -> jsonschema::ValidationOptions<'i> 
     jsonschema::options().with_pattern_options(patterns)
 }
 
-/// Patterns, and about how many bytes each takes when compiled.
+/// Patterns, and how dear each is.
 #[derive(Debug, Default)]
-pub(super) struct Sizes(HashMap<String, usize>);
+pub(super) struct Sizes(HashMap<String, Cost>);
+
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    /// About how many bytes it takes when compiled.
+    size: usize,
+    /// Whether all sets of its places can be remembered.
+    settled: bool,
+}
 
 impl Sizes {
     pub(super) const EACH_MAX: usize = EACH_MAX;
@@ -49,16 +70,62 @@ impl Sizes {
             left = left.checked_sub(size).ok_or_else(|| {
                 format!("has patterns that take more than {} MiB when compiled", ALL_MAX >> 20)
             })?;
-            sizes.insert((*pattern).to_owned(), size);
+            sizes.insert((*pattern).to_owned(), Cost { size, settled: false });
+        }
+        // Short ones first, and always the same ones where not all can be tried.
+        let mut sorted: Vec<_> = sizes.iter_mut().collect();
+        sorted.sort_unstable_by_key(|(pattern, _)| (pattern.len(), *pattern));
+        let mut untried = TRIED_ALL;
+        for (pattern, cost) in sorted {
+            cost.settled = settles(pattern, &mut untried).is_some();
         }
         Ok(Self(sizes))
     }
 
-    /// How many steps it takes at most to look for a pattern in so many bytes: where its states are many, each may
-    /// have to be looked at for each byte.
+    /// How many steps it takes at most to look for a pattern in so many bytes. One that is a list of words is no
+    /// expression for the validator: it goes through them.
     pub(super) fn steps(&self, pattern: &str, bytes: usize) -> usize {
-        1 + bytes.saturating_mul(self.0.get(pattern).copied().unwrap_or(EACH_MAX)) / (64 << 10)
+        let dearest = Cost { size: EACH_MAX, settled: false };
+        let cost = self.0.get(pattern).copied().unwrap_or(dearest);
+        let searched = if cost.settled {
+            bytes / 16
+        } else {
+            bytes.saturating_mul(10 + cost.size / (1 << 10))
+        };
+        (2 + pattern.len() / 128).saturating_add(searched)
     }
+}
+
+/// Goes through all sets of a pattern's places; nothing where they are too many.
+fn settles(pattern: &str, left: &mut usize) -> Option<()> {
+    let mut tries = TRIED_EACH.min(*left);
+    let pattern = jsonschema_regex::to_rust_regex(pattern).ok()?;
+    let small = NFA::config().which_captures(WhichCaptures::None).nfa_size_limit(Some(EACH_MAX));
+    let nfa = NFA::compiler().configure(small).build(&pattern).ok()?;
+    // None that was met is forgotten: it fails where it would have to be.
+    let config = DFA::config()
+        .cache_capacity(REMEMBERED)
+        .skip_cache_capacity_check(true)
+        .minimum_cache_clear_count(Some(0));
+    let dfa = DFA::builder().configure(config).build_from_nfa(nfa).ok()?;
+    let mut cache = dfa.create_cache();
+    let first = dfa.start_state_forward(&mut cache, &Input::new("")).ok()?;
+    let (mut seen, mut unseen) = (HashSet::from([first]), vec![first]);
+    while let Some(state) = unseen.pop() {
+        for unit in dfa.byte_classes().representatives(..) {
+            tries = tries.checked_sub(1)?;
+            *left -= 1;
+            let next = match unit.as_u8() {
+                Some(byte) => dfa.next_state(&mut cache, state, byte),
+                None => dfa.next_eoi_state(&mut cache, state),
+            };
+            let next = next.ok()?;
+            if !next.is_dead() && !next.is_quit() && seen.insert(next) {
+                unseen.push(next);
+            }
+        }
+    }
+    Some(())
 }
 
 /// How long a pattern is, or as good as.

@@ -18,6 +18,22 @@ pub(super) struct References<'v> {
     schemas: Vec<&'v Value>,
     targets: HashMap<&'v str, &'v Value>,
     patterns: HashSet<&'v str>,
+    /// Places that have no name, or none that is refused.
+    unnamed: HashSet<*const Value>,
+    /// How many keywords were looked at for a name.
+    #[cfg(test)]
+    looks: usize,
+}
+
+/// Where a document's references lead: the places as pointers that are no URLs any more.
+#[derive(Debug, Default)]
+pub(super) struct Places(HashMap<String, String>);
+
+impl Places {
+    /// The place in the document that they were read from.
+    pub(super) fn find<'v>(&self, document: &'v Value, reference: &str) -> Option<&'v Value> {
+        document.pointer(self.0.get(reference)?)
+    }
 }
 
 /// Takes the names away that a document has as a whole: every reference is to a place in it, whatever its name.
@@ -37,17 +53,22 @@ impl<'v> References<'v> {
                 "names a `$schema` that is no draft of JSON Schema from 4 to 2020-12".into()
             );
         }
-        let mut all =
-            Self { draft, schemas: vec![], targets: HashMap::new(), patterns: HashSet::new() };
+        let mut all = Self {
+            draft,
+            schemas: vec![],
+            targets: HashMap::new(),
+            patterns: HashSet::new(),
+            unnamed: HashSet::from([std::ptr::from_ref(document)]),
+            #[cfg(test)]
+            looks: 0,
+        };
         let (mut seen, mut left) = (HashSet::from([std::ptr::from_ref(document)]), vec![document]);
         while let Some(schema) = left.pop() {
             let Value::Object(keywords) = schema else { continue };
             all.schemas.push(schema);
             let mut found = Vec::new();
+            all.refuse_names(schema)?;
             for (keyword, value) in keywords {
-                if !std::ptr::eq(schema, document) {
-                    all.refuse_name(keyword, value)?;
-                }
                 match (keyword.as_str(), value) {
                     ("pattern", Value::String(pattern)) => {
                         all.patterns.insert(pattern);
@@ -55,7 +76,10 @@ impl<'v> References<'v> {
                     ("patternProperties", Value::Object(of)) => {
                         all.patterns.extend(of.keys().map(String::as_str));
                     }
-                    (reference, Value::String(to)) if REFERENCES.contains(&reference) => {
+                    (reference, Value::String(to))
+                        if REFERENCES.contains(&reference)
+                            && !all.targets.contains_key(to.as_str()) =>
+                    {
                         let target = all.follow(document, to)?;
                         all.targets.insert(to, target);
                         found.push(target);
@@ -74,9 +98,31 @@ impl<'v> References<'v> {
         self.targets.get(reference).copied()
     }
 
+    /// Where all references lead, without the document.
+    pub(super) fn places(&self) -> Places {
+        let pointer = |to: &str| decoded(to.strip_prefix('#')?);
+        let places = self.targets.keys().filter_map(|to| Some(((*to).to_owned(), pointer(to)?)));
+        Places(places.collect())
+    }
+
+    /// Which draft it is of.
+    pub(super) fn draft(&self) -> Draft {
+        self.draft
+    }
+
+    /// All schemas that are in the document, and those that references lead to.
+    pub(super) fn schemas(&self) -> &[&'v Value] {
+        &self.schemas
+    }
+
     /// How many references there are.
     pub(super) fn count(&self) -> usize {
         self.targets.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> usize {
+        self.looks
     }
 
     /// All patterns, each once.
@@ -119,6 +165,20 @@ impl<'v> References<'v> {
         Ok(())
     }
 
+    /// Once for each place, however often it lies on a reference's way.
+    fn refuse_names(&mut self, place: &Value) -> Result<(), String> {
+        if !self.unnamed.insert(std::ptr::from_ref(place)) {
+            return Ok(());
+        }
+        place.as_object().into_iter().flatten().try_for_each(|(keyword, value)| {
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
+            self.refuse_name(keyword, value)
+        })
+    }
+
     fn refuse_name(&self, keyword: &str, value: &Value) -> Result<(), String> {
         let on = *value == Value::Bool(true) && keyword == "$recursiveAnchor";
         if names(self.draft, keyword) && (value.is_string() || on) {
@@ -136,7 +196,7 @@ impl<'v> References<'v> {
         Ok(())
     }
 
-    fn follow(&self, document: &'v Value, reference: &str) -> Result<&'v Value, String> {
+    fn follow(&mut self, document: &'v Value, reference: &str) -> Result<&'v Value, String> {
         let shown = shown(reference);
         let pointer = pointer(reference)
             .ok_or_else(|| {
@@ -152,9 +212,7 @@ impl<'v> References<'v> {
             };
             place = next.ok_or_else(|| format!("refers to {shown:?}: there is no such place"))?;
             // Places that are no schemas may have names, too.
-            for (keyword, value) in place.as_object().into_iter().flatten() {
-                self.refuse_name(keyword, value)?;
-            }
+            self.refuse_names(place)?;
         }
         Ok(place)
     }

@@ -12,6 +12,15 @@ fn why(schema: &Value) -> String {
     read.map_or_else(|problem| problem.to_string(), |_| "good".to_owned())
 }
 
+fn fits_schema(schema: &str, value: &Value) -> bool {
+    Schema::of(schema).is_ok_and(|schema| schema.accepts(value, &Allowance::default()))
+}
+
+/// How many steps a value takes.
+fn steps(schema: &Value, value: &Value) -> Option<usize> {
+    Schema::of(&schema.to_string()).unwrap().steps(value, STEPS_MAX)
+}
+
 /// Each place refers to the next one.
 fn chain(links: usize, link: impl Fn(&str) -> Value, end: Value) -> Value {
     let name = |at: usize| format!("a{at}");
@@ -35,11 +44,11 @@ fn a_schema_fetches_nothing_and_terminates() {
     assert!(Schema::read("schema", r#"{"$ref": "file:///etc/passwd"}"#).is_err());
     // Exponential in a backtracking engine.
     let hard = Schema::read("schema", r#"{"pattern": "^(a+)+$"}"#).unwrap();
-    assert!(!hard.accepts(&json!("a".repeat(40) + "!")));
+    assert!(!hard.accepts(&json!("a".repeat(40) + "!"), &Allowance::default()));
     assert!(fits_schema(r#"{"required": ["a"]}"#, &json!({"a": 1})));
     assert!(!fits_schema(r#"{"required": ["a"]}"#, &json!({})));
     assert!(!fits_schema("{", &json!({})));
-    assert!(check_schema(r#"{"properties": {"a": {"pattern": "("}}}"#).is_err());
+    assert!(Schema::of(r#"{"properties": {"a": {"pattern": "("}}}"#).is_err());
 }
 
 #[test]
@@ -148,7 +157,7 @@ fn a_reference_is_unescaped_and_followed() {
     ] {
         let schema =
             json!({"$ref": format!("#/$defs/{written}"), "$defs": {name: leaf}}).to_string();
-        assert_eq!(check_schema(&schema), Ok(()), "{written}");
+        assert!(Schema::of(&schema).is_ok(), "{written}");
         assert!(fits_schema(&schema, &json!({"a": 1})), "{written}");
         assert!(!fits_schema(&schema, &json!({"a": "1"})), "{written}");
     }
@@ -212,12 +221,22 @@ fn patterns_have_one_bound_together() {
 /// Where each byte may be looked at once for each of a pattern's states.
 #[test]
 fn a_large_pattern_beside_a_long_text_takes_too_many_steps() {
-    let branches =
-        |pattern: &str| json!({"allOf": vec![json!({"pattern": pattern}); 50]}).to_string();
-    let text = json!("a".repeat(50_000));
-    assert!(fits_schema(&branches("^a+$"), &text));
-    assert!(!fits_schema(&branches("(a|b)*a(a|b){500}$"), &text));
-    assert!(fits_schema(&branches("(a|b)*a(a|b){500}$"), &json!("a".repeat(600))));
+    let branches = |pattern: &str| json!({"allOf": vec![json!({"pattern": pattern}); 10]});
+    let valid =
+        |pattern: &str, text: &str| fits_schema(&branches(pattern).to_string(), &json!(text));
+    let text = "a".repeat(50_000);
+    assert!(valid("^a+$", &text));
+    assert!(!valid("(a|b)*a(a|b){500}$", &text));
+    assert!(valid("(a|b)*a(a|b){500}$", &text[..600]));
+    // Names are texts, too.
+    for names in ["patternProperties", "propertyNames"] {
+        let one = |pattern: &str| match names {
+            "propertyNames" => json!({names: {"pattern": pattern}}),
+            _ => json!({names: {pattern: true}}),
+        };
+        assert_eq!(steps(&one("^[ab]*a[ab]{500}$"), &json!({&text: 1})), None, "{names}");
+        assert!(steps(&one("^a+$"), &json!({&text: 1})).unwrap() < 10_000, "{names}");
+    }
 }
 
 #[test]
@@ -285,6 +304,194 @@ fn levels_that_close_what_was_not_evaluated_add_up_and_do_not_multiply() {
     assert!(!fits_schema(&schema.to_string(), &value));
 }
 
+/// The same value with its members in another order, at each of so many levels.
+fn turned(levels: usize) -> [Value; 2] {
+    let level = |one: Value, members: [&str; 3]| -> Value {
+        members
+            .iter()
+            .map(|name| ((*name).to_owned(), if *name == "a" { one.clone() } else { json!(1) }))
+            .collect()
+    };
+    let of = |members| (0..levels).fold(json!(1), |inner, _| level(inner, members));
+    [of(["a", "b", "c"]), of(["a", "c", "b"])]
+}
+
+/// A validator's own comparison looks twice at each level: here 2 to the power of 100 times.
+#[test]
+fn members_in_another_order_take_no_longer_to_compare() {
+    let [one, other] = turned(100);
+    assert!(fits_schema(&json!({"const": one}).to_string(), &other));
+    assert!(fits_schema(&json!({"enum": [1, one]}).to_string(), &other));
+    let unique = json!({"uniqueItems": true});
+    assert!(!fits_schema(&unique.to_string(), &json!([one, other])));
+    assert!(steps(&unique, &json!([one, other])).unwrap() < 10_000);
+    // Nor where the schema itself is checked.
+    let [one, other] = turned(80);
+    for keyword in ["required", "type"] {
+        let said = why(&json!({keyword: [one, other]}));
+        let list = format!("schema: has a list of names ({keyword:?}) that holds {{");
+        assert!(said.starts_with(&list), "{said}");
+    }
+    let said = why(&json!({"dependentRequired": {"a": ["b", [one, other]]}}));
+    assert!(said.contains("that holds [{"), "{said}");
+    assert_eq!(why(&json!({"enum": [one, other]})), "good");
+}
+
+/// 50,000 items beside 20,000 numbers that may be were a thousand million comparisons, and one step each item.
+#[test]
+fn a_long_enum_takes_as_long_as_a_short_one() {
+    let numbers = |count: u32| json!({"items": {"enum": (0..count).map(|at| f64::from(at) + 0.5).collect::<Vec<_>>()}});
+    let items = json!(vec![0.5; 50_000]);
+    assert_eq!(steps(&numbers(2), &items), steps(&numbers(20_000), &items));
+    assert!(fits_schema(&numbers(20_000).to_string(), &items));
+    assert!(!fits_schema(&numbers(20_000).to_string(), &json!([1, 2])));
+}
+
+/// Lists of lists hash alike for a validator: their items come in the same order.
+#[test]
+fn items_that_hash_alike_are_told_apart_as_fast_as_others() {
+    let alike = |at: usize| -> Value {
+        (0..12).map(|bit| if at >> bit & 1 == 1 { json!([]) } else { json!([[]]) }).collect()
+    };
+    let unique = json!({"uniqueItems": true});
+    let items: Value = (0..4_000).map(alike).collect();
+    let counted = steps(&unique, &items).unwrap();
+    assert!((50_000..200_000).contains(&counted), "{counted}");
+    assert!(fits_schema(&unique.to_string(), &items));
+}
+
+/// What a validator does with a value for one keyword, of which a schema can have thousands.
+#[test]
+fn each_keyword_counts_as_what_it_takes() {
+    let named = |names: std::ops::Range<usize>| -> Map<_, _> {
+        names.map(|at| (format!("k{at}"), json!(true))).collect()
+    };
+    let list = |count: usize| (0..count).map(|at| format!("k{at}")).collect::<Vec<_>>();
+    let object = Value::Object(named(0..1_000));
+    let long = json!("/a".repeat(50_000));
+    let draft = |keyword: &str, value: &Value| json!({"$schema": "http://json-schema.org/draft-07/schema#", keyword: value});
+    for (schema, value, least) in [
+        // Each of the value's names is looked up.
+        (json!({"properties": named(2_000..2_100)}), &object, 1_000),
+        (json!({"properties": {"a": true}, "additionalProperties": false}), &object, 1_000),
+        (json!({"propertyNames": {"maxLength": 9}}), &object, 3_000),
+        (json!({"unevaluatedProperties": false}), &object, 1_000),
+        (json!({"patternProperties": {"^a": true, "^b": true}}), &object, 4_000),
+        // Each of the schema's.
+        (json!({"required": list(900)}), &object, 900),
+        (
+            json!({"dependentRequired": {"k0": list(900), "k1": list(900), "x": list(900)}}),
+            &object,
+            1_800,
+        ),
+        (draft("dependencies", &json!({"k0": list(900), "k1": list(900)})), &object, 1_800),
+        // As long as a text is.
+        (json!({"minLength": 5}), &long, 300),
+        (draft("format", &json!("uri-template")), &long, 6_000),
+        (draft("contentEncoding", &json!("base64")), &long, 6_000),
+        (json!({"const": "a"}), &long, 1_500),
+        (json!({"enum": ["a", "b"]}), &long, 1_500),
+        (json!({"pattern": "^(/a)+$"}), &long, 6_000),
+        (json!({"pattern": format!("^({})$", list(2_000).join("|"))}), &json!("a"), 80),
+        (json!({"multipleOf": 1e-300}), &json!(1e300), 20),
+        (json!({"uniqueItems": true}), &json!(vec![0; 1_000]), 2_000),
+        (
+            json!({"$ref": format!("#/$defs/{}", "x".repeat(9_000)), "$defs": {"x".repeat(9_000): true}}),
+            &json!(1),
+            500,
+        ),
+    ] {
+        let counted = steps(&schema, value).unwrap();
+        let shown: String = schema.to_string().chars().take(100).collect();
+        assert!(
+            (least..least * 6).contains(&counted),
+            "{counted} steps, of about {least}: {shown}"
+        );
+    }
+    // All that `unevaluatedProperties` reaches is gone through for each of it.
+    let reached = |count: usize| {
+        steps(&json!({"allOf": vec![json!({}); count], "unevaluatedProperties": false}), &json!({}))
+    };
+    assert!(reached(10_000).unwrap() > 11 * reached(1_000).unwrap());
+    assert_eq!(reached(30_000), None);
+}
+
+#[test]
+fn a_member_with_a_schema_of_its_own_is_no_further_one() {
+    let nested = (0..60).fold(json!({}), |inner, _| json!({"x": inner}));
+    let schema = json!({"properties": {"x": {"$ref": "#"}}, "additionalProperties": {"$ref": "#"}});
+    assert!(fits_schema(&schema.to_string(), &nested));
+    assert!(steps(&schema, &nested).unwrap() < 1_000);
+}
+
+#[test]
+fn all_values_of_one_answer_share_its_steps() {
+    let schema = Schema::of(&json!({"items": {"enum": [1]}}).to_string()).unwrap();
+    let items = json!(vec![1; 40_000]);
+    let each = schema.steps(&items, STEPS_MAX).unwrap();
+    let (allowance, times) = (Allowance::default(), STEPS_MAX / each);
+    assert!(times >= 2 && (0..times).all(|_| schema.accepts(&items, &allowance)));
+    assert!(!schema.accepts(&items, &allowance));
+    assert!(!schema.accepts(&json!([]), &allowance));
+    assert!(schema.accepts(&items, &Allowance::default()));
+}
+
+#[test]
+fn a_schema_has_a_length_it_may_have() {
+    let of = |bytes: usize| format!("{{\"description\":\"{}\"}}", "x".repeat(bytes - 18));
+    assert!(Schema::of(&of(256 << 10)).is_ok());
+    let said = Schema::of(&of((256 << 10) + 1)).map(drop).unwrap_err().to_string();
+    assert_eq!(said, "schema: is too long: 257 KiB, of at most 256 KiB");
+}
+
+/// Each place that a reference leads through is looked at once, and where it leads is found out once.
+#[test]
+fn a_place_that_many_references_lead_through_is_looked_at_once() {
+    let places: Map<_, _> = (0..200).map(|at| (format!("d{at}"), json!({}))).collect();
+    let refers: Map<_, _> = (0..3_000)
+        .map(|at| (format!("p{at}"), json!({"$ref": format!("#/$defs/d{}", at % 100)})))
+        .collect();
+    let document = json!({"$defs": places, "properties": refers});
+    let references = References::of(&document).unwrap();
+    assert_eq!(references.count(), 100);
+    // The members of the list of places, and those that refer.
+    assert_eq!(references.looks(), 200 + 3_000);
+}
+
+#[test]
+fn places_that_nothing_refers_to_count_as_well() {
+    let places = |count: usize| json!({"$defs": {"a": {"enum": vec![0; count]}}});
+    assert_eq!(why(&places(90_000)), "good");
+    assert_eq!(why(&places(100_000)), LARGE);
+    // Each pattern is matched with each name beside it when a schema is compiled.
+    let named = |count: usize| -> Map<_, _> {
+        (0..count).map(|at| (format!("p{at}"), json!(true))).collect()
+    };
+    let beside = json!({"patternProperties": named(800), "properties": named(5_000)});
+    assert_eq!(why(&beside), LARGE);
+    let beside = json!({"patternProperties": named(80), "properties": named(5_000)});
+    assert_eq!(why(&beside), "good");
+}
+
+/// Of the first there are more sets of places than can be remembered.
+#[test]
+fn a_pattern_whose_states_cannot_be_remembered_is_dearer() {
+    let text = json!("some words. ".repeat(500));
+    let cost = |pattern: &str| steps(&json!({"pattern": pattern}), &text).unwrap();
+    for dear in ["^[ab]*a[ab]{30}$", "a.{40}b"] {
+        assert!(cost(dear) > 50_000, "{dear}: {}", cost(dear));
+    }
+    for cheap in [
+        "^[a-z]{1,64}$",
+        r"^.{1,100}$",
+        r"^\p{L}+([ -]\p{L}+)*$",
+        r"^[\w.+-]+@[\w-]+\.\w+$",
+        "a.*b",
+    ] {
+        assert!(cost(cheap) < 1_000, "{cheap}: {}", cost(cheap));
+    }
+}
+
 /// Stands in each generated schema: counts how often a validator compiles and visits one.
 const COUNTED: &str = "x-counted";
 
@@ -310,10 +517,11 @@ impl<'i> Keyword<'i> for Counted {
 fn watched(schema: &Schema, value: &Value) -> bool {
     let references = References::of(&schema.document).unwrap();
     let size = extent::size(&schema.document, &references);
-    let most = schema.steps(value).unwrap();
+    let most = schema.steps(value, STEPS_MAX).unwrap();
     let (compiled, visits) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counter, seen) = (compiled.clone(), visits.clone());
-    let options = patterns::options(Sizes::EACH_MAX).with_keyword(COUNTED, move |_, _, _| {
+    let options = same::compared(schema.bounds.draft, patterns::options(Sizes::EACH_MAX));
+    let options = options.with_keyword(COUNTED, move |_, _, _| {
         let compiled = counter.fetch_add(1, Relaxed) + 1;
         assert!(compiled <= size, "a validator compiles on where {size} values were counted");
         Ok(Box::new(Counted { visits: seen.clone(), most }))
@@ -434,8 +642,8 @@ proptest! {
             root["$schema"] = json!(draft);
         }
         let Ok(schema) = Schema::read("schema", &root.to_string()) else { return Ok(()) };
-        if schema.steps(&value).is_some() {
-            prop_assert_eq!(schema.accepts(&value), watched(&schema, &value));
+        if schema.steps(&value, STEPS_MAX).is_some() {
+            prop_assert_eq!(schema.accepts(&value, &Allowance::default()), watched(&schema, &value));
         }
     }
 }

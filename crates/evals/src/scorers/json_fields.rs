@@ -22,7 +22,7 @@ use super::{Scorer, against_reference, build};
 use crate::assignment::best_total;
 use crate::json::{Fences, document, equal};
 use crate::options::{OptionProblem, OptionRow, OptionType, Options};
-use crate::schema::Schema;
+use crate::schema::{Allowance, Schema};
 use crate::spec::{Row, Standing};
 use crate::step::{ScoreError, Step};
 use crate::subject::{Answer, ArmScore, Subject};
@@ -156,7 +156,7 @@ impl JsonFields {
         let Some(value) = document(&answer.text, self.fences) else {
             return ArmScore::FAILED;
         };
-        let valid = self.schema.as_ref().is_none_or(|schema| schema.accepts(&value));
+        let valid = self.schema.as_ref().is_none_or(|schema| schema.accepts(&value, &Allowance::default()));
         let leaves = self.compare.leaves(&value, "");
         if self.compare.unordered && leaves > LEAVES_MAX {
             return ArmScore::passed(false).with_valid(valid);

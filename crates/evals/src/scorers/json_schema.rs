@@ -7,7 +7,7 @@
 use super::{Scorer, build};
 use crate::json::{Fences, document};
 use crate::options::{OptionProblem, OptionRow, OptionType, Options};
-use crate::schema::Schema;
+use crate::schema::{Allowance, Schema};
 use crate::spec::{Row, Standing};
 use crate::step::{ScoreError, Step};
 use crate::subject::{ArmScore, PairScore, Subject};
@@ -50,7 +50,7 @@ impl Scorer for JsonSchema {
     fn begin(&self, subject: &Subject<'_>) -> Result<Step, ScoreError> {
         Ok(Step::Done(PairScore::of_each(subject, |answer| {
             let valid = document(&answer.text, self.fences)
-                .is_some_and(|value| self.schema.accepts(&value));
+                .is_some_and(|value| self.schema.accepts(&value, &Allowance::default()));
             ArmScore::passed(valid).with_valid(valid)
         })))
     }
