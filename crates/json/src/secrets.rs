@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(secrets.places(text.as_bytes()), [0..50, 51..111]);
         let mut found = Vec::new();
         Reading::of("0".repeat(5_000).as_bytes()).find(b"0000000000", &mut found);
-        assert_eq!(found, [0..5_000]);
+        assert!(found.len() == 1 && found[0] == (0..5_000), "{found:?}");
     }
 
     /// A text took 25 times its length, whether there was anything to undo in it or not.
