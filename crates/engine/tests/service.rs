@@ -285,6 +285,24 @@ async fn json_mode_gives_json() {
 }
 
 #[tokio::test]
+async fn a_json_schema_has_a_length_it_may_have() {
+    let service = service();
+    let bytes = |bytes: usize| {
+        let schema = json!({"type": "boolean", "description": "x".repeat(bytes - 35)});
+        assert_eq!(schema.to_string().len(), bytes);
+        let format = json!({"type": "json_schema", "json_schema": {"schema": schema}});
+        Bytes::from(with(chat(), "response_format", format).to_string())
+    };
+    let answer = service.call("/v1/chat/completions", bytes(256 << 10)).await;
+    assert_eq!(answer.status, 200);
+    let answer = service.call("/v1/chat/completions", bytes((256 << 10) + 1)).await;
+    let (status, body) = full(answer);
+    assert_eq!(status, 400, "{body}");
+    let why = "the JSON schema is too long: 257 KiB, of at most 256 KiB";
+    assert_eq!(body["error"]["message"], why);
+}
+
+#[tokio::test]
 async fn no_body_makes_the_service_panic_or_hang() {
     let service = service();
     let schema = |schema: Value| {

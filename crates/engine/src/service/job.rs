@@ -15,6 +15,10 @@ use crate::{Engine, Finish, GenerateRequest, Generation, OutputFormat, Sampling}
 /// Choices that one request may ask for, over all its prompts.
 const CHOICES_MAX: usize = 16;
 
+/// The longest JSON schema that is read, as long as one that is checked elsewhere may be: a grammar is made of it on the
+/// engine's own thread, where all others wait meanwhile.
+const SCHEMA_BYTES_MAX: usize = 256 << 10;
+
 /// Sampling fields as the dialect has them.
 pub(super) struct Fields<'a> {
     pub(super) temperature: Option<f64>,
@@ -63,6 +67,12 @@ pub(super) fn format(format: Option<&ResponseFormat>) -> Result<OutputFormat, Fa
             let schema = schema.ok_or_else(|| {
                 Fault::of(Code::MissingField, SCHEMA, format!("'{SCHEMA}' is required"))
             })?;
+            let long = schema.get().len();
+            if long > SCHEMA_BYTES_MAX {
+                let (long, most) = (long.div_ceil(1 << 10), SCHEMA_BYTES_MAX >> 10);
+                let why = format!("the JSON schema is too long: {long} KiB, of at most {most} KiB");
+                return Err(invalid(SCHEMA, why));
+            }
             let schema: Value = serde_json::from_str(schema.get())
                 .map_err(|e| invalid(SCHEMA, format!("the schema cannot be read: {e}")))?;
             OutputFormat::JsonSchema(schema)

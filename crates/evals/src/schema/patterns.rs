@@ -22,9 +22,10 @@ const TEXT_MAX: usize = 32 << 10;
 const FOLDED: usize = 64;
 
 /// How many steps from one set of places to the next are tried to know all of them: for one pattern,
-const TRIED_EACH: usize = 150_000;
-/// for all together,
-const TRIED_ALL: usize = 200_000;
+const TRIED_EACH: usize = 300_000;
+/// for all together (each counts once more for so many bytes of a set),
+const TRIED_ALL: usize = 400_000;
+const SET: usize = 16;
 /// and the memory for them, of which the engine has twice as much.
 const REMEMBERED: usize = 1 << 20;
 
@@ -111,10 +112,14 @@ fn settles(pattern: &str, left: &mut usize) -> Option<()> {
     let mut cache = dfa.create_cache();
     let first = dfa.start_state_forward(&mut cache, &Input::new("")).ok()?;
     let (mut seen, mut unseen) = (HashSet::from([first]), vec![first]);
+    let (empty, row) = (cache.memory_usage(), size_of::<u32>() << dfa.byte_classes().stride2());
     while let Some(state) = unseen.pop() {
+        // A step takes as long as sets are large.
+        let each = ((cache.memory_usage() - empty) / seen.len()).saturating_sub(row);
+        let step = 1 + each / SET;
         for unit in dfa.byte_classes().representatives(..) {
-            tries = tries.checked_sub(1)?;
-            *left -= 1;
+            tries = tries.checked_sub(step)?;
+            *left -= step;
             let next = match unit.as_u8() {
                 Some(byte) => dfa.next_state(&mut cache, state, byte),
                 None => dfa.next_eoi_state(&mut cache, state),

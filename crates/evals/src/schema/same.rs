@@ -10,6 +10,9 @@ use std::collections::HashSet;
 use jsonschema::{Draft, Keyword, ValidationError, ValidationOptions};
 use serde_json::{Number, Value};
 
+/// Two to the power of 64: whole numbers below it may be written without a fraction.
+const WHOLE_BELOW: f64 = 18_446_744_073_709_551_616.0;
+
 /// Has the keywords that compare values do so here.
 pub(super) fn compared(draft: Draft, options: ValidationOptions<'_>) -> ValidationOptions<'_> {
     let options = options
@@ -103,11 +106,14 @@ fn name(text: &str, into: &mut Vec<u8>) {
     into.extend(text.bytes());
 }
 
-/// A number in digits: a whole one in all of them, whether or not it was written with a fraction.
+/// A number in digits: one that can be written without a fraction is written so.
 fn digits(number: &Number) -> String {
     match number.as_f64() {
         Some(0.0) => "0".to_owned(),
-        Some(float) if number.is_f64() && float.fract() == 0.0 => format!("{float:.0}"),
+        // None that is larger is written otherwise: all have a fraction or an exponent.
+        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < WHOLE_BELOW => {
+            format!("{float:.0}")
+        }
         _ => number.to_string(),
     }
 }

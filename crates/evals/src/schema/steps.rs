@@ -89,10 +89,9 @@ impl<'r, 'v> Steps<'r, 'v> {
                 self.count(self.patterns.steps(schema.as_str()?, text.len()))
             }
             ("minLength" | "maxLength", Value::String(text)) => self.count(text.len() / 256),
-            (
-                "format" | "contentEncoding" | "contentMediaType" | "contentSchema",
-                Value::String(text),
-            ) => self.count(text.len() / 16),
+            ("format" | "contentEncoding", Value::String(text)) => self.count(text.len() / 16),
+            // Read as JSON, value by value.
+            ("contentMediaType", Value::String(text)) => self.count(text.len() / 2),
             ("multipleOf", Value::Number(_)) => self.count(DIVISION),
             ("enum" | "const", _) => self.compared(value),
             ("uniqueItems", Value::Array(_)) if *schema == true => self.compared(value),
