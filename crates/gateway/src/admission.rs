@@ -20,6 +20,8 @@
 //!   its way to it.
 //! - Whose turn comes when its deadline leaves less than half the time that an answer usually takes passes it
 //!   on: its answer would be thrown away, and the next one's may be in time.
+//! - While all instances rest the line waits: one that has rested is tried with one request. Who may go on to the next
+//!   arm instead does so, and waits there if that is full.
 //! - A leg that follows a failed one enters without asking: a failover must not wait twice.
 
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use std::sync::atomic::{AtomicU64, fence};
 use std::time::Duration;
 
 use cutover_route::balance::key_of;
-use cutover_route::overflow::{self, Bill, Bounds, Class, FULL, Fill, Stage};
+use cutover_route::overflow::{self, Bill, Bounds, Class, FULL, Fill, Rules, Stage, Why};
 use cutover_route::queue::{Place, Ticket};
 use cutover_store::Key;
 use cutover_telemetry::families;
@@ -41,10 +43,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::exchange::{Exchange, micros};
 use crate::gateway::Shared;
-use crate::hints;
 use crate::live::{InstanceLane, UpstreamLane};
-use crate::overflow::{Why, go, is_in_time, offered};
+use crate::overflow::{go, is_in_time, offered};
 use crate::rescue::{Failure, ms};
+use crate::{attempt, hints};
 
 /// How often a request that waits looks itself whether there is room: for what no answer's end tells, such
 /// as a probe that finds an engine's own queue empty.
@@ -61,15 +63,6 @@ pub struct Door {
     pub held: Arc<Held>,
 }
 
-/// How requests wait.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules {
-    /// So many, at most.
-    pub length: usize,
-    /// So long, at most.
-    pub wait: Duration,
-}
-
 /// Who is inside an upstream, and who waits.
 #[derive(Debug, Default)]
 pub struct Held(overflow::Held<oneshot::Sender<Permit>>);
@@ -79,7 +72,7 @@ pub struct Held(overflow::Held<oneshot::Sender<Permit>>);
 pub(crate) struct Admission {
     /// How urgent it is, by its header and its key.
     pub(crate) class: Class,
-    permit: Option<Permit>,
+    pub(crate) permit: Option<Permit>,
     /// How long it waited in line.
     pub(crate) queued: Option<Micros>,
     /// Since when it waits there, and for whom.
@@ -175,35 +168,57 @@ impl Drop for Permit {
 
 /// Takes a place without waiting. Else names the upstream whose turn must be awaited.
 pub(crate) fn enter(exchange: &mut Exchange) -> Option<Arc<UpstreamLane>> {
-    let leg = exchange.chosen.legs.first()?;
-    let upstream = &exchange.live.lane(leg.variant)?.upstream;
-    let door = upstream.door.as_ref()?;
-    let upstream = Arc::clone(upstream);
-    if !door.admits(&upstream, exchange.shared.now()) {
-        return Some(upstream);
+    let upstream = Arc::clone(attempt::first_asked(exchange)?);
+    match place_at(exchange, &upstream) {
+        Ok(permit) => exchange.admission.permit = permit,
+        Err(Full) => return Some(upstream),
     }
-    exchange.admission.permit = Some(Permit::counted(&upstream, &exchange.shared));
     None
 }
 
-/// Awaits a place at a full upstream, or another way.
+/// There is no room, or others wait.
+pub(crate) struct Full;
+
+/// A place at an upstream, if there is room for one more and nobody waits; nothing where nobody has to ask.
+pub(crate) fn place_at(
+    exchange: &Exchange,
+    upstream: &Arc<UpstreamLane>,
+) -> Result<Option<Permit>, Full> {
+    let Some(door) = &upstream.door else { return Ok(None) };
+    let admits = door.admits(upstream, exchange.shared.now());
+    if admits { Ok(Some(Permit::counted(upstream, &exchange.shared))) } else { Err(Full) }
+}
+
+/// Awaits a place at a full upstream, or another way: first where it is asked, then where it goes instead.
 pub(crate) async fn turn(
     exchange: &mut Exchange,
     upstream: Arc<UpstreamLane>,
 ) -> Result<(), Failure> {
-    let Some(door) = &upstream.door else { return Ok(()) };
-    let offer = offered(exchange);
+    let mut full = Some(upstream);
+    while let Some(upstream) = full {
+        full = turn_at(exchange, upstream).await?;
+    }
+    Ok(())
+}
+
+/// Awaits one upstream's. Names another one whose turn must be awaited instead.
+async fn turn_at(
+    exchange: &mut Exchange,
+    upstream: Arc<UpstreamLane>,
+) -> Result<Option<Arc<UpstreamLane>>, Failure> {
+    let Some(door) = &upstream.door else { return Ok(None) };
+    let offer = offered(exchange, &upstream);
     let at_once = door.rules.is_none() || door.held.0.stage() == Stage::Spilling;
     if offer.is_some() && at_once && go(exchange, Why::Full) {
         door.held.0.spilled();
         count(exchange, &upstream, "overflowed");
-        return Ok(());
+        return Ok(None);
     }
     let Some(rules) = door.rules else {
         // What the engine has no room for waits inside it, as it does without any of this.
         door.held.0.admitted.fetch_add(1, Relaxed);
         exchange.admission.permit = Some(Permit::counted(&upstream, &exchange.shared));
-        return Ok(());
+        return Ok(None);
     };
     let longest = exchange.left().map_or(rules.wait, |left| left.min(rules.wait));
     let limit = offer.map_or(longest, |wait| wait.min(longest));
@@ -211,12 +226,13 @@ pub(crate) async fn turn(
     exchange.admission.waits = Some((began, upstream.name.clone()));
     let (mut waited, mut went, mut too_late) = (Err(Why::QueueFull), false, false);
     if let Some(mut seat) = Seat::take(exchange, &upstream, rules.length) {
-        waited = seat.called(began + limit).await;
+        waited = seat.called(exchange, began + limit).await;
         // The money may have been spent by others meanwhile: then it keeps its seat.
         let may_go = offer.is_some() && !exchange.is_late();
-        went = may_go && waited.as_ref().is_err_and(|why| go(exchange, *why));
+        let why = waited.as_ref().err().filter(|why| may_go && **why != Why::PassedOver);
+        went = why.is_some_and(|why| go(exchange, *why));
         if limit < longest && !went && matches!(waited, Err(Why::Waited)) {
-            waited = seat.called(began + longest).await;
+            waited = seat.called(exchange, began + longest).await;
         }
         seat.left = false;
         if !exchange.has_time_for(&upstream)
@@ -224,27 +240,38 @@ pub(crate) async fn turn(
         {
             permit.pass_on(place(exchange));
             (waited, too_late) = (Err(Why::Waited), true);
-            went = is_in_time(exchange) && go(exchange, Why::Waited);
+            went = offer.is_some() && is_in_time(exchange) && go(exchange, Why::Waited);
         }
     } else if offer.is_some() {
         went = go(exchange, Why::QueueFull);
     }
     exchange.waits_no_more();
+    if matches!(waited, Err(Why::PassedOver)) {
+        count(exchange, &upstream, "passed_over");
+        return Ok(enter(exchange));
+    }
     if let Ok(permit) = waited {
         exchange.look_again(&permit.upstream);
         exchange.admission.permit = Some(permit);
         count(exchange, &upstream, "admitted");
-        return Ok(());
+        return Ok(None);
     }
     if went {
         door.held.0.spilled();
         count(exchange, &upstream, "overflowed");
-        return Ok(());
+        return Ok(None);
     }
     count(exchange, &upstream, "refused");
-    let retry_after_ms = Some(ms(door.retry_after_ms(&upstream, exchange.shared.now())));
-    let failure =
-        if too_late || exchange.is_late() { Failure::past_deadline() } else { full(exchange) };
+    let (now, live) = (exchange.shared.now(), exchange.shared.live());
+    let upstream = live.present(&upstream).unwrap_or(&upstream);
+    let retry_after_ms = Some(ms(door.retry_after_ms(upstream, now)));
+    let failure = if too_late || exchange.is_late() {
+        Failure::past_deadline()
+    } else if upstream.can_serve(now) {
+        full(exchange)
+    } else {
+        Failure::of_resting()
+    };
     Err(Failure { retry_after_ms, ..failure })
 }
 
@@ -253,7 +280,8 @@ impl Exchange {
     pub(crate) fn waits_no_more(&mut self) {
         let Some((began, upstream)) = self.admission.waits.take() else { return };
         let queued = micros(began.elapsed());
-        self.admission.queued = Some(queued);
+        let before = self.admission.queued.map_or(0, |before| before.0);
+        self.admission.queued = Some(Micros(before.saturating_add(queued.0)));
         self.trail.waited_us += queued.0;
         let registry = &self.shared.registry;
         registry.histogram(families::QUEUE_WAIT, [upstream.as_str()]).observe(queued);
@@ -283,8 +311,8 @@ impl Seat {
         Some(seat)
     }
 
-    /// Waits until there is a place, so long at most.
-    async fn called(&mut self, until: Instant) -> Result<Permit, Why> {
+    /// Waits until there is a place, so long at most, and as long as nobody else is to be asked instead.
+    async fn called(&mut self, exchange: &mut Exchange, until: Instant) -> Result<Permit, Why> {
         loop {
             let look = (Instant::now() + LOOK).min(until);
             match timeout_at(look, &mut self.called).await {
@@ -297,7 +325,17 @@ impl Seat {
                         TryRecvError::Closed => Why::QueueFull,
                     });
                 }
-                Err(_) => call_next(&self.upstream, &self.shared),
+                Err(_) => {
+                    call_next(&self.upstream, &self.shared);
+                    let live = self.shared.live();
+                    let upstream = live.present(&self.upstream).unwrap_or(&self.upstream);
+                    exchange.look_again(upstream);
+                    let is_well = upstream.can_serve(self.shared.now());
+                    let first = attempt::first_asked(exchange);
+                    if !is_well && first.is_some_and(|first| first.name != upstream.name) {
+                        return Err(Why::PassedOver);
+                    }
+                }
             }
         }
     }

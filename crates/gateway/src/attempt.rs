@@ -33,7 +33,7 @@ use crate::context_guard;
 use crate::exchange::Exchange;
 use crate::foreign::Turned;
 use crate::images::Bound;
-use crate::live::{InstanceLane, Lane};
+use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::marks::Mark;
 use crate::rescue::Failure;
 use crate::stream::Beginning;
@@ -135,6 +135,13 @@ fn unasked(exchange: &mut Exchange, legs: &[Leg]) -> Option<Failure> {
         exchange.trail.failed = Some(failure.reason);
         failure
     })
+}
+
+/// The upstream that would be asked first now.
+pub(crate) fn first_asked(exchange: &Exchange) -> Option<&Arc<UpstreamLane>> {
+    let legs = &exchange.chosen.legs;
+    let leg = legs.get(usize::from(is_passed_over(exchange, legs)))?;
+    Some(&exchange.live.lane(leg.variant)?.upstream)
 }
 
 /// Whether the first of these legs is a candidate that nobody can serve, while the leg behind it can be:

@@ -19,7 +19,7 @@ use cutover_store::KeyRing;
 use cutover_telemetry::{ArmLabels, ArmMetrics, NONE, Registry};
 use cutover_units::{Arm, Millis, UseCaseName, WeightBp};
 use cutover_upstream::clients_key::{ClientsKey, KeyForm, X_API_KEY, X_GOOG_API_KEY};
-use cutover_upstream::{InProcess, RequestHeaders, RequestRules, Vendor, models};
+use cutover_upstream::{InProcess, RequestHeaders, RequestRules, Timeouts, Vendor, gauges, models};
 use cutover_vendors::anthropic;
 use cutover_wire::providers::{Auth, CallIds, Dialect};
 use cutover_wire::{
@@ -29,7 +29,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::dialects::USE_CASE;
 use crate::hints;
-use crate::live::{Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane};
+use crate::live::{Lane, Limits, Live, ModelEntry, UpstreamLane};
 use crate::prices::{self, Pricing};
 use crate::probes::Probing;
 use crate::prompts::{LanePrompt, framing, structured};
@@ -257,7 +257,7 @@ fn upstream_lane(
             every: probing.every,
             limits: health::Limits { waiting: probing.waiting_limit, ..health::Limits::default() },
         }),
-        gauges: instances::gauges(&asked_models, before),
+        gauges: gauges(&asked_models, before.map(|it| (&*it.asked_models, &*it.gauges))),
         door: doors::door(materials, upstream, before),
         asked_models,
         headers: RequestHeaders::new(rules, own),

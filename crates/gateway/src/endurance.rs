@@ -60,7 +60,8 @@ impl Exchange {
     /// Whether as much is left until its deadline as half of what an upstream's answers usually take.
     pub(crate) fn has_time_for(&self, upstream: &UpstreamLane) -> bool {
         let Some(left) = self.left() else { return true };
-        !left.is_zero() && micros(left).0 >= upstream.usual_us(self.shared.now()) / 2
+        !left.is_zero()
+            && micros(left).0 >= upstream.usual_us(self.head.stream, self.shared.now()) / 2
     }
 
     /// Whether another attempt may be made, as far as number and time go.

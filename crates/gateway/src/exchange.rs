@@ -54,6 +54,7 @@ pub(crate) struct Chosen {
 pub(crate) struct Tried {
     pub(crate) leg: Leg,
     pub(crate) instance: usize,
+    pub(crate) asked_at: Millis,
 }
 
 /// What happened on the way.
@@ -180,6 +181,13 @@ impl Exchange {
         let tried = self.trail.tried?;
         let lane = self.live.lane(tried.leg.variant)?;
         Some((lane, lane.upstream.instances.get(tried.instance)?, tried.leg.arm))
+    }
+
+    /// What the one that was asked last began is its instance's fault.
+    pub(crate) fn blame_instance(&self) {
+        if let (Some(tried), Some((_, instance, _))) = (self.trail.tried, self.lane()) {
+            instance.health.failed(tried.asked_at, self.shared.now());
+        }
     }
 
     /// What was sent to the one that answered.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cutover_relay::Intake;
 use cutover_telemetry::InFlight;
-use cutover_upstream::Body;
+use cutover_upstream::{Body, Timeouts};
 use cutover_vendors::lost;
 use cutover_wire::{Loss, LossAction};
 use http_body::Body as _;
@@ -22,7 +22,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::attempt::{Opened, cut_off};
 use crate::exchange::{Exchange, micros};
-use crate::live::Timeouts;
 use crate::rescue::Failure;
 
 /// How long the end of a body is awaited after its last event. Servers write the two apart, often

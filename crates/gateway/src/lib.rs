@@ -61,7 +61,7 @@ mod structured;
 mod vendor;
 mod visit;
 
-pub use admission::{Door, Held, Rules};
+pub use admission::{Door, Held};
 pub use cutover_server::{BodyLimits, Doors};
 pub use cutover_telemetry::{FEED_FIRST, FEED_MAX};
 pub use cutover_upstream::{Gauge, health};
@@ -70,7 +70,7 @@ pub use drains::Drained;
 pub type Feed = cutover_telemetry::Feed<cutover_rollout::Exposure>;
 pub use gateway::{Clock, Gateway, Parts};
 pub use images::ImageLane;
-pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, Timeouts, UpstreamLane, UseCaseLane};
+pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, UpstreamLane, UseCaseLane};
 pub use ollama::{Job, Line, NotBegun, Stage};
 pub use overflow::OverflowLane;
 pub use passthrough::SurfaceLane;

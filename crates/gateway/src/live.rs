@@ -356,10 +356,11 @@ impl UpstreamLane {
         self.instances.iter().any(|lane| lane.state(now).can_serve())
     }
 
-    /// What the quickest of its instances that can serve takes to answer on average; 0: nobody knows.
-    pub(crate) fn usual_us(&self, now: Millis) -> u64 {
+    /// How long the quickest of its instances that can serve lets clients wait on average, for the first content of a
+    /// stream or for a whole answer; 0: nobody knows.
+    pub(crate) fn usual_us(&self, stream: bool, now: Millis) -> u64 {
         let fit = self.instances.iter().filter(|lane| lane.state(now).can_serve());
-        fit.map(|lane| lane.instance.live().latency_us()).min().unwrap_or(0)
+        fit.map(|lane| lane.instance.live().usual_us(stream)).min().unwrap_or(0)
     }
 
     /// The instance that fails and has to do least, of those that take requests.

@@ -198,7 +198,7 @@ async fn ask(upstream: &UpstreamLane, look: Look<'_>) -> Result<Vec<Listed>, Unl
         };
         // Asked after the others from now on; an only one is judged by what it is there for.
         if failed.nobody && count > 1 {
-            instance.health.failed(look.now);
+            instance.health.failed(look.now, look.now);
         }
         unlisted.get_or_insert(failed);
     }

@@ -15,12 +15,13 @@ use std::time::Duration;
 use cutover_config::Overflow;
 use cutover_ledger::{Cost, Tokens};
 use cutover_route::Leg;
-use cutover_route::overflow::{Excess, Purse, spill};
+use cutover_route::overflow::{Excess, Purse, Why, spill};
 use cutover_telemetry::families;
 use cutover_units::{Arm, NanoUsd};
 
-use crate::admission::class;
+use crate::admission::{Full, class, place_at};
 use crate::exchange::Exchange;
+use crate::live::UpstreamLane;
 
 /// What an answer is taken to have when the request sets no limit: enough for most, so that a budget is
 /// kept rather than overdrawn.
@@ -33,28 +34,6 @@ pub struct OverflowLane {
     pub rules: Overflow,
     /// What it may cost.
     pub purse: Arc<Purse>,
-}
-
-/// Why a request went to the baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// The upstream was full, and requests go elsewhere at once.
-    Full,
-    /// So many waited already that it could not.
-    QueueFull,
-    /// It waited, and no place came.
-    Waited,
-}
-
-impl Why {
-    /// The word in records, headers and metrics.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::QueueFull => "queue_full",
-            Self::Waited => "waited",
-        }
-    }
 }
 
 /// Books what a request that overflowed cost at the baseline, which others may have helped out: what was told, its
@@ -119,18 +98,30 @@ pub(crate) fn is_in_time(exchange: &Exchange) -> bool {
     lane.is_some_and(|lane| exchange.has_time_for(&lane.upstream))
 }
 
-/// How long a request waits before it may go to the baseline. None: it may not.
-pub(crate) fn offered(exchange: &Exchange) -> Option<Duration> {
-    let Way { lane, price, .. } = way(exchange)?;
+/// How long a request waits at an upstream before it may go to the baseline. None: it may not.
+pub(crate) fn offered(exchange: &Exchange, upstream: &UpstreamLane) -> Option<Duration> {
+    let Way { leg, lane, price } = way(exchange)?;
     let (now, budget) = (exchange.shared.now(), lane.rules.budget_per_day);
-    lane.purse.has(now, price.unwrap_or_default(), budget).then_some(lane.rules.wait)
+    let is_there = exchange.live.lane(leg.variant)?.upstream.name == upstream.name;
+    let may = !is_there && lane.purse.has(now, price.unwrap_or_default(), budget);
+    may.then_some(lane.rules.wait)
 }
 
-/// Sends a request to the baseline instead. False: the money is spent meanwhile.
+/// Sends a request to the baseline instead. False: the money is spent meanwhile, or there is a line before the
+/// baseline, too.
 pub(crate) fn go(exchange: &mut Exchange, why: Why) -> bool {
     let Some(Way { leg, lane, price }) = way(exchange) else { return false };
     let (now, budget) = (exchange.shared.now(), lane.rules.budget_per_day);
+    let Some(there) = exchange.live.lane(leg.variant).map(|lane| &lane.upstream) else {
+        return false;
+    };
+    let permit = match place_at(exchange, there) {
+        Ok(permit) => permit,
+        Err(Full) if there.door.as_ref().is_some_and(|door| door.rules.is_some()) => return false,
+        Err(Full) => None,
+    };
     let Some(bill) = lane.purse.open(now, price, budget) else { return false };
+    exchange.admission.permit = permit;
     exchange.admission.bill = Some(bill);
     exchange.admission.overflow = Some(why);
     // Behind it those that it had: if the baseline fails, its own engine serves it late, and not nobody.

@@ -26,7 +26,7 @@ use cutover_route::UseCaseIx;
 use cutover_route::surface::Family;
 use cutover_server::{Held, Progress, Upload, discard, too_large};
 use cutover_store::Key;
-use cutover_units::Code;
+use cutover_units::{Code, Millis};
 use cutover_upstream::{
     Body, BodyAborted, Deadlines, Outbound, SendError, Sending, StreamedBody, StreamedDeadlines,
     Turn, passed_headers,
@@ -230,7 +230,7 @@ impl Going<'_> {
             }
             _ => {
                 let failure = Failure::send(error);
-                judge(self.gateway.shared(), self.instance, &failure);
+                judge(self.gateway.shared(), self.asked(), &failure);
                 failure
             }
         }
@@ -299,8 +299,12 @@ impl Going<'_> {
         Ok((Response::from_parts(parts, Body::whole(body)), failure))
     }
 
+    fn asked(&self) -> (&InstanceLane, Millis) {
+        (self.instance, self.visit.started_at)
+    }
+
     fn judge(&self, failure: &Failure) {
-        judge(self.gateway.shared(), self.instance, failure);
+        judge(self.gateway.shared(), self.asked(), failure);
         if failure.refuses_by_name() {
             self.instance.health.doubt(self.choice.kind);
         }

@@ -164,7 +164,7 @@ async fn look(shared: &Shared, upstream: &UpstreamLane, at: usize, probing: Prob
             show_load(&shared.registry, labels, facts);
         }
     }
-    lane.health.probed(judged, facts, &upstream.asked_models);
+    lane.health.probed((judged, shared.now()), facts, &upstream.asked_models);
 }
 
 /// Reads the pages. The first decides whether anyone is there.

@@ -157,6 +157,16 @@ impl Failure {
         Self { reason: "no_instance", elsewhere: true, ..Self::client(fault) }
     }
 
+    /// It waited for an instance that is well, and in time there was none.
+    pub(crate) fn of_resting() -> Self {
+        let message =
+            "no instance of the upstream was well in time: they rest after failures, or are down";
+        Self {
+            reason: "no_instance",
+            ..Self::client(Fault::new(Code::UpstreamUnavailable, message))
+        }
+    }
+
     /// All the connections that an upstream may have are in use, and another arm can answer at once.
     pub(crate) fn out_of_connections() -> Self {
         let kind = SendErrorKind::TooManyConnections;

@@ -381,10 +381,8 @@ impl Relay {
         if !interrupted {
             return;
         }
-        if failure.instance_at_fault
-            && let Some((_, instance, _)) = exchange.lane()
-        {
-            instance.health.failed(exchange.shared.now());
+        if failure.instance_at_fault {
+            exchange.blame_instance();
         }
         let at = exchange.shared.now();
         events::StreamInterrupted {

@@ -153,20 +153,78 @@ fn of_load(before: State, load: Load, limits: Limits) -> State {
 
 /// So many failures in a row rest an instance. Five is Envoy's default for consecutive 5xx.
 pub const FAILURES_MAX: u32 = 5;
-/// So long an instance rests at first; the rest doubles with each further failure, up to
-/// [`REST_MAX_MS`].
+/// So long an instance rests at first; the rest doubles with each trial that fails, up to [`REST_MAX_MS`].
 pub const REST_MS: u64 = 1_000;
 /// The longest rest.
 pub const REST_MAX_MS: u64 = 30_000;
 
 /// Whether an instance rests after so many failures in a row, the last of them at this time.
 pub fn rests(failures: u32, failed_at: Millis, now: Millis) -> bool {
-    if failures < FAILURES_MAX {
-        return false;
-    }
-    let doublings = (failures - FAILURES_MAX).min(5);
-    let rest_ms = (REST_MS << doublings).min(REST_MAX_MS);
+    let rest_ms = rest_ms(failures);
     lasts(Millis(failed_at.0.saturating_add(rest_ms)), 2 * rest_ms, now)
+}
+
+/// How long an instance rests after so many failures in a row.
+fn rest_ms(failures: u32) -> u64 {
+    let doublings = failures.saturating_sub(FAILURES_MAX).min(5);
+    if failures < FAILURES_MAX { 0 } else { (REST_MS << doublings).min(REST_MAX_MS) }
+}
+
+/// Failures in a row, and when the last rest began for them, in one number that is changed in one step: of requests
+/// that fail together each finds what the one before it left.
+///
+/// Who was asked before a rest began, or while it lasted as nobody else was there, tells nothing of the time after it:
+/// many streams that break off with one restart are one rest, and not one that doubled with each of them. So the rest
+/// doubles with trials alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Failures since the last success, but for those that told nothing new.
+    pub failures: u32,
+    /// When the last rest began; it outlives a success.
+    pub rests_from: Millis,
+}
+
+impl Row {
+    /// So many bits of the number count failures.
+    const BITS: u32 = 16;
+    const MOST: u64 = (1 << Self::BITS) - 1;
+
+    /// The row that was stored as a number.
+    pub fn from_u64(stored: u64) -> Self {
+        let failures = u32::try_from(stored & Self::MOST).unwrap_or(u32::MAX);
+        Self { failures, rests_from: Millis(stored >> Self::BITS) }
+    }
+
+    /// As a number. Times go to the year 10889.
+    pub fn to_u64(self) -> u64 {
+        u64::from(self.failures).min(Self::MOST) | self.rests_from.0 << Self::BITS
+    }
+
+    /// One more, of a request that was asked then. None: it tells nothing new.
+    #[must_use]
+    pub fn failed(self, asked_at: Millis, now: Millis) -> Option<Self> {
+        let from = self.rests_from;
+        let is_old = asked_at <= from || asked_at.0 < from.0.saturating_add(rest_ms(self.failures));
+        // A clock that was set back makes none of the requests asked from then on an old one.
+        if is_old && from.0.saturating_sub(now.0) <= REST_MAX_MS {
+            return None;
+        }
+        let failures = self.failures.saturating_add(1);
+        let rests_from = if failures >= FAILURES_MAX { now } else { from };
+        Some(Self { failures, rests_from })
+    }
+
+    /// Its rest, if it has one, ends now: the next request is its trial.
+    #[must_use]
+    pub fn rested(self, now: Millis) -> Self {
+        Self { rests_from: Millis(now.0.saturating_sub(rest_ms(self.failures))), ..self }
+    }
+
+    /// A request was answered.
+    #[must_use]
+    pub fn succeeded(self) -> Self {
+        Self { failures: 0, ..self }
+    }
 }
 
 /// Whether what ends at this time lasts still. It was never to last longer than this: a clock that was set
@@ -177,6 +235,8 @@ pub fn lasts(until: Millis, longest_ms: u64, now: Millis) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const LIMITS: Limits = Limits { waiting: 8, cache_permille: 950 };
@@ -200,6 +260,59 @@ mod tests {
         assert!(!rests(u32::MAX, at, Millis(at.0 - HOUR_MS)));
         assert!(!rests(u32::MAX, at, Millis(at.0 + HOUR_MS)));
         assert!(lasts(Millis(30), 30, Millis(0)) && !lasts(Millis(30), 29, Millis(0)));
+    }
+
+    /// A restart broke fifty streams at once: the rest was the longest there is.
+    #[test]
+    fn those_that_were_asked_before_a_rest_make_it_no_longer() {
+        let (asked, broke) = (Millis(1_000), Millis(9_000));
+        let mut row = Row::default();
+        for _ in 0..50 {
+            row = row.failed(asked, broke).unwrap_or(row);
+        }
+        assert_eq!((row.failures, row.rests_from), (FAILURES_MAX, broke));
+        // Who is asked in the rest, as nobody else is there, is no trial. Who is asked with a trial is one with it.
+        assert_eq!(row.failed(Millis(9_999), Millis(9_999)), None);
+        assert_eq!(row.rested(Millis(9_500)).failed(Millis(9_499), Millis(9_600)), None);
+        let tried = row.rested(Millis(9_500)).failed(Millis(9_500), Millis(9_600)).unwrap();
+        assert_eq!((tried.failures, tried.rests_from), (FAILURES_MAX + 1, Millis(9_600)));
+        row = row.failed(Millis(10_000), Millis(10_500)).unwrap();
+        assert_eq!(row.failures, FAILURES_MAX + 1);
+        assert_eq!(row.failed(Millis(10_400), Millis(40_000)), None);
+        // After a success the last of them, still to break off, begin no new row.
+        assert_eq!(row.succeeded().failed(asked, Millis(50_000)), None);
+        let next = row.succeeded().failed(Millis(10_501), Millis(50_000));
+        assert_eq!(next, Some(Row { failures: 1, rests_from: Millis(10_500) }));
+        // The clock is set back by an hour.
+        let hour = Millis(7_200_000);
+        let row = Row { rests_from: hour, ..row };
+        assert_eq!(row.failed(hour, Millis(hour.0 - 1)), None, "told by another thread just now");
+        assert!(row.failed(Millis(3_600_000), Millis(3_600_001)).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_survives_being_stored(failures in 0_u32..100_000, at in 0_u64..1 << 48) {
+            let row = Row { failures, rests_from: Millis(at) };
+            let most = Row { failures: failures.min(65_535), ..row };
+            prop_assert_eq!(Row::from_u64(row.to_u64()), most);
+        }
+
+        /// However many are under way at once.
+        #[test]
+        fn a_failure_that_counts_was_asked_after_the_rest_for_those_before_it(
+            requests in prop::collection::vec((0_u64..60_000, 0_u64..30_000), 0..200),
+        ) {
+            let mut ends: Vec<_> = requests.iter().map(|(at, takes)| (at + takes, *at)).collect();
+            ends.sort_unstable();
+            let mut row = Row::default();
+            for (end, asked) in ends {
+                let Some(next) = row.failed(Millis(asked), Millis(end)) else { continue };
+                prop_assert!(Millis(asked) > row.rests_from);
+                prop_assert!(!rests(row.failures, row.rests_from, Millis(asked)));
+                row = next;
+            }
+        }
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub struct Figures {
     pub in_flight: u32,
     /// Those of them that hold one of the upstream's places.
     pub placed: u32,
-    /// Moving average of the time to the head of its answers; 0: nothing measured.
+    /// Moving average of the time to the first content of its streams; 0: nothing measured.
     pub latency_us: u64,
     /// What it tells of itself.
     pub load: Load,

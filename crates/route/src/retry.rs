@@ -11,6 +11,7 @@
 //! Invariants: however many threads ask, within [`WINDOW_S`] seconds no more retries are granted than
 //! the share of the requests deposited in it, plus the reserve; nothing allocates, nothing locks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire};
 
 use cutover_units::{Millis, WeightBp};
@@ -23,6 +24,29 @@ const SLICES: usize = WINDOW_S as usize;
 
 /// One retry, in the unit that slices count in.
 const ONE: i64 = 10_000;
+
+/// How an upstream is asked again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// What is left of it.
+    pub budget: Arc<Budget>,
+    /// What fills it.
+    pub allowance: Allowance,
+    /// How often an instance is asked a second time where there is nobody else to ask.
+    pub again: u32,
+}
+
+impl Retry {
+    /// A request that is made anyway.
+    pub fn deposit(&self, now: Millis) {
+        self.budget.deposit(&self.allowance, now);
+    }
+
+    /// Takes one retry out, if one is left.
+    pub fn withdraw(&self, now: Millis) -> bool {
+        self.budget.withdraw(&self.allowance, now)
+    }
+}
 
 /// How much may be asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -265,8 +265,8 @@ metrics! {
         ["use_case"],
         "What overflow cost, by usage or else by estimate. Part of the use case's cost.";
     QueueRequests QUEUE_REQUESTS = Counter, Count, "cutover_queue_requests_total",
-        ["upstream", "outcome"] from ["admitted", "overflowed", "refused", "left"],
-        "Requests that found their upstream full, by what became of them: admitted, overflowed, refused or left (the client went).";
+        ["upstream", "outcome"] from ["admitted", "overflowed", "passed_over", "refused", "left"],
+        "Requests that found their upstream full, by what became of them: admitted, overflowed, passed_over (the next arm was asked, as no instance was well any more), refused or left (the client went).";
     QueueWaiting QUEUE_WAITING = Gauge, Count, "cutover_queue_waiting_requests",
         ["upstream"],
         "Requests that wait for a place at an upstream.";

@@ -20,7 +20,7 @@ pub fn figures(live: &InstanceLive, health: &Health, now: Millis) -> Figures {
         state: health.state(now),
         in_flight: live.in_flight(),
         placed: live.placed(),
-        latency_us: live.latency_us(),
+        latency_us: live.usual_us(true),
         load,
     }
 }

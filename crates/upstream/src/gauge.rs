@@ -1,5 +1,6 @@
 //! How many bytes of text the tokens of a model's prompts have, as its own answers tell.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use cutover_wire::context::{MILLIBYTES_PER_TOKEN, MILLIBYTES_PER_TOKEN_LEAST};
@@ -55,6 +56,15 @@ fn packed((count, mean, deviation): (u64, u64, u64)) -> u64 {
 fn unpacked(word: u64) -> (u64, u64, u64) {
     const FIELD: u64 = (1 << 24) - 1;
     (word >> 48, word >> 24 & FIELD, word & FIELD)
+}
+
+/// The gauges of these models, in their places: those that they had before where they had one.
+pub fn gauges(models: &[String], before: Option<(&[String], &[Arc<Gauge>])>) -> Box<[Arc<Gauge>]> {
+    let known = |model: &String| {
+        let (names, gauges) = before?;
+        gauges.get(names.iter().position(|known| known == model)?).cloned()
+    };
+    models.iter().map(|model| known(model).unwrap_or_default()).collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use cutover_route::balance::Post;
-use cutover_route::health::{FAILURES_MAX, Judged, REST_MAX_MS, State, Tally, lasts, rests};
+use cutover_route::health::{FAILURES_MAX, Judged, REST_MAX_MS, Row, State, Tally, lasts, rests};
 use cutover_units::Millis;
 use cutover_wire::probe::{Facts, Loaded, with_tag};
 
@@ -39,8 +39,11 @@ pub struct Health {
     /// Where it is doubted while it is not plainly well, and which of the upstream's variants' models are in
     /// memory: beside its upstream's other instances.
     post: Arc<Post>,
-    failures: AtomicU32,
+    /// A [`Row`].
+    row: AtomicU64,
     failed_at: AtomicU64,
+    /// Whether a probe has ended a rest of this row.
+    was_found: AtomicBool,
     /// Since the last look at outliers.
     ok: AtomicU32,
     failed: AtomicU32,
@@ -108,9 +111,9 @@ impl Drop for Reading {
 }
 
 impl Health {
-    /// Failures since the last success.
+    /// Failures since the last success, but for those of requests that had been asked before it began to rest.
     pub fn failures(&self) -> u32 {
-        self.failures.load(Relaxed)
+        Row::from_u64(self.row.load(Relaxed)).failures
     }
 
     /// When it failed last, or was tried again after that.
@@ -228,23 +231,59 @@ impl Health {
 
     /// An answer came to its end.
     pub fn succeeded(&self) {
+        self.post.answered();
+        self.took_part();
+    }
+
+    /// It said no to a request, which is an answer, and came sooner than one.
+    pub fn refused(&self) {
+        self.draws_less();
+        self.took_part();
+    }
+
+    /// For as long as peers take to answer a request it counts as if it had one more.
+    pub fn draws_less(&self) {
+        self.post.owes();
+    }
+
+    fn took_part(&self) {
         self.ok.fetch_add(1, Relaxed);
         // Nearly always they are so already, and reading costs other cores nothing.
         if self.failures() != 0 {
-            self.failures.store(0, Relaxed);
+            let well = |row| Some(Row::from_u64(row).succeeded().to_u64());
+            let _ = self.row.fetch_update(Relaxed, Relaxed, well);
+            self.was_found.store(false, Relaxed);
         }
         if !self.answered.load(Relaxed) {
             self.answered.store(true, Relaxed);
         }
     }
 
-    /// The instance is to blame for a failure.
-    pub fn failed(&self, now: Millis) {
-        self.failed.fetch_add(1, Relaxed);
-        self.failures.fetch_add(1, Relaxed);
+    /// The instance is to blame for a failure of a request that it was asked then. Those of a row that makes it rest
+    /// are paid for with that: against its peers only the others count.
+    pub fn failed(&self, asked_at: Millis, now: Millis) {
+        let failed = |row| Some(Row::from_u64(row).failed(asked_at, now)?.to_u64());
+        let Ok(before) = self.row.fetch_update(Relaxed, Relaxed, failed) else { return };
         self.failed_at.store(now.0, Relaxed);
-        if self.failures() >= FAILURES_MAX {
+        let failures = Row::from_u64(before).failures + 1;
+        if failures < FAILURES_MAX {
+            self.failed.fetch_add(1, Relaxed);
+        } else {
+            let others = if failures == FAILURES_MAX { FAILURES_MAX - 1 } else { 0 };
+            let fewer = |failed: u32| Some(failed.saturating_sub(others));
+            let _ = self.failed.fetch_update(Relaxed, Relaxed, fewer);
             self.post.doubt();
+        }
+    }
+
+    /// A probe finds it well where the last one did not: it is tried at once. Once in a row, as one whose probes come
+    /// and go while its requests fail would never rest long.
+    fn found(&self, now: Millis) {
+        if self.failures() >= FAILURES_MAX && !self.was_found.swap(true, Relaxed) {
+            let rested = |row| Some(Row::from_u64(row).rested(now).to_u64());
+            let _ = self.row.fetch_update(Relaxed, Relaxed, rested);
+            let row = Row::from_u64(self.row.load(Relaxed));
+            self.failed_at.store(row.rests_from.0, Relaxed);
         }
     }
 
@@ -326,15 +365,19 @@ impl Health {
     }
 
     /// What they say now. `models` are the upstream's variants' models, in their places.
-    pub fn probed(&self, judged: Judged, facts: Option<Facts>, models: &[String]) {
+    pub fn probed(&self, (judged, now): (Judged, Millis), facts: Option<Facts>, models: &[String]) {
         // What it saw of models may be from before: the next one tells.
         let is_late = self.was_shown.load(Acquire);
         let state = match judged.state {
             State::Cold if is_late => self.judged().state.min(State::Cold),
             state => state,
         };
+        let before = self.judged();
         self.probed.store(state as u8, Relaxed);
         self.misses.store(judged.misses, Relaxed);
+        if facts.is_some() && (before.misses > 0 || before.state == State::Down) {
+            self.found(now);
+        }
         if judged.state >= State::Saturated {
             self.post.doubt();
         }
@@ -400,7 +443,10 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use cutover_route::balance::{Draw, Lineup, POLICIES, Peer};
+    use cutover_route::balance::{Board, Draw, Lineup, POLICIES, Peer};
+
+    /// Any time.
+    const NOW: Millis = Millis(0);
 
     fn told(names: &[&str]) -> Facts {
         let loaded = names.iter().map(|name| Loaded { name: (*name).into(), ..Loaded::default() });
@@ -412,13 +458,13 @@ mod tests {
         let health = Health::default();
         assert!(health.has(Wanted::Known(0)) && health.has(Wanted::Named("x")), "nobody told");
         let models = ["a:latest".to_owned(), "b:7b".to_owned()];
-        health.probed(Judged::default(), Some(told(&["b:7b", "c:latest"])), &models);
+        health.probed((Judged::default(), NOW), Some(told(&["b:7b", "c:latest"])), &models);
         assert!(!health.has(Wanted::Known(0)) && health.has(Wanted::Known(1)));
         assert!(health.has(Wanted::Named("c")) && !health.has(Wanted::Named("a")));
         // A late probe leaves it as it was; an absent instance tells nothing.
-        health.probed(Judged { misses: 1, ..Judged::default() }, None, &models);
+        health.probed((Judged { misses: 1, ..Judged::default() }, NOW), None, &models);
         assert!(!health.has(Wanted::Known(0)));
-        health.probed(Judged { state: State::Down, misses: 3 }, None, &models);
+        health.probed((Judged { state: State::Down, misses: 3 }, NOW), None, &models);
         assert!(health.has(Wanted::Known(0)) && health.facts().is_none());
     }
 
@@ -428,7 +474,7 @@ mod tests {
         let health = Arc::new(Health::default());
         let models = ["a:latest".to_owned()];
         let cold = Judged { state: State::Cold, ..Judged::default() };
-        let probe = |names: &[&str]| health.probed(cold, Some(told(names)), &models);
+        let probe = |names: &[&str]| health.probed((cold, NOW), Some(told(names)), &models);
         let (known, named) = (Wanted::Known(0), Wanted::Named("A"));
         let all = |wanted: [bool; 4]| {
             let found = [health.has(known), health.has(named), health.draws(known)];
@@ -461,12 +507,12 @@ mod tests {
     fn the_worst_source_decides() {
         let health = Health::default();
         for _ in 0..FAILURES_MAX {
-            health.failed(Millis(1_000));
+            health.failed(Millis(1_000), Millis(1_000));
         }
         assert_eq!(health.state(Millis(1_001)), State::Ejected);
-        health.probed(Judged { state: State::Down, misses: 3 }, None, &[]);
+        health.probed((Judged { state: State::Down, misses: 3 }, NOW), None, &[]);
         assert_eq!(health.state(Millis(1_001)), State::Down);
-        health.probed(Judged::default(), None, &[]);
+        health.probed((Judged::default(), NOW), None, &[]);
         health.succeeded();
         assert_eq!(health.state(Millis(1_001)), State::Healthy);
     }
@@ -476,7 +522,7 @@ mod tests {
         let health = Health::default();
         for _ in 0..FAILURES_MAX {
             health.asked(Millis(1_000));
-            health.failed(Millis(1_000));
+            health.failed(Millis(1_000), Millis(1_000));
         }
         assert_eq!(health.state(Millis(2_000)), State::Healthy, "it has rested");
         health.asked(Millis(2_000));
@@ -486,6 +532,97 @@ mod tests {
         health.succeeded();
         health.asked(Millis(3_001));
         assert_eq!(health.state(Millis(3_002)), State::Healthy);
+    }
+
+    /// A request that is asked then, and is a failure at once.
+    fn tried(health: &Health, at: u64) {
+        health.asked(Millis(at));
+        health.failed(Millis(at), Millis(at + 1));
+    }
+
+    /// Ten streams broke with one restart, and the rest was of 30 s.
+    #[test]
+    fn what_breaks_at_once_is_one_rest_and_each_trial_that_fails_doubles_it() {
+        let health = Health::default();
+        (0..10).for_each(|_| health.asked(Millis(1_000)));
+        (0..10).for_each(|_| health.failed(Millis(1_000), Millis(5_000)));
+        assert_eq!(health.failures(), FAILURES_MAX);
+        assert_eq!(health.state(Millis(5_999)), State::Ejected);
+        assert_eq!(health.state(Millis(6_000)), State::Healthy);
+        let mut at = 6_000;
+        for rest_ms in [2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
+            tried(&health, at);
+            // Those that were there before, and one that was sent though it rests.
+            health.failed(Millis(1_000), Millis(at + 2));
+            tried(&health, at + 2);
+            let rested = at + 2 + rest_ms;
+            assert_eq!(health.state(Millis(rested - 1)), State::Ejected, "{rest_ms}");
+            assert_eq!(health.state(Millis(rested)), State::Healthy, "{rest_ms}");
+            at = rested;
+        }
+        assert_eq!(health.take_tally(), Tally::default(), "its peers have nothing to add");
+    }
+
+    #[test]
+    fn a_probe_that_finds_it_again_lets_it_be_tried_and_once_in_a_row() {
+        let health = Health::default();
+        let gone = Judged { state: State::Down, misses: 3 };
+        let probed = |judged, at| {
+            let facts = (judged != gone).then(Facts::default);
+            health.probed((judged, Millis(at)), facts, &[]);
+        };
+        let well = Judged::default();
+        for _ in 0..2 {
+            (0..FAILURES_MAX).for_each(|_| health.failed(Millis(100), Millis(1_000)));
+            for at in [2_000, 4_100, 8_200, 16_300] {
+                tried(&health, at);
+            }
+            // Probes that find it as they did before say nothing new.
+            probed(well, 17_000);
+            assert_eq!(health.state(Millis(17_001)), State::Ejected);
+            probed(gone, 18_000);
+            probed(well, 19_000);
+            assert_eq!(health.state(Millis(19_000)), State::Healthy, "it is there again");
+            health.failed(Millis(18_999), Millis(19_001));
+            assert_eq!(health.failures(), FAILURES_MAX + 4, "asked before it was found");
+            tried(&health, 19_002);
+            assert_eq!(health.failures(), FAILURES_MAX + 5);
+            // It comes and goes, and answers nothing.
+            for at in (20_000..49_000).step_by(1_000) {
+                probed(gone, at);
+                probed(well, at + 500);
+                assert_eq!(health.state(Millis(at + 501)), State::Ejected, "{at}");
+            }
+            assert_eq!(health.state(Millis(49_003)), State::Healthy);
+            health.succeeded();
+            // As if it were new: the times begin again.
+            let _ = health.row.swap(0, Relaxed);
+        }
+    }
+
+    #[test]
+    fn single_failures_are_for_its_peers_to_compare() {
+        let health = Health::default();
+        for at in 1..=30 {
+            health.failed(Millis(at), Millis(at));
+            if at % 3 == 0 {
+                health.succeeded();
+            }
+        }
+        assert_eq!(health.take_tally(), Tally { ok: 10, failed: 30 });
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_that_weighs_at_its_instance() {
+        let board = Arc::new(Board::default());
+        let [post, peer] = [(); 2].map(|()| Arc::new(board.post().unwrap()));
+        let (health, other) = (Health::at(Arc::clone(&post)), Health::at(peer));
+        (1..5).for_each(|at| health.failed(Millis(at), Millis(at)));
+        health.refused();
+        assert_eq!((health.failures(), post.owed(), post.in_flight()), (0, 1, 0));
+        assert!(health.take_answered());
+        other.succeeded();
+        assert_eq!(post.owed(), 0);
     }
 
     #[test]
@@ -507,7 +644,7 @@ mod tests {
         const HOUR_MS: u64 = 3_600_000;
         let (then, back) = (Millis(10 * HOUR_MS), Millis(9 * HOUR_MS));
         let spoil: [fn(&Health, Millis); 3] = [
-            |health, at| (0..20).for_each(|_| health.failed(at)),
+            |health, at| (0..20).for_each(|_| health.failed(at, at)),
             |health, at| health.was_full(at, None),
             |health, at| health.judged_by_peers(true, at),
         ];
@@ -538,7 +675,7 @@ mod tests {
     fn what_makes_it_unfit_makes_picks_look_at_it_until_it_is_well_again() {
         let judged = |state| Judged { state, misses: 0 };
         let spoil: [fn(&Health); 5] = [
-            |health| (0..FAILURES_MAX).for_each(|_| health.failed(Millis(1_000))),
+            |health| (0..FAILURES_MAX).for_each(|_| health.failed(Millis(1_000), Millis(1_000))),
             |health| health.was_full(Millis(1_000), None),
             |health| health.judged_by_peers(true, Millis(1_000)),
             |health| health.drain(true),
@@ -551,13 +688,13 @@ mod tests {
             assert!(!is_looked_at(&post), "{nth}");
             match spoil.get(nth) {
                 Some(spoil) => spoil(&health),
-                None => health.probed(judged(probes[nth - spoil.len()]), None, &[]),
+                None => health.probed((judged(probes[nth - spoil.len()]), NOW), None, &[]),
             }
             assert!(is_looked_at(&post), "{nth}");
             assert!(health.state(Millis(1_001)) >= State::Saturated);
             assert!(is_looked_at(&post), "{nth}: it is still unfit");
             health.succeeded();
-            health.probed(judged(State::Healthy), None, &[]);
+            health.probed((judged(State::Healthy), NOW), None, &[]);
             health.drain(false);
             health.leave(false);
             assert_eq!(health.state(Millis(100_000)), State::Healthy);

@@ -39,6 +39,7 @@ mod outgoing;
 mod pool;
 mod socket;
 mod streamed;
+mod timeouts;
 mod tls;
 
 pub use address::{AddressError, InstanceAddress};
@@ -46,11 +47,12 @@ pub use body::{Body, BodyClosed, BodyError, BodyErrorKind, BodySender};
 pub use dns::{ResolveError, Resolver};
 pub use error::{SendError, SendErrorKind};
 pub use figures::figures;
-pub use gauge::Gauge;
+pub use gauge::{Gauge, gauges};
 pub use headers::{RequestHeaders, RequestRules, Vendor, passed_headers, passed_response_headers};
 pub use instance::{
     Answered, Deadlines, InProcess, Instance, InstanceSettings, Outbound, Sending, Turn, in_a_row,
 };
 pub use live::{InstanceLive, LiveFigures, Placed};
 pub use streamed::{BodyAborted, StreamedBody, StreamedDeadlines};
+pub use timeouts::Timeouts;
 pub use tls::{Tls, TlsError};

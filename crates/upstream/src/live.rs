@@ -21,6 +21,9 @@ const EWMA_SHIFT: u32 = 3;
 pub struct InstanceLive {
     /// Requests in flight and latency, beside those of its upstream's other instances.
     post: Arc<Post>,
+    /// How long clients wait for the first content of a stream, and for a whole answer: moving averages.
+    stream_us: AtomicU64,
+    whole_us: AtomicU64,
     /// Those of them that hold one of the upstream's places.
     placed: AtomicU32,
     pub(crate) connections: Connections,
@@ -120,13 +123,23 @@ impl InstanceLive {
 
     /// Notes an answer whose head came after this time. `send` calls it for each answer below 400.
     pub fn succeeded(&self, latency_us: u64) {
-        let old = self.post.latency_us();
-        // Two requests that end at once may lose one of the two updates: a moving average bears it.
-        let new = match old {
-            0 => latency_us,
-            _ => old - (old >> EWMA_SHIFT) + (latency_us >> EWMA_SHIFT),
-        };
-        self.post.set_latency_us(new.max(1));
+        self.post.set_latency_us(averaged(self.post.latency_us(), latency_us));
+    }
+
+    /// Notes how long a client waited: for the first content of a stream, or for all of a whole answer. One cannot be
+    /// told from the other: a whole answer takes as long as all its tokens.
+    pub fn took(&self, stream: bool, us: u64) {
+        let of = self.average(stream);
+        of.store(averaged(of.load(Relaxed), us), Relaxed);
+    }
+
+    /// The average of that; 0 = nothing measured yet.
+    pub fn usual_us(&self, stream: bool) -> u64 {
+        self.average(stream).load(Relaxed)
+    }
+
+    fn average(&self, stream: bool) -> &AtomicU64 {
+        if stream { &self.stream_us } else { &self.whole_us }
     }
 
     /// Notes a failure. `send` calls it for a transport failure and for an answer of 500 or more;
@@ -163,6 +176,15 @@ impl InstanceLive {
     pub fn bind_connections(&self, most: usize) {
         self.connections.bind(most);
     }
+}
+
+/// The moving average with one more. Two that are noted at once may lose one of the two: an average bears it.
+fn averaged(old: u64, new: u64) -> u64 {
+    let average = match old {
+        0 => new,
+        _ => old - (old >> EWMA_SHIFT) + (new >> EWMA_SHIFT),
+    };
+    average.max(1)
 }
 
 macro_rules! guard {
@@ -227,6 +249,17 @@ mod tests {
         let figures = live.figures();
         assert_eq!((figures.in_flight, figures.open), (0, 0));
         assert_eq!((figures.requests, figures.connects), (2, 1));
+    }
+
+    #[test]
+    fn the_first_content_of_streams_and_whole_answers_are_averaged_apart() {
+        let live = InstanceLive::default();
+        live.took(false, 9_000_000);
+        assert_eq!([true, false].map(|stream| live.usual_us(stream)), [0, 9_000_000]);
+        live.took(true, 80);
+        live.took(true, 160);
+        assert_eq!([true, false].map(|stream| live.usual_us(stream)), [90, 9_000_000]);
+        assert_eq!(live.latency_us(), 0);
     }
 
     #[test]

@@ -31,7 +31,7 @@ static QUEUE_SECTION: Section = Section {
             "first_token",
             deadline(),
             "not predicted",
-            "The upstream counts as full, too, while the predicted time to the first token (the average so far, times the rows of requests that wait) is longer than this. Without it: while its instances have no slot left (`in_flight_limit`, or what the engine tells) or are saturated.",
+            "The upstream counts as full, too, while the predicted time to the first token (the streams' average so far, once more for each row of requests that wait; where no stream was answered nothing is predicted) is longer than this. Without it: while its instances have no slot left (`in_flight_limit`, or what the engine tells) or are saturated.",
         ),
     ],
 };

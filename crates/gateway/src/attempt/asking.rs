@@ -118,7 +118,7 @@ impl<'a> Asking<'a> {
     /// Whether an instance that is given up now, because another has answered, has stalled: it had twice what it
     /// usually takes, or what the other took, if that is not known.
     pub(crate) fn has_stalled(instance: &InstanceLane, since: Instant, other: Duration) -> bool {
-        let usual = Duration::from_micros(instance.instance.live().latency_us());
+        let usual = Duration::from_micros(instance.instance.live().usual_us(false));
         since.elapsed() >= 2 * if usual.is_zero() { other } else { usual }
     }
 
@@ -164,9 +164,7 @@ impl<'a> Asking<'a> {
             let read = read.and_then(|()| opened.unseen.look(&opened.ready));
             read.map_err(|failure| failure.unless_cut(terms.deadline, false))?;
         }
-        if let Some(reading) = terms.reading {
-            reading.done();
-        }
+        took(terms.instance, terms.reading, (true, terms.sent_at));
         Ok(opened)
     }
 
@@ -177,9 +175,7 @@ impl<'a> Asking<'a> {
         let response = terms.send(to, seat, (first_byte, Turn::InARow)).await?;
         let headers = passed(response.headers());
         let reply = terms.reply(to, response).await?;
-        if let Some(reading) = terms.reading.take() {
-            reading.done();
-        }
+        took(terms.instance, terms.reading.take(), (false, terms.sent_at));
         Ok((terms, headers, reply))
     }
 
@@ -252,6 +248,14 @@ impl Terms<'_> {
         let mint = exchange.mint();
         let (status, reply) = cutover_relay::read(&self.outgoing.reply, &mint, received);
         reply.map_err(|fault| Failure { status: Some(status), ..Failure::upstream(fault) })
+    }
+}
+
+/// A stream's first content is there, or all of a whole answer. To read the model in is not what that usually takes.
+fn took(instance: &InstanceLane, reading: Option<Reading>, (stream, since): (bool, Instant)) {
+    match reading {
+        Some(reading) => reading.done(),
+        None => instance.instance.live().took(stream, micros(since.elapsed()).0),
     }
 }
 

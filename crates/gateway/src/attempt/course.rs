@@ -45,8 +45,8 @@ pub(crate) struct Course<'a> {
     leg: Leg,
     /// A bit for each instance that was tried.
     tried: u64,
-    /// A bit for each that refused what another may take.
-    doubted: u64,
+    /// A bit for each that refused what another may take, and when the last of them was asked.
+    doubted: (u64, Millis),
     /// Whether the leg's first attempt was made.
     begun: bool,
     /// How often it was begun again.
@@ -63,7 +63,7 @@ impl<'a> Course<'a> {
     pub(crate) fn new(lane: &'a Lane, leg: Leg, outgoing: &'a Outgoing) -> Self {
         let picked_at = Millis(0);
         let (seat, had_room) = (None, false);
-        let (tried, doubted, begun, again) = (0, 0, false, 0);
+        let (tried, doubted, begun, again) = (0, (0, picked_at), false, 0);
         Self { lane, outgoing, leg, tried, doubted, begun, again, picked_at, seat, had_room }
     }
 
@@ -160,7 +160,7 @@ impl<'a> Course<'a> {
     }
 
     pub(super) fn tried_at(&self, instance: usize) -> Tried {
-        Tried { leg: self.leg, instance }
+        Tried { leg: self.leg, instance, asked_at: self.picked_at }
     }
 
     /// Notes what the last attempt came to: at its instance, in the metrics and in the log.
@@ -181,15 +181,16 @@ impl<'a> Course<'a> {
                 } else {
                     exchange.trail.uncounted = Uncounted::Begun;
                 }
-                if self.doubted != 0 {
+                if self.doubted.0 != 0 {
                     self.blame_doubted(exchange.shared.now());
                 }
             }
             Err(failure) => {
                 if failure.is_refusal() {
-                    self.doubted |= 1 << tried.instance.min(63);
+                    self.doubted.0 |= 1 << tried.instance.min(63);
+                    self.doubted.1 = tried.asked_at;
                 }
-                judge(&exchange.shared, instance, failure);
+                judge(&exchange.shared, (instance, tried.asked_at), failure);
                 if failure.given_up {
                     exchange.may_be_billed((self.lane, self.leg.arm));
                 }
@@ -202,10 +203,10 @@ impl<'a> Course<'a> {
     /// What these refused another has taken, so that they are to blame, and neither the request nor the
     /// configuration. Where all refuse it nobody is, and nobody rests.
     fn blame_doubted(&mut self, now: Millis) {
-        let doubted = std::mem::take(&mut self.doubted);
+        let (doubted, asked_at) = std::mem::take(&mut self.doubted);
         let instances = self.lane.upstream.instances.iter().take(64).enumerate();
         for (_, instance) in instances.filter(|(at, _)| doubted & (1 << at) != 0) {
-            instance.health.failed(now);
+            instance.health.failed(asked_at, now);
         }
     }
 
@@ -273,21 +274,26 @@ pub(super) fn has_room_for_two(exchange: &Exchange) -> bool {
     exchange.attempts() + 2 <= ATTEMPTS_MAX
 }
 
-/// Notes at an instance what a failure says of it, whatever kind of request it was.
-pub(crate) fn judge(shared: &Shared, instance: &InstanceLane, failure: &Failure) {
+/// Notes at an instance what a failure says of it, whatever kind of request it was, which was asked then.
+pub(crate) fn judge(
+    shared: &Shared,
+    (instance, asked_at): (&InstanceLane, Millis),
+    failure: &Failure,
+) {
     let now = shared.now();
     // Not asked while another can be: until the time that it names, or else for a moment.
     if failure.is_full() || failure.status == Some(429) {
         instance.health.was_full(now, failure.retry_after_ms.map(u64::from));
     } else if failure.is_refusal() {
-        // What another says to the same tells whose fault it is.
+        // What another says to the same tells whose fault it is. Until then it draws no others for it.
+        instance.health.draws_less();
     } else if failure.reason == SendErrorKind::TooManyConnections.as_str() {
         limit_hit(shared);
     } else if failure.instance_at_fault {
-        instance.health.failed(now);
+        instance.health.failed(asked_at, now);
     } else if failure.status.is_some() {
         // It has answered, if only to say no.
-        instance.health.succeeded();
+        instance.health.refused();
     }
 }
 

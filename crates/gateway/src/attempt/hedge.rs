@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use cutover_route::health::State;
 use cutover_telemetry::families;
+use cutover_units::Millis;
 use tokio::time::{Instant, timeout};
 
 use super::course::{has_room_for_two, land};
@@ -176,7 +177,9 @@ fn judge_silent(
     };
     let Some(instance) = course.lane.upstream.instances.get(places[lost]) else { return };
     if Asking::has_stalled(instance, sent_at[lost], sent_at[1 - lost].elapsed()) {
-        instance.health.failed(exchange.shared.now());
+        let now = exchange.shared.now();
+        let asked_at = now.0.saturating_sub(micros(sent_at[lost].elapsed()).0 / 1_000);
+        instance.health.failed(Millis(asked_at), now);
     }
 }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use cutover_route::health::Limits;
-use cutover_route::overflow::{Bounds, Purse};
+use cutover_route::overflow::{Bounds, Purse, Rules};
 use cutover_telemetry::families;
 
 use super::Materials;
-use crate::admission::{Door, Rules};
+use crate::admission::Door;
 use crate::exchange::micros;
 use crate::live::{UpstreamLane, UseCaseLane};
 use crate::overflow::OverflowLane;
@@ -41,6 +41,7 @@ pub(super) fn door(
                 .or(upstream.embedded.as_ref().map(|embedded| embedded.slots)),
             engine,
             first_token_us: first_token.map(|limit| micros(limit).0),
+            line: upstream.queue.is_some(),
         },
         rules: upstream.queue.map(|queue| Rules {
             length: usize::try_from(queue.length).unwrap_or(usize::MAX),

@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use cutover_config::Checked;
 use cutover_route::balance::{Board, Lineup};
-use cutover_route::retry::Allowance;
+use cutover_route::retry::{Allowance, Retry};
 use cutover_units::InstanceId;
 use cutover_upstream::health::Health;
-use cutover_upstream::{Gauge, Instance, InstanceLive, models};
+use cutover_upstream::{Instance, InstanceLive, models};
 use cutover_wire::probe::with_tag;
 
 use super::mold::{self, Mold};
 use super::{BuildError, Materials, wrong};
-use crate::live::{InstanceLane, Live, Retry, UpstreamLane};
+use crate::live::{InstanceLane, Live, UpstreamLane};
 use crate::resolving::Resolved;
 
 /// What stands for the address of the engine in this process.
@@ -105,15 +105,6 @@ pub(super) fn asked_models(
     };
     let names = checked.variants.iter().filter(of_it).map(|v| with_tag(&v.model).into_owned());
     models::placed(before.map_or(&[], |known| &known.asked_models), names)
-}
-
-/// What is known of the tokens in their prompts, from the picture before where there is one.
-pub(super) fn gauges(models: &[String], before: Option<&UpstreamLane>) -> Box<[Arc<Gauge>]> {
-    let known = |model: &String| {
-        let place = before?.asked_models.iter().position(|known| known == model)?;
-        before?.gauges.get(place).cloned()
-    };
-    models.iter().map(|model| known(model).unwrap_or_default()).collect()
 }
 
 /// How it is asked again. What its budget has seen is kept: a reload ends no storm.

@@ -63,7 +63,7 @@ impl Choice {
         by.health.take_doubt(self.kind);
         for lane in self.upstream.instances.iter().filter(|lane| lane.health.take_doubt(self.kind))
         {
-            lane.health.failed(now);
+            lane.health.failed(now, now);
         }
     }
 }

@@ -174,7 +174,7 @@ impl Passage {
     /// The answer broke off.
     pub(super) fn broke_off(&mut self, failure: &Failure) {
         if let Some((health, _)) = self.watched.take() {
-            health.failed(self.shared.now());
+            health.failed(self.started_at, self.shared.now());
             self.attempt_failed(failure);
         }
         self.code = Some(failure.fault.code);

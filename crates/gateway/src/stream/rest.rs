@@ -28,10 +28,8 @@ impl Relay {
             return false;
         }
         let Some(mut exchange) = self.exchange.take() else { return false };
-        if failure.instance_at_fault
-            && let Some((_, instance, _)) = exchange.lane()
-        {
-            instance.health.failed(exchange.shared.now());
+        if failure.instance_at_fault {
+            exchange.blame_instance();
         }
         exchange.count_last(Some(failure.reason));
         // It was blamed here already.

@@ -240,7 +240,7 @@ fn what_is_known_of_an_instance_outlives_whatever_else_a_file_says_of_it() {
         (instance.health.failures(), told.requests, told.latency_us, told.connects)
     };
     assert_eq!(rig.chat(&[], &ask("app")).status, 200);
-    rig.gateway.live().lanes[0].upstream.instances[0].health.failed(now());
+    rig.gateway.live().lanes[0].upstream.instances[0].health.failed(now(), now());
     let before = known(&rig);
     assert!(before.0 == 1 && before.1 == 1 && before.2 > 0, "{before:?}");
     for (more, variants) in [("max_connections = 7", ""), ("", ANOTHER)] {

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cutover_route::health::FAILURES_MAX;
 use cutover_store::{Options, Store};
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
 use cutover_testkit::raw::Raw;
+use cutover_units::Millis;
 use cutover_upstream::health::Wanted;
 
 use crate::harness::{
@@ -367,12 +369,12 @@ fn nobody_waits_for_a_candidate_that_is_known_to_be_frozen() {
         assert_eq!(response.header("x-cutover-arm"), Some("baseline"));
         assert_eq!(response.header("x-cutover-attempts"), Some(attempts));
     };
-    // So many at once that it rests for long after them.
     thread::scope(|scope| {
         for _ in 0..12 {
             scope.spawn(|| asked("2"));
         }
     });
+    rests_for_long(&rig, "own");
     assert_eq!(own.inferences().len(), 12);
     asked("1");
     assert_eq!(own.inferences().len(), 12, "it is not asked");
@@ -383,6 +385,67 @@ fn nobody_waits_for_a_candidate_that_is_known_to_be_frozen() {
     rig.reload(&config.replace("weight = ", "failover = false\nweight = "));
     let response = rig.chat(&[], &ask_stream("app"));
     assert_eq!((response.status, own.inferences().len()), (504, 13), "{}", response.text());
+}
+
+/// A restart under load rested an instance for 30 s.
+#[test]
+fn streams_that_break_at_once_are_one_rest() {
+    let (own, gate) = (Fake::start(Persona::Vllm), Gate::new());
+    own.always(Reply::words(4).hold_each_chunk(&gate).and_then(2, Fault::Cut));
+    let rig = Rig::start(&one_arm(&format!("{}\nprobes = false", engines("vllm", &[&own]))));
+    thread::scope(|scope| {
+        let streams: Vec<_> =
+            (0..12).map(|_| scope.spawn(|| rig.chat(&[], &ask_stream("app")))).collect();
+        until("all are under way", || gate.arrivals() == 12);
+        gate.open();
+        for stream in streams {
+            let response = stream.join().unwrap();
+            assert!(response.text().contains("stream_interrupted"), "{}", response.text());
+        }
+    });
+    let live = rig.gateway.live();
+    assert_eq!(live.lanes[0].upstream.instances[0].health.failures(), FAILURES_MAX);
+}
+
+/// It had nothing in flight, ever, and so nearly all requests.
+#[test]
+fn one_that_refuses_at_once_draws_no_more_than_its_share() {
+    let (good, bad) = (Fake::start(Persona::Vllm), Fake::start(Persona::Vllm));
+    bad.always(Reply::fault(Fault::status(400)));
+    for policy in ["least-outstanding", "least-latency", "model-aware"] {
+        let gate = Gate::new();
+        good.always(Reply::words(2).hold_headers(&gate));
+        let before = bad.inferences().len();
+        let own = engines("vllm", &[&good, &bad]);
+        let rig = Rig::start(&one_arm(&format!("{own}\nprobes = false\nbalance = \"{policy}\"")));
+        thread::scope(|scope| {
+            let asked: Vec<_> = (0..12)
+                .map(|_| {
+                    let waiting = good.inferences().len();
+                    let asked = scope.spawn(|| rig.chat(&[], &ask("app")).status);
+                    until("it is refused or waits", || {
+                        asked.is_finished() || good.inferences().len() > waiting
+                    });
+                    asked
+                })
+                .collect();
+            let refused = bad.inferences().len() - before;
+            gate.open();
+            let seen: Vec<_> = asked.into_iter().map(|asked| asked.join().unwrap()).collect();
+            assert_eq!(seen.iter().filter(|seen| **seen == 400).count(), refused, "{seen:?}");
+            assert!((4..=6).contains(&refused), "{policy}: {refused} of 12");
+        });
+    }
+}
+
+/// So many at once are one rest, the shortest: makes it long enough for what a test still has to do.
+fn rests_for_long(rig: &Rig, upstream: &str) {
+    let live = rig.gateway.live();
+    let lane = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == upstream).unwrap();
+    let health = &lane.upstream.instances[0].health;
+    assert_eq!(health.failures(), FAILURES_MAX);
+    // Trials to come.
+    (0..9).for_each(|_| health.failed(Millis(u64::MAX >> 16), now()));
 }
 
 /// The use case has less patience than the upstream: the instance that hangs is found out all the same.
@@ -399,6 +462,7 @@ fn an_instance_that_hangs_rests_though_a_deadline_ends_each_request_before_its_o
             scope.spawn(move || assert_eq!(rig.chat(&[], &body).status, 504));
         }
     });
+    rests_for_long(&rig, "own");
     for body in [ask("app"), ask_stream("app")] {
         let response = rig.chat(&[], &body);
         let by = (response.status, response.header("x-cutover-arm"));

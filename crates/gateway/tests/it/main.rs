@@ -42,6 +42,7 @@ mod refused_forms;
 mod reloads;
 mod residency;
 mod responses;
+mod resting;
 mod shadow;
 mod streams;
 mod trust;

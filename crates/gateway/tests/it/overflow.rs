@@ -148,8 +148,9 @@ fn whose_deadline_leaves_no_time_for_an_answer_passes_its_place_on() {
             Full::start("99.99%", "queue = { wait = \"5 min\" }", &format!("{overflow}{PATIENT}"));
         let live = full.rig.gateway.live();
         let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
-        // An hour is what its answers take.
-        own.upstream.instances[0].instance.live().succeeded(3_600_000_000);
+        // An hour is what its answers take, and a moment the first words of its streams.
+        own.upstream.instances[0].instance.live().took(false, 3_600_000_000);
+        own.upstream.instances[0].instance.live().took(true, 1_000);
         thread::scope(|scope| {
             let (late, patient) = full.meanwhile(|| {
                 let late = scope.spawn(|| full.ask(&["x-unit: late"]));
@@ -673,7 +674,7 @@ fn what_is_under_way_at_an_instance_that_takes_no_more_takes_no_place_elsewhere(
                             let live = full.rig.gateway.live();
                             let lanes = live.lanes.iter().flat_map(|lane| &lane.upstream.instances);
                             let mut lanes = lanes.filter(|lane| lane.instance.label() == at);
-                            lanes.next().unwrap().health.probed(down, None, &[]);
+                            lanes.next().unwrap().health.probed((down, Millis(0)), None, &[]);
                         }
                     }
                 }
@@ -691,5 +692,38 @@ fn what_is_under_way_at_an_instance_that_takes_no_more_takes_no_place_elsewhere(
         assert_eq!(full.own.inferences().len(), 1, "{way}");
         // What was under way has ended: nothing is held any more.
         assert_eq!(full.ask(&[]).status, 200, "{way}");
+    }
+}
+
+/// With answers of some seconds an idle fleet counted as full.
+#[test]
+fn the_time_of_whole_answers_is_no_time_to_a_first_token() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let line = "queue = { wait = \"1 h\", first_token = \"1 ms\" }";
+    let config = config(&own, &cloud, ("100%", line, ""));
+    let rig = Rig::start(&config.replace("in_flight_limit = 1\n", "in_flight_limit = 16\n"));
+    let mut full = Full { own, cloud, rig, gate: Gate::new() };
+    for (body, waits) in [(ask("app"), 0), (ask_stream("app"), 1)] {
+        // It takes more than a millisecond.
+        let slow = Gate::new();
+        full.own.always(Reply::words(3).hold_headers(&slow));
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| full.rig.chat(&[], &body));
+            until("it is asked", || slow.arrivals() == 1);
+            let since = Instant::now();
+            until("it was slow", || since.elapsed() > Duration::from_millis(3));
+            slow.open();
+            assert_eq!(asked.join().unwrap().status, 200);
+        });
+        full.gate = Gate::new();
+        full.own.always(Reply::words(3).hold_headers(&full.gate));
+        full.meanwhile(|| {
+            thread::scope(|scope| {
+                scope.spawn(|| assert_eq!(full.ask(&[]).status, 200));
+                full.waits(waits);
+                until("the others are asked", || full.gate.arrivals() == 2 - waits);
+                full.gate.open();
+            });
+        });
     }
 }

@@ -1,7 +1,8 @@
-use cutover_units::WeightBp;
+use cutover_units::{Millis, WeightBp};
 use proptest::prelude::*;
 
 use super::*;
+use crate::health::{FAILURES_MAX, rests};
 use crate::matching::Matcher;
 use crate::snapshot::{Draft, UnitSource, UseCase, Variant, VariantIx};
 use cutover_units::{UpstreamName, UseCaseName, VariantName};
@@ -10,7 +11,10 @@ const BOUNDS: Bounds = Bounds {
     in_flight: None,
     engine: Limits { waiting: 8, cache_permille: 950 },
     first_token_us: Some(1_000_000),
+    line: false,
 };
+
+const LINE: Bounds = Bounds { line: true, first_token_us: None, ..BOUNDS };
 
 fn busy(in_flight: u32, load: Load) -> Figures {
     Figures { in_flight, load, latency_us: 100_000, ..Figures::default() }
@@ -27,8 +31,6 @@ fn an_upstream_is_as_full_as_the_least_full_of_its_instances() {
     assert_eq!(of(&[waits(8), waits(2)]), Fill { least: Some(250), places: Some(8), taken: 0 });
     let saturated = Figures { state: State::Saturated, ..waits(0) };
     assert_eq!(of(&[saturated]).least, Some(FULL));
-    // One that does not tell how many it takes takes any number.
-    assert_eq!(of(&[waits(0), busy(1, Load::default())]).places, None);
     let down = Figures { state: State::Down, ..waits(0) };
     assert_eq!(of(&[down, waits(8)]), Fill { least: Some(FULL), places: Some(4), taken: 0 });
     assert_eq!(fullness(&of(&[down]), 0), None, "broken, not full");
@@ -45,6 +47,48 @@ fn what_is_under_way_where_nothing_is_sent_any_more_takes_no_place() {
         let all = fill([at(state, 2), at(State::Healthy, 1)].into_iter(), &bounds);
         assert_eq!([0, 1].map(|n| fullness(&all, n)), [500, FULL].map(Some), "{state:?}");
     }
+}
+
+/// One whose slots were not known yet, or not read in time, lifted the limit of all: who waited went into engines that
+/// were full.
+#[test]
+fn who_does_not_tell_its_places_has_as_few_as_any_of_those_that_do() {
+    let of = |figures: &[Figures]| fill(figures.iter().copied(), &LINE).places;
+    let silent = busy(1, Load::default());
+    assert_eq!(of(&[silent, silent]), None, "nobody tells");
+    assert_eq!(of(&[busy(0, slots(4)), silent, busy(0, slots(2))]), Some(8));
+    for state in [State::Down, State::Ejected, State::Draining] {
+        let gone = Figures { state, ..busy(0, slots(3)) };
+        assert_eq!(of(&[gone, silent]), Some(3), "{state:?}");
+    }
+}
+
+#[test]
+fn where_requests_wait_those_that_rest_are_waited_for() {
+    let bounds = Bounds { in_flight: Some(2), ..LINE };
+    let at = |state, placed| Figures { state, ..busy(placed, Load::default()) };
+    let of =
+        |figures: &[Figures], admitted| fullness(&fill(figures.iter().copied(), &bounds), admitted);
+    let (rests, down) = (at(State::Ejected, 0), at(State::Down, 0));
+    assert_eq!(of(&[rests], 0), Some(FULL));
+    assert_eq!(of(&[rests, down], 0), Some(FULL), "the other is tried before it");
+    assert_eq!(of(&[at(State::Draining, 2)], 0), None, "nobody will ever be there");
+    assert_eq!(of(&[rests, at(State::Healthy, 1)], 0), Some(0), "another can serve");
+    // A probe may be wrong.
+    assert_eq!([0, 1, 2].map(|n| of(&[down], n)), [0, 500, FULL].map(Some));
+    // It has rested: one tries it, whoever is there from before.
+    let tried = |placed| Figures { on_trial: true, placed, ..at(State::Healthy, placed) };
+    for placed in [0, 1] {
+        assert!(of(&[tried(placed)], 0) < Some(FULL), "{placed}");
+        assert_eq!(of(&[tried(placed)], 1), Some(FULL), "{placed}");
+    }
+    assert_eq!(of(&[tried(2)], 0), Some(FULL));
+    let without_limit = fill([tried(7)].into_iter(), &LINE);
+    assert_eq!([0, 1].map(|n| fullness(&without_limit, n)), [875, FULL].map(Some));
+    // Without a line nobody is held up: who has no other way tries it all the same.
+    let without = Bounds { line: false, ..bounds };
+    assert_eq!(fullness(&fill([rests].into_iter(), &without), 0), None);
+    assert_eq!(fullness(&fill([tried(0)].into_iter(), &without), 1), Some(500));
 }
 
 #[test]
@@ -69,12 +113,8 @@ fn what_waits_before_a_request_is_predicted_by_rows() {
     );
     assert_eq!(first(busy(0, Load { waiting: Some(8), ..slots(4) })), 0);
     let slow = Figures { latency_us: 2_000_000, ..busy(1, Load::default()) };
-    assert_eq!(told_of(&slow, &BOUNDS), Some(2_000));
-    assert_eq!(
-        told_of(&Figures { in_flight: 0, ..slow }, &BOUNDS),
-        Some(0),
-        "it can be tried again"
-    );
+    assert_eq!(told_of(&slow, &BOUNDS), 2_000);
+    assert_eq!(told_of(&Figures { in_flight: 0, ..slow }, &BOUNDS), 0, "it can be tried again");
 }
 
 #[test]
@@ -196,15 +236,64 @@ proptest! {
         prop_assert!(fullness(&fill, admitted + more) >= fullness(&fill, admitted));
     }
 
+    /// An engine fails for a while, and many wait. Never are more there than it has places, each rest is followed by one
+    /// request alone, and in the end all are served.
+    #[test]
+    fn a_line_before_an_engine_that_fails_tries_it_with_one_at_a_time(
+        places in 1u32..6, waiting in 1u32..40, fails in 0u32..30,
+        lasts in prop::collection::vec(1u64..3_000, 1..8),
+    ) {
+        let bounds = Bounds { in_flight: Some(places), ..LINE };
+        let (mut waiting, mut fails) = (waiting, fails);
+        let (mut failures, mut failed_at, mut now) = (0, Millis(0), 0);
+        let mut under_way: Vec<u64> = Vec::new();
+        let mut lasts = lasts.iter().cycle();
+        for _ in 0..100_000 {
+            if waiting == 0 && under_way.is_empty() {
+                break;
+            }
+            // Answers come to their ends.
+            while let Some(at) = under_way.iter().position(|ends| *ends <= now) {
+                under_way.remove(at);
+                if fails > 0 {
+                    (fails, failures, failed_at) = (fails - 1, failures + 1, Millis(now));
+                } else {
+                    failures = 0;
+                }
+            }
+            // All who may are let in before the first of them is sent.
+            let rests = rests(failures, failed_at, Millis(now));
+            let there = u32::try_from(under_way.len()).unwrap();
+            let figures = Figures {
+                state: if rests { State::Ejected } else { State::Healthy },
+                placed: there,
+                on_trial: failures >= FAILURES_MAX,
+                ..busy(there, Load::default())
+            };
+            let fill = fill([figures].into_iter(), &bounds);
+            let let_in = (0..waiting).take_while(|n| fullness(&fill, *n) < Some(FULL)).count();
+            let let_in = u32::try_from(let_in).unwrap();
+            prop_assert!(there + let_in <= places && (let_in == 0 || !rests));
+            if failures >= FAILURES_MAX && let_in > 0 {
+                prop_assert_eq!(let_in, 1, "a trial");
+                failed_at = Millis(now);
+            }
+            waiting -= let_in;
+            under_way.extend((0..let_in).map(|_| now + lasts.next().unwrap()));
+            now += 100;
+        }
+        prop_assert_eq!((waiting, under_way.len()), (0, 0), "all are served");
+    }
+
     #[test]
     fn no_figures_overflow(
         in_flight: u32, latency_us: u64, waiting in prop::option::of(any::<u32>()),
         slots in prop::option::of(any::<u32>()), limit in prop::option::of(any::<u64>()),
-        admitted: u32, placed: u32,
+        admitted: u32, placed: u32, line: bool, on_trial: bool,
     ) {
         let load = Load { waiting, slots, ..Load::default() };
-        let figures = Figures { in_flight, placed, latency_us, load, ..Figures::default() };
-        let bounds = Bounds { first_token_us: limit, ..BOUNDS };
+        let figures = Figures { in_flight, placed, latency_us, load, on_trial, ..Figures::default() };
+        let bounds = Bounds { first_token_us: limit, line, ..BOUNDS };
         let fill = fill([figures; 3].into_iter(), &bounds);
         prop_assert!(fullness(&fill, admitted).is_some());
     }
