@@ -86,7 +86,7 @@ impl Secrets {
         found
     }
 
-    fn find(&self, reading: &Reading, found: &mut Vec<Range<usize>>) {
+    fn find(&self, reading: &Reading<'_>, found: &mut Vec<Range<usize>>) {
         for secret in &*self.0 {
             reading.find(secret, found);
             join(found);

@@ -18,5 +18,5 @@ mod sent;
 pub use forms::{Conversion, Form, Read, ReadBody, Reading, outlined, read_foreign};
 pub use intake::Intake;
 pub use own::{Own, without_keys};
-pub use received::read;
+pub use received::{TOO_LONG, read};
 pub use sent::{adapted, in_senders_places, takes_marks};

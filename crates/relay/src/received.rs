@@ -13,6 +13,14 @@ use cutover_wire::{
     Endpoint, Fault, Loss, Mint, Received, Reply, ReplyPlan, UpstreamFault, Usage, read_reply,
 };
 
+/// The longest error that is read. One that quotes the request that it refuses is as long as a client wants, and takes many
+/// times that while it is read.
+const ERROR_BYTES_MAX: usize = 1 << 20;
+
+/// What an error is read as that is longer: what it is, its status says.
+pub const TOO_LONG: &[u8] =
+    br#"{"error":{"message":"the upstream's error is too long to be read"}}"#;
+
 /// Reads a whole answer; tells its status, too, as it would be in the OpenAI dialect.
 pub fn read(
     plan: &ReplyPlan,
@@ -27,6 +35,9 @@ pub fn read(
     // An answer that is none becomes one that `wire` cannot read.
     match plan.provider.dialect {
         _ if page => {}
+        _ if !good && received.body.len() > ERROR_BYTES_MAX => {
+            received.body = Bytes::from_static(TOO_LONG);
+        }
         Dialect::OpenAi if good && plan.responses => {
             received.body = responses::answer(&received.body, created(mint)).unwrap_or_default();
         }

@@ -2,7 +2,7 @@
 //! else is to read it there.
 
 use cutover_wire::reply::Secrets;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::RequestHeaders;
 
@@ -12,6 +12,17 @@ impl RequestHeaders {
     pub fn secrets(&self) -> Secrets {
         let own = self.base.iter().filter(|(_, value)| value.is_sensitive());
         Secrets::new(own.map(|(name, value)| credentials(name, value)))
+    }
+
+    /// Hides them in the headers of an upstream's error.
+    pub fn hide_own(&self, told: &mut HeaderMap) {
+        let secrets = self.secrets();
+        for value in told.values_mut() {
+            let hidden = secrets.hidden(value.as_bytes());
+            if let Some(hidden) = hidden.and_then(|hidden| HeaderValue::from_bytes(&hidden).ok()) {
+                *value = hidden;
+            }
+        }
     }
 }
 

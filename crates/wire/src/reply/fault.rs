@@ -4,8 +4,6 @@
 //! Engine text is shown to a client only where the client itself is at fault, shortened, without
 //! control characters and addresses: engines have leaked heap addresses that way (CVE-2026-22778).
 
-use std::borrow::Cow;
-
 use cutover_json::Secrets;
 use cutover_units::Code;
 use serde::Deserialize;
@@ -169,14 +167,13 @@ impl Parts {
         }
     }
 
-    /// The same without what the upstream was shown: before anything is cut off, as a part of a secret is none.
+    /// The beginnings of the same, without what the upstream was shown: that is hidden before anything is cut off, as a
+    /// part of a secret is none.
     fn without(mut self, secrets: &Secrets) -> Self {
         for text in
             [&mut self.message, &mut self.kind, &mut self.code].into_iter().chain(&mut self.param)
         {
-            if let Cow::Owned(hidden) = secrets.hide(text) {
-                *text = hidden;
-            }
+            *text = secrets.hide_beginning(text, TEXT_BYTES_MAX).into_owned();
         }
         self
     }
@@ -349,6 +346,10 @@ fn classify(plan: &ReplyPlan, status: u16, parts: &Parts) -> UpstreamFault {
         }
     }
 }
+
+/// The most bytes of each of an error's texts that are looked at: one that quotes a request is as long as that. Words
+/// stand at the beginning.
+const TEXT_BYTES_MAX: usize = 32 << 10;
 
 /// The longest word of a vendor's that a client is shown, in bytes.
 const WORD_MAX: usize = 64;

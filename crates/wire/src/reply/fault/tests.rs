@@ -339,6 +339,22 @@ proptest! {
     }
 }
 
+/// Thirty megabytes were looked through for the 500 letters that are shown. What a cut leaves of a secret is hidden, too:
+/// spaces are shown as one, so that the end of what is looked at may be shown.
+#[test]
+fn of_a_long_text_the_beginning_is_looked_through_and_some_more() {
+    let secrets = Secrets::new([&b"Zq7/4vK9xW2mTp8r"[..]]);
+    for before in 0..20 {
+        let spaces = " ".repeat(TEXT_BYTES_MAX - before - 1);
+        let message = format!("x{spaces}Zq7/4vK9xW2mTp8r{}", "y".repeat(1 << 20));
+        let parts = Parts { message, ..Parts::default() }.without(&secrets);
+        assert_eq!(parts.message.len(), TEXT_BYTES_MAX);
+        let stars = "*".repeat(before.min(16));
+        let ys = "y".repeat(before.saturating_sub(16));
+        assert_eq!(clean(&parts.message), format!("x {stars}{ys}").trim_end());
+    }
+}
+
 /// A secret is hidden before the message is cut off, and only whole: of what stands at a message's end nobody knows
 /// whether the upstream or its client put it there.
 #[test]
