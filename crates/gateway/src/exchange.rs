@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cutover_rollout::{Exposure, Served};
+use cutover_route::overflow::Why;
 use cutover_route::{Assignment, Leg, Legs, UseCaseIx};
 use cutover_store::Record;
 use cutover_telemetry::{Finished, InFlight, NONE, Outcome, events};
@@ -27,7 +28,7 @@ use crate::foreign::Foreign;
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, Live, UpstreamLane};
 use crate::marks::{Mark, Marks};
-use crate::overflow::{self, Why};
+use crate::overflow;
 use crate::prices::{self, counted};
 use crate::rescue::{self, Words};
 use crate::shadow::{Dropped, Sample, Seen};

@@ -13,7 +13,7 @@ use cutover_ledger::Tokens;
 use cutover_route::balance::{Draw, Lineup, Peer, Policy, Taken};
 use cutover_route::health::State;
 use cutover_route::overflow::Class;
-use cutover_route::retry::{Allowance, Budget};
+use cutover_route::retry::Retry;
 use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
 use cutover_server::BodyLimits;
 use cutover_store::{Key, KeyRing};
@@ -21,7 +21,7 @@ use cutover_telemetry::{ArmMetrics, InstanceMetrics};
 use cutover_units::{Arm, Code, InstanceId, Millis, NanoUsd, UpstreamName, UseCaseName};
 use cutover_upstream::clients_key::ClientsKey;
 use cutover_upstream::health::{Health, Reading, Wanted};
-use cutover_upstream::{Gauge, Instance, RequestHeaders, models};
+use cutover_upstream::{Gauge, Instance, RequestHeaders, Timeouts, models};
 use cutover_wire::stream::pacing::Pace;
 use cutover_wire::{Fault, Prefill, Provider, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -162,57 +162,6 @@ pub struct UpstreamLane {
     pub answer_bytes_max: usize,
     /// Largest stream event, in bytes.
     pub event_bytes_max: usize,
-}
-
-/// How an upstream is asked again.
-#[derive(Debug, Clone)]
-pub struct Retry {
-    /// What is left of it.
-    pub budget: Arc<Budget>,
-    /// What fills it.
-    pub allowance: Allowance,
-    /// How often an instance is asked a second time where there is nobody else to ask.
-    pub again: u32,
-}
-
-impl Retry {
-    /// A request that is made anyway.
-    pub(crate) fn deposit(&self, now: Millis) {
-        self.budget.deposit(&self.allowance, now);
-    }
-
-    /// Takes one retry out, if one is left.
-    pub(crate) fn withdraw(&self, now: Millis) -> bool {
-        self.budget.withdraw(&self.allowance, now)
-    }
-}
-
-/// Deadlines of an attempt.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// For name look-up, connection and TLS together.
-    pub connect: Duration,
-    /// To the head of an answer that is not a stream.
-    pub first_byte: Duration,
-    /// To the first content.
-    pub first_token: Duration,
-    /// Between two reads.
-    pub idle: Duration,
-    /// For all of it.
-    pub total: Duration,
-}
-
-impl Timeouts {
-    /// The same, none of those until the answer is there later than this.
-    pub(crate) fn within(self, left: Duration) -> Self {
-        Self {
-            connect: self.connect.min(left),
-            first_byte: self.first_byte.min(left),
-            first_token: self.first_token.min(left),
-            total: self.total.min(left),
-            ..self
-        }
-    }
 }
 
 /// One address of an upstream.

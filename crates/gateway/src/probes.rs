@@ -147,7 +147,9 @@ async fn look(shared: &Shared, upstream: &UpstreamLane, at: usize, probing: Prob
     let lane = &upstream.instances[at];
     let answers = lane.health.take_answered();
     lane.health.begin_probe();
-    let mut facts = Facts::default();
+    // A page of slots that does not come in time leaves the figure as it was: places depend on it.
+    let slots = lane.health.facts().and_then(|known| known.slots);
+    let mut facts = Facts { slots, ..Facts::default() };
     let probed = ask(upstream, &lane.prober, probing.pages, &mut facts).await;
     let facts = matches!(probed, Probed::Fit(_)).then_some(facts);
     let probed = match (probed, &facts) {

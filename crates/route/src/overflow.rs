@@ -12,12 +12,19 @@
 //! predicted time to the first token. An upstream is as full as the least full of its instances that can
 //! serve; one of which none can serve is not full but broken, which is for failover to deal with.
 //!
+//! Unless requests wait in line before it ([`Bounds::line`]): those are not let go all at once into an engine that has just
+//! stumbled. They wait while all of its instances rest; one that has rested is tried with one request, and has its places
+//! again when that was answered. Where none rests but all are down they are tried as many at a time as there are
+//! places: a probe may be wrong, and who is not there refuses at once. Only where none is left is nobody waited for.
+//!
 //! The three stages are the hysteresis: once requests spill, those that may go on spilling at once, without
 //! waiting first, until the upstream has clearly recovered. Otherwise every user would wait just to be sent
 //! elsewhere, and arms would alternate with each answer that ends.
 
 mod held;
 mod purse;
+
+use std::time::Duration;
 
 use cutover_units::Arm;
 
@@ -76,6 +83,8 @@ pub struct Figures {
     pub latency_us: u64,
     /// What it tells of itself.
     pub load: Load,
+    /// Whether it has failed so often that it rests, or has rested: nobody knows yet whether it is well again.
+    pub on_trial: bool,
 }
 
 /// From where on an upstream's instances are full.
@@ -87,15 +96,16 @@ pub struct Bounds {
     pub engine: Limits,
     /// Predicted time to the first token, in microseconds.
     pub first_token_us: Option<u64>,
+    /// Whether requests wait in line: then those that rest are waited for.
+    pub line: bool,
 }
 
 /// An upstream's instances together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fill {
-    /// How full the least full instance is by what is told and predicted, in thousandths. None: none can
-    /// serve.
+    /// How full the least full instance is by what is told and predicted, in thousandths. None: none is waited for.
     pub least: Option<u32>,
-    /// Places of all instances that can serve; None: without limit.
+    /// Places of all instances that may be asked; None: without limit.
     pub places: Option<u32>,
     /// How many of them are taken. What is still under way elsewhere, at an instance that is drained, down or gone, takes
     /// none of these.
@@ -124,11 +134,8 @@ pub fn predicted_us(figures: &Figures, bounds: &Bounds) -> u64 {
     figures.latency_us.saturating_mul(rows.saturating_add(1))
 }
 
-/// How full one instance is, in thousandths, by what it tells and what is predicted. None: it cannot serve.
-pub fn told_of(figures: &Figures, bounds: &Bounds) -> Option<u32> {
-    if !figures.state.can_serve() {
-        return None;
-    }
+/// How full one instance is, in thousandths, by what it tells and what is predicted.
+pub fn told_of(figures: &Figures, bounds: &Bounds) -> u32 {
     let of = |part: u64, whole: u64| {
         u32::try_from(part.saturating_mul(u64::from(FULL)) / whole.max(1)).unwrap_or(u32::MAX)
     };
@@ -136,24 +143,73 @@ pub fn told_of(figures: &Figures, bounds: &Bounds) -> Option<u32> {
     let waiting =
         of(u64::from(figures.load.waiting.unwrap_or(0)), u64::from(bounds.engine.waiting.max(1)));
     let late = bounds.first_token_us.map_or(0, |limit| of(predicted_us(figures, bounds), limit));
-    Some(saturated.max(waiting).max(late))
+    saturated.max(waiting).max(late)
 }
 
-/// All instances together.
-pub fn fill(instances: impl Iterator<Item = Figures>, bounds: &Bounds) -> Fill {
-    let mut all = Fill { least: None, places: Some(0), taken: 0 };
-    for figures in instances {
-        let Some(told) = told_of(&figures, bounds) else { continue };
-        all.least = Some(all.least.map_or(told, |least| least.min(told)));
-        let places = places_of(&figures, bounds);
-        all.taken = all.taken.saturating_add(figures.placed);
-        all.places = all.places.zip(places).map(|(sum, more)| sum.saturating_add(more));
+/// Instances of one kind of fitness, added up.
+#[derive(Default)]
+struct Sum {
+    least: Option<u32>,
+    places: u32,
+    taken: u32,
+    /// Of how many the places are not known.
+    untold: u32,
+}
+
+impl Sum {
+    fn add(&mut self, figures: &Figures, bounds: &Bounds) {
+        let told = told_of(figures, bounds);
+        self.least = Some(self.least.map_or(told, |least| least.min(told)));
+        self.taken = self.taken.saturating_add(figures.placed);
+        let places = places_of(figures, bounds);
+        let places = if figures.on_trial && bounds.line {
+            // One more than those that are there still, from before its rest or from a trial that goes on.
+            Some(figures.placed.saturating_add(1).min(places.unwrap_or(u32::MAX)))
+        } else {
+            places
+        };
+        match places {
+            Some(places) => self.places = self.places.saturating_add(places),
+            None => self.untold += 1,
+        }
     }
-    all
+
+    /// One that has not told its places is taken to have as few as any of the others. Where nobody tells there is no limit.
+    fn fill(self, fewest: Option<u32>) -> Fill {
+        let untold = if self.untold == 0 { Some(0) } else { fewest };
+        let untold = untold.map(|places| places.saturating_mul(self.untold));
+        let places = untold.map(|untold| untold.saturating_add(self.places));
+        Fill { least: self.least, places, taken: self.taken }
+    }
+}
+
+/// All instances together: those that can serve. Where none can, and requests wait in line, those that rest, which are
+/// full as long as they do, and else those that are down.
+pub fn fill(instances: impl Iterator<Item = Figures>, bounds: &Bounds) -> Fill {
+    let (mut fit, mut resting, mut down) = (Sum::default(), Sum::default(), Sum::default());
+    let mut fewest = None::<u32>;
+    for figures in instances {
+        let places = places_of(&figures, bounds);
+        fewest = [fewest, places].into_iter().flatten().min();
+        match figures.state {
+            State::Healthy | State::Cold | State::Saturated => fit.add(&figures, bounds),
+            State::Ejected => resting.add(&figures, bounds),
+            State::Down => down.add(&figures, bounds),
+            // What it has begun it ends. What it told of its places may hold for who is in its place.
+            State::Draining => {}
+        }
+    }
+    if fit.least.is_some() || !bounds.line {
+        fit.fill(fewest)
+    } else if resting.least.is_some() {
+        Fill { least: Some(FULL), ..resting.fill(fewest) }
+    } else {
+        down.fill(fewest)
+    }
 }
 
 /// How full an upstream is, in thousandths, with so many requests admitted and not yet sent. None: none of its
-/// instances can serve.
+/// instances is waited for.
 pub fn fullness(fill: &Fill, admitted: u32) -> Option<u32> {
     let told = fill.least?;
     let taken = fill.places.map_or(0, |places| {
@@ -197,6 +253,40 @@ impl Stage {
             Self::Room | Self::Queueing => Self::Room,
             Self::Spilling if fullness <= RESUME && waiting == 0 => Self::Room,
             Self::Spilling => Self::Spilling,
+        }
+    }
+}
+
+/// How requests wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// So many, at most.
+    pub length: usize,
+    /// So long, at most.
+    pub wait: Duration,
+}
+
+/// Why a request went to the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The upstream was full, and requests go elsewhere at once.
+    Full,
+    /// So many waited already that it could not.
+    QueueFull,
+    /// It waited, and no place came.
+    Waited,
+    /// It waited, and another arm is asked: no instance of its upstream is well any more. That is no overflow.
+    PassedOver,
+}
+
+impl Why {
+    /// The word in records, headers and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::QueueFull => "queue_full",
+            Self::Waited => "waited",
+            Self::PassedOver => "passed_over",
         }
     }
 }

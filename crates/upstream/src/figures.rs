@@ -1,6 +1,6 @@
 //! What is known of an instance at one moment, for who asks how full its upstream is.
 
-use cutover_route::health::Load;
+use cutover_route::health::{FAILURES_MAX, Load};
 use cutover_route::overflow::Figures;
 use cutover_units::Millis;
 
@@ -22,5 +22,6 @@ pub fn figures(live: &InstanceLive, health: &Health, now: Millis) -> Figures {
         placed: live.placed(),
         latency_us: live.usual_us(true),
         load,
+        on_trial: health.failures() >= FAILURES_MAX,
     }
 }

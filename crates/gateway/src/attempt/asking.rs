@@ -13,7 +13,7 @@ use cutover_server::before;
 use cutover_telemetry::{InFlight, families};
 use cutover_upstream::health::Reading;
 use cutover_upstream::{
-    Answered, Body, Deadlines, Outbound, Sending, Turn, passed_response_headers,
+    Answered, Body, Deadlines, Outbound, Sending, Timeouts, Turn, passed_response_headers,
 };
 use cutover_wire::adapt::Outgoing;
 use cutover_wire::reply::{Received, Reply};
@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::exchange::{Exchange, micros};
 use crate::foreign::Turned;
 use crate::gateway::Shared;
-use crate::live::{InstanceLane, Lane, Timeouts, UpstreamLane};
+use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
 use crate::structured;
 use crate::vendor;
