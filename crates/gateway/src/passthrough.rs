@@ -22,6 +22,7 @@ mod passed;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cutover_relay::TOO_LONG;
 use cutover_route::UseCaseIx;
 use cutover_route::surface::Family;
 use cutover_server::{Held, Progress, Upload, discard, too_large};
@@ -263,18 +264,21 @@ impl Going<'_> {
     }
 
     /// An error of the upstream's is judged as every other. It passes as it came, unless it is about our side
-    /// of the matter, or no SDK could read it.
+    /// of the matter, or no SDK could read it, or it is too long to be looked through.
     async fn refused(
         &self,
         response: Response<Body>,
     ) -> Result<(Response<Body>, Failure), Failure> {
         let (upstream, status) = (&self.choice.upstream, response.status().as_u16());
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
         let reads = status >= 400 && is_json(&parts.headers);
         let ends_at = Instant::now() + upstream.timeouts.total;
         let body = if reads { collect(body, upstream, ends_at).await } else { Ok(PAGE) };
         let body = body.inspect_err(|failure| self.judge(failure))?;
+        let long = body.len() > PASSED_ERROR_BYTES_MAX;
+        let body = if long { Bytes::from_static(TOO_LONG) } else { body };
         let body = upstream.headers.secrets().hidden(&body).map_or(body, Bytes::from);
+        upstream.headers.hide_own(&mut parts.headers);
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let received = Received {
             status,
@@ -293,7 +297,7 @@ impl Going<'_> {
         let failure = if reads { failure } else { unread(failure) };
         self.judge(&failure);
         // Its words would show a part of a key, ours or the client's.
-        if ours || !reads || matches!(status, 401 | 403) {
+        if ours || !reads || long || matches!(status, 401 | 403) {
             return Err(failure);
         }
         Ok((Response::from_parts(parts, Body::whole(body)), failure))
@@ -310,6 +314,9 @@ impl Going<'_> {
         }
     }
 }
+
+/// The longest error that passes as it came. All of it is looked through; the words of a longer one are its status.
+const PASSED_ERROR_BYTES_MAX: usize = 256 << 10;
 
 /// What stands for a body that is no JSON.
 const PAGE: Bytes = Bytes::from_static(b"<");

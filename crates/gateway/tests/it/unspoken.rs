@@ -278,6 +278,37 @@ fn an_upstream_hides_its_own_secrets_alone() {
     }
 }
 
+/// All of what passes is looked through, and a client decides how long an error is that quotes its request.
+#[test]
+fn an_error_that_is_too_long_to_be_looked_through_is_told_in_other_words() {
+    let file = |length: usize| format!(r#"{{"error":"{}upstream-secret"}}"#, "x".repeat(length));
+    let seen = |said: &str| {
+        let length = said.len();
+        let head = format!(
+            "400 X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nx-ratelimit-limit-tokens: 5\r\n\
+             x-ratelimit-limit-requests: of upstream-secret"
+        );
+        let (base_url, _) = says(&head, vec![said.to_owned()]);
+        let rig = rig("openai", &base_url);
+        let mut raw = rig.raw();
+        raw.request("GET /v1/files", &[], "").unwrap();
+        raw.response().unwrap().unwrap()
+    };
+    let said = file(200 << 10);
+    let passed = seen(&said);
+    assert_eq!((passed.status, passed.text()), (400, said.replace(SECRET, HIDDEN)));
+    assert_eq!(passed.header("x-ratelimit-limit-tokens"), Some("5"));
+    assert_eq!(passed.header("x-ratelimit-limit-requests"), Some("of ***************"));
+    let told = seen(&file(256 << 10));
+    assert_eq!(told.status, 400);
+    assert_eq!(
+        told.json()["error"]["message"],
+        "the upstream's error is too long to be read",
+        "{}",
+        told.text()
+    );
+}
+
 #[test]
 fn an_error_that_is_passed_on_as_it_came_keeps_its_length_and_loses_the_key() {
     let said = quoted("invalid_request_error");
