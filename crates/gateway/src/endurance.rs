@@ -69,6 +69,13 @@ impl Exchange {
         self.attempts() < ATTEMPTS_MAX && !self.is_late()
     }
 
+    /// What the one that was asked last began is its instance's fault.
+    pub(crate) fn blame_instance(&self) {
+        if let (Some(tried), Some((_, instance, _))) = (self.trail.tried, self.lane()) {
+            instance.health.failed(tried.asked_at, self.shared.now());
+        }
+    }
+
     /// Waits before the next attempt.
     pub(crate) async fn pause(&mut self, wait: Duration) {
         let since = Instant::now();

@@ -22,16 +22,15 @@ use tokio::time::Instant;
 
 use crate::admission::Admission;
 use crate::attempt::{Uncounted, hedge};
-use crate::context_guard;
 use crate::continuation::Part;
 use crate::foreign::Foreign;
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, Live, UpstreamLane};
 use crate::marks::{Mark, Marks};
-use crate::overflow;
 use crate::prices::{self, counted};
 use crate::rescue::{self, Words};
 use crate::shadow::{Dropped, Sample, Seen};
+use crate::{context_guard, overflow};
 use cutover_dialects::{Sent, Shown};
 use cutover_route::ids::RequestId;
 
@@ -182,13 +181,6 @@ impl Exchange {
         let tried = self.trail.tried?;
         let lane = self.live.lane(tried.leg.variant)?;
         Some((lane, lane.upstream.instances.get(tried.instance)?, tried.leg.arm))
-    }
-
-    /// What the one that was asked last began is its instance's fault.
-    pub(crate) fn blame_instance(&self) {
-        if let (Some(tried), Some((_, instance, _))) = (self.trail.tried, self.lane()) {
-            instance.health.failed(tried.asked_at, self.shared.now());
-        }
     }
 
     /// What was sent to the one that answered.
