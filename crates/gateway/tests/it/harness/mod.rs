@@ -160,7 +160,7 @@ impl Rig {
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
             connections_max: usize::try_from(server.connections_max).unwrap(),
-            drain_timeout: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(5),
         };
         let serving = gateway.clone();
         runtime.spawn(async move {
