@@ -156,7 +156,8 @@ impl JsonFields {
         let Some(value) = document(&answer.text, self.fences) else {
             return ArmScore::FAILED;
         };
-        let valid = self.schema.as_ref().is_none_or(|schema| schema.accepts(&value, &Allowance::default()));
+        let valid =
+            self.schema.as_ref().is_none_or(|schema| schema.accepts(&value, &Allowance::default()));
         let leaves = self.compare.leaves(&value, "");
         if self.compare.unordered && leaves > LEAVES_MAX {
             return ArmScore::passed(false).with_valid(valid);
