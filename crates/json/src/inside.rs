@@ -3,6 +3,16 @@
 use memchr::memmem::find;
 use memchr::{memchr, memchr2};
 
+/// What may stand behind a backslash, but for an escape by its number.
+pub(crate) const IS_ESCAPED: [bool; 256] = {
+    let (mut is, letters, mut at) = ([false; 256], b"\"\\/bfnrt", 0);
+    while at < letters.len() {
+        is[letters[at] as usize] = true;
+        at += 1;
+    }
+    is
+};
+
 /// Where the string ends whose content begins at `at`: the place of its closing quote.
 pub fn string_end(text: &[u8], mut at: usize) -> Option<usize> {
     loop {
@@ -60,9 +70,8 @@ pub fn is_inside_string(text: &[u8]) -> bool {
 /// How many bytes stand behind a backslash and belong to it; none if that is no escape.
 fn escape(text: &[u8]) -> Option<usize> {
     match text.first()? {
-        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(1),
         b'u' => text.get(1..5)?.iter().all(u8::is_ascii_hexdigit).then_some(5),
-        _ => None,
+        byte => IS_ESCAPED[usize::from(*byte)].then_some(1),
     }
 }
 

@@ -10,6 +10,7 @@
 
 use super::DEPTH_MAX;
 use super::blocks::{self, BLOCK};
+use crate::inside::IS_ESCAPED;
 use crate::solid::Escapes;
 
 /// The text is not JSON, or is too unusual for a walk.
@@ -38,16 +39,6 @@ pub struct Walk<'a> {
     /// Those that were met.
     met: u32,
 }
-
-/// What may stand behind a backslash, but for an escape by its number.
-const IS_ESCAPED: [bool; 256] = {
-    let (mut is, letters, mut at) = ([false; 256], b"\"\\/bfnrt", 0);
-    while at < letters.len() {
-        is[letters[at] as usize] = true;
-        at += 1;
-    }
-    is
-};
 
 /// Tells strings that matter from others, by a bit for each kind.
 pub type Words = fn(&[u8]) -> u32;
