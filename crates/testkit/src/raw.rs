@@ -121,7 +121,7 @@ impl Raw {
             return Ok(std::mem::take(&mut self.buffer));
         }
         let mut piece = vec![0; 64 * 1024];
-        let count = self.stream.read(&mut piece)?;
+        let count = read_on(&mut self.stream, &mut piece)?;
         piece.truncate(count);
         Ok(piece)
     }
@@ -230,7 +230,7 @@ impl Raw {
     fn fill(&mut self, count: usize) -> io::Result<bool> {
         let mut piece = vec![0; 64 * 1024];
         while self.buffer.len() < count {
-            match self.stream.read(&mut piece) {
+            match read_on(&mut self.stream, &mut piece) {
                 Ok(0) => return Ok(false),
                 Ok(read) => self.buffer.extend_from_slice(&piece[..read]),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
@@ -238,6 +238,17 @@ impl Raw {
             }
         }
         Ok(true)
+    }
+}
+
+/// One read that goes on where it was interrupted: a socket with a read timeout does not do so by itself once its process
+/// was stopped and continued, as a whole machine may be under a test (signal(7)).
+pub(crate) fn read_on(stream: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }
 
@@ -260,5 +271,29 @@ pub fn exchange(
         Ok(Some(response)) => Ok(response),
         Ok(None) => Err(sent.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_goes_on_where_it_was_interrupted() {
+        struct Stopped(u8);
+        impl Read for Stopped {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                match self.0 {
+                    1 | 2 => Err(io::ErrorKind::Interrupted.into()),
+                    3 => Ok(7),
+                    _ => Err(io::ErrorKind::TimedOut.into()),
+                }
+            }
+        }
+        let mut stopped = Stopped(0);
+        assert_eq!(read_on(&mut stopped, &mut []).unwrap(), 7);
+        let late = read_on(&mut stopped, &mut []).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
     }
 }

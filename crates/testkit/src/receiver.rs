@@ -3,12 +3,14 @@
 //! Contract: each request is remembered whole before it is answered as the script says; it listens on
 //! 127.0.0.1 only and is gone when dropped.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use crate::raw::read_on;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -106,7 +108,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Posted>>, script: &Script) -> O
         if let Some(request) = whole(&bytes) {
             break request;
         }
-        match stream.read(&mut piece).ok()? {
+        match read_on(&mut stream, &mut piece).ok()? {
             0 => return None,
             n => bytes.extend_from_slice(&piece[..n]),
         }
