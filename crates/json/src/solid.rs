@@ -2,7 +2,7 @@
 //! know; here they are counted, in a text and in raw JSON, where an escape counts as one byte and that of a character
 //! by its number as two.
 
-use memchr::memchr_iter;
+use crate::blocks::each_backslash;
 
 /// The solid bytes of a text.
 pub fn solid_bytes(text: &str) -> u64 {
@@ -27,11 +27,11 @@ fn changes(before: u8, run: &[u8]) -> u64 {
 /// The solid bytes of raw JSON.
 pub fn solid_json(raw: &[u8]) -> u64 {
     let mut escapes = Escapes::default();
-    for at in memchr_iter(b'\\', raw) {
+    each_backslash(raw, |at| {
         if at >= escapes.end {
             escapes.meet(raw, at);
         }
-    }
+    });
     escapes.solid(raw)
 }
 

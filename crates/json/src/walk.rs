@@ -9,9 +9,9 @@
 //! Other crates walk bodies of their own dialects, and stop at whatever they would have to look at twice.
 
 use super::DEPTH_MAX;
-use super::blocks::{self, BLOCK};
+use super::blocks::{self, BLOCK, Marks};
 use crate::inside::IS_ESCAPED;
-use crate::solid::Escapes;
+use crate::solid::solid_json;
 
 /// The text is not JSON, or is too unusual for a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +28,9 @@ pub struct Walk<'a> {
     depth: usize,
     /// The most containers that were open at once.
     deepest: usize,
-    /// Where the block begins that was looked at last, and the marks in it.
-    block: (usize, u64),
+    marks: Marks<'a>,
     /// Whether an escape was met that is half of a surrogate pair: such a string is JSON, and no text.
     halves: bool,
-    /// The escapes of the text whose solid bytes are counted.
-    counted: Option<Escapes>,
     /// Knows the strings that matter, if any do.
     words: Option<Words>,
     /// Those that were met.
@@ -49,15 +46,13 @@ pub const WORD_BYTES_MAX: usize = 20;
 impl<'a> Walk<'a> {
     /// A walk that begins at the text's first value.
     pub fn new(text: &'a str) -> Self {
-        let block = (0, marks_at(text.as_bytes(), 0).unwrap_or(0));
         let mut walk = Self {
             text,
             at: 0,
             depth: 0,
             deepest: 0,
-            block,
+            marks: Marks::of(text.as_bytes()),
             halves: false,
-            counted: None,
             words: None,
             met: 0,
         };
@@ -147,11 +142,9 @@ impl<'a> Walk<'a> {
         if self.peek()? != b'"' {
             return Ok((self.value()?, 0));
         }
-        self.counted = Some(Escapes::default());
         let raw = self.value()?;
-        let escapes = self.counted.take().unwrap_or_default();
         // Nothing within a text is like the quotes around it, so that both of them are counted.
-        Ok((raw, escapes.solid(raw.as_bytes()).saturating_sub(2)))
+        Ok((raw, solid_json(raw.as_bytes()).saturating_sub(2)))
     }
 
     /// What `walked` makes of a value, and the value's text.
@@ -210,10 +203,14 @@ impl<'a> Walk<'a> {
     /// A member's name, and all up to its value.
     fn key(&mut self) -> Walked<&'a str> {
         let start = self.at + 1;
-        if self.next()? != b'"' || self.string()? {
+        if self.next()? != b'"' {
             return Err(Stop);
         }
+        self.string()?;
         let key = self.text.get(start..self.at - 1).ok_or(Stop)?;
+        if blocks::has_backslash(self.text.as_bytes(), start..self.at - 1) {
+            return Err(Stop);
+        }
         self.colon()?;
         Ok(key)
     }
@@ -288,7 +285,7 @@ impl<'a> Walk<'a> {
 
     fn scalar(&mut self) -> Walked<()> {
         match self.next()? {
-            b'"' => self.string().map(drop),
+            b'"' => self.string(),
             b't' => self.rest(b"rue"),
             b'f' => self.rest(b"alse"),
             b'n' => self.rest(b"ull"),
@@ -342,104 +339,70 @@ impl<'a> Walk<'a> {
         if self.at == start { Err(Stop) } else { Ok(()) }
     }
 
-    /// A string from behind its opening quote. Tells whether it has escapes.
-    fn string(&mut self) -> Walked<bool> {
+    /// A string from behind its opening quote.
+    fn string(&mut self) -> Walked<()> {
         let begin = self.at;
         let text = self.text.as_bytes();
-        // Where the next block begins is known without the marks in this one: so a processor looks at it before it has
-        // come to the end of these.
-        let (mut start, mut marks) = self.block;
-        if begin - start >= BLOCK {
-            start = begin - begin % BLOCK;
-            marks = marks_at(text, start)?;
-        }
-        let mut ahead = marks & u64::MAX << (begin - start);
-        let mut escapes = false;
+        let is_backslash = |at: usize| text.get(at) == Some(&b'\\');
+        // What lies before it is read; a mark is what may not be passed by unread.
+        let mut from = begin;
+        let mut start = begin - begin % BLOCK;
+        let mut ahead = self.marks.at(start) & u64::MAX << (begin - start);
         let end = loop {
-            while ahead == 0 {
-                start += BLOCK;
-                marks = marks_at(text, start)?;
-                ahead = marks;
+            if ahead == 0 {
+                (start, ahead) = self.marks.behind(start);
             }
             let at = start + ahead.trailing_zeros() as usize;
-            let behind = match text.get(at..).and_then(<[u8]>::first_chunk) {
-                Some([b'"', _]) => break at + 1,
-                Some([b'\\', escaped]) => self.escape(at, *escaped)?,
-                // A text may end with a string, and with nothing else of these.
-                None if text.get(at) == Some(&b'"') => break at + 1,
+            // Before it two backslashes are unread at most, as the third is a mark.
+            let escaped =
+                at > from && is_backslash(at - 1) && !(at > from + 1 && is_backslash(at - 2));
+            from = match text.get(at) {
+                Some(b'"') if !escaped => break at + 1,
+                Some(b'\\') if !escaped => self.escape(at + 1)?,
+                Some(_) if escaped => self.escape(at)?,
+                Some(b' '..) => at + 1,
                 _ => return Err(Stop),
             };
-            escapes = true;
-            if behind - start >= BLOCK {
-                start = behind - behind % BLOCK;
-                marks = marks_at(text, start)?;
-                ahead = marks;
+            if from - start >= BLOCK {
+                start = from - from % BLOCK;
+                ahead = self.marks.at(start);
             }
-            ahead &= u64::MAX << (behind - start);
+            ahead &= u64::MAX << (from - start);
         };
         self.at = end;
-        self.block = (start, marks);
         if let Some(words) = self.words
             && end - begin <= WORD_BYTES_MAX + 1
-            && !escapes
+            && let Some(string) = text.get(begin..end - 1)
+            && !blocks::has_backslash(text, begin..end - 1)
         {
-            self.met |= words(text.get(begin..end - 1).unwrap_or_default());
+            self.met |= words(string);
         }
-        Ok(escapes)
+        Ok(())
     }
 
-    /// An escape whose backslash stands here, and what it escapes. Tells where it ends.
-    fn escape(&mut self, at: usize, escaped: u8) -> Walked<usize> {
-        // A table, not a match: processors guess badly where one of many branches goes.
-        if !IS_ESCAPED[usize::from(escaped)] {
-            return if escaped == b'u' { self.code_unit(at) } else { Err(Stop) };
-        }
-        self.count(at);
-        Ok(at + 2)
-    }
-
-    /// An escape by its number, whose backslash stands here. Passes the second half of a pair with the first, and notes a
-    /// half that stands alone. Tells where it ends.
+    /// A byte that is escaped, if it may be. Tells where the escape ends.
     #[inline(never)]
+    fn escape(&mut self, at: usize) -> Walked<usize> {
+        match self.text.as_bytes().get(at) {
+            Some(b'u') => self.code_unit(at),
+            Some(&byte) if IS_ESCAPED[usize::from(byte)] => Ok(at + 1),
+            _ => Err(Stop),
+        }
+    }
+
+    /// An escape by its number, whose letter stands here. Passes the second half of a pair with the first, and notes a
+    /// half that stands alone. Tells where it ends.
     fn code_unit(&mut self, at: usize) -> Walked<usize> {
-        let rest = self.text.as_bytes().get(at + 1..).unwrap_or_default();
+        let rest = self.text.as_bytes().get(at..).unwrap_or_default();
         let unit = code_unit(rest).ok_or(Stop)?;
-        self.count(at);
-        let end = at + 6;
         match unit {
-            0xD800..=0xDBFF if is_low(rest.get(5..).unwrap_or_default()) => {
-                self.count(end);
-                return Ok(end + 6);
-            }
+            0xD800..=0xDBFF if is_low(rest.get(5..).unwrap_or_default()) => return Ok(at + 11),
             0xD800..=0xDFFF => self.halves = true,
             0x20..0x7F if self.words.is_some() => self.met = u32::MAX,
             _ => {}
         }
-        Ok(end)
+        Ok(at + 5)
     }
-
-    /// Takes an escape into the count of solid bytes, if there is one.
-    fn count(&mut self, at: usize) {
-        if let Some(escapes) = &mut self.counted {
-            escapes.meet(self.text.as_bytes(), at);
-        }
-    }
-}
-
-/// The marks of the block that begins at `start`. The last one of a text may be short.
-fn marks_at(text: &[u8], start: usize) -> Walked<u64> {
-    let rest = text.get(start..).ok_or(Stop)?;
-    match rest.first_chunk() {
-        Some(block) => Ok(blocks::marks(block)),
-        None => marks_of_short(rest),
-    }
-}
-
-#[cold]
-fn marks_of_short(rest: &[u8]) -> Walked<u64> {
-    let mut block = [b' '; BLOCK];
-    block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    if rest.is_empty() { Err(Stop) } else { Ok(blocks::marks(&block)) }
 }
 
 /// The code unit of an escape that is one, from behind its backslash.
