@@ -33,7 +33,8 @@ const COMMON: [u8; 4] = [b'"', b'\\', b'n', b't'];
 
 impl<'a> Marks<'a> {
     pub(super) fn of(text: &'a [u8]) -> Self {
-        let eyes = if text.len() < BATCH * BLOCK { Eyes::plain() } else { Eyes::best() };
+        // To ask what the processor has takes longer than to look at little.
+        let eyes = if text.len() < 4 * BLOCK { Eyes::plain() } else { Eyes::best() };
         let mut marks = Self { text, eyes, start: 0, words: [u64::MAX; BATCH] };
         marks.look(0);
         marks
@@ -98,55 +99,94 @@ impl Eyes {
 
     /// Writes the marks of the blocks that begin at `start`.
     fn look(self, text: &[u8], start: usize, words: &mut [u64; BATCH]) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(wide) = self.wide
-            && let Some(batch) = Shifted::of(text, start, BATCH * BLOCK)
-        {
-            return avx2::marks(wide, batch, words);
+        let whole = BATCH.min(text.len().saturating_sub(start) / BLOCK);
+        // The text's first block has nothing before it.
+        let first = usize::from(start == 0 && whole > 0);
+        if first > 0 {
+            words[0] = marks_at_edge(text, start);
         }
-        for (word, start) in words.iter_mut().zip((start..).step_by(BLOCK)) {
-            *word = match Shifted::of(text, start, BLOCK) {
-                Some(block) => block.marks(),
-                None => marks_at_edge(text, start),
-            };
+        if let Some(blocks) = Shifted::of(text, start + first * BLOCK, (whole - first) * BLOCK) {
+            self.mark(blocks, &mut words[first..whole]);
+        }
+        if let Some((last, behind)) = words[whole..].split_first_mut() {
+            *last = marks_at_edge(text, start + whole * BLOCK);
+            behind.fill(u64::MAX);
+        }
+    }
+
+    /// Writes the marks of these blocks.
+    fn mark(self, blocks: Shifted<'_>, words: &mut [u64]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(wide) = self.wide {
+            return avx2::mark(wide, blocks, words);
+        }
+        let [bytes, before, twice] = blocks.cut::<BLOCK>().map(<[_]>::iter);
+        for (word, ((bytes, before), twice)) in words.iter_mut().zip(bytes.zip(before).zip(twice)) {
+            *word = Shifted([bytes, before, twice]).marks();
         }
     }
 }
 
-/// The marks of a block at the text's beginning or its end, or behind that.
+/// The marks of a text's first block, or of what is left behind the last whole one.
 fn marks_at_edge(text: &[u8], start: usize) -> u64 {
-    let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty()) else { return u64::MAX };
-    let before = text.get(start.saturating_sub(2)..start).unwrap_or_default();
+    let rest = text.get(start..).unwrap_or_default();
+    match *rest {
+        [] => u64::MAX,
+        // Two by themselves, and a block behind them.
+        [first, second, ..]
+            if start == 0
+                && let Some(behind) = Shifted::of(text, 2, BLOCK) =>
+        {
+            behind.marks() << 2 | is_mark(first, second) << 1 | is_mark(0, first)
+        }
+        // The end of the text's last block.
+        [..] if start > 0
+            && let Some(last) = Shifted::of(text, text.len() - BLOCK, BLOCK) =>
+        {
+            last.marks() >> (BLOCK - rest.len()) | u64::MAX << rest.len()
+        }
+        [..] => marks_of_short(&text[start.saturating_sub(2)..], start.min(2)),
+    }
+}
+
+/// Whether there is a mark at a byte, which has no two before it: 1 or 0.
+fn is_mark(before: u8, byte: u8) -> u64 {
+    u64::from(if before == b'\\' {
+        !COMMON.contains(&byte)
+    } else {
+        matches!(byte, b'"' | 0..b' ')
+    })
+}
+
+/// The marks of bytes that are less than a block with what is before it, after those of them that are before it.
+fn marks_of_short(known: &[u8], before: usize) -> u64 {
     // What is behind the end is like a control character.
-    let mut block = [0; BLOCK + 2];
-    let places = block.iter_mut().skip(2 - before.len());
-    places.zip(before.iter().chain(rest)).for_each(|(to, from)| *to = *from);
-    Shifted::of(&block, 2, BLOCK).map_or(u64::MAX, Shifted::marks)
+    let mut around = [0; BLOCK + 2];
+    let places = around.iter_mut().skip(2 - before);
+    places.zip(known).for_each(|(to, from)| *to = *from);
+    Shifted::of(&around, 2, BLOCK).map_or(u64::MAX, Shifted::marks)
 }
 
 /// Bytes, those before each of them, and those before these.
 #[derive(Clone, Copy)]
-struct Shifted<'a> {
-    bytes: &'a [u8],
-    before: &'a [u8],
-    twice: &'a [u8],
-}
+struct Shifted<'a>([&'a [u8]; 3]);
 
 impl<'a> Shifted<'a> {
     /// So many bytes of a text from here on, if it has them and two before them.
     fn of(text: &'a [u8], start: usize, count: usize) -> Option<Self> {
         let from = |start: usize| text.get(start..start + count);
-        Some(Self {
-            bytes: from(start)?,
-            before: from(start.checked_sub(1)?)?,
-            twice: from(start.checked_sub(2)?)?,
-        })
+        Some(Self([from(start)?, from(start.checked_sub(1)?)?, from(start.checked_sub(2)?)?]))
+    }
+
+    /// These in pieces of so many.
+    fn cut<const N: usize>(self) -> [&'a [[u8; N]]; 3] {
+        self.0.map(|bytes| bytes.as_chunks().0)
     }
 
     /// The marks of a block.
     fn marks(self) -> u64 {
-        let of = |bytes: &'a [u8]| bytes.as_chunks::<PIECE>().0.iter();
-        let pieces = of(self.bytes).zip(of(self.before)).zip(of(self.twice)).rev();
+        let [bytes, before, twice] = self.cut::<PIECE>().map(<[_]>::iter);
+        let pieces = bytes.zip(before).zip(twice).rev();
         pieces.fold(0, |behind, ((bytes, before), twice)| {
             behind << PIECE | u64::from(marks_of([*bytes, *before, *twice]))
         })
@@ -165,11 +205,11 @@ fn marks_of(piece: [[u8; PIECE]; 3]) -> u32 {
     (small & !escaped | escaped & !passed).to_bitmask()
 }
 
-/// Whether a part of a text has a backslash. Where it is short, as names are, no step depends on its length.
+/// Whether a part of a text has a backslash. Names are short, and no step depends on their length.
 pub(super) fn has_backslash(text: &[u8], part: Range<usize>) -> bool {
     let count = part.len();
     match text.get(part.start..).and_then(<[u8]>::first_chunk) {
-        Some(bytes) if count < BLOCK => backslashes(bytes) & ((1 << count) - 1) != 0,
+        Some(piece) if count < PIECE => backslashes_of(piece) & ((1 << count) - 1) != 0,
         _ => text.get(part).is_some_and(|part| part.contains(&b'\\')),
     }
 }
@@ -195,11 +235,12 @@ pub(super) fn each_backslash(text: &[u8], mut each: impl FnMut(usize)) {
 }
 
 fn backslashes(block: &[u8; BLOCK]) -> u64 {
-    let (pieces, _) = block.as_chunks::<PIECE>();
-    pieces.iter().rev().fold(0, |behind, piece| {
-        let found = i8x16::new(piece.map(turned)).simd_eq(i8x16::splat(turned(b'\\')));
-        behind << PIECE | u64::from(found.to_bitmask())
-    })
+    let (pieces, _) = block.as_chunks();
+    pieces.iter().rev().fold(0, |behind, piece| behind << PIECE | u64::from(backslashes_of(piece)))
+}
+
+fn backslashes_of(piece: &[u8; PIECE]) -> u32 {
+    i8x16::new(piece.map(turned)).simd_eq(i8x16::splat(turned(b'\\'))).to_bitmask()
 }
 
 /// A byte turned so that the control characters and the quote are the smallest: one comparison finds them. Its second
@@ -223,7 +264,7 @@ mod avx2 {
 
     use pulp::x86::V3;
 
-    use super::{BATCH, COMMON, FIRST_PLAIN, Shifted, TURN};
+    use super::{COMMON, FIRST_PLAIN, Shifted, TURN};
 
     /// Bytes of a register.
     const PIECE: usize = 32;
@@ -241,21 +282,20 @@ mod avx2 {
     };
 
     /// Writes the marks of blocks.
-    pub(super) fn marks(simd: V3, batch: Shifted<'_>, words: &mut [u64; BATCH]) {
-        let pieces =
-            [batch.bytes, batch.before, batch.twice].map(|bytes| bytes.as_chunks::<PIECE>().0);
+    pub(super) fn mark(simd: V3, blocks: Shifted<'_>, words: &mut [u64]) {
+        let [bytes, before, twice] = blocks.cut::<PIECE>();
         simd.vectorize(
             #[inline(always)]
             || {
-                let [bytes, before, twice] = pieces;
-                for (at, word) in words.iter_mut().enumerate() {
-                    let (first, second) = (2 * at, 2 * at + 1);
-                    if second < bytes.len() && second < before.len() && second < twice.len() {
-                        let first = marks_of(simd, [&bytes[first], &before[first], &twice[first]]);
-                        let second =
-                            marks_of(simd, [&bytes[second], &before[second], &twice[second]]);
-                        *word = u64::from(first) | u64::from(second) << PIECE;
-                    }
+                // Said once, so that it is not asked of each block.
+                let count =
+                    words.len().min(bytes.len() / 2).min(before.len() / 2).min(twice.len() / 2);
+                let (bytes, before, twice) =
+                    (&bytes[..2 * count], &before[..2 * count], &twice[..2 * count]);
+                for (at, word) in words[..count].iter_mut().enumerate() {
+                    let of = [2 * at, 2 * at + 1]
+                        .map(|at| marks_of(simd, [&bytes[at], &before[at], &twice[at]]));
+                    *word = u64::from(of[0]) | u64::from(of[1]) << PIECE;
                 }
             },
         );
@@ -350,6 +390,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn backslashes_are_found_in_any_part(
+            text in prop::collection::vec(prop::sample::select(&b"\\abcdefghijklmnop"[..]), 0..3 * BLOCK),
+            part in (0..3 * BLOCK, 0..2 * BLOCK),
+        ) {
+            let start = part.0.min(text.len());
+            let part = start..(start + part.1).min(text.len());
+            prop_assert_eq!(has_backslash(&text, part.clone()), text[part].contains(&b'\\'));
+            let mut found = Vec::new();
+            each_backslash(&text, |at| found.push(at));
+            let wanted: Vec<_> = (0..text.len()).filter(|&at| text[at] == b'\\').collect();
+            prop_assert_eq!(found, wanted);
+        }
+
         #[test]
         fn texts_are_marked_as_steps_do(
             text in prop::collection::vec(
