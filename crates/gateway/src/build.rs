@@ -28,7 +28,6 @@ use cutover_wire::{
 use http::{HeaderName, HeaderValue, header};
 
 use crate::dialects::USE_CASE;
-use crate::hints;
 use crate::live::{Lane, Limits, Live, ModelEntry, UpstreamLane};
 use crate::prices::{self, Pricing};
 use crate::probes::Probing;
@@ -151,7 +150,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     let asked = |one: &Arc<_>| lanes.iter().any(|lane| Arc::ptr_eq(&lane.upstream, one));
     Ok(Live {
         unused: upstreams.iter().filter(|one| !asked(one)).cloned().collect(),
-        routing_headers: hints::routing(&snapshot),
+        routing_headers: cutover_ingress::routing(&snapshot),
         snapshot,
         resolved,
         drained,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use cutover_ingress::Said;
 use cutover_route::{Ask, Caller, Decision, Legs, Priority, UseCaseIx, VariantIx};
 use cutover_store::Key;
 use cutover_units::UseCaseName;
@@ -84,7 +85,7 @@ fn asked<T>(
     take: impl FnOnce(Decision<'_>) -> T,
 ) -> T {
     let &Known { headers, head, body, caller } = known;
-    let said = hints::Said::of(headers, &live.routing_headers);
+    let said = Said::of(headers, &live.routing_headers);
     let header = |name: &str| said.get(name);
     // A name that is known needs no reading, and where none of cutover's is, none is looked for.
     let hinted = hints::any(headers);

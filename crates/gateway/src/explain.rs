@@ -96,8 +96,8 @@ impl Gateway {
         let told_caller = caller.clone();
         let met = match route {
             Route::Passed(family) => {
-                let (use_case, upstream) =
-                    passthrough::chosen(&visit, &head.headers, (family, caller))?;
+                let said = (&head.headers, &body);
+                let (use_case, upstream) = passthrough::chosen(&visit, said, (family, caller))?;
                 let path = passthrough::path_and_query(&head.uri).to_string();
                 return Ok(Told::Passed { family: family.name, use_case, upstream, path });
             }

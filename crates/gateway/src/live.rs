@@ -354,7 +354,7 @@ impl Live {
     /// Refuses what a request asks of the router in words that mean nothing here or differ, or with a key
     /// that belongs to what is not here.
     pub fn check_hints(&self, headers: &HeaderMap, caller: Option<&Key>) -> Result<(), Fault> {
-        hints::agree(headers, &self.routing_headers)?;
+        cutover_ingress::agree(headers, &self.routing_headers)?;
         hints::check(headers, caller, &self.snapshot)
     }
 

@@ -10,22 +10,25 @@
 //!   else to the surface's upstream. So an id that a vendor gave out leads back to that vendor, as long as
 //!   the application asks with the same key and headers, and nothing has to be remembered here.
 //! - **Nothing is read or held.** Bodies pass at the pace of the slower side. So nothing is tried twice:
-//!   what was sent is gone.
+//!   what was sent is gone. The one exception: where a local-only use case knows its requests by what stands in them,
+//!   they are read before they leave, and what cannot be read is refused (`judged`).
 //! - **Only what is listed passes**: paths by the table, headers by allow-list, the client's keys never,
 //!   neither in a header nor in the query.
 //! - A local-only use case is refused: what these endpoints do, they do at a vendor's.
 
 mod choose;
+mod judged;
 mod passage;
 mod passed;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cutover_relay::TOO_LONG;
 use cutover_route::UseCaseIx;
 use cutover_route::surface::Family;
-use cutover_server::{Held, Progress, Upload, discard, too_large};
+use cutover_server::{Held, Progress, Upload, Whole, discard, too_large};
 use cutover_store::Key;
 use cutover_units::{Code, Millis};
 use cutover_upstream::{
@@ -36,7 +39,7 @@ use cutover_wire::{Fault, FaultClass, Received, read_refusal};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -79,12 +82,12 @@ pub(crate) fn gone() -> Refusal {
 async fn on_and_back(
     gateway: &Gateway,
     visit: &Visit,
-    (parts, body): (&request::Parts, Incoming),
+    (parts, mut body): (&request::Parts, Incoming),
     knock: Knock,
 ) -> Response<Out> {
     let mut passage = Passage::begin(gateway.shared(), visit, &parts.headers, &knock);
-    let choice = match admit(gateway, visit, (parts, &body), &knock) {
-        Ok(choice) => choice,
+    let (choice, read) = match admit(gateway, visit, (parts, &mut body), &knock).await {
+        Ok(admitted) => admitted,
         Err(fault) => {
             let response = passage.refuse(&Failure::client(fault));
             return closed_unless(discard(body, &parts.headers).await, visit, response);
@@ -100,9 +103,11 @@ async fn on_and_back(
             passage.refuse(&Failure::of_nobody(Some(&choice.upstream))),
         );
     };
-    passage.asks(instance);
+    let waited = read.as_ref().map_or(Duration::ZERO, |whole| whole.waited);
+    passage.asks(instance, waited);
     instance.health.asked(now);
     let going = Going { gateway, visit, choice: &choice, instance, progress: &progress };
+    let body = read.map_or(Cargo::Arriving(body), |whole| Cargo::Read(whole.body));
     let response = match going.send(parts, body).await {
         Ok(response) => going.answer(response, passage).await,
         Err(failure) => passage.refuse(&failure),
@@ -118,29 +123,42 @@ fn closed_unless(read: bool, visit: &Visit, mut response: Response<Out>) -> Resp
     visit.sign(response)
 }
 
-/// Everything that can be said before a byte is sent.
-fn admit(
+/// A request's body.
+enum Cargo {
+    Arriving(Incoming),
+    Read(Bytes),
+}
+
+/// Everything that can be said before a byte is sent, and the body if it was read for that.
+async fn admit(
     gateway: &Gateway,
     visit: &Visit,
-    (parts, body): (&request::Parts, &Incoming),
+    (parts, body): (&request::Parts, &mut Incoming),
     knock: &Knock,
-) -> Result<Choice, Fault> {
+) -> Result<(Choice, Option<Whole>), Fault> {
     let choice = allowed(visit, &parts.headers, knock)?;
     let upload_bytes_max = visit.live.surface.upload_bytes_max;
     if body.size_hint().lower() > upload_bytes_max {
         gateway.limit_hit(UPLOAD_LIMIT);
         return Err(too_large(upload_bytes_max));
     }
-    Ok(choice)
+    let read = choice.is_judged && !body.is_end_stream();
+    let read =
+        if read { Some(judged::read(gateway, visit, (parts, body), knock).await?) } else { None };
+    Ok((choice, read))
 }
 
 /// Where a request is passed on to, and as one of which use case.
 pub(crate) fn chosen(
     visit: &Visit,
-    headers: &HeaderMap,
+    (headers, body): (&HeaderMap, &Bytes),
     (family, caller): (&'static Family, Option<Arc<Key>>),
 ) -> Result<(Option<UseCaseIx>, Arc<UpstreamLane>), Fault> {
-    let choice = allowed(visit, headers, &Knock { family, caller })?;
+    let knock = Knock { family, caller };
+    let choice = allowed(visit, headers, &knock)?;
+    if choice.is_judged && !body.is_empty() {
+        judged::told(visit, (headers, body), &knock)?;
+    }
     Ok((choice.use_case, choice.upstream))
 }
 
@@ -177,11 +195,7 @@ struct Going<'a> {
 }
 
 impl Going<'_> {
-    async fn send(
-        &self,
-        parts: &request::Parts,
-        body: Incoming,
-    ) -> Result<Response<Body>, Failure> {
+    async fn send(&self, parts: &request::Parts, body: Cargo) -> Result<Response<Body>, Failure> {
         let upstream = &self.choice.upstream;
         let mut headers = upstream.request_headers(&parts.headers);
         passed_headers::to_upstream(&parts.headers, &mut headers);
@@ -193,19 +207,29 @@ impl Going<'_> {
         };
         let (connect, total) = (upstream.timeouts.connect, upstream.timeouts.total);
         let sent_at = Instant::now();
-        let sent = if reads_only(&parts.method) && body.is_end_stream() {
+        let body = match body {
+            Cargo::Arriving(body) if reads_only(&parts.method) && body.is_end_stream() => None,
+            Cargo::Arriving(body) => {
+                let most = self.visit.live.surface.upload_bytes_max;
+                let upload = Upload::new(body, most, Arc::clone(self.progress));
+                Some(StreamedBody::new(upload.map_err(|_| BodyAborted)))
+            }
+            Cargo::Read(bytes) => {
+                self.progress.took(bytes.len());
+                Some(StreamedBody::new(Full::new(bytes).map_err(|never| match never {})))
+            }
+        };
+        let sent = if let Some(body) = body {
+            let idle = self.visit.live.surface.idle;
+            let due = || self.progress.due(idle, total);
+            let deadlines = StreamedDeadlines { connect, due: &due };
+            self.instance.instance.send_streamed(outbound, body, deadlines).await
+        } else {
             self.progress.ended();
             let deadlines = Deadlines { connect, first_byte: total };
             let seat = self.instance.instance.live().post().sit();
             let sending = Sending { deadlines, started: sent_at, turn: Turn::InARow };
             self.instance.instance.send_made(seat, &|| outbound.clone(), sending).await
-        } else {
-            let surface = &self.visit.live.surface;
-            let upload = Upload::new(body, surface.upload_bytes_max, Arc::clone(self.progress));
-            let due = || self.progress.due(surface.idle, total);
-            let deadlines = StreamedDeadlines { connect, due: &due };
-            let body = StreamedBody::new(upload.map_err(|_| BodyAborted));
-            self.instance.instance.send_streamed(outbound, body, deadlines).await
         };
         let answered = sent.map_err(|error| self.failed(&error))?;
         Ok(booked(self.gateway.shared(), upstream, self.instance, answered))

@@ -44,8 +44,9 @@ use cutover_wire::{Endpoint, Finish};
 
 use crate::live::{Live, UseCaseLane};
 
+pub use copies::Copies;
 pub(crate) use copies::Ending;
-pub use copies::{Copies, Dropped};
+pub use cutover_telemetry::Dropped;
 pub(crate) use sample::{Sample, Seen};
 
 /// Limits of a use case's copies.

@@ -136,6 +136,9 @@ pub struct Decision<'a> {
     pub shadow: Option<VariantIx>,
 }
 
+/// The use case that a request names; none, if its key is bound to one that does not exist.
+struct Named(Option<UseCaseIx>);
+
 impl Snapshot {
     /// Decides where a request goes.
     pub fn decide<'a>(&self, ask: &Ask<'a>) -> Decision<'a> {
@@ -145,18 +148,38 @@ impl Snapshot {
         }
     }
 
+    /// Whether a request whose body has not been read (so that `ask` has neither model nor metadata) may turn out
+    /// to be of a local-only use case by what stands in it. A request that names its use case does not.
+    pub fn may_turn_local(&self, ask: &Ask<'_>) -> bool {
+        if self.local_by_body.is_empty() || self.named(ask).is_some() {
+            return false;
+        }
+        let found = self.index.find(ask);
+        let mut earlier =
+            self.local_by_body.iter().take_while(|at| found.is_none_or(|found| **at < found));
+        earlier.any(|at| self.use_case(*at).is_some_and(|case| case.matcher.fits_unread(ask)))
+    }
+
     /// A key's binding wins over a name the client gives, which wins over matchers. A name that does
     /// not exist is as good as none: the request goes where it would have gone without it.
     fn find_use_case(&self, ask: &Ask<'_>) -> Option<(UseCaseIx, &UseCase)> {
+        let at = match self.named(ask) {
+            Some(Named(at)) => at,
+            None => self.index.find(ask),
+        }?;
+        self.use_case(at).map(|use_case| (at, use_case))
+    }
+
+    /// What a binding or a name leads to, if there is one of them.
+    fn named(&self, ask: &Ask<'_>) -> Option<Named> {
         let by_name = |name: &str| {
             let at = self.use_cases().iter().position(|u| u.name.as_str() == name)?;
             u16::try_from(at).ok().map(UseCaseIx)
         };
-        let at = match ask.caller.use_case {
-            Some(bound) => by_name(bound),
-            None => ask.use_case.and_then(by_name).or_else(|| self.index.find(ask)),
-        }?;
-        self.use_case(at).map(|use_case| (at, use_case))
+        match ask.caller.use_case {
+            Some(bound) => Some(Named(by_name(bound))),
+            None => ask.use_case.and_then(by_name).map(|at| Named(Some(at))),
+        }
     }
 
     fn decide_default<'a>(&self, ask: &Ask<'a>) -> Decision<'a> {

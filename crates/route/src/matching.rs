@@ -28,11 +28,21 @@ impl Matcher {
     pub fn fits(&self, ask: &Ask<'_>) -> bool {
         !self.is_empty()
             && self.model.as_deref().is_none_or(|m| m == ask.model)
-            && self.key.as_deref().is_none_or(|k| ask.caller.key_name == Some(k))
-            && self.headers.iter().all(|(name, value)| (ask.header)(name) == Some(value.as_str()))
+            && self.fits_unread(ask)
             && self.metadata.iter().all(|(name, value)| {
                 (ask.metadata)(name).is_some_and(|found| found.as_ref() == value.as_str())
             })
+    }
+
+    /// Whether it asks for something that only a request's body says.
+    pub(crate) fn reads_body(&self) -> bool {
+        self.model.is_some() || !self.metadata.is_empty()
+    }
+
+    /// Whether a request fits as far as can be told without its body.
+    pub(crate) fn fits_unread(&self, ask: &Ask<'_>) -> bool {
+        self.key.as_deref().is_none_or(|k| ask.caller.key_name == Some(k))
+            && self.headers.iter().all(|(name, value)| (ask.header)(name) == Some(value.as_str()))
     }
 }
 

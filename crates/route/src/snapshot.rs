@@ -96,6 +96,8 @@ pub struct Draft {
 pub struct Snapshot {
     pub(crate) draft: Draft,
     pub(crate) index: Index,
+    /// The local-only use cases that know a request by its body.
+    pub(crate) local_by_body: Vec<UseCaseIx>,
 }
 
 impl Snapshot {
@@ -106,7 +108,11 @@ impl Snapshot {
             use_case.excluded.sort_unstable();
         }
         let index = Index::build(draft.use_cases.iter().map(|u| &u.matcher));
-        Self { draft, index }
+        let local_by_body = (0u16..).zip(&draft.use_cases).filter_map(|(at, use_case)| {
+            (use_case.local_only && use_case.matcher.reads_body()).then_some(UseCaseIx(at))
+        });
+        let local_by_body = local_by_body.collect();
+        Self { draft, index, local_by_body }
     }
 
     /// All use cases.

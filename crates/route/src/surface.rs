@@ -116,6 +116,12 @@ impl Family {
         Self { doc, ..self }
     }
 
+    /// Whether the field `model` of a form says all that there is of models. A file that is kept may hold
+    /// requests with models of their own (a batch), or be used by any later.
+    pub fn forms_tell_models(&self) -> bool {
+        matches!(self.name, "audio" | "images" | "videos")
+    }
+
     /// Whether its requests are passed on.
     pub const fn is_passed(&self) -> bool {
         !matches!(self.fate, Fate::Refused(..))

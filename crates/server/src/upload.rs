@@ -69,6 +69,12 @@ impl Progress {
         self.moved(Held::Nothing);
     }
 
+    /// All of it was taken at once: so many bytes.
+    pub fn took(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+        self.ended();
+    }
+
     /// When the wait is over: an idle time after the last byte, and once all were taken, the time for an
     /// answer.
     pub fn due(&self, idle: Duration, answer: Duration) -> Instant {

@@ -16,6 +16,7 @@
 
 mod arms;
 mod buckets;
+mod dropped;
 pub mod events;
 mod feed;
 mod handles;
@@ -26,6 +27,7 @@ mod table;
 mod text;
 
 pub use arms::{ArmLabels, ArmMetrics, Finished, InstanceMetrics, Outcome, Tokens};
+pub use dropped::Dropped;
 pub use feed::{FEED_FIRST, FEED_MAX, Feed};
 pub use handles::{Counter, Gauge, Histogram, InFlight};
 pub use log::{Format as LogFormat, LogError, init as init_log};

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cutover_ingress::{Said, Told};
 use cutover_route::surface::{Fate, SURFACE};
 use cutover_route::{Ask, Caller, UseCaseIx};
 use cutover_units::{Code, Millis, UseCaseName};
@@ -44,6 +45,8 @@ pub(super) struct Choice {
     pub(super) upstream: Arc<UpstreamLane>,
     /// A bit for the kind of request, as instances' doubts have it.
     pub(super) kind: u32,
+    /// Whether what stands in its body may keep it at local upstreams, of which this is none.
+    pub(super) is_judged: bool,
 }
 
 impl Choice {
@@ -71,35 +74,14 @@ impl Choice {
 /// Chooses, by what a request says outside of its body.
 pub(super) fn choose(visit: &Visit, headers: &HeaderMap, knock: &Knock) -> Result<Choice, Fault> {
     let live = &visit.live;
-    let said = hints::Said::of(headers, &live.routing_headers);
-    let header = |name: &str| said.get(name);
-    let id = visit.id.with_prefix("req_");
-    let caller = knock.caller.as_ref();
-    let ask = Ask {
-        model: "",
-        user: None,
-        header: &header,
-        metadata: &|_| None::<Cow<'_, str>>,
-        caller: Caller {
-            key_name: caller.map(|key| &*key.name),
-            use_case: caller.and_then(|key| key.use_case.as_ref()).map(UseCaseName::as_str),
-        },
-        use_case: header(X_CUTOVER_USE_CASE.as_str()),
-        priority: None,
-        local_only: hints::local_only(Some(headers), caller.map(AsRef::as_ref)),
-        request_id: &id,
-    };
-    let decision = live.snapshot.decide(&ask);
-    if decision.local_only {
-        let keeps = if knock.family.fate == Fate::Kept { "kept" } else { "seen" };
-        let message = format!(
-            "the request is local-only, and what {} is sent would be {keeps} by a vendor",
-            knock.family.name
-        );
-        return Err(Fault::new(Code::NoLocalUpstream, message));
+    let (use_case, local_only, may_turn_local) = asked(visit, (headers, None), knock, |ask| {
+        let decision = live.snapshot.decide(ask);
+        (decision.use_case, decision.local_only, live.snapshot.may_turn_local(ask))
+    });
+    if local_only {
+        return Err(stays(knock));
     }
-    let baseline = decision
-        .use_case
+    let baseline = use_case
         .and_then(|at| live.lane(live.snapshot.use_case(at)?.baseline))
         .filter(|lane| carries(lane.target.provider));
     let upstream = baseline.map(|lane: &Lane| &lane.upstream).or(live.surface.upstream.as_ref());
@@ -112,5 +94,54 @@ pub(super) fn choose(visit: &Visit, headers: &HeaderMap, knock: &Knock) -> Resul
     };
     let place = SURFACE.iter().position(|family| std::ptr::eq(family, knock.family));
     let kind = 1 << (place.unwrap_or(0) % 32);
-    Ok(Choice { use_case: decision.use_case, upstream: Arc::clone(upstream), kind })
+    let is_judged = may_turn_local && !upstream.local;
+    Ok(Choice { use_case, upstream: Arc::clone(upstream), kind, is_judged })
+}
+
+/// Refuses what stays with local upstreams by what its body says.
+pub(super) fn judge(
+    visit: &Visit,
+    (headers, told): (&HeaderMap, &Told),
+    knock: &Knock,
+) -> Result<(), Fault> {
+    let decide = |ask: &Ask<'_>| visit.live.snapshot.decide(ask).local_only;
+    let local_only = asked(visit, (headers, Some(told)), knock, decide);
+    if local_only { Err(stays(knock)) } else { Ok(()) }
+}
+
+fn stays(knock: &Knock) -> Fault {
+    let keeps = if knock.family.fate == Fate::Kept { "kept" } else { "seen" };
+    let message = format!(
+        "the request is local-only, and what {} is sent would be {keeps} by a vendor",
+        knock.family.name
+    );
+    Fault::new(Code::NoLocalUpstream, message)
+}
+
+/// What the snapshot is asked, by what is known of a request.
+fn asked<T>(
+    visit: &Visit,
+    (headers, told): (&HeaderMap, Option<&Told>),
+    knock: &Knock,
+    decide: impl FnOnce(&Ask<'_>) -> T,
+) -> T {
+    let said = Said::of(headers, &visit.live.routing_headers);
+    let header = |name: &str| said.get(name);
+    let metadata = |name: &str| told.and_then(|told| told.metadata(name)).map(Cow::Borrowed);
+    let id = visit.id.with_prefix("req_");
+    let caller = knock.caller.as_ref();
+    decide(&Ask {
+        model: told.map_or("", |told| &told.model),
+        user: None,
+        header: &header,
+        metadata: &metadata,
+        caller: Caller {
+            key_name: caller.map(|key| &*key.name),
+            use_case: caller.and_then(|key| key.use_case.as_ref()).map(UseCaseName::as_str),
+        },
+        use_case: header(X_CUTOVER_USE_CASE.as_str()),
+        priority: None,
+        local_only: hints::local_only(Some(headers), caller.map(AsRef::as_ref)),
+        request_id: &id,
+    })
 }

@@ -2,6 +2,7 @@
 //! records, whatever the end was.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cutover_route::surface::Family;
 use cutover_server::{Held, Progress};
@@ -95,12 +96,12 @@ impl Passage {
         self.progress = Some(Arc::clone(progress));
     }
 
-    /// An instance is asked.
-    pub(super) fn asks(&mut self, instance: &InstanceLane) {
+    /// An instance is asked, after so long a wait for the client's body.
+    pub(super) fn asks(&mut self, instance: &InstanceLane, waited: Duration) {
         self.instance = Some((instance.id.clone(), instance.header.clone()));
         self.uncounted = true;
         self.in_flight = Some(instance.metrics.in_flight.enter());
-        self.asked_after = Some(micros(self.started.elapsed()));
+        self.asked_after = Some(micros(self.started.elapsed().saturating_sub(waited)));
     }
 
     /// Its answer is good, so far.

@@ -9,7 +9,7 @@ use cutover_ledger::Tokens;
 use cutover_relay::{Intake, Own};
 use cutover_rollout::Served;
 use cutover_route::balance::{Draw, Seat as Place};
-use cutover_telemetry::Registry;
+use cutover_telemetry::{Dropped, Registry};
 use cutover_units::{Millis, NanoUsd, WeightBp};
 use cutover_upstream::{Body, Deadlines, Outbound, SendError, Sending, Turn};
 use cutover_wire::adapt::Outgoing;
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::copies::{Reserved, Seat};
 use super::sample::{Job, Sample, Seen};
-use super::{Captured, Copies, Dropped, Settings, ShadowPair};
+use super::{Captured, Copies, Settings, ShadowPair};
 use crate::attempt::{collect, cut_off, is_stream};
 use crate::flow::END_WITHIN;
 use crate::gateway::Shared;

@@ -25,6 +25,7 @@ mod fleet;
 mod harness;
 mod health;
 mod http;
+mod judged;
 mod keys;
 mod left;
 mod names;

@@ -44,6 +44,21 @@ impl Dice {
     }
 }
 
+/// What the body says is asked for by half of them, beside a header or alone.
+fn matcher(dice: &mut Dice, name: &str) -> Matcher {
+    let header = vec![("x-use-case".to_owned(), name.to_owned())];
+    let (model, team) = (format!("m{}", dice.below(2)), format!("t{}", dice.below(2)));
+    let by_model = Matcher { model: Some(model), ..Matcher::default() };
+    let by_team = Matcher { metadata: vec![("team".to_owned(), team)], ..Matcher::default() };
+    match dice.below(8) {
+        0 => by_model,
+        1 => by_team,
+        2 => Matcher { headers: header, ..by_model },
+        3 => Matcher { headers: header, model: by_model.model, ..by_team },
+        _ => Matcher { headers: header, ..Matcher::default() },
+    }
+}
+
 fn snapshot(dice: &mut Dice) -> Snapshot {
     let variants: Vec<_> = (0..=dice.below(4))
         .map(|at| Variant {
@@ -56,10 +71,7 @@ fn snapshot(dice: &mut Dice) -> Snapshot {
         let name = format!("c{at}");
         UseCase {
             name: UseCaseName::new(&name).unwrap(),
-            matcher: Matcher {
-                headers: vec![("x-use-case".into(), name.clone())],
-                ..Matcher::default()
-            },
+            matcher: matcher(dice, &name),
             unit: if dice.one_in(2) { UnitSource::User } else { UnitSource::Request },
             salt: name,
             baseline: VariantIx(dice.index(variants.len())),
@@ -119,6 +131,10 @@ struct Counts {
     sent: u64,
     refused: u64,
     copied: u64,
+    /// Of a local-only use case by what stands in the body.
+    turned: u64,
+    /// Passed on unread although a use case is local-only by what stands in a body.
+    spared: u64,
 }
 
 #[test]
@@ -130,13 +146,16 @@ fn nothing_that_stays_local_is_seen_elsewhere() {
         let name = format!("c{}", dice.below(3));
         let header = |word: &str| (word == "x-use-case").then_some(name.as_str());
         let user = [None, Some("ann"), Some("bob"), Some("carl"), Some("dora")];
+        let (model, team) = (["m0", "m1", "m"], ["t0", "t1", "t"]);
+        let team = team[usize::from(dice.index(team.len()))];
+        let metadata = |name: &str| (name == "team").then_some(Cow::Borrowed(team));
         let ask = Ask {
-            model: "m",
+            model: model[usize::from(dice.index(model.len()))],
             user: user[usize::from(dice.index(user.len()))],
             header: &header,
-            metadata: &|_| None::<Cow<'_, str>>,
+            metadata: &metadata,
             caller: Caller { key_name: Some("key"), use_case: dice.one_in(8).then_some("c0") },
-            use_case: None,
+            use_case: dice.one_in(8).then_some("c1"),
             priority: [None, Some(Priority::Cost), Some(Priority::Quality)]
                 [usize::from(dice.index(3))],
             local_only: dice.one_in(2),
@@ -146,6 +165,13 @@ fn nothing_that_stays_local_is_seen_elsewhere() {
         let use_case = decision.use_case.and_then(|at| on.use_case(at));
         let restricted = ask.local_only || use_case.is_some_and(|found| found.local_only);
         assert_eq!(decision.local_only, restricted, "case {case}");
+        // What is passed on unread goes nowhere else than what has been read.
+        let unread = Ask { model: "", metadata: &|_| None::<Cow<'_, str>>, ..ask };
+        let told_early = on.decide(&unread).local_only;
+        let (turned, may_turn) = (decision.local_only && !told_early, on.may_turn_local(&unread));
+        assert!(!turned || may_turn, "case {case}: unread it would go anywhere");
+        counts.turned += u64::from(turned);
+        counts.spared += u64::from(!on.local_by_body.is_empty() && !told_early && !may_turn);
         let seen = seen_by(&on, &decision, dice);
         counts.cases += 1;
         if !restricted {
@@ -164,6 +190,7 @@ fn nothing_that_stays_local_is_seen_elsewhere() {
     // It would prove nothing if nothing could go wrong.
     let often = [counts.restricted, counts.tempted, counts.sent, counts.refused];
     assert!(often.iter().all(|n| *n > CASES / 10) && counts.copied > 500, "{counts:?}");
+    assert!(counts.turned > 500 && counts.spared > 500, "{counts:?}");
 }
 
 fn arms(baseline_local: bool, candidate_local: bool, weight: &str) -> Snapshot {
