@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cutover_route::health::{Limits, Load, Probed, State, judge, outliers};
+use cutover_route::health::{Limits, Load, Probed, State, judge};
 use cutover_telemetry::{Registry, events, families};
 use cutover_upstream::health::Health;
+use cutover_upstream::peers::compare;
 use cutover_upstream::{Deadlines, Instance, Outbound, SendErrorKind};
 use cutover_wire::probe::{Facts, Fitness, Page};
 use http::uri::PathAndQuery;
@@ -72,7 +73,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let compares = compared.elapsed() >= COMPARE;
         for upstream in &upstreams {
             if compares {
-                compare(&shared, upstream);
+                let peers = upstream.instances.iter().map(|lane| &*lane.health);
+                compare(peers, shared.now());
             }
             for at in 0..upstream.instances.len() {
                 let lane = &upstream.instances[at];
@@ -108,15 +110,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             lanes.into_iter().any(|lane| Arc::ptr_eq(&lane.health, &known.health))
         };
         watched.retain(|_, known| is_used(known));
-    }
-}
-
-fn compare(shared: &Shared, upstream: &UpstreamLane) {
-    let tallies: Vec<_> = upstream.instances.iter().map(|lane| lane.health.take_tally()).collect();
-    let found = outliers(&tallies);
-    for (at, lane) in upstream.instances.iter().enumerate() {
-        let is_outlier = at < 64 && found & (1 << at) != 0;
-        lane.health.judged_by_peers(is_outlier, shared.now());
     }
 }
 

@@ -160,8 +160,12 @@ pub const REST_MAX_MS: u64 = 30_000;
 
 /// Whether an instance rests after so many failures in a row, the last of them at this time.
 pub fn rests(failures: u32, failed_at: Millis, now: Millis) -> bool {
-    let rest_ms = rest_ms(failures);
-    lasts(Millis(failed_at.0.saturating_add(rest_ms)), 2 * rest_ms, now)
+    lasts(rested_at(failures, failed_at), 2 * rest_ms(failures), now)
+}
+
+/// When such a rest ends.
+pub fn rested_at(failures: u32, failed_at: Millis) -> Millis {
+    Millis(failed_at.0.saturating_add(rest_ms(failures)))
 }
 
 /// How long an instance rests after so many failures in a row.

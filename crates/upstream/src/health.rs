@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use cutover_route::balance::Post;
-use cutover_route::health::{FAILURES_MAX, Judged, REST_MAX_MS, Row, State, Tally, lasts, rests};
+use cutover_route::health::{
+    FAILURES_MAX, Judged, REST_MAX_MS, Row, State, Tally, lasts, rested_at, rests,
+};
 use cutover_units::Millis;
 use cutover_wire::probe::{Facts, Loaded, with_tag};
 
@@ -149,14 +151,28 @@ impl Health {
         if self.is_out() {
             return State::Draining;
         }
-        let rests = rests(self.failures(), self.failed_at(), now)
-            || lasts(Millis(self.ejected_until.load(Relaxed)), EJECTION_MAX_MS, now);
+        let rests = rests(self.failures(), self.failed_at(), now) || self.is_outlier(now);
         let probed = State::from_u8(self.probed.load(Relaxed));
         match (rests, lasts(Millis(self.full_until.load(Relaxed)), FULL_MAX_MS, now)) {
             (true, _) => probed.max(State::Ejected),
             (false, true) => probed.max(State::Saturated),
             (false, false) => probed,
         }
+    }
+
+    /// Whether it rests because it failed more often than its peers.
+    pub fn is_outlier(&self, now: Millis) -> bool {
+        lasts(Millis(self.ejected_until.load(Relaxed)), EJECTION_MAX_MS, now)
+    }
+
+    /// When its rest ends, where it rests and nothing can end that sooner. `may_recover`: a probe, or a request under
+    /// way there, may end a rest after failures in a row.
+    pub fn rests_until(&self, may_recover: bool, now: Millis) -> Option<Millis> {
+        let (failures, failed_at) = (self.failures(), self.failed_at());
+        let rests = !may_recover && rests(failures, failed_at, now);
+        let row = rests.then(|| rested_at(failures, failed_at));
+        let ejected = self.is_outlier(now).then(|| Millis(self.ejected_until.load(Relaxed)));
+        row.max(ejected)
     }
 
     /// Whether its address is one of its name's no more.

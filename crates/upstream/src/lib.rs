@@ -36,6 +36,7 @@ mod live;
 mod lookup;
 pub mod models;
 mod outgoing;
+pub mod peers;
 mod pool;
 mod socket;
 mod streamed;

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use cutover_http1::Request;
 use cutover_http1::request::{Framing, LAST_CHUNK, chunk_line};
 use http::Method;
@@ -16,6 +16,10 @@ use crate::streamed::{BodyAborted, StreamedBody};
 
 /// Bodies up to this length are written behind their heads, in one piece: cheaper than handing the kernel several.
 const COPIED_BYTES_MAX: usize = 4096;
+
+/// Pieces of a body that arrives meanwhile which are shorter than this wait for those that are there already, until
+/// together they are as long: a sender's chunks of one byte would cost a write and a packet each.
+const GATHERED_BYTES_MAX: usize = 4096;
 
 /// Most pieces handed to the socket at once.
 const SLICES_MAX: usize = 16;
@@ -33,6 +37,10 @@ pub(crate) struct Outgoing {
 struct Arriving {
     body: StreamedBody,
     framing: Framing,
+    /// Short pieces, to be written as one.
+    gathered: BytesMut,
+    /// Whether the body has had its turn since the last piece: it may hand out one for each.
+    waited: bool,
 }
 
 impl Outgoing {
@@ -58,7 +66,7 @@ impl Outgoing {
         let framing = body.size_hint().exact().map_or(Framing::Chunked, Framing::Length);
         let first = request.head(framing, 0).into();
         let (method, rest) = (request.method.clone(), Vec::new().into_iter());
-        Self { method, first, rest, arriving: Some(Arriving { body, framing }) }
+        Self { method, first, rest, arriving: Some(Arriving::new(body, framing)) }
     }
 
     /// Writes on; ready when all of it is written.
@@ -122,6 +130,10 @@ impl Outgoing {
 }
 
 impl Arriving {
+    fn new(body: StreamedBody, framing: Framing) -> Self {
+        Self { body, framing, gathered: BytesMut::new(), waited: false }
+    }
+
     /// The next pieces to write; `None` at the body's end. A body that is shorter or longer than it said must not look
     /// whole.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Result<Poll<Option<Vec<Bytes>>>, BodyAborted> {
@@ -129,30 +141,70 @@ impl Arriving {
             if self.framing == Framing::Length(0) {
                 return Ok(Poll::Ready(None));
             }
-            let Poll::Ready(frame) = self.body.poll_frame(cx) else { return Ok(Poll::Pending) };
-            let Some(frame) = frame.transpose()? else {
-                return match self.framing {
-                    Framing::Length(_) => Err(BodyAborted),
-                    Framing::Chunked => {
-                        self.framing = Framing::Length(0);
-                        Ok(Poll::Ready(Some(vec![Bytes::from_static(LAST_CHUNK)])))
-                    }
-                };
-            };
+            let Poll::Ready(frame) = self.body.poll_frame(cx) else { return Ok(self.none_yet(cx)) };
+            self.waited = false;
+            let Some(frame) = frame.transpose()? else { return self.end().map(Poll::Ready) };
             // Trailers are not passed on.
             let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) else {
                 continue;
             };
-            return Ok(Poll::Ready(Some(match &mut self.framing {
-                Framing::Length(left) => {
-                    *left = left.checked_sub(data.len() as u64).ok_or(BodyAborted)?;
-                    vec![data]
-                }
-                Framing::Chunked => {
-                    let line = Bytes::from(chunk_line(data.len()));
-                    vec![line, data, Bytes::from_static(b"\r\n")]
-                }
-            })));
+            let mut is_last = false;
+            if let Framing::Length(left) = &mut self.framing {
+                *left = left.checked_sub(data.len() as u64).ok_or(BodyAborted)?;
+                is_last = *left == 0;
+            }
+            if data.len() >= GATHERED_BYTES_MAX {
+                let mut pieces = self.take_gathered();
+                self.frame(data, &mut pieces);
+                return Ok(Poll::Ready(Some(pieces)));
+            }
+            self.gathered.extend_from_slice(&data);
+            if is_last || self.gathered.len() >= GATHERED_BYTES_MAX {
+                return Ok(Poll::Ready(Some(self.take_gathered())));
+            }
+        }
+    }
+
+    /// What was gathered waits for no other: only for the turn in which the body can hand out what is there already.
+    fn none_yet(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Bytes>>> {
+        if self.gathered.is_empty() {
+            return Poll::Pending;
+        }
+        if !self.waited {
+            self.waited = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(self.take_gathered()))
+    }
+
+    /// The body has ended.
+    fn end(&mut self) -> Result<Option<Vec<Bytes>>, BodyAborted> {
+        if self.framing != Framing::Chunked {
+            return Err(BodyAborted);
+        }
+        let mut pieces = self.take_gathered();
+        pieces.push(Bytes::from_static(LAST_CHUNK));
+        self.framing = Framing::Length(0);
+        Ok(Some(pieces))
+    }
+
+    fn take_gathered(&mut self) -> Vec<Bytes> {
+        let mut pieces = Vec::new();
+        if !self.gathered.is_empty() {
+            let data = self.gathered.split().freeze();
+            self.frame(data, &mut pieces);
+        }
+        pieces
+    }
+
+    fn frame(&self, data: Bytes, pieces: &mut Vec<Bytes>) {
+        match self.framing {
+            Framing::Length(_) => pieces.push(data),
+            Framing::Chunked => {
+                let line = Bytes::from(chunk_line(data.len()));
+                pieces.extend([line, data, Bytes::from_static(b"\r\n")]);
+            }
         }
     }
 }

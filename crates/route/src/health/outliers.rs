@@ -22,9 +22,11 @@ const MARGIN: f64 = 0.05;
 /// So many failures it takes at least.
 const FAILURES_MIN: u32 = 3;
 
-/// The outliers, bit i for instance i; at most half of those that had requests, the worst first: what
-/// befalls most of them is not a matter of single instances.
-pub fn outliers(tallies: &[Tally]) -> u64 {
+/// The outliers, bit i for instance i; the worst first, and together with those that rest as such already at most half
+/// of these and those that had requests: what befalls most of them is not a matter of single instances. Of those that
+/// rest the tallies are to be empty. Who is down, or rests after failures in a row, and had no request is in neither
+/// number: that is certain without any peers.
+pub fn outliers(tallies: &[Tally], resting: usize) -> u64 {
     let total = tallies.iter().fold(Tally::default(), |sum, tally| Tally {
         ok: sum.ok.saturating_add(tally.ok),
         failed: sum.failed.saturating_add(tally.failed),
@@ -37,7 +39,7 @@ pub fn outliers(tallies: &[Tally]) -> u64 {
         tally.failed >= FAILURES_MIN && others.ok + others.failed > 0 && low > high + MARGIN
     };
     let mut found = 0u64;
-    let mut left = active / 2;
+    let mut left = usize::midpoint(active, resting).saturating_sub(resting);
     let mut worst: [(f64, usize); 64] = [(0.0, 0); 64];
     let mut count = 0;
     for (at, tally) in tallies.iter().enumerate().take(64).filter(|(_, tally)| stands_out(tally)) {
@@ -87,36 +89,48 @@ mod tests {
 
     #[test]
     fn the_one_that_fails_more_than_its_peers_is_found() {
-        assert_eq!(outliers(&[tally(100, 0), tally(60, 40), tally(100, 1)]), 0b010);
+        assert_eq!(outliers(&[tally(100, 0), tally(60, 40), tally(100, 1)], 0), 0b010);
     }
 
     #[test]
     fn few_requests_prove_nothing() {
-        assert_eq!(outliers(&[tally(100, 0), tally(0, 1), tally(100, 0)]), 0);
-        assert_eq!(outliers(&[tally(3, 0), tally(0, 2)]), 0);
+        assert_eq!(outliers(&[tally(100, 0), tally(0, 1), tally(100, 0)], 0), 0);
+        assert_eq!(outliers(&[tally(3, 0), tally(0, 2)], 0), 0);
     }
 
     #[test]
     fn one_alone_has_no_peers() {
-        assert_eq!(outliers(&[tally(0, 500)]), 0);
-        assert_eq!(outliers(&[tally(0, 500), tally(0, 0)]), 0);
+        assert_eq!(outliers(&[tally(0, 500)], 0), 0);
+        assert_eq!(outliers(&[tally(0, 500), tally(0, 0)], 0), 0);
     }
 
     #[test]
     fn what_befalls_most_is_no_matter_of_instances() {
         let tallies = [tally(0, 100), tally(0, 100), tally(0, 90), tally(100, 0)];
-        assert!(outliers(&tallies).count_ones() <= 2);
+        assert!(outliers(&tallies, 0).count_ones() <= 2);
+    }
+
+    /// Half of what was left went with each window.
+    #[test]
+    fn those_that_rest_already_count_among_the_half() {
+        let tallies = [Tally::default(), Tally::default(), tally(50, 50), tally(100, 0)];
+        assert_eq!(outliers(&tallies, 2), 0);
+        assert_eq!(outliers(&tallies[1..], 1), 0, "one of three is half of them");
+        let five = [tallies[1], tallies[2], tallies[3], tallies[3], tallies[3]];
+        assert_eq!(outliers(&five, 1), 0b00010);
     }
 
     proptest! {
         #[test]
         fn at_most_half_are_ejected_and_never_a_better_one_instead_of_a_worse(
             rows in prop::collection::vec((0u32..200, 0u32..200), 0..70),
+            resting in 0usize..40,
         ) {
             let tallies: Vec<_> = rows.iter().map(|&(ok, failed)| tally(ok, failed)).collect();
-            let found = outliers(&tallies);
+            let found = outliers(&tallies, resting);
             let active = tallies.iter().filter(|t| t.ok + t.failed > 0).count();
-            prop_assert!(found.count_ones() as usize <= active / 2);
+            let ejected = found.count_ones() as usize;
+            prop_assert!(ejected == 0 || 2 * (ejected + resting) <= active + resting);
             for (at, seen) in tallies.iter().enumerate().take(64) {
                 if found & (1 << at) != 0 {
                     prop_assert!(seen.failed > 0);

@@ -90,6 +90,113 @@ async fn a_body_is_sent_as_it_arrives_with_its_length_or_in_chunks() {
     }
 }
 
+/// A body as a server's connection hands it out: one piece for each time its task gets its turn.
+struct ByTurns {
+    pieces: usize,
+    has_turn: bool,
+    length: Option<u64>,
+}
+
+impl http_body::Body for ByTurns {
+    type Data = Bytes;
+    type Error = BodyAborted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyAborted>>> {
+        self.has_turn = !self.has_turn;
+        if !self.has_turn {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let Some(left) = self.pieces.checked_sub(1) else { return Poll::Ready(None) };
+        self.pieces = left;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Each byte in a chunk of its own cost a write and a packet: some 1 MB/s of one client kept a core busy.
+#[tokio::test]
+async fn short_pieces_that_are_there_already_are_passed_on_as_one() {
+    const PIECES: usize = 10_000;
+    let server = Server::start(|_, mut socket| async move {
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n0\r\n\r\n") && !seen.ends_with(&[b'x'; PIECES]) {
+            socket.read_buf(&mut seen).await.unwrap();
+        }
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", seen.len());
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        socket.write_all(&seen).await.unwrap();
+    })
+    .await;
+    for length in [Some(PIECES as u64), None] {
+        let body = StreamedBody::new(ByTurns { pieces: PIECES, has_turn: false, length });
+        let echoed = text(send(&server.instance(), body).await.unwrap()).await.unwrap();
+        let body = echoed.split_once("\r\n\r\n").unwrap().1;
+        if length.is_some() {
+            assert_eq!(body, "x".repeat(PIECES));
+            continue;
+        }
+        let lines: Vec<_> = body.split("\r\n").collect();
+        let chunks: Vec<_> = lines.chunks_exact(2).map(|pair| (pair[0], pair[1].len())).collect();
+        assert_eq!(chunks, [("1000", 4096), ("1000", 4096), ("710", 1808), ("0", 0)]);
+    }
+}
+
+/// What was gathered waits for nothing that is not there: the server answers each byte before the next is sent.
+#[tokio::test]
+async fn a_slow_senders_bytes_pass_one_by_one_and_keep_their_order_with_long_ones() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let server = Server::start(move |_, mut socket| {
+        let tell = tell.clone();
+        async move {
+            let mut seen = Vec::new();
+            let mut told = 0;
+            while !seen.ends_with(b"0\r\n\r\n") {
+                socket.read_buf(&mut seen).await.unwrap();
+                let chunks = marks(&seen);
+                for _ in told..chunks {
+                    tell.send(()).unwrap();
+                }
+                told = told.max(chunks);
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", seen.len());
+            socket.write_all(answer.as_bytes()).await.unwrap();
+            socket.write_all(&seen).await.unwrap();
+        }
+    })
+    .await;
+    let (feed, _, body) = fed(None);
+    let slow = async {
+        for _ in 0..20 {
+            feed.send(Ok(Bytes::from_static(b"#"))).unwrap();
+            told.recv().await.unwrap();
+        }
+        for piece in ["#", "#", &"-".repeat(5_000), "#"] {
+            feed.send(Ok(Bytes::from(piece.to_owned()))).unwrap();
+        }
+        drop(feed);
+    };
+    let instance = server.instance();
+    let (sent, ()) = tokio::join!(send(&instance, body), slow);
+    let echoed = text(sent.unwrap()).await.unwrap();
+    let long = "-".repeat(5_000);
+    let end = format!(
+        "\r\n\r\n{}2\r\n##\r\n1388\r\n{long}\r\n1\r\n#\r\n0\r\n\r\n",
+        "1\r\n#\r\n".repeat(20)
+    );
+    assert!(echoed.ends_with(&end), "{echoed}");
+}
+
+fn marks(seen: &[u8]) -> usize {
+    String::from_utf8_lossy(seen).matches('#').count()
+}
+
 #[tokio::test]
 async fn an_upstream_that_reads_nothing_holds_the_sender_back() {
     let server = Server::start(|_, mut socket| async move {
