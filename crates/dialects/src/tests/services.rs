@@ -218,6 +218,10 @@ fn what_a_vendor_does_not_count_is_unknown() {
     assert_eq!(usage_of(&message("", ""), claude), None);
     assert_eq!(usage_of(&message("", ended), claude), None);
     assert_eq!(usage_of(&message(began, ended), claude), Some(Usage::new(5, 2)));
+    // What its beginning says of the output is a placeholder.
+    for ended in ["", r#","usage":null"#, r#","usage":{}"#, r#","usage":{"output_tokens":null}"#] {
+        assert_eq!(usage_of(&message(began, ended), claude), None, "{ended}");
+    }
     let piece = |usage: &str| {
         let said = r#"{"content":{"parts":[{"text":"x"}]},"finishReason":"STOP"}"#;
         format!("data: {{\"candidates\":[{said}]{usage}}}\n\n")

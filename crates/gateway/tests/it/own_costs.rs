@@ -71,6 +71,16 @@ fn a_broken_stream_is_booked_with_what_the_vendor_had_told() {
     let (prompt, completion, cost, marks) = books.booked("/v1/chat/completions", chat);
     assert_eq!((prompt, completion, cost), (Some(30), Some(7), Some(44_000)));
     assert!(!marks.contains("cost_partial"), "{marks}");
+    // Its end tells of no usage: the placeholder of its beginning was booked, at a price far too low.
+    let end = end.replace(r#"{"output_tokens":7}"#, "null");
+    books.claude.says("text/event-stream", &format!("{begun}{end}"));
+    for (path, body) in [("/v1/messages", &*own), ("/v1/chat/completions", chat)] {
+        assert_eq!(books.booked(path, body), (None, None, None, String::new()), "{path}");
+    }
+    let metrics = books.rig.metrics();
+    let mut lines =
+        metrics.lines().filter(|l| l.contains("requests_without_usage_total{use_case=\"docs\""));
+    assert!(lines.any(|line| line.ends_with(" 2")), "{metrics}");
 }
 
 /// Without counts an answer was booked as 0 tokens for 0 USD: free, for reports, budgets and gates.

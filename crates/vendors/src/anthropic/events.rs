@@ -43,6 +43,8 @@ pub struct EventsIn {
     /// Web pages that the open block is from.
     cited: Vec<Value>,
     usage: Value,
+    /// Whether the last word on the usage counts the output. What the beginning says of it is a placeholder.
+    is_counted: bool,
     lost: Lost,
 }
 
@@ -69,6 +71,7 @@ impl EventsIn {
             chars: (0, 0),
             cited: Vec::new(),
             lost: Lost::default(),
+            is_counted: false,
             usage: Value::Object(serde_json::Map::new()),
         }
     }
@@ -102,7 +105,7 @@ impl EventsIn {
                 let word = |at: &str| value.pointer(at).and_then(Value::as_str).unwrap_or_default();
                 word("/message/id").clone_into(&mut self.teller.id);
                 word("/message/model").clone_into(&mut self.teller.model);
-                self.count(&value["message"]["usage"]);
+                self.note_usage(&value["message"]["usage"]);
                 self.delta(out, |j| {
                     j.put("role", "assistant");
                     j.put("content", "");
@@ -112,7 +115,9 @@ impl EventsIn {
             "content_block_delta" => self.block_delta(index, &value["delta"], out),
             "content_block_stop" => self.stop(index, out),
             "message_delta" => {
-                self.count(&value["usage"]);
+                self.note_usage(&value["usage"]);
+                let output = value.pointer("/usage/output_tokens");
+                self.is_counted = output.is_some_and(|count| !count.is_null());
                 if let Some(stop) = value.pointer("/delta/stop_reason").and_then(Value::as_str) {
                     note_stop(stop, &mut self.lost);
                     let sequence = value["delta"]["stop_sequence"].as_str();
@@ -127,6 +132,9 @@ impl EventsIn {
                 }
             }
             "message_stop" => {
+                if let Some(known) = self.usage.as_object_mut().filter(|_| !self.is_counted) {
+                    known.remove("output_tokens");
+                }
                 if let Some(usage) = self.usage_so_far() {
                     self.teller.chunk(out, Some(&usage), |_| {});
                 }
@@ -141,7 +149,7 @@ impl EventsIn {
     }
 
     /// Counts are totals so far: later ones replace earlier ones.
-    fn count(&mut self, usage: &Value) {
+    fn note_usage(&mut self, usage: &Value) {
         let (Some(known), Some(new)) = (self.usage.as_object_mut(), usage.as_object()) else {
             return;
         };
