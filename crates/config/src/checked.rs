@@ -74,6 +74,8 @@ pub struct Server {
     pub keys: ClientKeys,
     /// Largest request body, in bytes.
     pub body_limit_bytes: u64,
+    /// Most that request bodies hold together, in bytes.
+    pub body_memory_bytes: u64,
     /// Largest request head (request line and headers), in bytes.
     pub header_limit_bytes: u64,
     /// Most headers in a request.

@@ -181,6 +181,7 @@ impl Toml {
         };
         self.text("keys", keys);
         self.size("body_limit", server.body_limit_bytes);
+        self.size("body_memory", server.body_memory_bytes);
         self.size("header_limit", server.header_limit_bytes);
         self.line("header_count", server.header_count_max);
         self.duration("header_timeout", server.header_timeout);

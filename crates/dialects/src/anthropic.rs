@@ -45,7 +45,7 @@ fn kind(code: Code) -> (&'static str, u16) {
     let status = code.status();
     match (code, status) {
         (Code::InsufficientQuota, _) => ("billing_error", 402),
-        (Code::Overloaded | Code::ShuttingDown, _) => ("overloaded_error", 529),
+        (Code::Overloaded | Code::ShuttingDown | Code::BodiesFull, _) => ("overloaded_error", 529),
         (_, 401) => ("authentication_error", status),
         (_, 403) => ("permission_error", status),
         (_, 404 | 405) => ("not_found_error", status),

@@ -36,15 +36,12 @@ impl Handler for Answering {
         let answered = match doubt {
             // Pinned here, as all of a request's way is in it: it is not moved.
             None => gateway.unless_cut(pin!(gateway.phases(&visit, &mut head, &mut body))).await,
-            Some(fault) => Some(Err(Refusal::nowhere(fault).in_words(dialects::spoken(&head)))),
+            Some(fault) => Some(Err(Refusal { endpoint: None, ..dialects::unread(&head, fault) })),
         };
         let refusal = match answered {
             Some(Ok(response)) => return response,
             Some(Err(refusal)) => refusal,
-            None => {
-                let fault = Failure::drained().fault;
-                Refusal::nowhere(fault).in_words(dialects::spoken(&head))
-            }
+            None => dialects::unread(&head, Failure::drained().fault),
         };
         if visit.decided.load(Ordering::Relaxed) {
             // Its exchange has been dropped, and has recorded it.

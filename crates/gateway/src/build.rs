@@ -14,7 +14,7 @@ use cutover_config::{
 };
 use cutover_ledger::prices::PriceList;
 use cutover_route::{Traffic, health};
-use cutover_server::BodyLimits;
+use cutover_server::{BodyLimits, Room};
 use cutover_store::KeyRing;
 use cutover_telemetry::{ArmLabels, ArmMetrics, NONE, Registry};
 use cutover_units::{Arm, Millis, UseCaseName, WeightBp};
@@ -159,7 +159,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         default_metrics: ArmMetrics::new(materials.registry, &labels),
         surface: surface::lane(checked, &upstreams)?,
         images: images::lane(checked)?,
-        limits: limits(checked),
+        limits: limits(materials),
         keys: materials.keys.clone(),
         models: models(checked).into(),
         default_is_listed: !default.models.is_empty(),
@@ -169,11 +169,15 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     })
 }
 
-fn limits(checked: &Checked) -> Limits {
+fn limits(materials: &Materials<'_>) -> Limits {
+    let checked = materials.checked;
+    let memory = usize::try_from(checked.server.body_memory_bytes).unwrap_or(usize::MAX);
+    let room = materials.previous.map(|known| known.limits.body.room.resized(memory));
     Limits {
         body: BodyLimits {
             bytes_max: usize::try_from(checked.server.body_limit_bytes).unwrap_or(usize::MAX),
             timeout: checked.server.body_timeout,
+            room: room.unwrap_or_else(|| Room::new(memory)),
         },
         ping_interval: checked.server.keep_alive_interval,
         slow: checked.log.slow,

@@ -76,9 +76,18 @@ pub(crate) fn dialect_of(route: &Routed<'_>, headers: &HeaderMap) -> Option<&'st
     }
 }
 
-/// The dialect of a request of which nothing but its head has been looked at; None: OpenAI's.
-pub(crate) fn spoken(head: &request::Parts) -> Option<&'static Dialect> {
-    dialect_of(&cutover_ingress::route(head.method.as_str(), head.uri.path()), &head.headers)
+/// A request of which nothing but its head has been looked at, refused.
+pub(crate) fn unread(head: &request::Parts, fault: Fault) -> Refusal {
+    let route = cutover_ingress::route(head.method.as_str(), head.uri.path());
+    let endpoint = match &route {
+        Ok(Route::Infer(endpoint)) => Some(*endpoint),
+        Ok(Route::Foreign(found)) if matches!(found.ask, Ask::Read(_)) => {
+            Some(Endpoint::ChatCompletions)
+        }
+        _ => None,
+    };
+    let dialect = dialect_of(&route, &head.headers);
+    Refusal { endpoint, dialect, ..Refusal::nowhere(fault) }
 }
 
 /// Who asks for what at a dialect's door.
@@ -109,7 +118,7 @@ pub(crate) async fn open(
             |fault| Refusal { endpoint: Some(Endpoint::ChatCompletions), ..refusal(fault) };
         return infer(gateway, visit, (headers, body), (knock, read)).await.map_err(refusal);
     }
-    let limits = visit.live.limits.body;
+    let limits = &visit.live.limits.body;
     let caller = knock.caller.as_deref();
     let answer = match knock.found.ask {
         Ask::ShowModel => {
@@ -138,7 +147,7 @@ async fn infer(
     (headers, body): (&mut HeaderMap, &mut Incoming),
     (knock, read): (Knock<'_>, Read),
 ) -> Result<Response<Out>, Fault> {
-    let whole = read_body(headers, body, visit.live.limits.body).await?;
+    let whole = read_body(headers, body, &visit.live.limits.body).await?;
     let exchange = match exchange(gateway, visit, (headers, whole), (knock, read)).await? {
         Met::Answered(response) => return Ok(response),
         Met::Decided(exchange) => exchange,

@@ -18,8 +18,8 @@ use crate::gateway::Shared;
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// What such a body may take.
-pub(crate) fn limits(of_all: BodyLimits) -> BodyLimits {
-    BodyLimits { bytes_max: BODY_BYTES_MAX, ..of_all }
+pub(crate) fn limits(of_all: &BodyLimits) -> BodyLimits {
+    BodyLimits { bytes_max: BODY_BYTES_MAX, ..of_all.clone() }
 }
 
 /// Takes a user's verdict. It is accepted when it waits to be written.

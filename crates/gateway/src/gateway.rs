@@ -287,7 +287,7 @@ impl Gateway {
                     ..Refusal::nowhere(fault)
                 };
                 let Whole { body, waited } =
-                    read_body(&parts.headers, body, visit.live.limits.body)
+                    read_body(&parts.headers, body, &visit.live.limits.body)
                         .await
                         .map_err(refusal)?;
                 let read_us = micros(waited).0;
@@ -309,8 +309,8 @@ impl Gateway {
                 Box::pin(dialects::known_models(self, visit, asked, caller.as_deref())).await
             }
             Route::Feedback => {
-                let limits = feedback::limits(visit.live.limits.body);
-                let body = read_body(&parts.headers, body, limits).await;
+                let limits = feedback::limits(&visit.live.limits.body);
+                let body = read_body(&parts.headers, body, &limits).await;
                 let key_name = caller.map(|key| Arc::clone(&key.name));
                 body.and_then(|read| {
                     feedback::take(&self.0, (visit.started_at, key_name), &read.body)
@@ -349,6 +349,7 @@ impl Gateway {
                 self.0.registry.counter(families::LIMITS_HIT, [limit]).inc();
             }
             Code::RequestTooLarge => self.limit_hit("server.body_limit"),
+            Code::BodiesFull => self.limit_hit("server.body_memory"),
             Code::RequestTimeout => self.limit_hit("server.body_timeout"),
             Code::HeadTooLarge => self.limit_hit(cutover_server::limit_of(&failure.fault)),
             _ => {}
@@ -374,7 +375,7 @@ impl Gateway {
         }
         if endpoint.is_some() {
             visit.live.default_metrics.finish(&Finished {
-                outcome: Outcome::ClientError,
+                outcome: ended(code),
                 total,
                 first_token: None,
                 tokens: None,
@@ -405,9 +406,11 @@ impl Gateway {
 
 /// How a request ended that was not decided: a list of models can fail for an upstream's sake, too.
 fn ended(code: Code) -> Outcome {
-    match code.row().side {
-        Side::Upstream => Outcome::UpstreamError,
-        Side::Client | Side::Us => Outcome::ClientError,
+    match (code, code.row().side) {
+        (Code::ShuttingDown, _) => Outcome::Drained,
+        (Code::BodiesFull, _) => Outcome::InternalError,
+        (_, Side::Upstream) => Outcome::UpstreamError,
+        (_, Side::Client | Side::Us) => Outcome::ClientError,
     }
 }
 

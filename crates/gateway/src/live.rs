@@ -244,7 +244,7 @@ pub struct UseCaseLane {
 }
 
 /// Limits on what a client may send.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Size and time of a request's body.
     pub body: BodyLimits,

@@ -114,13 +114,13 @@ impl Failure {
     /// The client's own fault, found by us.
     pub(crate) fn client(fault: Fault) -> Self {
         Self {
+            retry_after_ms: (fault.code == Code::BodiesFull).then_some(RETRY_AFTER_MS),
             fault,
             reason: "client",
             elsewhere: false,
             instance_at_fault: false,
             given_up: false,
             status: None,
-            retry_after_ms: None,
             said: None,
             why: None,
         }

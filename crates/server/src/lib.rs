@@ -9,7 +9,7 @@
 //! - [`serve`] accepts connections and hands each request to a [`Handler`] as an [`Arrival`]. Whatever is
 //!   wrong with a request's head is found here and said there, so that refusals look like all others.
 //! - [`read_body`] and [`discard`] read what a request sends, within limits; an [`Upload`] is passed on as it
-//!   comes.
+//!   comes. What the bodies that are read hold together is bounded by a [`Room`].
 //! - [`stranger`] tells requests of web pages from those of programs, for listeners that ask no key.
 //! - [`before`] waits under a deadline for what mostly is there already.
 //!
@@ -24,6 +24,7 @@ mod listener;
 mod pages;
 mod pulse;
 mod request_body;
+mod room;
 mod socket;
 mod upload;
 mod wait;
@@ -34,5 +35,6 @@ pub use listener::serve;
 pub use pages::{Named, Stranger, named_host, stranger};
 pub use pulse::Pulse;
 pub use request_body::{BodyLimits, Whole, discard, read_body, too_large};
+pub use room::Room;
 pub use upload::{Aborted, Held, Progress, Upload};
 pub use wait::before;

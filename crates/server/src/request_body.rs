@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cutover_units::Code;
 use cutover_wire::Fault;
 use http::{HeaderMap, header};
@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
+use crate::room::{Full, Pieces, Room, SMALL_BYTES_MAX};
 use crate::wait::before;
 
 /// Most that is read of a refused request's body to keep its connection.
@@ -41,24 +42,26 @@ pub struct Whole {
     pub waited: Duration,
 }
 
-/// How large a body may be, and how long it may take.
-#[derive(Debug, Clone, Copy)]
+/// How large a body may be, how long it may take, and what all of them may hold.
+#[derive(Debug, Clone)]
 pub struct BodyLimits {
     /// Largest body, in bytes.
     pub bytes_max: usize,
     /// Time for all of it, counted from its head.
     pub timeout: Duration,
+    /// What bodies that come in pieces hold together.
+    pub room: Room,
 }
 
 /// Reads a request's body. One that is there already costs no look at the clock.
 ///
 /// # Errors
 ///
-/// If it is too large, too slow, compressed or not coded as its head says.
+/// If it is too large, too slow, compressed or not coded as its head says, or if there is no room for it.
 pub async fn read_body(
     headers: &HeaderMap,
     body: &mut Incoming,
-    limits: BodyLimits,
+    limits: &BodyLimits,
 ) -> Result<Whole, Fault> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
@@ -69,7 +72,7 @@ pub async fn read_body(
     }
     let mut since = None;
     let until = || *since.insert(Instant::now()) + limits.timeout;
-    match before(until, collect(body, limits.bytes_max)).await {
+    match before(until, collect(body, limits)).await {
         Ok(body) => {
             let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
             Ok(Whole { body: body?, waited })
@@ -82,28 +85,44 @@ pub async fn read_body(
     }
 }
 
-async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Fault> {
+async fn collect(body: &mut Incoming, limits: &BodyLimits) -> Result<Bytes, Fault> {
+    let BodyLimits { bytes_max, room, .. } = limits;
+    let bytes_max = *bytes_max;
     let announced = body.size_hint().exact().map(usize::try_from);
     let capacity = match announced {
         Some(Ok(bytes)) if bytes <= bytes_max => bytes,
         Some(_) => return Err(too_large(bytes_max as u64)),
         None => 0,
     };
+    let full = |Full| no_room(room);
+    if capacity > SMALL_BYTES_MAX {
+        // Said before it is sent.
+        room.check(capacity).map_err(full)?;
+    }
     let Some(first) = next_data(body).await? else { return Ok(Bytes::new()) };
     // The usual case: one frame is the whole body, and nothing is copied.
     if body.is_end_stream() && first.len() <= bytes_max {
         return Ok(first);
     }
-    let mut whole = BytesMut::with_capacity(capacity.max(first.len()));
+    let mut whole = Pieces::new(room, capacity.max(first.len())).map_err(full)?;
     let mut next = Some(first);
     while let Some(data) = next {
         if whole.len() + data.len() > bytes_max {
             return Err(too_large(bytes_max as u64));
         }
-        whole.extend_from_slice(&data);
+        whole.push(&data).map_err(full)?;
+        drop(data);
         next = next_data(body).await?;
     }
-    Ok(whole.freeze())
+    Ok(whole.whole())
+}
+
+fn no_room(room: &Room) -> Fault {
+    let bytes_max = room.bytes_max();
+    let message = format!(
+        "the bodies under way hold all of the {bytes_max} bytes that they may (server.body_memory); ask again"
+    );
+    Fault::new(Code::BodiesFull, message)
 }
 
 /// What is said of a body over the limit.

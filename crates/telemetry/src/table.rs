@@ -301,7 +301,7 @@ metrics! {
         ["listener", "reason"],
         "Requests refused for their key, or because a web page may have sent them (host, origin).";
     LimitsHit LIMITS_HIT = Counter, Count, "cutover_limits_hit_total",
-        ["limit"] from ["server.body_limit", "server.body_timeout", "server.header_count", "server.header_limit", "server.header_timeout", "server.max_connections", "surface.idle_timeout", "surface.upload_limit", "upstreams.max_connections", "client_stalled"],
+        ["limit"] from ["server.body_limit", "server.body_memory", "server.body_timeout", "server.header_count", "server.header_limit", "server.header_timeout", "server.max_connections", "surface.idle_timeout", "surface.upload_limit", "upstreams.max_connections", "client_stalled"],
         "Requests or connections refused or cut by a limit, by the limit's config key.";
     OpenConnections OPEN_CONNECTIONS = Gauge, Count, "cutover_open_connections",
         ["listener"],

@@ -147,6 +147,9 @@ codes! {
     PromptUnavailable = "prompt_unavailable", 503, "server_error", Us, true;
     /// Too much feedback waits to be written.
     FeedbackBusy = "feedback_queue_full", 503, "server_error", Us, true;
+    /// The request bodies under way hold all the memory that they may together (`server.body_memory`). Nothing
+    /// was asked; it may be sent again as soon as others are answered.
+    BodiesFull = "request_bodies_full", 503, "server_error", Us, true;
     /// cutover is shutting down and `server.drain_timeout` is over; another replica, or this one after
     /// its restart, will answer. A stream under way ends with it as its last event.
     ShuttingDown = "shutting_down", 503, "server_error", Us, true;

@@ -58,6 +58,12 @@ pub(crate) static SERVER: Section = Section {
             "Largest request body. More is answered 413.",
         ),
         value(
+            "body_memory",
+            size(1 << 10, 1 << 40),
+            r#""1 GiB""#,
+            "Most memory that request bodies hold together, of those above 128 KiB that come in pieces: counted byte by byte as they arrive, and until they are answered. More is answered 503 with `retry-after`. Not less than `body_limit`.",
+        ),
+        value(
             "header_limit",
             size(4 << 10, 1 << 20),
             r#""64 KiB""#,

@@ -17,6 +17,7 @@ pub(crate) fn server(root: &Table<'_>) -> Option<Server> {
     let listen = table.read("listen", values::listen);
     let keys = table.read("keys", values::choice);
     let body_limit_bytes = table.read("body_limit", values::size);
+    let body_memory_bytes = table.read("body_memory", values::size);
     let header_limit_bytes = table.read("header_limit", values::size);
     let header_count_max = table.read("header_count", values::count);
     let header_timeout = table.read("header_timeout", values::duration);
@@ -37,6 +38,7 @@ pub(crate) fn server(root: &Table<'_>) -> Option<Server> {
             Some(_) | None => ClientKeys::Required,
         },
         body_limit_bytes: body_limit_bytes?,
+        body_memory_bytes: body_memory_bytes?,
         header_limit_bytes: header_limit_bytes?,
         header_count_max: header_count_max?,
         header_timeout: header_timeout?,
@@ -47,6 +49,11 @@ pub(crate) fn server(root: &Table<'_>) -> Option<Server> {
         connections_max: connections_max?,
         workers,
     };
+    if server.body_memory_bytes < server.body_limit_bytes {
+        let message = "less than server.body_limit: no body of that size could ever be taken";
+        let hint = "give several bodies room, or lower body_limit";
+        table.conflict("body_memory", message, Some(hint.to_owned()));
+    }
     if is_public(&server) && server.keys == ClientKeys::Off {
         let message = format!("keys must be required on {listen}, which others can reach");
         let hint = "remove this line and make keys with `cutover key add`, or listen on 127.0.0.1";

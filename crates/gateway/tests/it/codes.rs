@@ -84,6 +84,10 @@ fn how(code: Code) -> How {
             "gateway/tests/it/feedback.rs",
             "verdicts_beyond_the_queue_are_503_and_those_within_are_written",
         ),
+        Code::BodiesFull => In(
+            "gateway/tests/it/bodies.rs",
+            "a_body_without_room_is_refused_at_once_in_each_dialect_and_counted",
+        ),
         Code::ShuttingDown => In(
             "gateway/tests/it/ending.rs",
             "a_request_that_waits_for_its_answer_gets_503_and_so_does_one_that_still_sends",

@@ -4,6 +4,7 @@ use cutover_store::{Options, Store};
 use cutover_testkit::cloud::Cloud;
 use cutover_testkit::fake::{Fake, Gate, Persona, Reply};
 use cutover_testkit::raw::Raw;
+use rusqlite::Connection;
 
 use crate::harness::{Rig, ask, ask_stream, now, two_arms, until};
 
@@ -131,6 +132,7 @@ fn a_request_that_waits_for_its_answer_gets_503_and_so_does_one_that_still_sends
     }
     until("it is counted", || rig.metrics().contains("outcome=\"drained\"} 1"));
     let metrics = rig.metrics();
+    assert!(!metrics.contains("outcome=\"client_error\"} 1"), "{metrics}");
     let errors: u64 = metrics
         .lines()
         .filter(|line| line.starts_with("cutover_errors_total") && line.contains("shutting_down"))
@@ -152,4 +154,36 @@ fn the_record_says_drained() {
     assert_eq!(whole.response().unwrap().map(|r| r.status), Some(503));
     until("it is counted", || rig.metrics().contains("outcome=\"drained\"} 1"));
     until("it is written", || store.stats().written == 1);
+}
+
+/// It was booked as the client's error, and at no endpoint: an unfinished body is not the client's fault when
+/// the process ends.
+#[test]
+fn a_request_whose_body_still_arrives_when_the_drain_is_over_was_drained() {
+    for (path, endpoint) in [
+        ("/v1/chat/completions", "chat_completions"),
+        ("/v1/embeddings", "embeddings"),
+        ("/v1/messages", "anthropic"),
+        ("/api/show", "none"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(folder.path(), now)).unwrap();
+        let (_own, mut rig) = rig(Some(&store));
+        let mut sending = rig.raw();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{{");
+        sending.send(head).unwrap();
+        until("it is open", || rig.connections() == 1);
+        rig.stop();
+        let status = sending.response().unwrap().map(|r| r.status);
+        assert!(matches!(status, Some(503 | 529)), "{path}: {status:?}");
+        until("it is written", || store.stats().written == 1);
+        let records = Connection::open(folder.path().join("cutover.db")).unwrap();
+        let row = "SELECT endpoint, outcome, code FROM records";
+        let row: (String, String, String) =
+            records.query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        assert_eq!((&*row.0, &*row.1, &*row.2), (endpoint, "drained", "shutting_down"), "{path}");
+        let counted = rig.metrics().contains("outcome=\"drained\"} 1");
+        assert_eq!(counted, endpoint != "none", "{path}");
+    }
 }

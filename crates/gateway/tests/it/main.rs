@@ -10,6 +10,7 @@
 )]
 
 mod after_the_end;
+mod bodies;
 mod codes;
 mod continuing;
 mod departing;
