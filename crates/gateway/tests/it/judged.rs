@@ -1,9 +1,11 @@
 //! Endpoints that are passed on where a local-only use case knows its requests by what stands in their bodies: not a
 //! byte of those leaves, nor of what nobody can judge.
 
+use cutover_gateway::explain::Question;
 use cutover_route::balance::mix;
 use cutover_testkit::cloud::Cloud;
 use cutover_testkit::raw::Response;
+use cutover_units::Code;
 
 use crate::harness::Rig;
 
@@ -192,6 +194,30 @@ fn nothing_is_read_where_no_use_case_asks_for_it_or_nothing_would_leave() {
         let arrived = cloud.wait_for(before + 3);
         assert_eq!(arrived.last().unwrap().body.as_deref(), Some(b"{".as_slice()));
     }
+}
+
+/// Who asks where a request would go is told what would be done.
+#[test]
+fn what_is_explained_is_what_is_done() {
+    let cloud = cloud();
+    let rig = rig(&cloud);
+    let told = |content_type: Option<&str>, body: &str| {
+        let mut request = http::Request::post("/v1/moderations");
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let question = Question { head, body: body.to_owned().into(), caller: None };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(rig.gateway.explain(question)).map(drop).map_err(|fault| fault.code)
+    };
+    for content_type in [None, Some("application/json")] {
+        assert_eq!(told(content_type, r#"{"model":"loc"}"#), Err(Code::NoLocalUpstream));
+        assert_eq!(told(content_type, r#"{"model":"open"}"#), Ok(()));
+        assert_eq!(told(content_type, ""), Ok(()));
+    }
+    assert_eq!(told(Some("text/plain"), r#"{"model":"open"}"#), Err(Code::NoLocalUpstream));
+    nothing_left(&cloud, "nobody was asked");
 }
 
 /// Bodies by chance, against what was meant when they were written.
