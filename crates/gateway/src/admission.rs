@@ -21,7 +21,8 @@
 //! - Whose turn comes when its deadline leaves less than half the time that an answer usually takes passes it
 //!   on: its answer would be thrown away, and the next one's may be in time.
 //! - While all instances rest the line waits: one that has rested is tried with one request. Who may go on to the next
-//!   arm instead does so, and waits there if that is full.
+//!   arm instead does so, and waits there if that is full. Nobody waits for a rest that surely lasts longer than the
+//!   wait: see [`UpstreamLane::rests_until`].
 //! - A leg that follows a failed one enters without asking: a failover must not wait twice.
 
 use std::sync::Arc;
@@ -225,6 +226,7 @@ async fn turn_at(
     let began = Instant::now();
     exchange.admission.waits = Some((began, upstream.name.clone()));
     let (mut waited, mut went, mut too_late) = (Err(Why::QueueFull), false, false);
+    let mut has_rested = false;
     if let Some(mut seat) = Seat::take(exchange, &upstream, rules.length) {
         waited = seat.called(exchange, began + limit).await;
         // The money may have been spent by others meanwhile: then it keeps its seat.
@@ -234,7 +236,7 @@ async fn turn_at(
         if limit < longest && !went && matches!(waited, Err(Why::Waited)) {
             waited = seat.called(exchange, began + longest).await;
         }
-        seat.left = false;
+        (seat.left, has_rested) = (false, seat.rests);
         if !exchange.has_time_for(&upstream)
             && let Ok(permit) = waited
         {
@@ -264,10 +266,11 @@ async fn turn_at(
     count(exchange, &upstream, "refused");
     let (now, live) = (exchange.shared.now(), exchange.shared.live());
     let upstream = live.present(&upstream).unwrap_or(&upstream);
-    let retry_after_ms = Some(ms(door.retry_after_ms(upstream, now)));
+    let rest_ms = upstream.rests_until(now).map_or(0, |until| until.0.saturating_sub(now.0));
+    let retry_after_ms = Some(ms(door.retry_after_ms(upstream, now).max(rest_ms)));
     let failure = if too_late || exchange.is_late() {
         Failure::past_deadline()
-    } else if upstream.can_serve(now) {
+    } else if upstream.can_serve(now) && !has_rested {
         full(exchange)
     } else {
         Failure::of_resting()
@@ -296,6 +299,8 @@ struct Seat {
     called: oneshot::Receiver<Permit>,
     /// Whether its client has left, if it is dropped now.
     left: bool,
+    /// Whether no instance could serve when it looked last.
+    rests: bool,
 }
 
 impl Seat {
@@ -304,7 +309,7 @@ impl Seat {
         let (sender, called) = oneshot::channel();
         let ticket = upstream.door.as_ref()?.held.0.sit(place(exchange), sender, length)?;
         let (upstream, shared) = (Arc::clone(upstream), Arc::clone(&exchange.shared));
-        let seat = Self { upstream, shared, ticket, called, left: true };
+        let seat = Self { upstream, shared, ticket, called, left: true, rests: false };
         seat.show();
         // Room may have come between the look and the seat.
         call_next(&seat.upstream, &seat.shared);
@@ -313,6 +318,7 @@ impl Seat {
 
     /// Waits until there is a place, so long at most, and as long as nobody else is to be asked instead.
     async fn called(&mut self, exchange: &mut Exchange, until: Instant) -> Result<Permit, Why> {
+        let mut until = self.look(until);
         loop {
             let look = (Instant::now() + LOOK).min(until);
             match timeout_at(look, &mut self.called).await {
@@ -328,16 +334,31 @@ impl Seat {
                 Err(_) => {
                     call_next(&self.upstream, &self.shared);
                     let live = self.shared.live();
-                    let upstream = live.present(&self.upstream).unwrap_or(&self.upstream);
-                    exchange.look_again(upstream);
-                    let is_well = upstream.can_serve(self.shared.now());
+                    exchange.look_again(live.present(&self.upstream).unwrap_or(&self.upstream));
+                    drop(live);
+                    until = self.look(until);
                     let first = attempt::first_asked(exchange);
-                    if !is_well && first.is_some_and(|first| first.name != upstream.name) {
+                    let others = first.is_some_and(|first| first.name != self.upstream.name);
+                    if self.rests && others {
                         return Err(Why::PassedOver);
                     }
                 }
             }
         }
+    }
+
+    /// Looks whether an instance can serve, and until when to wait: no longer where all surely rest beyond this.
+    fn look(&mut self, until: Instant) -> Instant {
+        let (at, now) = (Instant::now(), self.shared.now());
+        let live = self.shared.live();
+        let upstream = live.present(&self.upstream).unwrap_or(&self.upstream);
+        let rests = !upstream.can_serve(now);
+        let left_us = micros(until.saturating_duration_since(at)).0;
+        let is_longer = |rested: Millis| rested.0.saturating_sub(now.0) > left_us.div_ceil(1_000);
+        let in_vain = rests && upstream.rests_until(now).is_some_and(is_longer);
+        drop(live);
+        self.rests = rests;
+        if in_vain { until.min(at) } else { until }
     }
 
     fn show(&self) {

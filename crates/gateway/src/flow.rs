@@ -34,9 +34,13 @@ pub(crate) struct Flow {
     body: Body,
     pub(crate) intake: Intake,
     began: Instant,
-    pub(crate) read_at: Instant,
-    pub(crate) ends_at: Instant,
-    pub(crate) idle: Duration,
+    read_at: Instant,
+    ends_at: Instant,
+    idle: Duration,
+    /// How far the answer had come, and when it got there.
+    progress: (u64, Instant),
+    /// So long may it come no further: as long as its first content may take, as that may be as much work.
+    pause: Duration,
     ended: bool,
     /// Whether it broke off once its answer was whole.
     cut: bool,
@@ -47,6 +51,7 @@ impl Flow {
     /// What was opened, and the pieces that are ready for the client.
     pub(crate) fn new(opened: Opened, timeouts: &Timeouts) -> (Self, Vec<Bytes>) {
         let now = Instant::now();
+        let progress = (opened.intake.progress(), now);
         let flow = Self {
             body: opened.body,
             intake: opened.intake,
@@ -54,6 +59,8 @@ impl Flow {
             read_at: now,
             ends_at: opened.sent_at + timeouts.total,
             idle: timeouts.idle,
+            progress,
+            pause: timeouts.idle.max(timeouts.first_token),
             ended: opened.ended,
             cut: opened.cut,
             _in_flight: opened.in_flight,
@@ -74,16 +81,45 @@ impl Flow {
         self.read_at = Instant::now();
         Poll::Ready(match frame {
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => self
-                    .intake
-                    .push(data, out)
-                    .map(|()| self.intake.tap.ended_well())
-                    .map_err(Failure::upstream),
+                Ok(data) => {
+                    let pushed = self.intake.push(data, out);
+                    let progress = self.intake.progress();
+                    if progress != self.progress.0 {
+                        self.progress = (progress, self.read_at);
+                    }
+                    pushed.map(|()| self.intake.tap.ended_well()).map_err(Failure::upstream)
+                }
                 Err(_) => Ok(false),
             },
             Some(Err(_)) => self.ended_early(cut_off(), out),
             None => self.intake.finish(out).map(|()| true).map_err(Failure::upstream),
         })
+    }
+
+    /// When the next of its deadlines is.
+    pub(crate) fn due(&self) -> Instant {
+        let (_, came_at) = self.progress;
+        self.ends_at.min(self.read_at + self.idle).min(came_at + self.pause)
+    }
+
+    /// What a deadline that has passed makes of it.
+    pub(crate) fn overdue(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<Bytes>,
+    ) -> Option<Result<bool, Failure>> {
+        let (_, came_at) = self.progress;
+        let late = if now >= self.read_at + self.idle {
+            Failure::late("idle_timeout", "the upstream's stream stalled")
+        } else if now >= self.ends_at {
+            Failure::late("total_timeout", "the upstream's stream took too long")
+        } else if now >= came_at + self.pause {
+            let message = "the upstream's stream stalled: it gave signs of life, and no content";
+            Failure::late("idle_timeout", message)
+        } else {
+            return None;
+        };
+        Some(self.ended_early(late, out))
     }
 
     /// Nothing more comes of it. If its answer is whole only the terminal event is missing, and that we can write.

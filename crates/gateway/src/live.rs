@@ -305,6 +305,17 @@ impl UpstreamLane {
         self.instances.iter().any(|lane| lane.state(now).can_serve())
     }
 
+    /// When the first of its instances has rested, where all rest and nothing that is known can end that sooner: no
+    /// request under way there, and no probe. None: one can serve, or may any moment.
+    pub(crate) fn rests_until(&self, now: Millis) -> Option<Millis> {
+        let until = |lane: &InstanceLane| {
+            let may_recover = self.probing.is_some() || lane.instance.live().in_flight() > 0;
+            lane.health.rests_until(may_recover, now)
+        };
+        // None is less than any time.
+        self.taking().map(|(_, lane)| until(lane)).min().flatten()
+    }
+
     /// How long the quickest of its instances that can serve lets clients wait on average, for the first content of a
     /// stream or for a whole answer; 0: nobody knows.
     pub(crate) fn usual_us(&self, stream: bool, now: Millis) -> u64 {

@@ -442,8 +442,7 @@ impl Relay {
             due = due.min(self.began + paced);
         }
         if let Phase::Flowing(flow) = &self.phase {
-            due = due.min(flow.ends_at);
-            due = due.min(flow.read_at + flow.idle);
+            due = due.min(flow.due());
         }
         due
     }
@@ -451,14 +450,7 @@ impl Relay {
     /// What a deadline that has passed makes of the stream.
     fn overdue(&mut self, now: Instant) -> Option<Result<bool, Failure>> {
         let Phase::Flowing(flow) = &mut self.phase else { return None };
-        if now >= flow.read_at + flow.idle {
-            let stalled = Failure::late("idle_timeout", "the upstream's stream stalled");
-            return Some(flow.ended_early(stalled, &mut self.scratch));
-        }
-        (now >= flow.ends_at).then(|| {
-            let late = Failure::late("total_timeout", "the upstream's stream took too long");
-            flow.ended_early(late, &mut self.scratch)
-        })
+        flow.overdue(now, &mut self.scratch)
     }
 }
 

@@ -168,6 +168,17 @@ impl Intake {
         self.tap.first_content_seen() || self.works()
     }
 
+    /// Grows with each piece of the answer: a chunk of choices, or an event in a vendor's own dialect, which is
+    /// the vendor's word that it is at work. Comments, objects without choices and lines that do not end are none.
+    pub fn progress(&self) -> u64 {
+        let events = self.foreign.as_deref().map_or(0, |foreign| match &foreign.events {
+            Events::Anthropic(events) => events.told(),
+            Events::Gemini(events) => events.told(),
+            Events::Responses(events) => events.told(),
+        });
+        self.tap.content_chunks() + events
+    }
+
     /// Whether a tool is at work at the vendor's.
     pub fn works(&self) -> bool {
         let works = |foreign: &Foreign| match &foreign.events {

@@ -139,7 +139,7 @@ pub const FAULTS: &[Row] = &[
     ),
     Row {
         name: "stall mid-stream",
-        life: "a frozen engine, a network that lost its way",
+        life: "a frozen engine, a network that lost its way; also one on whose behalf a proxy still pings",
         kind: Kind::Within(Within::Stall, 2),
         whole: before("upstream_timeout").billed(),
         stream: BROKEN,

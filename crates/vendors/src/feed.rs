@@ -21,12 +21,14 @@ pub(crate) struct Feed {
     records: Vec<Range<usize>>,
     /// Whether nothing more is taken.
     pub(crate) over: bool,
+    /// How many events with data have come.
+    pub(crate) events: u64,
 }
 
 impl Feed {
     pub(crate) fn new() -> Self {
         let splitter = Splitter::new(Framing::Events, EVENT_BYTES_MAX);
-        Self { splitter, records: Vec::new(), over: false }
+        Self { splitter, records: Vec::new(), over: false, events: 0 }
     }
 }
 
@@ -71,6 +73,7 @@ pub(crate) trait Turning {
             }
             return;
         }
+        self.feed().events += 1;
         if let Err(fault) = self.event(data, out) {
             self.fail(&fault, out);
         }
@@ -127,5 +130,23 @@ impl Teller {
         out.push_str("data: ");
         out.push_str(&data);
         out.push_str("\n\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anthropic::EventsIn;
+
+    #[test]
+    fn a_vendors_events_are_told_from_other_signs_of_life() {
+        let (mut events, mut out) = (EventsIn::new(Millis(0)), Vec::new());
+        let mut told = |piece: &'static str| {
+            events.push(Bytes::from_static(piece.as_bytes()), &mut out);
+            events.told()
+        };
+        assert_eq!(told("event: ping\ndata: {\"type\":\"ping\"}\n\n"), 1);
+        assert_eq!(told(": alive\n\n\n\nevent: ping\n\ndata: {\"type\":"), 1);
+        assert_eq!(told("\"ping\"}\n\n"), 2);
     }
 }

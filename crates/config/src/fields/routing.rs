@@ -89,7 +89,7 @@ pub(crate) static UPSTREAM: Section = Section {
             "idle_timeout",
             deadline(),
             r#""60 s""#,
-            "Longest silence within an answer that has begun.",
+            "Longest silence within an answer that has begun. In a stream any byte ends it, but signs of life alone (comments, objects without choices, a line that does not end) keep it open no longer than this or `first_token_timeout`, whichever is longer. Each event of Anthropic's, Gemini's or the Responses protocol (a `ping`, too) is the vendor's word that it is at work.",
         ),
         value("total_timeout", deadline(), r#""10 min""#, "Time for an attempt as a whole."),
         RETRY_BUDGET,

@@ -2,6 +2,7 @@
 //! has just stumbled, and nobody waits for one where another can be asked.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
 use cutover_units::Millis;
@@ -91,6 +92,41 @@ fn who_has_nobody_else_to_ask_waits_for_the_rest_to_end_and_no_longer_than_the_l
     rig.reload(&config(""));
     rests(&rig, "own");
     assert_eq!(rig.chat(&[], &ask("app")).status, 200);
+}
+
+/// Clients waited for nothing: up to the whole of `wait` for their 503.
+#[test]
+fn nobody_waits_for_a_rest_that_surely_lasts_longer() {
+    let own = Fake::start(Persona::LlamaCpp);
+    let line = "probes = false\nin_flight_limit = 1\nqueue = { wait = \"29 s\" }";
+    let rig = Rig::start(&one_arm(&format!("{}\n{line}", engines("llamacpp", &[&own]))));
+    let refused = |answer: &cutover_testkit::raw::Response| {
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(answer.text().contains("well in time"), "{}", answer.text());
+        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((25..=90).contains(&wait), "when it has rested: {wait}");
+    };
+    let began = Instant::now();
+    rests(&rig, "own");
+    for body in [ask("app"), ask_stream("app")] {
+        refused(&rig.chat(&[], &body));
+    }
+    assert!(!rests_from(&rig, "own", Millis(0)));
+    // Nor who is in the line already when it begins to rest.
+    let gate = Gate::new();
+    own.once(Reply::words(1).hold_headers(&gate));
+    thread::scope(|scope| {
+        let first = scope.spawn(|| rig.chat(&[], &ask("app")));
+        until("the place is taken", || gate.arrivals() == 1);
+        let second = scope.spawn(|| rig.chat(&[], &ask("app")));
+        until("it waits", || waiting(&rig, "own") == 1);
+        rests(&rig, "own");
+        refused(&second.join().unwrap());
+        gate.open();
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!((own.inferences().len(), outcomes(&rig, "own", "refused")), (1, 3));
 }
 
 /// A candidate in whose line somebody waits, and a baseline.

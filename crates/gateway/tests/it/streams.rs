@@ -277,3 +277,28 @@ fn a_stream_that_ended_well_leaves_its_connection_for_the_next() {
     }
     server.join().unwrap();
 }
+
+/// Whoever pinged on behalf of a frozen engine hid that for ten minutes.
+#[test]
+fn signs_of_life_alone_keep_no_stream_open() {
+    let word = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"so "},"finish_reason":null}]}"#;
+    let word = format!("data: {word}\n\n");
+    for (alive, finds) in
+        [(": keep-alive\n\n", true), ("data: {}\n\n", true), ("x", true), (&*word, false)]
+    {
+        let (cloud, own) = pair();
+        own.always(Reply::words(3).and_then(2, Fault::Alive(alive.into())));
+        let timeouts =
+            "idle_timeout = \"200 ms\"\nfirst_token_timeout = \"1 s\"\ntotal_timeout = \"4 s\"";
+        let config = two_arms(&cloud.base_url(), &own.base_url(), "100%")
+            .replace("[upstreams.own]", &format!("[upstreams.own]\n{timeouts}"));
+        let rig = Rig::start(&config);
+        let answer = rig.chat(&["x-unit: u1"], &ask_stream("app"));
+        let told = answer.text();
+        let found = told.contains("signs of life, and no content");
+        assert_eq!((answer.status, found), (200, finds), "{alive}: {told}");
+        assert!(told.contains("w1") && !told.contains("[DONE]"), "{told}");
+        let reason = if finds { "idle_timeout" } else { "total_timeout" };
+        until("it is counted", || rig.metrics().contains(&format!("reason=\"{reason}\"")));
+    }
+}

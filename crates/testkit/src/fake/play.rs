@@ -1,6 +1,7 @@
 //! Sends an answer as the script wants it: gates, pace, comments, odd pieces, and every fault.
 
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -9,6 +10,9 @@ use super::http::{Connection, Framing, Head};
 use super::openai::Event;
 use super::refusal::{self, Refusal};
 use super::script::{Fault, Reply};
+
+/// How often one that only seems alive says so.
+const ALIVE_EVERY: Duration = Duration::from_millis(20);
 
 /// How events are framed.
 #[derive(Clone, Copy, PartialEq)]
@@ -215,6 +219,10 @@ impl Stream<'_> {
                     connection.piece(&filler)?;
                 }
             }
+            Some(Fault::Alive(bytes)) => loop {
+                connection.piece(bytes)?;
+                std::thread::sleep(ALIVE_EVERY);
+            },
             Some(Fault::HugeEvent(bytes)) => self.huge_event(connection, *bytes)?,
             Some(Fault::BadUtf8) => {
                 let mut data = self.filler.0.clone().into_bytes();

@@ -98,6 +98,8 @@ pub enum Fault {
     ErrorEvent,
     /// Stream: a line that never ends; filler until the client leaves.
     EndlessLine,
+    /// Stream: these bytes again and again, until the client leaves.
+    Alive(Vec<u8>),
     /// Stream: one event of this many bytes, then the rest.
     HugeEvent(usize),
     /// Stream: bytes that are no UTF-8 inside an event, then the rest.

@@ -81,6 +81,11 @@ impl EventsIn {
         self.take(frame, out);
     }
 
+    /// How many events have come: comments are none.
+    pub fn told(&self) -> u64 {
+        self.feed.events
+    }
+
     /// The body ended: what is left is read.
     pub fn finish(&mut self, out: &mut Vec<Bytes>) {
         let mut text = String::new();
