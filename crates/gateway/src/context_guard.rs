@@ -70,11 +70,15 @@ pub(crate) fn fits(
     exchange.trail.prompt_bytes = bytes;
     let tokens = tokens_at_least(bytes, most);
     if least.is_some_and(|least| tokens > least) {
-        exchange.trail.too_small = smaller_than(tokens, lane, &exchange.head.model);
+        exchange.trail.too_small |= smaller_than(tokens, lane, &exchange.head.model);
     }
     let Some(limit) = limit.filter(|_| !native || outgoing.reply.must_be_whole) else {
         return Ok(outgoing);
     };
+    let likely = gauge.and_then(Gauge::millibytes_per_token_of_its_kind);
+    if native && limit.lasts && likely.is_some_and(|of| tokens_at_least(bytes, of) > limit.tokens) {
+        outgoing.reply.overfull_context = u32::try_from(limit.tokens).unwrap_or(0);
+    }
     let elsewhere = leg.arm == Arm::Candidate && exchange.chosen.legs.len() > 1;
     if tokens <= limit.tokens || !(limit.lasts || elsewhere) {
         return Ok(outgoing);
@@ -87,12 +91,16 @@ pub(crate) fn fits(
 }
 
 /// Has a candidate that is not in memory read in while the baseline answers, where that is wished.
-fn awaits_no_cold_model(exchange: &Exchange, leg: Leg, lane: &Lane) -> Result<(), Fault> {
+fn awaits_no_cold_model(exchange: &mut Exchange, leg: Leg, lane: &Lane) -> Result<(), Fault> {
     let use_case = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at));
     let wished = use_case.is_some_and(|use_case| use_case.baseline_while_cold);
     let elsewhere = leg.arm == Arm::Candidate && exchange.chosen.legs.len() > 1;
     let now = exchange.shared.now();
-    if !(wished && elsewhere && ollama::is_cold(lane, &exchange.head.model, now)) {
+    if !(wished && elsewhere) {
+        return Ok(());
+    }
+    if let Some(cold) = ollama::beside_warm(lane, &exchange.head.model, now) {
+        exchange.trail.too_small = cold;
         return Ok(());
     }
     ollama::warm_one(&exchange.shared, lane, now);
@@ -110,7 +118,11 @@ pub(crate) fn learn(exchange: &Exchange) {
     }
     let Some((lane, _, _)) = exchange.lane() else { return };
     if let Some(gauge) = gauge(lane, &exchange.head.model) {
-        gauge.learn(trail.prompt_bytes, usage.prompt_tokens);
+        // No other engine cuts.
+        let native = lane.target.provider.dialect == Dialect::Ollama;
+        let limit = native.then(|| limits(lane, &exchange.head.model).0).flatten();
+        let context = limit.map(|limit| limit.tokens);
+        gauge.learn(trail.prompt_bytes, usage.prompt_tokens, context);
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use cutover_route::health::State;
 use cutover_units::{Millis, UseCaseName};
 use cutover_upstream::{Body, Deadlines, Outbound};
 use cutover_vendors::manage::{self, Deed, Kept, Order, Progress};
@@ -404,22 +405,42 @@ pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) -> bool {
     true
 }
 
-/// Whether a lane's model is in no memory of the instances that can serve, as far as they tell. One that is
-/// down tells nothing, and may not count as having what it had.
-pub(crate) fn is_cold(lane: &Lane, asked: &str, now: Millis) -> bool {
+/// A bit for each instance that would have to read a lane's model in first, if one that can serve has it and is
+/// not full, or all do. None: whoever is asked now waits for a load. One that is down tells nothing, and may not
+/// count as having what it had.
+pub(crate) fn beside_warm(lane: &Lane, asked: &str, now: Millis) -> Option<u64> {
     let wanted = lane.wanted(asked);
-    let able = lane.upstream.taking().filter(|(_, instance)| instance.state(now).can_serve());
-    let mut able = able.peekable();
-    able.peek().is_some() && able.all(|(_, instance)| !instance.health.has(wanted))
+    let (mut warm, mut cold, mut set) = (None, None, 0);
+    for (at, instance) in lane.upstream.taking() {
+        let state = Some(instance.state(now)).filter(|state| state.can_serve());
+        let fittest = if instance.health.has(wanted) { &mut warm } else { &mut cold };
+        if let Some(state) = state {
+            *fittest = Some(fittest.map_or(state, |other: State| other.min(state)));
+        }
+        if !instance.health.has(wanted) && at < 64 {
+            set |= 1 << at;
+        }
+    }
+    match (warm, cold) {
+        (None, Some(_)) => None,
+        (Some(warm), Some(cold)) if warm >= State::Saturated && cold < State::Saturated => None,
+        // Where none can serve, all may be tried.
+        (None, None) => Some(0),
+        _ => Some(set),
+    }
 }
 
 /// Has the fittest instance read a lane's model in, unless one does already. Where that failed lately, the next.
 pub(crate) fn warm_one(shared: &Arc<Shared>, lane: &Lane, now: Millis) {
-    let able = lane.upstream.taking().filter(|(_, instance)| instance.state(now).can_serve());
+    let wanted = lane.wanted("");
+    let able = lane
+        .upstream
+        .taking()
+        .filter(|(_, instance)| instance.state(now).can_serve() && !instance.health.has(wanted));
     let mut able: Vec<_> = able.collect();
     // Each is asked once: what is in flight changes meanwhile.
     able.sort_by_cached_key(|(_, one)| (one.state(now), one.instance.live().in_flight()));
-    let reads = |instance: &InstanceLane| instance.health.draws(lane.wanted(""));
+    let reads = |instance: &InstanceLane| instance.health.draws(wanted);
     if able.iter().any(|(_, instance)| reads(instance)) {
         return;
     }

@@ -102,6 +102,8 @@ pub struct ReplyPlan {
     pub prompt_bytes: u64,
     /// The most of them that a token has, in thousandths. Whoever has measured it sets it.
     pub millibytes_per_token: u32,
+    /// The context of an upstream that may cut, if the prompt is expected to have more tokens, else 0.
+    pub overfull_context: u32,
     /// Names of functions that the upstream was sent in place of the client's, each beside it, as JSON strings. [`adapt`]
     /// leaves it empty; whoever sends the request sets it.
     pub names: Arc<[(String, String)]>,
@@ -219,6 +221,7 @@ impl ReplyPlan {
             secrets: Secrets::default(),
             prompt_bytes: 0,
             millibytes_per_token: crate::context::MILLIBYTES_PER_TOKEN,
+            overfull_context: 0,
             must_be_whole: false,
             names: Arc::default(),
             spoken_tools: Arc::default(),

@@ -25,8 +25,8 @@ use super::course::{has_room_for_two, land};
 use super::{Asking, Course, Landed, Started, count};
 use crate::exchange::{Exchange, micros};
 use crate::live::Lane;
-use crate::marks::Mark;
 use crate::rescue::Failure;
+use cutover_telemetry::marks::Mark;
 
 type Answer = Result<Landed, Failure>;
 
@@ -129,7 +129,10 @@ async fn run(
 fn partner(exchange: &Exchange, course: &mut Course<'_>) -> Option<usize> {
     let at = course.pick(exchange)?;
     let instance = course.lane.upstream.instances.get(at)?;
-    if !course.had_room || instance.health.state(exchange.shared.now()) >= State::Saturated {
+    // One that has to read the model in would hardly be first, and may put another model out.
+    let is_cold = !instance.health.has(course.lane.wanted(&exchange.head.model));
+    let is_full = instance.health.state(exchange.shared.now()) >= State::Saturated;
+    if !course.had_room || is_full || is_cold {
         course.give_back(at);
         return None;
     }

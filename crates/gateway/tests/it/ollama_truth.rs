@@ -376,3 +376,90 @@ fn the_host_header_is_the_upstream_s_own() {
     let host = own.address().to_string();
     assert_eq!(own.inferences()[0].header("host"), Some(host.as_str()));
 }
+
+/// The fake's own cut leaves half; this one is what a history leaves whose oldest messages were dropped.
+#[test]
+fn a_history_that_was_cut_until_it_fitted_has_failed_and_teaches_nothing() {
+    let (cloud, own) = (cloud(), Fake::start(Persona::Ollama));
+    let rig = Rig::start(&arms(&cloud, &[&own], "ollama = { num_ctx = 4096 }", ""));
+    for tokens in (1_000..3_000).step_by(100) {
+        let response = rig.chat(&[], &long("app", tokens, false));
+        assert_eq!((response.status, arm(&response)), (200, Some("candidate")));
+    }
+    let cut = r#"{"model":"m","message":{"role":"assistant","content":"Hi"},"done":true,
+        "done_reason":"stop","prompt_eval_count":3930,"eval_count":1}"#;
+    own.always(Reply::fault(Fault::answer("200 OK", "application/json", cut)));
+    let asked = own.inferences().len();
+    for tokens in [5_000, 5_500, 5_800] {
+        let response = rig.chat(&[], &long("app", tokens, false));
+        assert_eq!((response.status, arm(&response)), (200, Some("baseline")), "{tokens}");
+    }
+    assert_eq!(own.inferences().len(), asked + 3, "each was sent");
+    // What is nearly too long is not told from a whole one, and yet no reason to send longer ones.
+    for _ in 0..20 {
+        let response = rig.chat(&[], &long("app", 4_400, false));
+        assert_eq!((response.status, arm(&response)), (200, Some("candidate")));
+    }
+    let asked = own.inferences().len();
+    let response = rig.chat(&[], &long("app", 6_500, false));
+    assert_eq!((response.status, arm(&response)), (200, Some("baseline")));
+    assert_eq!(own.inferences().len(), asked, "surely too long: it is not sent");
+}
+
+/// A load was waited for as soon as another instance had the model and was full.
+#[test]
+fn nobody_waits_for_a_load_because_the_warm_instance_is_full() {
+    let (loads, answers) = (Gate::new(), Gate::new());
+    let setup = Setup { load_gate: Some(loads.clone()), ..Setup::new(Persona::Ollama) };
+    let (warm, cold, cloud) = (Fake::start(Persona::Ollama), Fake::start_with(setup), cloud());
+    let config = arms(&cloud, &[&warm, &cold], "", "cold = \"baseline\"");
+    let rig = Rig::start(
+        &config
+            .replace("probe_interval = \"1 s\"", "probe_interval = \"1 s\"\nin_flight_limit = 1"),
+    );
+    let body = r#"{"model":"fake-model","prompt":"hi","stream":false}"#;
+    let mut raw = Raw::connect(warm.address()).unwrap();
+    raw.request("POST /api/generate", &[], body).unwrap();
+    raw.read_until("done").unwrap();
+    rig.watch_instances();
+    for line in ["own/0\",state=\"healthy", "own/1\",state=\"cold"] {
+        let line = format!("upstream_instance=\"{line}\"}} 1");
+        until(&line, || rig.metrics().contains(&line));
+    }
+    warm.always(Reply::words(1).hold_headers(&answers));
+    let asked = warm.inferences().len();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| rig.chat(&[], &ask("app")));
+        until("the warm one is full", || warm.inferences().len() > asked);
+        let response = rig.chat(&[], &ask("app"));
+        assert_eq!((response.status, arm(&response)), (200, Some("baseline")));
+        until("the cold one is told", || cold.inferences().len() == 1);
+        answers.open();
+        assert_eq!(arm(&first.join().unwrap()), Some("candidate"));
+    });
+    assert!(cold.inferences().iter().all(|seen| seen.path() == "/api/generate"));
+    loads.open();
+}
+
+#[test]
+fn a_hedge_has_no_second_instance_read_the_model_in() {
+    let gate = Gate::new();
+    let setup = || Setup { load_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) };
+    let (one, two, cloud) = (Fake::start_with(setup()), Fake::start_with(setup()), cloud());
+    let rig = Rig::start(&arms(&cloud, &[&one, &two], "", "hedge_after = \"20 ms\""));
+    rig.watch_instances();
+    for name in ["own/0", "own/1"] {
+        let line = format!("upstream_instance=\"{name}\",state=\"cold\"}} 1");
+        until("it is known to be cold", || rig.metrics().contains(&line));
+    }
+    let asked = || one.inferences().len() + two.inferences().len();
+    std::thread::scope(|scope| {
+        let response = scope.spawn(|| rig.chat(&[], &ask("app")));
+        until("one is asked", || asked() == 1);
+        let since = std::time::Instant::now();
+        until("a hedge was due", || since.elapsed().as_millis() > 300 || asked() > 1);
+        gate.open();
+        assert_eq!(arm(&response.join().unwrap()), Some("candidate"));
+    });
+    assert_eq!(asked(), 1);
+}

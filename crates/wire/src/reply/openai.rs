@@ -248,11 +248,22 @@ pub(super) fn read(plan: &ReplyPlan, mint: &Mint, body: Bytes) -> Result<Reply, 
     Ok(Reply { body, usage, finish, prompt_truncated, own: None, losses: Vec::new() })
 }
 
-/// Whether the upstream counted far fewer prompt tokens than the text surely has: a prompt cut to half
-/// shows, a slightly cut one does not.
+/// Whether the upstream counted far fewer prompt tokens than the text surely has, or as many as a cut leaves of
+/// a prompt that was expected not to fit: one that is a little too long does not show.
 pub(crate) fn truncated(plan: &ReplyPlan, usage: Option<&Usage>) -> bool {
     let surely = tokens_at_least(plan.prompt_bytes, plan.millibytes_per_token);
-    usage.is_some_and(|u| !u.estimated && u.prompt_tokens > 0 && u.prompt_tokens < surely)
+    let told = usage.filter(|usage| !usage.estimated && usage.prompt_tokens > 0);
+    told.is_some_and(|usage| {
+        usage.prompt_tokens < surely || is_left_of(plan.overfull_context, usage.prompt_tokens)
+    })
+}
+
+/// Whether so many tokens are what a cut leaves of a prompt in this context: Ollama drops the oldest messages until the
+/// rest fits, or cuts a text to half of the context.
+fn is_left_of(context: u32, tokens: u64) -> bool {
+    let context = u64::from(context);
+    let fills = (context * 3 / 4..=context).contains(&tokens);
+    context > 0 && (fills || tokens.abs_diff(context / 2) <= context / 64)
 }
 
 /// Counts all choices where the engine counted one. Exact for a choice that ran into the limit,

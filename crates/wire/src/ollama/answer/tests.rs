@@ -387,6 +387,36 @@ fn a_prompt_that_ollama_cut_is_noticed() {
     assert!(read(&ReplyPlan { millibytes_per_token: 12_000, ..plan }).is_ok());
 }
 
+/// A history whose oldest messages were dropped leaves nearly all of the context filled: by bytes alone it may be whole.
+#[test]
+fn a_history_that_was_cut_until_it_fitted_is_noticed_where_it_was_expected_not_to_fit() {
+    let body = |count: u32| {
+        Bytes::from(format!(
+            r#"{{"model":"m","message":{{"role":"assistant","content":"Hi"}},"done":true,"done_reason":"stop","prompt_eval_count":{count},"eval_count":1}}"#
+        ))
+    };
+    let read = |overfull_context, count| {
+        let plan = ReplyPlan {
+            prompt_bytes: 16_800,
+            must_be_whole: true,
+            overfull_context,
+            ..plan(Endpoint::ChatCompletions)
+        };
+        read_reply(&plan, &mint(), Received::new(200, body(count)))
+    };
+    for count in [4_096, 3_930, 3_072] {
+        assert!(read(0, count).is_ok(), "{count}: by its bytes it may be whole");
+    }
+    for count in [4_096, 3_930, 3_072, 2_050] {
+        let fault = read(4_096, count).unwrap_err();
+        assert_eq!(fault.fault.code, Code::ContextLengthExceeded, "{count}");
+    }
+    // What neither cut leaves is a text of another kind that fitted; so is what the context could not have held.
+    for count in [2_700, 4_200] {
+        assert!(read(4_096, count).is_ok(), "{count}");
+    }
+}
+
 #[test]
 fn the_stream_of_a_cut_prompt_ends_in_an_error() {
     let whole = ReplyPlan {
