@@ -34,9 +34,9 @@ use crate::exchange::Exchange;
 use crate::foreign::Turned;
 use crate::images::Bound;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
-use crate::marks::Mark;
 use crate::rescue::Failure;
 use crate::stream::Beginning;
+use cutover_telemetry::marks::Mark;
 
 mod asking;
 mod count;

@@ -31,10 +31,10 @@ use memchr::memmem;
 use crate::attempt::{Course, Opened, Started, may, taken_over};
 use crate::exchange::{Exchange, micros};
 use crate::live::Lane;
-use crate::marks::Mark;
 use crate::prices::tokens;
 use crate::rescue::Failure;
 use crate::stream::Beginning;
+use cutover_telemetry::marks::Mark;
 
 /// The most of an answer's events that are remembered: a longer one ends when it breaks off.
 const STORY_BYTES_MAX: usize = 1 << 20;

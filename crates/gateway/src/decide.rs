@@ -88,7 +88,7 @@ fn asked<T>(
     let said = Said::of(headers, &live.routing_headers);
     let header = |name: &str| said.get(name);
     // A name that is known needs no reading, and where none of cutover's is, none is looked for.
-    let hinted = hints::any(headers);
+    let hinted = cutover_ingress::any_hint(headers);
     let text = |name: HeaderName| {
         let value = hinted.then(|| headers.get(name)).flatten()?;
         std::str::from_utf8(value.as_bytes()).ok()

@@ -26,13 +26,13 @@ use crate::continuation::Part;
 use crate::foreign::Foreign;
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, Live, UpstreamLane};
-use crate::marks::{Mark, Marks};
 use crate::prices::{self, counted};
 use crate::rescue::{self, Words};
 use crate::shadow::{Sample, Seen};
 use crate::{context_guard, overflow};
 use cutover_dialects::{Sent, Shown};
 use cutover_route::ids::RequestId;
+use cutover_telemetry::marks::{Mark, Marks};
 
 /// What was decided about a request, owned.
 #[derive(Debug)]

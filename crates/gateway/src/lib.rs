@@ -44,7 +44,6 @@ mod hints;
 mod images;
 mod infer;
 mod live;
-mod marks;
 mod models;
 mod ollama;
 mod overflow;

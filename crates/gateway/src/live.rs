@@ -30,7 +30,6 @@ use crate::Feed;
 use crate::admission::Door;
 use crate::build::{Mold, lineup};
 use crate::drains::Drained;
-use crate::hints;
 use crate::images::ImageLane;
 use crate::overflow::OverflowLane;
 use crate::passthrough::SurfaceLane;
@@ -366,7 +365,8 @@ impl Live {
     /// that belongs to what is not here.
     pub fn check_hints(&self, headers: &HeaderMap, caller: Option<&Key>) -> Result<(), Fault> {
         cutover_ingress::agree(headers, &self.routing_headers)?;
-        hints::check(headers, caller, &self.snapshot)
+        let bound = caller.and_then(|key| key.use_case.as_ref());
+        cutover_ingress::check_hints(headers, bound, &self.snapshot)
     }
 
     /// The same with other shares.

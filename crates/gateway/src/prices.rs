@@ -18,7 +18,7 @@ use crate::build::{BuildError, Materials};
 use crate::continuation::Part;
 use crate::exchange::Exchange;
 use crate::live::Lane;
-use crate::marks::Mark;
+use cutover_telemetry::marks::Mark;
 
 /// How a lane's tokens are priced.
 #[derive(Debug)]

@@ -9,12 +9,15 @@
 
 mod escapes;
 mod headers;
+mod hints;
+pub mod names;
 mod paths;
 mod unread;
 mod verdict;
 
 pub use escapes::unescaped;
 pub use headers::{Said, agree, routing};
+pub use hints::{any_hint, check_hints};
 pub use paths::{Lost, Route, allowed, route};
 pub use unread::{Kind, Told, too_large_to_judge};
 pub use verdict::Verdict;

@@ -21,6 +21,7 @@ pub mod events;
 mod feed;
 mod handles;
 mod log;
+pub mod marks;
 mod registry;
 mod stderr;
 mod table;

@@ -20,9 +20,9 @@ use super::{
 use crate::exchange::{Exchange, Tried, micros};
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
-use crate::marks::Mark;
 use crate::rescue::Failure;
 use crate::{affinity, context_guard};
+use cutover_telemetry::marks::Mark;
 
 /// Instances tried for one leg, at most: a second one helps against a dead instance; a third would
 /// mostly repeat what is wrong with the upstream as a whole.

@@ -2,7 +2,7 @@
 
 /// One such thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub enum Mark {
     /// An attempt was not made because a retry budget was spent.
     HeldBack = 1,
     /// A second instance was asked while the first was silent.
@@ -23,19 +23,21 @@ const ALL: [(Mark, &str); 4] = [
 
 /// Those of one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Marks(u8);
+pub struct Marks(u8);
 
 impl Marks {
-    pub(crate) fn add(&mut self, mark: Mark) {
+    /// Adds one.
+    pub fn add(&mut self, mark: Mark) {
         self.0 |= mark as u8;
     }
 
-    pub(crate) fn has(self, mark: Mark) -> bool {
+    /// Whether it is among them.
+    pub fn has(self, mark: Mark) -> bool {
         self.0 & mark as u8 != 0
     }
 
     /// Their words in the record.
-    pub(crate) fn words(self) -> Vec<&'static str> {
+    pub fn words(self) -> Vec<&'static str> {
         ALL.iter().filter(|(mark, _)| self.has(*mark)).map(|(_, word)| *word).collect()
     }
 }
