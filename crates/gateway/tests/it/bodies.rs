@@ -36,9 +36,10 @@ fn sending(rig: &Rig, path: &str, chunked: bool) -> (Raw, String) {
     let (mut raw, body) = (rig.raw(), large());
     let (first, rest) = body.split_at(LARGE);
     let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n");
-    let head = match chunked {
-        true => format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n", body.len()),
-        false => format!("{head}content-length: {}\r\n\r\n", body.len()),
+    let head = if chunked {
+        format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n", body.len())
+    } else {
+        format!("{head}content-length: {}\r\n\r\n", body.len())
     };
     raw.send(head).unwrap();
     raw.send(first).unwrap();

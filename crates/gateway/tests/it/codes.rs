@@ -23,6 +23,11 @@ const CHAT: &str = "POST /v1/chat/completions";
 const PROMPTS: &str = "gateway/tests/it/prompts.rs";
 const RESPONSES: &str = "gateway/tests/it/responses.rs";
 const SURFACE: &str = "cutover/tests/surface.rs";
+const BODIES: &str = "gateway/tests/it/bodies.rs";
+const ENDING: &str = "gateway/tests/it/ending.rs";
+const FEEDBACK: &str = "gateway/tests/it/feedback.rs";
+const HTTP: &str = "gateway/tests/it/http.rs";
+const KEYS: &str = "gateway/tests/it/keys.rs";
 const DOORS: &str = "gateway/tests/it/doors.rs";
 
 /// A new code must say here how it comes about.
@@ -44,10 +49,7 @@ fn how(code: Code) -> How {
             In(SURFACE, "what_cannot_be_fetched_is_told_without_a_word_of_the_server")
         }
         Code::InvalidRequest => Done(Fault::status(400)),
-        Code::MalformedHttp => In(
-            "gateway/tests/it/http.rs",
-            "where_a_request_ends_is_said_in_one_way_or_it_is_refused",
-        ),
+        Code::MalformedHttp => In(HTTP, "where_a_request_ends_is_said_in_one_way_or_it_is_refused"),
         Code::PreviousResponseNotFound => In(RESPONSES, "to_another_key_an_answer_is_not_there"),
         Code::InvalidApiKey => {
             In("gateway/tests/it/faults.rs", "the_clients_own_key_being_wrong_is_the_clients_401")
@@ -73,23 +75,20 @@ fn how(code: Code) -> How {
         Code::StoredResponsesUnavailable => {
             In(RESPONSES, "a_store_that_is_away_is_an_error_of_what_needs_it_alone")
         }
-        Code::ClientKeysUnavailable => In(
-            "gateway/tests/it/keys.rs",
-            "while_the_keys_cannot_be_read_a_key_is_neither_let_in_nor_refused_as_wrong",
-        ),
+        Code::ClientKeysUnavailable => {
+            In(KEYS, "while_the_keys_cannot_be_read_a_key_is_neither_let_in_nor_refused_as_wrong")
+        }
         Code::PromptUnavailable => {
             In(PROMPTS, "a_chat_is_not_answered_without_the_prompt_of_its_variant")
         }
-        Code::FeedbackBusy => In(
-            "gateway/tests/it/feedback.rs",
-            "verdicts_beyond_the_queue_are_503_and_those_within_are_written",
-        ),
-        Code::BodiesFull => In(
-            "gateway/tests/it/bodies.rs",
-            "a_body_without_room_is_refused_at_once_in_each_dialect_and_counted",
-        ),
+        Code::FeedbackBusy => {
+            In(FEEDBACK, "verdicts_beyond_the_queue_are_503_and_those_within_are_written")
+        }
+        Code::BodiesFull => {
+            In(BODIES, "a_body_without_room_is_refused_at_once_in_each_dialect_and_counted")
+        }
         Code::ShuttingDown => In(
-            "gateway/tests/it/ending.rs",
+            ENDING,
             "a_request_that_waits_for_its_answer_gets_503_and_so_does_one_that_still_sends",
         ),
         Code::NoLocalUpstream => {
