@@ -12,7 +12,7 @@ use wide::i8x16;
 pub(super) const BLOCK: usize = 64;
 
 /// Blocks that are looked at in one go.
-const BATCH: usize = 16;
+const BATCH: usize = 64;
 
 /// Bytes that every processor compares at once.
 const PIECE: usize = 16;
@@ -354,24 +354,26 @@ mod tests {
         assert!(marked(text, Eyes::best()) == wanted, "{:?}", String::from_utf8_lossy(text));
     }
 
+    /// A text that goes on behind the first batch.
+    const TEXT: usize = BATCH * BLOCK + 2 * BLOCK + 7;
+
     #[test]
     fn each_byte_is_known_wherever_it_stands() {
-        for byte in 0..=u8::MAX {
-            for at in [0, 1, 2, 15, 16, 31, 32, 33, 47, 48, 62, 63] {
-                for before in [b'a', b'\\'] {
-                    let mut text = [b'a'; 2 * BATCH * BLOCK + 7];
-                    (text[BLOCK + at - 1], text[BLOCK + at]) = (before, byte);
-                    is_marked_alike(&text);
-                }
+        for before in [b'a', b'\\'] {
+            // All of them, at places that differ.
+            for shift in [0, 1, 31, 32, 62] {
+                let pairs = (0..=u8::MAX).flat_map(|byte| [before, byte, b'a']);
+                let text: Vec<u8> = [b'a'].repeat(shift).into_iter().chain(pairs).collect();
+                is_marked_alike(&text.repeat(7));
             }
         }
     }
 
     #[test]
     fn runs_of_backslashes_are_known_wherever_they_stand() {
-        for long in 1..=2 * BLOCK + 3 {
-            for at in (0..BLOCK).chain(BATCH * BLOCK - BLOCK..BATCH * BLOCK) {
-                let mut text = [b'"'; 2 * BATCH * BLOCK + 7];
+        for long in [1, 2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 66, 2 * BLOCK + 3] {
+            for at in (0..BLOCK).step_by(3).chain(BATCH * BLOCK - 4..BATCH * BLOCK + 2) {
+                let mut text = [b'"'; TEXT + 2 * BLOCK];
                 text[at..at + long].fill(b'\\');
                 is_marked_alike(&text);
             }
@@ -380,7 +382,7 @@ mod tests {
 
     #[test]
     fn what_lies_behind_the_end_is_marked() {
-        for long in 0..3 * BATCH * BLOCK {
+        for long in (0..4 * BLOCK).chain(BATCH * BLOCK - 2 * BLOCK..TEXT) {
             let text = vec![b'a'; long];
             let mut marks = Marks::of(&text);
             let first = marks.at(0);
@@ -408,7 +410,7 @@ mod tests {
         fn texts_are_marked_as_steps_do(
             text in prop::collection::vec(
                 prop_oneof![any::<u8>(), prop::sample::select(&b"\"\\\\\\nt\x1f\x20\x21\x23\x5b\x5d\x7f\x80\xa2\xdcu"[..])],
-                0..3 * BATCH * BLOCK,
+                0..TEXT + BATCH * BLOCK,
             ),
         ) {
             is_marked_alike(&text);
