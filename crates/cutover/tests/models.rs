@@ -90,4 +90,9 @@ fn what_cannot_be_done_is_said() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("gpus/0: failed: pull model manifest: file does not exist"), "{said}");
+    // The last line counts without its end, too.
+    let output = program.cli(&["models", "pull", "gpus", "missing-unended"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("gpus/0: failed: pull model manifest: file does not exist"), "{said}");
+    assert_eq!(program.ok(&["models", "pull", "gpus", "unended:7b"]), "gpus/0: fetched\n");
 }

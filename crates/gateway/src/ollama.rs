@@ -354,7 +354,14 @@ async fn pull(
             Some(Ok(frame)) => frame,
             Some(Err(_)) => return Err("the fetch broke off".to_owned()),
             None if status != 200 => return Err(manage::read_refusal(status, &shown(held))),
-            None => return Err("the fetch ended without saying that it is complete".to_owned()),
+            // Its last line may have no end.
+            None => {
+                return match manage::read_progress(&shown(held)) {
+                    Some(Progress::Done) => Ok("fetched".to_owned()),
+                    Some(Progress::Failed(why)) => Err(why),
+                    _ => Err("the fetch ended without saying that it is complete".to_owned()),
+                };
+            }
         };
         let Ok(data) = frame.into_data() else { continue };
         held.extend_from_slice(&data);

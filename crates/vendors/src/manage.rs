@@ -111,70 +111,47 @@ pub struct Kept {
     pub capabilities: Vec<String>,
 }
 
-#[derive(Deserialize, Default)]
-struct Details {
-    #[serde(default)]
-    parameter_size: Option<String>,
-    #[serde(default)]
-    quantization_level: Option<String>,
+impl Kept {
+    /// What an engine tells of a model. Whatever of it cannot be read is not known.
+    fn told(name: &str, told: &Value) -> Self {
+        let detail = |key: &str| told["details"][key].as_str().map(brief);
+        let capabilities = told["capabilities"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Self {
+            name: brief(name),
+            size: told["size"].as_u64(),
+            parameters: detail("parameter_size"),
+            quantization: detail("quantization_level"),
+            context: None,
+            capabilities: capabilities.iter().filter_map(Value::as_str).map(brief).collect(),
+        }
+    }
 }
 
-/// Reads a list. None: it is none.
+/// Reads a list. None: it is none. Entries without a name are left out.
 pub fn read_models(provider: &Provider, body: &[u8]) -> Option<Vec<Kept>> {
-    #[derive(Deserialize)]
-    struct Tags {
-        models: Vec<Tag>,
-    }
-    #[derive(Deserialize)]
-    struct Tag {
-        name: String,
-        #[serde(default)]
-        size: Option<u64>,
-        #[serde(default)]
-        details: Details,
-        #[serde(default)]
-        capabilities: Vec<String>,
-    }
     if provider.dialect != Dialect::Ollama {
         let listed = read_list(body)?.into_iter();
         let kept = |model: Listed| Kept {
-            name: model.id,
+            name: brief(&model.id),
             context: model.context_tokens,
             ..Kept::default()
         };
         return Some(listed.map(kept).collect());
     }
-    let tags: Tags = serde_json::from_slice(body).ok()?;
-    let kept = |tag: Tag| Kept {
-        name: tag.name,
-        size: tag.size,
-        parameters: tag.details.parameter_size,
-        quantization: tag.details.quantization_level,
-        context: None,
-        capabilities: tag.capabilities,
-    };
-    Some(tags.models.into_iter().map(kept).collect())
+    let tags: Value = serde_json::from_slice(body).ok()?;
+    let kept = |tag: &Value| Some(Kept::told(tag["name"].as_str()?, tag));
+    Some(tags["models"].as_array()?.iter().filter_map(kept).collect())
 }
 
 /// Reads what Ollama shows of a model. None: it is not that.
 pub fn read_shown(model: &str, body: &[u8]) -> Option<Kept> {
-    #[derive(Deserialize)]
-    struct Shown {
-        #[serde(default)]
-        details: Details,
-        model_info: serde_json::Map<String, Value>,
-        #[serde(default)]
-        capabilities: Vec<String>,
-    }
-    let shown: Shown = serde_json::from_slice(body).ok()?;
-    let longest = shown.model_info.iter().find(|(key, _)| key.ends_with(".context_length"));
+    let shown: Value = serde_json::from_slice(body).ok()?;
+    let mut known = shown["model_info"].as_object()?.iter();
+    let longest = known.find(|(key, _)| key.ends_with(".context_length"));
     Some(Kept {
-        name: model.to_owned(),
         size: None,
-        parameters: shown.details.parameter_size,
-        quantization: shown.details.quantization_level,
         context: longest.and_then(|(_, value)| value.as_u64()),
-        capabilities: shown.capabilities,
+        ..Kept::told(model, &shown)
     })
 }
 
@@ -239,7 +216,7 @@ fn words(error: &Value) -> String {
     text.map_or_else(|| "an error without words".to_owned(), brief)
 }
 
-/// One short line without control characters: it is printed on a terminal.
+/// One short line without control characters: it is printed on a terminal. Names are, too.
 fn brief(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }
@@ -316,6 +293,30 @@ mod tests {
         assert_eq!(read_models(ollama(), b"404"), None);
     }
 
+    /// One entry with a null or a negative size hid all of an instance's models.
+    #[test]
+    fn what_is_odd_of_one_model_is_unknown_and_hides_no_other() {
+        let odd = [
+            r#"{"name":"a","size":-1}"#,
+            r#"{"name":"b","details":null,"capabilities":null,"size":"5"}"#,
+            r#"{"name":"c","details":{"parameter_size":7},"capabilities":["tools",null]}"#,
+            "{}",
+            "null",
+            r#"{"name":"d","size":6}"#,
+        ];
+        let kept = read_models(ollama(), format!(r#"{{"models":[{}]}}"#, odd.join(",")).as_bytes());
+        let kept = kept.unwrap();
+        let names: Vec<_> = kept.iter().map(|model| (model.name.as_str(), model.size)).collect();
+        assert_eq!(names, [("a", None), ("b", None), ("c", None), ("d", Some(6))]);
+        assert_eq!(
+            (&kept[2].parameters, &kept[2].capabilities[..]),
+            (&None, &["tools".into()][..])
+        );
+        let shown = br#"{"details":null,"model_info":{"x.context_length":-1},"capabilities":null}"#;
+        let shown = read_shown("a", shown).unwrap();
+        assert_eq!((shown.context, shown.capabilities.len()), (None, 0));
+    }
+
     #[test]
     fn progress_is_read_and_an_error_is_no_progress() {
         let read = |line: &str| read_progress(line.as_bytes());
@@ -335,6 +336,12 @@ mod tests {
     fn an_engine_s_words_cannot_move_the_cursor() {
         let body = b"{\"error\":\"a\\u001b[2Jb\"}";
         assert_eq!(read_refusal(400, body), "a [2Jb");
+        let tags = b"{\"models\":[{\"name\":\"a\\u001b[2Jb\",\"details\":{\"parameter_size\":\"\\u001bc\"}}]}";
+        let kept = read_models(ollama(), tags).unwrap();
+        assert_eq!((kept[0].name.as_str(), kept[0].parameters.as_deref()), ("a [2Jb", Some(" c")));
+        let vllm = Provider::by_name("vllm").unwrap();
+        let list = b"{\"object\":\"list\",\"data\":[{\"id\":\"\\u001bb\"}]}";
+        assert_eq!(read_models(vllm, list).unwrap()[0].name, " b");
         assert_eq!(read_refusal(502, b"<html>"), "it answered with status 502");
     }
 }
