@@ -6,8 +6,8 @@
 //!  second                     hedge_after ├──────── answer ─▶ client
 //! ```
 //!
-//! Both are attempts, both count against limits and the upstream's retry budget, and each is counted
-//! once by what it came to; the one that was cancelled as `hedge_lost`. What that one had cost by then
+//! Both are attempts, both count against limits (but the second takes no place of `in_flight_limit`) and the upstream's
+//! retry budget, and each is counted once by what it came to; the one that was cancelled as `hedge_lost`. What that one had cost by then
 //! nobody says, so that the request's cost is marked as a part.
 
 use std::future::{Future, poll_fn};
