@@ -101,6 +101,7 @@ pub(crate) fn note_blind(
             entry.table.warn("overflow", message, Some(hint.to_owned()));
             continue;
         }
+        note_waits(&entry.table.child("overflow"), use_case, upstream);
         if tells(upstream) {
             continue;
         }
@@ -110,6 +111,28 @@ pub(crate) fn note_blind(
             upstream.name
         );
         entry.table.warn("overflow", message, Some(hint));
+    }
+}
+
+/// Warns of a wait that is not waited, or not to its end.
+fn note_waits(table: &Table<'_>, use_case: &UseCase, upstream: &Upstream) {
+    let Some(overflow) = use_case.overflow.filter(|_| table.given("wait").is_some()) else {
+        return;
+    };
+    let name = &upstream.name;
+    match upstream.queue {
+        None => {
+            let message = format!("without effect: upstream {name} has no queue to wait in");
+            let hint = format!("set upstreams.{name}.queue, or leave `wait` out");
+            table.warn("wait", message, Some(hint));
+        }
+        Some(queue) if queue.wait < overflow.wait => {
+            let message = format!(
+                "longer than upstreams.{name}.queue.wait, after which the request goes to the baseline"
+            );
+            table.warn("wait", message, None);
+        }
+        Some(_) => {}
     }
 }
 

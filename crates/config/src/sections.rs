@@ -72,6 +72,7 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
     scorer::note_judges(&use_case_tables, &use_cases, &variants);
     failover::note_idle(&use_case_tables, &use_cases, (&variants, &upstreams));
     overflow::note_blind(&use_case_tables, &use_cases, (&variants, &upstreams));
+    loading::note_never_cold(&use_case_tables, &use_cases, (&variants, &upstreams));
     loading::note_contexts(&variant_tables, &variants, &upstreams);
     note_unused_variants(&variant_tables, &use_cases);
     let passing = surface.as_ref().and_then(|surface| surface.upstream);

@@ -102,6 +102,7 @@ pub(crate) fn read(entry: &NamedTable<'_>, keys: Keys) -> Option<Upstream> {
     };
     resolve::check(table, &upstream);
     warn_of_reach(table, &upstream);
+    loading::warn_of_idle(table, &upstream);
     surface::warn_of_passing(table, &upstream);
     Some(upstream)
 }

@@ -6,6 +6,7 @@ use cutover_wire::providers::claude;
 use crate::checked::{
     OllamaSettings, Price, StructuredOutput, Think, Unsupported, Upstream, Variant,
 };
+use crate::loading;
 use crate::reader::{NamedTable, Table, Weight};
 use crate::sections::{Names, adaptation, shapes};
 use crate::values::{self, Wrong};
@@ -52,15 +53,8 @@ pub(crate) fn read(
         let message = format!("ignored: the upstream's provider is {}", upstream.provider.name);
         table.warn("ollama", message, None);
     }
-    if let Some(upstream) = upstream
-        && upstream.provider.name != "ollama"
-        && warm == Some(true)
-    {
-        let message = format!(
-            "without effect: provider {} has its model always in memory or elsewhere",
-            upstream.provider.name
-        );
-        table.warn("warm", message, None);
+    if let (Some(upstream), Some(true)) = (upstream, warm) {
+        warn_of_warm(table, upstream);
     }
     let variant = Variant {
         name: name?,
@@ -84,6 +78,19 @@ pub(crate) fn read(
         warn_of_anthropic(table, &variant);
     }
     Some(variant)
+}
+
+/// Models that nobody keeps in memory, although it is wanted.
+fn warn_of_warm(table: &Table<'_>, upstream: &Upstream) {
+    let provider = upstream.provider.name;
+    let why = if provider == "ollama" {
+        loading::knows_no_models(upstream)
+    } else {
+        Some(format!("provider {provider} has its model always in memory or elsewhere"))
+    };
+    if let Some(why) = why {
+        table.warn("warm", format!("without effect: {why}"), None);
+    }
 }
 
 /// Settings that Anthropic would refuse: they are left out of each request, and reported there.

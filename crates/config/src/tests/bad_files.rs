@@ -296,6 +296,99 @@ fn what_can_never_happen_is_warned_of() {
     snapshot("what_can_never_happen_is_warned_of", &table(&texts));
 }
 
+fn with_own(provider: &str, upstream: &str, use_case: &str) -> String {
+    format!(
+        "default_upstream = \"cloud\"\n[upstreams.cloud]\nprovider = \"openai\"\n\
+         [variants.now]\nupstream = \"cloud\"\nmodel = \"a\"\n\
+         [variants.next]\nupstream = \"own\"\nmodel = \"b\"\n\
+         [use_cases.app]\nmatch = {{ model = \"app\" }}\nbaseline = \"now\"\n\
+         candidate = \"next\"\n{use_case}\n\
+         [upstreams.own]\nprovider = \"{provider}\"\nbase_url = \"http://gpu-1:8000\"\n{upstream}\n"
+    )
+}
+
+const COLD: &str = "cold = \"baseline\"";
+const QUEUE: &str = "queue = { wait = \"10 s\" }";
+
+/// Each was taken in silence, and whoever wrote it waited for it to work.
+#[test]
+fn what_changes_nothing_is_warned_of_where_it_stands() {
+    let blind = "probes = false";
+    let told = [
+        (
+            "vllm",
+            "",
+            COLD,
+            "14:8: use_cases.app.cold: without effect: upstream own is of provider vllm",
+        ),
+        ("ollama", blind, COLD, "14:8: use_cases.app.cold: without effect: nobody knows what"),
+        (
+            "vllm",
+            "balance = \"model-aware\"",
+            "",
+            "18:11: upstreams.own.balance: the same as \"least-",
+        ),
+        (
+            "ollama",
+            "probes = false\nbalance = \"model-aware\"",
+            "",
+            "19:11: upstreams.own.balance: ",
+        ),
+        ("vllm", "probes = false\nwaiting_limit = 3", "", "19:17: upstreams.own.waiting_limit: "),
+        (
+            "vllm",
+            "probes = false\nprobe_interval = \"9 s\"",
+            "",
+            "19:18: upstreams.own.probe_interval",
+        ),
+        (
+            "vllm",
+            "in_flight_limit = 600",
+            "",
+            "18:19: upstreams.own.in_flight_limit: never reached: ",
+        ),
+        (
+            "vllm",
+            QUEUE,
+            "overflow = { wait = \"20 s\" }",
+            "14:21: use_cases.app.overflow.wait: longer than upstreams.own.queue.wait",
+        ),
+        (
+            "vllm",
+            "in_flight_limit = 4",
+            "overflow = { wait = \"1 s\" }",
+            "14:21: use_cases.app.overflow.wait: without effect: upstream own has no queue",
+        ),
+    ];
+    for (provider, upstream, use_case, expected) in told {
+        let report = report(&with_own(provider, upstream, use_case));
+        assert!(report.starts_with("accepted"), "{report}");
+        assert!(report.contains(&format!("cutover.toml:{expected}")), "{expected}\n{report}");
+    }
+    let warm = with_own("ollama", blind, "").replace("model = \"b\"", "model = \"b\"\nwarm = true");
+    assert!(
+        report(&warm).contains("cutover.toml:10:8: variants.next.warm: without effect: nobody")
+    );
+    let alone = with_own("ollama", "", COLD).replace("candidate = \"next\"\n", "");
+    assert!(report(&alone).contains("app.cold: without effect: there is no candidate"));
+}
+
+#[test]
+fn what_has_its_effect_is_not_warned_of() {
+    let quiet = [
+        ("ollama", "", COLD),
+        ("ollama", "balance = \"model-aware\"", ""),
+        ("ollama", "max_connections = 2", ""),
+        ("vllm", "waiting_limit = 3\nprobe_interval = \"9 s\"", ""),
+        ("vllm", "in_flight_limit = 512", ""),
+        ("vllm", QUEUE, "overflow = { wait = \"10 s\" }"),
+        ("vllm", "queue = { wait = \"1 s\" }", "overflow = {}"),
+    ];
+    for (provider, upstream, use_case) in quiet {
+        assert_eq!(report(&with_own(provider, upstream, use_case)), "accepted\n", "{upstream}");
+    }
+}
+
 /// A client shows one key. At two vendors' upstreams one of the arms could never be asked, and at two of one
 /// kind both would be shown it: neither is seen before the first request unless the check says it.
 #[test]
