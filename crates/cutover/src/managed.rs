@@ -9,6 +9,9 @@ use cutover_units::did_you_mean;
 use cutover_vendors::manage::{Deed, Kept};
 use cutover_wire::probe::with_tag;
 
+/// The action that ends others.
+const CANCEL: &str = "cancel";
+
 /// Begins what is ordered.
 pub(crate) fn begin(
     gateway: Option<&Gateway>,
@@ -24,17 +27,25 @@ pub(crate) fn begin(
         let message = "the gateway is not there yet".to_owned();
         return Err(failure("not_ready", message, None));
     };
+    let model = order.model.trim();
+    if order.action == CANCEL {
+        let none = || {
+            let message = format!("nothing fetches or loads {model:?} at upstream {upstream:?}");
+            failure("nothing_to_cancel", message, None)
+        };
+        return Ok(status(&gateway.cancel(upstream, model).ok_or_else(none)?));
+    }
     let Some(deed) = Deed::from_word(&order.action) else {
         let message = format!("there is no action {:?}", order.action);
-        let hint = Some("list, show, pull, remove or warm".to_owned());
+        let hint = Some("list, show, pull, remove, warm or cancel".to_owned());
         return Err(failure("unknown_action", message, hint));
     };
-    let named = !order.model.trim().is_empty();
+    let named = !model.is_empty();
     if named == (deed == Deed::List) {
         let message = format!("{} takes {} model", deed.as_str(), if named { "no" } else { "a" });
         return Err(failure("invalid_model", message, None));
     }
-    let job = gateway.manage(upstream, deed, order.model.trim()).map_err(|why| {
+    let job = gateway.manage(upstream, deed, model).map_err(|why| {
         let (code, hint) = match &why {
             NotBegun::UnknownUpstream { name, known } => {
                 let meant = did_you_mean(name, known.iter().map(String::as_str));
@@ -49,7 +60,7 @@ pub(crate) fn begin(
             NotBegun::NoInstance { .. } => {
                 ("no_instance", Some("cutover status shows how its names are resolved".to_owned()))
             }
-            NotBegun::TooMany => ("too_many_jobs", Some("ask again when one has ended".to_owned())),
+            NotBegun::TooMany { oldest } => ("too_many_jobs", Some(making_room(oldest.as_deref()))),
         };
         // It may well list them; what is managed here is the models of one's own engines.
         let message = match &why {
@@ -63,6 +74,15 @@ pub(crate) fn begin(
         failure(code, message, hint)
     })?;
     Ok(status(&job))
+}
+
+/// What helps where too many are under way.
+fn making_room(oldest: Option<&Job>) -> String {
+    let again = "ask again when one has ended";
+    oldest.map_or_else(
+        || again.to_owned(),
+        |job| format!("{again}, or end one: cutover models cancel {} {}", job.upstream, job.model),
+    )
 }
 
 /// How far a job is.
@@ -84,6 +104,7 @@ fn at(line: Line) -> ModelsAt {
         Stage::Working => "working",
         Stage::Done => "done",
         Stage::Failed => "failed",
+        Stage::Cancelled => "cancelled",
     };
     let loaded = line.loaded;
     let is_loaded = |name: &str| {

@@ -1,7 +1,8 @@
 //! `cutover models`, from the command line to two scripted Ollamas.
 
-use cutover_testkit::fake::{Fake, Persona};
-use cutover_testkit::program::Program;
+use cutover_testkit::fake::{Fake, Gate, Persona, Setup};
+use cutover_testkit::program::{Program, said};
+use cutover_testkit::wait;
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cutover");
@@ -95,4 +96,51 @@ fn what_cannot_be_done_is_said() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("gpus/0: failed: pull model manifest: file does not exist"), "{said}");
     assert_eq!(program.ok(&["models", "pull", "gpus", "unended:7b"]), "gpus/0: fetched\n");
+}
+
+#[test]
+fn a_fetch_is_cancelled_and_whoever_looks_is_told() {
+    let gate = Gate::new();
+    let own =
+        Fake::start_with(Setup { pull_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) });
+    let (vllm, cloud) = (Fake::start(Persona::Vllm), Fake::start(Persona::OpenAi));
+    let program = Program::start(BINARY, &config(&[&own], &vllm, &cloud));
+    let none = program.cli(&["models", "cancel", "gpus", "new:7b"]);
+    assert_eq!(none.status.code(), Some(5), "{}", said(&none));
+    assert!(said(&none).contains("nothing fetches or loads"), "{}", said(&none));
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| program.cli(&["models", "pull", "gpus", "new:7b"]));
+        wait::until("it has begun", || gate.arrivals() == 1);
+        assert_eq!(program.ok(&["models", "cancel", "gpus", "new:7b"]), "gpus/0: cancelled\n");
+        let told = looking.join().unwrap();
+        assert_eq!(told.status.code(), Some(1), "{}", said(&told));
+        assert!(said(&told).contains("gpus/0: cancelled"), "{}", said(&told));
+    });
+    wait::until("the engine is left", || own.disconnects().len() == 1);
+}
+
+/// The process stayed for its whole `drain_timeout`; who looked on was told that nothing runs, and not what that means.
+#[test]
+fn a_fetch_under_way_holds_no_sigterm() {
+    let gate = Gate::new();
+    let own =
+        Fake::start_with(Setup { pull_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) });
+    let (vllm, cloud) = (Fake::start(Persona::Vllm), Fake::start(Persona::OpenAi));
+    let config = config(&[&own], &vllm, &cloud);
+    let brief = "[server]\ndrain_timeout = \"20 s\"\n";
+    let mut program = Program::start(BINARY, &format!("{config}{brief}"));
+    let looking = std::process::Command::new(BINARY)
+        .args(["models", "pull", "gpus", "new:7b", "--admin", program.admin_url(), "--token-file"])
+        .arg(program.state().join("admin-token"))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait::until("it has begun", || gate.arrivals() == 1);
+    assert_eq!(program.terminate(), Some(0));
+    assert!(!program.log().contains("drain timeout"), "{}", program.log());
+    let told = looking.wait_with_output().unwrap();
+    let told = said(&told);
+    assert!(told.contains("because cutover stops") || told.contains("a moment ago"), "{told}");
 }

@@ -78,6 +78,8 @@ impl Handler for Answering {
 
     fn drain(&self) {
         self.0.shared().ending.drain();
+        // What operators have begun takes minutes: nobody's answer waits for it.
+        self.0.shared().jobs.stop();
     }
 
     async fn ended(&self) {

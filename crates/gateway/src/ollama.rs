@@ -6,16 +6,16 @@
 //! in because an operator asks for it, because its variant is to be kept warm, or because a request that
 //! needed it was sent elsewhere meanwhile.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod jobs;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cutover_route::health::State;
 use cutover_units::{Millis, UseCaseName};
 use cutover_upstream::{Body, Deadlines, Outbound};
-use cutover_vendors::manage::{self, Deed, Kept, Order, Progress};
+use cutover_vendors::manage::{self, Deed, Order, Progress};
 use cutover_wire::OllamaSettings;
 use cutover_wire::providers::Dialect;
 use http::uri::PathAndQuery;
@@ -26,6 +26,9 @@ use tokio::time::timeout;
 use crate::flow;
 use crate::gateway::{Gateway, Shared};
 use crate::live::{InstanceLane, Lane, UpstreamLane};
+pub use cutover_vendors::manage::{Line, Stage};
+pub(crate) use jobs::Jobs;
+pub use jobs::{Job, NotBegun};
 
 /// How long a list or a description may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -37,127 +40,8 @@ const PULL_SILENCE: Duration = Duration::from_mins(5);
 const BODY_BYTES_MAX: usize = 8 << 20;
 /// The longest line of a fetch's progress.
 const LINE_BYTES_MAX: usize = 64 << 10;
-/// So many jobs are remembered; the oldest that has ended makes room.
-const JOBS_MAX: usize = 32;
 /// Of an answer that is none of an engine's.
 const UNREADABLE: &str = "its answer could not be read";
-
-/// How far a job is at one instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// It goes on.
-    Working,
-    /// It is done.
-    Done,
-    /// It failed.
-    Failed,
-}
-
-/// What a job does at one instance.
-#[derive(Debug, Clone)]
-pub struct Line {
-    /// The instance's id.
-    pub instance: String,
-    /// How far it is.
-    pub stage: Stage,
-    /// What it does, or why it failed; perhaps in the engine's words.
-    pub text: String,
-    /// Bytes fetched, and in all.
-    pub bytes: Option<(u64, u64)>,
-    /// The models that the instance has or shows.
-    pub models: Vec<Kept>,
-    /// The names of those in its memory, if its probe told.
-    pub loaded: Option<Vec<String>>,
-}
-
-/// Something done at all instances of an upstream.
-#[derive(Debug)]
-pub struct Job {
-    /// Its number.
-    pub id: u64,
-    /// The upstream's name.
-    pub upstream: String,
-    /// What is done.
-    pub deed: Deed,
-    /// With which model; empty for a list.
-    pub model: String,
-    lines: Mutex<Vec<Line>>,
-}
-
-impl Job {
-    /// How far it is, one line per instance.
-    pub fn lines(&self) -> Vec<Line> {
-        self.locked().clone()
-    }
-
-    /// Whether nothing goes on any more.
-    pub fn has_ended(&self) -> bool {
-        self.locked().iter().all(|line| line.stage != Stage::Working)
-    }
-
-    fn locked(&self) -> MutexGuard<'_, Vec<Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn at(&self, instance: usize, change: impl FnOnce(&mut Line)) {
-        if let Some(line) = self.locked().get_mut(instance) {
-            change(line);
-        }
-    }
-}
-
-/// Jobs under way, and the last that ended.
-#[derive(Debug, Default)]
-pub(crate) struct Jobs {
-    count: AtomicU64,
-    known: Mutex<VecDeque<Arc<Job>>>,
-}
-
-impl Jobs {
-    fn known(&self) -> MutexGuard<'_, VecDeque<Arc<Job>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, job: &Arc<Job>) -> Result<(), NotBegun> {
-        let mut known = self.known();
-        if known.len() >= JOBS_MAX {
-            let ended = known.iter().position(|job| job.has_ended()).ok_or(NotBegun::TooMany)?;
-            known.remove(ended);
-        }
-        known.push_back(Arc::clone(job));
-        Ok(())
-    }
-}
-
-/// Why nothing was begun.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotBegun {
-    /// No upstream has this name.
-    #[error("there is no upstream {name:?}; there are: {}", known.join(", "))]
-    UnknownUpstream {
-        /// The name.
-        name: String,
-        /// Those there are.
-        known: Vec<String>,
-    },
-    /// Its engines do no such thing over their API.
-    #[error("provider {provider} does not {} models over its API", deed.as_str())]
-    NotManaged {
-        /// The provider's name.
-        provider: &'static str,
-        /// What was wanted.
-        deed: Deed,
-    },
-    /// Its name server has told no address yet.
-    #[error("no instance of upstream {upstream} is known yet")]
-    NoInstance {
-        /// The upstream.
-        upstream: String,
-    },
-    /// Too many jobs are under way.
-    #[error("{JOBS_MAX} jobs are under way already")]
-    TooMany,
-}
 
 impl Gateway {
     /// Begins something at all instances of an upstream.
@@ -173,28 +57,13 @@ impl Gateway {
         if !deed.is_done_by(lane.provider) {
             return Err(NotBegun::NotManaged { provider: lane.provider.name, deed });
         }
-        let line = |instance: &InstanceLane| Line {
-            instance: instance.id.to_string(),
-            stage: Stage::Working,
-            text: String::new(),
-            bytes: None,
-            models: Vec::new(),
-            loaded: None,
-        };
         let asked = lane.instances.iter().take_while(|instance| !instance.leaving);
-        let lines: Vec<_> = asked.map(line).collect();
-        if lines.is_empty() {
+        let asked: Vec<_> = asked.map(|instance| instance.id.to_string()).collect();
+        if asked.is_empty() {
             return Err(NotBegun::NoInstance { upstream: upstream.to_owned() });
         }
-        let count = lines.len();
-        let job = Arc::new(Job {
-            id: shared.jobs.count.fetch_add(1, Relaxed) + 1,
-            upstream: upstream.to_owned(),
-            deed,
-            model: model.to_owned(),
-            lines: Mutex::new(lines),
-        });
-        shared.jobs.add(&job)?;
+        let count = asked.len();
+        let job = shared.jobs.begin((upstream, asked), deed, model)?;
         let settings = settings_of(&live.lanes, lane, model);
         for at in 0..count {
             let (job, lane, settings) = (Arc::clone(&job), Arc::clone(lane), settings.clone());
@@ -230,7 +99,14 @@ impl Gateway {
 
     /// A job, by its number.
     pub fn job(&self, id: u64) -> Option<Arc<Job>> {
-        self.shared().jobs.known().iter().find(|job| job.id == id).cloned()
+        self.shared().jobs.find(|job| job.id == id)
+    }
+
+    /// Ends what fetches or loads a model at an upstream; tells of the last of them. None: nothing does.
+    /// An engine stops at once: the connection of whoever asked it is closed.
+    pub fn cancel(&self, upstream: &str, model: &str) -> Option<Arc<Job>> {
+        let name = manage_name(model);
+        self.shared().jobs.cancel(|job| job.upstream == upstream && manage_name(&job.model) == name)
     }
 }
 
@@ -252,14 +128,18 @@ fn manage_name(model: &str) -> String {
 
 async fn run(job: &Job, (upstream, at): (&UpstreamLane, usize), settings: &OllamaSettings) {
     let order = manage::order(job.deed, upstream.provider, (&job.model, settings));
-    let result = match job.deed {
-        Deed::Pull => pull(job, (upstream, at), order).await,
-        _ => once(job, (upstream, at), order).await,
+    let working = async {
+        match job.deed {
+            Deed::Pull => pull(job, (upstream, at), order).await,
+            _ => once(job, (upstream, at), order).await,
+        }
     };
-    job.at(at, |line| match result {
-        Ok(text) => (line.stage, line.text) = (Stage::Done, text),
-        Err(why) => (line.stage, line.text) = (Stage::Failed, why),
-    });
+    let (stage, text) = match job.ending.run_until_cancelled(working).await {
+        Some(Ok(text)) => (Stage::Done, text),
+        Some(Err(why)) => (Stage::Failed, why),
+        None => (Stage::Cancelled, job.why_cancelled().to_owned()),
+    };
+    job.at(at, |line| (line.stage, line.text) = (stage, text));
 }
 
 async fn once(
@@ -394,10 +274,14 @@ pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) -> bool {
         return false;
     }
     let (upstream, settings) = (Arc::clone(&lane.upstream), lane.target.settings.ollama.clone());
+    let within = Arc::clone(shared);
     flow::spawn(&shared.tasks, async move {
         let id = upstream.instances[at].id.clone();
         let order = manage::order(Deed::Warm, upstream.provider, (&model, &settings));
-        let why = match answer(&upstream, at, (order, LOAD_TIMEOUT)).await {
+        let loading = answer(&upstream, at, (order, LOAD_TIMEOUT));
+        // Nobody waits for a load, nor shall the process's end.
+        let Some(loaded) = within.jobs.stopped.run_until_cancelled(loading).await else { return };
+        let why = match loaded {
             Ok((200, body)) if manage::is_done(Deed::Warm, &body) => {
                 reading.done();
                 tracing::info!(instance = id.as_str(), model = &*model, "model loaded");

@@ -44,6 +44,11 @@ impl Deed {
         all.into_iter().find(|deed| deed.as_str() == word)
     }
 
+    /// Whether it takes minutes, or as long as an engine likes. What reads, and what removes, ends within seconds.
+    pub fn lasts(self) -> bool {
+        matches!(self, Self::Pull | Self::Warm)
+    }
+
     /// Whether the engines of a provider do it over their API.
     pub fn is_done_by(self, provider: &Provider) -> bool {
         match provider.dialect {
@@ -153,6 +158,44 @@ pub fn read_shown(model: &str, body: &[u8]) -> Option<Kept> {
         context: longest.and_then(|(_, value)| value.as_u64()),
         ..Kept::told(model, &shown)
     })
+}
+
+/// How far a deed is at one instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It goes on.
+    Working,
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed,
+    /// It was ended before it was done.
+    Cancelled,
+}
+
+/// What is done at one instance.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// The instance's id.
+    pub instance: String,
+    /// How far it is.
+    pub stage: Stage,
+    /// What it does, or why it failed; perhaps in the engine's words.
+    pub text: String,
+    /// Bytes fetched, and in all.
+    pub bytes: Option<(u64, u64)>,
+    /// The models that the instance has or shows.
+    pub models: Vec<Kept>,
+    /// The names of those in its memory, if its probe told.
+    pub loaded: Option<Vec<String>>,
+}
+
+impl Line {
+    /// One at which it has begun.
+    pub fn new(instance: String) -> Self {
+        let (stage, text) = (Stage::Working, String::new());
+        Self { instance, stage, text, bytes: None, models: Vec::new(), loaded: None }
+    }
 }
 
 /// How far a model has been fetched.

@@ -30,7 +30,8 @@ pub(super) async fn run(
         let job = job.filter(|job| job.upstream == input.name);
         let unknown = || {
             let message = format!("there is no job {:?} at upstream {:?}", input.item, input.name);
-            Rejection::unknown("unknown_job", message)
+            let hint = "what a cutover has begun ends with it; 32 jobs are remembered";
+            Rejection::unknown("unknown_job", message).with_hint(hint)
         };
         return Ok(Json(job.ok_or_else(unknown)?).into_response());
     }
@@ -51,7 +52,7 @@ pub(super) async fn run(
 
 fn refused(failure: Failure) -> Rejection {
     let status = match failure.code.as_str() {
-        "unknown_upstream" => StatusCode::NOT_FOUND,
+        "unknown_upstream" | "nothing_to_cancel" => StatusCode::NOT_FOUND,
         "too_many_jobs" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };

@@ -224,7 +224,7 @@ pub const ROUTES: &[Route] = &[
         action: Action::ManageModels,
         doc: "Begins something at all its instances: \
               `{\"action\": \"pull\", \"model\": \"qwen2.5:7b\"}`; `list`, `show`, `remove` and `warm`, too. \
-              What is not done within 1.5 s goes on by itself.",
+              What is not done within 1.5 s goes on by itself; `cancel` ends what pulls or warms a model.",
     },
     Route {
         method: Method::GET,

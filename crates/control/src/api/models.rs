@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManageModels {
-    /// `list`, `show`, `pull`, `remove` or `warm`.
+    /// `list`, `show`, `pull`, `remove` or `warm`; `cancel` ends what pulls or warms the model.
     pub action: String,
     /// The model; not for `list`.
     #[serde(default)]
@@ -35,9 +35,9 @@ pub struct ModelsJob {
 pub struct ModelsAt {
     /// The instance's id.
     pub instance: String,
-    /// `working`, `done` or `failed`.
+    /// `working`, `done`, `failed` or `cancelled`.
     pub state: String,
-    /// What it does, or why it failed.
+    /// What it does, or why it failed or was cancelled.
     pub text: String,
     /// Bytes fetched of the part that is fetched now.
     #[serde(default, skip_serializing_if = "Option::is_none")]

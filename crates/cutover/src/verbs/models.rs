@@ -17,10 +17,17 @@ use crate::term::Term;
 /// How often a job is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// The action that ends others.
+const CANCEL: &str = "cancel";
+/// Of a cutover that was there when it began.
+const GONE: &str = "it was there a moment ago: if it has stopped, what it did has ended with it, and the same \
+     command goes on with a fetch from what is there";
+
 /// List, fetch, show, remove and load the models of an upstream's engines.
 ///
 /// Each is done at all instances of the upstream. Ollama manages models over its API; of other engines
-/// the models are listed. Ends with 1 if it failed at an instance.
+/// the models are listed. Ends with 1 if it failed or was cancelled at an instance. What takes long goes on
+/// without this command (ctrl-C ends the looking alone) until `cancel`, or until cutover stops.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -48,6 +55,8 @@ enum What {
     Remove(Named),
     /// Read a model into every instance's memory, with the context length that its requests have
     Warm(Named),
+    /// End the fetches and loads of a model that are under way; another fetch goes on from what is there
+    Cancel(Named),
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +88,7 @@ impl What {
             Self::Show(of) => (&of.upstream, named("show", of), of.json),
             Self::Remove(of) => (&of.upstream, named("remove", of), of.json),
             Self::Warm(of) => (&of.upstream, named("warm", of), of.json),
+            Self::Cancel(of) => (&of.upstream, named(CANCEL, of), of.json),
         }
     }
 }
@@ -93,7 +103,9 @@ pub(crate) fn run(args: &Args, config: Option<&Path>, term: &mut Term) -> Result
     } else {
         show(&job, term)?;
     }
-    let failed = job.instances.iter().any(|at| at.state == "failed");
+    let cancels = order.action == CANCEL;
+    let is_bad = |at: &ModelsAt| matches!(at.state.as_str(), "failed" | "cancelled");
+    let failed = !cancels && job.instances.iter().any(is_bad);
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
@@ -114,7 +126,11 @@ async fn follow(
             }
         }
         tokio::time::sleep(LOOK).await;
-        job = client.models_job(upstream, job.job).await.map_err(operator::failed)?;
+        job = client.models_job(upstream, job.job).await.map_err(|error| {
+            let is_gone = error.is_unreachable();
+            let failed = operator::failed(error);
+            if is_gone { failed.hint(GONE) } else { failed }
+        })?;
     }
     Ok(job)
 }

@@ -368,6 +368,88 @@ fn models_are_managed_at_every_instance() {
     assert!(none.to_string().contains("own") && none.to_string().contains("cloud"), "{none}");
 }
 
+/// An Ollama whose fetches are silent after their first line until the gate opens.
+fn silent(gate: &Gate) -> Fake {
+    let setup = Setup { pull_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) };
+    Fake::start_with(setup)
+}
+
+fn stage(job: &cutover_gateway::Job) -> cutover_gateway::Stage {
+    job.lines()[0].stage
+}
+
+/// A fetch of many minutes held SIGTERM until `drain_timeout`, with no client connected.
+#[test]
+fn a_fetch_ends_with_the_process_and_says_so() {
+    let (gate, cloud) = (Gate::new(), cloud());
+    let own = silent(&gate);
+    let mut rig = Rig::start(&arms(&cloud, &[&own], "", ""));
+    let job = rig.manage("own", Deed::Pull, "new:7b").unwrap();
+    until("it has begun", || job.lines()[0].text == "pulling manifest");
+    rig.stop();
+    until("it has ended", || job.has_ended());
+    let lines = job.lines();
+    assert_eq!(lines[0].stage, cutover_gateway::Stage::Cancelled, "{lines:?}");
+    assert!(lines[0].text.contains("cutover stops"), "{lines:?}");
+    until("the engine is left", || own.disconnects().len() == 1);
+}
+
+#[test]
+fn a_load_that_nobody_waits_for_ends_with_the_process() {
+    let (gate, cloud) = (Gate::new(), cloud());
+    let own =
+        Fake::start_with(Setup { load_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) });
+    let mut rig = Rig::start(&arms(&cloud, &[&own], "warm = true", ""));
+    rig.watch_instances();
+    until("it reads the model in", || gate.arrivals() == 1);
+    rig.stop();
+    until("the engine is left", || own.disconnects().len() == 1);
+}
+
+#[test]
+fn what_is_cancelled_is_left_and_the_others_go_on() {
+    let (gate, cloud) = (Gate::new(), cloud());
+    let own = silent(&gate);
+    let rig = Rig::start(&arms(&cloud, &[&own], "", ""));
+    let pull = |model: &str| rig.manage("own", Deed::Pull, model).unwrap();
+    let (meant, other) = (pull("a:latest"), pull("b"));
+    until("both have begun", || gate.arrivals() == 2);
+    for (upstream, model) in [("own", "c"), ("cloud", "a")] {
+        assert!(rig.cancel(upstream, model).is_none(), "{upstream} {model}");
+    }
+    assert_eq!(rig.cancel("own", "a").map(|job| job.id), Some(meant.id), "the tag is implied");
+    until("it has ended", || meant.has_ended());
+    assert_eq!(stage(&meant), cutover_gateway::Stage::Cancelled);
+    until("the engine is left", || own.disconnects().len() == 1);
+    assert!(rig.cancel("own", "a").is_none(), "it has ended");
+    assert_eq!(stage(&other), cutover_gateway::Stage::Working);
+    gate.open();
+    until("the other has ended", || other.has_ended());
+    assert_eq!(stage(&other), cutover_gateway::Stage::Done);
+}
+
+/// 32 fetches whose engine was silent had `models list` refused: "32 jobs are under way already".
+#[test]
+fn fetches_that_hang_keep_nobody_from_looking() {
+    let (gate, cloud) = (Gate::new(), cloud());
+    let own = silent(&gate);
+    let rig = Rig::start(&arms(&cloud, &[&own], "", ""));
+    let pull = |number: u32| rig.manage("own", Deed::Pull, &format!("m{number}"));
+    let all: Vec<_> = (0..32).map(|number| pull(number).unwrap()).collect();
+    until("all have begun", || gate.arrivals() == 32);
+    for deed in [Deed::List, Deed::Show] {
+        let job = rig.manage("own", deed, "fake-model").unwrap();
+        until("it has ended", || job.has_ended());
+        assert_eq!(stage(&job), cutover_gateway::Stage::Done, "{:?}", job.lines());
+    }
+    let refused = pull(32).unwrap_err();
+    let cutover_gateway::NotBegun::TooMany { oldest } = refused else { panic!("{refused}") };
+    assert_eq!(oldest.map(|job| job.id), Some(all[0].id));
+    let ended = rig.cancel("own", "m7").unwrap();
+    until("it has ended", || ended.has_ended());
+    assert!(pull(32).is_ok(), "there is room again");
+}
+
 #[test]
 fn the_host_header_is_the_upstream_s_own() {
     let (cloud, own) = (cloud(), Fake::start(Persona::Ollama));

@@ -89,6 +89,8 @@ pub struct Setup {
     pub load_queue: usize,
     /// Ollama: loading the model takes until this gate opens.
     pub load_gate: Option<Gate>,
+    /// Ollama: a fetch is silent after its first line until this gate opens.
+    pub pull_gate: Option<Gate>,
     /// Ollama: a version that does not know `truncate` yet, and cuts whatever it is told.
     pub ignores_truncate: bool,
     /// Gemini: the published description, by which requests are judged.
@@ -110,6 +112,7 @@ impl Setup {
             embeddings: true,
             load_queue: 512,
             load_gate: None,
+            pull_gate: None,
             ignores_truncate: false,
             spec: None,
         }

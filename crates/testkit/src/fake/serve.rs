@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use super::ask::Ask;
-use super::http::{Connection, Head};
+use super::gate::Gate;
+use super::http::{Connection, Framing, Head};
 use super::info::{self, Moment};
 use super::play::{self, Stream, Style};
 use super::refusal::{self, Refusal};
@@ -27,6 +28,21 @@ pub(super) fn connection(stream: TcpStream, shared: &Shared) {
             return;
         }
     }
+}
+
+/// A fetch whose first line is told at once, and the others when the gate opens; who asked may leave before.
+fn fetch(
+    connection: &mut Connection,
+    (head, body): (&Head<'_>, &[u8]),
+    gate: &Gate,
+) -> io::Result<()> {
+    let first = body.iter().position(|&byte| byte == b'\n').map_or(body.len(), |at| at + 1);
+    connection.head(head, Framing::Length(body.len()))?;
+    connection.raw(&body[..first])?;
+    if !gate.pass(|| connection.gone()) {
+        return Err(ErrorKind::ConnectionAborted.into());
+    }
+    connection.raw(&body[first..])
 }
 
 struct Exchange<'a> {
@@ -95,7 +111,12 @@ impl Exchange<'_> {
         let told = self.shared.script().shelf.order(setup, self.seen)?;
         let (status, content_type) = (told.status, told.content_type);
         let head = Head { status, content_type, extra: &[] };
-        Some(connection.respond(&head, told.body.as_bytes()))
+        match &setup.pull_gate {
+            Some(gate) if self.seen.path() == "/api/pull" => {
+                Some(fetch(connection, (&head, told.body.as_bytes()), gate))
+            }
+            _ => Some(connection.respond(&head, told.body.as_bytes())),
+        }
     }
 
     fn native(&self) -> bool {

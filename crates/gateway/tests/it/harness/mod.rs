@@ -200,6 +200,11 @@ impl Rig {
         self.gateway.manage(upstream, deed, model)
     }
 
+    /// Ends what fetches or loads a model at an upstream.
+    pub(crate) fn cancel(&self, upstream: &str, model: &str) -> Option<Arc<cutover_gateway::Job>> {
+        self.gateway.cancel(upstream, model)
+    }
+
     /// Changes the share of copies.
     pub(crate) fn copy(&self, shadow: WeightBp) {
         self.gateway.set_traffic(&|use_case| Traffic { weight: use_case.weight, shadow });
