@@ -294,10 +294,10 @@ mod tests {
     fn a_full_room_refuses_and_stays_as_it_is() {
         let room = Room::new(300_000);
         let mut first = Pieces::new(&room, 200_000).unwrap();
-        first.push(&[1; 200_000]).unwrap();
+        first.push(&vec![1; 200_000]).unwrap();
         let mut second = Pieces::new(&room, 0).unwrap();
-        second.push(&[2; 100_000]).unwrap();
-        assert_eq!((room.held(), second.push(&[2; 50_000])), (200_000, Err(Full)));
+        second.push(&vec![2; 100_000]).unwrap();
+        assert_eq!((room.held(), second.push(&vec![2; 50_000])), (200_000, Err(Full)));
         assert_eq!((room.check(100_000), room.check(100_001)), (Ok(()), Err(Full)));
         let body = first.whole();
         drop(body.slice(..1));
