@@ -169,7 +169,7 @@ impl Drop for Permit {
 
 /// Takes a place without waiting. Else names the upstream whose turn must be awaited.
 pub(crate) fn enter(exchange: &mut Exchange) -> Option<Arc<UpstreamLane>> {
-    let upstream = Arc::clone(attempt::first_asked(exchange)?);
+    let upstream = attempt::first_asked(exchange)?;
     match place_at(exchange, &upstream) {
         Ok(permit) => exchange.admission.permit = permit,
         Err(Full) => return Some(upstream),

@@ -125,8 +125,8 @@ fn unserved(exchange: &Exchange) -> Failure {
 
 /// Why the first of these legs is not asked, if the one behind it can be instead.
 fn unasked(exchange: &mut Exchange, legs: &[Leg]) -> Option<Failure> {
-    let live = Arc::clone(&exchange.live);
-    if is_passed_over(exchange, legs) {
+    if passes_over(exchange, legs) {
+        let live = Arc::clone(&exchange.live);
         return Some(nobody(exchange, live.lane(legs.first()?.variant)));
     }
     has_no_connection(exchange, legs).then(|| {
@@ -138,10 +138,20 @@ fn unasked(exchange: &mut Exchange, legs: &[Leg]) -> Option<Failure> {
 }
 
 /// The upstream that would be asked first now.
-pub(crate) fn first_asked(exchange: &Exchange) -> Option<&Arc<UpstreamLane>> {
-    let legs = &exchange.chosen.legs;
-    let leg = legs.get(usize::from(is_passed_over(exchange, legs)))?;
-    Some(&exchange.live.lane(leg.variant)?.upstream)
+pub(crate) fn first_asked(exchange: &mut Exchange) -> Option<Arc<UpstreamLane>> {
+    let legs = exchange.chosen.legs.clone();
+    let leg = legs.get(usize::from(passes_over(exchange, &legs)))?;
+    Some(Arc::clone(&exchange.live.lane(leg.variant)?.upstream))
+}
+
+/// Whether the first of these legs is passed over by all that is known now: others may have come since the request did.
+fn passes_over(exchange: &mut Exchange, legs: &[Leg]) -> bool {
+    while is_passed_over(exchange, legs) {
+        if !legs.first().is_some_and(|leg| exchange.looks_for_others(*leg)) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether the first of these legs is a candidate that nobody can serve, while the leg behind it can be:
@@ -239,7 +249,12 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, behind: &[Leg]) -> Result<St
             Next::End => break,
         }
     }
-    Err(last.unwrap_or_else(|| nobody(exchange, Some(lane))))
+    match last {
+        Some(failure) => Err(failure),
+        // They left while it was on its way.
+        None if exchange.looks_for_others(leg) => Box::pin(run_leg(exchange, leg, behind)).await,
+        None => Err(nobody(exchange, Some(lane))),
+    }
 }
 
 /// Whether one of these legs takes the request. One that does not is sent nothing, so that it mends nothing.

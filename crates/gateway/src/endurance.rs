@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cutover_config::Endurance;
+use cutover_route::Leg;
 use tokio::time::Instant;
 
 use crate::attempt::ATTEMPTS_MAX;
@@ -19,6 +20,14 @@ impl Exchange {
         if known.is_some_and(|known| !Arc::ptr_eq(known, upstream)) {
             self.live = Arc::new(self.live.with_upstream(upstream));
         }
+    }
+
+    /// Nobody that it knows of a leg's upstream can serve: it looks again at those that are there by now, who may have
+    /// come since it began. False: it knew them already.
+    pub(crate) fn looks_for_others(&mut self, leg: Leg) -> bool {
+        let Some(lane) = self.live.lane(leg.variant) else { return false };
+        let newer = self.shared.newer(&lane.upstream);
+        newer.inspect(|upstream| self.look_again(upstream)).is_some()
     }
 
     /// Whether a client that goes away ends the request at its upstreams, too.

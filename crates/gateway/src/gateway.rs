@@ -13,6 +13,7 @@ use cutover_server::{Doors, Whole, read_body};
 use cutover_store::{FeedbackSink, Record, RecordSink};
 use cutover_telemetry::{Finished, Gauge, Histogram, NONE, Outcome, Registry, events, families};
 use cutover_units::{Code, Millis, NanoUsd, Side, UseCaseName, WeightBp};
+use cutover_upstream::jobs::Jobs;
 use cutover_wire::{Endpoint, Head};
 use http::{HeaderMap, Response, request};
 use hyper::body::Incoming;
@@ -25,8 +26,7 @@ use crate::answer::sdk_retry;
 use crate::answering::Answering;
 use crate::body::{Out, json};
 use crate::exchange::micros;
-use crate::live::Live;
-use crate::ollama::Jobs;
+use crate::live::{Live, UpstreamLane};
 use crate::rescue::{self, Failure};
 use crate::responses::KeptAnswers;
 use crate::shadow::{Copies, Ending};
@@ -92,6 +92,12 @@ impl Shared {
     /// The picture that the next request reads.
     pub(crate) fn live(&self) -> Guard<Arc<Live>> {
         self.live.load()
+    }
+
+    /// An upstream as it is by now, if it is not this very one.
+    pub(crate) fn newer(&self, upstream: &Arc<UpstreamLane>) -> Option<Arc<UpstreamLane>> {
+        let live = self.live();
+        live.present(upstream).filter(|now| !Arc::ptr_eq(now, upstream)).cloned()
     }
 
     /// Swaps a part of the picture.

@@ -63,6 +63,7 @@ mod visit;
 pub use admission::{Door, Held};
 pub use cutover_server::{BodyLimits, Doors};
 pub use cutover_telemetry::{FEED_FIRST, FEED_MAX};
+pub use cutover_upstream::jobs::{Job, NotBegun};
 pub use cutover_upstream::{Gauge, health};
 pub use drains::Drained;
 /// What live requests of a use case tell the controller.
@@ -70,7 +71,7 @@ pub type Feed = cutover_telemetry::Feed<cutover_rollout::Exposure>;
 pub use gateway::{Clock, Gateway, Parts};
 pub use images::ImageLane;
 pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, UpstreamLane, UseCaseLane};
-pub use ollama::{Job, Line, NotBegun, Stage};
+pub use ollama::{Line, Stage};
 pub use overflow::OverflowLane;
 pub use passthrough::SurfaceLane;
 pub use prices::{PriceSource, Pricing};

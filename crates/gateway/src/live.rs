@@ -378,8 +378,8 @@ impl Live {
     /// instances or more room. Only where what was decided for the one holds for the other: who may see the data,
     /// what is spoken there, and the places of models.
     pub(crate) fn present(&self, upstream: &UpstreamLane) -> Option<&Arc<UpstreamLane>> {
-        let known =
-            self.lanes.iter().map(|lane| &lane.upstream).find(|k| k.name == upstream.name)?;
+        let mut all = self.lanes.iter().map(|lane| &lane.upstream).chain(&self.surface.upstream);
+        let known = all.find(|known| known.name == upstream.name)?;
         let fits = std::ptr::eq(known.provider, upstream.provider)
             && known.local == upstream.local
             && models::hold(&upstream.asked_models, &known.asked_models);

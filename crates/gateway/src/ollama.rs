@@ -6,14 +6,13 @@
 //! in because an operator asks for it, because its variant is to be kept warm, or because a request that
 //! needed it was sent elsewhere meanwhile.
 
-mod jobs;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cutover_route::health::State;
 use cutover_units::{Millis, UseCaseName};
+use cutover_upstream::jobs::{Job, NotBegun};
 use cutover_upstream::{Body, Deadlines, Outbound};
 use cutover_vendors::manage::{self, Deed, Order, Progress};
 use cutover_wire::OllamaSettings;
@@ -27,8 +26,6 @@ use crate::flow;
 use crate::gateway::{Gateway, Shared};
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 pub use cutover_vendors::manage::{Line, Stage};
-pub(crate) use jobs::Jobs;
-pub use jobs::{Job, NotBegun};
 
 /// How long a list or a description may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);

@@ -86,7 +86,7 @@ async fn on_and_back(
     knock: Knock,
 ) -> Response<Out> {
     let mut passage = Passage::begin(gateway.shared(), visit, &parts.headers, &knock);
-    let (choice, read) = match admit(gateway, visit, (parts, &mut body), &knock).await {
+    let (mut choice, read) = match admit(gateway, visit, (parts, &mut body), &knock).await {
         Ok(admitted) => admitted,
         Err(fault) => {
             let response = passage.refuse(&Failure::client(fault));
@@ -94,14 +94,19 @@ async fn on_and_back(
         }
     };
     let progress = Arc::new(Progress::new());
-    passage.goes_to(&choice, &progress);
     let now = gateway.shared().now();
-    let Some(instance) = choice.instance(now) else {
-        return closed_unless(
-            false,
-            visit,
-            passage.refuse(&Failure::of_nobody(Some(&choice.upstream))),
-        );
+    let mut at = choice.instance(now);
+    // Its body may have been long on its way: others may have come since.
+    while at.is_none()
+        && let Some(upstream) = gateway.shared().newer(&choice.upstream)
+    {
+        choice.upstream = upstream;
+        at = choice.instance(now);
+    }
+    passage.goes_to(&choice, &progress);
+    let Some(instance) = at.and_then(|at| choice.upstream.instances.get(at)) else {
+        let response = passage.refuse(&Failure::of_nobody(Some(&choice.upstream)));
+        return closed_unless(false, visit, response);
     };
     let waited = read.as_ref().map_or(Duration::ZERO, |whole| whole.waited);
     passage.asks(instance, waited);

@@ -32,6 +32,7 @@ mod gauge;
 mod headers;
 pub mod health;
 mod instance;
+pub mod jobs;
 mod live;
 mod lookup;
 pub mod models;

@@ -50,14 +50,14 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// The instance that fails and has to do least: nothing is tried twice.
-    pub(super) fn instance(&self, now: Millis) -> Option<&InstanceLane> {
-        let key = |lane: &&InstanceLane| {
+    /// Where the instance is that fails and has to do least: nothing is tried twice.
+    pub(super) fn instance(&self, now: Millis) -> Option<usize> {
+        let key = |(_, lane): &(usize, &InstanceLane)| {
             let (health, in_flight) = (&lane.health, lane.instance.live().in_flight());
             let is_doubted = health.is_doubted(self.kind);
             (!lane.state(now).can_serve(), is_doubted, health.recent_failures(now), in_flight)
         };
-        self.upstream.taking().map(|(_, lane)| lane).min_by_key(key)
+        self.upstream.taking().min_by_key(key).map(|(at, _)| at)
     }
 
     /// An instance has taken the request: those that refused such a one are to blame, and neither the

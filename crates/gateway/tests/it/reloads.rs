@@ -11,7 +11,7 @@ use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
 use cutover_testkit::raw::{Raw, Response};
 use cutover_units::UpstreamName;
 
-use crate::harness::{Arm, BY_UNIT, Rig, ask_stream, docs_on, engines, now, service, until};
+use crate::harness::{Arm, BY_UNIT, Rig, ask, ask_stream, docs_on, engines, now, service, until};
 
 const STREAMS: usize = 200;
 
@@ -47,11 +47,15 @@ struct Begun {
 
 impl Begun {
     fn open(rig: &Rig, unit: usize) -> Self {
+        Self::ask(rig, unit, "app")
+    }
+
+    fn ask(rig: &Rig, unit: usize, model: &str) -> Self {
         let mut raw = rig.raw();
         let unit = format!("x-unit: u{unit}");
-        raw.request("POST /v1/chat/completions", &[&unit], ask_stream("app")).unwrap();
+        raw.request("POST /v1/chat/completions", &[&unit], ask_stream(model)).unwrap();
         let response = raw.response_head().unwrap().expect("a head");
-        assert_eq!(response.status, 200);
+        assert_eq!(response.status, 200, "{response:?}");
         Self { raw, response }
     }
 
@@ -129,6 +133,77 @@ fn two_hundred_streams_outlive_what_is_read_again_in_their_midst() {
     assert_eq!(written.map(i64::cast_unsigned), [made; 3], "each once, and well");
 }
 
+/// A request whose head has been read, and which waits with its body.
+struct Slow {
+    raw: Raw,
+    body: String,
+}
+
+impl Slow {
+    fn open(rig: &Rig, path: &str, body: String) -> Self {
+        let mut raw = rig.raw();
+        let length = body.len();
+        raw.send(format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-unit: u1\r\nexpect: 100-continue\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        ))
+        .unwrap();
+        // Its body is asked for once what is in force is known.
+        assert_eq!(raw.response().unwrap().unwrap().status, 100);
+        Self { raw, body }
+    }
+
+    /// Sends the body: the instance that answers.
+    fn end(mut self) -> String {
+        self.raw.send(self.body).unwrap();
+        let response = self.raw.response().unwrap().expect("an answer");
+        let instance = response.header("x-cutover-instance").map(str::to_owned);
+        instance.unwrap_or_else(|| panic!("{response:?}"))
+    }
+}
+
+/// All instances that it knew of have left while its body was on its way: those that came answer it, not the baseline.
+#[test]
+fn a_slow_request_goes_to_the_instances_that_came_meanwhile() {
+    let cloud = fake(Persona::OpenAi, "cloud");
+    let [a, b, c] = ["a", "b", "c"].map(|name| fake(Persona::LlamaCpp, name));
+    let gate = Gate::new();
+    for fake in [&a, &b] {
+        fake.always(Reply::words(4).and_then(1, Fault::Stall(gate.clone())));
+    }
+    let rig = Rig::start(&config(&cloud, &[&a, &b], "100%"));
+    let begun: Vec<_> = (1..=2).map(|unit| Begun::open(&rig, unit)).collect();
+    let slow = Slow::open(&rig, "/v1/chat/completions", ask("app"));
+    rig.reload(&config(&cloud, &[&c], "100%"));
+    assert_eq!((slow.end(), c.inferences().len()), ("own/2".to_owned(), 1));
+    assert!(cloud.inferences().is_empty());
+    gate.open();
+    for begun in begun {
+        assert_eq!(judge(&begun.end(), &words(4)), End::Whole);
+    }
+}
+
+/// So it is where a body is passed on, which is read first if it may have to stay local.
+#[test]
+fn a_slow_body_is_passed_on_to_the_instance_that_came_meanwhile() {
+    let [a, b] = ["a", "b"].map(|name| fake(Persona::OpenAi, name));
+    let gate = Gate::new();
+    a.always(Reply::words(4).and_then(1, Fault::Stall(gate.clone())));
+    let text = |cloud: &Fake| {
+        let own = service("vllm", "http://127.0.0.1:9") + "local = true\nprobes = false";
+        let docs = docs_on(&[Arm::small(own)], "residency = \"local-only\"");
+        let cloud = engines("openai-compatible", &[cloud]);
+        format!("default_upstream = \"cloud\"\n[upstreams.cloud]\n{cloud}\n{PATIENT}{docs}")
+    };
+    let rig = Rig::start(&text(&a));
+    let begun = Begun::ask(&rig, 1, "fake-model");
+    let slow = Slow::open(&rig, "/v1/moderations", ask("fake-model"));
+    rig.reload(&text(&b));
+    assert_eq!((slow.end(), b.seen().len()), ("cloud/1".to_owned(), 1));
+    gate.open();
+    assert_eq!(judge(&begun.end(), &words(4)), End::Whole);
+}
+
 /// What an engine says is its name, over and over.
 fn says(name: &str) -> Reply {
     Reply::tokens(&[format!("{name} ").as_str(); 3])
@@ -161,7 +236,7 @@ fn each_request_goes_by_one_of_the_configurations_that_were_in_force_meanwhile()
             let response = begun.end();
             let wellsaid = |at: usize| judge(&response, &format!("{} ", names[at]).repeat(3));
             let mut served = (since..=until).flat_map(of).map(wellsaid);
-            assert!(served.any(|end| end == End::Whole), "{since} to {until}: {}", response.text());
+            assert!(served.any(|end| end == End::Whole), "{since} to {until}: {response:?}");
             asked.fetch_add(1, SeqCst);
         }
     };

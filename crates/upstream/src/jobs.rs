@@ -27,7 +27,7 @@ pub struct Job {
     /// With which model; empty for a list.
     pub model: String,
     /// Ends it.
-    pub(super) ending: CancellationToken,
+    pub ending: CancellationToken,
     /// The process's end, which ends it, too.
     stopped: CancellationToken,
     lines: Mutex<Vec<Line>>,
@@ -44,13 +44,15 @@ impl Job {
         self.locked().iter().all(|line| line.stage != Stage::Working)
     }
 
-    pub(super) fn at(&self, instance: usize, change: impl FnOnce(&mut Line)) {
+    /// Changes an instance's line.
+    pub fn at(&self, instance: usize, change: impl FnOnce(&mut Line)) {
         if let Some(line) = self.locked().get_mut(instance) {
             change(line);
         }
     }
 
-    pub(super) fn why_cancelled(&self) -> &'static str {
+    /// In words, once its end has been asked for.
+    pub fn why_cancelled(&self) -> &'static str {
         if self.stopped.is_cancelled() { "ended, because cutover stops" } else { "cancelled" }
     }
 
@@ -61,9 +63,9 @@ impl Job {
 
 /// Jobs under way, and the last that ended.
 #[derive(Debug, Default)]
-pub(crate) struct Jobs {
+pub struct Jobs {
     /// The process's end.
-    pub(super) stopped: CancellationToken,
+    pub stopped: CancellationToken,
     known: Mutex<Known>,
 }
 
@@ -75,11 +77,16 @@ struct Known {
 
 impl Jobs {
     /// Ends all, and whatever is begun from now on.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.stopped.cancel();
     }
 
-    pub(super) fn begin(
+    /// Begins one.
+    ///
+    /// # Errors
+    ///
+    /// [`NotBegun::TooMany`].
+    pub fn begin(
         &self,
         (upstream, instances): (&str, Vec<String>),
         deed: Deed,
@@ -111,14 +118,15 @@ impl Jobs {
     }
 
     /// Ends those that last and are meant; the last of them.
-    pub(super) fn cancel(&self, is_meant: impl Fn(&Job) -> bool) -> Option<Arc<Job>> {
+    pub fn cancel(&self, is_meant: impl Fn(&Job) -> bool) -> Option<Arc<Job>> {
         let known = self.known();
         let under_way = |job: &&Arc<Job>| job.deed.lasts() && is_meant(job) && !job.has_ended();
         let meant = known.jobs.iter().filter(under_way);
         meant.inspect(|job| job.ending.cancel()).last().cloned()
     }
 
-    pub(super) fn find(&self, is_meant: impl Fn(&Job) -> bool) -> Option<Arc<Job>> {
+    /// The oldest that is meant.
+    pub fn find(&self, is_meant: impl Fn(&Job) -> bool) -> Option<Arc<Job>> {
         self.known().jobs.iter().find(|job| is_meant(job)).cloned()
     }
 
