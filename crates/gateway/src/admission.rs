@@ -45,7 +45,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::exchange::{Exchange, micros};
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, UpstreamLane};
-use crate::overflow::{go, is_in_time, offered};
+use crate::overflow::{go, is_in_time, offered, spare};
 use crate::rescue::{Failure, ms};
 use crate::{attempt, hints};
 
@@ -121,6 +121,8 @@ pub(crate) struct Permit {
     since: Instant,
     /// Whether its end is nobody's business: the one it was for had left, or had no use for it.
     unused: bool,
+    /// Whether it is counted among those of batch requests.
+    is_batch: bool,
     /// The instance that its request was sent to last.
     at: Option<Placed>,
 }
@@ -129,7 +131,16 @@ impl Permit {
     /// Of a place that has been counted already.
     fn counted(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) -> Self {
         let (upstream, shared) = (Arc::clone(upstream), Arc::clone(shared));
-        Self { upstream, shared, since: Instant::now(), unused: false, at: None }
+        Self { upstream, shared, since: Instant::now(), unused: false, is_batch: false, at: None }
+    }
+
+    /// Held by a request of this class.
+    fn of(mut self, class: Class) -> Self {
+        if let Some(door) = self.upstream.door.as_ref().filter(|_| class == Class::Batch) {
+            door.held.0.batch.fetch_add(1, Relaxed);
+            self.is_batch = true;
+        }
+        self
     }
 
     /// Counted there from now on. For a moment it is counted twice, and never not at all.
@@ -156,6 +167,9 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(door) = &self.upstream.door else { return };
+        if self.is_batch {
+            door.held.0.batch.fetch_sub(1, Relaxed);
+        }
         if self.at.take().is_none() {
             door.held.0.admitted.fetch_sub(1, Relaxed);
         }
@@ -187,7 +201,8 @@ pub(crate) fn place_at(
 ) -> Result<Option<Permit>, Full> {
     let Some(door) = &upstream.door else { return Ok(None) };
     let admits = door.admits(upstream, exchange.shared.now());
-    if admits { Ok(Some(Permit::counted(upstream, &exchange.shared))) } else { Err(Full) }
+    let permit = || Permit::counted(upstream, &exchange.shared).of(class(exchange));
+    admits.then(|| Some(permit())).ok_or(Full)
 }
 
 /// Awaits a place at a full upstream, or another way: first where it is asked, then where it goes instead.
@@ -209,8 +224,8 @@ async fn turn_at(
 ) -> Result<Option<Arc<UpstreamLane>>, Failure> {
     let Some(door) = &upstream.door else { return Ok(None) };
     let offer = offered(exchange, &upstream);
-    let at_once = door.rules.is_none() || door.held.0.stage() == Stage::Spilling;
-    if offer.is_some() && at_once && go(exchange, Why::Full) {
+    let at_once = |wait| door.sends_on_at_once(exchange, &upstream, wait);
+    if offer.is_some_and(at_once) && go(exchange, Why::Full) {
         door.held.0.spilled();
         count(exchange, &upstream, "overflowed");
         return Ok(None);
@@ -218,11 +233,12 @@ async fn turn_at(
     let Some(rules) = door.rules else {
         // What the engine has no room for waits inside it, as it does without any of this.
         door.held.0.admitted.fetch_add(1, Relaxed);
-        exchange.admission.permit = Some(Permit::counted(&upstream, &exchange.shared));
+        exchange.admission.permit =
+            Some(Permit::counted(&upstream, &exchange.shared).of(class(exchange)));
         return Ok(None);
     };
     let longest = exchange.left().map_or(rules.wait, |left| left.min(rules.wait));
-    let limit = offer.map_or(longest, |wait| wait.min(longest));
+    let limit = offer.map_or(longest, |wait| wait.min(longest).min(spare(exchange)));
     let began = Instant::now();
     exchange.admission.waits = Some((began, upstream.name.clone()));
     let (mut waited, mut went, mut too_late) = (Err(Why::QueueFull), false, false);
@@ -254,7 +270,7 @@ async fn turn_at(
     }
     if let Ok(permit) = waited {
         exchange.look_again(&permit.upstream);
-        exchange.admission.permit = Some(permit);
+        exchange.admission.permit = Some(permit.of(class(exchange)));
         count(exchange, &upstream, "admitted");
         return Ok(None);
     }
@@ -450,6 +466,12 @@ impl Door {
         let all = upstream.instances.iter();
         let figures = all.map(|lane| figures(lane.instance.live(), &lane.health, now));
         overflow::fill(figures, &self.bounds)
+    }
+
+    /// Whether who may go elsewhere does so at once.
+    fn sends_on_at_once(&self, who: &Exchange, upstream: &UpstreamLane, wait: Duration) -> bool {
+        let fill = || self.fill(upstream, who.shared.now());
+        self.rules.is_none() || self.held.0.goes_at_once(class(who), &fill(), wait)
     }
 
     fn retry_after_ms(&self, upstream: &UpstreamLane, now: Millis) -> u64 {

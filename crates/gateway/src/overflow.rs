@@ -98,6 +98,16 @@ pub(crate) fn is_in_time(exchange: &Exchange) -> bool {
     lane.is_some_and(|lane| exchange.has_time_for(&lane.upstream))
 }
 
+/// How much of its deadline a request may wait and still be answered by the baseline: what that usually takes is left,
+/// and half of all that there is.
+pub(crate) fn spare(exchange: &Exchange) -> Duration {
+    let Some(left) = exchange.left() else { return Duration::MAX };
+    let lane = way(exchange).and_then(|way| exchange.live.lane(way.leg.variant));
+    let (stream, now) = (exchange.head.stream, exchange.shared.now());
+    let usual_us = lane.map_or(0, |lane| lane.upstream.usual_us(stream, now));
+    left.saturating_sub(Duration::from_micros(usual_us)).min(left / 2)
+}
+
 /// How long a request waits at an upstream before it may go to the baseline. None: it may not.
 pub(crate) fn offered(exchange: &Exchange, upstream: &UpstreamLane) -> Option<Duration> {
     let Way { leg, lane, price } = way(exchange)?;

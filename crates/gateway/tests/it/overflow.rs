@@ -51,8 +51,13 @@ impl Full {
 
     /// One request holds the place while `then` runs; its answer comes afterwards.
     fn meanwhile<T>(&self, then: impl FnOnce() -> T) -> T {
+        self.meanwhile_by(&["x-unit: first"], then)
+    }
+
+    /// The same where that request has these headers.
+    fn meanwhile_by<T>(&self, headers: &[&str], then: impl FnOnce() -> T) -> T {
         thread::scope(|scope| {
-            let first = scope.spawn(|| self.rig.chat(&["x-unit: first"], &ask("app")));
+            let first = scope.spawn(|| self.rig.chat(headers, &ask("app")));
             until("the place is taken", || self.gate.arrivals() >= 1);
             let done = then();
             self.gate.open();
@@ -244,6 +249,29 @@ fn who_may_overflow_waits_first_and_others_go_at_once_afterwards() {
     assert_eq!(first.header("x-cutover-overflow"), Some("waited"));
     assert_eq!(second.header("x-cutover-overflow"), Some("full"), "the line has spilled");
     assert_eq!(full.metric("cutover_queue_wait_seconds_count{upstream=\"own\"}"), 1);
+}
+
+/// A burst of interactive requests had all that came after it go out, as long as batch work kept the engine busy.
+#[test]
+fn who_is_waited_for_waits_for_a_place_of_batch_though_others_have_spilled() {
+    let full = Full::start("99.99%", QUEUE, "overflow = { wait = \"50 ms\" }\n");
+    let batch = "x-cutover-priority-class: batch";
+    let asked = full.meanwhile_by(&["x-unit: first", batch], || {
+        ["u1", "u2"].map(|unit| full.ask(&[&format!("x-unit: {unit}")]))
+    });
+    for answer in asked {
+        assert_eq!(answer.header("x-cutover-overflow"), Some("waited"), "{}", answer.text());
+    }
+    assert_eq!(full.metric("cutover_queue_wait_seconds_count{upstream=\"own\"}"), 2);
+}
+
+/// The wait for a place left nothing of a deadline that was no longer: 504 beside an idle baseline.
+#[test]
+fn a_deadline_leaves_who_overflows_the_time_for_an_answer() {
+    let full = Full::start("99.99%", QUEUE, "deadline = \"4 s\"\noverflow = { wait = \"20 s\" }\n");
+    let answer = full.meanwhile(|| full.ask(&["x-unit: u1"]));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-cutover-overflow"), Some("waited"));
 }
 
 #[test]
