@@ -26,7 +26,7 @@
 //! - A leg that follows a failed one enters without asking: a failover must not wait twice.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ use cutover_route::queue::{Place, Ticket};
 use cutover_store::Key;
 use cutover_telemetry::families;
 use cutover_units::{Code, Micros, Millis, UpstreamName};
-use cutover_upstream::{Placed, figures};
+use cutover_upstream::figures;
 use cutover_wire::Fault;
 use http::HeaderMap;
 use tokio::sync::oneshot::{self, error::TryRecvError};
@@ -48,6 +48,10 @@ use crate::live::{InstanceLane, UpstreamLane};
 use crate::overflow::{go, is_in_time, offered, spare};
 use crate::rescue::{Failure, ms};
 use crate::{attempt, hints};
+
+mod permit;
+
+pub(crate) use permit::Permit;
 
 /// How often a request that waits looks itself whether there is room: for what no answer's end tells, such
 /// as a probe that finds an engine's own queue empty.
@@ -111,73 +115,6 @@ impl Admission {
     /// The request's place at its upstream, to be given back when it is free.
     pub(crate) fn take_place(&mut self) -> Option<Permit> {
         self.permit.take()
-    }
-}
-
-/// A place at an upstream.
-pub(crate) struct Permit {
-    upstream: Arc<UpstreamLane>,
-    shared: Arc<Shared>,
-    since: Instant,
-    /// Whether its end is nobody's business: the one it was for had left, or had no use for it.
-    unused: bool,
-    /// Whether it is counted among those of batch requests.
-    is_batch: bool,
-    /// The instance that its request was sent to last.
-    at: Option<Placed>,
-}
-
-impl Permit {
-    /// Of a place that has been counted already.
-    fn counted(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) -> Self {
-        let (upstream, shared) = (Arc::clone(upstream), Arc::clone(shared));
-        Self { upstream, shared, since: Instant::now(), unused: false, is_batch: false, at: None }
-    }
-
-    /// Held by a request of this class.
-    fn of(mut self, class: Class) -> Self {
-        if let Some(door) = self.upstream.door.as_ref().filter(|_| class == Class::Batch) {
-            door.held.0.batch.fetch_add(1, Relaxed);
-            self.is_batch = true;
-        }
-        self
-    }
-
-    /// Counted there from now on. For a moment it is counted twice, and never not at all.
-    fn moves_to(&mut self, instance: &InstanceLane) {
-        let on_its_way = self.at.replace(Placed::enter(instance.instance.live())).is_none();
-        if let Some(door) = self.upstream.door.as_ref().filter(|_| on_its_way) {
-            door.held.0.admitted.fetch_sub(1, Release);
-        }
-    }
-}
-
-impl Permit {
-    /// The one it was for has no use for it: the next in line has.
-    fn pass_on(mut self, of: Place) {
-        let Some(door) = &self.upstream.door else { return };
-        door.held.0.give_back(of);
-        self.unused = true;
-        let (upstream, shared) = (Arc::clone(&self.upstream), Arc::clone(&self.shared));
-        drop(self);
-        call_next(&upstream, &shared);
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let Some(door) = &self.upstream.door else { return };
-        if self.is_batch {
-            door.held.0.batch.fetch_sub(1, Relaxed);
-        }
-        if self.at.take().is_none() {
-            door.held.0.admitted.fetch_sub(1, Relaxed);
-        }
-        if self.unused {
-            return;
-        }
-        door.held.0.was_held(micros(self.since.elapsed()).0);
-        call_next(&self.upstream, &self.shared);
     }
 }
 

@@ -6,9 +6,10 @@
 //!  second                     hedge_after ├──────── answer ─▶ client
 //! ```
 //!
-//! Both are attempts, both count against limits (but the second takes no place of `in_flight_limit`) and the upstream's
-//! retry budget, and each is counted once by what it came to; the one that was cancelled as `hedge_lost`. What that one had cost by then
-//! nobody says, so that the request's cost is marked as a part.
+//! Both are attempts, each has a place of its own where the upstream's places are counted (so that none is begun while it is
+//! full, or others wait), the second is taken out of the retry budget, and each is counted once by what it came to; the
+//! one that was cancelled as `hedge_lost`. What that one had cost by then nobody says, so that the request's cost is
+//! marked as a part.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -23,12 +24,16 @@ use tokio::time::{Instant, timeout};
 
 use super::course::{has_room_for_two, land};
 use super::{Asking, Course, Landed, Started, count};
+use crate::admission::{Permit, place_at};
 use crate::exchange::{Exchange, micros};
-use crate::live::Lane;
+use crate::live::{InstanceLane, Lane};
 use crate::rescue::Failure;
 use cutover_telemetry::marks::Mark;
 
 type Answer = Result<Landed, Failure>;
+
+/// An attempt that has ended, and the place that it had.
+type Ended = (Answer, Option<Permit>);
 
 /// After which silence a second instance is asked, if it may be.
 ///
@@ -48,9 +53,14 @@ pub(super) fn wanted(exchange: &Exchange, lane: &Lane) -> Option<Duration> {
 #[expect(clippy::large_enum_variant, reason = "made once for a request, and moved once")]
 enum Heat {
     /// The second was not begun: the first was quick enough, or there was nobody, or no budget.
-    Alone { answer: Answer, held_back: bool },
-    /// Both ran. None: cancelled.
-    Both { second: usize, answers: [Option<Answer>; 2], sent_at: [Instant; 2] },
+    Alone { ended: Ended, held_back: bool },
+    /// Both ran. None: cancelled. With the place of the one that was good, or else of the last.
+    Both {
+        second: usize,
+        answers: [Option<Answer>; 2],
+        place: Option<Permit>,
+        sent_at: [Instant; 2],
+    },
 }
 
 /// One attempt, and a second one if the first stays silent.
@@ -61,11 +71,13 @@ pub(super) async fn race(
 ) -> Result<Started, Failure> {
     let asking = course.begin(exchange, first)?;
     let sent_at = asking.sent_at();
-    let heat = run(exchange, course, (asking, after)).await;
+    let place = exchange.admission.take_place();
+    let heat = run(exchange, course, (asking, place, after)).await;
     exchange.trail.asking_since = None;
     exchange.trail.waited_us += micros(sent_at.elapsed()).0;
     match heat {
-        Heat::Alone { answer, held_back } => {
+        Heat::Alone { ended: (answer, place), held_back } => {
+            exchange.admission.permit = place;
             if held_back {
                 exchange.trail.marks.add(Mark::HeldBack);
             }
@@ -73,7 +85,8 @@ pub(super) async fn race(
             course.settle(exchange, &result);
             result
         }
-        Heat::Both { second, answers, sent_at } => {
+        Heat::Both { second, answers, place, sent_at } => {
+            exchange.admission.permit = place;
             exchange.trail.attempts += u32::from(exchange.trail.hedge.swap(0, Relaxed) > 0);
             exchange.trail.marks.add(Mark::Hedged);
             judge_silent(exchange, course, ([first, second], sent_at, &answers));
@@ -95,38 +108,52 @@ pub(crate) fn abandoned(exchange: &mut Exchange) {
 async fn run(
     exchange: &Exchange,
     course: &mut Course<'_>,
-    (asking, after): (Asking<'_>, Duration),
+    (asking, place, after): (Asking<'_>, Option<Permit>, Duration),
 ) -> Heat {
     let first_at = asking.sent_at();
-    let mut one = pin!(asking.whole(exchange));
-    if let Ok(answer) = timeout(after, one.as_mut()).await {
-        return Heat::Alone { answer, held_back: false };
+    let mut one = pin!(at_its_place(exchange, asking, place));
+    if let Ok(ended) = timeout(after, one.as_mut()).await {
+        return Heat::Alone { ended, held_back: false };
     }
-    let Some(second) = partner(exchange, course) else {
-        return Heat::Alone { answer: one.await, held_back: false };
+    let Some((second, instance)) = partner(exchange, course) else {
+        return Heat::Alone { ended: one.await, held_back: false };
     };
-    let upstream = &*course.lane.upstream;
+    let upstream = &course.lane.upstream;
+    let Ok(mut place) = place_at(exchange, upstream) else {
+        course.give_back(second);
+        return Heat::Alone { ended: one.await, held_back: false };
+    };
     if !upstream.retry.withdraw(exchange.shared.now()) {
         let labels = [upstream.name.as_str(), "hedge"];
         exchange.shared.registry.counter(families::RETRIES_HELD_BACK, labels).inc();
         course.give_back(second);
-        return Heat::Alone { answer: one.await, held_back: true };
+        if let Some(place) = place {
+            place.goes_unused();
+        }
+        return Heat::Alone { ended: one.await, held_back: true };
     }
-    let Some(instance) = upstream.instances.get(second) else {
-        return Heat::Alone { answer: one.await, held_back: false };
-    };
     let seat = course.seat_at(instance);
     let asking = Asking::new((course.lane, instance, seat), course.outgoing, exchange);
     // Before it is sent: the client may go while both are under way.
-    let place = u32::try_from(second).unwrap_or(u32::MAX).saturating_add(1);
-    exchange.trail.hedge.store(place, Relaxed);
+    let noted = u32::try_from(second).unwrap_or(u32::MAX).saturating_add(1);
+    exchange.trail.hedge.store(noted, Relaxed);
+    if let Some(place) = &mut place {
+        place.moves_to(instance);
+    }
     let sent_at = [first_at, asking.sent_at()];
-    let two = pin!(asking.whole(exchange));
-    Heat::Both { second, answers: first_good(one, two).await, sent_at }
+    let two = pin!(at_its_place(exchange, asking, place));
+    let (answers, place) = first_good(one, two).await;
+    Heat::Both { second, answers, place, sent_at }
+}
+
+/// One attempt; its place is given up with it where it is cancelled, once nobody is at the instance any more.
+async fn at_its_place(exchange: &Exchange, asking: Asking<'_>, place: Option<Permit>) -> Ended {
+    let answer = asking.whole(exchange).await;
+    (answer, place)
 }
 
 /// Another instance that is well.
-fn partner(exchange: &Exchange, course: &mut Course<'_>) -> Option<usize> {
+fn partner<'a>(exchange: &Exchange, course: &mut Course<'a>) -> Option<(usize, &'a InstanceLane)> {
     let at = course.pick(exchange)?;
     let instance = course.lane.upstream.instances.get(at)?;
     // One that has to read the model in would hardly be first, and may put another model out.
@@ -136,34 +163,36 @@ fn partner(exchange: &Exchange, course: &mut Course<'_>) -> Option<usize> {
         course.give_back(at);
         return None;
     }
-    Some(at)
+    Some((at, instance))
 }
 
-/// Awaits both until one of them is good, or neither is.
+/// Awaits both until one of them is good, or neither is. One that fails while the other is silent leaves its place.
 async fn first_good(
-    mut one: Pin<&mut impl Future<Output = Answer>>,
-    mut two: Pin<&mut impl Future<Output = Answer>>,
-) -> [Option<Answer>; 2] {
-    let mut answers = [None, None];
+    mut one: Pin<&mut impl Future<Output = Ended>>,
+    mut two: Pin<&mut impl Future<Output = Ended>>,
+) -> ([Option<Answer>; 2], Option<Permit>) {
+    let (mut answers, mut kept) = ([None, None], None);
     poll_fn(|context| {
         let [first, second] = &mut answers;
         if first.is_none()
-            && let Poll::Ready(answer) = one.as_mut().poll(context)
+            && let Poll::Ready((answer, place)) = one.as_mut().poll(context)
         {
+            kept = place.filter(|_| answer.is_ok() || second.is_some());
             *first = Some(answer);
         }
         let is_good = |answer: &Option<Answer>| answer.as_ref().is_some_and(Result::is_ok);
         if !is_good(first)
             && second.is_none()
-            && let Poll::Ready(answer) = two.as_mut().poll(context)
+            && let Poll::Ready((answer, place)) = two.as_mut().poll(context)
         {
+            kept = place.filter(|_| answer.is_ok() || first.is_some());
             *second = Some(answer);
         }
         let over = is_good(first) || is_good(second) || (first.is_some() && second.is_some());
         if over { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    answers
+    (answers, kept)
 }
 
 /// One that is cancelled because the other was good is a failure of its instance, if it was silent for far

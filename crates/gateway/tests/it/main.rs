@@ -39,6 +39,7 @@ mod own_ollama;
 mod own_responses;
 mod passed;
 mod paths;
+mod places;
 mod prompts;
 mod refused_forms;
 mod reloads;
