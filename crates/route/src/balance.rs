@@ -27,7 +27,7 @@ mod round_robin;
 mod row;
 mod session;
 
-pub use board::{Board, Post, Seat};
+pub use board::{Board, Post, Room, Seat};
 pub use field::{Peers, Sorted};
 pub use lineup::{Lined, Lineup, Taken};
 pub use row::{Row, Scores};

@@ -11,18 +11,22 @@
 //! instance owes, each answer of a peer's forgives one part in as many as that peer has in flight. Seats are what they
 //! are: neither a limit nor a figure that is shown knows of it.
 //!
+//! How many requests its engine takes at once, where that is told ([`Post::tells_room`]), stands beside its seats. Of one
+//! that has not told it nobody knows more than that of the others none has fewer: it is taken to have as few.
+//!
 //! Of states the board knows one thing: whether one has to be looked at ([`Post::doubt`]). Invariant: an
 //! instance that is not doubted is healthy or cold, but for how many requests it has. Doubt is raised after
 //! what gave rise to it was written, and laid aside before that is read again, so that none gets lost.
 
 use std::array;
-use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::SeqCst,
 };
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::INSTANCES_MAX;
 use super::field::places;
+use super::row::NOBODY;
 
 /// Models whose place in memory a board knows of: a set of them is one word.
 const MODELS_MAX: usize = 64;
@@ -31,6 +35,9 @@ const MODELS_MAX: usize = 64;
 const ONE: u32 = 1 << 10;
 /// The most that it owes: where peers answer nothing, that is for ever.
 const OWED_MAX: u32 = 1_000 * ONE;
+
+/// The room of one whose engine takes any number, for all that is told: no row counts further.
+const ANY: u32 = NOBODY.cast_unsigned();
 
 /// What a request that leaves adds to a post's count: one more that has left, and one less that is there.
 const LEAVES: u64 = (1 << 32) - 1;
@@ -57,6 +64,10 @@ pub struct Board {
     latency_us: [AtomicU64; INSTANCES_MAX],
     /// What each owes for requests that it refused, in parts of one.
     owed: [AtomicU32; INSTANCES_MAX],
+    /// How many requests each has room for, as far as is told, and what each has told itself; 0: nothing. Who writes
+    /// these has the lock, and a pick reads the first alone.
+    rooms: [AtomicU32; INSTANCES_MAX],
+    told: Mutex<[u32; INSTANCES_MAX]>,
     /// A bit for each post, in all of these. That somebody has it:
     taken: AtomicU64,
     /// That its state has to be looked at:
@@ -77,6 +88,8 @@ impl Default for Board {
             in_flight: array::from_fn(|_| Count::default()),
             latency_us: array::from_fn(|_| AtomicU64::new(0)),
             owed: array::from_fn(|_| AtomicU32::new(0)),
+            rooms: array::from_fn(|_| AtomicU32::new(ANY)),
+            told: Mutex::new([0; INSTANCES_MAX]),
             taken: AtomicU64::new(0),
             owing: AtomicU64::new(0),
             doubted: AtomicU64::new(0),
@@ -131,10 +144,63 @@ impl Board {
     }
 
     /// A bit for each that has so many or more in flight, of the first `len`.
-    pub(super) fn full(&self, len: usize, room: u32) -> u64 {
-        let is = |count: &Count| u64::from(count.seats() >= room);
+    pub(super) fn full(&self, len: usize, room: Room) -> u64 {
+        let is = |count: &Count, room| u64::from(count.seats() >= room);
         let counts = self.in_flight.iter().take(len).enumerate();
-        counts.fold(0, |full, (at, count)| full | is(count) << at)
+        match room {
+            Room { told: true, .. } => {
+                counts.fold(0, |full, (at, count)| full | is(count, self.room(at, room)) << at)
+            }
+            Room { most: u32::MAX, .. } => 0,
+            Room { most, .. } => counts.fold(0, |full, (at, count)| full | is(count, most) << at),
+        }
+    }
+
+    /// How many requests each has room for, as far as is told.
+    pub(super) fn rooms(&self) -> &[AtomicU32; INSTANCES_MAX] {
+        &self.rooms
+    }
+
+    /// How many requests make this one full.
+    pub(super) fn room(&self, at: usize, room: Room) -> u32 {
+        let told = || self.rooms[at % INSTANCES_MAX].load(Relaxed);
+        if room.told { room.most.min(told()) } else { room.most }
+    }
+
+    /// It has told that it has room for so many, or for 0: for any number, that is nothing.
+    fn tell_room(&self, at: usize, room: u32) {
+        let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if all[at] == room {
+            return;
+        }
+        all[at] = room;
+        let fewest = all.iter().copied().filter(|told| *told > 0).min().unwrap_or(ANY);
+        for (room, told) in self.rooms.iter().zip(all.iter()) {
+            room.store(if *told > 0 { *told } else { fewest }, Relaxed);
+        }
+    }
+}
+
+/// How many requests make an instance full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// So many.
+    pub most: u32,
+    /// Whether as many as its engine tells do, too, where those are fewer.
+    pub told: bool,
+}
+
+impl From<u32> for Room {
+    /// So many, whatever an engine tells.
+    fn from(most: u32) -> Self {
+        Self { most, told: false }
+    }
+}
+
+impl Room {
+    /// At this instance, as far as is told.
+    pub fn at(self, post: &Post) -> u32 {
+        post.board.room(post.at, self)
     }
 }
 
@@ -225,6 +291,11 @@ impl Post {
         taken.is_ok().then(|| Seat(Arc::clone(self)))
     }
 
+    /// Its engine tells how many requests it takes at once; None: it does not, or no more.
+    pub fn tells_room(&self, room: Option<u32>) {
+        self.board.tell_room(self.at, room.unwrap_or(0).min(ANY));
+    }
+
     /// Moving average of the time to the first byte, in microseconds; 0: nothing measured.
     pub fn latency_us(&self) -> u64 {
         self.board.latency_us(self.at)
@@ -306,6 +377,7 @@ impl Drop for Post {
             &*self.board;
         latency_us[self.at].store(0, Relaxed);
         owed[self.at].store(0, Relaxed);
+        self.tells_room(None);
         for of in [owing, doubted, telling].into_iter().chain(warm).chain(reading) {
             self.set(of, false);
         }
@@ -372,6 +444,34 @@ mod tests {
         assert!(!post.has(0) && post.draws(0) && !post.draws(1));
         post.set_reading(0, false);
         assert!(!post.draws(0));
+    }
+
+    /// Who has told nothing has room for as many as any of the others, whoever they are by now.
+    #[test]
+    fn what_an_engine_tells_is_its_room_until_it_tells_another_number_or_nothing() {
+        let board = Arc::new(Board::default());
+        let mut posts: Vec<_> = (0..3).map(|_| board.post().unwrap()).collect();
+        let told = Room { most: 99, told: true };
+        let rooms = |posts: &[Post], room: Room| -> Vec<u32> {
+            posts.iter().map(|post| room.at(post)).collect()
+        };
+        assert_eq!(rooms(&posts, told), [99, 99, 99]);
+        posts[0].tells_room(Some(4));
+        assert_eq!(rooms(&posts, told), [4, 4, 4]);
+        posts[1].tells_room(Some(2));
+        assert_eq!(rooms(&posts, told), [4, 2, 2]);
+        assert_eq!(rooms(&posts, 7.into()), [7, 7, 7], "what is written down holds");
+        posts[1].tells_room(Some(120));
+        assert_eq!(rooms(&posts, told), [4, 99, 4]);
+        posts[0].tells_room(None);
+        assert_eq!(rooms(&posts, Room { most: u32::MAX, ..told }), [120, 120, 120]);
+        posts[1].tells_room(Some(12));
+        assert_eq!(rooms(&posts, told), [12, 12, 12]);
+        posts.remove(1);
+        posts.push(board.post().unwrap());
+        assert_eq!(rooms(&posts, told), [99, 99, 99], "nobody has told anything any more");
+        posts[0].tells_room(Some(0));
+        assert_eq!(rooms(&posts, told), [99, 99, 99], "no engine takes none");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cutover_units::Millis;
 
-use super::board::{Board, Post, Seat, moved};
+use super::board::{Board, Post, Room, Seat, moved};
 use super::field::{Peers, Sorted, is_fittest, len_of, places};
 use super::row::{NOBODY, Row, Scores, folded};
 use super::{Draw, INSTANCES_MAX, Peer, Policy};
@@ -22,7 +22,7 @@ const TAKES_MAX: usize = 64;
 pub struct Lineup {
     posts: Arc<[(Arc<Post>, u64)]>,
     /// How many requests make one of them full.
-    room: u32,
+    room: Room,
     side: Option<Arc<Side>>,
 }
 
@@ -67,10 +67,10 @@ impl Side {
 
 impl Lineup {
     /// Of instances with these posts and ids. Those beyond [`INSTANCES_MAX`] are not seen.
-    pub fn new(posts: impl Iterator<Item = (Arc<Post>, u64)>, room: u32) -> Self {
+    pub fn new(posts: impl Iterator<Item = (Arc<Post>, u64)>, room: impl Into<Room>) -> Self {
         let posts: Arc<[_]> = posts.take(INSTANCES_MAX).collect();
         let side = Side::new(&posts).map(Arc::new);
-        Self { posts, room, side }
+        Self { posts, room: room.into(), side }
     }
 
     /// For a request of the model in this place; None: what has it in memory is looked at. `look` says all that
@@ -116,7 +116,7 @@ impl<F: Fn(usize) -> Peer> Lined<'_, F> {
         let (mut at, mut lost) = (self.pick(policy, draw)?, 0);
         for _ in 0..TAKES_MAX {
             let (post, _) = self.lineup.posts.get(at)?;
-            if let Some(seat) = post.sit_below(self.lineup.room) {
+            if let Some(seat) = post.sit_below(self.lineup.room.at(post)) {
                 return Some(Taken { at, seat, had_room: true });
             }
             if self.were_full(draw.tried) {
@@ -213,7 +213,7 @@ impl<F: Fn(usize) -> Peer> Peers for Beside<'_, '_, F> {
             return self.look(at);
         }
         let in_flight = board.in_flight(at);
-        let full = in_flight >= self.lined.lineup.room;
+        let full = in_flight >= board.room(at, self.lined.lineup.room);
         Peer {
             state: if full { State::Saturated } else { State::Healthy },
             warm: self.cold(1 << at) == 0,
@@ -255,10 +255,7 @@ impl<F: Fn(usize) -> Peer> Peers for Beside<'_, '_, F> {
     fn sorted(&self, set: u64) -> Sorted {
         let Side { board, present, .. } = self.side;
         let doubted = board.doubted() & set;
-        let full = match self.lined.lineup.room {
-            u32::MAX => 0,
-            room => board.full(len_of(*present), room),
-        };
+        let full = board.full(len_of(*present), self.lined.lineup.room);
         let known = set & !doubted;
         let mut sorted = Sorted { fit: known & !full, full: known & full, ..Sorted::default() };
         places(doubted).for_each(|at| sorted.add(at, self.look(at).state));
@@ -267,8 +264,12 @@ impl<F: Fn(usize) -> Peer> Peers for Beside<'_, '_, F> {
 
     fn loads(&self, set: u64, into: &mut Row) {
         let Side { board, present, others, .. } = self.side;
-        let room = i32::try_from(self.lined.lineup.room).unwrap_or(NOBODY);
-        into.read(&board.in_flight, (others, len_of(*present)), room);
+        let Room { most, told } = self.lined.lineup.room;
+        let most = i32::try_from(most).unwrap_or(NOBODY);
+        into.read(&board.in_flight, (others, len_of(*present)), most);
+        if told {
+            into.below(board.rooms());
+        }
         places(*present & !set).for_each(|at| into.remove(at));
         let unfit = |at: &usize| !is_fittest(&self.look(*at));
         places(board.doubted() & set).filter(unfit).for_each(|at| into.remove(at));

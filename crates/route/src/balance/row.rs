@@ -4,6 +4,7 @@
 //! because the oldest machines that are built for compare such alone.
 
 use std::array;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::INSTANCES_MAX;
 use super::board::Count;
@@ -88,6 +89,17 @@ impl Row {
         for (load, other) in row.iter_mut().zip(others) {
             let kept = *load | other;
             *load = if kept < room { kept } else { NOBODY };
+        }
+    }
+
+    /// Takes those out that have as much to do as this, or more: each has its own bound.
+    pub(super) fn below(&mut self, rooms: &[AtomicU32; INSTANCES_MAX]) {
+        let steps = self.of[..self.len.min(INSTANCES_MAX)].as_chunks_mut::<STEP>().0;
+        for (step, rooms) in steps.iter_mut().zip(rooms.as_chunks::<STEP>().0) {
+            let rooms: [i32; STEP] = array::from_fn(|at| rooms[at].load(Relaxed).cast_signed());
+            for (load, room) in step.iter_mut().zip(rooms) {
+                *load = if *load < room { *load } else { NOBODY };
+            }
         }
     }
 

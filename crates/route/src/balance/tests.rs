@@ -1,7 +1,7 @@
 //! What every policy keeps, and what each promises beyond it.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -9,6 +9,7 @@ use super::*;
 use crate::health::STATES;
 
 mod refusals;
+mod rooms;
 
 fn peer(at: usize) -> Peer {
     Peer {
@@ -331,9 +332,26 @@ struct Fleet {
     _seats: Vec<Seat>,
 }
 
+/// How many requests make the instance in this place full.
+fn room_of(room: Room, told: &[Option<u32>], at: usize) -> u32 {
+    let fewest = || told.iter().copied().flatten().min();
+    let told = told.get(at).copied().flatten().or_else(fewest).filter(|_| room.told);
+    told.map_or(room.most, |told| told.min(room.most))
+}
+
 impl Fleet {
     /// The place of each in the list is told by `order`, which places it on the board.
     fn new(peers: &[Peer], order: impl Fn(usize) -> usize, room: u32) -> Self {
+        Self::telling(peers, order, room.into(), &[])
+    }
+
+    /// The same, where engines tell how many requests they take.
+    fn telling(
+        peers: &[Peer],
+        order: impl Fn(usize) -> usize,
+        room: Room,
+        told: &[Option<u32>],
+    ) -> Self {
         let board = Arc::new(Board::default());
         let mut posts: Vec<_> = (0..peers.len()).map(|_| board.post()).collect();
         let take = |at: usize| Arc::new(posts[order(at)].take().unwrap_or_default());
@@ -348,9 +366,11 @@ impl Fleet {
                 post.doubt();
             }
         }
+        posts.iter().zip(told).for_each(|(post, told)| post.tells_room(*told));
         let mut peers = peers.to_vec();
-        for peer in peers.iter_mut().filter(|peer| peer.in_flight >= room) {
-            peer.state = peer.state.max(State::Saturated);
+        for (at, peer) in peers.iter_mut().enumerate() {
+            let is_full = peer.in_flight >= room_of(room, told, at);
+            peer.state = if is_full { peer.state.max(State::Saturated) } else { peer.state };
         }
         let ids = posts.iter().zip(&peers).map(|(post, peer)| (Arc::clone(post), peer.id));
         let lineup = Lineup::new(ids, room);
@@ -411,46 +431,6 @@ fn the_default_looks_at_the_pair_that_it_draws() {
     assert!((0..200).all(|seed| looks(0, seed) == 2));
     // Of a few unwell ones mostly none is drawn.
     assert!((0..1_000).map(|seed| looks(0b1011, seed)).sum::<u32>() < 3_000);
-}
-
-/// Two that picked the same last seat both sat down: one more than the instance was to have.
-#[test]
-fn requests_that_pick_at_the_same_time_fill_no_instance_above_its_room() {
-    const ROOM: u32 = 2;
-    const ROUNDS: usize = 400;
-    for policy in POLICIES {
-        let fleet = Fleet::new(&peers(4, |_, _| {}), |at| 3 - at, ROOM);
-        let threads = fleet.posts.len() * usize::try_from(ROOM).unwrap();
-        let (begin, sat, seen) =
-            (Barrier::new(threads), Barrier::new(threads), Barrier::new(threads));
-        let look = |at: usize| {
-            let in_flight = fleet.posts[at].in_flight();
-            let full = if in_flight < ROOM { 0 } else { 2 };
-            Peer { state: State::from_u8(full), in_flight, ..fleet.peers[at] }
-        };
-        let rounds = &|thread: usize| {
-            let mut most = 0;
-            for round in 0..ROUNDS {
-                let seed = u64::try_from(round * threads + thread).unwrap();
-                let (session, prefix) = (Some(mix(seed % 5)), Some(mix(seed % 3)));
-                let draw = Draw { tried: 0, seed, turn: 0, session, prefix };
-                begin.wait();
-                let taken = fleet.lineup.with(None, look).take(policy, &draw).unwrap();
-                assert!(taken.had_room && Arc::ptr_eq(taken.seat.post(), &fleet.posts[taken.at]));
-                sat.wait();
-                most = fleet.posts.iter().map(|post| post.in_flight()).fold(most, u32::max);
-                seen.wait();
-            }
-            most
-        };
-        let most: u32 = std::thread::scope(|scope| {
-            let begun = (0..threads).map(|thread| scope.spawn(move || rounds(thread)));
-            let begun: Vec<_> = begun.collect();
-            begun.into_iter().map(|thread| thread.join().unwrap()).max().unwrap()
-        });
-        assert_eq!(most, ROOM, "{}", policy.name);
-        assert!(fleet.posts.iter().all(|post| post.in_flight() == 0), "all have left");
-    }
 }
 
 /// Instances with room for one each, on one board or on one of their own each.
@@ -599,14 +579,17 @@ proptest! {
     /// Side by side on a board, in whatever order, or looked at one by one: the same policies, the same picks.
     #[test]
     fn a_board_changes_no_pick(
-        peers in prop::collection::vec(any_peer(), 0..64), room in 1u32..7,
+        (peers, told) in prop::collection::vec((any_peer(), prop::option::of(1u32..7)), 0..64)
+            .prop_map(|both| both.into_iter().unzip::<_, _, Vec<_>, Vec<_>>()),
+        most in prop_oneof![1u32..7, Just(u32::MAX)], is_told: bool,
         tried in any::<u64>(), seed in any::<u64>(), turn in any::<u32>(),
         session in any::<Option<u64>>(), prefix in any::<Option<u64>>(), at in 0..POLICIES.len(),
     ) {
         let policy = &POLICIES[at];
         let count = peers.len();
         let draw = Draw { tried, seed, turn, session, prefix };
-        let fleet = Fleet::new(&peers, |at| at, room);
+        let room = Room { most, told: is_told };
+        let fleet = Fleet::telling(&peers, |at| at, room, &told);
         let looked = policy.pick(count, &draw, &|at: usize| fleet.peers[at]);
         prop_assert_eq!(fleet.pick(policy, Some(3), &draw), looked);
         prop_assert_eq!(fleet.pick(policy, None, &draw), looked);
@@ -621,7 +604,7 @@ proptest! {
         let apart = apart.with(Some(3), |at| fleet.peers[at]).pick(policy, &draw);
         prop_assert_eq!(apart, looked);
         // In another order others may be drawn, as fit as these.
-        let turned = Fleet::new(&peers, |at| count - 1 - at, room);
+        let turned = Fleet::telling(&peers, |at| count - 1 - at, room, &told);
         let fitness = |at: usize| match fleet.peers[at].state {
             State::Cold => State::Healthy,
             state => state,
