@@ -48,6 +48,9 @@ use crate::term::Term;
 /// The file with the key of the units' hashes, in the state directory.
 pub(crate) const UNIT_KEY_FILE: &str = "unit-key";
 
+/// Time between two looks at what overflow has cost by the records.
+const OTHERS_EVERY: Duration = Duration::from_secs(10);
+
 /// Time between two looks for log lines that were left out.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -125,7 +128,7 @@ impl Server {
         });
         let gateway = gateway.map_err(|error| source.unusable(&error))?;
         process.set_controller(controller.clone());
-        restore(&checked, &store, (&gateway, &host)).await;
+        restore(&store, (&gateway, &host)).await;
         // Before anybody is served, and for a moment at most; what is not found is in the log.
         gateway.find_names().await;
         let doors = Doors { listen: admin_address, tokens: tokens.clone() };
@@ -179,12 +182,14 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
     let leaves = if inherited { stop.clone() } else { drained.clone() };
     let operators = admin.serve(operators, leaves.cancelled());
     let watching = drained.run_until_cancelled(gateway.watch_instances());
+    let counting = drained.run_until_cancelled(count_others_overflow(&store, &gateway));
     let giving = drained.run_until_cancelled(memory::give_back(&gateway));
     let telling = tell_left_out(&server.registry, drained.cancelled());
     let watched = (&host, &server.registry);
     let database = database::watch(&store, &server.unwritten, watched, drained.cancelled());
     let hardware = accelerators::watch(&checked.hardware, &server.registry, drained.cancelled());
-    tokio::join!(operators, clients, draining, telling, database, watching, giving, hardware);
+    let looking = async { tokio::join!(watching, counting, giving, hardware) };
+    tokio::join!(operators, clients, draining, telling, database, looking);
     if !inherited {
         rollouts.close().await;
     }
@@ -301,8 +306,8 @@ fn rollouts(process: &Arc<Process>, controller: &Controller, registry: &Registry
 }
 
 /// What held before a restart holds on.
-async fn restore(checked: &Checked, store: &Store, (gateway, host): (&Gateway, &Handle)) {
-    restore_overflow(checked, store, gateway).await;
+async fn restore(store: &Store, (gateway, host): (&Gateway, &Handle)) {
+    restore_overflow(store, gateway).await;
     take_drains(store, host).await;
 }
 
@@ -318,15 +323,24 @@ async fn take_drains(store: &Store, host: &Handle) {
 
 /// What overflow has cost today counts on. Where the state cannot be read nothing is restored: every
 /// candidate has weight zero then, and without candidates there is no overflow.
-async fn restore_overflow(checked: &Checked, store: &Store, gateway: &Gateway) {
+async fn restore_overflow(store: &Store, gateway: &Gateway) {
     const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
-    if checked.use_cases.iter().all(|use_case| use_case.overflow.is_none()) {
+    if !gateway.overflows() {
         return;
     }
     let now = clock::now();
     let today = Millis(now.0 - now.0 % DAY_MS);
     for (use_case, spent) in store.overflow_costs(today).await.unwrap_or_default() {
         gateway.restore_overflow_spent(&use_case, spent);
+    }
+}
+
+/// Requests that a process which stops still answers cost money after this one has begun to count, and so do those of
+/// others that write into the same records.
+async fn count_others_overflow(store: &Store, gateway: &Gateway) {
+    loop {
+        tokio::time::sleep(OTHERS_EVERY).await;
+        restore_overflow(store, gateway).await;
     }
 }
 

@@ -13,6 +13,7 @@ use cutover_config::{
     Checked, HeaderValue as ConfiguredValue, Reach, SecretRef, SystemPrompt, UpstreamKey,
 };
 use cutover_ledger::prices::PriceList;
+use cutover_route::overflow::Purses;
 use cutover_route::{Traffic, health};
 use cutover_server::{BodyLimits, Room};
 use cutover_store::KeyRing;
@@ -28,6 +29,7 @@ use cutover_wire::{
 use http::{HeaderName, HeaderValue, header};
 
 use crate::dialects::USE_CASE;
+use crate::drains::Drained;
 use crate::live::{Lane, Limits, Live, ModelEntry, UpstreamLane};
 use crate::prices::{self, Pricing};
 use crate::probes::Probing;
@@ -95,12 +97,16 @@ fn wrong(key: impl Into<String>, why: impl Into<String>) -> BuildError {
     BuildError { key: key.into(), why: why.into() }
 }
 
+/// What is the same in all pictures.
+fn lasting(known: &Live) -> (Arc<Drained>, Arc<Resolved>, Arc<Purses>) {
+    (Arc::clone(&known.drained), Arc::clone(&known.resolved), Arc::clone(&known.purses))
+}
+
 /// Builds the picture.
 pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
     let checked = materials.checked;
     let carried = instances::carried(materials.previous);
-    let drained = materials.previous.map(|known| Arc::clone(&known.drained)).unwrap_or_default();
-    let resolved = materials.previous.map(|known| Arc::clone(&known.resolved)).unwrap_or_default();
+    let (drained, resolved, purses) = materials.previous.map(lasting).unwrap_or_default();
     let mut upstreams = Vec::with_capacity(checked.upstreams.len());
     for upstream in &checked.upstreams {
         let lane = upstream_lane(materials, upstream, (&carried, &resolved))?;
@@ -140,7 +146,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         upstream: default_lane,
     });
     let snapshot = use_cases::snapshot(materials)?;
-    let use_cases = use_cases::lanes(materials, &snapshot)?;
+    let use_cases = use_cases::lanes(materials, &snapshot, &purses)?;
     let labels = ArmLabels {
         use_case: NONE,
         arm: Arm::Default,
@@ -154,6 +160,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         snapshot,
         resolved,
         drained,
+        purses,
         lanes: lanes.into(),
         use_cases: use_cases.into(),
         default_metrics: ArmMetrics::new(materials.registry, &labels),

@@ -187,7 +187,12 @@ impl Gateway {
         Some(Arc::clone(&self.0.live().use_case_by_name(use_case)?.copies))
     }
 
-    /// Takes over what a use case's overflow has cost this UTC day before a restart.
+    /// Whether requests of a use case may overflow.
+    pub fn overflows(&self) -> bool {
+        self.0.live().use_cases.iter().any(|lane| lane.overflow.is_some())
+    }
+
+    /// Takes over what a use case's overflow has cost this UTC day by the records: before a restart, or elsewhere.
     pub fn restore_overflow_spent(&self, use_case: &UseCaseName, spent: NanoUsd) {
         let live = self.0.live();
         if let Some(lane) = live.use_case_by_name(use_case).and_then(|lane| lane.overflow.as_ref())

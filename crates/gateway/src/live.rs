@@ -12,7 +12,7 @@ use cutover_config::{Endurance, ImageUrls, Resolve, UpstreamMessages};
 use cutover_ledger::Tokens;
 use cutover_route::balance::{Draw, Lineup, Peer, Policy, Taken};
 use cutover_route::health::State;
-use cutover_route::overflow::Class;
+use cutover_route::overflow::{Class, Purses};
 use cutover_route::retry::Retry;
 use cutover_route::{Snapshot, Traffic, UseCase, UseCaseIx, VariantIx};
 use cutover_server::BodyLimits;
@@ -73,6 +73,8 @@ pub struct Live {
     pub default_models: Option<Arc<[String]>>,
     /// The instances that operators took out; the same in all pictures.
     pub drained: Arc<Drained>,
+    /// What overflow has cost; the same in all pictures.
+    pub purses: Arc<Purses>,
     /// What names were resolved to; the same in all pictures.
     pub resolved: Arc<Resolved>,
     /// The digest of the configuration, for status and logs.

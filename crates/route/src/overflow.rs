@@ -29,7 +29,7 @@ use std::time::Duration;
 use cutover_units::Arm;
 
 pub use held::Held;
-pub use purse::{Bill, Purse};
+pub use purse::{Bill, Purse, Purses};
 
 use crate::decide::Leg;
 use crate::health::{Limits, Load, State};

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use cutover_route::health::Limits;
-use cutover_route::overflow::{Bounds, Purse, Rules};
+use cutover_route::overflow::{Bounds, Purse, Purses, Rules};
 use cutover_telemetry::families;
 
 use super::Materials;
 use crate::admission::Door;
 use crate::exchange::micros;
-use crate::live::{UpstreamLane, UseCaseLane};
+use crate::live::UpstreamLane;
 use crate::overflow::OverflowLane;
 
 /// An upstream has one if requests shall wait for it, or go elsewhere while it is full.
@@ -51,18 +51,17 @@ pub(super) fn door(
     })
 }
 
-/// A use case's overflow; its purse is carried over.
+/// A use case's overflow; its purse is what it had, even if it was away meanwhile.
 pub(super) fn overflow(
     materials: &Materials<'_>,
     configured: &cutover_config::UseCase,
-    carried: Option<&UseCaseLane>,
+    purses: &Purses,
 ) -> Option<OverflowLane> {
     let rules = configured.overflow?;
-    let purse = carried.and_then(|lane| Some(Arc::clone(&lane.overflow.as_ref()?.purse)));
     let new = || {
         let cost = families::OVERFLOW_COST;
         let cost = materials.registry.counter(cost, [configured.name.as_str()]);
-        Arc::new(Purse::new(move |spent| cost.add(spent.0)))
+        Purse::new(move |spent| cost.add(spent.0))
     };
-    Some(OverflowLane { rules, purse: purse.unwrap_or_else(new) })
+    Some(OverflowLane { rules, purse: purses.of(&configured.name, new) })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cutover_config::ShadowSettings;
-use cutover_route::overflow::Class;
+use cutover_route::overflow::{Class, Purses};
 use cutover_route::{Draft, Matcher, Snapshot, Traffic, UnitSource, UseCase, Variant, VariantIx};
 use cutover_telemetry::{ArmLabels, ArmMetrics, NONE, families};
 use cutover_units::{Arm, UseCaseName, VariantName};
@@ -79,6 +79,7 @@ fn route_use_case(
 pub(super) fn lanes(
     materials: &Materials<'_>,
     snapshot: &Snapshot,
+    purses: &Purses,
 ) -> Result<Vec<UseCaseLane>, BuildError> {
     let before = |name: &UseCaseName| materials.previous?.use_case_by_name(name);
     let metrics = |use_case: &UseCase, arm, at: VariantIx| {
@@ -107,7 +108,7 @@ pub(super) fn lanes(
                 feed: carried.map_or_else(feed, |lane| Arc::clone(&lane.feed)),
                 copies: carried.map_or_else(copies, |lane| Arc::clone(&lane.copies)),
                 shadow: limits(&configured.shadow),
-                overflow: doors::overflow(materials, configured, carried),
+                overflow: doors::overflow(materials, configured, purses),
                 class: if configured.batch { Class::Batch } else { Class::Interactive },
                 endurance: configured.endurance,
                 pace: configured

@@ -453,6 +453,24 @@ fn the_days_money_ends_overflow_and_outlives_a_restart() {
     runtime.block_on(store.close());
 }
 
+/// Each return of the table to the file gave the whole day's budget once more.
+#[test]
+fn a_use_case_that_comes_back_has_spent_what_it_had() {
+    let rules = "overflow = { budget_per_day = \"0.015\" }\n";
+    let full = Full::start("99.99%", NO_WAIT, rules);
+    let with = |more: &str| config(&full.own, &full.cloud, ("99.99%", NO_WAIT, more));
+    full.meanwhile(|| {
+        assert_eq!(full.ask(&["x-unit: u1"]).status, 200);
+        full.rig.gateway.restore_overflow_spent(&docs(), NanoUsd(15_000_000));
+        assert_eq!(full.ask(&["x-unit: u2"]).status, 503, "no cent is left");
+        for away in [with(""), with(rules).replace("use_cases.docs", "use_cases.others")] {
+            full.rig.reload(&away);
+            full.rig.reload(&with(rules));
+            assert_eq!(full.ask(&["x-unit: u3"]).status, 503, "nor now");
+        }
+    });
+}
+
 /// Both may go when they begin to wait; the money is enough for one.
 #[test]
 fn what_would_exceed_the_days_money_waits_on() {

@@ -1,9 +1,10 @@
 //! What overflow may cost in a day: money is set aside before a request goes, and corrected after it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cutover_units::{Millis, NanoUsd};
+use cutover_units::{Millis, NanoUsd, UseCaseName};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -26,6 +27,28 @@ struct Day {
     number: u64,
     /// Spent, what is under way at its estimate.
     spent: NanoUsd,
+    /// What of that has ended.
+    ended: NanoUsd,
+    /// Spent by others on the same day: by this process before a restart, or by one beside it.
+    others: NanoUsd,
+}
+
+impl Day {
+    fn all(&self) -> NanoUsd {
+        NanoUsd(self.spent.0.saturating_add(self.others.0))
+    }
+}
+
+/// What overflow costs, by use case: one that is taken out of the configuration and put back has spent what it had.
+#[derive(Debug, Default)]
+pub struct Purses(Mutex<BTreeMap<UseCaseName, Arc<Purse>>>);
+
+impl Purses {
+    /// A use case's, made where it has none yet.
+    pub fn of(&self, name: &UseCaseName, new: impl FnOnce() -> Purse) -> Arc<Purse> {
+        let mut purses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(purses.entry(name.clone()).or_insert_with(|| Arc::new(new())))
+    }
 }
 
 impl Purse {
@@ -36,18 +59,19 @@ impl Purse {
 
     /// What was spent in this UTC day, what is under way at its estimate.
     pub fn spent_today(&self, now: Millis) -> NanoUsd {
-        self.day(now).spent
+        self.day(now).all()
     }
 
-    /// Takes over what was spent this UTC day before a restart.
-    pub fn restore(&self, now: Millis, spent: NanoUsd) {
+    /// Takes over what the records say was spent this UTC day, by whomever: before a restart, or beside it.
+    pub fn restore(&self, now: Millis, recorded: NanoUsd) {
         let mut day = self.day(now);
-        day.spent = day.spent.max(spent);
+        let others = NanoUsd(recorded.0.saturating_sub(day.ended.0));
+        day.others = day.others.max(others);
     }
 
     /// Whether there is that much left.
     pub fn has(&self, now: Millis, money: NanoUsd, budget: Option<NanoUsd>) -> bool {
-        let spent = self.day(now).spent;
+        let spent = self.day(now).all();
         budget.is_none_or(|budget| spent.0.saturating_add(money.0) <= budget.0)
     }
 
@@ -69,11 +93,11 @@ impl Purse {
     /// Sets money aside. False: there is not enough.
     fn reserve(&self, now: Millis, money: NanoUsd, budget: Option<NanoUsd>) -> bool {
         let mut day = self.day(now);
-        let after = NanoUsd(day.spent.0.saturating_add(money.0));
-        if budget.is_some_and(|budget| after > budget) {
+        let after = day.all().0.saturating_add(money.0);
+        if budget.is_some_and(|budget| after > budget.0) {
             return false;
         }
-        day.spent = after;
+        day.spent.0 = day.spent.0.saturating_add(money.0);
         true
     }
 
@@ -84,6 +108,7 @@ impl Purse {
             day.spent.0 = day.spent.0.saturating_sub(reserved.0);
         }
         day.spent.0 = day.spent.0.saturating_add(spent.0);
+        day.ended.0 = day.ended.0.saturating_add(spent.0);
         drop(day);
         (self.booked)(spent);
     }
@@ -93,7 +118,7 @@ impl Purse {
         let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
         let number = now.0 / DAY_MS;
         if number > day.number {
-            *day = Day { number, spent: NanoUsd(0) };
+            *day = Day { number, ..Day::default() };
         }
         day
     }
@@ -218,6 +243,33 @@ mod tests {
         assert!(bill(&purse, 1, 1).is_some());
         purse.restore(Millis(HOUR), NanoUsd(5));
         assert_eq!(purse.spent_today(Millis(HOUR)), NanoUsd(100), "never less than is known");
+    }
+
+    #[test]
+    fn what_others_spend_beside_it_counts_and_its_own_records_do_not_count_twice() {
+        let purse = purse();
+        let under_way = bill(&purse, 1, 20).unwrap();
+        bill(&purse, 1, 10).unwrap().settle(Millis(HOUR), NanoUsd(10));
+        purse.restore(Millis(HOUR), NanoUsd(10));
+        assert_eq!(purse.spent_today(Millis(HOUR)), NanoUsd(30), "these ten are its own");
+        purse.restore(Millis(HOUR), NanoUsd(50));
+        assert_eq!(purse.spent_today(Millis(HOUR)), NanoUsd(70), "forty are another's");
+        under_way.settle(Millis(HOUR), NanoUsd(25));
+        purse.restore(Millis(HOUR), NanoUsd(75));
+        assert_eq!(purse.spent_today(Millis(HOUR)), NanoUsd(75));
+        assert!(bill(&purse, 1, 26).is_none() && bill(&purse, 1, 25).is_some());
+        purse.restore(Millis(24 * HOUR), NanoUsd(0));
+        assert_eq!(purse.spent_today(Millis(24 * HOUR)), NanoUsd(0), "another day");
+    }
+
+    #[test]
+    fn a_use_case_that_comes_back_has_its_purse() {
+        let (purses, name) = (Purses::default(), UseCaseName::new("docs").unwrap());
+        let of = |name: &UseCaseName| purses.of(name, || Purse::new(|_| ()));
+        bill(&of(&name), 1, 40).unwrap().settle(Millis(HOUR), NanoUsd(40));
+        assert_eq!(of(&name).spent_today(Millis(HOUR)), NanoUsd(40));
+        let other = UseCaseName::new("other").unwrap();
+        assert_eq!(of(&other).spent_today(Millis(HOUR)), NanoUsd(0));
     }
 
     #[test]
