@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cutover_config::{Endurance, ImageUrls, Resolve, UpstreamMessages};
 use cutover_ledger::Tokens;
-use cutover_route::balance::{Draw, Lineup, Peer, Policy, Taken};
+use cutover_route::balance::{Draw, Lineup, Peer, Policy, Room, Taken};
 use cutover_route::health::State;
 use cutover_route::overflow::{Class, Purses};
 use cutover_route::retry::Retry;
@@ -188,8 +188,8 @@ pub struct InstanceLane {
     pub health: Arc<Health>,
     /// Whether it is asked no more, and stands behind those that are until it has ended what it began.
     pub leaving: bool,
-    /// So many requests of ours at once make it full: as many as it shall have, or has connections.
-    pub room: u32,
+    /// So many requests of ours at once make it full: as many as it shall have, its engine tells, or has connections.
+    pub room: Room,
     /// So many connections it may have in use; None: it needs none.
     pub connections_max: Option<usize>,
 }
@@ -199,7 +199,8 @@ impl InstanceLane {
     /// room for.
     pub fn state(&self, now: Millis) -> State {
         let state = self.health.state(now);
-        let full = self.instance.live().in_flight() >= self.room;
+        let live = self.instance.live();
+        let full = live.in_flight() >= self.room.at(live.post());
         if full { state.max(State::Saturated) } else { state }
     }
 

@@ -402,6 +402,7 @@ impl Health {
             if judged.state == State::Down {
                 self.facts.store(None);
                 self.post.set_tells_models(false);
+                self.post.tells_room(None);
             }
             return;
         };
@@ -412,6 +413,7 @@ impl Health {
             self.find(models, loaded);
         }
         self.post.set_tells_models(facts.loaded.is_some());
+        self.post.tells_room(facts.slots);
         self.facts.store(Some(Arc::new(facts)));
     }
 
@@ -459,7 +461,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use cutover_route::balance::{Board, Draw, Lineup, POLICIES, Peer};
+    use cutover_route::balance::{Board, Draw, Lineup, POLICIES, Peer, Room};
 
     /// Any time.
     const NOW: Millis = Millis(0);
@@ -626,6 +628,31 @@ mod tests {
             }
         }
         assert_eq!(health.take_tally(), Tally { ok: 10, failed: 30 });
+    }
+
+    /// Another engine comes to stand behind its address, one that is late, one that is gone.
+    #[test]
+    fn what_a_probe_tells_of_slots_is_the_room_until_the_next_one_tells_otherwise() {
+        let board = Arc::new(Board::default());
+        let [post, peer] = [(); 2].map(|()| Arc::new(board.post().unwrap()));
+        let (health, other) = (Health::at(Arc::clone(&post)), Health::at(peer));
+        let room = || Room { most: 9, told: true }.at(&post);
+        let tells = |health: &Health, slots| {
+            let facts = Facts { slots, ..Facts::default() };
+            health.probed((Judged::default(), NOW), Some(facts), &[]);
+        };
+        assert_eq!(room(), 9, "nobody told");
+        tells(&health, Some(2));
+        assert_eq!(room(), 2);
+        health.probed((Judged { misses: 1, ..Judged::default() }, NOW), None, &[]);
+        assert_eq!(room(), 2);
+        tells(&health, Some(4));
+        assert_eq!(room(), 4);
+        tells(&other, Some(3));
+        health.probed((Judged { state: State::Down, misses: 3 }, NOW), None, &[]);
+        assert_eq!(room(), 3, "as few as the other's");
+        tells(&other, None);
+        assert_eq!(room(), 9);
     }
 
     #[test]

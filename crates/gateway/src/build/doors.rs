@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cutover_route::balance::Room;
 use cutover_route::health::Limits;
 use cutover_route::overflow::{Bounds, Purse, Purses, Rules};
 use cutover_telemetry::families;
@@ -12,19 +13,38 @@ use crate::exchange::micros;
 use crate::live::UpstreamLane;
 use crate::overflow::OverflowLane;
 
-/// An upstream has one if requests shall wait for it, or go elsewhere while it is full.
-pub(super) fn door(
-    materials: &Materials<'_>,
-    upstream: &cutover_config::Upstream,
-    before: Option<&UpstreamLane>,
-) -> Option<Door> {
+/// Whether an upstream has one: requests shall wait for it, or go elsewhere while it is full.
+fn has_one(materials: &Materials<'_>, upstream: &cutover_config::Upstream) -> bool {
     let checked = materials.checked;
     let is_here =
         |at: usize| checked.upstreams[checked.variants[at].upstream].name == upstream.name;
     let overflows = |use_case: &cutover_config::UseCase| {
         use_case.overflow.is_some() && use_case.candidate.is_some_and(is_here)
     };
-    if upstream.queue.is_none() && !checked.use_cases.iter().any(overflows) {
+    upstream.queue.is_some() || checked.use_cases.iter().any(overflows)
+}
+
+/// How many requests make an instance full: as many as it shall have, else, where there is a way in, as its engine tells;
+/// and never more than it has connections. Where nobody is kept from going in, what waits inside an engine is the
+/// policy's to say: a conversation stays where its cache is.
+pub(super) fn room(materials: &Materials<'_>, upstream: &cutover_config::Upstream) -> Room {
+    let most = match upstream.embedded {
+        Some(_) => u32::MAX,
+        None => upstream.connections_max.max(1),
+    };
+    match upstream.loading.in_flight_limit {
+        Some(limit) => Room::from(limit.min(most)),
+        None => Room { most, told: has_one(materials, upstream) },
+    }
+}
+
+/// An upstream's way in, if it has one.
+pub(super) fn door(
+    materials: &Materials<'_>,
+    upstream: &cutover_config::Upstream,
+    before: Option<&UpstreamLane>,
+) -> Option<Door> {
+    if !has_one(materials, upstream) {
         return None;
     }
     let engine = upstream.probing.map_or_else(Limits::default, |probing| Limits {

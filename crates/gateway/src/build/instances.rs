@@ -16,7 +16,7 @@ use cutover_upstream::{Instance, InstanceLive, models};
 use cutover_wire::probe::with_tag;
 
 use super::mold::{self, Mold};
-use super::{BuildError, Materials, wrong};
+use super::{BuildError, Materials, doors, wrong};
 use crate::live::{InstanceLane, Live, UpstreamLane};
 use crate::resolving::Resolved;
 
@@ -61,7 +61,7 @@ pub(crate) fn lineup(lanes: &[InstanceLane]) -> Lineup {
     let post = |lane: &InstanceLane| (Arc::clone(lane.instance.live().post()), lane.key);
     // Those that leave are behind the others, and on whichever board they were.
     let asked = lanes.iter().take_while(|lane| !lane.leaving);
-    Lineup::new(asked.map(post), lanes.first().map_or(u32::MAX, |lane| lane.room))
+    Lineup::new(asked.map(post), lanes.first().map_or(u32::MAX.into(), |lane| lane.room))
 }
 
 /// An upstream's instances, and how more of them are made; the engine in this process is one for ever.
@@ -88,7 +88,7 @@ pub(super) fn instances(
     };
     let parts = carried.or_made((&fingerprint, &way, &Arc::default()), make)?;
     let id = InstanceId::new(name, resolved.number(name, EMBEDDED));
-    let room = upstream.loading.in_flight_limit.unwrap_or(u32::MAX);
+    let room = doors::room(materials, upstream);
     let known = (name.as_str(), id, materials.registry);
     let lane = mold::lane(known, (fingerprint, parts), (room, None, false))?;
     Ok((vec![lane], None))

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cutover_config::Resolve;
-use cutover_route::balance::{Board, INSTANCES_MAX, key_of};
+use cutover_route::balance::{Board, INSTANCES_MAX, Room, key_of};
 use cutover_telemetry::{InstanceMetrics, Registry, families};
 use cutover_units::{InstanceId, UpstreamName};
 use cutover_upstream::{Instance, InstanceAddress, InstanceLive, InstanceSettings};
 
 use super::instances::{Carried, Parts};
 use super::trust::Trust;
-use super::{BuildError, Materials, header_value, wrong};
+use super::{BuildError, Materials, doors, header_value, wrong};
 use crate::live::InstanceLane;
 use crate::resolving::Resolved;
 
@@ -24,7 +24,7 @@ pub(crate) struct Mold {
     places: Vec<Place>,
     trust: Trust,
     connections_max: usize,
-    room: u32,
+    room: Room,
 }
 
 /// One of the addresses in the file.
@@ -67,18 +67,13 @@ impl Mold {
             Ok(Place { text, number, address, is_named: url.is_named() })
         };
         let trust = Trust::of(materials, upstream)?;
-        let max = upstream.connections_max;
-        let connections = max.max(1);
         Ok(Self {
             upstream: name.clone(),
             resolve: upstream.resolve,
             places: upstream.instances.iter().map(place).collect::<Result<_, BuildError>>()?,
             trust,
-            connections_max: usize::try_from(max).unwrap_or(usize::MAX),
-            room: upstream
-                .loading
-                .in_flight_limit
-                .map_or(connections, |most| most.min(connections)),
+            connections_max: usize::try_from(upstream.connections_max).unwrap_or(usize::MAX),
+            room: doors::room(materials, upstream),
         })
     }
 
@@ -214,7 +209,7 @@ impl Mold {
 pub(super) fn lane(
     (upstream, id, registry): (&str, InstanceId, &Registry),
     (fingerprint, parts): (String, Parts),
-    (room, connections_max, leaving): (u32, Option<usize>, bool),
+    (room, connections_max, leaving): (Room, Option<usize>, bool),
 ) -> Result<InstanceLane, BuildError> {
     let Parts { way, instance, prober, health } = parts;
     let resends = registry.counter(families::RESENDS, [upstream, id.as_str()]);

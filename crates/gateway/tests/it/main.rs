@@ -47,6 +47,7 @@ mod residency;
 mod responses;
 mod resting;
 mod shadow;
+mod slots;
 mod streams;
 mod trust;
 mod unspoken;

@@ -107,7 +107,7 @@ fn llamacpp(path: &str, moment: &Moment<'_>) -> Option<Page> {
         "/health" => object(&json!({"status": "ok"})),
         "/props" => object(&json!({
             "default_generation_settings": {"n_ctx": setup.context},
-            "total_slots": 2,
+            "total_slots": setup.slots,
             "model_alias": setup.first_model(),
             "chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}",
             "chat_template_caps": {"supports_tools": setup.tools,
@@ -116,8 +116,10 @@ fn llamacpp(path: &str, moment: &Moment<'_>) -> Option<Page> {
             "build_info": "b10434-fake",
             "is_sleeping": false,
         })),
-        "/slots" => object(&json!([{"id": 0, "n_ctx": setup.context,
-            "is_processing": moment.in_flight > 0}])),
+        "/slots" => {
+            let slot = |id: usize| json!({"id": id, "n_ctx": setup.context, "is_processing": moment.in_flight > id});
+            object(&(0..setup.slots).map(slot).collect())
+        }
         "/metrics" => page(
             "text/plain; version=0.0.4",
             format!(

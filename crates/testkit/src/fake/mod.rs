@@ -79,6 +79,8 @@ pub struct Setup {
     pub context: u64,
     /// Whether the model can call tools.
     pub tools: bool,
+    /// llama.cpp: the requests it says that it takes at once. It takes any number.
+    pub slots: usize,
     /// Ollama: whether the model thinks (by itself, unless told not to).
     pub thinking: bool,
     /// Whether `stream_options` is taken; some services refuse it.
@@ -107,6 +109,7 @@ impl Setup {
             key: None,
             context: 4096,
             tools: true,
+            slots: 1,
             thinking: false,
             stream_options: true,
             embeddings: true,
