@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cutover_dialects::{Ask, Asked, Moment, RequestFacts, find};
 use cutover_relay::{Own, outlined};
-use cutover_route::balance::{Board, Draw, Lineup, Peer, Policy, mix};
+use cutover_route::balance::{Board, Draw, Lineup, Peer, Policy, Room, mix};
 use cutover_route::{
     Ask as Question, Caller, Draft, Matcher, Snapshot, UnitSource, UseCase, Variant, VariantIx,
 };
@@ -48,11 +48,23 @@ cases! {
     "pick/4 model-aware" => pick("model-aware", 4);
     "pick/4 prefix-affine" => pick("prefix-affine", 4);
     "pick/64 least-latency" => pick("least-latency", 64);
+    "pick/64 least-latency, slots told" => pick_by("least-latency", 64, (TOLD, |_| 8));
+    "pick/64 least-latency, unequal slots told" => pick_by("least-latency", 64, (TOLD, |at| if at % 8 == 1 { 1 } else { 8 }));
     "pick/64 least-outstanding" => pick("least-outstanding", 64);
+    "pick/64 least-outstanding, slots told" => pick_by("least-outstanding", 64, (TOLD, |_| 8));
+    "pick/64 least-outstanding, unequal slots told" => pick_by("least-outstanding", 64, (TOLD, |at| if at % 8 == 1 { 1 } else { 8 }));
     "pick/64 round-robin" => pick("round-robin", 64);
+    "pick/64 round-robin, slots told" => pick_by("round-robin", 64, (TOLD, |_| 8));
+    "pick/64 round-robin, unequal slots told" => pick_by("round-robin", 64, (TOLD, |at| if at % 8 == 1 { 1 } else { 8 }));
     "pick/64 session" => pick("session", 64);
+    "pick/64 session, slots told" => pick_by("session", 64, (TOLD, |_| 8));
+    "pick/64 session, unequal slots told" => pick_by("session", 64, (TOLD, |at| if at % 8 == 1 { 1 } else { 8 }));
     "pick/64 model-aware" => pick("model-aware", 64);
+    "pick/64 model-aware, slots told" => pick_by("model-aware", 64, (TOLD, |_| 8));
+    "pick/64 model-aware, unequal slots told" => pick_by("model-aware", 64, (TOLD, |at| if at % 8 == 1 { 1 } else { 8 }));
     "pick/64 prefix-affine" => pick("prefix-affine", 64);
+    "pick/64 prefix-affine, slots told" => pick_by("prefix-affine", 64, (TOLD, |_| 8));
+    "pick/64 prefix-affine, unequal slots told" => pick_by("prefix-affine", 64, (TOLD, |at| if at % 8 == 1 { 1 } else { 8 }));
     "head/1 kB" => head(KB);
     "head/40 kB" => head(40 * KB);
     "head/4 MB" => head(4 * MB);
@@ -101,6 +113,17 @@ fn provider(name: &str) -> &'static Provider {
 /// One of so many instances that are all well, with requests in flight and latencies that differ: on their
 /// upstream's board, as the gateway picks, each bounded by its connections.
 fn pick(policy: &str, count: usize) -> Box<dyn FnMut()> {
+    pick_by(policy, count, (Room::from(1_024), |_| 0))
+}
+
+/// Each is bounded by the slots that its engine tells.
+const TOLD: Room = Room { most: 1_024, told: true };
+
+fn pick_by(
+    policy: &str,
+    count: usize,
+    (room, slots): (Room, fn(usize) -> u32),
+) -> Box<dyn FnMut()> {
     let policy = Policy::by_name(policy).expect("a policy");
     let board = Arc::new(Board::default());
     let posts: Vec<_> = (0..count).map(|_| Arc::new(board.post().expect("a post"))).collect();
@@ -110,9 +133,10 @@ fn pick(policy: &str, count: usize) -> Box<dyn FnMut()> {
         post.set_latency_us(20_000 + at as u64 * 137);
         post.set_tells_models(true);
         post.set_warm(0, at % 3 != 1);
+        post.tells_room(Some(slots(at)));
     }
     let ids = posts.into_iter().enumerate().map(|(at, post)| (post, mix(at as u64)));
-    let lineup = Lineup::new(ids, 1_024);
+    let lineup = Lineup::new(ids, room);
     let mut seed = 0u64;
     Box::new(move || {
         let _seats = &seats;

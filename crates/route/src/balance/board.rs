@@ -67,6 +67,8 @@ pub struct Board {
     /// How many requests each has room for, as far as is told, and what each has told itself; 0: nothing. Who writes
     /// these has the lock, and a pick reads the first alone.
     rooms: [AtomicU32; INSTANCES_MAX],
+    /// The same in one number, where all have as much; else 0.
+    even: AtomicU32,
     told: Mutex<[u32; INSTANCES_MAX]>,
     /// A bit for each post, in all of these. That somebody has it:
     taken: AtomicU64,
@@ -89,6 +91,7 @@ impl Default for Board {
             latency_us: array::from_fn(|_| AtomicU64::new(0)),
             owed: array::from_fn(|_| AtomicU32::new(0)),
             rooms: array::from_fn(|_| AtomicU32::new(ANY)),
+            even: AtomicU32::new(ANY),
             told: Mutex::new([0; INSTANCES_MAX]),
             taken: AtomicU64::new(0),
             owing: AtomicU64::new(0),
@@ -156,6 +159,14 @@ impl Board {
         }
     }
 
+    /// How many requests make any of them full, where what they tell is the same: then nobody's own is looked at.
+    pub(super) fn room_of_all(&self, room: Room) -> Room {
+        match self.even.load(Relaxed) {
+            even if room.told && even > 0 => Room::from(room.most.min(even)),
+            _ => room,
+        }
+    }
+
     /// How many requests each has room for, as far as is told.
     pub(super) fn rooms(&self) -> &[AtomicU32; INSTANCES_MAX] {
         &self.rooms
@@ -174,9 +185,15 @@ impl Board {
             return;
         }
         all[at] = room;
-        let fewest = all.iter().copied().filter(|told| *told > 0).min().unwrap_or(ANY);
+        let told = || all.iter().copied().filter(|told| *told > 0);
+        let fewest = told().min().unwrap_or(ANY);
+        // Each is right by itself at any moment: until all are written nobody's is another's.
+        self.even.store(0, Relaxed);
         for (room, told) in self.rooms.iter().zip(all.iter()) {
             room.store(if *told > 0 { *told } else { fewest }, Relaxed);
+        }
+        if told().all(|told| told == fewest) {
+            self.even.store(fewest, Relaxed);
         }
     }
 }

@@ -204,6 +204,10 @@ impl<F: Fn(usize) -> Peer> Beside<'_, '_, F> {
     fn look(&self, post: usize) -> Peer {
         (self.lined.look)(usize::from(self.side.place_of[post % INSTANCES_MAX]))
     }
+
+    fn room(&self) -> Room {
+        self.side.board.room_of_all(self.lined.lineup.room)
+    }
 }
 
 impl<F: Fn(usize) -> Peer> Peers for Beside<'_, '_, F> {
@@ -213,7 +217,7 @@ impl<F: Fn(usize) -> Peer> Peers for Beside<'_, '_, F> {
             return self.look(at);
         }
         let in_flight = board.in_flight(at);
-        let full = in_flight >= board.room(at, self.lined.lineup.room);
+        let full = in_flight >= board.room(at, self.room());
         Peer {
             state: if full { State::Saturated } else { State::Healthy },
             warm: self.cold(1 << at) == 0,
@@ -255,7 +259,7 @@ impl<F: Fn(usize) -> Peer> Peers for Beside<'_, '_, F> {
     fn sorted(&self, set: u64) -> Sorted {
         let Side { board, present, .. } = self.side;
         let doubted = board.doubted() & set;
-        let full = board.full(len_of(*present), self.lined.lineup.room);
+        let full = board.full(len_of(*present), self.room());
         let known = set & !doubted;
         let mut sorted = Sorted { fit: known & !full, full: known & full, ..Sorted::default() };
         places(doubted).for_each(|at| sorted.add(at, self.look(at).state));
@@ -264,7 +268,7 @@ impl<F: Fn(usize) -> Peer> Peers for Beside<'_, '_, F> {
 
     fn loads(&self, set: u64, into: &mut Row) {
         let Side { board, present, others, .. } = self.side;
-        let Room { most, told } = self.lined.lineup.room;
+        let Room { most, told } = self.room();
         let most = i32::try_from(most).unwrap_or(NOBODY);
         into.read(&board.in_flight, (others, len_of(*present)), most);
         if told {

@@ -95,6 +95,22 @@ fn a_pick_goes_by_what_an_engine_tells_now() {
     }
 }
 
+/// Whoever wrote down more than the engines have slots wants some to wait there.
+#[test]
+fn what_is_written_down_holds_whatever_engines_tell() {
+    let loaded = peers(3, |at, peer| peer.in_flight = [1, 2, 8][at]);
+    for told in [[Some(2); 3], [Some(2), None, Some(1)]] {
+        let fleet = Fleet::telling(&loaded, |at| at, 9.into(), &told);
+        for (policy, seed) in POLICIES.iter().flat_map(|it| (0..50).map(move |seed| (it, seed))) {
+            let (session, prefix) = (Some(mix(seed)), Some(mix(seed)));
+            let turn = u32::try_from(seed).unwrap();
+            let draw = Draw { tried: 0, seed, turn, session, prefix };
+            let looked = policy.pick(3, &draw, &|at: usize| loaded[at]);
+            assert_eq!(fleet.pick(policy, Some(3), &draw), looked, "{} {seed}", policy.name);
+        }
+    }
+}
+
 #[test]
 fn a_pick_by_what_engines_tell_allocates_nothing() {
     let loaded = peers(64, |at, peer| peer.in_flight = u32::try_from(at % 4).unwrap());
