@@ -23,7 +23,8 @@
 //! - While all instances rest the line waits: one that has rested is tried with one request. Who may go on to the next
 //!   arm instead does so, and waits there if that is full. Nobody waits for a rest that surely lasts longer than the
 //!   wait: see [`UpstreamLane::rests_until`].
-//! - A leg that follows a failed one enters without asking: a failover must not wait twice.
+//! - A leg that follows a failed one enters without asking: a failover must not wait twice. One that pauses before its
+//!   upstream is asked again has no place meanwhile, and may wait for one afterwards: see [`pause`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
@@ -49,8 +50,10 @@ use crate::overflow::{go, is_in_time, offered, spare};
 use crate::rescue::{Failure, ms};
 use crate::{attempt, hints};
 
+mod again;
 mod permit;
 
+pub(crate) use again::pause;
 pub(crate) use permit::Permit;
 
 /// How often a request that waits looks itself whether there is room: for what no answer's end tells, such
@@ -168,10 +171,7 @@ async fn turn_at(
         return Ok(None);
     }
     let Some(rules) = door.rules else {
-        // What the engine has no room for waits inside it, as it does without any of this.
-        door.held.0.admitted.fetch_add(1, Relaxed);
-        exchange.admission.permit =
-            Some(Permit::counted(&upstream, &exchange.shared).of(class(exchange)));
+        exchange.admission.permit = Some(door.crowded(exchange, &upstream));
         return Ok(None);
     };
     let longest = exchange.left().map_or(rules.wait, |left| left.min(rules.wait));
@@ -219,8 +219,7 @@ async fn turn_at(
     count(exchange, &upstream, "refused");
     let (now, live) = (exchange.shared.now(), exchange.shared.live());
     let upstream = live.present(&upstream).unwrap_or(&upstream);
-    let rest_ms = upstream.rests_until(now).map_or(0, |until| until.0.saturating_sub(now.0));
-    let retry_after_ms = Some(ms(door.retry_after_ms(upstream, now).max(rest_ms)));
+    let retry_after_ms = Some(door.come_back_ms(exchange, upstream));
     let failure = if too_late || exchange.is_late() {
         Failure::past_deadline()
     } else if upstream.can_serve(now) && !has_rested {
@@ -411,8 +410,19 @@ impl Door {
         self.rules.is_none() || self.held.0.goes_at_once(class(who), &fill(), wait)
     }
 
-    fn retry_after_ms(&self, upstream: &UpstreamLane, now: Millis) -> u64 {
-        self.held.0.retry_after_ms(self.fill(upstream, now).places)
+    /// A place beyond those that there are: what the engine has no room for waits inside it, as it does without any
+    /// of this.
+    fn crowded(&self, exchange: &Exchange, upstream: &Arc<UpstreamLane>) -> Permit {
+        self.held.0.admitted.fetch_add(1, Relaxed);
+        Permit::counted(upstream, &exchange.shared).of(class(exchange))
+    }
+
+    /// After how long it is worth coming back.
+    fn come_back_ms(&self, exchange: &Exchange, upstream: &UpstreamLane) -> u32 {
+        let now = exchange.shared.now();
+        let line_ms = self.held.0.retry_after_ms(self.fill(upstream, now).places);
+        let rest_ms = upstream.rests_until(now).map_or(0, |until| until.0.saturating_sub(now.0));
+        ms(line_ms.max(rest_ms))
     }
 
     /// Counts one more request if there is room for it and nobody waits.

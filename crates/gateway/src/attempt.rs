@@ -29,6 +29,7 @@ use cutover_wire::providers::Dialect;
 use cutover_wire::{Fault, Head, Loss, Target};
 use http::HeaderMap;
 
+use crate::admission;
 use crate::context_guard;
 use crate::exchange::Exchange;
 use crate::foreign::Turned;
@@ -245,7 +246,14 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, behind: &[Leg]) -> Result<St
         last = Some(failure);
         match next {
             Next::Another => {}
-            Next::Again(wait) => exchange.pause(wait).await,
+            Next::Again(wait) => {
+                // Boxed, like the look at other legs.
+                let paused = Box::pin(admission::pause(exchange, &lane.upstream, wait)).await;
+                if let Err(retry_after_ms) = paused {
+                    last = last.map(|failure| Failure { retry_after_ms, ..failure });
+                    break;
+                }
+            }
             Next::End => break,
         }
     }

@@ -39,6 +39,7 @@ pub mod models;
 mod outgoing;
 pub mod peers;
 mod pool;
+mod race;
 mod socket;
 mod streamed;
 mod timeouts;
@@ -55,6 +56,7 @@ pub use instance::{
     Answered, Deadlines, InProcess, Instance, InstanceSettings, Outbound, Sending, Turn, in_a_row,
 };
 pub use live::{InstanceLive, LiveFigures, Placed};
+pub use race::{Ended, first_good};
 pub use streamed::{BodyAborted, StreamedBody, StreamedDeadlines};
 pub use timeouts::Timeouts;
 pub use tls::{Tls, TlsError};

@@ -11,15 +11,14 @@
 //! one that was cancelled as `hedge_lost`. What that one had cost by then nobody says, so that the request's cost is
 //! marked as a part.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 use std::time::Duration;
 
 use cutover_route::health::State;
 use cutover_telemetry::families;
 use cutover_units::Millis;
+use cutover_upstream::first_good;
 use tokio::time::{Instant, timeout};
 
 use super::course::{has_room_for_two, land};
@@ -31,9 +30,7 @@ use crate::rescue::Failure;
 use cutover_telemetry::marks::Mark;
 
 type Answer = Result<Landed, Failure>;
-
-/// An attempt that has ended, and the place that it had.
-type Ended = (Answer, Option<Permit>);
+type Ended = cutover_upstream::Ended<Landed, Failure, Permit>;
 
 /// After which silence a second instance is asked, if it may be.
 ///
@@ -164,35 +161,6 @@ fn partner<'a>(exchange: &Exchange, course: &mut Course<'a>) -> Option<(usize, &
         return None;
     }
     Some((at, instance))
-}
-
-/// Awaits both until one of them is good, or neither is. One that fails while the other is silent leaves its place.
-async fn first_good(
-    mut one: Pin<&mut impl Future<Output = Ended>>,
-    mut two: Pin<&mut impl Future<Output = Ended>>,
-) -> ([Option<Answer>; 2], Option<Permit>) {
-    let (mut answers, mut kept) = ([None, None], None);
-    poll_fn(|context| {
-        let [first, second] = &mut answers;
-        if first.is_none()
-            && let Poll::Ready((answer, place)) = one.as_mut().poll(context)
-        {
-            kept = place.filter(|_| answer.is_ok() || second.is_some());
-            *first = Some(answer);
-        }
-        let is_good = |answer: &Option<Answer>| answer.as_ref().is_some_and(Result::is_ok);
-        if !is_good(first)
-            && second.is_none()
-            && let Poll::Ready((answer, place)) = two.as_mut().poll(context)
-        {
-            kept = place.filter(|_| answer.is_ok() || first.is_some());
-            *second = Some(answer);
-        }
-        let over = is_good(first) || is_good(second) || (first.is_some() && second.is_some());
-        if over { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    (answers, kept)
 }
 
 /// One that is cancelled because the other was good is a failure of its instance, if it was silent for far

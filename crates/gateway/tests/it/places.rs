@@ -3,8 +3,9 @@
 use std::thread;
 
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
+use cutover_testkit::raw::Response;
 
-use crate::harness::{Arm, Rig, ask, docs_on, engines, until};
+use crate::harness::{Arm, Rig, ask, docs_on, engines, one_arm, until};
 
 /// Two instances of one place each, and a line before them.
 struct Pair {
@@ -143,4 +144,106 @@ fn one_of_two_attempts_that_fails_leaves_its_place_while_the_other_goes_on() {
         assert_eq!(first.join().unwrap(), 200);
     });
     pair.has_both_places();
+}
+
+/// An engine that fails and says when to come back.
+fn ailing(of_own: &str) -> (Fake, Rig) {
+    let own = Fake::start(Persona::LlamaCpp);
+    let more = format!("probes = false\nretries = 1\n{of_own}");
+    let rig = Rig::start(&one_arm(&format!("{}\n{more}", engines("llamacpp", &[&own]))));
+    (own, rig)
+}
+
+fn fails(retry_after_ms: u64) -> Reply {
+    let retry_after_ms = Some(retry_after_ms);
+    Reply::fault(Fault::Status { status: 500, retry_after: None, retry_after_ms })
+}
+
+fn say(rig: &Rig, text: &str) -> Response {
+    rig.chat(&[], &ask("app").replace("hi", text))
+}
+
+fn said(own: &Fake) -> Vec<String> {
+    let text = |json: serde_json::Value| json["messages"][0]["content"].as_str().map(str::to_owned);
+    own.inferences().iter().filter_map(|seen| text(seen.json())).collect()
+}
+
+fn waits(rig: &Rig, count: u64) {
+    let waiting = "cutover_queue_waiting_requests{upstream=\"own\"}";
+    until("so many wait", || rig.figure(waiting).unwrap_or(0) == count);
+}
+
+/// They waited for the pauses of others, before an engine that had nothing to do.
+#[test]
+fn who_pauses_before_it_is_sent_again_takes_nobodys_place() {
+    let (own, rig) = ailing("in_flight_limit = 2\nqueue = { wait = \"1 h\" }");
+    let failing = Gate::new();
+    (0..2).for_each(|_| own.once(fails(1_000).hold_headers(&failing)));
+    thread::scope(|scope| {
+        let paused = [(); 2].map(|()| scope.spawn(|| say(&rig, "paused")));
+        until("both are asked", || failing.arrivals() == 2);
+        let good = [(); 6].map(|()| scope.spawn(|| say(&rig, "good").status));
+        waits(&rig, 6);
+        failing.open();
+        assert_eq!(good.map(|good| good.join().unwrap()), [200; 6]);
+        for paused in paused {
+            let paused = paused.join().unwrap();
+            assert_eq!((paused.status, paused.header("x-cutover-attempts")), (200, Some("2")));
+        }
+    });
+    // Had they come back sooner they would have waited behind the others.
+    let wanted = [&["paused"; 2][..], &["good"; 6], &["paused"; 2]].concat();
+    assert_eq!(said(&own), wanted);
+    assert!(own.in_flight_max() <= 2);
+}
+
+#[test]
+fn who_has_paused_waits_in_line_where_its_place_is_anothers() {
+    let (own, rig) = ailing("in_flight_limit = 1\nqueue = { wait = \"1 h\" }");
+    let (failing, gate) = (Gate::new(), Gate::new());
+    own.once(fails(50).hold_headers(&failing));
+    own.always(Reply::words(2).hold_headers(&gate));
+    thread::scope(|scope| {
+        let paused = scope.spawn(|| say(&rig, "paused"));
+        until("it is asked", || failing.arrivals() == 1);
+        let good = scope.spawn(|| say(&rig, "good"));
+        waits(&rig, 1);
+        failing.open();
+        until("the other is asked", || gate.arrivals() == 1);
+        waits(&rig, 1);
+        assert_eq!(said(&own), ["paused", "good"]);
+        gate.open();
+        for asked in [paused, good] {
+            assert_eq!(asked.join().unwrap().status, 200);
+        }
+    });
+    assert_eq!((said(&own).len(), own.in_flight_max()), (3, 1));
+    let admitted = "cutover_queue_requests_total{upstream=\"own\",outcome=\"admitted\"}";
+    assert_eq!(rig.figure(admitted), Some(2));
+    assert_eq!(say(&rig, "later").status, 200, "the place is free");
+}
+
+#[test]
+fn who_gets_no_place_after_its_pause_ends_with_the_failure_that_it_had() {
+    let (own, rig) = ailing("in_flight_limit = 1\nqueue = { wait = \"3 s\" }");
+    let (failing, gate) = (Gate::new(), Gate::new());
+    own.once(fails(50).hold_headers(&failing));
+    own.always(Reply::words(2).hold_headers(&gate));
+    thread::scope(|scope| {
+        let paused = scope.spawn(|| say(&rig, "paused"));
+        until("it is asked", || failing.arrivals() == 1);
+        let good = scope.spawn(|| say(&rig, "good"));
+        waits(&rig, 1);
+        failing.open();
+        let paused = paused.join().unwrap();
+        assert_eq!(paused.status, 502, "{}", paused.text());
+        assert_eq!(paused.header("x-cutover-attempts"), Some("1"));
+        assert_eq!(paused.header("retry-after"), Some("1"), "the line's");
+        gate.open();
+        assert_eq!(good.join().unwrap().status, 200);
+    });
+    assert_eq!(said(&own), ["paused", "good"]);
+    let refused = "cutover_queue_requests_total{upstream=\"own\",outcome=\"refused\"}";
+    assert_eq!(rig.figure(refused), Some(1));
+    assert_eq!(say(&rig, "later").status, 200, "the place is free");
 }

@@ -1,0 +1,59 @@
+//! The pause before an upstream is asked once more: no place is held meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Full, Permit, Seat, class, count, place, place_at};
+use crate::exchange::Exchange;
+use crate::live::UpstreamLane;
+
+/// Gives the place back, waits, and takes one again, in the line where there is none: a request that is nowhere is in
+/// nobody's way. None where none comes in time: then it ends with what it had, which may be mended after so many ms.
+pub(crate) async fn pause(
+    exchange: &mut Exchange,
+    upstream: &Arc<UpstreamLane>,
+    wait: Duration,
+) -> Result<(), Option<u32>> {
+    // One that had none entered without asking, as one does that takes over.
+    let had = exchange.admission.take_place().is_some();
+    exchange.pause(wait).await;
+    if had {
+        exchange.admission.permit = match place_at(exchange, upstream) {
+            Ok(place) => place,
+            Err(Full) => Some(turn_again(exchange, upstream).await?),
+        };
+    }
+    Ok(())
+}
+
+/// Awaits a place behind those that wait already. What it waited in line before counts: it waits no longer than others.
+async fn turn_again(
+    exchange: &mut Exchange,
+    upstream: &Arc<UpstreamLane>,
+) -> Result<Permit, Option<u32>> {
+    let Some(door) = &upstream.door else { return Err(None) };
+    let Some(rules) = door.rules else { return Ok(door.crowded(exchange, upstream)) };
+    let before = Duration::from_micros(exchange.admission.queued.map_or(0, |queued| queued.0));
+    let limit = rules.wait.saturating_sub(before);
+    let limit = exchange.left().map_or(limit, |left| left.min(limit));
+    let (began, live) = (Instant::now(), Arc::clone(&exchange.live));
+    exchange.admission.waits = Some((began, upstream.name.clone()));
+    let mut called = None;
+    if let Some(mut seat) = Seat::take(exchange, upstream, rules.length) {
+        called = seat.called(exchange, began + limit).await.ok();
+        seat.left = false;
+    }
+    exchange.waits_no_more();
+    // Its leg is under way, with the instances that it began with.
+    exchange.live = live;
+    if !exchange.has_time_for(upstream)
+        && let Some(permit) = called.take()
+    {
+        permit.pass_on(place(exchange));
+    }
+    count(exchange, upstream, if called.is_some() { "admitted" } else { "refused" });
+    let permit = called.ok_or_else(|| Some(door.come_back_ms(exchange, upstream)))?;
+    Ok(permit.of(class(exchange)))
+}
