@@ -27,8 +27,8 @@
 //!   upstream is asked again has no place meanwhile, and may wait for one afterwards: see [`pause`].
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU64, fence};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
 use cutover_route::balance::key_of;
@@ -201,6 +201,13 @@ async fn turn_at(
         went = go(exchange, Why::QueueFull);
     }
     exchange.waits_no_more();
+    let is_out = waited.as_ref().is_ok_and(|permit| permit.upstream.taking().next().is_none());
+    if is_out
+        && attempt::first_asked(exchange).is_some_and(|first| first.name != upstream.name)
+        && let Ok(permit) = std::mem::replace(&mut waited, Err(Why::PassedOver))
+    {
+        permit.goes_unused();
+    }
     if matches!(waited, Err(Why::PassedOver)) {
         count(exchange, &upstream, "passed_over");
         return Ok(enter(exchange));
@@ -208,7 +215,8 @@ async fn turn_at(
     if let Ok(permit) = waited {
         exchange.look_again(&permit.upstream);
         exchange.admission.permit = Some(permit.of(class(exchange)));
-        count(exchange, &upstream, "admitted");
+        // Where all were taken out meanwhile nobody is there to serve it.
+        count(exchange, &upstream, if is_out { "refused" } else { "admitted" });
         return Ok(None);
     }
     if went {
@@ -217,17 +225,7 @@ async fn turn_at(
         return Ok(None);
     }
     count(exchange, &upstream, "refused");
-    let (now, live) = (exchange.shared.now(), exchange.shared.live());
-    let upstream = live.present(&upstream).unwrap_or(&upstream);
-    let retry_after_ms = Some(door.come_back_ms(exchange, upstream));
-    let failure = if too_late || exchange.is_late() {
-        Failure::past_deadline()
-    } else if upstream.can_serve(now) && !has_rested {
-        full(exchange)
-    } else {
-        Failure::of_resting()
-    };
-    Err(Failure { retry_after_ms, ..failure })
+    Err(refused(exchange, (&upstream, door), (too_late, has_rested)))
 }
 
 impl Exchange {
@@ -315,17 +313,9 @@ impl Seat {
 
     fn show(&self) {
         let Some(door) = &self.upstream.door else { return };
-        let name = self.upstream.name.as_str();
-        let gauge = self.shared.registry.gauge(families::QUEUE_WAITING, [name]);
-        // Others show theirs at the same moment: whoever showed an older figure last looks again.
-        loop {
-            let waiting = door.held.0.waiting();
-            gauge.set(i64::from(waiting));
-            fence(SeqCst);
-            if door.held.0.waiting() == waiting {
-                return;
-            }
-        }
+        let labels = [self.upstream.name.as_str()];
+        let gauge = self.shared.registry.gauge(families::QUEUE_WAITING, labels);
+        gauge.follow(|| door.held.0.waiting());
     }
 }
 
@@ -387,6 +377,25 @@ fn count(exchange: &Exchange, upstream: &UpstreamLane, outcome: &'static str) {
     exchange.shared.registry.counter(families::QUEUE_REQUESTS, labels).inc();
 }
 
+/// What who got no place at an upstream is told, and after how long to come back.
+fn refused(
+    exchange: &Exchange,
+    (upstream, door): (&Arc<UpstreamLane>, &Door),
+    (too_late, has_rested): (bool, bool),
+) -> Failure {
+    let (now, live) = (exchange.shared.now(), exchange.shared.live());
+    let upstream = live.present(upstream).unwrap_or(upstream);
+    let retry_after_ms = Some(door.come_back_ms(exchange, upstream));
+    let failure = if too_late || exchange.is_late() {
+        Failure::past_deadline()
+    } else if upstream.can_serve(now) && !has_rested {
+        full(exchange)
+    } else {
+        Failure::of_resting()
+    };
+    Failure { retry_after_ms, ..failure }
+}
+
 /// The answer to who waited in vain, or could not even wait.
 fn full(exchange: &Exchange) -> Failure {
     let message = match exchange.admission.queued {
@@ -410,8 +419,7 @@ impl Door {
         self.rules.is_none() || self.held.0.goes_at_once(class(who), &fill(), wait)
     }
 
-    /// A place beyond those that there are: what the engine has no room for waits inside it, as it does without any
-    /// of this.
+    /// A place beyond those that there are: what an engine has no room for waits inside it, as without any of this.
     fn crowded(&self, exchange: &Exchange, upstream: &Arc<UpstreamLane>) -> Permit {
         self.held.0.admitted.fetch_add(1, Relaxed);
         Permit::counted(upstream, &exchange.shared).of(class(exchange))

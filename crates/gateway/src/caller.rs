@@ -5,12 +5,9 @@ use std::sync::Arc;
 use cutover_server::{Stranger, stranger};
 use cutover_store::{Key, KeyRing};
 use cutover_units::{Code, Millis};
-use cutover_upstream::clients_key::{API_KEY, X_API_KEY, X_GOOG_API_KEY, bearer};
+use cutover_upstream::clients_key::presented;
 use cutover_wire::Fault;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-
-/// Where SDKs put keys: Bearer (OpenAI), `x-api-key` (Anthropic), `api-key` (Azure), `x-goog-api-key`.
-const KEY_HEADERS: [HeaderName; 3] = [X_API_KEY, API_KEY, X_GOOG_API_KEY];
+use http::HeaderMap;
 
 /// Why a caller was refused, for the metric.
 pub(crate) struct Refused {
@@ -50,11 +47,4 @@ fn refused(reason: &'static str, message: &str) -> Refused {
 fn refused_page(strange: Stranger) -> Refused {
     let fault = Fault::new(Code::PermissionDenied, strange.message());
     Refused { reason: strange.as_str(), fault }
-}
-
-/// The key that a client shows, wherever it does.
-pub(crate) fn presented(headers: &HeaderMap) -> Option<&[u8]> {
-    headers.get(header::AUTHORIZATION).and_then(bearer).or_else(|| {
-        KEY_HEADERS.iter().find_map(|name| headers.get(name)).map(HeaderValue::as_bytes)
-    })
 }

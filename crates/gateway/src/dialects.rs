@@ -12,14 +12,15 @@ use cutover_relay::{Conversion, Own, Read, Reading, outlined, read_foreign};
 use cutover_server::{Whole, read_body};
 use cutover_store::{Key, RESPONSE_BYTES_MAX};
 use cutover_units::{Code, Millis};
-use cutover_upstream::clients_key::{ANTHROPIC_VERSION, X_GOOG_API_CLIENT, X_GOOG_API_KEY};
+use cutover_upstream::clients_key::{
+    ANTHROPIC_VERSION, X_GOOG_API_CLIENT, X_GOOG_API_KEY, presented,
+};
 use cutover_wire::openai::models::Model;
 use cutover_wire::{Endpoint, Fault, Head};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, request};
 use hyper::body::Incoming;
 
 use crate::body::Out;
-use crate::caller;
 use crate::exchange::{Exchange, micros};
 use crate::foreign::{self, Foreign};
 use crate::gateway::{Asked, Gateway, Refusal, Visit};
@@ -58,7 +59,7 @@ pub(crate) fn take_key(route: &Routed<'_>, (uri, headers): (&Uri, &mut HeaderMap
         routed => routed.is_err(),
     };
     let Some(key) = uri.query().filter(|_| google).and_then(gemini::key_in) else { return };
-    if caller::presented(headers).is_none()
+    if presented(headers).is_none()
         && let Ok(mut value) = HeaderValue::from_str(&unescaped(key))
     {
         value.set_sensitive(true);

@@ -1,11 +1,8 @@
 //! What a request of an upstream's own dialect needs of the gateway, beside what [`cutover_relay`] makes of it.
 
-use std::borrow::Cow;
-
 use cutover_relay::Own;
 use cutover_route::UseCase;
 use cutover_wire::providers::Dialect;
-use http::uri::PathAndQuery;
 
 use crate::exchange::Exchange;
 use crate::live::Lane;
@@ -32,16 +29,5 @@ pub(crate) fn leave_strange_tokens(exchange: &mut Exchange) {
     let differ = |of: &UseCase| of.candidate.is_some_and(|at| model(at) != model(of.baseline));
     if use_case.is_some_and(differ) {
         foreign.own = None;
-    }
-}
-
-/// A path as it is sent. Ours are good ones; what is made of a model's name is escaped.
-#[expect(clippy::ptr_arg, reason = "a path of ours is static, and then taken as it is")]
-pub(crate) fn path_and_query(path: &Cow<'static, str>) -> PathAndQuery {
-    match path {
-        Cow::Borrowed(path) => PathAndQuery::from_static(path),
-        Cow::Owned(path) => {
-            PathAndQuery::try_from(&**path).unwrap_or_else(|_| PathAndQuery::from_static("/"))
-        }
     }
 }

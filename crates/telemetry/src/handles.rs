@@ -4,7 +4,7 @@
 //! observation is an integer add, never a compare-and-swap loop on a float, and sums stay exact.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
 
 use cutover_units::Micros;
 
@@ -53,6 +53,19 @@ impl Gauge {
     /// Sets the value.
     pub fn set(&self, value: i64) {
         self.0.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Sets it to what is counted elsewhere, where others do the same at the same moment: whoever set an older figure last
+    /// looks again.
+    pub fn follow(&self, count: impl Fn() -> u32) {
+        loop {
+            let counted = count();
+            self.set(i64::from(counted));
+            fence(Ordering::SeqCst);
+            if count() == counted {
+                return;
+            }
+        }
     }
 
     /// Adds `n`, which may be negative.

@@ -154,6 +154,16 @@ impl ClientsKey {
     }
 }
 
+/// Where SDKs put keys, besides the bearer (OpenAI): Anthropic, Azure, Google.
+const KEY_HEADERS: [HeaderName; 3] = [X_API_KEY, API_KEY, X_GOOG_API_KEY];
+
+/// The key that a client shows, wherever it does.
+pub fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::AUTHORIZATION).and_then(bearer).or_else(|| {
+        KEY_HEADERS.iter().find_map(|name| headers.get(name)).map(HeaderValue::as_bytes)
+    })
+}
+
 /// What a bearer carries.
 pub fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     const BEARER: &[u8] = b"bearer ";

@@ -1,5 +1,6 @@
 //! One instance: where requests are sent, and the rule by which one is sent twice.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -92,6 +93,17 @@ impl fmt::Debug for Outbound {
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("body_bytes", &self.body.iter().map(Bytes::len).sum::<usize>())
             .finish_non_exhaustive()
+    }
+}
+
+/// A path as it is sent. Ours are good ones; what is made of a model's name is escaped.
+#[expect(clippy::ptr_arg, reason = "a path of ours is static, and then taken as it is")]
+pub fn path_and_query(path: &Cow<'static, str>) -> PathAndQuery {
+    match path {
+        Cow::Borrowed(path) => PathAndQuery::from_static(path),
+        Cow::Owned(path) => {
+            PathAndQuery::try_from(&**path).unwrap_or_else(|_| PathAndQuery::from_static("/"))
+        }
     }
 }
 

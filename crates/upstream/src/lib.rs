@@ -54,6 +54,7 @@ pub use gauge::{Gauge, gauges};
 pub use headers::{RequestHeaders, RequestRules, Vendor, passed_headers, passed_response_headers};
 pub use instance::{
     Answered, Deadlines, InProcess, Instance, InstanceSettings, Outbound, Sending, Turn, in_a_row,
+    path_and_query,
 };
 pub use live::{InstanceLive, LiveFigures, Placed};
 pub use race::{Ended, first_good};

@@ -14,6 +14,7 @@ use cutover_telemetry::{InFlight, families};
 use cutover_upstream::health::Reading;
 use cutover_upstream::{
     Answered, Body, Deadlines, Outbound, Sending, Timeouts, Turn, passed_response_headers,
+    path_and_query,
 };
 use cutover_wire::adapt::Outgoing;
 use cutover_wire::reply::{Received, Reply};
@@ -29,7 +30,6 @@ use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
 use crate::structured;
-use crate::vendor;
 
 use super::unseen::{self, Unseen};
 
@@ -216,7 +216,7 @@ impl Terms<'_> {
         let (upstream, outgoing) = (self.upstream, self.outgoing);
         let outbound = || Outbound {
             method: Method::POST,
-            path_and_query: vendor::path_and_query(&outgoing.path),
+            path_and_query: path_and_query(&outgoing.path),
             headers: upstream.request_headers(&exchange.headers),
             body: outgoing.body.clone(),
         };

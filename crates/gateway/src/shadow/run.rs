@@ -31,7 +31,6 @@ use crate::gateway::Shared;
 use crate::images::Bound;
 use crate::live::{InstanceLane, Lane};
 use crate::rescue::Failure;
-use crate::vendor;
 
 /// How often a copy that waits looks whether there is room: a copy has time, and looking costs a few
 /// loads of atomics.
@@ -331,7 +330,7 @@ impl Asking<'_> {
         let timeouts = &self.lane.upstream.timeouts;
         let outbound = || Outbound {
             method: Method::POST,
-            path_and_query: vendor::path_and_query(&outgoing.path),
+            path_and_query: cutover_upstream::path_and_query(&outgoing.path),
             // Nothing of the client's: its trace would show a call that it did not make.
             headers: self.lane.upstream.headers.for_client(&HeaderMap::new()),
             body: outgoing.body.clone(),

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
-use cutover_units::Millis;
+use cutover_units::{Millis, UpstreamName};
 
 use crate::harness::{Rig, ask, ask_stream, engines, now, one_arm, two_arms, until};
 
@@ -203,5 +203,47 @@ fn what_the_baseline_takes_for_the_candidate_waits_in_the_baselines_line() {
         });
         let most = [cloud.in_flight_max(), own.in_flight_max()];
         assert_eq!(most, [1, usize::from(way == "overflow")], "{way}");
+    }
+}
+
+/// They were counted as admitted, and went past the line of the baseline's.
+#[test]
+fn who_waits_for_what_is_taken_out_is_no_longer_waiting_and_was_never_admitted() {
+    let line = "in_flight_limit = 1\nqueue = { wait = \"1 h\" }";
+    for with_baseline in [false, true] {
+        let (own, cloud) = (Fake::start(Persona::LlamaCpp), Fake::start(Persona::OpenAi));
+        let config = if with_baseline {
+            two_arms(&cloud.base_url(), &own.base_url(), "100%")
+                .replace("[upstreams.own]", &format!("[upstreams.own]\nprobes = false\n{line}"))
+                .replace("[upstreams.cloud]", &format!("[upstreams.cloud]\n{line}"))
+        } else {
+            one_arm(&format!("{}\nprobes = false\n{line}", engines("llamacpp", &[&own])))
+        };
+        let rig = Rig::start(&config);
+        let gate = Gate::new();
+        own.always(Reply::words(1).hold_headers(&gate));
+        thread::scope(|scope| {
+            let first = scope.spawn(|| rig.chat(&[], &ask("app")).status);
+            until("it is asked", || gate.arrivals() == 1);
+            let others = [(); 3].map(|()| scope.spawn(|| rig.chat(&[], &ask("app"))));
+            until("they wait", || waiting(&rig, "own") == 3);
+            let name = UpstreamName::new("own").unwrap();
+            rig.gateway.drain(&name, &own.address().to_string(), true);
+            for other in others {
+                let other = other.join().unwrap();
+                if with_baseline {
+                    assert_eq!(other.header("x-cutover-upstream"), Some("cloud"));
+                } else {
+                    assert_eq!(other.status, 503, "{}", other.text());
+                    assert_eq!(other.json()["error"]["code"], "upstream_unavailable");
+                }
+            }
+            gate.open();
+            assert_eq!(first.join().unwrap(), 200);
+        });
+        let counted =
+            ["admitted", "refused", "passed_over"].map(|what| outcomes(&rig, "own", what));
+        assert_eq!(counted, if with_baseline { [0, 0, 3] } else { [0, 3, 0] });
+        assert!(cloud.in_flight_max() <= 1, "its line holds for them, too");
     }
 }
