@@ -21,6 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cutover_config::UpstreamMessages;
 use cutover_dialects::ollama::OLLAMA;
+use cutover_images::Bound;
 use cutover_route::Leg;
 use cutover_telemetry::events;
 use cutover_units::{Arm, Code, Side};
@@ -33,7 +34,6 @@ use crate::admission;
 use crate::context_guard;
 use crate::exchange::Exchange;
 use crate::foreign::Turned;
-use crate::images::Bound;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
 use crate::stream::Beginning;
@@ -85,7 +85,7 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
         let (is_last, before) = (at + 1 == legs.len(), exchange.attempts());
         let (failure, goes_on) = match unasked(exchange, &legs[at..]) {
             Some(failure) => (failure, true),
-            None => match run_leg(exchange, *leg, &legs[at + 1..]).await {
+            None => match run_leg(exchange, (*leg, 0), &legs[at + 1..]).await {
                 Ok(started) => return Ok(started),
                 Err(failure) => {
                     let elsewhere = failure.elsewhere || leg.arm == Arm::Candidate;
@@ -110,7 +110,7 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
     if let Some(leg) = spared.filter(|_| nobody_asked && exchange.may_go_on()) {
         // Whoever it was spared for does not take the request.
         exchange.chosen.legs.retain(|known| *known == leg);
-        return run_leg(exchange, leg, &[]).await;
+        return run_leg(exchange, (leg, 0), &[]).await;
     }
     Err(told.map_or_else(|| unserved(exchange), |(failure, _)| failure))
 }
@@ -194,8 +194,12 @@ pub(crate) fn unknown_model(model: &str) -> Fault {
     Fault::of(Code::ModelNotFound, "model", message)
 }
 
-/// Asks one leg. Behind it are these, which are asked where it fails.
-async fn run_leg(exchange: &mut Exchange, leg: Leg, behind: &[Leg]) -> Result<Started, Failure> {
+/// Asks one leg, and not again the instances with these bits. Behind it are these legs, which are asked where it fails.
+async fn run_leg(
+    exchange: &mut Exchange,
+    (leg, tried): (Leg, u64),
+    behind: &[Leg],
+) -> Result<Started, Failure> {
     let live = Arc::clone(&exchange.live);
     exchange.trail.own = false;
     let Some(lane) = live.lane(leg.variant) else {
@@ -223,19 +227,19 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, behind: &[Leg]) -> Result<St
     {
         exchange.trail.marks.add(Mark::CostPartial);
     }
-    let mut course = Course::new(lane, leg, &outgoing);
+    let mut course = Course::new(lane, leg, &outgoing).after_those(tried);
     let mut last = None;
     while let Some(at) = course.pick(exchange) {
         let failure = match course.attempt(exchange, at).await {
             Ok(started) => return Ok(started),
-            Err(failure) => {
-                let fault = in_senders_places(exchange, failure.fault, &outgoing);
-                let fault = with_its_name(exchange, fault);
-                Failure { fault: in_clients_words(exchange, fault), ..failure }
-            }
+            Err(failure) => told(exchange, failure, &outgoing),
         };
         let elsewhere = failure.elsewhere || course.has_larger(exchange, &failure);
-        let next = if elsewhere && exchange.may_go_on() {
+        let goes_on = elsewhere && exchange.may_go_on();
+        if goes_on && let Some(tried) = course.looks_beyond(exchange) {
+            return beyond(exchange, (leg, tried), behind, failure).await;
+        }
+        let next = if goes_on {
             // Boxed, as few requests are asked again, and all would carry the room for it.
             let is_last = behind.is_empty()
                 || course.asks_again(&failure) && !Box::pin(are_taking(exchange, behind)).await;
@@ -260,8 +264,36 @@ async fn run_leg(exchange: &mut Exchange, leg: Leg, behind: &[Leg]) -> Result<St
     match last {
         Some(failure) => Err(failure),
         // They left while it was on its way.
-        None if exchange.looks_for_others(leg) => Box::pin(run_leg(exchange, leg, behind)).await,
+        None if exchange.looks_for_others(leg) => {
+            Box::pin(run_leg(exchange, (leg, tried), behind)).await
+        }
         None => Err(nobody(exchange, Some(lane))),
+    }
+}
+
+/// A failure as its client is told of it.
+fn told(exchange: &Exchange, failure: Failure, outgoing: &Outgoing) -> Failure {
+    let fault = in_senders_places(exchange, failure.fault, outgoing);
+    let fault = with_its_name(exchange, fault);
+    Failure { fault: in_clients_words(exchange, fault), ..failure }
+}
+
+/// The leg's instances have failed like this or left, and others came meanwhile: they are asked.
+async fn beyond(
+    exchange: &mut Exchange,
+    (leg, tried): (Leg, u64),
+    behind: &[Leg],
+    failure: Failure,
+) -> Result<Started, Failure> {
+    let upstream = exchange.live.lane(leg.variant).map(|lane| Arc::clone(&lane.upstream));
+    if !upstream.is_some_and(|upstream| may(exchange, &upstream, "retry")) {
+        return Err(failure);
+    }
+    let before = exchange.attempts();
+    // Boxed, as few requests come here.
+    match Box::pin(run_leg(exchange, (leg, tried), behind)).await {
+        Err(_) if exchange.attempts() == before => Err(failure),
+        answer => answer,
     }
 }
 
@@ -346,7 +378,8 @@ pub(crate) async fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing
     let bound = Bound {
         images: &exchange.live.images,
         registry: &exchange.shared.registry,
-        upstream: &lane.upstream,
+        upstream: &lane.upstream.name,
+        image_urls: lane.upstream.image_urls,
         local_only: exchange.chosen.local_only,
     };
     if let Some(adapted) = in_own_words(exchange, &bound, &target) {

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicU32;
 use cutover_config::{
     Checked, HeaderValue as ConfiguredValue, Reach, SecretRef, SystemPrompt, UpstreamKey,
 };
+use cutover_images::ImageLane;
 use cutover_ledger::prices::PriceList;
 use cutover_route::overflow::Purses;
 use cutover_route::{Traffic, health};
@@ -37,7 +38,6 @@ use crate::prompts::{LanePrompt, framing, structured};
 use crate::resolving::Resolved;
 
 mod doors;
-mod images;
 mod instances;
 mod mold;
 mod ollama;
@@ -95,6 +95,11 @@ pub struct BuildError {
 
 fn wrong(key: impl Into<String>, why: impl Into<String>) -> BuildError {
     BuildError { key: key.into(), why: why.into() }
+}
+
+fn images(checked: &Checked) -> Result<Arc<ImageLane>, BuildError> {
+    let lane = ImageLane::new(&checked.images);
+    lane.map(Arc::new).map_err(|why| wrong("images", why.to_string()))
 }
 
 /// What is the same in all pictures.
@@ -165,7 +170,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         use_cases: use_cases.into(),
         default_metrics: ArmMetrics::new(materials.registry, &labels),
         surface: surface::lane(checked, &upstreams)?,
-        images: images::lane(checked)?,
+        images: images(checked)?,
         limits: limits(materials),
         keys: materials.keys.clone(),
         models: models(checked).into(),

@@ -101,11 +101,13 @@ impl Story {
 
 /// Where the rest may come from, in order: the same leg, then those behind it.
 fn targets(exchange: &Exchange) -> impl Iterator<Item = (Leg, &Lane)> {
-    let from = exchange.trail.tried.map(|tried| tried.leg);
+    let tried = exchange.trail.tried;
+    let from = tried.map(|tried| tried.leg);
     let legs = exchange.chosen.legs.iter().copied().skip_while(move |leg| Some(*leg) != from);
     legs.filter_map(move |leg| {
         let lane = exchange.live.lane(leg.variant)?;
-        let alone = Some(leg) == from && lane.upstream.taking().count() < 2;
+        let is_it = |at| tried.is_some_and(|tried| tried.instance == at);
+        let alone = Some(leg) == from && lane.upstream.taking().all(|(at, _)| is_it(at));
         let may_see = lane.upstream.local || !exchange.chosen.local_only;
         let refuses =
             exchange.foreign.as_ref().is_some_and(|f| f.chat.refused_by(&lane.target).is_some());
@@ -132,6 +134,9 @@ pub(crate) async fn ask(
     story: Box<Story>,
     broke: &'static str,
 ) -> Beginning {
+    if let Some(tried) = exchange.trail.tried {
+        exchange.looks_beyond(tried.leg, 0);
+    }
     let before = exchange.trail.tried;
     let result = rest(&mut exchange, *story).await;
     let taken = std::mem::replace(&mut exchange.trail.tried, before);

@@ -9,7 +9,7 @@ use cutover_route::Leg;
 use tokio::time::Instant;
 
 use crate::attempt::ATTEMPTS_MAX;
-use crate::exchange::{Exchange, micros};
+use crate::exchange::{Exchange, Tried, micros};
 use crate::live::UpstreamLane;
 
 impl Exchange {
@@ -25,9 +25,34 @@ impl Exchange {
     /// Nobody that it knows of a leg's upstream can serve: it looks again at those that are there by now, who may have
     /// come since it began. False: it knew them already.
     pub(crate) fn looks_for_others(&mut self, leg: Leg) -> bool {
+        if self.trail.tried.is_some() {
+            return self.looks_beyond(leg, 0).is_some();
+        }
         let Some(lane) = self.live.lane(leg.variant) else { return false };
         let newer = self.shared.newer(&lane.upstream);
         newer.inspect(|upstream| self.look_again(upstream)).is_some()
+    }
+
+    /// Looks at the instances of a leg's upstream that came since it looked last, if any did. Gives the bits of these
+    /// that were tried, as their places are now: whoever was tried keeps one, behind the others.
+    pub(crate) fn looks_beyond(&mut self, leg: Leg, tried: u64) -> Option<u64> {
+        let known = Arc::clone(&self.live.lane(leg.variant)?.upstream);
+        let newer = self.shared.newer(&known)?;
+        if !newer.has_others(&known.instances) {
+            return None;
+        }
+        let (newer, places) = newer.with_known(&known.instances);
+        let last =
+            self.trail.tried.and_then(|last| Some((last, self.live.lane(last.leg.variant)?)));
+        if let Some((last, lane)) = last
+            && lane.upstream.name == newer.name
+        {
+            let instance = places.get(last.instance).copied().unwrap_or(last.instance);
+            self.trail.tried = Some(Tried { instance, ..last });
+        }
+        self.live = Arc::new(self.live.with_upstream(&Arc::new(newer)));
+        let bits = places.iter().enumerate().take(64).filter(|(at, _)| tried >> at & 1 == 1);
+        Some(bits.fold(0, |bits, (_, at)| bits | 1 << at.min(&63)))
     }
 
     /// Whether a client that goes away ends the request at its upstreams, too.

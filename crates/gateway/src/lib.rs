@@ -41,7 +41,6 @@ mod flow;
 mod foreign;
 mod gateway;
 mod hints;
-mod images;
 mod infer;
 mod live;
 mod models;
@@ -68,8 +67,8 @@ pub use cutover_upstream::{Gauge, health};
 pub use drains::Drained;
 /// What live requests of a use case tell the controller.
 pub type Feed = cutover_telemetry::Feed<cutover_rollout::Exposure>;
+pub use cutover_images::ImageLane;
 pub use gateway::{Clock, Gateway, Parts};
-pub use images::ImageLane;
 pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, UpstreamLane, UseCaseLane};
 pub use ollama::{Line, Stage};
 pub use overflow::OverflowLane;

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use cutover_config::{Endurance, ImageUrls, Resolve, UpstreamMessages};
+use cutover_images::ImageLane;
 use cutover_ledger::Tokens;
 use cutover_route::balance::{Draw, Lineup, Peer, Policy, Room, Taken};
 use cutover_route::health::State;
@@ -30,7 +31,6 @@ use crate::Feed;
 use crate::admission::Door;
 use crate::build::{Mold, lineup};
 use crate::drains::Drained;
-use crate::images::ImageLane;
 use crate::overflow::OverflowLane;
 use crate::passthrough::SurfaceLane;
 use crate::prices::Pricing;

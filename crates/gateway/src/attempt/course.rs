@@ -67,6 +67,25 @@ impl<'a> Course<'a> {
         Self { lane, outgoing, leg, tried, doubted, begun, again, picked_at, seat, had_room }
     }
 
+    /// Goes on after those with these bits were asked.
+    pub(super) fn after_those(mut self, tried: u64) -> Self {
+        (self.tried, self.begun) = (tried, tried != 0);
+        self
+    }
+
+    /// Where nobody else that it knows of its upstream can be asked, the bits of those that were, as they lie in the
+    /// picture with those that came meanwhile.
+    pub(super) fn looks_beyond(&self, exchange: &mut Exchange) -> Option<u64> {
+        let may = self.tried.count_ones() < INSTANCES_PER_LEG_MAX && !self.has_others(exchange);
+        if may { exchange.looks_beyond(self.leg, self.tried) } else { None }
+    }
+
+    /// Whether an instance takes requests that was not tried.
+    fn has_others(&self, exchange: &Exchange) -> bool {
+        let passed_over = self.tried | exchange.trail.too_small;
+        self.lane.upstream.taking().any(|(at, _)| passed_over & (1 << at.min(63)) == 0)
+    }
+
     /// Passes an instance over.
     pub(crate) fn without(mut self, instance: usize) -> Self {
         self.tried |= 1 << instance.min(63);
@@ -235,9 +254,7 @@ impl<'a> Course<'a> {
     ) -> Next {
         let upstream = &self.lane.upstream;
         let tried = self.tried.count_ones();
-        let passed_over = self.tried | exchange.trail.too_small;
-        let others = upstream.taking().any(|(at, _)| passed_over & (1 << at.min(63)) == 0);
-        if others && tried < INSTANCES_PER_LEG_MAX {
+        if self.has_others(exchange) && tried < INSTANCES_PER_LEG_MAX {
             return if may(exchange, upstream, "retry") { Next::Another } else { Next::End };
         }
         // What the next arm may mend at once is not waited for here.

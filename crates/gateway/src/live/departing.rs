@@ -13,7 +13,32 @@ pub(super) fn with_departing(lanes: &[InstanceLane], before: &[InstanceLane]) ->
     lanes.iter().cloned().chain(departing).collect()
 }
 
+impl UpstreamLane {
+    /// The same, and behind its instances those of before that are not among them; where each of those is now.
+    pub(crate) fn with_known(&self, before: &[InstanceLane]) -> (Self, Vec<usize>) {
+        let mut new = self.clone();
+        let places = before.iter().map(|old| {
+            let known = new.instances.iter().position(|one| one.is_same(old));
+            known.unwrap_or_else(|| {
+                new.instances.push(InstanceLane { leaving: true, ..old.clone() });
+                new.instances.len() - 1
+            })
+        });
+        let places = places.collect();
+        (new, places)
+    }
+
+    /// Whether it has instances for new requests that are not among these.
+    pub(crate) fn has_others(&self, known: &[InstanceLane]) -> bool {
+        self.taking().any(|(_, one)| !one.leaving && known.iter().all(|old| !one.is_same(old)))
+    }
+}
+
 impl InstanceLane {
+    fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id && self.fingerprint == other.fingerprint
+    }
+
     /// Whether it has requests under way.
     pub(crate) fn is_busy(&self) -> bool {
         self.instance.live().in_flight() > 0

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cutover_images::Bound;
 use cutover_ledger::Tokens;
 use cutover_relay::{Intake, Own};
 use cutover_rollout::Served;
@@ -28,7 +29,6 @@ use super::{Captured, Copies, Settings, ShadowPair};
 use crate::attempt::{collect, cut_off, is_stream};
 use crate::flow::END_WITHIN;
 use crate::gateway::Shared;
-use crate::images::Bound;
 use crate::live::{InstanceLane, Lane};
 use crate::rescue::Failure;
 
@@ -260,7 +260,8 @@ impl Asking<'_> {
         let bound = Bound {
             images: &self.job.seen.live.images,
             registry: self.registry,
-            upstream: &self.lane.upstream,
+            upstream: &self.lane.upstream.name,
+            image_urls: self.lane.upstream.image_urls,
             local_only: self.job.seen.local_only,
         };
         let own = self.job.seen.own.as_ref();

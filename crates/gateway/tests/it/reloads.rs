@@ -204,6 +204,66 @@ fn a_slow_body_is_passed_on_to_the_instance_that_came_meanwhile() {
     assert_eq!(judge(&begun.end(), &words(4)), End::Whole);
 }
 
+/// One upstream's engines, and no arm behind them.
+fn alone(own: &[&Fake], more: &str) -> String {
+    let own = format!("{}\nprobes = false\n{PATIENT}", engines("llamacpp", own));
+    docs_on(&[Arm::small(own)], more)
+}
+
+/// A rolling update: requests under way at instances that are taken out of the file and stopped were 503, beside idle new ones.
+#[test]
+fn what_waits_at_instances_that_leave_and_stop_is_answered_by_those_that_came() {
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| fake(Persona::LlamaCpp, name));
+    let gate = Gate::new();
+    for fake in [&a, &b] {
+        fake.always(Reply::fault(Fault::Reset).hold_headers(&gate));
+    }
+    let rig = Rig::start(&alone(&[&a, &b], ""));
+    thread::scope(|scope| {
+        let rig = &rig;
+        let send = |body: String| scope.spawn(move || rig.chat(&[], &body));
+        let asked = [ask("app"), ask_stream("app"), ask("app"), ask_stream("app")].map(send);
+        until("all of them wait", || gate.arrivals() == 4);
+        rig.reload(&alone(&[&c, &d], ""));
+        gate.open();
+        for answer in asked.map(|one| one.join().unwrap()) {
+            let of = |name| answer.header(name).map(str::to_owned);
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert_eq!(of("x-cutover-attempts").as_deref(), Some("2"), "{answer:?}");
+            let instance = of("x-cutover-instance").unwrap();
+            assert!(["own/2", "own/3"].contains(&&*instance), "{instance}");
+        }
+    });
+    // Each failure is told of who failed, whose place in the list has changed meanwhile.
+    let metrics = rig.metrics();
+    let failed = |id: &str| {
+        let line = format!("upstream_instance=\"own/{id}\",result=\"closed\"}} ");
+        let found = metrics.lines().find_map(|known| Some(known.split_once(&line)?.1));
+        found.map_or(0, |count| count.parse::<u32>().unwrap())
+    };
+    assert_eq!((failed("0") + failed("1"), failed("2") + failed("3")), (4, 0), "{metrics}");
+}
+
+/// So it is with streams that are continued.
+#[test]
+fn a_stream_that_breaks_at_an_instance_that_leaves_goes_on_at_one_that_came() {
+    let [a, b, c] = ["a", "b", "c"].map(|name| fake(Persona::LlamaCpp, name));
+    let gate = Gate::new();
+    for fake in [&a, &b] {
+        fake.always(Reply::words(4).hold_each_chunk(&gate).and_then(2, Fault::Cut));
+    }
+    c.always(Reply::tokens(&["and", " so", " on"]));
+    let continued = "on_interrupt = \"continue\"";
+    let rig = Rig::start(&alone(&[&a, &b], continued));
+    gate.release(1);
+    let begun = Begun::open(&rig, 1);
+    rig.reload(&alone(&[&c], continued));
+    gate.open();
+    let response = begun.end();
+    assert_eq!(judge(&response, "w0 w1 and so on"), End::Whole, "{}", response.text());
+    assert_eq!(c.inferences().len(), 1);
+}
+
 /// What an engine says is its name, over and over.
 fn says(name: &str) -> Reply {
     Reply::tokens(&[format!("{name} ").as_str(); 3])

@@ -37,6 +37,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("cutover-hardware", 20),
     // Implements upstream's in-process door, so it stands half a floor higher.
     ("cutover-engine", 25),
+    // Fetches over upstream what relay's forms name.
+    ("cutover-images", 25),
     ("cutover-gateway", 30),
     ("cutover-control", 30),
     // What every command needs of the floors below, then the commands that only plan.

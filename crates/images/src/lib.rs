@@ -10,19 +10,19 @@
 //! trouble, never the address, and never anything that a server said; kinds that would tell of this
 //! machine's network are one kind to the client, and apart in the metric.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cutover_config::ImageUrls;
+use cutover_config::{ImageSettings, ImageUrls};
 use cutover_dialects::images::{self, Named};
 use cutover_relay::Form;
 use cutover_telemetry::{Registry, families};
-use cutover_units::Code;
-use cutover_upstream::fetch::{FetchError, FetchLimits, Fetcher};
+use cutover_units::{Code, UpstreamName};
+use cutover_upstream::fetch::{FetchError, FetchLimits, FetchRules, Fetcher, SystemResolver};
+use cutover_upstream::{Tls, TlsError};
 use cutover_wire::{Fault, Head};
 use tokio::time::Instant;
-
-use crate::live::UpstreamLane;
 
 /// What the configuration says of fetching.
 #[derive(Debug)]
@@ -41,24 +41,58 @@ pub struct ImageLane {
     pub timeout: Duration,
 }
 
+impl ImageLane {
+    /// As it is configured.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no TLS.
+    pub fn new(configured: &ImageSettings) -> Result<Self, TlsError> {
+        let rules = FetchRules {
+            hosts: configured.hosts.clone(),
+            private_hosts: configured.private_hosts.clone(),
+            plain_http: configured.plain_http,
+            redirects_max: configured.redirects_max,
+        };
+        let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(Self {
+            fetcher: Fetcher::new(rules, Tls::new(&[])?, Arc::new(SystemResolver)),
+            stand_in: None,
+            count_max: usize::try_from(configured.count_max).unwrap_or(usize::MAX),
+            image_bytes_max: bytes(configured.image_limit_bytes),
+            total_bytes_max: bytes(configured.total_limit_bytes),
+            timeout: configured.timeout,
+        })
+    }
+}
+
 /// A request on its way to an upstream.
 #[derive(Clone, Copy)]
-pub(crate) struct Bound<'a> {
-    pub(crate) images: &'a ImageLane,
-    pub(crate) registry: &'a Registry,
-    pub(crate) upstream: &'a UpstreamLane,
-    pub(crate) local_only: bool,
+pub struct Bound<'a> {
+    /// How images are fetched.
+    pub images: &'a ImageLane,
+    /// Where fetches are counted.
+    pub registry: &'a Registry,
+    /// The upstream's name.
+    pub upstream: &'a UpstreamName,
+    /// What happens to addresses there.
+    pub image_urls: ImageUrls,
+    /// Whether local upstreams alone may see the request.
+    pub local_only: bool,
 }
 
 impl Bound<'_> {
     /// Whether the body must be looked at.
-    pub(crate) fn concerns(&self, head: &Head, body: &Bytes) -> bool {
-        (self.upstream.image_urls != ImageUrls::Pass || self.local_only)
-            && images::may_name_any(head, body)
+    pub fn concerns(&self, head: &Head, body: &Bytes) -> bool {
+        (self.image_urls != ImageUrls::Pass || self.local_only) && images::may_name_any(head, body)
     }
 
     /// Whether the body names media that do not travel in it, and that somebody must see to.
-    pub(crate) fn names_outside(&self, head: &Head, body: &Bytes) -> Result<bool, Fault> {
+    ///
+    /// # Errors
+    ///
+    /// The client's, where the body cannot be read or what is in it is no image.
+    pub fn names_outside(&self, head: &Head, body: &Bytes) -> Result<bool, Fault> {
         Ok(self.concerns(head, body) && !self.outside(body)?.is_empty())
     }
 
@@ -68,7 +102,7 @@ impl Bound<'_> {
         for one in images::find(body)? {
             if !one.is_inside() {
                 outside.push(one);
-            } else if one.is_image && self.upstream.image_urls != ImageUrls::Pass {
+            } else if one.is_image && self.image_urls != ImageUrls::Pass {
                 images::check_data_url(one.url.trim())
                     .map_err(|why| fault(Code::InvalidImageUrl, &one, why))?;
             }
@@ -77,12 +111,16 @@ impl Bound<'_> {
     }
 
     /// The request with its images inside, if it named any that must not pass. None: it goes as it is.
-    pub(crate) async fn inside(&self, head: &Head, body: &Bytes) -> Result<Option<Form>, Fault> {
+    ///
+    /// # Errors
+    ///
+    /// The client's: an address that is refused, or that leads to no image within the limits.
+    pub async fn inside(&self, head: &Head, body: &Bytes) -> Result<Option<Form>, Fault> {
         let outside = self.outside(body)?;
         if outside.is_empty() {
             return Ok(None);
         }
-        match self.upstream.image_urls {
+        match self.image_urls {
             ImageUrls::Pass => self.may_be_told(&outside).map(|()| None),
             ImageUrls::Refuse => Err(self.refused(&outside[0])),
             ImageUrls::Fetch => self.fetched(head, body, outside).await.map(Some),
@@ -156,7 +194,7 @@ impl Bound<'_> {
     }
 
     fn count(&self, result: &'static str) {
-        let upstream = self.upstream.name.as_str();
+        let upstream = self.upstream.as_str();
         self.registry.counter(families::IMAGE_FETCHES, [upstream, result]).inc();
     }
 }
