@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use cutover_route::health::State;
 use cutover_units::{Millis, UseCaseName};
 use cutover_upstream::jobs::{Job, NotBegun};
-use cutover_upstream::{Body, Deadlines, Outbound};
+use cutover_upstream::{Body, Deadlines, Outbound, loads};
 use cutover_vendors::manage::{self, Deed, Order, Progress};
 use cutover_wire::OllamaSettings;
 use cutover_wire::providers::Dialect;
@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::flow;
 use crate::gateway::{Gateway, Shared};
-use crate::live::{InstanceLane, Lane, UpstreamLane};
+use crate::live::{Lane, UpstreamLane};
 pub use cutover_vendors::manage::{Line, Stage};
 
 /// How long a list or a description may take.
@@ -275,7 +275,9 @@ pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) -> bool {
     flow::spawn(&shared.tasks, async move {
         let id = upstream.instances[at].id.clone();
         let order = manage::order(Deed::Warm, upstream.provider, (&model, &settings));
-        let loading = answer(&upstream, at, (order, LOAD_TIMEOUT));
+        let loading = loads::noticed(answer(&upstream, at, (order, LOAD_TIMEOUT)), || {
+            tracing::warn!(instance = id.as_str(), model = &*model, "model loads for a minute now");
+        });
         // Nobody waits for a load, nor shall the process's end.
         let Some(loaded) = within.jobs.stopped.run_until_cancelled(loading).await else { return };
         let why = match loaded {
@@ -318,7 +320,8 @@ pub(crate) fn beside_warm(lane: &Lane, asked: &str, now: Millis) -> Option<u64> 
     }
 }
 
-/// Has the fittest instance read a lane's model in, unless one does already. Where that failed lately, the next.
+/// Has the fittest instance read a lane's model in, unless one does already. Where that failed lately or takes long,
+/// the next.
 pub(crate) fn warm_one(shared: &Arc<Shared>, lane: &Lane, now: Millis) {
     let wanted = lane.wanted("");
     let able = lane
@@ -328,12 +331,9 @@ pub(crate) fn warm_one(shared: &Arc<Shared>, lane: &Lane, now: Millis) {
     let mut able: Vec<_> = able.collect();
     // Each is asked once: what is in flight changes meanwhile.
     able.sort_by_cached_key(|(_, one)| (one.state(now), one.instance.live().in_flight()));
-    let reads = |instance: &InstanceLane| instance.health.draws(wanted);
-    if able.iter().any(|(_, instance)| reads(instance)) {
-        return;
-    }
-    for (at, instance) in able {
-        if warm(shared, lane, at) || reads(instance) {
+    let healths = able.iter().map(|(_, instance)| &*instance.health);
+    for (at, instance) in loads::to_be_told(healths, wanted).into_iter().map(|next| able[next]) {
+        if warm(shared, lane, at) || instance.health.draws(wanted) {
             return;
         }
     }

@@ -18,7 +18,9 @@ use cutover_route::health::{
 };
 use cutover_units::Millis;
 use cutover_wire::probe::{Facts, Loaded, with_tag};
+use tokio::time::Instant;
 
+use crate::loads::Load;
 use crate::models::MODELS_MAX;
 
 /// How long an outlier rests for each time in a row that it is one: Envoy's base ejection time.
@@ -64,8 +66,8 @@ pub struct Health {
     misses: AtomicU32,
     /// When it was told to read in which of them; at most 64.
     told_to_warm: Mutex<HashMap<u8, u64>>,
-    /// The models that requests under way have it read in, by name: one entry for each of those requests.
-    reading: Mutex<Vec<String>>,
+    /// The models that requests under way have it read in: one entry for each of those requests.
+    reading: Mutex<Vec<Load>>,
     /// Whether an answer has shown since the last probe began what that cannot have seen.
     was_shown: AtomicBool,
     facts: ArcSwapOption<Facts>,
@@ -87,25 +89,24 @@ pub enum Wanted<'a> {
 #[must_use = "it is read in no more when this is dropped"]
 pub struct Reading {
     health: Arc<Health>,
-    place: Option<u8>,
-    model: String,
+    load: Load,
 }
 
 impl Reading {
     /// The request was answered: its model is in memory, whatever the last probe saw.
     pub fn done(self) {
-        self.health.loaded(self.place, &self.model);
+        self.health.loaded(self.load.place, &self.load.model);
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
         let mut all = self.health.reading();
-        if let Some(at) = all.iter().position(|model| *model == self.model) {
+        if let Some(at) = all.iter().position(|load| *load == self.load) {
             all.swap_remove(at);
         }
-        if let Some(place) = self.place
-            && !all.contains(&self.model)
+        if let Some(place) = self.load.place
+            && all.iter().all(|load| load.model != self.load.model)
         {
             self.health.post.set_reading(place, false);
         }
@@ -216,24 +217,33 @@ impl Health {
         match wanted {
             Wanted::Known(place) => self.post.draws(place),
             Wanted::Named(name) => {
-                self.has(wanted) || self.reading().contains(&with_tag(name).into_owned())
+                let name = with_tag(name);
+                self.has(wanted) || self.reading().iter().any(|load| load.model == name)
             }
         }
     }
 
+    /// Whether it has been reading a model in for so long that it may hang.
+    pub(crate) fn loads_long(&self, wanted: Wanted<'_>) -> bool {
+        self.reading().iter().filter(|load| load.is_long()).any(|load| match wanted {
+            Wanted::Known(place) => load.place == Some(place),
+            Wanted::Named(name) => load.model == with_tag(name),
+        })
+    }
+
     /// A request is sent that has it read a model in: this one, in this place, if it has one.
     pub fn reads_in(self: &Arc<Self>, model: &str, place: Option<u8>) -> Reading {
-        let model = with_tag(model).into_owned();
+        let load = Load { model: with_tag(model).into_owned(), place, since: Instant::now() };
         let mut all = self.reading();
-        all.push(model.clone());
+        all.push(load.clone());
         if let Some(place) = place {
             self.post.set_reading(place, true);
         }
         drop(all);
-        Reading { health: Arc::clone(self), place, model }
+        Reading { health: Arc::clone(self), load }
     }
 
-    fn reading(&self) -> MutexGuard<'_, Vec<String>> {
+    fn reading(&self) -> MutexGuard<'_, Vec<Load>> {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

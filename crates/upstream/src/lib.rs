@@ -34,6 +34,7 @@ pub mod health;
 mod instance;
 pub mod jobs;
 mod live;
+pub mod loads;
 mod lookup;
 pub mod models;
 mod outgoing;
