@@ -10,7 +10,7 @@ use cutover_vendors::manage::{Deed, Kept};
 use cutover_wire::probe::with_tag;
 
 /// The action that ends others.
-const CANCEL: &str = "cancel";
+pub(crate) const CANCEL: &str = "cancel";
 
 /// Begins what is ordered.
 pub(crate) fn begin(

@@ -153,14 +153,16 @@ async fn once(
     let unreadable = || UNREADABLE.to_owned();
     match job.deed {
         Deed::List => {
-            let models = manage::read_models(upstream.provider, &body).ok_or_else(unreadable)?;
+            let (models, nameless) =
+                manage::read_models(upstream.provider, &body).ok_or_else(unreadable)?;
             let facts = upstream.instances[at].health.facts();
             let loaded = facts.and_then(|facts| {
                 let names = facts.loaded.as_ref()?.iter().map(|model| model.name.clone());
                 Some(names.collect())
             });
             job.at(at, |line| (line.models, line.loaded) = (models, loaded));
-            Ok(String::new())
+            let left_out = || format!("left out, as they have no name: {nameless}");
+            Ok((nameless > 0).then(left_out).unwrap_or_default())
         }
         Deed::Show => {
             let model = manage::read_shown(&job.model, &body).ok_or_else(unreadable)?;

@@ -132,8 +132,8 @@ impl Kept {
     }
 }
 
-/// Reads a list. None: it is none. Entries without a name are left out.
-pub fn read_models(provider: &Provider, body: &[u8]) -> Option<Vec<Kept>> {
+/// Reads a list, and how many of its entries have no name and are left out. None: it is none.
+pub fn read_models(provider: &Provider, body: &[u8]) -> Option<(Vec<Kept>, usize)> {
     if provider.dialect != Dialect::Ollama {
         let listed = read_list(body)?.into_iter();
         let kept = |model: Listed| Kept {
@@ -141,11 +141,18 @@ pub fn read_models(provider: &Provider, body: &[u8]) -> Option<Vec<Kept>> {
             context: model.context_tokens,
             ..Kept::default()
         };
-        return Some(listed.map(kept).collect());
+        return Some((listed.map(kept).collect(), 0));
     }
     let tags: Value = serde_json::from_slice(body).ok()?;
     let kept = |tag: &Value| Some(Kept::told(tag["name"].as_str()?, tag));
-    Some(tags["models"].as_array()?.iter().filter_map(kept).collect())
+    let tags = match tags.get("models")? {
+        // An empty slice, as Go writes it.
+        Value::Null => &[],
+        models => models.as_array()?.as_slice(),
+    };
+    let models: Vec<_> = tags.iter().filter_map(kept).collect();
+    let nameless = tags.len() - models.len();
+    Some((models, nameless))
 }
 
 /// Reads what Ollama shows of a model. None: it is not that.
@@ -221,9 +228,9 @@ pub fn read_progress(line: &[u8]) -> Option<Progress> {
         #[serde(default)]
         status: Option<String>,
         #[serde(default)]
-        total: Option<u64>,
+        total: Value,
         #[serde(default)]
-        completed: Option<u64>,
+        completed: Value,
         #[serde(default)]
         error: Option<Value>,
     }
@@ -235,7 +242,9 @@ pub fn read_progress(line: &[u8]) -> Option<Progress> {
     if what == "success" {
         return Some(Progress::Done);
     }
-    let bytes = line.total.map(|total| (line.completed.unwrap_or(0), total));
+    // Odd figures are none; its words count all the same.
+    let completed = line.completed.as_u64().unwrap_or(0);
+    let bytes = line.total.as_u64().map(|total| (completed, total));
     Some(Progress::Step { what: brief(&what), bytes })
 }
 
@@ -327,13 +336,16 @@ mod tests {
     #[test]
     fn lists_are_read_in_both_dialects() {
         let tags = br#"{"models":[{"name":"a:7b","size":5,"details":{"parameter_size":"7B"}}]}"#;
-        let kept = read_models(ollama(), tags).unwrap();
+        let (kept, _) = read_models(ollama(), tags).unwrap();
         assert_eq!((kept[0].name.as_str(), kept[0].size), ("a:7b", Some(5)));
         let vllm = Provider::by_name("vllm").unwrap();
         let list = br#"{"object":"list","data":[{"id":"b","max_model_len":2048}]}"#;
-        let kept = read_models(vllm, list).unwrap();
+        let (kept, _) = read_models(vllm, list).unwrap();
         assert_eq!((kept[0].name.as_str(), kept[0].context), ("b", Some(2048)));
-        assert_eq!(read_models(ollama(), b"404"), None);
+        assert_eq!(read_models(ollama(), br#"{"models":null}"#), Some((Vec::new(), 0)));
+        for body in [&b"404"[..], b"{}", b"null", br#"{"models":5}"#] {
+            assert_eq!(read_models(ollama(), body), None, "{}", body.escape_ascii());
+        }
     }
 
     /// One entry with a null or a negative size hid all of an instance's models.
@@ -348,7 +360,8 @@ mod tests {
             r#"{"name":"d","size":6}"#,
         ];
         let kept = read_models(ollama(), format!(r#"{{"models":[{}]}}"#, odd.join(",")).as_bytes());
-        let kept = kept.unwrap();
+        let (kept, nameless) = kept.unwrap();
+        assert_eq!(nameless, 2);
         let names: Vec<_> = kept.iter().map(|model| (model.name.as_str(), model.size)).collect();
         assert_eq!(names, [("a", None), ("b", None), ("c", None), ("d", Some(6))]);
         assert_eq!(
@@ -371,6 +384,14 @@ mod tests {
         let failed = read(r#"{"error":"pull model manifest: file does not exist"}"#);
         let words = "pull model manifest: file does not exist".to_owned();
         assert_eq!(failed, Some(Progress::Failed(words)));
+        for (figures, bytes) in [
+            (r#""total":-1"#, None),
+            (r#""total":"5","completed":1"#, None),
+            (r#""total":5,"completed":-1"#, Some((0, 5))),
+        ] {
+            let step = read(&format!(r#"{{"status":"pulling","digest":"d",{figures}}}"#));
+            assert_eq!(step, Some(Progress::Step { what: "pulling".to_owned(), bytes }));
+        }
         assert_eq!(read("{}"), None);
         assert_eq!(read("nonsense"), None);
     }
@@ -380,11 +401,11 @@ mod tests {
         let body = b"{\"error\":\"a\\u001b[2Jb\"}";
         assert_eq!(read_refusal(400, body), "a [2Jb");
         let tags = b"{\"models\":[{\"name\":\"a\\u001b[2Jb\",\"details\":{\"parameter_size\":\"\\u001bc\"}}]}";
-        let kept = read_models(ollama(), tags).unwrap();
+        let (kept, _) = read_models(ollama(), tags).unwrap();
         assert_eq!((kept[0].name.as_str(), kept[0].parameters.as_deref()), ("a [2Jb", Some(" c")));
         let vllm = Provider::by_name("vllm").unwrap();
         let list = b"{\"object\":\"list\",\"data\":[{\"id\":\"\\u001bb\"}]}";
-        assert_eq!(read_models(vllm, list).unwrap()[0].name, " b");
+        assert_eq!(read_models(vllm, list).unwrap().0[0].name, " b");
         assert_eq!(read_refusal(502, b"<html>"), "it answered with status 502");
     }
 }

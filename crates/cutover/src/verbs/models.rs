@@ -10,6 +10,7 @@ use cutover_control::client::Admin;
 use cutover_units::UpstreamName;
 
 use crate::exit::{Exit, Failed};
+use crate::managed::CANCEL;
 use crate::operator::{self, Operator, Remote};
 use crate::table::Table;
 use crate::term::Term;
@@ -17,8 +18,6 @@ use crate::term::Term;
 /// How often a job is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The action that ends others.
-const CANCEL: &str = "cancel";
 /// Of a cutover that was there when it began.
 const GONE: &str = "it was there a moment ago: if it has stopped, what it did has ended with it, and the same \
      command goes on with a fetch from what is there";
@@ -165,10 +164,16 @@ fn show(job: &ModelsJob, term: &mut Term) -> Result<(), Failed> {
         }
     }
     write!(term.out, "{table}")?;
-    for at in job.instances.iter().filter(|at| at.state == "failed") {
-        term.warn(format_args!("{}: {}", at.instance, at.text));
+    for note in notes(job) {
+        term.warn(note);
     }
     Ok(())
+}
+
+/// Why instances have told nothing, and what is left out of what others told.
+fn notes(job: &ModelsJob) -> impl Iterator<Item = String> {
+    let said = job.instances.iter().filter(|at| !at.text.is_empty());
+    said.map(|at| format!("{}: {}", at.instance, at.text))
 }
 
 fn row(instance: &str, model: &ModelStatus) -> [String; 7] {
@@ -219,5 +224,31 @@ mod tests {
         assert_eq!(progress(&at("working", None)), "pulling 1a2b");
         assert_eq!(progress(&at("failed", Some((1, 2)))), "failed: pulling 1a2b");
         assert_eq!(bytes(98_362_432), "98.3 MB");
+    }
+
+    #[test]
+    fn what_a_list_leaves_out_is_said() {
+        let at = |instance: &str, state: &str, text: &str| ModelsAt {
+            instance: instance.to_owned(),
+            state: state.to_owned(),
+            text: text.to_owned(),
+            completed: None,
+            total: None,
+            models: Vec::new(),
+        };
+        let job = ModelsJob {
+            job: 1,
+            upstream: "own".to_owned(),
+            action: "list".to_owned(),
+            model: String::new(),
+            ended: true,
+            instances: vec![
+                at("own/0", "done", ""),
+                at("own/1", "done", "left out, as they have no name: 2"),
+                at("own/2", "failed", "gone"),
+            ],
+        };
+        let said: Vec<_> = notes(&job).collect();
+        assert_eq!(said, ["own/1: left out, as they have no name: 2", "own/2: gone"]);
     }
 }
