@@ -9,9 +9,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use cutover_testkit::fake::{Fake, Gate, Persona, Reply, Setup};
-use cutover_testkit::raw::{Raw, exchange};
+use cutover_testkit::raw::{Raw, Response, exchange};
 use cutover_testkit::wait::until;
 use serde_json::json;
 
@@ -25,11 +26,15 @@ struct Supervisor {
 
 impl Supervisor {
     fn new(upstream: &Fake) -> Self {
+        Self::with(upstream, "")
+    }
+
+    fn with(upstream: &Fake, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
-            "[upstreams.one]\nprovider = \"openai-compatible\"\nbase_url = \"{}/v1\"\n\
+            "default_upstream = \"one\"\n[upstreams.one]\nprovider = \"openai-compatible\"\nbase_url = \"{}/v1\"\n\
              models = [\"fake-model\"]\n[server]\nlisten = \"127.0.0.1:0\"\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n",
+             drain_timeout = \"2 min\"\n[admin]\nlisten = \"127.0.0.1:0\"\n{more}",
             upstream.base_url()
         );
         std::fs::write(folder.path().join("cutover.toml"), config).unwrap();
@@ -158,6 +163,69 @@ fn a_restart_refuses_nobody_and_cuts_no_stream() {
         failed
     });
     assert_eq!(failed, Vec::<String>::new(), "of {} requests", asked.load(Ordering::Relaxed));
+}
+
+/// A token costs a dollar, and an answer is estimated at a thousand of them.
+const OVERFLOWS: &str = "price = { input_usd_per_mtok = 0, output_usd_per_mtok = 1000000 }
+[use_cases.docs]
+match = { model = \"app\" }
+baseline = \"cloud\"
+candidate = \"small\"
+weight = \"100%\"
+overflow = { budget_per_day = \"1399\" }
+";
+
+/// Each handover gave all of the day's money once more: what the process before still spent was in nobody's sum.
+#[test]
+fn the_next_process_counts_what_the_one_before_still_spends() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let own_config = format!(
+        "[upstreams.own]\nprovider = \"llamacpp\"\nbase_url = \"{}\"\nprobes = false\nin_flight_limit = 1\n\
+         queue = {{ length = 0 }}\n[variants.small]\nupstream = \"own\"\nmodel = \"fake-model\"\n\
+         [variants.cloud]\nupstream = \"one\"\nmodel = \"fake-model\"\n{OVERFLOWS}",
+        own.base_url()
+    );
+    let supervisor = Supervisor::with(&cloud, &own_config);
+    let url = supervisor.url();
+    let ask_for = |stream: bool| {
+        let body = chat(stream).replace("fake-model", "app");
+        exchange(&url, "POST /v1/chat/completions", &["connection: close"], &body).unwrap()
+    };
+    let ask = || ask_for(false);
+    let is_overflow = |answer: &Response| answer.header("x-cutover-overflow").is_some();
+    let mut first = supervisor.start(&supervisor.log("first"));
+    until("its candidate has its weight", || ask().header("x-cutover-upstream") == Some("own"));
+
+    std::thread::scope(|scope| {
+        // One holds the only place in each process, and one of the first's is under way at the cloud.
+        let (held, billed) = (Gate::new(), Gate::new());
+        own.once(Reply::words(1).hold_headers(&held));
+        let a = scope.spawn(ask);
+        until("the place is taken", || held.arrivals() == 1);
+        cloud.once(Reply::words(400).hold_headers(&billed));
+        let b = scope.spawn(ask);
+        until("another overflows", || billed.arrivals() == 1);
+        let mut second = supervisor.start(&supervisor.log("second"));
+        first.terminate();
+        until("the next has the weight", || ask().header("x-cutover-upstream") == Some("own"));
+        own.once(Reply::words(1).hold_headers(&held));
+        let c = scope.spawn(ask);
+        until("its place is taken", || held.arrivals() == 2);
+
+        // Slow and cheap, so that it is not these that spend the money.
+        cloud.always(Reply::words(1).pace(Duration::from_millis(100)));
+        assert!(is_overflow(&ask()), "there is money");
+        billed.open();
+        assert!(is_overflow(&b.join().unwrap()));
+        let before = cloud.inferences().len();
+        until("what it cost is counted", || ask_for(true).status == 503);
+        let since = cloud.inferences().len() - before;
+        assert!(since < 390, "{since} of a dollar each");
+        held.open();
+        assert_eq!([a, c].map(|one| one.join().unwrap().status), [200, 200]);
+        second.terminate();
+        assert!(first.ends_well() && second.ends_well());
+    });
 }
 
 #[test]
