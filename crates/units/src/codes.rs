@@ -155,7 +155,8 @@ codes! {
     ShuttingDown = "shutting_down", 503, "server_error", Us, true;
     /// The request stays with local upstreams (its use case or its key is `local-only`, or it says so
     /// itself with `x-cutover-residency`), and no local upstream can serve it: none of the variants that
-    /// may is at one, or no instance could be reached. It goes nowhere rather than elsewhere.
+    /// may is at one, or no instance could be reached. Or its body is passed on, a local-only use case knows its requests
+    /// by what stands in bodies, and nobody can tell by this one. It goes nowhere rather than elsewhere.
     NoLocalUpstream = "residency_no_local_upstream", 503, "server_error", Us, false;
     /// The upstream did not answer within its deadline.
     UpstreamTimeout = "upstream_timeout", 504, "server_error", Upstream, true;

@@ -23,5 +23,5 @@ pub(super) const COLD: Field = value(
     "cold",
     Choice(Cold::WORDS),
     r#""wait""#,
-    "What becomes of a request for the candidate while no instance has its model in memory (provider ollama). \"wait\": it waits until the model is read in. \"baseline\": the baseline answers, and the model is read in meanwhile; such requests count as fallen back.",
+    "What becomes of a request for the candidate while no instance has its model in memory (provider ollama). \"wait\": it waits until the model is read in. \"baseline\": the baseline answers, and the model is read in meanwhile; such requests count as fallen back. So it is while all that have it are full and another has room: nobody waits for its load.",
 );
