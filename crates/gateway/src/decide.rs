@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName};
 use crate::admission::Admission;
 use crate::answer::{X_CUTOVER_PRIORITY, X_CUTOVER_USE_CASE};
 use crate::exchange::{Chosen, Exchange, Trail};
+use crate::foreign::Foreign;
 use crate::gateway::{Asked, Gateway, Visit};
 use crate::live::Live;
 use crate::{hints, shadow};
@@ -30,8 +31,13 @@ impl Gateway {
         if let Some(pulse) = &visit.pulse {
             pulse.received();
         }
-        let known =
-            Known { headers: &headers, head: &head, body: &body, caller: caller.as_deref() };
+        let known = Known {
+            headers: &headers,
+            head: &head,
+            body: &body,
+            foreign: foreign.as_deref(),
+            caller: caller.as_deref(),
+        };
         let (chosen, shadow) = decided(&live, &self.shared().unit_key, &known, &id_text);
         let sample = shadow.and_then(|(at, candidate)| {
             let target = &live.lane(candidate)?.target;
@@ -67,13 +73,14 @@ struct Known<'a> {
     headers: &'a HeaderMap,
     head: &'a Head,
     body: &'a Bytes,
+    foreign: Option<&'a Foreign>,
     caller: Option<&'a Key>,
 }
 
 /// What is hashed or listed of a request that has been decided.
 pub(crate) fn unit(exchange: &Exchange, caller: Option<&Key>) -> String {
     let Exchange { headers, head, body, .. } = exchange;
-    let known = Known { headers, head, body, caller };
+    let known = Known { headers, head, body, foreign: exchange.foreign.as_deref(), caller };
     asked(&exchange.live, &known, &exchange.id_text, |decision| decision.unit.to_string())
 }
 
@@ -84,7 +91,7 @@ fn asked<T>(
     id_text: &str,
     take: impl FnOnce(Decision<'_>) -> T,
 ) -> T {
-    let &Known { headers, head, body, caller } = known;
+    let &Known { headers, head, body, foreign, caller } = known;
     let said = Said::of(headers, &live.routing_headers);
     let header = |name: &str| said.get(name);
     // A name that is known needs no reading, and where none of cutover's is, none is looked for.
@@ -93,7 +100,11 @@ fn asked<T>(
         let value = hinted.then(|| headers.get(name)).flatten()?;
         std::str::from_utf8(value.as_bytes()).ok()
     };
-    let metadata = |name: &str| head.metadata(body, name).map(Cow::Owned);
+    let own = |name: &str| foreign.and_then(|foreign| foreign.metadata.get(name));
+    let metadata = |name: &str| {
+        let own = own(name).map(|value| Cow::Borrowed(value.as_str()));
+        own.or_else(|| head.metadata(body, name).map(Cow::Owned))
+    };
     let ask = Ask {
         model: &head.model,
         user: head.safety_identifier.as_deref().or(head.user.as_deref()),

@@ -1,6 +1,7 @@
 //! The routes of other dialects: which dialect's words a client is to be answered in, its bodies, and
 //! the lists that are answered from what the gateway knows.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,7 +29,7 @@ use crate::live::{Lane, Live};
 use crate::models::Look;
 use crate::responses::{self, About, KeptAnswers, Looker};
 use crate::{infer, models, vendor};
-use cutover_ingress::{Lost, Route, unescaped};
+use cutover_ingress::{Lost, Route, metadata_of, unescaped};
 
 /// How long a model is said to stay in memory: what Ollama says by default.
 const LOADED_MS: u64 = 5 * 60 * 1_000;
@@ -189,13 +190,15 @@ pub(crate) async fn exchange(
         ..RequestFacts::new(&id, visit.started_at)
     };
     let owner = responses::owner(knock.caller.as_ref());
+    let reads_metadata = visit.live.snapshot.reads_metadata();
+    let metadata = if reads_metadata { metadata_of(&body) } else { HashMap::new() };
     let own = Own::of(dialect, (knock.found.method, &knock.query), &body)
         .filter(|own| vendor::is_spoken(own, &visit.live.lanes));
     let both = own.as_ref().zip(knock.found.outline);
     if let Some((form, own, way_back)) = both.and_then(|both| outlined(both, &facts)) {
         let chat = Conversion::later(dialect, (read, &body), &facts, form.losses);
         let (own, way_back) = (Some(own), Some(way_back));
-        let foreign = Foreign { dialect, chat, own, owner, local_only: false, way_back };
+        let foreign = Foreign { dialect, chat, own, owner, metadata, local_only: false, way_back };
         let read = (form.head, form.body, foreign);
         return Ok(decided(gateway, visit, headers, (read, knock, read_us)));
     }
@@ -216,7 +219,7 @@ pub(crate) async fn exchange(
         Reading::Infer(read) => {
             let (form, forms, way_back) = *read;
             let (chat, way_back) = (Conversion::made(dialect, forms), Some(way_back));
-            let foreign = Foreign { dialect, chat, own, owner, local_only, way_back };
+            let foreign = Foreign { dialect, chat, own, owner, metadata, local_only, way_back };
             let read = (form.head, form.body, foreign);
             Ok(decided(gateway, visit, headers, (read, knock, read_us)))
         }

@@ -9,6 +9,8 @@
 //! What a request becomes on the way in, and when, is [`cutover_relay`]'s: a request that some upstream takes as its
 //! client wrote it is outlined, and converted only if a leg asks for that.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use cutover_dialects::responses::Stored;
 use cutover_dialects::{Answer, Dialect, Moment, Sent, StreamOut, WayBack};
@@ -31,6 +33,8 @@ pub(crate) struct Foreign {
     pub(crate) own: Option<Own>,
     /// The key that an answer is kept for.
     pub(crate) owner: Option<i64>,
+    /// What stands in the `metadata` of the client's words, where that decides anything.
+    pub(crate) metadata: HashMap<String, String>,
     /// Whether it goes on from an answer of a local-only use case.
     pub(crate) local_only: bool,
     /// None: a stream has taken it.

@@ -19,5 +19,5 @@ pub use escapes::unescaped;
 pub use headers::{Said, agree, routing};
 pub use hints::{any_hint, check_hints};
 pub use paths::{Lost, Route, allowed, route};
-pub use unread::{Kind, Told, too_large_to_judge};
+pub use unread::{Kind, Told, metadata_of, too_large_to_judge};
 pub use verdict::Verdict;

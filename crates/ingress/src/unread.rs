@@ -140,18 +140,31 @@ fn entries(raw: &str) -> Option<HashMap<String, String>> {
     }
     let mut read = HashMap::new();
     for (name, value) in members(raw)? {
-        let text = if value.starts_with('"') {
-            serde_json::from_str(value).ok()?
-        } else if value.starts_with(['{', '[']) || value == "null" {
-            continue;
-        } else {
-            value.to_owned()
-        };
+        let Some(text) = entry(value).ok()? else { continue };
         if read.insert(name, text).is_some() {
             return None;
         }
     }
     Some(read)
+}
+
+/// The text of an entry, if it has one.
+fn entry(value: &str) -> serde_json::Result<Option<String>> {
+    if value.starts_with('"') {
+        return serde_json::from_str(value);
+    }
+    let has_none = value.starts_with(['{', '[']) || value == "null";
+    Ok((!has_none).then(|| value.to_owned()))
+}
+
+/// The metadata of a request as its client wrote it, whatever its dialect makes of that. Of what is there twice the last
+/// counts, as in a chat; what cannot be read has none.
+pub fn metadata_of(body: &[u8]) -> HashMap<String, String> {
+    let all = json::text(body).and_then(members).unwrap_or_default();
+    let raw = all.into_iter().rfind(|(name, _)| name == "metadata").map(|(_, raw)| raw);
+    let entries = raw.and_then(members).unwrap_or_default();
+    let texts = entries.into_iter().filter_map(|(name, value)| Some((name, entry(value).ok()??)));
+    texts.collect()
 }
 
 /// An object's members. One with escaped names is read by the parser.

@@ -148,6 +148,13 @@ impl Snapshot {
         }
     }
 
+    /// Whether metadata decides anything: which use case a request is of, or its unit.
+    pub fn reads_metadata(&self) -> bool {
+        self.use_cases().iter().any(|case| {
+            !case.matcher.metadata.is_empty() || matches!(case.unit, UnitSource::Metadata(_))
+        })
+    }
+
     /// Whether a request whose body has not been read (so that `ask` has neither model nor metadata) may turn out
     /// to be of a local-only use case by what stands in it. A request that names its use case does not.
     pub fn may_turn_local(&self, ask: &Ask<'_>) -> bool {

@@ -430,7 +430,7 @@ pub(crate) static MATCH: Section = Section {
             "metadata",
             TextMap,
             "{}",
-            "Entries of the request's `metadata` and the exact values they must have.",
+            "Entries of the request's `metadata`, as its client wrote it in whichever dialect, and the exact values they must have.",
         ),
         words("model", Text, "any", "The model that the request asks for."),
     ],

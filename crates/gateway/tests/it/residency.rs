@@ -10,7 +10,7 @@ use cutover_store::{KeyRing, NewKey, Options, Secret, Store};
 use cutover_testkit::fake::{Fake, Fault, Persona, Reply};
 use cutover_units::{UseCaseName, WeightBp};
 
-use crate::harness::{Rig, ask, ask_stream, now, two_arms, until};
+use crate::harness::{Arm, Rig, ask, ask_stream, docs_on, now, service, two_arms, until};
 
 /// The candidate `small` is local, the baseline `big` is not, or the other way round.
 fn rig(cloud: &Fake, own: &Fake, weight: &str, local: &str) -> Rig {
@@ -216,6 +216,48 @@ fn a_key_keeps_all_its_requests_at_home() {
     assert_eq!((cloud.bytes(), own.bytes()), (0, 0));
     let free = rig.chat(&["x-unit: u1", &bearer("free")], &ask("app"));
     assert_eq!(free.header("x-cutover-upstream"), Some("cloud"));
+}
+
+/// Dialects without metadata dropped the very entry that decides, and sent the prompt to the cloud.
+#[test]
+fn what_metadata_keeps_at_home_stays_there_in_every_dialect() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let local = format!("{}local = true\nprobes = false", service("llamacpp", &own.base_url()));
+    let ward = docs_on(&[Arm::small(local)], "residency = \"local-only\"")
+        .replace("{ model = \"app\" }", "{ metadata = { team = \"ward\", floor = \"3\" } }");
+    let cloud_lines = service("openai-compatible", &cloud.base_url());
+    let config = format!("default_upstream = \"cloud\"\n[upstreams.cloud]\n{cloud_lines}{ward}");
+    let rig = Rig::start(&config);
+    let told = |body: &str| body.replacen('{', r#"{"metadata":{"te\u0061m":"ward","floor":3},"#, 1);
+    let chat = ask("other");
+    let (text, contents) = (
+        r#"{"model":"other","prompt":"hi","input":"hi"}"#,
+        r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#,
+    );
+    for (path, body) in [
+        ("/v1/chat/completions", &*chat),
+        ("/v1/completions", r#"{"model":"other","prompt":"hi"}"#),
+        ("/v1/embeddings", r#"{"model":"other","input":"hi"}"#),
+        ("/v1/responses", r#"{"model":"other","input":"hi"}"#),
+        ("/v1/messages", &with_limit(&chat)),
+        ("/v1/messages/count_tokens", &chat),
+        ("/api/chat", &chat),
+        ("/api/generate", text),
+        ("/api/embed", text),
+        ("/v1beta/models/other:generateContent", contents),
+        ("/v1beta/models/other:streamGenerateContent", contents),
+    ] {
+        let before = own.seen().len();
+        let answer = rig.post(path, &[], &told(body));
+        assert_eq!(cloud.bytes(), 0, "{path}: {}", answer.text());
+        let is_home = own.seen().len() > before || answer.header("x-cutover-upstream").is_none();
+        assert!(is_home, "{path}: {answer:?}");
+        let inferred = answer.header("x-cutover-use-case");
+        assert!(inferred.is_none_or(|name| name == "docs"), "{path}: {answer:?}");
+    }
+    assert!(own.inferences().len() >= 8, "{}", own.inferences().len());
+    let free = rig.post("/v1/messages", &[], &with_limit(&chat));
+    assert_eq!(free.header("x-cutover-upstream"), Some("cloud"), "{free:?}");
 }
 
 #[test]
