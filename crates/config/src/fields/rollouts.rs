@@ -309,7 +309,7 @@ pub(crate) static SHADOW: Section = Section {
             "queue",
             count(1, 100_000),
             "64",
-            "Copies that wait at most. Those beyond are dropped, and counted.",
+            "Copies that wait at most. Those beyond are dropped, and counted. Their bodies are in no other bound: together they hold up to `queue` and `concurrency` times `capture_limit`, once more where the client speaks another dialect, and the live answers.",
         ),
         value(
             "capture_limit",

@@ -20,7 +20,11 @@ pub(super) async fn read(
     (parts, body): (&request::Parts, &mut Incoming),
     knock: &Knock,
 ) -> Result<Whole, Fault> {
-    let kind = kind(&parts.headers, knock)?;
+    let kind = kind(&parts.headers, knock);
+    // Of what has no type it may turn out that there is nothing: clients send such bodies in chunks.
+    if parts.headers.contains_key(header::CONTENT_TYPE) {
+        kind.as_ref().map_err(Clone::clone)?;
+    }
     let live = &visit.live;
     let upload_max = usize::try_from(live.surface.upload_bytes_max).unwrap_or(usize::MAX);
     let bytes_max = live.limits.body.bytes_max.min(upload_max);
@@ -32,7 +36,9 @@ pub(super) async fn read(
         gateway.limit_hit("server.body_limit");
         too_large_to_judge(bytes_max)
     })?;
-    judge(visit, (&parts.headers, &kind.judged(&whole.body)?), knock)?;
+    if !whole.body.is_empty() {
+        judge(visit, (&parts.headers, &kind?.judged(&whole.body)?), knock)?;
+    }
     Ok(whole)
 }
 

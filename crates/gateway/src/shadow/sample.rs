@@ -90,8 +90,13 @@ impl Sample {
         &self.copies
     }
 
-    pub(crate) fn into_job(self, seen: Seen) -> (Arc<Copies>, Job) {
+    /// Its bodies lie apart from now on: what live bodies may hold together, those hold alone.
+    pub(crate) fn into_job(self, mut seen: Seen) -> (Arc<Copies>, Job) {
         let Self { copies, candidate, settings, prompt, pieces, .. } = self;
+        let prompt = Bytes::copy_from_slice(&prompt);
+        if let Some(own) = &mut seen.own {
+            own.body = Bytes::copy_from_slice(&own.body);
+        }
         (copies, Job { seen, candidate, settings, prompt, pieces })
     }
 }

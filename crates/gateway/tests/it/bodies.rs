@@ -134,3 +134,22 @@ fn what_a_body_held_is_given_back_however_its_request_ends() {
     rig.stop();
     until("at the end of the drain it is given back", || held(&rig) == 0);
 }
+
+/// Copies for a slow candidate kept live requests out, with nothing live under way.
+#[test]
+fn copies_that_wait_hold_nothing_of_what_live_bodies_may() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let gate = Gate::new();
+    own.always(Reply::words(2).hold_headers(&gate));
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "0%");
+    let config = config.replace("[upstreams.cloud]", &format!("{MEMORY}[upstreams.cloud]"));
+    let rig = Rig::shadowing(&config, |settings| settings.capture_bytes_max = 2 << 20);
+    for path in ["/v1/chat/completions", "/v1/chat/completions", "/v1/messages", "/v1/messages"] {
+        let (mut raw, rest) = sending(&rig, path, true);
+        raw.send(rest).unwrap();
+        assert_eq!(raw.response().unwrap().map(|r| r.status), Some(200));
+    }
+    until("copies wait", || gate.arrivals() >= 1);
+    until("their bodies are given back", || held(&rig) == 0);
+    gate.open();
+}

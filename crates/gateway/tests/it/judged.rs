@@ -144,6 +144,30 @@ fn what_nobody_can_judge_is_refused_and_says_how_to_mend_it() {
     assert!(rig.metrics().contains("limit=\"server.body_limit\"} 1"), "the limit is counted");
 }
 
+/// Clients that do not know a body's length send it in chunks, also where there is none.
+#[test]
+fn an_empty_body_in_chunks_tells_nothing_and_passes() {
+    let cloud = cloud();
+    let rig = rig(&cloud);
+    for (line, more) in [
+        ("DELETE /v1/files/f1", ""),
+        ("POST /v1/batches/b/cancel", ""),
+        ("POST /v1/batches/b/cancel", "content-type: application/json\r\n"),
+    ] {
+        let mut raw = rig.raw();
+        let head = format!(
+            "{line} HTTP/1.1\r\nhost: localhost\r\n{more}transfer-encoding: chunked\r\n\r\n"
+        );
+        raw.send(head + "0\r\n\r\n").unwrap();
+        let passed = raw.response().unwrap().expect("an answer");
+        assert_eq!(passed.header("x-cutover-upstream"), Some("cloud"), "{line}: {passed:?}");
+    }
+    let mut raw = rig.raw();
+    raw.send("POST /v1/batches/b/cancel HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    raw.send("1\r\nx\r\n0\r\n\r\n").unwrap();
+    assert!(is_refused(&raw.response().unwrap().expect("an answer")));
+}
+
 /// What comes in pieces is judged whole, and what breaks off is not sent at all.
 #[test]
 fn a_body_in_pieces_leaves_when_all_of_it_is_known() {
