@@ -331,7 +331,7 @@ async fn restore_overflow(store: &Store, gateway: &Gateway) {
     let now = clock::now();
     let today = Millis(now.0 - now.0 % DAY_MS);
     for (use_case, spent) in store.overflow_costs(today).await.unwrap_or_default() {
-        gateway.restore_overflow_spent(&use_case, spent);
+        gateway.restore_overflow_spent(&use_case, today, spent);
     }
 }
 

@@ -16,8 +16,8 @@ impl Exchange {
     /// It has waited, and was given a place at this upstream as it is by now: it asks the instances that it has.
     /// Nothing else of the picture that it began with changes.
     pub(crate) fn look_again(&mut self, upstream: &Arc<UpstreamLane>) {
-        let known = self.live.present(upstream);
-        if known.is_some_and(|known| !Arc::ptr_eq(known, upstream)) {
+        let Some(known) = self.live.named(&upstream.name) else { return };
+        if !Arc::ptr_eq(known, upstream) && known.goes_on_as(upstream) {
             self.live = Arc::new(self.live.with_upstream(upstream));
         }
     }
@@ -28,9 +28,15 @@ impl Exchange {
         if self.trail.tried.is_some() {
             return self.looks_beyond(leg, 0).is_some();
         }
-        let Some(lane) = self.live.lane(leg.variant) else { return false };
-        let newer = self.shared.newer(&lane.upstream);
-        newer.inspect(|upstream| self.look_again(upstream)).is_some()
+        let upstream = |exchange: &Self| {
+            exchange.live.lane(leg.variant).map(|lane| Arc::clone(&lane.upstream))
+        };
+        let Some(known) = upstream(self) else { return false };
+        if let Some(newer) = self.shared.newer(&known) {
+            self.look_again(&newer);
+        }
+        // By what it has now: who is told that others came asks again.
+        upstream(self).is_some_and(|now| !Arc::ptr_eq(&now, &known))
     }
 
     /// Looks at the instances of a leg's upstream that came since it looked last, if any did. Gives the bits of these

@@ -193,11 +193,12 @@ impl Gateway {
     }
 
     /// Takes over what a use case's overflow has cost this UTC day by the records: before a restart, or elsewhere.
-    pub fn restore_overflow_spent(&self, use_case: &UseCaseName, spent: NanoUsd) {
+    /// `day`: a time of the day that was asked about.
+    pub fn restore_overflow_spent(&self, use_case: &UseCaseName, day: Millis, spent: NanoUsd) {
         let live = self.0.live();
         if let Some(lane) = live.use_case_by_name(use_case).and_then(|lane| lane.overflow.as_ref())
         {
-            lane.purse.restore(self.0.now(), spent);
+            lane.purse.restore(day, spent);
         }
     }
 

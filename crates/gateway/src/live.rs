@@ -331,6 +331,13 @@ impl UpstreamLane {
         self.taking().map(|(_, lane)| lane).min_by_key(key)
     }
 
+    /// Whether what was decided for this one holds for that, which came after it.
+    pub(crate) fn goes_on_as(&self, later: &Self) -> bool {
+        std::ptr::eq(self.provider, later.provider)
+            && self.local == later.local
+            && models::hold(&self.asked_models, &later.asked_models)
+    }
+
     fn is_made_by(&self, mold: &Arc<Mold>) -> bool {
         self.mold.as_ref().is_some_and(|known| Arc::ptr_eq(known, mold))
     }
@@ -381,12 +388,13 @@ impl Live {
     /// instances or more room. Only where what was decided for the one holds for the other: who may see the data,
     /// what is spoken there, and the places of models.
     pub(crate) fn present(&self, upstream: &UpstreamLane) -> Option<&Arc<UpstreamLane>> {
+        self.named(&upstream.name).filter(|known| upstream.goes_on_as(known))
+    }
+
+    /// The upstream of this name, if anything is asked of it.
+    pub(crate) fn named(&self, name: &UpstreamName) -> Option<&Arc<UpstreamLane>> {
         let mut all = self.lanes.iter().map(|lane| &lane.upstream).chain(&self.surface.upstream);
-        let known = all.find(|known| known.name == upstream.name)?;
-        let fits = std::ptr::eq(known.provider, upstream.provider)
-            && known.local == upstream.local
-            && models::hold(&upstream.asked_models, &known.asked_models);
-        fits.then_some(known)
+        all.find(|known| known.name == *name)
     }
 
     /// The same with this one in the place of the upstream of its name.

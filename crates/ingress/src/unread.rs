@@ -157,14 +157,18 @@ fn entry(value: &str) -> serde_json::Result<Option<String>> {
     Ok((!has_none).then(|| value.to_owned()))
 }
 
-/// The metadata of a request as its client wrote it, whatever its dialect makes of that. Of what is there twice the last
-/// counts, as in a chat; what cannot be read has none.
+/// The metadata of a request that its dialect reads, as its client wrote it, whatever the dialect makes of that. A name
+/// that is no text (half a character) is nobody's, and hides none behind it; of entries that are there twice the last counts.
 pub fn metadata_of(body: &[u8]) -> HashMap<String, String> {
-    let all = json::text(body).and_then(members).unwrap_or_default();
-    let raw = all.into_iter().rfind(|(name, _)| name == "metadata").map(|(_, raw)| raw);
-    let entries = raw.and_then(members).unwrap_or_default();
-    let texts = entries.into_iter().filter_map(|(name, value)| Some((name, entry(value).ok()??)));
-    texts.collect()
+    let named = |raw| {
+        json::cut::members(raw).into_iter().flatten().filter_map(|(literal, value)| {
+            Some((serde_json::from_str::<String>(literal).ok()?, value))
+        })
+    };
+    let all = json::text(body).map(str::trim_ascii).into_iter().flat_map(named);
+    let raw = all.filter(|(name, _)| name == "metadata").last();
+    let entries = raw.into_iter().flat_map(|(_, raw)| named(raw));
+    entries.filter_map(|(name, value)| Some((name, entry(value).ok()??))).collect()
 }
 
 /// An object's members. One with escaped names is read by the parser.

@@ -139,14 +139,15 @@ impl Head {
     pub fn metadata(&self, body: &Bytes, key: &str) -> Option<String> {
         let raw = self.raw(body, Key::Metadata)?;
         let mut found = None;
-        let _ = json::members(raw, |name, value| {
-            if name == key {
-                let text = value.get();
+        for (literal, text) in json::cut::members(raw)? {
+            // A name that is no text (half a character) is nobody's, and hides none behind it.
+            let name = serde_json::from_str::<String>(literal);
+            if name.is_ok_and(|name| name == key) {
                 let bare = || text.parse::<f64>().is_ok() || matches!(text, "true" | "false");
-                let text = || bare().then(|| text.to_owned());
-                found = serde_json::from_str(value.get()).ok().or_else(text);
+                let written = || bare().then(|| text.to_owned());
+                found = serde_json::from_str(text).ok().or_else(written);
             }
-        });
+        }
         found
     }
 

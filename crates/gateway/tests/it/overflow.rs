@@ -436,7 +436,7 @@ fn the_days_money_ends_overflow_and_outlives_a_restart() {
     let full = Full::storing("99.99%", rules, Some(&store));
     let answer = full.meanwhile(|| {
         let answer = full.ask(&["x-unit: u1"]);
-        full.rig.gateway.restore_overflow_spent(&docs(), NanoUsd(10_000_000));
+        full.rig.gateway.restore_overflow_spent(&docs(), now(), NanoUsd(10_000_000));
         assert_eq!(full.ask(&["x-unit: u2"]).status, 503, "no cent is left");
         answer
     });
@@ -461,7 +461,7 @@ fn a_use_case_that_comes_back_has_spent_what_it_had() {
     let with = |more: &str| config(&full.own, &full.cloud, ("99.99%", NO_WAIT, more));
     full.meanwhile(|| {
         assert_eq!(full.ask(&["x-unit: u1"]).status, 200);
-        full.rig.gateway.restore_overflow_spent(&docs(), NanoUsd(15_000_000));
+        full.rig.gateway.restore_overflow_spent(&docs(), now(), NanoUsd(15_000_000));
         assert_eq!(full.ask(&["x-unit: u2"]).status, 503, "no cent is left");
         for away in [with(""), with(rules).replace("use_cases.docs", "use_cases.others")] {
             full.rig.reload(&away);

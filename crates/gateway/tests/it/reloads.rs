@@ -174,7 +174,9 @@ fn a_slow_request_goes_to_the_instances_that_came_meanwhile() {
     let rig = Rig::start(&config(&cloud, &[&a, &b], "100%"));
     let begun: Vec<_> = (1..=2).map(|unit| Begun::open(&rig, unit)).collect();
     let slow = Slow::open(&rig, "/v1/chat/completions", ask("app"));
-    rig.reload(&config(&cloud, &[&c], "100%"));
+    // With another model at the upstream, for which what was decided holds nevertheless.
+    let another = "[variants.another]\nupstream = \"own\"\nmodel = \"another\"\n";
+    rig.reload(&(config(&cloud, &[&c], "100%") + another));
     assert_eq!((slow.end(), c.inferences().len()), ("own/2".to_owned(), 1));
     assert!(cloud.inferences().is_empty());
     gate.open();

@@ -62,9 +62,13 @@ impl Purse {
         self.day(now).all()
     }
 
-    /// Takes over what the records say was spent this UTC day, by whomever: before a restart, or beside it.
-    pub fn restore(&self, now: Millis, recorded: NanoUsd) {
-        let mut day = self.day(now);
+    /// Takes over what the records say was spent on the UTC day of this time, by whomever: before a restart, or beside it.
+    /// Of a day that is over by now nothing.
+    pub fn restore(&self, at: Millis, recorded: NanoUsd) {
+        let mut day = self.day(at);
+        if day.number != at.0 / DAY_MS {
+            return;
+        }
         let others = NanoUsd(recorded.0.saturating_sub(day.ended.0));
         day.others = day.others.max(others);
     }
@@ -260,6 +264,8 @@ mod tests {
         assert!(bill(&purse, 1, 26).is_none() && bill(&purse, 1, 25).is_some());
         purse.restore(Millis(24 * HOUR), NanoUsd(0));
         assert_eq!(purse.spent_today(Millis(24 * HOUR)), NanoUsd(0), "another day");
+        purse.restore(Millis(HOUR), NanoUsd(75));
+        assert_eq!(purse.spent_today(Millis(24 * HOUR)), NanoUsd(0), "it was midnight meanwhile");
     }
 
     #[test]

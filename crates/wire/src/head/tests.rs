@@ -298,6 +298,8 @@ fn a_unit_is_a_number_too_and_never_empty() {
     let found = ["a", "b", "c", "d", "e", "f", "g"].map(of);
     let expected = [Some("7"), Some("1.50"), Some("true"), None, None, Some("x"), None];
     assert_eq!(found, expected.map(|text| text.map(str::to_owned)));
+    let (head, body) = read(r#""metadata":{"\ud800":1,"a":"x"}"#);
+    assert_eq!(head.metadata(&body, "a").as_deref(), Some("x"), "half a character hides nothing");
     let (head, _) = read(r#""user":"u","safety_identifier":"""#);
     assert_eq!((head.safety_identifier.as_deref(), head.user.as_deref()), (None, Some("u")));
 }
