@@ -100,9 +100,9 @@ impl Shared {
         live.present(upstream).filter(|now| !Arc::ptr_eq(now, upstream)).cloned()
     }
 
-    /// Swaps a part of the picture.
-    pub(crate) fn swap(&self, next: impl Fn(&Live) -> Live) {
-        self.live.rcu(|live| Arc::new(next(live)));
+    /// Swaps a part of the picture. Gives the one before.
+    pub(crate) fn swap(&self, next: impl Fn(&Live) -> Live) -> Arc<Live> {
+        self.live.rcu(|live| Arc::new(next(live)))
     }
 
     /// Whether what is under way must end now.
@@ -155,8 +155,8 @@ impl Gateway {
     /// Swaps the picture. Requests in flight keep the one they began with.
     pub fn publish(&self, live: Live) {
         let live = Arc::new(live);
-        self.0.live.rcu(|before| live.after(before));
-        self.live().tell_leaving();
+        let before = self.0.live.rcu(|before| live.after(before));
+        self.live().tell_leaving(&before);
         // An instance that is nowhere in it has ended all, but for what may begin in this very moment.
         let registry = &self.0.registry;
         registry.retain("upstream_instance", |id| self.0.live().has_instance(id));

@@ -276,8 +276,8 @@ fn settle(shared: &Shared, upstream: &UpstreamLane, mold: &Arc<Mold>) {
     }
     match mold.lanes(&resolved, (&carried_of(&upstream.instances), &shared.registry)) {
         Ok(lanes) => {
-            shared.swap(|live| live.with_instances(mold, &lanes));
-            shared.live().tell_leaving();
+            let before = shared.swap(|live| live.with_instances(mold, &lanes));
+            shared.live().tell_leaving(&before);
         }
         Err(error) => tracing::error!(%error, "the new instances cannot be used"),
     }

@@ -63,13 +63,23 @@ impl Live {
 
     /// Tells the instances which of them get no new request, and how many connections they may have. Of the picture in
     /// force alone, and after it came into force: one that never does takes nobody out.
-    pub(crate) fn tell_leaving(&self) {
+    /// Those that had nothing to do are in it no more: who began by the picture before it must not ask them either.
+    pub(crate) fn tell_leaving(&self, before: &Self) {
         for lane in self.all_upstreams().iter().flat_map(|one| &one.instances) {
             if let Some(most) = lane.connections_max {
                 lane.instance.live().bind_connections(most);
             }
             if lane.health.is_leaving() != lane.leaving {
                 lane.health.leave(lane.leaving);
+            }
+        }
+        for old in before.upstreams() {
+            let Some(now) = self.present(&old).filter(|now| now.mold.is_some()) else { continue };
+            let stays = |lane: &InstanceLane| {
+                now.instances.iter().any(|one| Arc::ptr_eq(&one.health, &lane.health))
+            };
+            for gone in old.instances.iter().filter(|lane| !stays(lane)) {
+                gone.health.leave(true);
             }
         }
     }

@@ -246,6 +246,27 @@ fn what_waits_at_instances_that_leave_and_stop_is_answered_by_those_that_came() 
     assert_eq!((failed("0") + failed("1"), failed("2") + failed("3")), (4, 0), "{metrics}");
 }
 
+/// One that had nothing to do when it was taken out is asked no more either, and takes nobody's second attempt.
+#[test]
+fn an_idle_instance_that_left_is_not_asked_for_what_broke_at_another() {
+    let [a, b, c] = ["a", "b", "c"].map(|name| fake(Persona::LlamaCpp, name));
+    let gate = Gate::new();
+    for fake in [&a, &b] {
+        fake.once(Reply::fault(Fault::Reset).hold_headers(&gate));
+    }
+    let rig = Rig::start(&alone(&[&a, &b], ""));
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| rig.chat(&[], &ask("app")));
+        until("it waits", || gate.arrivals() == 1);
+        rig.reload(&alone(&[&c], ""));
+        gate.open();
+        let answer = waiting.join().unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("x-cutover-instance"), Some("own/2"), "{answer:?}");
+    });
+    assert_eq!(a.inferences().len() + b.inferences().len(), 1);
+}
+
 /// So it is with streams that are continued.
 #[test]
 fn a_stream_that_breaks_at_an_instance_that_leaves_goes_on_at_one_that_came() {
