@@ -94,6 +94,8 @@ pub(crate) struct Http {
     /// Why the rest of the request cannot be written. An answer may still come.
     unwritable: Option<ConnError>,
     keeps_open: bool,
+    /// Whether the last answer came in chunks, as streams do.
+    pub(crate) in_chunks: bool,
 }
 
 impl Http {
@@ -106,6 +108,7 @@ impl Http {
             outgoing: None,
             unwritable: None,
             keeps_open: true,
+            in_chunks: false,
         }
     }
 
@@ -137,6 +140,7 @@ impl Http {
             };
             if let Some(head) = reader.read(&mut self.buffer).map_err(ConnError::Head)? {
                 self.keeps_open = head.keeps_open;
+                self.in_chunks = head.decoder.left().is_none();
                 if head.decoder.left().is_some_and(|left| left > READ_BYTES_MIN as u64) {
                     self.read_bytes = READ_BYTES_LARGE;
                 }

@@ -24,7 +24,12 @@ use crate::error::{Detail, SendError, SendErrorKind};
 use crate::live::InstanceLive;
 use crate::outgoing::Outgoing;
 use crate::pool::{Lease, Pool, after};
+use crate::socket::is_reset;
 use crate::tls::Tls;
+
+/// How late a reset may come for the server to have closed an idle connection: it was too busy to close it at once. What
+/// stands between may forget a connection on which an engine works, but only after a longer silence.
+const RESET_SHOWS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A service inside this process that answers as an upstream would (the embedded engine).
 pub trait InProcess: Send + Sync {
@@ -223,8 +228,10 @@ impl Instance {
     /// in which a request goes out on it. The request is then sent once more, on a new connection,
     /// if (1) the connection had carried a request before, (2) not one byte of a response came, and
     /// (3) either no byte of the request was handed to the socket, or the connection broke within the
-    /// time of a round trip and [`InstanceSettings::close_shows_within`]. In case (3b) the server may in
-    /// theory have begun to work. Each is counted ([`InstanceLive::on_resend`]), and a failure of the second
+    /// time of a round trip and [`InstanceSettings::close_shows_within`], or it was reset within seconds: so a
+    /// server's kernel ends a connection that was closed before all of the request was read, and an engine that
+    /// died of a request has read it. A busy engine may take long from its decision to close until it does. In case
+    /// (3b) the server may in theory have begun to work. Each is counted ([`InstanceLive::on_resend`]), and a failure of the second
     /// says that something was sent. A connection that is new, or that breaks later (an engine that crashed), is never the reason
     /// for a second sending: whether to try elsewhere is the caller's decision, see
     /// [`SendError::retry_safe`].
@@ -325,11 +332,17 @@ async fn exchange<F: Fn() -> Outbound + Sync>(
     let (again, seen) = match broken.unsent {
         _ if !reused => return Err(broken.error),
         Some(unsent) => (unsent, false),
-        None if broken.idle_close && elapsed < shows_within => {
+        None if broken.silent
+            && (elapsed < shows_within
+                || elapsed < RESET_SHOWS_WITHIN
+                    && (broken.reset
+                        || Box::pin(broken.lease.socket().was_reset(shows_within)).await)) =>
+        {
             (Box::new(outgoing(pool, make())), true)
         }
         None => return Err(broken.error),
     };
+    pool.was_closed(broken.lease.conn(), sending);
     pool.live.resent();
     let told = |error: SendError| error.after_another(seen);
     let lease = pool.renew(broken.lease, deadlines.connect).await.map_err(told)?;
@@ -353,8 +366,10 @@ struct Broken {
     error: SendError,
     /// The request, if no byte of it was handed to the socket.
     unsent: Option<Box<Outgoing>>,
-    /// Whether it looks like a server that closed an idle connection.
-    idle_close: bool,
+    /// Whether the connection ended, and not one byte of an answer came.
+    silent: bool,
+    /// Whether that was a reset.
+    reset: bool,
 }
 
 async fn attempt(
@@ -372,6 +387,7 @@ async fn attempt(
     let outcome = timeout_at(deadline, poll_fn(|cx| http.poll_head(cx))).await;
     let anything_sent = http.socket().written() > written;
     let anything_read = http.socket().read() > read;
+    let reset = matches!(&outcome, Ok(Err(ConnError::Io(error))) if is_reset(error));
     let (kind, detail) = match outcome {
         Ok(Ok(response)) => return Ok((response, lease)),
         Ok(Err(cause)) => failure(cause),
@@ -379,8 +395,8 @@ async fn attempt(
     };
     let unsent = if anything_sent { None } else { http.take_request() };
     let error = SendError::new(kind, lease.label(), detail).after_sending(anything_sent);
-    let idle_close = kind == SendErrorKind::Closed && !anything_read;
-    Err(Box::new(Broken { lease, error, unsent, idle_close }))
+    let silent = kind == SendErrorKind::Closed && !anything_read;
+    Err(Box::new(Broken { lease, error, unsent, silent, reset }))
 }
 
 /// Lets every task that is ready run before this one goes on, and writes, on a runtime of one thread.

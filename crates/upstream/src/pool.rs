@@ -6,7 +6,8 @@
 //! - at most `max_waiting` requests wait for one of them, in order of arrival;
 //! - the idle list is a stack: the connection used last is used next, so the surplus ages and is
 //!   closed after `idle_timeout`, or `plain_idle_timeout` without TLS;
-//! - only a connection whose exchange ended, request and response, is given back.
+//! - only a connection whose exchange ended, request and response, is given back;
+//! - one whose last answer came in chunks is kept once the server has shown that it keeps such ones ([`Streams`]).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,6 +24,7 @@ use crate::connect::connect;
 use crate::error::{Detail, SendError, SendErrorKind};
 use crate::instance::InstanceSettings;
 use crate::live::{InstanceLive, Open, Waiting};
+use crate::socket::Socket;
 use crate::tls::Tls;
 
 /// The pool.
@@ -36,10 +38,27 @@ pub(crate) struct Pool {
     idle: Mutex<Idle>,
 }
 
+/// What a server does with a connection after an answer in chunks. Some close it right after a stream's end without a
+/// word in its head (llama.cpp's server), and a busy one some time later, when the next request is on its way.
+#[derive(Clone, Copy, Default)]
+enum Streams {
+    /// That is not known yet.
+    #[default]
+    Untried,
+    /// It keeps it.
+    Kept,
+    /// It closes it. One is looked at, whether it still does.
+    Closed,
+}
+
 #[derive(Default)]
 struct Idle {
     // Boxed: the queue moves pointers, not connections.
     stack: VecDeque<Box<Conn>>,
+    streams: Streams,
+    /// Those whose last answer came in chunks, the oldest first, while it is not known what becomes of such ones. They
+    /// take no request.
+    untried: VecDeque<Box<Conn>>,
     sweeping: bool,
     // Holds the sweeper; dropping the pool ends it.
     tasks: JoinSet<()>,
@@ -51,7 +70,43 @@ struct Idle {
 impl Idle {
     /// How many there are now.
     fn tell(&mut self, live: &InstanceLive) {
-        live.idle_changed(std::mem::replace(&mut self.told, self.stack.len()), self.stack.len());
+        let count = self.stack.len() + self.untried.len();
+        live.idle_changed(std::mem::replace(&mut self.told, count), count);
+    }
+
+    /// Takes one that may be used again. Gives what is too many.
+    fn put(&mut self, conn: Box<Conn>, most: usize) -> Option<Box<Conn>> {
+        let list = match self.streams {
+            Streams::Closed if conn.http.in_chunks && !self.untried.is_empty() => {
+                return Some(conn);
+            }
+            Streams::Untried | Streams::Closed if conn.http.in_chunks => &mut self.untried,
+            _ => &mut self.stack,
+        };
+        let oldest = if list.len() >= most { list.pop_front() } else { None };
+        list.push_back(conn);
+        oldest
+    }
+
+    /// Looks what has become of those that wait.
+    fn judge_untried(&mut self, now: Instant) {
+        let Some(oldest) = self.untried.front() else { return };
+        if now.saturating_duration_since(oldest.idle_since) < TRIAL {
+            return;
+        }
+        let waited = std::mem::take(&mut self.untried);
+        self.streams = Streams::Closed;
+        if waited.front().is_some_and(|oldest| oldest.is_fresh()) {
+            self.streams = Streams::Kept;
+            self.stack.extend(waited);
+            self.stack.make_contiguous().sort_by_key(|conn| conn.idle_since);
+        }
+    }
+
+    /// The server has closed one right after an answer in chunks: so it does with the others.
+    fn keeps_no_streams(&mut self) {
+        self.streams = Streams::Closed;
+        self.stack.retain(|conn| !conn.http.in_chunks);
     }
 }
 
@@ -136,16 +191,26 @@ impl Pool {
         loop {
             let mut conn = {
                 let mut idle = self.idle();
+                idle.judge_untried(now);
                 let conn = idle.stack.pop_back()?;
                 idle.tell(&self.live);
                 conn
             };
             // The newest is too old: so are all others, and the sweeper will come for them.
-            let idle = now.saturating_duration_since(conn.idle_since);
-            if idle < self.kept_idle() && conn.is_fresh() {
-                conn.reused = true;
-                return Some(conn);
+            if now.saturating_duration_since(conn.idle_since) < self.kept_idle() {
+                if conn.is_fresh() {
+                    conn.reused = true;
+                    return Some(conn);
+                }
+                self.was_closed(&conn, now);
             }
+        }
+    }
+
+    /// The server has closed one that was idle until then.
+    pub(crate) fn was_closed(&self, conn: &Conn, then: Instant) {
+        if conn.http.in_chunks && then.saturating_duration_since(conn.idle_since) < TRIAL {
+            self.idle().keeps_no_streams();
         }
     }
 
@@ -168,14 +233,12 @@ impl Pool {
             if idle.closed || self.settings.max_idle == 0 {
                 Some(conn)
             } else {
-                let full = idle.stack.len() >= self.settings.max_idle;
-                let oldest = if full { idle.stack.pop_front() } else { None };
-                idle.stack.push_back(conn);
+                let surplus = idle.put(conn, self.settings.max_idle);
                 idle.tell(&self.live);
                 if !idle.sweeping {
                     self.start_sweeping(&mut idle);
                 }
-                oldest
+                surplus
             }
         };
         // Closed outside of the lock.
@@ -195,11 +258,12 @@ impl Pool {
     fn close_old(&self, now: Instant) -> bool {
         let mut idle = self.idle();
         let limit = self.kept_idle();
+        idle.judge_untried(now);
         idle.stack.retain(|conn| {
             now.saturating_duration_since(conn.idle_since) < limit && conn.is_fresh()
         });
         idle.tell(&self.live);
-        idle.sweeping = !idle.stack.is_empty();
+        idle.sweeping = !idle.stack.is_empty() || !idle.untried.is_empty();
         idle.sweeping
     }
 
@@ -208,13 +272,17 @@ impl Pool {
         let stack = {
             let mut idle = self.idle();
             idle.closed = true;
-            let stack = std::mem::take(&mut idle.stack);
+            let idle_ones = (std::mem::take(&mut idle.stack), std::mem::take(&mut idle.untried));
             idle.tell(&self.live);
-            stack
+            idle_ones
         };
         drop(stack);
     }
 }
+
+/// How long after an answer in chunks a server that closes its connection without a word has done so, however busy it is.
+/// Shorter than any server keeps idle connections.
+const TRIAL: Duration = Duration::from_secs(2);
 
 /// Shortest pause of the sweeper, whatever the idle timeout.
 const SWEEP_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -265,6 +333,10 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn conn(&self) -> &Conn {
         &self.conn
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        self.conn.http.socket()
     }
 
     pub(crate) fn http(&mut self) -> &mut Http {

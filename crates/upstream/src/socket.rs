@@ -7,10 +7,12 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 /// The stream itself.
@@ -48,13 +50,28 @@ impl Socket {
     /// what a server does reaches the runtime only when its thread has time to look, and an engine with more clients than
     /// threads closes a connection right after its answer.
     pub(crate) fn is_spoilt(&self) -> bool {
-        let tcp = match &self.stream {
-            Stream::Plain(tcp) => tcp,
-            Stream::Tls(tls) => tls.get_ref().0,
-        };
-        let seen = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit(); 1]);
+        let seen = SockRef::from(self.tcp()).peek(&mut [MaybeUninit::uninit(); 1]);
         !seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
+
+    /// Whether a connection that has ended ended with something that the other side had not read, or that came after
+    /// its end: its kernel answers that with a reset, which may come so long after the end.
+    pub(crate) async fn was_reset(&self, within: Duration) -> bool {
+        let _ = timeout(within, self.tcp().ready(Interest::ERROR)).await;
+        self.tcp().take_error().is_ok_and(|error| error.as_ref().is_some_and(is_reset))
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+/// What the kernel says of a connection that was reset: after its end, and before.
+pub(crate) fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 impl AsyncRead for Socket {
