@@ -93,7 +93,8 @@ impl To<'_> {
         let body = Bytes::from(body.to_string());
         let head = Head::read(endpoint, &body).map_err(|fault| failed(fault.message))?;
         // A model that cannot be held to a form is asked all the same: its answer is checked.
-        let target = lane.target_for(&head, &body).map_err(|fault| failed(fault.message))?;
+        let target = lane.target_for(endpoint, |name| head.metadata(&body, name));
+        let target = target.map_err(|fault| failed(fault.message))?;
         let target = Target { unsupported: Unsupported::Lenient, ..target.into_owned() };
         let outgoing = adapted(&head, &body, &target).map_err(|fault| failed(fault.message))?;
         let outbound = Outbound {

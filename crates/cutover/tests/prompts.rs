@@ -281,6 +281,17 @@ fn a_prompt_can_depend_on_the_request() {
     assert_eq!(sent["messages"], json!([{"role": "user", "content": expected}]));
     assert_eq!(sent["stop"], json!(["END"]));
 
+    // In dialects that have no metadata, or other, too.
+    for (path, more) in
+        [("POST /v1/messages", json!({"max_tokens": 9})), ("POST /api/chat", json!({}))]
+    {
+        let mut body = body.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let sent = rig.ask(path, &body).1;
+        let content = sent["messages"][0]["content"].to_string();
+        assert!(content.contains("{{ model }}, polite"), "{path}: {content}");
+    }
+
     let without = json!({"model": "app", "messages": user}).to_string();
     let answer =
         raw::exchange(rig.program.url(), "POST /v1/chat/completions", &[], without).unwrap();

@@ -34,6 +34,7 @@ use crate::admission;
 use crate::context_guard;
 use crate::exchange::Exchange;
 use crate::foreign::Turned;
+use crate::hints;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
 use crate::stream::Beginning;
@@ -374,7 +375,9 @@ pub(crate) fn lost(exchange: &Exchange, lane: &Lane, outgoing: &Outgoing) -> Vec
 /// The request as a lane's upstream is sent it.
 pub(crate) async fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
     lane.upstream.check_key(&exchange.headers)?;
-    let target = lane.target_for(&exchange.head, &exchange.body)?;
+    let (own, chat) = (exchange.own_metadata(), (&exchange.head, &exchange.body));
+    let endpoint = exchange.head.endpoint;
+    let target = lane.target_for(endpoint, |name| hints::metadata(own, chat, name))?;
     let bound = Bound {
         images: &exchange.live.images,
         registry: &exchange.shared.registry,

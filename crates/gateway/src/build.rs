@@ -32,7 +32,7 @@ use http::{HeaderName, HeaderValue, header};
 use crate::dialects::USE_CASE;
 use crate::drains::Drained;
 use crate::live::{Lane, Limits, Live, ModelEntry, UpstreamLane};
-use crate::prices::{self, Pricing};
+use crate::prices;
 use crate::probes::Probing;
 use crate::prompts::{LanePrompt, framing, structured};
 use crate::resolving::Resolved;
@@ -147,7 +147,7 @@ pub fn live(materials: &Materials<'_>) -> Result<Live, BuildError> {
         warm: false,
         prefill: provider(default)?.prefill,
         prompt: None,
-        price: Arc::new(Pricing::by_model(default, &prices, materials.now)),
+        price: Arc::new(prices::by_model(default, &prices, materials.now)),
         upstream: default_lane,
     });
     let snapshot = use_cases::snapshot(materials)?;
@@ -412,7 +412,7 @@ fn lane(
             },
         },
         prompt: LanePrompt::of(&variant.adaptation),
-        price: Arc::new(Pricing::of_variant(variant, (configured, prices), materials.now)),
+        price: Arc::new(prices::of_variant(variant, (configured, prices), materials.now)),
         upstream,
     })
 }

@@ -30,6 +30,7 @@ use memchr::memmem;
 
 use crate::attempt::{Course, Opened, Started, may, taken_over};
 use crate::exchange::{Exchange, micros};
+use crate::hints;
 use crate::live::Lane;
 use crate::prices::tokens;
 use crate::rescue::Failure;
@@ -225,7 +226,9 @@ fn outgoing(
     let body = continuation::request(prompt, said, lane.prefill)?;
     let mut head = Head::read(exchange.endpoint, &body)?;
     head.stream_options_are_ours = exchange.head.stream_options_are_ours;
-    let target = lane.target_for(&head, &body)?;
+    let own = exchange.own_metadata();
+    let target =
+        lane.target_for(head.endpoint, |name| hints::metadata(own, (&head, &body), name))?;
     let mut outgoing = cutover_relay::adapted(&head, &body, &target)?;
     outgoing.reply.clients_key = lane.upstream.pass_bearer;
     Ok(outgoing)

@@ -100,11 +100,8 @@ fn asked<T>(
         let value = hinted.then(|| headers.get(name)).flatten()?;
         std::str::from_utf8(value.as_bytes()).ok()
     };
-    let own = |name: &str| foreign.and_then(|foreign| foreign.metadata.get(name));
-    let metadata = |name: &str| {
-        let own = own(name).map(|value| Cow::Borrowed(value.as_str()));
-        own.or_else(|| head.metadata(body, name).map(Cow::Owned))
-    };
+    let own = foreign.map(|foreign| &foreign.metadata);
+    let metadata = |name: &str| hints::metadata(own, (head, body), name).map(Cow::Owned);
     let ask = Ask {
         model: &head.model,
         user: head.safety_identifier.as_deref().or(head.user.as_deref()),
@@ -117,7 +114,7 @@ fn asked<T>(
         use_case: text(X_CUTOVER_USE_CASE),
         priority: text(X_CUTOVER_PRIORITY)
             .map(Cow::Borrowed)
-            .or_else(|| head.priority(body).map(Cow::Owned))
+            .or_else(|| metadata("priority"))
             .and_then(|word| Priority::parse(&word)),
         local_only: hints::local_only(hinted.then_some(headers), caller),
         request_id: id_text,

@@ -190,7 +190,8 @@ pub(crate) async fn exchange(
         ..RequestFacts::new(&id, visit.started_at)
     };
     let owner = responses::owner(knock.caller.as_ref());
-    let reads_metadata = visit.live.snapshot.reads_metadata();
+    let reads_metadata =
+        visit.live.snapshot.reads_metadata() || visit.live.lanes.iter().any(Lane::fills_prompts_in);
     let metadata = if reads_metadata { metadata_of(&body) } else { HashMap::new() };
     let own = Own::of(dialect, (knock.found.method, &knock.query), &body)
         .filter(|own| vendor::is_spoken(own, &visit.live.lanes));

@@ -325,8 +325,8 @@ impl Exchange {
             // An answer that another had to finish is none of its arm's.
             failed: (outcome != Outcome::Ok && !client_ended) || self.is_continued(),
             invalid: None,
-            total_ms: millis(total),
-            first_token_ms: self.trail.first_token.map(millis),
+            total_ms: rescue::ms(total.0 / 1_000),
+            first_token_ms: self.trail.first_token.map(|it| rescue::ms(it.0 / 1_000)),
             completion_tokens: completion.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
             cost,
         };
@@ -376,6 +376,7 @@ impl Exchange {
             refusal: self.foreign.as_ref().and_then(|foreign| foreign.chat.refusal().cloned()),
             never: self.foreign.as_ref().and_then(|foreign| foreign.chat.never().cloned()),
             own: self.foreign.as_ref().and_then(|foreign| foreign.own.clone()),
+            metadata: self.own_metadata().cloned().unwrap_or_default(),
             served,
         }
     }
@@ -487,11 +488,6 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.finish();
     }
-}
-
-/// What observations are told in.
-fn millis(us: Micros) -> u32 {
-    u32::try_from(us.0 / 1_000).unwrap_or(u32::MAX)
 }
 
 /// A duration in whole microseconds.

@@ -21,7 +21,7 @@ use http::{HeaderName, HeaderValue, Response, header};
 use tokio::time::Instant;
 
 use crate::body::{Out, json};
-use crate::exchange::micros;
+use crate::exchange::{Exchange, micros};
 
 /// What a request of another dialect needs besides the head and body that it was decided by. No `Debug`: it holds
 /// the prompt.
@@ -39,6 +39,13 @@ pub(crate) struct Foreign {
     pub(crate) local_only: bool,
     /// None: a stream has taken it.
     pub(crate) way_back: Option<WayBack>,
+}
+
+impl Exchange {
+    /// Its metadata as its client wrote it, where that was in another dialect.
+    pub(crate) fn own_metadata(&self) -> Option<&HashMap<String, String>> {
+        self.foreign.as_ref().map(|foreign| &foreign.metadata)
+    }
 }
 
 impl Foreign {

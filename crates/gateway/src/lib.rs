@@ -73,7 +73,6 @@ pub use live::{InstanceLane, Lane, Limits, Live, ModelEntry, UpstreamLane, UseCa
 pub use ollama::{Line, Stage};
 pub use overflow::OverflowLane;
 pub use passthrough::SurfaceLane;
-pub use prices::{PriceSource, Pricing};
 pub use prompts::LanePrompt;
 pub use resolving::{NameStatus, Resolved};
 pub use responses::{KeptAnswers, Looking, Unavailable, Writing};

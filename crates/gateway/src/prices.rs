@@ -1,15 +1,10 @@
 //! What a lane's tokens cost: by the variant's rates, by the user's price file, by the catalogue, or
 //! unpriced.
-//!
-//! The catalogue is decoded at its first use, which takes some 26 MB and 40 ms. So it is asked only
-//! about upstreams it can know: services of others at public addresses. A gateway in front of local
-//! engines never pays for it.
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use cutover_config::{Reach, Upstream, Variant};
-use cutover_ledger::prices::{Catalogued, PriceList, undated};
+use cutover_ledger::prices::{PriceList, PriceSource, Pricing};
 use cutover_ledger::{Cost, Price, Rates, Tokens};
 use cutover_units::{Arm, Millis, NanoUsd};
 use cutover_wire::Usage;
@@ -20,59 +15,25 @@ use crate::exchange::Exchange;
 use crate::live::Lane;
 use cutover_telemetry::marks::Mark;
 
-/// How a lane's tokens are priced.
-#[derive(Debug)]
-pub enum Pricing {
-    /// The variant's model never changes, nor does its price.
-    Fixed(Price),
-    /// The client names the model; the last one looked up is remembered.
-    ByModel(PriceSource, ArcSwapOption<(Arc<str>, Price)>),
+/// The variant's own price, else the price file's, else the catalogue's.
+pub(crate) fn of_variant(
+    variant: &Variant,
+    (upstream, list): (&Upstream, &Arc<PriceList>),
+    now: Millis,
+) -> Pricing {
+    Pricing::Fixed(match variant.price {
+        Some(price) => Price::Own(Rates {
+            input_nano_usd_per_mtok: price.input_nano_usd_per_mtok,
+            cached_input_nano_usd_per_mtok: price.cached_input_nano_usd_per_mtok,
+            output_nano_usd_per_mtok: price.output_nano_usd_per_mtok,
+        }),
+        None => source_of(upstream, list).look_up(&variant.model, now),
+    })
 }
 
-impl Pricing {
-    /// The variant's own price, else the price file's, else the catalogue's.
-    pub(crate) fn of_variant(
-        variant: &Variant,
-        (upstream, list): (&Upstream, &Arc<PriceList>),
-        now: Millis,
-    ) -> Self {
-        Self::Fixed(match variant.price {
-            Some(price) => Price::Own(Rates {
-                input_nano_usd_per_mtok: price.input_nano_usd_per_mtok,
-                cached_input_nano_usd_per_mtok: price.cached_input_nano_usd_per_mtok,
-                output_nano_usd_per_mtok: price.output_nano_usd_per_mtok,
-            }),
-            None => PriceSource::of(upstream, list).look_up(&variant.model, now),
-        })
-    }
-
-    /// The price of whatever model a client asks an upstream for.
-    pub(crate) fn by_model(upstream: &Upstream, list: &Arc<PriceList>, now: Millis) -> Self {
-        let source = PriceSource::of(upstream, list);
-        // Decodes the catalogue now rather than while the first request waits.
-        let _ = source.look_up("", now);
-        Self::ByModel(source, ArcSwapOption::empty())
-    }
-
-    /// What a request cost. None: unpriced.
-    pub fn cost(&self, model: &Arc<str>, tokens: Tokens, at: Millis) -> Option<Cost> {
-        let (source, last) = match self {
-            Self::Fixed(price) => return price.cost(tokens, at),
-            Self::ByModel(source, last) => (source, last),
-        };
-        if !source.priced && source.list.is_empty() {
-            return None;
-        }
-        if let Some(known) = &*last.load()
-            && known.0 == *model
-        {
-            return known.1.cost(tokens, at);
-        }
-        let price = source.look_up(model, at);
-        let cost = price.cost(tokens, at);
-        last.store(Some(Arc::new((Arc::clone(model), price))));
-        cost
-    }
+/// The price of whatever model a client asks an upstream for.
+pub(crate) fn by_model(upstream: &Upstream, list: &Arc<PriceList>, now: Millis) -> Pricing {
+    Pricing::by_model(source_of(upstream, list), now)
 }
 
 /// What an upstream told, as it is priced.
@@ -163,60 +124,20 @@ fn catalogued(provider: &str) -> Option<&'static str> {
     }
 }
 
-/// Where the prices of an upstream's models are looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PriceSource {
-    /// The user's price file.
-    list: Arc<PriceList>,
-    /// Under whose name its rows may stand: the vendor's, the upstream's own, its provider's.
-    names: Vec<String>,
-    provider: Option<String>,
-    url: String,
-    priced: bool,
-}
-
-impl PriceSource {
-    /// Self-hosted engines are in no catalogue: what their tokens cost is the user's to say. So it is
-    /// for whatever answers at an address of one's own, whichever dialect it speaks.
-    fn of(upstream: &Upstream, list: &Arc<PriceList>) -> Self {
-        let name = upstream.provider.name;
-        let public = upstream.instances.iter().all(|url| url.reach() == Reach::Public);
-        let own = [upstream.name.as_str(), name];
-        Self {
-            list: Arc::clone(list),
-            names: catalogued(name).into_iter().chain(own).map(str::to_owned).collect(),
-            provider: catalogued(name).map(str::to_owned),
-            url: upstream.instances.first().map(ToString::to_string).unwrap_or_default(),
-            priced: public
-                && !upstream.local
-                && (catalogued(name).is_some() || name == "openai-compatible"),
-        }
-    }
-
-    /// Whose models the catalogue is asked about.
-    fn catalogued(&self) -> Catalogued<'_> {
-        match (self.priced, self.provider.as_deref()) {
-            (false, _) => Catalogued::No,
-            (true, Some(provider)) => Catalogued::Of(Some(provider)),
-            (true, None) => Catalogued::At(&self.url),
-        }
-    }
-
-    fn look_up(&self, model: &str, now: Millis) -> Price {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        if let Some(rates) = self.list.find(&names, model) {
-            return Price::Listed(rates);
-        }
-        if !self.list.is_empty()
-            && let Some(bare) = undated(self.catalogued(), model, now)
-            && let Some(rates) = self.list.find(&names, bare)
-        {
-            return Price::ListedUndated(rates);
-        }
-        if !self.priced {
-            return Price::Unpriced;
-        }
-        Price::look_up(self.provider.as_deref(), &self.url, model, now)
+/// Self-hosted engines are in no catalogue: what their tokens cost is the user's to say. So it is for whatever answers
+/// at an address of one's own, whichever dialect it speaks.
+fn source_of(upstream: &Upstream, list: &Arc<PriceList>) -> PriceSource {
+    let name = upstream.provider.name;
+    let public = upstream.instances.iter().all(|url| url.reach() == Reach::Public);
+    let own = [upstream.name.as_str(), name];
+    PriceSource {
+        list: Arc::clone(list),
+        names: catalogued(name).into_iter().chain(own).map(str::to_owned).collect(),
+        provider: catalogued(name).map(str::to_owned),
+        url: upstream.instances.first().map(ToString::to_string).unwrap_or_default(),
+        priced: public
+            && !upstream.local
+            && (catalogued(name).is_some() || name == "openai-compatible"),
     }
 }
 
@@ -237,7 +158,7 @@ mod tests {
         let checked = cutover_config::check(&text, "test.toml", &|_| Some("key".to_owned()));
         let checked = checked.expect("a good configuration");
         let list = Arc::new(PriceList::default());
-        let pricing = Pricing::by_model(checked.default_upstream(), &list, Millis(0));
+        let pricing = by_model(checked.default_upstream(), &list, Millis(0));
         let tokens = Tokens { prompt: 10, cached: 0, completion: 1 };
         pricing.cost(&model.into(), tokens, NOW).is_some()
     }
@@ -266,7 +187,7 @@ mod tests {
         let text = format!("default_upstream = \"u\"\n[upstreams.u]\n{upstream}\n");
         let checked = cutover_config::check(&text, "test.toml", &|_| Some("key".to_owned()));
         let checked = checked.expect("a good configuration");
-        let pricing = Pricing::by_model(checked.default_upstream(), &list, Millis(0));
+        let pricing = by_model(checked.default_upstream(), &list, Millis(0));
         let tokens = Tokens { prompt: 1_000, cached: 0, completion: 100 };
         pricing.cost(&model.into(), tokens, NOW).map(|cost| (cost.amount.0, cost.source))
     }

@@ -10,12 +10,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use cutover_config::{Adaptation, PromptVersion};
 use cutover_prompts::{Place, Rendered, Speaker};
 use cutover_route::UseCase;
 use cutover_units::Code;
-use cutover_wire::{Endpoint, Example, Fault, Framing, Head, StructuredOutput, Target};
+use cutover_wire::{Endpoint, Example, Fault, Framing, StructuredOutput, Target};
 use http::HeaderValue;
 
 use crate::live::{Lane, Live};
@@ -116,9 +115,13 @@ pub(crate) fn structured(configured: cutover_config::StructuredOutput) -> Struct
 }
 
 impl Lane {
-    /// The target of a request: the lane's own, or one with the prompt as this request fills it in.
-    pub fn target_for(&self, head: &Head, body: &Bytes) -> Result<Cow<'_, Target>, Fault> {
-        if head.endpoint == Endpoint::ChatCompletions && self.awaited_prompt().is_some() {
+    /// The target of a request: the lane's own, or one with the prompt as this request's metadata fill it in.
+    pub fn target_for(
+        &self,
+        endpoint: Endpoint,
+        metadata: impl Fn(&str) -> Option<String>,
+    ) -> Result<Cow<'_, Target>, Fault> {
+        if endpoint == Endpoint::ChatCompletions && self.awaited_prompt().is_some() {
             let message = "the prompt of what answers this request is not known at the moment";
             return Err(Fault::new(Code::PromptUnavailable, message));
         }
@@ -126,12 +129,12 @@ impl Lane {
         let Some(PerRequest { version, adaptation }) = per_request else {
             return Ok(Cow::Borrowed(&self.target));
         };
-        if head.endpoint != Endpoint::ChatCompletions {
+        if endpoint != Endpoint::ChatCompletions {
             return Ok(Cow::Borrowed(&self.target));
         }
         let metadata: BTreeMap<String, String> = version
             .metadata()
-            .filter_map(|name| Some((name.to_owned(), head.metadata(body, name)?)))
+            .filter_map(|name| Some((name.to_owned(), metadata(name)?)))
             .collect();
         let rendered = version.render(&metadata).map_err(|problem| {
             // The line and the kind of the problem, never a text: this goes to the client.
@@ -144,6 +147,11 @@ impl Lane {
         let mut target = self.target.clone();
         target.settings.framing = finished(frame(&rendered), adaptation);
         Ok(Cow::Owned(target))
+    }
+
+    /// Whether its prompt is another for each request, by its metadata.
+    pub(crate) fn fills_prompts_in(&self) -> bool {
+        self.prompt.as_ref().is_some_and(|prompt| prompt.per_request.is_some())
     }
 
     /// The version of its prompt, such as `extraction@3`.

@@ -17,6 +17,7 @@ mod batch;
 mod dated;
 mod files;
 mod list;
+mod pricing;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -30,6 +31,7 @@ pub use batch::BATCH_PRICE_RULE;
 pub use dated::{Catalogued, undated};
 pub use files::{Imported, read_file, write_file};
 pub use list::PriceList;
+pub use pricing::{PriceSource, Pricing};
 
 use crate::audit::{Tier, TokenCounts, identity};
 use crate::money::usd_text;

@@ -148,10 +148,12 @@ impl Snapshot {
         }
     }
 
-    /// Whether metadata decides anything: which use case a request is of, or its unit.
+    /// Whether metadata decides anything: which use case a request is of, its unit, or its arm.
     pub fn reads_metadata(&self) -> bool {
         self.use_cases().iter().any(|case| {
-            !case.matcher.metadata.is_empty() || matches!(case.unit, UnitSource::Metadata(_))
+            !case.matcher.metadata.is_empty()
+                || matches!(case.unit, UnitSource::Metadata(_))
+                || case.priority_hint && case.candidate.is_some()
         })
     }
 

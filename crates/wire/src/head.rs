@@ -151,11 +151,6 @@ impl Head {
         found
     }
 
-    /// The hint `priority` (`cost` or `quality`) in `metadata`.
-    pub fn priority(&self, body: &Bytes) -> Option<String> {
-        self.metadata(body, "priority")
-    }
-
     /// Whether a message carries an image. Looks at the messages' bytes: ask only if it matters.
     pub fn has_images(&self, body: &Bytes) -> bool {
         self.words.may_have(Words::IMAGE) && self.raw(body, Key::Messages).is_some_and(has_image)

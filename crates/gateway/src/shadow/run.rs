@@ -29,6 +29,7 @@ use super::{Captured, Copies, Settings, ShadowPair};
 use crate::attempt::{collect, cut_off, is_stream};
 use crate::flow::END_WITHIN;
 use crate::gateway::Shared;
+use crate::hints;
 use crate::live::{InstanceLane, Lane};
 use crate::rescue::Failure;
 
@@ -296,10 +297,10 @@ impl Asking<'_> {
         {
             return Err(failed(Failure::refused(fault.clone())));
         }
-        let target = self
-            .lane
-            .target_for(self.head, &self.job.prompt)
-            .map_err(|fault| failed(Failure::refused(fault)))?;
+        let (own, chat) = (Some(&self.job.seen.metadata), (self.head, &self.job.prompt));
+        let metadata = |name: &str| hints::metadata(own, chat, name);
+        let target = self.lane.target_for(self.head.endpoint, metadata);
+        let target = target.map_err(|fault| failed(Failure::refused(fault)))?;
         let outgoing =
             self.adapted(&target).await.map_err(|fault| failed(Failure::refused(fault)))?;
         let response = self.send(&outgoing, place).await.map_err(|error| Fault {

@@ -1,5 +1,6 @@
 //! A request that is to be copied, while its live answer is under way.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -45,6 +46,8 @@ pub(crate) struct Seen {
     pub(crate) never: Option<Fault>,
     /// The request in its client's own words, which the candidate gets if it speaks the same.
     pub(crate) own: Option<Own>,
+    /// What its metadata said in the client's own words.
+    pub(crate) metadata: HashMap<String, String>,
     pub(crate) served: Served,
 }
 

@@ -260,6 +260,27 @@ fn what_metadata_keeps_at_home_stays_there_in_every_dialect() {
     assert_eq!(free.header("x-cutover-upstream"), Some("cloud"), "{free:?}");
 }
 
+/// A word that is none is no hint there, in a header it is an error.
+#[test]
+fn the_hint_in_the_metadata_is_read_in_every_dialect() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "50%"));
+    let usual = |path| rig.post(path, &["x-unit: u1"], &with_limit(&ask("app")));
+    let other = match usual("/v1/messages").header("x-cutover-arm") {
+        Some("baseline") => ("cost", "candidate"),
+        _ => ("quality", "baseline"),
+    };
+    for path in ["/v1/chat/completions", "/v1/messages", "/api/chat"] {
+        let before = usual(path).header("x-cutover-arm").map(str::to_owned).unwrap();
+        for (word, arm) in [other, ("cheap", &*before)] {
+            let hint = format!("{{\"metadata\":{{\"priority\":\"{word}\"}},");
+            let body = with_limit(&ask("app")).replacen('{', &hint, 1);
+            let answer = rig.post(path, &["x-unit: u1"], &body);
+            assert_eq!(answer.header("x-cutover-arm"), Some(arm), "{path} {word}");
+        }
+    }
+}
+
 #[test]
 fn an_absent_home_is_told_as_what_it_is() {
     let (cloud, mut own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));

@@ -33,7 +33,7 @@ fn routed_fields_are_read() {
     assert_eq!(head.safety_identifier.as_deref(), Some("s"));
     assert_eq!(head.prompt_cache_key.as_deref(), Some("k"));
     assert_eq!(head.metadata(&body, "use_case").as_deref(), Some("x"));
-    assert_eq!(head.priority(&body).as_deref(), Some("cost"));
+    assert_eq!(head.metadata(&body, "priority").as_deref(), Some("cost"));
     // A number names somebody, too.
     assert_eq!(head.metadata(&body, "odd").as_deref(), Some("1"));
     assert_eq!(head.metadata(&body, "nobody"), None);
