@@ -103,6 +103,36 @@ fn a_config_file_that_is_gone_is_told_once_and_by_status_too() {
     assert_eq!(refusals(), 1, "told once");
 }
 
+/// It was waited for, answered and billed, and stood in no record: they were closed before it was let go.
+#[test]
+fn a_request_that_outlives_its_client_is_recorded_where_it_ends_in_the_drain() {
+    let upstream = fake("upstream");
+    let config = config(&upstream).replace("models =", "cancel_on_disconnect = false\nmodels =");
+    let body = json!({"model": "fake-model", "messages": [{"role": "user", "content": "hi"}]});
+    for _ in 0..3 {
+        let gate = Gate::new();
+        upstream.once(Reply::words(2).hold_headers(&gate));
+        let mut program = Program::start(BINARY, &config);
+        let mut raw = Raw::open(program.url()).unwrap();
+        raw.request("POST /v1/chat/completions", &[], body.to_string()).unwrap();
+        wait::until("it is asked", || gate.arrivals() == 1);
+        drop(raw);
+        let open = || program.metrics().contains("cutover_open_connections{listener=\"client\"} 0");
+        wait::until("its client has left", open);
+        let ends = std::thread::spawn(move || {
+            let code = program.terminate();
+            (program, code)
+        });
+        gate.open();
+        let (program, code) = ends.join().unwrap();
+        assert_eq!(code, Some(0));
+        let database = rusqlite::Connection::open(program.state().join("cutover.db")).unwrap();
+        let count = "SELECT count(*) FROM records WHERE outcome = 'client_gone'";
+        let count: i64 = database.query_row(count, [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 1);
+    }
+}
+
 /// Puts a pipe that nobody writes to in the place of the config file.
 fn place_pipe(program: &Program) {
     let file = program.config_file();

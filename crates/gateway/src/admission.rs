@@ -53,7 +53,7 @@ use crate::{attempt, hints};
 mod again;
 mod permit;
 
-pub(crate) use again::pause;
+pub(crate) use again::{lines_up_again, pause};
 pub(crate) use permit::Permit;
 
 /// How often a request that waits looks itself whether there is room: for what no answer's end tells, such
@@ -251,6 +251,8 @@ struct Seat {
     left: bool,
     /// Whether no instance could serve when it looked last.
     rests: bool,
+    /// Whether its leg is under way, and no other is asked instead.
+    here_only: bool,
 }
 
 impl Seat {
@@ -259,7 +261,8 @@ impl Seat {
         let (sender, called) = oneshot::channel();
         let ticket = upstream.door.as_ref()?.held.0.sit(place(exchange), sender, length)?;
         let (upstream, shared) = (Arc::clone(upstream), Arc::clone(&exchange.shared));
-        let seat = Self { upstream, shared, ticket, called, left: true, rests: false };
+        let seat =
+            Self { upstream, shared, ticket, called, left: true, rests: false, here_only: false };
         seat.show();
         // Room may have come between the look and the seat.
         call_next(&seat.upstream, &seat.shared);
@@ -283,10 +286,13 @@ impl Seat {
                 }
                 Err(_) => {
                     call_next(&self.upstream, &self.shared);
+                    until = self.look(until);
+                    if self.here_only {
+                        continue;
+                    }
                     let live = self.shared.live();
                     exchange.look_again(live.present(&self.upstream).unwrap_or(&self.upstream));
                     drop(live);
-                    until = self.look(until);
                     let first = attempt::first_asked(exchange);
                     let others = first.is_some_and(|first| first.name != self.upstream.name);
                     if self.rests && others {

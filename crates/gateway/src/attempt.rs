@@ -17,6 +17,7 @@
 //! has no form in the client's dialect is a failure, too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cutover_config::UpstreamMessages;
@@ -243,23 +244,24 @@ async fn run_leg(
         let next = if goes_on {
             // Boxed, as few requests are asked again, and all would carry the room for it.
             let is_last = behind.is_empty()
-                || course.asks_again(&failure) && !Box::pin(are_taking(exchange, behind)).await;
+                || course.asks_again(exchange, &failure)
+                    && !Box::pin(are_taking(exchange, behind)).await;
             course.after(exchange, &failure, is_last)
         } else {
             Next::End
         };
-        last = Some(failure);
-        match next {
-            Next::Another => {}
-            Next::Again(wait) => {
-                // Boxed, like the look at other legs.
-                let paused = Box::pin(admission::pause(exchange, &lane.upstream, wait)).await;
-                if let Err(retry_after_ms) = paused {
-                    last = last.map(|failure| Failure { retry_after_ms, ..failure });
-                    break;
-                }
+        let paused = match next {
+            Next::Again(wait) => Box::pin(paused(exchange, &course, wait)).await,
+            Next::Another => Ok(None),
+            Next::End => Err(failure.retry_after_ms),
+        };
+        match paused {
+            Ok(None) => last = Some(failure),
+            Ok(Some(tried)) => return beyond(exchange, (leg, tried), behind, failure).await,
+            Err(retry_after_ms) => {
+                last = Some(Failure { retry_after_ms, ..failure });
+                break;
             }
-            Next::End => break,
         }
     }
     match last {
@@ -270,6 +272,17 @@ async fn run_leg(
         }
         None => Err(nobody(exchange, Some(lane))),
     }
+}
+
+/// Waits before the leg's upstream is asked again. Gives the bits of those that were tried where others replaced all of
+/// its instances meanwhile. None in time: after how long to come back.
+async fn paused(
+    exchange: &mut Exchange,
+    course: &Course<'_>,
+    wait: Duration,
+) -> Result<Option<u64>, Option<u32>> {
+    admission::pause(exchange, &course.lane.upstream, wait).await?;
+    Ok(course.looks_beyond(exchange))
 }
 
 /// A failure as its client is told of it.

@@ -96,6 +96,11 @@ impl Flow {
         })
     }
 
+    /// When it began, if the answer has just come further: pings and comments are none of it.
+    pub(crate) fn has_come_further(&self) -> Option<Instant> {
+        (self.progress.1 == self.read_at).then_some(self.began)
+    }
+
     /// When the next of its deadlines is.
     pub(crate) fn due(&self) -> Instant {
         let (_, came_at) = self.progress;

@@ -6,6 +6,7 @@ use cutover_units::Code;
 use cutover_upstream::in_a_row;
 use cutover_wire::Fault;
 use http::{HeaderMap, HeaderValue, Response, header};
+use tokio::sync::oneshot;
 
 use crate::answer;
 use crate::attempt::{self, Opened, Started};
@@ -36,7 +37,10 @@ pub(crate) async fn infer(mut exchange: Box<Exchange>) -> Response<Out> {
     }
     // The upstream must not be cut off when the client goes: a task of its own reads on.
     let tasks = exchange.shared.tasks.clone();
-    match tasks.spawn(attempt::ask(exchange)).await {
+    let (sender, asked) = oneshot::channel();
+    // Nobody to take it: it is let go, and recorded, before the task is counted as ended.
+    tasks.spawn(async move { drop(sender.send(attempt::ask(exchange).await)) });
+    match asked.await {
         Ok((exchange, result)) => finish(exchange, result).await,
         Err(_) => {
             let fault = Fault::new(Code::Internal, "the request's task failed");

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cutover_route::health::{Limits, Load, Probed, State, judge};
+use cutover_route::health::{Limits, Load, Probed, STATES, State, judge};
 use cutover_telemetry::{Registry, events, families};
 use cutover_upstream::health::Health;
 use cutover_upstream::peers::compare;
@@ -130,15 +130,16 @@ fn changed(shared: &Shared, lane: &InstanceLane, known: &mut Watched) {
 fn show_state(registry: &Registry, lane: &InstanceLane, state: State) {
     let id = lane.id.as_str();
     let upstream = id.rsplit_once('/').map_or(id, |(upstream, _)| upstream);
-    for each in cutover_route::health::STATES {
-        let gauge = registry.gauge(families::INSTANCE_STATE, [upstream, id, each.as_str()]);
-        gauge.set(i64::from(each == state));
-    }
+    let gauge =
+        |state: State| registry.gauge(families::INSTANCE_STATE, [upstream, id, state.as_str()]);
+    // Whoever looks in between finds it in none, and never in two.
+    STATES.into_iter().filter(|other| *other != state).for_each(|other| gauge(other).set(0));
+    gauge(state).set(1);
 }
 
 async fn look(shared: &Shared, upstream: &UpstreamLane, at: usize, probing: Probing) {
     let lane = &upstream.instances[at];
-    let answers = lane.health.take_answered();
+    let seen = lane.health.take_seen();
     lane.health.begin_probe();
     // A page of slots that does not come in time leaves the figure as it was: places depend on it.
     let slots = lane.health.facts().and_then(|known| known.slots);
@@ -149,7 +150,7 @@ async fn look(shared: &Shared, upstream: &UpstreamLane, at: usize, probing: Prob
         (Probed::Fit(_), Some(facts)) => Probed::Fit(load(facts, &upstream.asked_models)),
         (other, _) => other,
     };
-    let judged = judge(lane.health.judged(), probed, probing.limits, answers);
+    let judged = judge(lane.health.judged(), probed, probing.limits, seen);
     // Of one that is late the last word stands; one that is gone has none.
     let gone = (judged.state == State::Down).then(Facts::default);
     if let Some(facts) = facts.as_ref().or(gone.as_ref()) {

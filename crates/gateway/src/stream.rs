@@ -292,7 +292,10 @@ impl Relay {
     fn stepped(&mut self, step: Result<bool, Failure>) {
         self.take_scratch();
         match step {
-            Ok(false) => self.stop_if_unturned(),
+            Ok(false) => {
+                self.shows_life();
+                self.stop_if_unturned();
+            }
             Ok(true) => {
                 if let Some(edge) = &mut self.edge {
                     edge.finish(&mut self.scratch);
@@ -318,6 +321,15 @@ impl Relay {
             }
         }
         self.note_if_last();
+    }
+
+    fn shows_life(&self) {
+        let Phase::Flowing(flow) = &self.phase else { return };
+        let Some(since) = flow.has_come_further() else { return };
+        if let Some((_, instance, _)) = self.exchange.as_ref().and_then(|exchange| exchange.lane())
+        {
+            instance.health.goes_on(since);
+        }
     }
 
     /// An answer that the client's dialect has no form for ends here: the client has its error.

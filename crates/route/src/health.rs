@@ -116,12 +116,27 @@ pub struct Judged {
     pub misses: u32,
 }
 
-/// Goes on from one probe to the next. `answers` says whether requests were answered since the last
-/// probe: an instance that answers them is not down, however late its probe (busy is not dead).
-pub fn judge(before: Judged, probed: Probed, limits: Limits, answers: bool) -> Judged {
+/// What requests have seen of an instance since its last probe.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Seen {
+    /// Nothing.
+    #[default]
+    Silence,
+    /// That it refuses them as too many.
+    Refusals,
+    /// Answers, or parts of them.
+    Answers,
+}
+
+/// Goes on from one probe to the next. An instance that says anything to requests is not down, however late its probe
+/// (busy is not dead); one that says itself that it cannot is, unless it answers all the same.
+pub fn judge(before: Judged, probed: Probed, limits: Limits, seen: Seen) -> Judged {
+    let said_no = probed == Probed::Unfit;
     match probed {
         Probed::Fit(load) => Judged { state: of_load(before.state, load, limits), misses: 0 },
-        _ if answers => Judged { misses: 0, ..before },
+        _ if seen == Seen::Answers || seen == Seen::Refusals && !said_no => {
+            Judged { misses: 0, ..before }
+        }
         Probed::Unfit => Judged { state: State::Down, misses: 0 },
         // A refusal is certain, but one may be the moment of a restart.
         Probed::Refused if before.misses > 0 || before.state == State::Down => {
@@ -251,7 +266,10 @@ mod tests {
 
     fn after(probes: &[Probed]) -> State {
         let first = Judged::default();
-        probes.iter().fold(first, |before, probed| judge(before, *probed, LIMITS, false)).state
+        probes
+            .iter()
+            .fold(first, |before, probed| judge(before, *probed, LIMITS, Seen::Silence))
+            .state
     }
 
     #[test]
@@ -347,11 +365,25 @@ mod tests {
 
     #[test]
     fn an_instance_that_answers_requests_is_not_down() {
-        let mut judged = Judged::default();
-        for _ in 0..10 {
-            judged = judge(judged, Probed::Missed, LIMITS, true);
-            assert_eq!(judged.state, State::Healthy);
+        for (seen, probed) in [
+            (Seen::Answers, Probed::Missed),
+            (Seen::Answers, Probed::Refused),
+            (Seen::Answers, Probed::Unfit),
+            (Seen::Refusals, Probed::Missed),
+        ] {
+            let mut judged = Judged::default();
+            for _ in 0..10 {
+                judged = judge(judged, probed, LIMITS, seen);
+                assert_eq!(judged.state, State::Healthy, "{seen:?} {probed:?}");
+            }
         }
+    }
+
+    /// Each of its refusals made it one that answers: a loading engine stayed healthy for as long as requests came.
+    #[test]
+    fn an_instance_that_says_itself_that_it_cannot_is_down_whatever_it_refuses() {
+        let judged = judge(Judged::default(), Probed::Unfit, LIMITS, Seen::Refusals);
+        assert_eq!(judged.state, State::Down);
     }
 
     #[test]

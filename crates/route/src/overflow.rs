@@ -85,6 +85,8 @@ pub struct Figures {
     pub load: Load,
     /// Whether it has failed so often that it rests, or has rested: nobody knows yet whether it is well again.
     pub on_trial: bool,
+    /// Whether it rests now, whatever its probes find.
+    pub rests: bool,
 }
 
 /// From where on an upstream's instances are full.
@@ -184,7 +186,7 @@ impl Sum {
 }
 
 /// All instances together: those that can serve. Where none can, and requests wait in line, those that rest, which are
-/// full as long as they do, and else those that are down.
+/// full as long as they do, whatever their probes find, and else those that are down.
 pub fn fill(instances: impl Iterator<Item = Figures>, bounds: &Bounds) -> Fill {
     let (mut fit, mut resting, mut down) = (Sum::default(), Sum::default(), Sum::default());
     let mut fewest = None::<u32>;
@@ -194,6 +196,7 @@ pub fn fill(instances: impl Iterator<Item = Figures>, bounds: &Bounds) -> Fill {
         match figures.state {
             State::Healthy | State::Cold | State::Saturated => fit.add(&figures, bounds),
             State::Ejected => resting.add(&figures, bounds),
+            State::Down if figures.rests => resting.add(&figures, bounds),
             State::Down => down.add(&figures, bounds),
             // What it has begun it ends. What it told of its places may hold for who is in its place.
             State::Draining => {}

@@ -1,6 +1,6 @@
 //! What is known of an instance at one moment, for who asks how full its upstream is.
 
-use cutover_route::health::{FAILURES_MAX, Load};
+use cutover_route::health::Load;
 use cutover_route::overflow::Figures;
 use cutover_units::Millis;
 
@@ -22,6 +22,7 @@ pub fn figures(live: &InstanceLive, health: &Health, now: Millis) -> Figures {
         placed: live.placed(),
         latency_us: live.usual_us(true),
         load,
-        on_trial: health.failures() >= FAILURES_MAX,
+        on_trial: health.is_on_trial(),
+        rests: health.rests_until(false, now).is_some(),
     }
 }

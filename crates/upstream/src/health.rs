@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwapOption;
 use cutover_route::balance::Post;
 use cutover_route::health::{
-    FAILURES_MAX, Judged, REST_MAX_MS, Row, State, Tally, lasts, rested_at, rests,
+    FAILURES_MAX, Judged, REST_MAX_MS, Row, Seen, State, lasts, rested_at, rests,
 };
 use cutover_units::Millis;
 use cutover_wire::probe::{Facts, Loaded, with_tag};
@@ -23,10 +23,10 @@ use tokio::time::Instant;
 use crate::loads::Load;
 use crate::models::MODELS_MAX;
 
-/// How long an outlier rests for each time in a row that it is one: Envoy's base ejection time.
-const EJECTION_MS: u64 = 30_000;
-/// The longest.
-const EJECTION_MAX_MS: u64 = 300_000;
+mod outlier;
+
+/// So long a stream flows before its instance is no longer tried with that one alone: ends of streams are far away.
+const FLOWS_MS: u128 = 1_000;
 
 /// How long an instance that refused a request as one too many counts as full, unless it says.
 const FULL_MS: u64 = 1_000;
@@ -51,8 +51,12 @@ pub struct Health {
     /// Since the last look at outliers.
     ok: AtomicU32,
     failed: AtomicU32,
-    /// Since the last probe.
-    answered: AtomicBool,
+    /// What requests have [`Seen`] since the last probe.
+    seen: AtomicU8,
+    /// Goes on with each sign of life: answers that begin, go on, or end.
+    signs: AtomicU32,
+    /// Whether an answer has flowed for [`FLOWS_MS`] since the last failure: that ends a rest like an answer that has ended.
+    flows: AtomicBool,
     /// A bit for each kind of request that it refused, and nobody has taken since.
     doubts: AtomicU32,
     ejections: AtomicU32,
@@ -152,7 +156,7 @@ impl Health {
         if self.is_out() {
             return State::Draining;
         }
-        let rests = rests(self.failures(), self.failed_at(), now) || self.is_outlier(now);
+        let rests = self.rests_for_failures(now) || self.is_outlier(now);
         let probed = State::from_u8(self.probed.load(Relaxed));
         match (rests, lasts(Millis(self.full_until.load(Relaxed)), FULL_MAX_MS, now)) {
             (true, _) => probed.max(State::Ejected),
@@ -161,16 +165,20 @@ impl Health {
         }
     }
 
-    /// Whether it rests because it failed more often than its peers.
-    pub fn is_outlier(&self, now: Millis) -> bool {
-        lasts(Millis(self.ejected_until.load(Relaxed)), EJECTION_MAX_MS, now)
+    /// Whether it has failed so often that it rests, or has rested, and nothing shows that it is well again.
+    pub fn is_on_trial(&self) -> bool {
+        self.failures() >= FAILURES_MAX && !self.flows.load(Relaxed)
+    }
+
+    fn rests_for_failures(&self, now: Millis) -> bool {
+        self.is_on_trial() && rests(self.failures(), self.failed_at(), now)
     }
 
     /// When its rest ends, where it rests and nothing can end that sooner. `may_recover`: a probe, or a request under
     /// way there, may end a rest after failures in a row.
     pub fn rests_until(&self, may_recover: bool, now: Millis) -> Option<Millis> {
         let (failures, failed_at) = (self.failures(), self.failed_at());
-        let rests = !may_recover && rests(failures, failed_at, now);
+        let rests = !may_recover && self.rests_for_failures(now);
         let row = rests.then(|| rested_at(failures, failed_at));
         let ejected = self.is_outlier(now).then(|| Millis(self.ejected_until.load(Relaxed)));
         row.max(ejected)
@@ -280,9 +288,27 @@ impl Health {
             let _ = self.row.fetch_update(Relaxed, Relaxed, well);
             self.was_found.store(false, Relaxed);
         }
-        if !self.answered.load(Relaxed) {
-            self.answered.store(true, Relaxed);
+        self.was_seen(Seen::Answers);
+    }
+
+    fn was_seen(&self, what: Seen) {
+        self.signs.store(self.signs().wrapping_add(1), Relaxed);
+        if self.seen.load(Relaxed) < what as u8 {
+            self.seen.store(what as u8, Relaxed);
         }
+    }
+
+    /// A piece of an answer came, of which some had come before at that time. Whether it ends well is to be seen.
+    pub fn goes_on(&self, since: Instant) {
+        self.was_seen(Seen::Answers);
+        if self.is_on_trial() && since.elapsed().as_millis() >= FLOWS_MS {
+            self.flows.store(true, Relaxed);
+        }
+    }
+
+    /// A number that is another once it gave a sign of life: to whoever, and whatever became of it.
+    pub fn signs(&self) -> u32 {
+        self.signs.load(Relaxed)
     }
 
     /// The instance is to blame for a failure of a request that it was asked then. Those of a row that makes it rest
@@ -291,6 +317,7 @@ impl Health {
         let failed = |row| Some(Row::from_u64(row).failed(asked_at, now)?.to_u64());
         let Ok(before) = self.row.fetch_update(Relaxed, Relaxed, failed) else { return };
         self.failed_at.store(now.0, Relaxed);
+        self.flows.store(false, Relaxed);
         let failures = Row::from_u64(before).failures + 1;
         if failures < FAILURES_MAX {
             self.failed.fetch_add(1, Relaxed);
@@ -373,7 +400,7 @@ impl Health {
     pub fn was_full(&self, now: Millis, wait_ms: Option<u64>) {
         let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
         self.full_until.store(now.0.saturating_add(wait_ms), Relaxed);
-        self.answered.store(true, Relaxed);
+        self.was_seen(Seen::Refusals);
         self.post.doubt();
     }
 
@@ -441,37 +468,24 @@ impl Health {
         }
     }
 
-    /// Whether requests were answered since this was asked last.
-    pub fn take_answered(&self) -> bool {
-        self.answered.swap(false, Relaxed)
-    }
-
-    /// What became of its requests since this was asked last.
-    pub fn take_tally(&self) -> Tally {
-        Tally { ok: self.ok.swap(0, Relaxed), failed: self.failed.swap(0, Relaxed) }
-    }
-
-    /// Whether it was an outlier in the while that ended now.
-    pub fn judged_by_peers(&self, is_outlier: bool, now: Millis) {
-        if !is_outlier {
-            // One good while forgives one bad one.
-            let fewer = self.ejections.load(Relaxed).saturating_sub(1);
-            self.ejections.store(fewer, Relaxed);
-            return;
+    /// What requests have seen since this was asked last.
+    pub fn take_seen(&self) -> Seen {
+        match self.seen.swap(0, Relaxed) {
+            0 => Seen::Silence,
+            1 => Seen::Refusals,
+            _ => Seen::Answers,
         }
-        let times = self.ejections.fetch_add(1, Relaxed).saturating_add(1);
-        let rest_ms = (EJECTION_MS * u64::from(times)).min(EJECTION_MAX_MS);
-        self.ejected_until.store(now.0.saturating_add(rest_ms), Relaxed);
-        self.post.doubt();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::time::Duration;
 
     use super::*;
     use cutover_route::balance::{Board, Draw, Lineup, POLICIES, Peer, Room};
+    use cutover_route::health::Tally;
 
     /// Any time.
     const NOW: Millis = Millis(0);
@@ -560,6 +574,53 @@ mod tests {
         health.succeeded();
         health.asked(Millis(3_001));
         assert_eq!(health.state(Millis(3_002)), State::Healthy);
+    }
+
+    /// The first stream after an outage may last for minutes: all others were refused until its end.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_flows_ends_a_rest_and_one_that_breaks_begins_the_next() {
+        let health = Health::default();
+        for _ in 0..FAILURES_MAX {
+            health.failed(Millis(1_000), Millis(1_000));
+        }
+        health.asked(Millis(2_000));
+        let begun = Instant::now();
+        health.goes_on(begun);
+        assert_eq!(health.state(Millis(2_100)), State::Ejected, "a first word is no answer");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        health.goes_on(begun);
+        assert_eq!(health.state(Millis(3_000)), State::Healthy);
+        health.asked(Millis(3_001));
+        assert_eq!(health.state(Millis(3_002)), State::Healthy, "others are no trials");
+        // It is as it was before, and the others that break with this one are one failure with it.
+        health.failed(Millis(2_000), Millis(4_000));
+        health.failed(Millis(3_001), Millis(4_000));
+        assert_eq!(health.failures(), FAILURES_MAX + 1);
+        assert_eq!(health.state(Millis(5_999)), State::Ejected);
+        assert_eq!(health.state(Millis(6_000)), State::Healthy);
+    }
+
+    #[test]
+    fn all_that_requests_see_is_a_sign_of_life_and_refusals_are_no_answers() {
+        let health = Health::default();
+        let (now, mut before) = (Instant::now(), health.signs());
+        assert_eq!(health.take_seen(), Seen::Silence);
+        let deeds: [(&dyn Fn(), Seen); 5] = [
+            (&|| health.was_full(NOW, None), Seen::Refusals),
+            (&|| health.goes_on(now), Seen::Answers),
+            (&|| health.succeeded(), Seen::Answers),
+            (&|| health.refused(), Seen::Answers),
+            (&|| health.failed(NOW, NOW), Seen::Silence),
+        ];
+        for (nth, (deed, seen)) in deeds.into_iter().enumerate() {
+            deed();
+            assert_eq!(health.signs() != before, seen != Seen::Silence, "{nth}");
+            assert_eq!(health.take_seen(), seen, "{nth}");
+            before = health.signs();
+        }
+        health.goes_on(now);
+        health.was_full(NOW, None);
+        assert_eq!(health.take_seen(), Seen::Answers, "one answer counts for more");
     }
 
     /// A request that is asked then, and is a failure at once.
@@ -673,7 +734,7 @@ mod tests {
         (1..5).for_each(|at| health.failed(Millis(at), Millis(at)));
         health.refused();
         assert_eq!((health.failures(), post.owed(), post.in_flight()), (0, 1, 0));
-        assert!(health.take_answered());
+        assert_eq!(health.take_seen(), Seen::Answers);
         other.succeeded();
         assert_eq!(post.owed(), 0);
     }

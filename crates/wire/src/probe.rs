@@ -63,6 +63,18 @@ pub enum Fitness {
     Unfit,
 }
 
+impl Fitness {
+    /// What a status of its health page says. Who passes `/v1/` alone, or asks for a key, says nothing of the engine
+    /// behind it with his 404 or 401: a server is there.
+    fn of(status: u16) -> Self {
+        match status {
+            200 => Self::Ready,
+            500.. => Self::Unfit,
+            _ => Self::Silent,
+        }
+    }
+}
+
 /// A model in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Loaded {
@@ -125,7 +137,7 @@ impl Page {
     pub fn read(self, status: u16, body: &[u8], facts: &mut Facts) {
         match self {
             Self::OllamaVersion => {
-                facts.fitness = if status == 200 { Fitness::Ready } else { Fitness::Unfit };
+                facts.fitness = Fitness::of(status);
                 facts.version = json::<Version>(status, body).map(|told| told.version);
             }
             Self::OllamaLoaded => {
@@ -136,16 +148,10 @@ impl Page {
             Self::Models => {
                 facts.listed = read_list(body).filter(|_| status == 200);
             }
-            Self::VllmHealth => {
-                facts.fitness = if status == 200 { Fitness::Ready } else { Fitness::Unfit };
-            }
+            Self::VllmHealth => facts.fitness = Fitness::of(status),
             Self::LlamaHealth => {
                 // 503 is its answer while the model is read in, and nothing else.
-                facts.fitness = match status {
-                    200 => Fitness::Ready,
-                    503 => Fitness::Loading,
-                    _ => Fitness::Unfit,
-                };
+                facts.fitness = if status == 503 { Fitness::Loading } else { Fitness::of(status) };
             }
             Self::LlamaSlots => {
                 let Some(slots) = json::<Vec<Slot>>(status, body) else { return };

@@ -8,6 +8,21 @@ use tokio::time::Instant;
 use super::{Full, Permit, Seat, class, count, place, place_at};
 use crate::exchange::Exchange;
 use crate::live::UpstreamLane;
+use crate::rescue::Failure;
+
+/// Whether who failed like this goes back into its upstream's line, for what is left of its wait: it was served nothing,
+/// and whoever came later waits there for the same instances.
+pub(crate) fn lines_up_again(
+    exchange: &Exchange,
+    upstream: &UpstreamLane,
+    failure: &Failure,
+) -> bool {
+    let rules = upstream.door.as_ref().and_then(|door| door.rules);
+    let unserved = failure.is_full() || failure.status.is_none() && !failure.given_up;
+    let waited = Duration::from_micros(exchange.admission.queued.map_or(0, |queued| queued.0));
+    let has_place = exchange.admission.permit.is_some();
+    has_place && unserved && rules.is_some_and(|rules| waited < rules.wait)
+}
 
 /// Gives the place back, waits, and takes one again, in the line where there is none: a request that is nowhere is in
 /// nobody's way. None where none comes in time: then it ends with what it had, which may be mended after so many ms.
@@ -38,16 +53,15 @@ async fn turn_again(
     let before = Duration::from_micros(exchange.admission.queued.map_or(0, |queued| queued.0));
     let limit = rules.wait.saturating_sub(before);
     let limit = exchange.left().map_or(limit, |left| left.min(limit));
-    let (began, live) = (Instant::now(), Arc::clone(&exchange.live));
+    let began = Instant::now();
     exchange.admission.waits = Some((began, upstream.name.clone()));
     let mut called = None;
     if let Some(mut seat) = Seat::take(exchange, upstream, rules.length) {
+        seat.here_only = true;
         called = seat.called(exchange, began + limit).await.ok();
         seat.left = false;
     }
     exchange.waits_no_more();
-    // Its leg is under way, with the instances that it began with.
-    exchange.live = live;
     if !exchange.has_time_for(upstream)
         && let Some(permit) = called.take()
     {

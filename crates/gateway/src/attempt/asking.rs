@@ -79,8 +79,9 @@ struct Terms<'a> {
     timeouts: Timeouts,
     /// The request's own.
     deadline: Option<Instant>,
-    /// Whether an instance from which nothing comes until then has stalled.
-    may_stall: bool,
+    /// An instance from which nothing comes until then has stalled, if it has given no sign of life to anybody since
+    /// these.
+    may_stall: Option<u32>,
     in_flight: InFlight,
     /// If the instance has to read the model in first.
     reading: Option<Reading>,
@@ -97,6 +98,7 @@ impl<'a> Asking<'a> {
         // In so long it would have answered, as far as is known: no deadline is so short that it tells nothing.
         let usual = Duration::from_micros(instance.instance.live().latency_us());
         let may_stall = exchange.has_most_left() && left.is_some_and(|left| left >= 2 * usual);
+        let may_stall = may_stall.then(|| instance.health.signs());
         let terms = Terms {
             instance,
             upstream,
@@ -223,8 +225,9 @@ impl Terms<'_> {
         let deadlines = Deadlines { connect: self.timeouts.connect, first_byte };
         let sending = Sending { deadlines, started: self.sent_at, turn };
         let answered = self.instance.instance.send_made(seat, &outbound, sending).await;
+        let has_stalled = || self.may_stall == Some(self.instance.health.signs());
         let answered =
-            answered.map_err(|e| Failure::send(&e).unless_cut(self.deadline, self.may_stall))?;
+            answered.map_err(|e| Failure::send(&e).unless_cut(self.deadline, has_stalled()))?;
         self.sent_at += answered.waited;
         let waited_us = micros(answered.waited).0;
         exchange.admission.connection_us.fetch_add(waited_us, Relaxed);
@@ -253,6 +256,7 @@ impl Terms<'_> {
 
 /// A stream's first content is there, or all of a whole answer. To read the model in is not what that usually takes.
 fn took(instance: &InstanceLane, reading: Option<Reading>, (stream, since): (bool, Instant)) {
+    instance.health.goes_on(Instant::now());
     match reading {
         Some(reading) => reading.done(),
         None => instance.instance.live().took(stream, micros(since.elapsed()).0),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cutover_route::Leg;
 use cutover_route::balance::{Draw, Seat, Taken};
+use cutover_route::health::State;
 use cutover_route::retry::{backoff_ms, wait_ms};
 use cutover_telemetry::{events, families};
 use cutover_units::{Code, Millis};
@@ -17,6 +18,7 @@ use cutover_wire::adapt::Outgoing;
 use super::{
     ATTEMPTS_MAX, Asking, Landed, Opened, Started, Uncounted, attempt_failed, hedge, taken_over,
 };
+use crate::admission;
 use crate::exchange::{Exchange, Tried, micros};
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
@@ -241,8 +243,9 @@ impl<'a> Course<'a> {
     }
 
     /// Whether its upstream is asked again after such a failure, if nobody else can be asked.
-    pub(super) fn asks_again(&self, failure: &Failure) -> bool {
-        self.again < self.lane.upstream.retry.again && failure.fault.code.row().retry
+    pub(super) fn asks_again(&self, exchange: &Exchange, failure: &Failure) -> bool {
+        admission::lines_up_again(exchange, &self.lane.upstream, failure)
+            || self.again < self.lane.upstream.retry.again && failure.fault.code.row().retry
     }
 
     /// What follows a failed attempt that another may mend.
@@ -258,18 +261,22 @@ impl<'a> Course<'a> {
             return if may(exchange, upstream, "retry") { Next::Another } else { Next::End };
         }
         // What the next arm may mend at once is not waited for here.
-        if !is_last || !self.asks_again(failure) {
+        let lines_up = admission::lines_up_again(exchange, upstream, failure);
+        if !is_last || !self.asks_again(exchange, failure) {
             return Next::End;
         }
         let backoff = backoff_ms(self.again + 1, exchange.id.seed());
         let left = exchange.left().map(|left| micros(left).0 / 1_000);
-        let Some(wait) = wait_ms(backoff, failure.retry_after_ms.map(u64::from), left) else {
+        let told = failure.retry_after_ms.map(u64::from).filter(|_| !lines_up);
+        let Some(wait) = wait_ms(backoff, told, left) else {
             return Next::End;
         };
-        if !may(exchange, upstream, "retry") {
-            return Next::End;
+        if !lines_up {
+            if !may(exchange, upstream, "retry") {
+                return Next::End;
+            }
+            self.again += 1;
         }
-        self.again += 1;
         self.tried = 0;
         Next::Again(Duration::from_millis(wait))
     }
@@ -301,6 +308,10 @@ pub(crate) fn judge(
     // Not asked while another can be: until the time that it names, or else for a moment.
     if failure.is_full() || failure.status == Some(429) {
         instance.health.was_full(now, failure.retry_after_ms.map(u64::from));
+        // It tells its probes that it serves nobody (it reads its model in): that is no full house.
+        if instance.health.judged().state == State::Down {
+            instance.health.failed(asked_at, now);
+        }
     } else if failure.is_refusal() {
         // What another says to the same tells whose fault it is. Until then it draws no others for it.
         instance.health.draws_less();

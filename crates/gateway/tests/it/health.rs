@@ -1,6 +1,9 @@
 //! What probes and peers say of instances, and what becomes of requests then.
 
 use std::collections::HashSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +15,7 @@ use cutover_units::Millis;
 use cutover_upstream::health::Wanted;
 
 use crate::harness::{
-    Rig, ask, ask_stream, build, checked, engines, now, one_arm, two_arms, until,
+    Rig, ask, ask_stream, build, checked, engines, now, one_arm, service, two_arms, until,
 };
 
 /// Several instances of one upstream behind one use case, looked after.
@@ -475,7 +478,8 @@ fn an_instance_that_hangs_rests_though_a_deadline_ends_each_request_before_its_o
 }
 
 /// Neither one that had little of the time, nor one that always takes longer than the deadline allows, nor one
-/// from which something came.
+/// from which something came, nor one that has answered others since: another use case's short answers made its own
+/// deadline the fault of every instance.
 #[test]
 fn a_deadline_that_tells_nothing_of_an_instance_rests_none() {
     let state = |rig: &Rig| {
@@ -483,13 +487,14 @@ fn a_deadline_that_tells_nothing_of_an_instance_rests_none() {
         let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
         own.upstream.instances[0].health.failures()
     };
-    for case in ["little time", "usually slower", "something came"] {
+    for case in ["little time", "usually slower", "something came", "others are answered"] {
         let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
         let silent = Reply::words(2).hold_headers(&Gate::new());
-        own.always(match case {
-            "something came" => Reply::words(2).hold_first_token(&Gate::new()),
-            _ => silent,
-        });
+        match case {
+            "something came" => own.always(Reply::words(2).hold_first_token(&Gate::new())),
+            "others are answered" => own.once(silent),
+            _ => own.always(silent),
+        }
         let mut config = two_arms(&cloud.base_url(), &own.base_url(), "100%")
             .replace("[upstreams.own]\n", "[upstreams.own]\nprobes = false\n");
         if case == "little time" {
@@ -509,9 +514,18 @@ fn a_deadline_that_tells_nothing_of_an_instance_rests_none() {
             let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
             own.upstream.instances[0].instance.live().succeeded(3_000_000);
         }
-        let response = rig.chat(&[], &ask_stream("app"));
+        let mut asked = 1;
+        let response = thread::scope(|scope| {
+            let late = scope.spawn(|| rig.chat(&[], &ask_stream("app")));
+            if case == "others are answered" {
+                until("it is asked", || own.inferences().len() == 1);
+                assert_eq!(rig.chat(&[], &ask("app")).header("x-cutover-arm"), Some("candidate"));
+                asked = 2;
+            }
+            late.join().unwrap()
+        });
         assert_eq!(response.status, 504, "{case}: {}", response.text());
-        assert_eq!((own.inferences().len(), state(&rig)), (1, 0), "{case}");
+        assert_eq!((own.inferences().len(), state(&rig)), (asked, 0), "{case}");
     }
 }
 
@@ -536,6 +550,55 @@ fn a_candidate_whose_probe_finds_nobody_is_asked_where_the_baseline_is_gone_too(
     let asked = |fake: &Fake| fake.seen().iter().any(|seen| seen.path().contains("completions"));
     assert_eq!(rig.chat(&[], &ask("app")).status, 503);
     assert!(asked(&own), "one of {before} and more");
+}
+
+/// It says so to its probes and to each request with the same polite 503: all who came were told to go, within a second.
+#[test]
+fn who_comes_while_the_only_engine_reads_its_model_in_waits_in_its_line() {
+    const CLIENTS: usize = 8;
+    let own = Fake::start(Persona::LlamaCpp);
+    let rig = watched("llamacpp", &[&own], "in_flight_limit = 2\nqueue = { wait = \"1 h\" }");
+    until("the probe has told", || own.seen().len() > 1 && state(&rig, 0) == "healthy");
+    own.set_loading(true);
+    thread::scope(|scope| {
+        let rig = &rig;
+        let asked = [(); CLIENTS].map(|()| scope.spawn(move || rig.chat(&[], &ask("app"))));
+        let tried = || own.seen().iter().filter(|seen| seen.path().contains("completions")).count();
+        until("it is known", || state(rig, 0) == "down" && tried() > CLIENTS);
+        own.set_loading(false);
+        for asked in asked {
+            let answer = asked.join().unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    });
+}
+
+/// A proxy that passes `/v1/` alone, or a server that wants a key: whoever answers is there.
+#[test]
+fn an_engine_whose_health_page_is_not_to_be_had_takes_requests() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let (absent, broken) = ("404 Not Found", "502 Bad Gateway");
+        let probes = [absent, "401 Unauthorized", absent, broken];
+        for status in probes.into_iter().cycle() {
+            let (mut socket, _) = listener.accept().unwrap();
+            let _ = socket.read(&mut [0; 4096]);
+            let close = "content-length: 0\r\nconnection: close";
+            write!(socket, "HTTP/1.1 {status}\r\n{close}\r\n\r\n").unwrap();
+            if tell.send(status).is_err() {
+                return;
+            }
+        }
+    });
+    let own = service("vllm", &base_url) + "probe_interval = \"1 s\"\n";
+    let rig = Rig::start(&one_arm(&own));
+    rig.watch_instances();
+    // A probe reads two more pages, but of one that says no.
+    while !told.recv().unwrap().starts_with("401") {}
+    assert_ne!(state(&rig, 0), "down");
+    until("its own word counts", || state(&rig, 0) == "down");
 }
 
 #[test]

@@ -287,6 +287,34 @@ fn a_stream_that_breaks_at_an_instance_that_leaves_goes_on_at_one_that_came() {
     assert_eq!(c.inferences().len(), 1);
 }
 
+/// It came back to the instances that it had left, of which none was there any more.
+#[test]
+fn who_pauses_while_its_instance_is_replaced_goes_to_the_one_that_came() {
+    let cloud = fake(Persona::OpenAi, "cloud");
+    let [old, new] = ["old", "new"].map(|name| fake(Persona::LlamaCpp, name));
+    let pause = Fault::Status { status: 503, retry_after: None, retry_after_ms: Some(2_000) };
+    old.always(Reply::fault(pause));
+    for queue in ["", "in_flight_limit = 4\nqueue = { wait = \"1 h\" }\n"] {
+        let text = |own: &Fake| {
+            let config = config(&cloud, &[own], "0%")
+                .replace("baseline = \"big\"", "baseline = \"small\"")
+                .replace("candidate = \"small\"", "candidate = \"big\"");
+            config.replace("[upstreams.own]\n", &format!("[upstreams.own]\nretries = 2\n{queue}"))
+        };
+        let rig = Rig::start(&text(&old));
+        let before = old.inferences().len();
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| Begun::open(&rig, 1).end());
+            until("it pauses", || old.inferences().len() > before);
+            rig.reload(&text(&new));
+            let answer = asked.join().unwrap();
+            assert_eq!(answer.status, 200, "{queue}: {}", answer.text());
+            assert_eq!(answer.header("x-cutover-upstream"), Some("own"), "{queue}");
+        });
+    }
+    assert_eq!(new.inferences().len(), 2);
+}
+
 /// What an engine says is its name, over and over.
 fn says(name: &str) -> Reply {
     Reply::tokens(&[format!("{name} ").as_str(); 3])

@@ -74,6 +74,8 @@ fn where_requests_wait_those_that_rest_are_waited_for() {
     assert_eq!(of(&[rests, down], 0), Some(FULL), "the other is tried before it");
     assert_eq!(of(&[at(State::Draining, 2)], 0), None, "nobody will ever be there");
     assert_eq!(of(&[rests, at(State::Healthy, 1)], 0), Some(0), "another can serve");
+    let both = Figures { rests: true, ..down };
+    assert_eq!(of(&[both], 0), Some(FULL), "requests have found out, too");
     // A probe may be wrong.
     assert_eq!([0, 1, 2].map(|n| of(&[down], n)), [0, 500, FULL].map(Some));
     // It has rested: one tries it, whoever is there from before.

@@ -42,6 +42,16 @@ fn vllm_is_understood_under_its_old_and_new_names() {
     let old = "vllm:gpu_cache_usage_perc{model_name=\"a\"} 0.9\n";
     assert_eq!(read(&[(Page::VllmMetrics, 200, old)]).cache_permille, Some(900));
     assert_eq!(read(&[(Page::VllmHealth, 503, "")]).fitness, Fitness::Unfit);
+    for page in [Page::VllmHealth, Page::LlamaHealth, Page::OllamaVersion] {
+        for (status, fitness) in [
+            (404, Fitness::Silent),
+            (401, Fitness::Silent),
+            (302, Fitness::Silent),
+            (502, Fitness::Unfit),
+        ] {
+            assert_eq!(read(&[(page, status, "")]).fitness, fitness, "{page:?} {status}");
+        }
+    }
 }
 
 #[test]
