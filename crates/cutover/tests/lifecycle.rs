@@ -119,10 +119,12 @@ fn a_request_that_outlives_its_client_is_recorded_where_it_ends_in_the_drain() {
         drop(raw);
         let open = || program.metrics().contains("cutover_open_connections{listener=\"client\"} 0");
         wait::until("its client has left", open);
+        let url = program.url().to_owned();
         let ends = std::thread::spawn(move || {
             let code = program.terminate();
             (program, code)
         });
+        wait::until("nobody is let in any more", || Raw::open(&url).is_err());
         gate.open();
         let (program, code) = ends.join().unwrap();
         assert_eq!(code, Some(0));

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cutover_route::health::FAILURES_MAX;
+use cutover_route::health::{FAILURES_MAX, Seen};
 use cutover_store::{Options, Store};
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
 use cutover_testkit::raw::Raw;
@@ -571,6 +571,29 @@ fn who_comes_while_the_only_engine_reads_its_model_in_waits_in_its_line() {
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
     });
+}
+
+/// Its probes were late and no answer ended between two of them: it was down while it streamed to all its clients.
+#[test]
+fn each_piece_of_a_stream_is_a_sign_of_life() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let gate = Gate::new();
+    own.always(Reply::words(4).hold_each_chunk(&gate));
+    let rig = Rig::start(&two_arms(&cloud.base_url(), &own.base_url(), "100%"));
+    let live = rig.gateway.live();
+    let lane = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+    let health = &lane.upstream.instances[0].health;
+    let mut raw = rig.raw();
+    gate.release(2);
+    raw.request("POST /v1/chat/completions", &[], ask_stream("app")).unwrap();
+    raw.read_until("w0").unwrap();
+    until("its next piece is held", || gate.arrivals() > 2);
+    let _ = health.take_seen();
+    assert_eq!(health.take_seen(), Seen::Silence);
+    gate.release(1);
+    until("the next piece is seen", || health.take_seen() == Seen::Answers);
+    gate.open();
+    raw.read_until("[DONE]").unwrap();
 }
 
 /// A proxy that passes `/v1/` alone, or a server that wants a key: whoever answers is there.
