@@ -243,9 +243,10 @@ async fn run_leg(
         }
         let next = if goes_on {
             // Boxed, as few requests are asked again, and all would carry the room for it.
+            let spares = course.spares(exchange);
             let is_last = behind.is_empty()
-                || course.asks_again(exchange, &failure)
-                    && !Box::pin(are_taking(exchange, behind)).await;
+                || (spares || course.asks_again(exchange, &failure))
+                    && !Box::pin(are_taking(exchange, behind, spares)).await;
             course.after(exchange, &failure, is_last)
         } else {
             Next::End
@@ -311,13 +312,17 @@ async fn beyond(
     }
 }
 
-/// Whether one of these legs takes the request. One that does not is sent nothing, so that it mends nothing.
-async fn are_taking(exchange: &mut Exchange, legs: &[Leg]) -> bool {
+/// Whether one of these legs takes the request, and perhaps can be served. One that does not is sent nothing, so that
+/// it mends nothing.
+async fn are_taking(exchange: &mut Exchange, legs: &[Leg], served: bool) -> bool {
     let live = Arc::clone(&exchange.live);
     let before = (exchange.trail.prompt_bytes, exchange.trail.too_small);
     let mut taking = false;
     for leg in legs {
         let Some(lane) = live.lane(leg.variant) else { continue };
+        if served && !can_be_served(exchange, *leg) {
+            continue;
+        }
         let Ok(outgoing) = adapted(exchange, lane).await else { continue };
         taking |= context_guard::fits(exchange, *leg, lane, outgoing).is_ok();
     }

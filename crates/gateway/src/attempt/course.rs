@@ -75,17 +75,26 @@ impl<'a> Course<'a> {
         self
     }
 
-    /// Where nobody else that it knows of its upstream can be asked, the bits of those that were, as they lie in the
+    /// Where nobody else that it knows of its upstream can serve, the bits of those that were asked, as they lie in the
     /// picture with those that came meanwhile.
     pub(super) fn looks_beyond(&self, exchange: &mut Exchange) -> Option<u64> {
-        let may = self.tried.count_ones() < INSTANCES_PER_LEG_MAX && !self.has_others(exchange);
+        let has_fit = self.fittest(exchange).is_some_and(State::can_serve);
+        let may = self.tried.count_ones() < INSTANCES_PER_LEG_MAX && !has_fit;
         if may { exchange.looks_beyond(self.leg, self.tried) } else { None }
     }
 
-    /// Whether an instance takes requests that was not tried.
-    fn has_others(&self, exchange: &Exchange) -> bool {
+    /// How the fittest of the instances is that take requests and were not tried.
+    fn fittest(&self, exchange: &Exchange) -> Option<State> {
         let passed_over = self.tried | exchange.trail.too_small;
-        self.lane.upstream.taking().any(|(at, _)| passed_over & (1 << at.min(63)) == 0)
+        let now = exchange.shared.now();
+        let all = self.lane.upstream.taking();
+        let others = all.filter(|(at, _)| passed_over & (1 << (*at).min(63)) == 0);
+        others.map(|(_, one)| one.state(now)).min()
+    }
+
+    /// Whether there are instances that were not tried, and none of them is expected to answer.
+    pub(super) fn spares(&self, exchange: &Exchange) -> bool {
+        self.fittest(exchange).is_some_and(|state| !state.can_serve())
     }
 
     /// Passes an instance over.
@@ -248,7 +257,8 @@ impl<'a> Course<'a> {
             || self.again < self.lane.upstream.retry.again && failure.fault.code.row().retry
     }
 
-    /// What follows a failed attempt that another may mend.
+    /// What follows a failed attempt that another may mend. An instance that is not expected to answer is asked where
+    /// nobody else can be: neither the next arm nor, once more, one that can serve.
     pub(super) fn after(
         &mut self,
         exchange: &mut Exchange,
@@ -256,29 +266,33 @@ impl<'a> Course<'a> {
         is_last: bool,
     ) -> Next {
         let upstream = &self.lane.upstream;
-        let tried = self.tried.count_ones();
-        if self.has_others(exchange) && tried < INSTANCES_PER_LEG_MAX {
-            return if may(exchange, upstream, "retry") { Next::Another } else { Next::End };
-        }
+        let other =
+            self.fittest(exchange).filter(|_| self.tried.count_ones() < INSTANCES_PER_LEG_MAX);
+        let is_fit = other.is_some_and(State::can_serve);
         // What the next arm may mend at once is not waited for here.
         let lines_up = admission::lines_up_again(exchange, upstream, failure);
-        if !is_last || !self.asks_again(exchange, failure) {
+        let waits = is_last && !is_fit && self.asks_again(exchange, failure);
+        let can_serve = || upstream.can_serve(exchange.shared.now());
+        let may_wait = waits && (lines_up || other.is_none() || can_serve());
+        let wait = if may_wait { self.wait(exchange, failure, lines_up) } else { None };
+        let at_once = is_fit || is_last && other.is_some() && wait.is_none();
+        let is_free = lines_up && wait.is_some();
+        if !(at_once || wait.is_some()) || !is_free && !may(exchange, upstream, "retry") {
             return Next::End;
         }
+        let Some(wait) = wait else { return Next::Another };
+        self.again += u32::from(!lines_up);
+        self.tried = 0;
+        Next::Again(Duration::from_millis(wait))
+    }
+
+    /// How long is waited before the same upstream is asked again; None: longer than anybody waits. Who lines up waits
+    /// there for what was told.
+    fn wait(&self, exchange: &Exchange, failure: &Failure, lines_up: bool) -> Option<u64> {
         let backoff = backoff_ms(self.again + 1, exchange.id.seed());
         let left = exchange.left().map(|left| micros(left).0 / 1_000);
         let told = failure.retry_after_ms.map(u64::from).filter(|_| !lines_up);
-        let Some(wait) = wait_ms(backoff, told, left) else {
-            return Next::End;
-        };
-        if !lines_up {
-            if !may(exchange, upstream, "retry") {
-                return Next::End;
-            }
-            self.again += 1;
-        }
-        self.tried = 0;
-        Next::Again(Duration::from_millis(wait))
+        wait_ms(backoff, told, left)
     }
 }
 

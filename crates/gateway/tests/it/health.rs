@@ -390,6 +390,52 @@ fn nobody_waits_for_a_candidate_that_is_known_to_be_frozen() {
     assert_eq!((response.status, own.inferences().len()), (504, 13), "{}", response.text());
 }
 
+/// Each request that the one that is well failed waited for the frozen one, beside a baseline that answers.
+#[test]
+fn the_second_attempt_goes_to_nobody_who_is_known_to_be_frozen_while_another_can_answer() {
+    let (cloud, a, b) =
+        (Fake::start(Persona::OpenAi), Fake::start(Persona::Vllm), Fake::start(Persona::Vllm));
+    let own = format!("{}\nprobes = false", engines("vllm", &[&a, &b]));
+    let config = |more: &str, weight: &str| {
+        let text = two_arms(&cloud.base_url(), "http://gone", "100%");
+        let text = text.replace("provider = \"llamacpp\"\nbase_url = \"http://gone\"", &own);
+        text.replace("[upstreams.own]", &format!("[upstreams.own]\n{more}"))
+            .replace("weight = ", &format!("{weight}\nweight = "))
+    };
+    let rig = Rig::start(&config("", ""));
+    let rest = |upstream: &str, at: usize| {
+        let live = rig.gateway.live();
+        let lane = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == upstream).unwrap();
+        let health = &lane.upstream.instances[at].health;
+        (0..14).for_each(|_| health.failed(Millis(u64::MAX >> 16), now()));
+    };
+    let asked = |resting: &[(&str, usize)], wanted: (&str, &str)| {
+        for body in [ask("app"), ask_stream("app")] {
+            for (upstream, at) in resting {
+                rest(upstream, *at);
+            }
+            let before = a.inferences().len();
+            a.once(Reply::fault(Fault::status(500)));
+            let response = rig.chat(&[], &body);
+            let header = |name| response.header(name).unwrap_or_default();
+            let seen = (header("x-cutover-instance"), header("x-cutover-attempts"));
+            assert_eq!(seen, wanted, "{}", response.text());
+            assert!(a.inferences().len() > before, "it is asked first");
+        }
+    };
+    asked(&[("own", 1)], ("cloud/0", "2"));
+    assert_eq!(b.inferences().len(), 0);
+    // Nor where the upstream is asked again all the same.
+    rig.forgive(&config("retries = 1", "failover = false"));
+    asked(&[("own", 1)], ("own/0", "2"));
+    assert_eq!(b.inferences().len(), 0);
+    // Where nobody else can answer, it is asked.
+    for (more, weight) in [("", "failover = false"), ("", "")] {
+        rig.forgive(&config(more, weight));
+        asked(&[("own", 1), ("cloud", 0)], ("own/1", "2"));
+    }
+}
+
 /// A restart under load rested an instance for 30 s.
 #[test]
 fn streams_that_break_at_once_are_one_rest() {
