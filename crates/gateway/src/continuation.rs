@@ -10,7 +10,8 @@
 //! takes the beginning of an answer; at most one continuation for a request; an attempt and a retry left.
 //! A request of another dialect than OpenAI's is continued in the form it was turned into, behind the edge,
 //! which sees one stream; but not where the upstream's own events pass the edge as they are. Another instance of the same variant is asked first: its
-//! words are the same model's. Who may see the request is not asked anew: the legs are those that were
+//! words are the same model's; but one that can serve goes before one that cannot or is full, and where one fails before
+//! it has said a word the next is asked. Who may see the request is not asked anew: the legs are those that were
 //! decided, and one that is not local never follows for a request that stays local.
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cutover_ledger::Cost;
 use cutover_route::Leg;
+use cutover_route::health::State;
 use cutover_telemetry::families;
 use cutover_units::{Arm, Code};
 use cutover_vendors::continuation;
@@ -100,19 +102,20 @@ impl Story {
     }
 }
 
-/// Where the rest may come from, in order: the same leg, then those behind it.
-fn targets(exchange: &Exchange) -> impl Iterator<Item = (Leg, &Lane)> {
-    let tried = exchange.trail.tried;
+/// Where the rest may come from, the same leg and those behind it, each with how the fittest of its instances is.
+fn targets(exchange: &Exchange) -> impl Iterator<Item = (State, Leg)> {
+    let (tried, now) = (exchange.trail.tried, exchange.shared.now());
     let from = tried.map(|tried| tried.leg);
     let legs = exchange.chosen.legs.iter().copied().skip_while(move |leg| Some(*leg) != from);
     legs.filter_map(move |leg| {
         let lane = exchange.live.lane(leg.variant)?;
-        let is_it = |at| tried.is_some_and(|tried| tried.instance == at);
-        let alone = Some(leg) == from && lane.upstream.taking().all(|(at, _)| is_it(at));
+        let broke = tried.filter(|tried| tried.leg == leg).map(|tried| tried.instance);
+        let others = lane.upstream.taking().filter(|(at, _)| Some(*at) != broke);
+        let fittest = others.map(|(_, one)| one.state(now)).min()?;
         let may_see = lane.upstream.local || !exchange.chosen.local_only;
         let refuses =
             exchange.foreign.as_ref().is_some_and(|f| f.chat.refused_by(&lane.target).is_some());
-        (!alone && may_see && !refuses && takes(exchange.endpoint, lane)).then_some((leg, lane))
+        (may_see && !refuses && takes(exchange.endpoint, lane)).then_some((fittest, leg))
     })
 }
 
@@ -156,13 +159,39 @@ pub(crate) async fn ask(
     (exchange, result.map(|opened| Started::Stream(Box::new(opened))))
 }
 
+/// Nobody else gives it.
+fn none() -> Failure {
+    Failure::client(Fault::new(Code::Internal, "nobody can continue the answer"))
+}
+
+/// The rest, from the first that begins it.
 async fn rest(exchange: &mut Exchange, story: Story) -> Result<Opened, Failure> {
-    let none = || Failure::client(Fault::new(Code::Internal, "nobody can continue the answer"));
+    let text = story.said.plain().ok_or_else(none)?;
+    let (broke, part) = (exchange.trail.tried, first_part(exchange));
+    let mut targets: Vec<_> = targets(exchange).collect();
+    // Of equals in their order. What an instance has to load first is its policy's to say.
+    targets.sort_by_key(|(fittest, _)| (*fittest).max(State::Cold));
+    let mut result = Err(none());
+    for (_, leg) in targets {
+        (exchange.trail.tried, exchange.trail.failed) = (broke, None);
+        result = rest_of(exchange, leg, (&story.prompt, &text), part).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// The rest, from one of a leg's instances.
+async fn rest_of(
+    exchange: &mut Exchange,
+    leg: Leg,
+    (prompt, text): (&Bytes, &str),
+    part: Part,
+) -> Result<Opened, Failure> {
     let live = Arc::clone(&exchange.live);
     let before = exchange.trail.tried.ok_or_else(none)?;
-    let leg = targets(exchange).next().map(|(leg, _)| leg).ok_or_else(none)?;
     let lane = live.lane(leg.variant).ok_or_else(none)?;
-    let text = story.said.plain().ok_or_else(none)?;
     // Anthropic refuses a beginning that ends in space, and without it the words would run together.
     let refused = lane.target.provider.dialect == Dialect::Anthropic
         && text.ends_with(|last: char| last.is_whitespace());
@@ -172,8 +201,7 @@ async fn rest(exchange: &mut Exchange, story: Story) -> Result<Opened, Failure> 
     if !exchange.may_go_on() || !may(exchange, &lane.upstream, "continuation") {
         return Err(none());
     }
-    let part = first_part(exchange);
-    let outgoing = outgoing((exchange, &story.prompt), (&text, part.chunks), lane);
+    let outgoing = outgoing((exchange, prompt), (text, part.chunks), lane);
     let outgoing = outgoing.map_err(Failure::client)?;
     let mut course = Course::new(lane, leg, &outgoing);
     if leg == before.leg {

@@ -3,9 +3,11 @@
 
 use cutover_testkit::fake::{Fake, Fault, Persona, Reply};
 use cutover_testkit::raw::Response;
+use cutover_units::Millis;
+use cutover_upstream::health::Health;
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, two_arms};
+use crate::harness::{Arm, BY_UNIT, Rig, docs_on, engines, now, service, two_arms, until};
 
 /// Both arms take the beginning of an answer; the candidate breaks off after two words.
 struct Two {
@@ -307,4 +309,87 @@ fn an_answer_is_continued_from_each_of_its_characters_or_not_at_all() {
     let response = two.rig.post("/api/chat", &[], &body.to_string());
     let said = lines(&response);
     assert_eq!(joined(said.iter().map(|line| line["message"]["content"].as_str())), "a😀b");
+}
+
+/// It rests for long.
+fn rests(health: &Health) {
+    (0..14).for_each(|_| health.failed(Millis(u64::MAX >> 16), now()));
+}
+
+/// It has refused a request as one too many.
+fn is_full(health: &Health) {
+    health.was_full(now(), Some(20_000));
+}
+
+/// A candidate of two instances, the first of which breaks off. Says what the client saw of a stream while the second
+/// is as the first function says, and the baseline as the other does.
+fn said_beside(
+    [first, second, other]: [&Fake; 3],
+    [of_second, of_other]: [fn(&Health); 2],
+) -> (Rig, String) {
+    first.always(Reply::words(4).and_then(2, Fault::Cut));
+    let own = Arm::small(engines("llamacpp", &[first, second]));
+    let arms = [Arm::big(service("llamacpp", &other.base_url())), own];
+    let more = format!("{BY_UNIT}weight = \"100%\"\non_interrupt = \"continue\"");
+    let rig = Rig::start(&format!("default_upstream = \"cloud\"\n{}", docs_on(&arms, &more)));
+    for (upstream, at, make) in [("own", 1, of_second), ("cloud", 0, of_other)] {
+        let live = rig.gateway.live();
+        let lane = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == upstream).unwrap();
+        make(&lane.upstream.instances[at].health);
+    }
+    let response = rig.chat(&[], CHAT);
+    let chunks = values(&response);
+    let said = joined(chunks.iter().map(|c| c["choices"][0]["delta"]["content"].as_str()));
+    let is_whole = response.events().last().map(String::as_str) == Some("[DONE]");
+    (rig, if is_whole { said } else { format!("{said}...") })
+}
+
+/// As long as one engine of two was out of order the other one's streams ended where they broke off.
+#[test]
+fn the_rest_is_asked_of_one_that_can_serve_before_one_that_cannot_or_is_full() {
+    let fakes = [(); 3].map(|()| Fake::start(Persona::LlamaCpp));
+    let [first, second, other] = &fakes;
+    second.always(Reply::tokens(&["and", " back"]));
+    other.always(Reply::tokens(&["and", " so", " on"]));
+    for how in [rests as fn(&Health), is_full] {
+        let before = second.inferences().len();
+        let (_rig, said) = said_beside([first, second, other], [how, |_| {}]);
+        assert_eq!((said.as_str(), second.inferences().len()), ("w0 w1 and so on", before));
+        // Of equals the one with the same model.
+        let before = other.inferences().len();
+        let (_rig, said) = said_beside([first, second, other], [how, how]);
+        assert_eq!((said.as_str(), other.inferences().len()), ("w0 w1 and back", before));
+    }
+}
+
+/// Nobody else was asked, and nothing of the rest was shown.
+#[test]
+fn where_one_refuses_to_go_on_the_next_is_asked() {
+    let fakes = [(); 3].map(|()| Fake::start(Persona::LlamaCpp));
+    let [first, second, other] = &fakes;
+    for (status, how) in [(500, rests as fn(&Health)), (503, is_full), (400, is_full)] {
+        second.always(Reply::fault(Fault::status(status)));
+        other.always(Reply::tokens(&["and", " so", " on"]));
+        let before = second.inferences().len();
+        let (rig, said) = said_beside([first, second, other], [how, how]);
+        assert_eq!(said, "w0 w1 and so on", "{status}");
+        assert_eq!(second.inferences().len(), before + 1, "{status}");
+        let of = |name: &str| {
+            let metrics = rig.metrics();
+            let lines = metrics.lines().filter(|line| line.starts_with(name));
+            let figures = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+            figures.sum::<u64>()
+        };
+        until("each attempt is counted", || of("cutover_attempts_total{") == 3);
+        assert_eq!(of("cutover_streams_continued_total{upstream=\"cloud\""), 1);
+        // It was taken over from the one whose stream broke.
+        let from = "cutover_failovers_total{upstream=\"own\",upstream_instance=\"own/0\"";
+        assert_eq!((of(from), of("cutover_failovers_total{")), (1, 1));
+        // Nor does the last.
+        other.always(Reply::fault(Fault::status(500)));
+        let (rig, said) = said_beside([first, second, other], [how, how]);
+        assert_eq!(said, "w0 w1 ...", "{status}");
+        let series = "cutover_attempts_total{upstream=\"cloud\"";
+        assert!(rig.metrics().lines().any(|line| line.starts_with(series)), "it was asked");
+    }
 }
