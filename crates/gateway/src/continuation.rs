@@ -168,6 +168,7 @@ fn none() -> Failure {
 async fn rest(exchange: &mut Exchange, story: Story) -> Result<Opened, Failure> {
     let text = story.said.plain().ok_or_else(none)?;
     let (broke, part) = (exchange.trail.tried, first_part(exchange));
+    exchange.trail.before = Some(part);
     let mut targets: Vec<_> = targets(exchange).collect();
     // Of equals in their order. What an instance has to load first is its policy's to say.
     targets.sort_by_key(|(fittest, _)| (*fittest).max(State::Cold));
@@ -217,7 +218,6 @@ async fn rest_of(
     if leg.variant != before.leg.variant {
         exchange.trail.too_small = 0;
     }
-    exchange.trail.before = Some(part);
     let asking = course.begin(exchange, at)?;
     let sent_at = asking.sent_at();
     let result = asking.open(exchange).await;

@@ -80,9 +80,9 @@ impl Exchange {
         self.chosen.use_case.and_then(|at| Some(&self.live.use_case(at)?.endurance))
     }
 
-    /// What is left until the request's own deadline, if it has one.
+    /// What is left until the request's own deadline, if it has one. A stream that has begun has kept it: its rest has none.
     pub(crate) fn left(&self) -> Option<Duration> {
-        let deadline = self.endurance()?.deadline?;
+        let deadline = self.endurance()?.deadline.filter(|_| self.trail.before.is_none())?;
         Some(deadline.saturating_sub(self.started.elapsed()))
     }
 

@@ -30,7 +30,7 @@ pub(super) const DEADLINE: Field = words(
     "deadline",
     deadline(),
     "none: each attempt has its upstream's deadlines, and there are at most four",
-    "Until when an answer must be there whole, or a stream begun, over all attempts and waits. What is left of it shortens each attempt's own deadlines, and no attempt begins after it.",
+    "Until when an answer must be there whole, or a stream begun, over all attempts and waits. What is left of it shortens each attempt's own deadlines, and no attempt begins after it. A stream that has begun has kept it, also where its rest is asked for later.",
 );
 
 pub(super) const HEDGE_AFTER: Field = words(

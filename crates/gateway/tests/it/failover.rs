@@ -1,6 +1,7 @@
 //! Asking again: within a budget and a deadline, at another instance while the first is silent, and for
 //! the rest of a stream that broke off. And whatever happens, each request is booked once.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use cutover_store::{Options, Store};
@@ -303,6 +304,30 @@ fn a_stream_that_broke_off_goes_on_elsewhere_as_one() {
         assert_eq!(seen[0].served.cost, None, "two models' tokens are no evidence of a price");
     }
     assert_eq!(figure(&rig, "cutover_streams_continued_total{"), 4);
+}
+
+/// A stream that broke off later than its deadline ended there: the long ones, which `continue` is for.
+#[test]
+fn a_deadline_is_kept_once_a_stream_has_begun_and_its_rest_has_none() {
+    let (own, cloud, gate) = (fake("own"), fake("cloud"), Gate::new());
+    own.always(Reply::words(4).hold_each_chunk(&gate).and_then(2, Fault::Cut));
+    cloud.always(Reply::text(" and this is the rest"));
+    let of_use_case = format!("{CONTINUE}\ndeadline = \"1 s\"");
+    let own: &[&Fake] = &[&own];
+    let setting =
+        Setting { own, cloud: &cloud, of_own: "", of_cloud: "", of_use_case: &of_use_case };
+    let rig = Rig::start(&setting.text());
+    let began = Instant::now();
+    let response = thread::scope(|scope| {
+        let stream = scope.spawn(|| rig.chat(UNIT, &ask_stream("app")));
+        gate.release(1);
+        until("it has begun", || gate.arrivals() == 2);
+        until("its deadline has passed", || began.elapsed() > Duration::from_millis(1_100));
+        gate.open();
+        stream.join().unwrap()
+    });
+    assert_eq!(chunks(&response).1, "w0 w1  and this is the rest", "{}", response.text());
+    assert_eq!(response.events().last().map(String::as_str), Some("[DONE]"));
 }
 
 /// Two models' tokens have two prices, and each arm's figures are its own.
