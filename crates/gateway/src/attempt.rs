@@ -236,8 +236,8 @@ async fn run_leg(
             Ok(started) => return Ok(started),
             Err(failure) => told(exchange, failure, &outgoing),
         };
-        let elsewhere = failure.elsewhere || course.has_larger(exchange, &failure);
-        let goes_on = elsewhere && exchange.may_go_on();
+        let goes_on =
+            (failure.elsewhere || course.has_larger(exchange, &failure)) && exchange.may_go_on();
         if goes_on && let Some(tried) = course.looks_beyond(exchange) {
             return beyond(exchange, (leg, tried), behind, failure).await;
         }
@@ -259,10 +259,7 @@ async fn run_leg(
         match paused {
             Ok(None) => last = Some(failure),
             Ok(Some(tried)) => return beyond(exchange, (leg, tried), behind, failure).await,
-            Err(retry_after_ms) => {
-                last = Some(Failure { retry_after_ms, ..failure });
-                break;
-            }
+            Err(retry_after_ms) => return Err(Failure { retry_after_ms, ..failure }),
         }
     }
     match last {

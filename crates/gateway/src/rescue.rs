@@ -64,52 +64,6 @@ pub(crate) const NO_FORM: &str = "no_form";
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS_HEADER: HeaderName = HeaderName::from_static("retry-after-ms");
 
-/// What a client is told of a request that got no answer: never where the upstream is.
-fn no_answer(kind: SendErrorKind) -> (Code, &'static str) {
-    match kind {
-        SendErrorKind::TooManyConnections => {
-            (Code::Overloaded, "all connections to the upstream are in use")
-        }
-        SendErrorKind::Protocol => {
-            (Code::BadGateway, "the upstream's answer is no HTTP that is accepted here")
-        }
-        SendErrorKind::FirstByteTimeout => {
-            (Code::UpstreamTimeout, "the upstream did not answer in time")
-        }
-        SendErrorKind::ConnectTimeout => {
-            (Code::UpstreamTimeout, "no connection to the upstream could be made in time")
-        }
-        SendErrorKind::Closed => {
-            (Code::UpstreamUnavailable, "the upstream closed the connection before it answered")
-        }
-        SendErrorKind::Tls => (
-            Code::UpstreamUnavailable,
-            "the upstream could not be reached: the TLS handshake failed",
-        ),
-        SendErrorKind::Dns => (
-            Code::UpstreamUnavailable,
-            "the upstream could not be reached: its host name could not be resolved",
-        ),
-        SendErrorKind::Refused => (
-            Code::UpstreamUnavailable,
-            "the upstream could not be reached: the connection was refused",
-        ),
-        SendErrorKind::Connect => (Code::UpstreamUnavailable, "the upstream could not be reached"),
-    }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
 impl Failure {
     /// The client's own fault, found by us.
     pub(crate) fn client(fault: Fault) -> Self {
@@ -170,7 +124,7 @@ impl Failure {
     /// All the connections that an upstream may have are in use, and another arm can answer at once.
     pub(crate) fn out_of_connections() -> Self {
         let kind = SendErrorKind::TooManyConnections;
-        let (code, message) = no_answer(kind);
+        let (code, message) = kind.told();
         let retry_after_ms = Some(RETRY_AFTER_MS);
         let fault = Fault::new(code, message);
         Self { reason: kind.as_str(), elsewhere: true, retry_after_ms, ..Self::client(fault) }
@@ -179,7 +133,7 @@ impl Failure {
     /// No answer from an instance.
     pub(crate) fn send(error: &SendError) -> Self {
         let kind = error.kind();
-        let (code, message) = no_answer(kind);
+        let (code, message) = kind.told();
         let message = match error.text().filter(|_| kind == SendErrorKind::Protocol) {
             Some(what) => format!("{message}: {what}"),
             None => message.to_owned(),
@@ -193,7 +147,7 @@ impl Failure {
             status: None,
             retry_after_ms: (code == Code::Overloaded).then_some(RETRY_AFTER_MS),
             said: None,
-            why: Some(chain(error).into()),
+            why: Some(error.chain().into()),
         }
     }
 

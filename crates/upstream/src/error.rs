@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cutover_units::Code;
+
 use crate::address::InstanceAddress;
 
 /// The kinds of failure before a response's head.
@@ -44,6 +46,40 @@ impl SendErrorKind {
             Self::Closed => "closed",
             Self::Protocol => "protocol",
             Self::TooManyConnections => "too_many_connections",
+        }
+    }
+
+    /// What a client is told of a request that got no answer: never where the upstream is.
+    pub fn told(self) -> (Code, &'static str) {
+        match self {
+            Self::TooManyConnections => {
+                (Code::Overloaded, "all connections to the upstream are in use")
+            }
+            Self::Protocol => {
+                (Code::BadGateway, "the upstream's answer is no HTTP that is accepted here")
+            }
+            Self::FirstByteTimeout => {
+                (Code::UpstreamTimeout, "the upstream did not answer in time")
+            }
+            Self::ConnectTimeout => {
+                (Code::UpstreamTimeout, "no connection to the upstream could be made in time")
+            }
+            Self::Closed => {
+                (Code::UpstreamUnavailable, "the upstream closed the connection before it answered")
+            }
+            Self::Tls => (
+                Code::UpstreamUnavailable,
+                "the upstream could not be reached: the TLS handshake failed",
+            ),
+            Self::Dns => (
+                Code::UpstreamUnavailable,
+                "the upstream could not be reached: its host name could not be resolved",
+            ),
+            Self::Refused => (
+                Code::UpstreamUnavailable,
+                "the upstream could not be reached: the connection was refused",
+            ),
+            Self::Connect => (Code::UpstreamUnavailable, "the upstream could not be reached"),
         }
     }
 
@@ -89,6 +125,18 @@ impl SendError {
     pub(crate) fn after_another(mut self, seen: bool) -> Self {
         self.anything_sent |= seen;
         self
+    }
+
+    /// The error with its causes.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(inner) = cause {
+            text.push_str(": ");
+            text.push_str(&inner.to_string());
+            cause = inner.source();
+        }
+        text
     }
 
     /// What is wrong with an answer that is not accepted, in words without anything of the instance's.
