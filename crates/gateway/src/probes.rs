@@ -58,6 +58,9 @@ struct Watched {
     state: State,
 }
 
+/// So long after a probe another one is due, if requests are refused.
+const REFUSAL: Duration = Duration::from_secs(1);
+
 /// Looks after the instances of whatever picture is in force, for ever.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut watched: HashMap<usize, Watched> = HashMap::new();
@@ -89,10 +92,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                     let labels = [upstream.name.as_str(), lane.id.as_str()];
                     show_load(&shared.registry, labels, &Facts::default());
                 }
-                let is_due = known.due <= Instant::now() && !lane.health.is_leaving();
-                let Some(probing) = upstream.probing.filter(|_| is_due) else {
+                let Some(probing) = upstream.probing.filter(|_| !lane.health.is_leaving()) else {
                     continue;
                 };
+                // Why it refuses requests is asked soon.
+                let sooner = if lane.health.refuses() { probing.every } else { Duration::ZERO };
+                if known.due > Instant::now() + sooner.saturating_sub(REFUSAL) {
+                    continue;
+                }
                 known.due = Instant::now() + probing.every;
                 let (upstream, shared) = (Arc::clone(upstream), Arc::clone(&shared));
                 probes.spawn(async move {

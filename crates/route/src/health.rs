@@ -116,7 +116,7 @@ pub struct Judged {
     pub misses: u32,
 }
 
-/// What requests have seen of an instance since its last probe.
+/// What requests have seen of an instance last, since its last probe.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seen {
     /// Nothing.

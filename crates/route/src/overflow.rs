@@ -85,7 +85,7 @@ pub struct Figures {
     pub load: Load,
     /// Whether it has failed so often that it rests, or has rested: nobody knows yet whether it is well again.
     pub on_trial: bool,
-    /// Whether it rests now, whatever its probes find.
+    /// Whether it rests now, or has just refused a request as one too many, whatever its probes find.
     pub rests: bool,
 }
 

@@ -23,6 +23,6 @@ pub fn figures(live: &InstanceLive, health: &Health, now: Millis) -> Figures {
         latency_us: live.usual_us(true),
         load,
         on_trial: health.is_on_trial(),
-        rests: health.rests_until(false, now).is_some(),
+        rests: health.rests_until(false, now).is_some() || health.is_full(now),
     }
 }

@@ -51,7 +51,7 @@ pub struct Health {
     /// Since the last look at outliers.
     ok: AtomicU32,
     failed: AtomicU32,
-    /// What requests have [`Seen`] since the last probe.
+    /// What requests have [`Seen`] last since the last probe.
     seen: AtomicU8,
     /// Goes on with each sign of life: answers that begin, go on, or end.
     signs: AtomicU32,
@@ -158,7 +158,7 @@ impl Health {
         }
         let rests = self.rests_for_failures(now) || self.is_outlier(now);
         let probed = State::from_u8(self.probed.load(Relaxed));
-        match (rests, lasts(Millis(self.full_until.load(Relaxed)), FULL_MAX_MS, now)) {
+        match (rests, self.is_full(now)) {
             (true, _) => probed.max(State::Ejected),
             (false, true) => probed.max(State::Saturated),
             (false, false) => probed,
@@ -172,6 +172,11 @@ impl Health {
 
     fn rests_for_failures(&self, now: Millis) -> bool {
         self.is_on_trial() && rests(self.failures(), self.failed_at(), now)
+    }
+
+    /// Whether it counts as full, as it refused a request as one too many.
+    pub fn is_full(&self, now: Millis) -> bool {
+        lasts(Millis(self.full_until.load(Relaxed)), FULL_MAX_MS, now)
     }
 
     /// When its rest ends, where it rests and nothing can end that sooner. `may_recover`: a probe, or a request under
@@ -293,7 +298,8 @@ impl Health {
 
     fn was_seen(&self, what: Seen) {
         self.signs.store(self.signs().wrapping_add(1), Relaxed);
-        if self.seen.load(Relaxed) < what as u8 {
+        // Nearly always they are so already, and reading costs other cores nothing.
+        if self.seen.load(Relaxed) != what as u8 {
             self.seen.store(what as u8, Relaxed);
         }
     }
@@ -468,7 +474,12 @@ impl Health {
         }
     }
 
-    /// What requests have seen since this was asked last.
+    /// Whether requests were refused last since the last probe: it may tell why.
+    pub fn refuses(&self) -> bool {
+        self.seen.load(Relaxed) == Seen::Refusals as u8
+    }
+
+    /// What requests have seen last since this was asked last.
     pub fn take_seen(&self) -> Seen {
         match self.seen.swap(0, Relaxed) {
             0 => Seen::Silence,
@@ -620,7 +631,8 @@ mod tests {
         }
         health.goes_on(now);
         health.was_full(NOW, None);
-        assert_eq!(health.take_seen(), Seen::Answers, "one answer counts for more");
+        assert!(health.refuses());
+        assert_eq!(health.take_seen(), Seen::Refusals, "the last word counts");
     }
 
     /// A request that is asked then, and is a failure at once.
