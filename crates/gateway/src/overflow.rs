@@ -20,12 +20,9 @@ use cutover_telemetry::families;
 use cutover_units::{Arm, NanoUsd};
 
 use crate::admission::{Full, class, place_at};
+use crate::attempt::hedge;
 use crate::exchange::Exchange;
 use crate::live::UpstreamLane;
-
-/// What an answer is taken to have when the request sets no limit: enough for most, so that a budget is
-/// kept rather than overdrawn.
-const COMPLETION_TOKENS: u64 = 1_000;
 
 /// A use case's overflow.
 #[derive(Debug, Clone)]
@@ -80,16 +77,18 @@ fn way(exchange: &Exchange) -> Option<Way<'_>> {
     if is_full || !baseline.upstream.can_serve(exchange.shared.now()) {
         return None;
     }
-    let tokens = Tokens {
-        prompt: exchange.head.est_prompt_tokens,
-        cached: 0,
-        completion: exchange.head.max_tokens.unwrap_or(COMPLETION_TOKENS),
-    };
+    let own = exchange.foreign.as_ref().and_then(|foreign| foreign.own.as_ref());
+    let sent = exchange.body.len().max(own.map_or(0, |own| own.body.len()));
+    let (prompt, completion) = baseline.target.most_tokens(&exchange.head, sent);
+    let tokens = Tokens { prompt, cached: 0, completion };
     let price = baseline.price.cost(&exchange.head.model, tokens, exchange.started_at);
     if price.is_none() && !baseline.upstream.own && !lane.rules.unpriced {
         return None;
     }
-    Some(Way { leg, lane, price: price.map(|cost| cost.amount) })
+    // Both may be billed.
+    let times = if hedge::wanted(exchange, baseline).is_some() { 2 } else { 1 };
+    let price = price.map(|cost| NanoUsd(cost.amount.0.saturating_mul(times)));
+    Some(Way { leg, lane, price })
 }
 
 /// Whether the baseline may be asked and would answer in time, as far as is known.

@@ -43,6 +43,15 @@ pub struct Framing {
     pub examples: Vec<Example>,
 }
 
+impl Framing {
+    /// How many bytes of text it adds to a prompt.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.system_before, &self.system_after, &self.user_before, &self.user_after];
+        let around: usize = texts.into_iter().flatten().map(String::len).sum();
+        around + self.examples.iter().map(|example| example.text.len()).sum::<usize>()
+    }
+}
+
 /// A message of an example.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Example {

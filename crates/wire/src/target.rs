@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::framing::Framing;
+use crate::head::Head;
 use crate::providers::{CallIds, Provider, ResponsesApi};
 use crate::reply::Secrets;
 use crate::structured::StructuredOutput;
@@ -148,7 +149,23 @@ pub struct Target {
     pub settings: VariantSettings,
 }
 
+/// What an answer is taken to have when nobody sets a limit: enough for most, so that a budget is kept rather than
+/// overdrawn.
+const COMPLETION_TOKENS: u64 = 1_000;
+
+/// As elsewhere, where nobody has counted.
+const BYTES_PER_TOKEN: u64 = 4;
+
 impl Target {
+    /// The tokens that a request of so many bytes may take, of prompt and answer: all that is sent (tools, and what the
+    /// settings add), and as many answers as are asked for, each as long as is allowed.
+    pub fn most_tokens(&self, head: &Head, sent: usize) -> (u64, u64) {
+        let added = self.settings.framing.as_ref().map_or(0, |framing| framing.bytes());
+        let prompt = (sent + added) as u64 / BYTES_PER_TOKEN;
+        let each = head.max_tokens.or(self.settings.max_tokens).unwrap_or(COMPLETION_TOKENS);
+        (prompt.max(head.est_prompt_tokens), each.saturating_mul(u64::from(head.n)))
+    }
+
     /// A target that changes nothing: the default upstream.
     pub fn untouched(provider: &'static Provider) -> Self {
         Self {

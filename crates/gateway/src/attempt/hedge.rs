@@ -36,7 +36,7 @@ type Ended = cutover_upstream::Ended<Landed, Failure, Permit>;
 ///
 /// Not for streams (they show early that they are well), not where a request has an effect of its own
 /// at the upstream, and not where an answer that is cancelled is lost and billed.
-pub(super) fn wanted(exchange: &Exchange, lane: &Lane) -> Option<Duration> {
+pub(crate) fn wanted(exchange: &Exchange, lane: &Lane) -> Option<Duration> {
     let after = exchange.endurance()?.hedge_after?;
     let may = !exchange.head.stream
         && lane.upstream.instances.len() > 1

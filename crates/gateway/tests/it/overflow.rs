@@ -453,6 +453,31 @@ fn the_days_money_ends_overflow_and_outlives_a_restart() {
     runtime.block_on(store.close());
 }
 
+/// A burst of them spent twenty days' money before the first answer told what it cost.
+#[test]
+fn what_is_set_aside_counts_all_that_is_sent_and_may_be_answered() {
+    let full = Full::start("99.99%", NO_WAIT, "overflow = { budget_per_day = \"0.015\" }\n");
+    let tool = format!(
+        r#"{{"type":"function","function":{{"name":"f","description":"{}","parameters":{{}}}}}}"#,
+        "x".repeat(40_000)
+    );
+    let tools = format!("{{\"tools\":[{tool}],");
+    let with = |more: &str| ask("app").replacen('{', more, 1);
+    full.meanwhile(|| {
+        let of = |body: String| full.rig.chat(&["x-unit: u1"], &body).status;
+        for dear in ["{\"n\":2,", "{\"max_tokens\":2000,", &tools] {
+            assert_eq!(of(with(dear)), 503, "{}", &dear[..12]);
+        }
+        let in_messages =
+            with(&tools.replace("{\"type\":\"function\",\"function\":", "").replace("}}}]", "}}]"));
+        let in_messages = in_messages.replace("\"parameters\"", "\"input_schema\"");
+        let in_messages = in_messages.replacen('{', "{\"max_tokens\":9,", 1);
+        let answer = full.rig.post("/v1/messages", &["x-unit: u1"], &in_messages);
+        assert_eq!(answer.status, 529, "{}", answer.text());
+        assert_eq!(of(with("{\"n\":2,\"max_tokens\":500,")), 200);
+    });
+}
+
 /// Each return of the table to the file gave the whole day's budget once more.
 #[test]
 fn a_use_case_that_comes_back_has_spent_what_it_had() {

@@ -9,47 +9,60 @@ use super::Head;
 /// to cost nothing beside reading the body.
 const PREFIX_BYTES_MAX: usize = 4_096;
 
+/// Names, roles and other parts before the text are looked at, too.
+const LOOKED_AT_MAX: usize = 2 * PREFIX_BYTES_MAX;
+
 /// Shorter beginnings are not worth keeping together: their cache entries are made again in less time
 /// than a detour costs.
 const PREFIX_BYTES_MIN: usize = 256;
 
 impl Head {
-    /// The bytes of the first message (for prompts that are one text: of its beginning), at most 4 KiB:
-    /// mostly a system prompt, which all requests of an application share. None if it is shorter than
-    /// 256 bytes. Two requests with equal bytes here begin alike for any engine; the reverse does not
-    /// hold, and nothing but a warm cache depends on it.
+    /// The longest text of the first message (of prompts that are one text: its beginning) as it is written, at most
+    /// 4 KiB: mostly a system prompt, which all requests of an application share, whatever role, form and dialect it came
+    /// in. None if it is shorter than 256 bytes. Nothing but a warm cache depends on it.
     pub fn prefix<'a>(&self, body: &'a Bytes) -> Option<&'a [u8]> {
         let (key, opens) = match memmem::find(body, b"\"messages\"") {
             Some(at) => (at + b"\"messages\"".len(), b'{'),
             None => (memmem::find(body, b"\"prompt\"")? + b"\"prompt\"".len(), b'"'),
         };
         let start = key + memchr::memchr(opens, &body[key..])?;
-        let window = &body[start..body.len().min(start + PREFIX_BYTES_MAX)];
-        let prefix = if opens == b'{' { &window[..end_of_object(window)] } else { window };
+        let prefix = longest_text(&body[start..]);
         (prefix.len() >= PREFIX_BYTES_MIN).then_some(prefix)
     }
 }
 
-/// Where the object that begins here ends; the length of the window if it goes on beyond.
-fn end_of_object(window: &[u8]) -> usize {
-    let (mut depth, mut in_text, mut escaped) = (0u32, false, false);
-    for (at, byte) in window.iter().enumerate() {
+/// The longest text in the object or text that begins here, as far as anything is looked at.
+fn longest_text(value: &[u8]) -> &[u8] {
+    let (mut longest, mut depth, mut at) = (&value[..0], 0_u32, 0);
+    while let Some(byte) = value.get(at).filter(|_| at < LOOKED_AT_MAX) {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            _ if in_text => {}
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return at + 1;
-                }
+            b'"' => {
+                let text = text_at(&value[at + 1..]);
+                longest = if text.len() > longest.len() { text } else { longest };
+                at += text.len() + 1;
             }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
+        at += 1;
+        if depth == 0 || longest.len() == PREFIX_BYTES_MAX {
+            break;
+        }
     }
-    window.len()
+    longest
+}
+
+/// The text whose quote was before this, without its end.
+fn text_at(rest: &[u8]) -> &[u8] {
+    let window = &rest[..rest.len().min(PREFIX_BYTES_MAX)];
+    let mut escaped = false;
+    let end = window.iter().position(|byte| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    });
+    &window[..end.unwrap_or(window.len())]
 }
 
 #[cfg(test)]
@@ -77,9 +90,29 @@ mod tests {
         let (one, one_body) = read(&chat(&long, "a"));
         let (other, other_body) = read(&chat(&long, "something else"));
         assert_eq!(one.prefix(&one_body), other.prefix(&other_body));
-        assert!(one.prefix(&one_body).is_some_and(|prefix| prefix.ends_with(b"\"}")));
+        assert!(one.prefix(&one_body).is_some_and(|prefix| prefix.ends_with(b"\\\\")));
         let (third, third_body) = read(&chat(&format!("{long}!"), "a"));
         assert_ne!(one.prefix(&one_body), third.prefix(&third_body));
+    }
+
+    /// The engine is sent the same text each time: its cache was filled three times.
+    #[test]
+    fn the_same_text_has_one_home_whatever_form_it_came_in() {
+        for text in ["You \"help\" here. ".repeat(30), "z\\".repeat(9_000)] {
+            let (head, body) = read(&chat(&text, "a"));
+            let home = head.prefix(&body).unwrap();
+            let literal = serde_json::json!(text);
+            for first in [
+                format!("{{\"role\":\"developer\",\"content\":{literal}}}"),
+                format!(
+                    "{{\"content\":[{{\"type\":\"text\",\"text\":{literal}}}],\"role\":\"system\"}}"
+                ),
+                format!("{{\"content\": {literal} , \"name\":\"n\", \"role\":\"user\"}}"),
+            ] {
+                let (head, body) = read(&format!("{{\"model\":\"m\",\"messages\":[{first}]}}"));
+                assert_eq!(head.prefix(&body), Some(home), "{first}");
+            }
+        }
     }
 
     #[test]
