@@ -181,15 +181,26 @@ async fn answer(
     (order, within): (Order, Duration),
 ) -> Result<(u16, Bytes), String> {
     let asking = async {
-        let response = send(upstream, at, (order, within)).await?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
-        let body = body.map_err(|_| "its answer broke off or is too long".to_owned())?.to_bytes();
-        // Nothing that is looked for in it is a secret.
-        let hidden = upstream.headers.secrets().hidden(&body);
-        Ok((status, hidden.map_or(body, Bytes::from)))
+        let (status, body) = told(upstream, at, (order.clone(), within)).await?;
+        match manage::instead(&order, (status, &body)) {
+            Some(other) => told(upstream, at, (other, within)).await,
+            None => Ok((status, body)),
+        }
     };
     timeout(within, asking).await.unwrap_or_else(|_| Err(too_late(within)))
+}
+
+async fn told(
+    upstream: &UpstreamLane,
+    at: usize,
+    (order, within): (Order, Duration),
+) -> Result<(u16, Bytes), String> {
+    let response = send(upstream, at, (order, within)).await?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|_| "its answer broke off or is too long".to_owned())?.to_bytes();
+    // Nothing that is looked for in it is a secret.
+    Ok((status, upstream.headers.secrets().hidden(&body).map_or(body, Bytes::from)))
 }
 
 fn too_late(within: Duration) -> String {

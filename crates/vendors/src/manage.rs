@@ -4,6 +4,7 @@
 //! Ollama alone manages models over its API. Engines of OpenAI's dialect list what they were started
 //! with.
 
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -58,6 +59,8 @@ impl Deed {
     }
 }
 
+const GENERATE: &str = "/api/generate";
+
 /// A request to an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
@@ -80,9 +83,16 @@ pub fn order(deed: Deed, provider: &Provider, (model, settings): (&str, &OllamaS
         Deed::Show => ("POST", "/api/show", json!({"model": model})),
         Deed::Pull => ("POST", "/api/pull", json!({"model": model, "stream": true})),
         Deed::Remove => ("DELETE", "/api/delete", json!({"model": model})),
-        Deed::Warm => ("POST", "/api/generate", loading(model, settings)),
+        Deed::Warm => ("POST", GENERATE, loading(model, settings)),
     };
     Order { method, path, body: body.to_string().into_bytes() }
+}
+
+/// What does the same where an order was refused like this: a model that makes embeddings alone is loaded by their route.
+pub fn instead(refused: &Order, (status, body): (u16, &[u8])) -> Option<Order> {
+    let makes_none = memmem::find(body, b"does not support generate").is_some();
+    let is_it = refused.path == GENERATE && status == 400 && makes_none;
+    is_it.then(|| Order { path: "/api/embed", ..refused.clone() })
 }
 
 /// A request without a prompt: Ollama loads the model and generates nothing.
@@ -252,7 +262,9 @@ pub fn read_progress(line: &[u8]) -> Option<Progress> {
 /// was removed there is nothing to say. A page of what stands before an engine has a good status, too.
 pub fn is_done(deed: Deed, body: &[u8]) -> bool {
     let value: Option<Value> = serde_json::from_slice(body).ok();
-    let told = value.is_some_and(|told| told.get("error").is_none() && told["done"] == true);
+    let told = value.is_some_and(|told| {
+        told.get("error").is_none() && (told["done"] == true || told["embeddings"].is_array())
+    });
     told || (deed == Deed::Remove && body.trim_ascii().is_empty())
 }
 
@@ -325,6 +337,7 @@ mod tests {
     fn a_page_of_a_proxys_is_no_deed_done() {
         let done = br#"{"model":"m","response":"","done":true,"done_reason":"load"}"#;
         assert!(is_done(Deed::Warm, done) && is_done(Deed::Remove, b""));
+        assert!(is_done(Deed::Warm, br#"{"model":"m","embeddings":[]}"#));
         for body in ["", "<html>log in</html>", "{}", "null", "[1]", r#"{"done":false}"#] {
             assert!(!is_done(Deed::Warm, body.as_bytes()), "{body}");
         }

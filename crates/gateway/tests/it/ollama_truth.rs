@@ -1,6 +1,11 @@
 //! An Ollama that tells the truth: prompts are answered in full or refused loudly, models are not loaded
 //! anew, full instances are passed over, and what is cold is read in before it is needed.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::thread;
+
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply, Setup};
 use cutover_testkit::raw::{Raw, Response};
 use cutover_vendors::manage::Deed;
@@ -317,6 +322,46 @@ fn a_page_of_a_proxys_has_read_in_no_model() {
     until("it has ended", || job.has_ended());
     let lines = job.lines();
     assert_eq!(lines[0].stage, cutover_gateway::Stage::Failed, "{lines:?}");
+}
+
+/// So a real Ollama answers the load of one: such a model was never read in.
+#[test]
+fn a_model_that_makes_embeddings_alone_is_read_in_by_their_route() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                let mut piece = [0; 4096];
+                let count = socket.read(&mut piece).unwrap();
+                request.extend_from_slice(&piece[..count]);
+            }
+            let request = String::from_utf8(request).unwrap();
+            let (status, body) = if request.starts_with("POST /api/generate ") {
+                ("400 Bad Request", r#"{"error":"\"e\" does not support generate"}"#)
+            } else {
+                ("200 OK", r#"{"model":"e","embeddings":[]}"#)
+            };
+            let head = format!("content-length: {}\r\nconnection: close", body.len());
+            write!(socket, "HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}").unwrap();
+            tell.send(request).unwrap();
+        }
+    });
+    let declared = format!(
+        "[upstreams.new]\nprovider = \"ollama\"\nprobes = false\nbase_url = {base_url:?}\n"
+    );
+    let (own, cloud) = (Fake::start(Persona::Ollama), cloud());
+    let rig = Rig::start(&(arms(&cloud, &[&own], "", "") + &declared));
+    let job = rig.manage("new", Deed::Warm, "e").unwrap();
+    until("it has ended", || job.has_ended());
+    assert_eq!(job.lines()[0].stage, cutover_gateway::Stage::Done, "{:?}", job.lines());
+    let [first, then] = [(); 2].map(|()| told.recv().unwrap());
+    assert!(then.starts_with("POST /api/embed "), "{then}");
+    let body = |request: &str| request.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    assert_eq!(body(&first), body(&then));
 }
 
 /// In the first week engines are declared, then models are fetched, and variants are written last.
