@@ -555,7 +555,7 @@ fn nobody_waits_for_a_load_because_the_warm_instance_is_full() {
     }
     warm.always(Reply::words(1).hold_headers(&answers));
     let asked = warm.inferences().len();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let first = scope.spawn(|| rig.chat(&[], &ask("app")));
         until("the warm one is full", || warm.inferences().len() > asked);
         let response = rig.chat(&[], &ask("app"));
@@ -580,7 +580,7 @@ fn a_hedge_has_no_second_instance_read_the_model_in() {
         until("it is known to be cold", || rig.metrics().contains(&line));
     }
     let asked = || one.inferences().len() + two.inferences().len();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let response = scope.spawn(|| rig.chat(&[], &ask("app")));
         until("one is asked", || asked() == 1);
         let since = std::time::Instant::now();
