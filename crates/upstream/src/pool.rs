@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - at most `max_connections` exchanges at once, with those of the pool before this one, and a connection is opened only
-//!   when none is idle, so at most that many connections are open;
+//!   when none is idle, so at most that many connections are open, and one whose last answer came in chunks;
 //! - at most `max_waiting` requests wait for one of them, in order of arrival;
 //! - the idle list is a stack: the connection used last is used next, so the surplus ages and is
 //!   closed after `idle_timeout`, or `plain_idle_timeout` without TLS;
@@ -192,9 +192,17 @@ impl Pool {
             let mut conn = {
                 let mut idle = self.idle();
                 idle.judge_untried(now);
-                let conn = idle.stack.pop_back()?;
+                let conn = idle.stack.pop_back();
+                // A new one is opened in the place of one that waits, but for the first of them.
+                let spare = if conn.is_none() && idle.untried.len() > 1 {
+                    idle.untried.pop_back()
+                } else {
+                    None
+                };
                 idle.tell(&self.live);
-                conn
+                drop(idle);
+                drop(spare);
+                conn?
             };
             // The newest is too old: so are all others, and the sweeper will come for them.
             if now.saturating_duration_since(conn.idle_since) < self.kept_idle() {
