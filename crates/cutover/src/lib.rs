@@ -30,6 +30,7 @@ mod programs;
 mod prompts;
 mod questions;
 mod reference;
+mod rehearsal;
 mod sampling;
 mod secrets;
 mod server;

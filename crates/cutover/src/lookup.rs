@@ -1,10 +1,10 @@
 //! What verbs that serve nothing look up in the database of a config's state directory. None is made
 //! where none is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cutover_config::Checked;
-use cutover_store::{Options, Store};
+use cutover_store::{Options, Store, StoreError};
 
 use crate::clock;
 use crate::exit::Failed;
@@ -38,4 +38,20 @@ pub(crate) fn stored<T>(
         store.close().await;
         Ok(Stored::Found(found))
     })?
+}
+
+/// Reads from the database of a state directory while another cutover, perhaps an older one, may serve from it: its
+/// schema stays as it is, and what cannot be read so is None.
+pub(crate) async fn beside<T>(
+    directory: &Path,
+    read: impl AsyncFnOnce(&Store) -> Result<T, StoreError>,
+) -> Option<T> {
+    if !directory.join(DATABASE).exists() {
+        return None;
+    }
+    let options = Options { migrates: false, ..Options::new(directory, clock::now) };
+    let store = Store::open(options).ok()?;
+    let found = read(&store).await.ok();
+    store.close().await;
+    found
 }

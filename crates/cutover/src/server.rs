@@ -41,6 +41,7 @@ use crate::plans;
 use crate::process::{Handle, Overruled, Parts, Process};
 use crate::prompts;
 use crate::questions::Questions;
+use crate::rehearsal;
 use crate::sockets::Sockets;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::term::Term;
@@ -88,10 +89,11 @@ impl Server {
     pub(crate) async fn start(plan: Plan, term: &mut Term) -> Result<Self, Failed> {
         memory::note_program();
         let Plan { source, mut checked, overruled, waits } = plan;
-        let configured = checked.state.directory.as_deref();
-        let directory = files::state_directory(None, configured, &source.base)?;
-        files::make_private(&directory)?;
+        let directory = state_directory(&checked, &source)?;
         named::refuse(&checked, &source, term)?;
+        if waits {
+            rehearsal::refuse(&checked, &source, &directory).await?;
+        }
         let claim = claim::claim(&directory, waits, term).await?;
         let listen = (checked.server.listen, checked.admin.listen);
         let sockets = Sockets::open(listen, waits, term).await?;
@@ -213,6 +215,13 @@ async fn tell_left_out(registry: &Registry, until: impl Future<Output = ()>) {
         () = until => registry.tell_left_out(clock::now()),
         () = telling => {}
     }
+}
+
+fn state_directory(checked: &Checked, source: &Source) -> Result<PathBuf, Failed> {
+    let configured = checked.state.directory.as_deref();
+    let directory = files::state_directory(None, configured, &source.base)?;
+    files::make_private(&directory)?;
+    Ok(directory)
 }
 
 fn open_store(

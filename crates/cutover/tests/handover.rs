@@ -46,8 +46,12 @@ impl Supervisor {
         format!("http://{}", self.clients.local_addr().unwrap())
     }
 
-    /// Starts a process with both sockets. The shell gives them their places, as systemd does.
     fn start(&self, log: &Path) -> Running {
+        self.start_with("cutover.toml", log)
+    }
+
+    /// Starts a process with both sockets. The shell gives them their places, as systemd does.
+    fn start_with(&self, config: &str, log: &Path) -> Running {
         let fd = |socket: &TcpListener| Stdio::from(OwnedFd::from(socket.try_clone().unwrap()));
         let state = self.folder.path().join("state");
         let script = "exec 3<&0 4<&1 0</dev/null 1>&2; \
@@ -55,7 +59,7 @@ impl Supervisor {
         let child = Command::new("/bin/sh")
             .args(["-c", script, BINARY])
             .arg(&state)
-            .env("CUTOVER_CONFIG", self.folder.path().join("cutover.toml"))
+            .env("CUTOVER_CONFIG", self.folder.path().join(config))
             .env("HOME", self.folder.path())
             .stdin(fd(&self.clients))
             .stdout(fd(&self.operators))
@@ -163,6 +167,73 @@ fn a_restart_refuses_nobody_and_cuts_no_stream() {
         failed
     });
     assert_eq!(failed, Vec::<String>::new(), "of {} requests", asked.load(Ordering::Relaxed));
+}
+
+/// It waited all the same, was taken for ready, and ended when the one before had gone: nobody served.
+#[test]
+fn a_next_process_that_cannot_start_says_so_before_it_waits() {
+    let upstream = Fake::start_with(Setup::new(Persona::OpenAi).name("upstream"));
+    let supervisor = Supervisor::with(&upstream, "[state]\ndirectory = \"state\"\n");
+    let folder = supervisor.folder.path();
+    let good = std::fs::read_to_string(folder.join("cutover.toml")).unwrap();
+    let mut first = supervisor.start(&supervisor.log("first"));
+    let url = supervisor.url();
+    let ask = || exchange(&url, "POST /v1/chat/completions", &["connection: close"], chat(false));
+    assert_eq!(ask().unwrap().status, 200);
+
+    let next = folder.join("next.toml");
+    let cloud =
+        "[upstreams.x]\nprovider = \"openai-compatible\"\nbase_url = \"http://127.0.0.1:1\"\n";
+    let variant =
+        "[variants.y]\nupstream = \"one\"\nmodel = \"fake-model\"\nprompt = \"terms@prod\"\n";
+    std::fs::write(folder.join("empty"), "").unwrap();
+    let cases = [
+        (
+            format!("{cloud}key = {{ env = \"CUTOVER_TEST_NEVER_SET\" }}\n"),
+            "CUTOVER_TEST_NEVER_SET",
+        ),
+        (format!("{cloud}key = {{ file = \"empty\" }}\n"), "file empty is empty"),
+        (
+            "[admin.operators.ann]\ntoken = { file = \"none\" }\n".to_owned(),
+            "admin.operators.ann.token",
+        ),
+        (variant.to_owned(), "terms"),
+    ];
+    for (mistake, told) in cases {
+        std::fs::write(&next, format!("{good}{mistake}")).unwrap();
+        let log = supervisor.log("next");
+        let mut process = supervisor.start_with("next.toml", &log);
+        until("it to end", || process.0.try_wait().unwrap().is_some());
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(process.0.wait().unwrap().code(), Some(3), "{said}");
+        let error = said.lines().find(|line| line.starts_with("error:"));
+        assert!(error.is_some_and(|error| error.contains(told)), "{said}");
+        assert!(!said.contains("waits until"), "{said}");
+    }
+    assert_eq!(ask().unwrap().status, 200);
+
+    // With its prompt, which is read beside the process that serves, the last of them waits and takes over.
+    let terms = folder.join("terms.txt");
+    std::fs::write(&terms, "Be brief.").unwrap();
+    let added = Command::new(BINARY)
+        .args(["prompt", "add", "terms"])
+        .arg(&terms)
+        .args(["--label", "prod"])
+        .env("CUTOVER_CONFIG", folder.join("cutover.toml"))
+        .env("HOME", folder)
+        .output()
+        .unwrap();
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    let log = supervisor.log("next");
+    let mut second = supervisor.start_with("next.toml", &log);
+    let said = |text: &str| std::fs::read_to_string(&log).unwrap().contains(text);
+    until("it to wait", || said("waits until another cutover"));
+    first.terminate();
+    until("it to serve", || said("serving"));
+    assert!(first.ends_well());
+    assert_eq!(ask().unwrap().status, 200);
+    second.terminate();
+    assert!(second.ends_well());
 }
 
 /// A token costs a dollar, and an answer is estimated at a thousand of them.

@@ -86,6 +86,7 @@ pub(crate) struct Sqlite {
     dir: PathBuf,
     busy_timeout: Duration,
     max_bytes: Option<u64>,
+    migrates: bool,
     clock: Arc<dyn Fn() -> Millis + Send + Sync>,
     comments: Keep,
     open: Option<Open>,
@@ -105,6 +106,7 @@ impl Sqlite {
             dir: options.dir.clone(),
             busy_timeout: options.busy_timeout,
             max_bytes: options.max_bytes,
+            migrates: options.migrates,
             clock: Arc::clone(&options.clock),
             comments: options.comments,
             open: None,
@@ -175,8 +177,10 @@ impl Sqlite {
             connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
         }
         schema::check_version(&connection)?;
-        set_wal(&connection)?;
-        schema::migrate(&mut connection, self.known, (self.clock)())?;
+        if self.migrates {
+            set_wal(&connection)?;
+            schema::migrate(&mut connection, self.known, (self.clock)())?;
+        }
         Ok(Open { connection, identity: identity(&path)?, kinds: Kinds::default() })
     }
 }

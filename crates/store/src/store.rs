@@ -102,6 +102,9 @@ pub struct Options {
     pub comments: Keep,
     /// Largest size of the database, in bytes; none leaves it to the disk.
     pub max_bytes: Option<u64>,
+    /// Whether a database that an older cutover wrote is brought to this one's schema. Not by who only looks into it
+    /// while that older one may serve from it.
+    pub migrates: bool,
     /// The time. Called on the store's thread.
     pub clock: Clock,
     /// Told of events. Called on the store's thread.
@@ -122,6 +125,7 @@ impl Options {
             retain_responses: None,
             comments: Keep::default(),
             max_bytes: None,
+            migrates: true,
             clock: Arc::new(clock),
             observer: Arc::new(|_| {}),
         }
