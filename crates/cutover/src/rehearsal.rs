@@ -16,12 +16,15 @@ use crate::files::Source;
 use crate::surroundings::{EngineChoice, Outside};
 use crate::{clock, lookup, plans, prompts};
 
-/// Ends a start that would fail after its wait.
+/// Ends a start that would fail after its wait, if it waits.
 pub(crate) async fn refuse(
     checked: &Checked,
     source: &Source,
-    directory: &Path,
+    (waits, directory): (bool, &Path),
 ) -> Result<(), Failed> {
+    if !waits {
+        return Ok(());
+    }
     let mut checked = checked.clone();
     if checked.needs_prompts() {
         let book = lookup::beside(directory, async |store| store.prompts().await).await;

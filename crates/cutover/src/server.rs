@@ -91,9 +91,7 @@ impl Server {
         let Plan { source, mut checked, overruled, waits } = plan;
         let directory = state_directory(&checked, &source)?;
         named::refuse(&checked, &source, term)?;
-        if waits {
-            rehearsal::refuse(&checked, &source, &directory).await?;
-        }
+        rehearsal::refuse(&checked, &source, (waits, &directory)).await?;
         let claim = claim::claim(&directory, waits, term).await?;
         let listen = (checked.server.listen, checked.admin.listen);
         let sockets = Sockets::open(listen, waits, term).await?;
