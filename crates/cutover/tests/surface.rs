@@ -424,6 +424,7 @@ key = {{ env = "UPSTREAM_KEY" }}
 provider = "vllm"
 base_url = "{}"
 local = true
+probes = false
 [variants.big]
 upstream = "other"
 model = "m"
