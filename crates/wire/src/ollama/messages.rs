@@ -15,7 +15,7 @@ use crate::head::Key;
 use crate::openai::arguments;
 use crate::openai::chat::{self, Role};
 use crate::openai::content::{Content, Part};
-use crate::target::Target;
+use crate::target::{Target, Unsupported};
 
 /// A message in Ollama's form.
 #[derive(Serialize)]
@@ -87,6 +87,9 @@ pub(super) fn convert(
 /// Why what its maker needs to take reasoning or a call back is left out.
 const SIGNED: &str = "another vendor's signatures";
 
+/// Why an earlier answer that was spoken is left out.
+const SPOKEN: &str = "Ollama takes text and images only";
+
 /// What of a message Ollama has no place for: refused, or reported.
 fn lose_inside(
     message: &chat::Message,
@@ -107,6 +110,14 @@ fn lose_inside(
         let is_empty = mark.is_none_or(|raw| matches!(raw.get(), "null" | "[]" | "{}"));
         if !is_empty && losses.iter().all(|loss| loss.field != field) {
             losses.push(dropped(field, SIGNED));
+        }
+    }
+    if message.audio.as_ref().is_some_and(|raw| raw.get() != "null") {
+        if target.unsupported == Unsupported::Strict {
+            return Err(Fault::unsupported(&format!("messages[{index}].audio"), SPOKEN));
+        }
+        if losses.iter().all(|loss| loss.field != "messages[].audio") {
+            losses.push(dropped("messages[].audio", SPOKEN));
         }
     }
     let details = message.content.iter().flat_map(inside::details);
@@ -183,13 +194,15 @@ fn one(
         out.attached = !parts.iter().any(text) && framing::is_label(&out.content);
     }
     out.thinking = message.reasoning_content;
-    for call in message.tool_calls.unwrap_or_default() {
-        let arguments = object(&call.function.arguments, wrapped);
-        if let Some(id) = &call.id {
-            names.insert(id.clone(), call.function.name.clone());
+    let calls = message.tool_calls.into_iter().flatten().map(|call| (call.id, call.function));
+    // The deprecated form has no id.
+    for (id, called) in calls.chain(message.function_call.map(|called| (None, called))) {
+        let arguments = object(&called.arguments, wrapped);
+        if let Some(id) = &id {
+            names.insert(id.clone(), called.name.clone());
         }
-        let function = Function { name: call.function.name, arguments };
-        out.tool_calls.push(Call { id: call.id, function });
+        let function = Function { name: called.name, arguments };
+        out.tool_calls.push(Call { id, function });
     }
     if role == "tool" {
         let called = message.tool_call_id.as_ref().and_then(|id| names.get(id).cloned());
@@ -231,4 +244,52 @@ fn images(parts: &[Part], index: usize) -> Result<Vec<String>, Fault> {
         }
     }
     Ok(images)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::providers::Provider;
+
+    fn converted(
+        history: &serde_json::Value,
+        unsupported: Unsupported,
+    ) -> Result<Converted, Fault> {
+        let list = serde_json::from_value(history.clone()).unwrap();
+        let provider = Provider::by_name("ollama").unwrap();
+        convert(list, (None, &Target { unsupported, ..Target::untouched(provider) }))
+    }
+
+    /// The model saw an empty turn, and a result of a call that it never made.
+    #[test]
+    fn a_call_in_the_deprecated_form_is_a_call() {
+        let history = json!([
+            {"role": "assistant", "content": null,
+             "function_call": {"name": "get_order", "arguments": "{\"nr\":7}"}},
+            {"role": "function", "name": "get_order", "content": "sent"},
+        ]);
+        let converted = converted(&history, Unsupported::Strict).ok().unwrap();
+        assert!(converted.losses.is_empty());
+        assert_eq!(
+            serde_json::to_value(&converted.messages).unwrap(),
+            json!([
+                {"role": "assistant", "content": "",
+                 "tool_calls": [{"function": {"name": "get_order", "arguments": {"nr": 7}}}]},
+                {"role": "tool", "content": "sent", "tool_name": "get_order"},
+            ])
+        );
+    }
+
+    #[test]
+    fn an_answer_that_was_spoken_is_refused_or_reported() {
+        let spoken = json!({"role": "assistant", "audio": {"id": "audio_1"}});
+        let history = json!([{"role": "assistant", "content": "a", "audio": null}, spoken, spoken]);
+        let fault = converted(&history, Unsupported::Strict).err().unwrap();
+        assert_eq!(fault.param.as_deref(), Some("messages[1].audio"));
+        let losses = converted(&history, Unsupported::Lenient).ok().unwrap().losses;
+        let fields: Vec<_> = losses.iter().map(|loss| (&*loss.field, loss.action)).collect();
+        assert_eq!(fields, [("messages[].audio", LossAction::Dropped)]);
+    }
 }
