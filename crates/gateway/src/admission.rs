@@ -190,7 +190,7 @@ async fn turn_at(
             waited = seat.called(exchange, began + longest).await;
         }
         (seat.left, has_rested) = (false, seat.rests);
-        if !exchange.has_time_for(&upstream)
+        if !exchange.has_time_for(exchange.arm_at(&upstream))
             && let Ok(permit) = waited
         {
             permit.pass_on(place(exchange));

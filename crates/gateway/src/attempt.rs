@@ -37,6 +37,7 @@ use crate::exchange::Exchange;
 use crate::foreign::Turned;
 use crate::hints;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
+use crate::overflow;
 use crate::rescue::Failure;
 use crate::stream::Beginning;
 use cutover_telemetry::marks::Mark;
@@ -86,12 +87,16 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
     for (at, leg) in legs.iter().enumerate() {
         let (is_last, before) = (at + 1 == legs.len(), exchange.attempts());
         let (failure, goes_on) = match unasked(exchange, &legs[at..]) {
-            Some(failure) => (failure, true),
+            Some(failure) => {
+                let goes_on = overflow::goes_on(exchange, *leg, &failure);
+                (failure, goes_on)
+            }
             None => match run_leg(exchange, (*leg, 0), &legs[at + 1..]).await {
                 Ok(started) => return Ok(started),
                 Err(failure) => {
                     let elsewhere = failure.elsewhere || leg.arm == Arm::Candidate;
-                    let goes_on = exchange.may_go_on() && elsewhere;
+                    let may = exchange.may_go_on() && elsewhere && !is_last;
+                    let goes_on = may && overflow::goes_on(exchange, *leg, &failure);
                     (failure, goes_on)
                 }
             },
@@ -245,6 +250,7 @@ async fn run_leg(
             // Boxed, as few requests are asked again, and all would carry the room for it.
             let spares = course.spares(exchange);
             let is_last = behind.is_empty()
+                || overflow::stays(exchange, leg, &failure)
                 || (spares || course.asks_again(exchange, &failure))
                     && !Box::pin(are_taking(exchange, behind, spares)).await;
             course.after(exchange, &failure, is_last)

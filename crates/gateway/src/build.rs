@@ -275,6 +275,7 @@ fn upstream_lane(
         gauges: gauges(&asked_models, before.map(|it| (&*it.asked_models, &*it.gauges))),
         door: doors::door(materials, upstream, before),
         asked_models,
+        pins: ollama::pins(materials.checked, upstream),
         headers: RequestHeaders::new(rules, own),
         pass_bearer: upstream.key == UpstreamKey::Client,
         clients_key: ClientsKey::new(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cutover_config::Endurance;
 use cutover_route::Leg;
+use cutover_units::Arm;
 use tokio::time::Instant;
 
 use crate::attempt::ATTEMPTS_MAX;
@@ -97,11 +98,27 @@ impl Exchange {
         deadline.is_some_and(|deadline| self.left().is_some_and(|left| left > deadline / 2))
     }
 
-    /// Whether as much is left until its deadline as half of what an upstream's answers usually take.
-    pub(crate) fn has_time_for(&self, upstream: &UpstreamLane) -> bool {
+    /// Whether as much is left until its deadline as half of what its use case's answers usually take from an arm.
+    pub(crate) fn has_time_for(&self, arm: Arm) -> bool {
         let Some(left) = self.left() else { return true };
-        !left.is_zero()
-            && micros(left).0 >= upstream.usual_us(self.head.stream, self.shared.now()) / 2
+        !left.is_zero() && left >= self.usual(arm) / 2
+    }
+
+    /// How long requests of its use case usually wait for an arm's answers: for the first content of a stream, or for a
+    /// whole one, as it wants it. No time at all where nobody knows.
+    pub(crate) fn usual(&self, arm: Arm) -> Duration {
+        let use_case = self.chosen.use_case.and_then(|at| self.live.use_case(at));
+        let us = use_case.map_or(0, |use_case| use_case.usual.us(arm, self.head.stream));
+        Duration::from_micros(us)
+    }
+
+    /// The arm that asks an upstream.
+    pub(crate) fn arm_at(&self, upstream: &UpstreamLane) -> Arm {
+        let asks = |leg: &&Leg| {
+            let lane = self.live.lane(leg.variant);
+            lane.is_some_and(|lane| lane.upstream.name == upstream.name)
+        };
+        self.chosen.legs.iter().find(asks).map_or(self.chosen.arm, |leg| leg.arm)
     }
 
     /// Whether another attempt may be made, as far as number and time go.

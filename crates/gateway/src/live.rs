@@ -23,7 +23,7 @@ use cutover_telemetry::{ArmMetrics, InstanceMetrics};
 use cutover_units::{Arm, Code, InstanceId, Millis, NanoUsd, UpstreamName, UseCaseName};
 use cutover_upstream::clients_key::ClientsKey;
 use cutover_upstream::health::{Health, Reading, Wanted};
-use cutover_upstream::{Gauge, Instance, RequestHeaders, Timeouts, models};
+use cutover_upstream::{Gauge, Instance, RequestHeaders, Timeouts, Usual, models};
 use cutover_wire::stream::pacing::Pace;
 use cutover_wire::{Fault, Prefill, Provider, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -143,6 +143,8 @@ pub struct UpstreamLane {
     pub door: Option<Door>,
     /// The models that its variants ask for, as the engine's own list names them, in the [places](models) that they keep.
     pub asked_models: Box<[String]>,
+    /// The tokens of context that requests of these models ask for, by the model's name.
+    pub pins: Arc<[(String, u32)]>,
     /// What their answers have told of the tokens in their prompts, in the same places; carried over.
     pub gauges: Box<[Arc<Gauge>]>,
     /// Prebuilt headers (our key among them), and which of the client's may join them.
@@ -231,6 +233,8 @@ pub struct UseCaseLane {
     pub copies: Arc<Copies>,
     /// Their limits.
     pub shadow: shadow::Settings,
+    /// How long its answers usually take; carried over by name.
+    pub usual: Arc<Usual>,
     /// How its requests are kept alive.
     pub endurance: Endurance,
     /// What of its excess goes to the baseline; None: nothing.
@@ -316,13 +320,6 @@ impl UpstreamLane {
         };
         // None is less than any time.
         self.taking().map(|(_, lane)| until(lane)).min().flatten()
-    }
-
-    /// How long the quickest of its instances that can serve lets clients wait on average, for the first content of a
-    /// stream or for a whole answer; 0: nobody knows.
-    pub(crate) fn usual_us(&self, stream: bool, now: Millis) -> u64 {
-        let fit = self.instances.iter().filter(|lane| lane.state(now).can_serve());
-        fit.map(|lane| lane.instance.live().usual_us(stream)).min().unwrap_or(0)
     }
 
     /// The instance that fails and has to do least, of those that take requests.

@@ -14,14 +14,15 @@ use cutover_ingress::unescaped;
 use cutover_route::VariantIx;
 use cutover_store::Key;
 use cutover_telemetry::{Registry, events};
-use cutover_units::{Code, Millis, WeightBp};
-use cutover_upstream::{Deadlines, Outbound};
+use cutover_units::{Millis, WeightBp};
+use cutover_upstream::Deadlines;
+use cutover_upstream::listing::{Asking, Unlisted};
 use cutover_wire::Fault;
-use cutover_wire::openai::models::{List, Listed, Model, read_list};
+use cutover_wire::openai::models::{List, Listed, Model};
 use cutover_wire::openai::write;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
+use cutover_wire::probe::with_tag;
+use cutover_wire::providers::Dialect;
+use http::{HeaderMap, Response};
 use tokio::time::timeout;
 
 use crate::attempt::unknown_model;
@@ -37,9 +38,6 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// So many of them are asked, at most.
 const ASKED_MAX: usize = 3;
-
-/// Largest list read.
-const LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Who asks, and what there is to look in.
 #[derive(Clone, Copy)]
@@ -84,7 +82,11 @@ pub(crate) async fn find(look: Look<'_>, id: &str) -> Result<Model, Fault> {
         return Ok(model);
     }
     let theirs = default_models(look).await?;
-    theirs.into_iter().find(|model| model.id == id).ok_or_else(|| unknown_model(id))
+    let default = look.live.snapshot.default_variant().and_then(|at| look.live.lane(at));
+    // A name without a tag is its latest there.
+    let tagged = default.is_some_and(|lane| lane.upstream.provider.dialect == Dialect::Ollama);
+    let is_it = |model: &Model| model.id == id || tagged && with_tag(&model.id) == with_tag(id);
+    theirs.into_iter().find(is_it).ok_or_else(|| unknown_model(id))
 }
 
 /// All models that are known.
@@ -154,31 +156,6 @@ async fn default_models(look: Look<'_>) -> Result<Vec<Model>, Fault> {
     Err(unlisted.fault)
 }
 
-/// Why an upstream gave no list.
-struct Unlisted {
-    /// What the client may see.
-    fault: Fault,
-    /// For the log: it may name the instance.
-    why: String,
-    /// Whether there was no answer at all.
-    nobody: bool,
-}
-
-impl Unlisted {
-    fn new(code: Code, message: &str) -> Self {
-        let nobody = code == Code::UpstreamTimeout;
-        Self { fault: Fault::new(code, message), why: message.to_owned(), nobody }
-    }
-}
-
-fn late() -> Unlisted {
-    Unlisted::new(Code::UpstreamTimeout, "the upstream did not list its models in time")
-}
-
-fn cut_off() -> Unlisted {
-    Unlisted::new(Code::BadGateway, "the upstream's list of models broke off or is too large")
-}
-
 /// The models that an upstream lists: the first of its instances that gives a list, within the time there is.
 async fn ask(upstream: &UpstreamLane, look: Look<'_>) -> Result<Vec<Listed>, Unlisted> {
     let mut instances: Vec<_> = upstream.taking().map(|(_, lane)| lane).collect();
@@ -191,8 +168,16 @@ async fn ask(upstream: &UpstreamLane, look: Look<'_>) -> Result<Vec<Listed>, Unl
     let mut unlisted = None;
     for instance in instances {
         let share = ASK_TIMEOUT / count;
-        let asked = timeout(share, ask_one(upstream, instance, look)).await;
-        let failed = match asked.unwrap_or_else(|_| Err(late())) {
+        let asked = async {
+            upstream.check_key(look.headers).map_err(Unlisted::unfit)?;
+            let connect = upstream.timeouts.connect;
+            let within = Deadlines { connect, first_byte: ASK_TIMEOUT };
+            let asking =
+                Asking { provider: upstream.provider, clients_key: upstream.pass_bearer, within };
+            asking.list(&instance.instance, upstream.request_headers(look.headers)).await
+        };
+        let asked = timeout(share, asked).await;
+        let failed = match asked.unwrap_or_else(|_| Err(Unlisted::late())) {
             Ok(listed) => return Ok(listed),
             Err(failed) => failed,
         };
@@ -206,59 +191,4 @@ async fn ask(upstream: &UpstreamLane, look: Look<'_>) -> Result<Vec<Listed>, Unl
         let fault = Failure::of_nobody(Some(upstream)).fault;
         Unlisted { why: fault.message.clone(), fault, nobody: true }
     }))
-}
-
-/// The models that an instance lists; none if it says that it has no such list.
-async fn ask_one(
-    upstream: &UpstreamLane,
-    instance: &InstanceLane,
-    look: Look<'_>,
-) -> Result<Vec<Listed>, Unlisted> {
-    let unfit = |fault: Fault| Unlisted { why: fault.message.clone(), fault, nobody: false };
-    upstream.check_key(look.headers).map_err(unfit)?;
-    let mut headers = upstream.request_headers(look.headers);
-    headers.remove(header::CONTENT_TYPE);
-    let outbound = Outbound {
-        method: Method::GET,
-        path_and_query: PathAndQuery::from_static("/v1/models"),
-        headers,
-        body: Vec::new(),
-    };
-    let deadlines = Deadlines { connect: upstream.timeouts.connect, first_byte: ASK_TIMEOUT };
-    let response = instance.instance.send(outbound, deadlines).await.map_err(|error| {
-        let failure = Failure::send(&error);
-        let why = failure.why.unwrap_or_default().into();
-        Unlisted { fault: failure.fault, why, nobody: failure.instance_at_fault }
-    })?;
-    let status = response.status();
-    match status {
-        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => return Ok(Vec::new()),
-        status if status.is_success() => {}
-        status => return Err(refused(upstream, status)),
-    }
-    let body = Limited::new(response.into_body(), LIST_BYTES_MAX).collect().await;
-    let body = body.map_err(|_| cut_off())?.to_bytes();
-    read_list(&body).ok_or_else(|| {
-        let message = "the upstream's answer to /v1/models is no list of models";
-        Unlisted::new(Code::BadGateway, message)
-    })
-}
-
-/// What a status says that is no list.
-fn refused(upstream: &UpstreamLane, status: StatusCode) -> Unlisted {
-    let (code, said) = match status.as_u16() {
-        401 | 403 if upstream.pass_bearer => {
-            (Code::InvalidApiKey, "refused the API key of this request, or none was sent")
-        }
-        401 | 403 => (Code::UpstreamAuth, "refused the key it was shown; an operator must act"),
-        300..=399 => (
-            Code::BadGateway,
-            "answers with a redirect, which is not followed: its base_url must lead to the API itself",
-        ),
-        404 => (Code::BadGateway, "has no /v1/models: its base_url must lead to the API itself"),
-        429 => (Code::RateLimitExceeded, "limits the rate"),
-        503 => (Code::Overloaded, "is busy or still loading its model"),
-        _ => (Code::BadGateway, "failed to list its models"),
-    };
-    Unlisted::new(code, &format!("the upstream {said} (status {})", status.as_u16()))
 }

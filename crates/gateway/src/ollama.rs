@@ -287,15 +287,25 @@ pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) -> bool {
     let within = Arc::clone(shared);
     flow::spawn(&shared.tasks, async move {
         let id = upstream.instances[at].id.clone();
+        let job = within.jobs.begin_own(upstream.name.as_str(), id.as_str(), &model);
+        let ending = job.as_ref().map_or(&within.jobs.stopped, |job| &job.ending);
+        let tell = |stage, why: &str| {
+            if let Some(job) = &job {
+                job.at(0, |line| (line.stage, line.text) = (stage, why.to_owned()));
+            }
+        };
         let order = manage::order(Deed::Warm, upstream.provider, (&model, &settings));
         let loading = loads::noticed(answer(&upstream, at, (order, LOAD_TIMEOUT)), || {
             tracing::warn!(instance = id.as_str(), model = &*model, "model loads for a minute now");
         });
         // Nobody waits for a load, nor shall the process's end.
-        let Some(loaded) = within.jobs.stopped.run_until_cancelled(loading).await else { return };
+        let Some(loaded) = ending.run_until_cancelled(loading).await else {
+            return tell(Stage::Cancelled, job.as_ref().map_or("", |job| job.why_cancelled()));
+        };
         let why = match loaded {
             Ok((200, body)) if manage::is_done(Deed::Warm, &body) => {
                 reading.done();
+                tell(Stage::Done, "loaded");
                 tracing::info!(instance = id.as_str(), model = &*model, "model loaded");
                 return;
             }
@@ -303,6 +313,7 @@ pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) -> bool {
             Ok((status, body)) => manage::read_refusal(status, &body),
             Err(why) => why,
         };
+        tell(Stage::Failed, &why);
         tracing::warn!(instance = id.as_str(), model = &*model, why, "model not loaded");
     });
     true

@@ -15,7 +15,7 @@ use std::time::Duration;
 use cutover_config::Overflow;
 use cutover_ledger::{Cost, Tokens};
 use cutover_route::Leg;
-use cutover_route::overflow::{Excess, Purse, Why, spill};
+use cutover_route::overflow::{Bill, Excess, Purse, Stays, Why, spill};
 use cutover_telemetry::families;
 use cutover_units::{Arm, NanoUsd};
 
@@ -23,6 +23,7 @@ use crate::admission::{Full, class, place_at};
 use crate::attempt::hedge;
 use crate::exchange::Exchange;
 use crate::live::UpstreamLane;
+use crate::rescue::Failure;
 
 /// A use case's overflow.
 #[derive(Debug, Clone)]
@@ -60,7 +61,8 @@ struct Way<'a> {
     price: Option<NanoUsd>,
 }
 
-fn way(exchange: &Exchange) -> Option<Way<'_>> {
+/// Its use case's rules, and where they send it.
+fn rules(exchange: &Exchange) -> Option<(&OverflowLane, Result<Leg, Stays>)> {
     let at = exchange.chosen.use_case?;
     let lane = exchange.live.use_case(at)?.overflow.as_ref()?;
     let excess = Excess {
@@ -69,14 +71,23 @@ fn way(exchange: &Exchange) -> Option<Way<'_>> {
         local_only: exchange.chosen.local_only,
         class: class(exchange),
     };
-    let leg = spill(&exchange.live.snapshot, excess, lane.rules.batch).ok()?;
-    let baseline = exchange.live.lane(leg.variant)?;
+    Some((lane, spill(&exchange.live.snapshot, excess, lane.rules.batch)))
+}
+
+fn way(exchange: &Exchange) -> Option<Way<'_>> {
+    let way = any_way(exchange)?;
+    let baseline = exchange.live.lane(way.leg.variant)?;
     let full = exchange.live.lane(exchange.chosen.legs.first()?.variant)?;
     // One that cannot answer is no way out: waiting is better than an error. Nor is the one that is full.
     let is_full = baseline.upstream.name == full.upstream.name;
-    if is_full || !baseline.upstream.can_serve(exchange.shared.now()) {
-        return None;
-    }
+    (!is_full && baseline.upstream.can_serve(exchange.shared.now())).then_some(way)
+}
+
+/// The same, however well the baseline is.
+fn any_way(exchange: &Exchange) -> Option<Way<'_>> {
+    let (lane, leg) = rules(exchange)?;
+    let leg = leg.ok()?;
+    let baseline = exchange.live.lane(leg.variant)?;
     let own = exchange.foreign.as_ref().and_then(|foreign| foreign.own.as_ref());
     let sent = exchange.body.len().max(own.map_or(0, |own| own.body.len()));
     let (prompt, completion) = baseline.target.most_tokens(&exchange.head, sent);
@@ -93,18 +104,15 @@ fn way(exchange: &Exchange) -> Option<Way<'_>> {
 
 /// Whether the baseline may be asked and would answer in time, as far as is known.
 pub(crate) fn is_in_time(exchange: &Exchange) -> bool {
-    let lane = way(exchange).and_then(|way| exchange.live.lane(way.leg.variant));
-    lane.is_some_and(|lane| exchange.has_time_for(&lane.upstream))
+    way(exchange).is_some_and(|way| exchange.has_time_for(way.leg.arm))
 }
 
 /// How much of its deadline a request may wait and still be answered by the baseline: what that usually takes is left,
 /// and half of all that there is.
 pub(crate) fn spare(exchange: &Exchange) -> Duration {
     let Some(left) = exchange.left() else { return Duration::MAX };
-    let lane = way(exchange).and_then(|way| exchange.live.lane(way.leg.variant));
-    let (stream, now) = (exchange.head.stream, exchange.shared.now());
-    let usual_us = lane.map_or(0, |lane| lane.upstream.usual_us(stream, now));
-    left.saturating_sub(Duration::from_micros(usual_us)).min(left / 2)
+    let usual = way(exchange).map_or(Duration::ZERO, |way| exchange.usual(way.leg.arm));
+    left.saturating_sub(usual).min(left / 2)
 }
 
 /// How long a request waits at an upstream before it may go to the baseline. None: it may not.
@@ -131,16 +139,63 @@ pub(crate) fn go(exchange: &mut Exchange, why: Why) -> bool {
     };
     let Some(bill) = lane.purse.open(now, price, budget) else { return false };
     exchange.admission.permit = permit;
-    exchange.admission.bill = Some(bill);
-    exchange.admission.overflow = Some(why);
+    sent_on(exchange, bill, why);
     // Behind it those that it had: if the baseline fails, its own engine serves it late, and not nobody.
     exchange.chosen.legs.retain(|known| known.variant != leg.variant);
     exchange.chosen.legs.insert(0, leg);
+    true
+}
+
+/// Whether an engine of the candidate's that is well has refused a request as one too many, which is excess like any
+/// other: by its use case's rules the baseline may be paid for it, or not.
+fn is_excess(exchange: &Exchange, leg: Leg, failure: &Failure) -> bool {
+    let (Some((_, next)), Some(lane)) = (rules(exchange), exchange.live.lane(leg.variant)) else {
+        return false;
+    };
+    let concerns = match next {
+        Ok(next) => {
+            let next = exchange.live.lane(next.variant);
+            next.is_some_and(|next| next.upstream.name != lane.upstream.name)
+        }
+        Err(Stays::Batch) => true,
+        Err(_) => false,
+    };
+    concerns
+        && leg.arm == Arm::Candidate
+        && exchange.admission.overflow.is_none()
+        && failure.is_excess()
+        && lane.upstream.can_serve(exchange.shared.now())
+}
+
+/// Whether a request that failed so at the candidate may not be the baseline's: as there is no money left for it.
+pub(crate) fn stays(exchange: &Exchange, leg: Leg, failure: &Failure) -> bool {
+    let may = |Way { lane, price, .. }: Way<'_>| {
+        lane.purse.has(exchange.shared.now(), price.unwrap_or_default(), lane.rules.budget_per_day)
+    };
+    is_excess(exchange, leg, failure) && !any_way(exchange).is_some_and(may)
+}
+
+/// Whether the next leg may be asked for a request that failed so at this one. Where that is the excess of its use case
+/// it is marked, and money set aside.
+pub(crate) fn goes_on(exchange: &mut Exchange, leg: Leg, failure: &Failure) -> bool {
+    if !is_excess(exchange, leg, failure) {
+        return true;
+    }
+    let Some(Way { lane, price, .. }) = any_way(exchange) else { return false };
+    let (now, budget) = (exchange.shared.now(), lane.rules.budget_per_day);
+    let Some(bill) = lane.purse.open(now, price, budget) else { return false };
+    sent_on(exchange, bill, if failure.status.is_some() { Why::Refused } else { Why::Full });
+    true
+}
+
+/// Marks a request that the baseline takes.
+fn sent_on(exchange: &mut Exchange, bill: Bill, why: Why) {
+    exchange.admission.bill = Some(bill);
+    exchange.admission.overflow = Some(why);
     if let Some(use_case) =
         exchange.chosen.use_case.and_then(|at| exchange.live.snapshot.use_case(at))
     {
         let labels = [use_case.name.as_str(), why.as_str()];
         exchange.shared.registry.counter(families::OVERFLOW, labels).inc();
     }
-    true
 }

@@ -13,18 +13,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use cutover_route::health::{Limits, Load, Probed, STATES, State, judge};
+use cutover_route::health::{Limits, Probed, STATES, State, judge};
 use cutover_telemetry::{Registry, events, families};
 use cutover_upstream::health::Health;
+use cutover_upstream::pages;
 use cutover_upstream::peers::compare;
-use cutover_upstream::{Deadlines, Instance, Outbound, SendErrorKind};
-use cutover_wire::probe::{Facts, Fitness, Page};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method};
-use http_body_util::{BodyExt as _, Limited};
+use cutover_wire::probe::{Facts, Page};
+use http::HeaderMap;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, UpstreamLane};
@@ -34,10 +31,6 @@ use crate::ollama;
 const LOOK: Duration = Duration::from_secs(1);
 /// How often peers are compared.
 const COMPARE: Duration = Duration::from_secs(10);
-/// How long a page may take: an engine that answers later is busy at best.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The largest page. vLLM's metrics take some 100 kB.
-const PAGE_BYTES_MAX: usize = 4 << 20;
 
 /// How an upstream's instances are probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,10 +144,12 @@ async fn look(shared: &Shared, upstream: &UpstreamLane, at: usize, probing: Prob
     // A page of slots that does not come in time leaves the figure as it was: places depend on it.
     let slots = lane.health.facts().and_then(|known| known.slots);
     let mut facts = Facts { slots, ..Facts::default() };
-    let probed = ask(upstream, &lane.prober, probing.pages, &mut facts).await;
+    let headers = upstream.request_headers(&HeaderMap::new());
+    let probed = pages::ask((&lane.prober, headers), probing.pages, &mut facts).await;
+    lane.health.compare_contexts(&mut facts, &upstream.pins);
     let facts = matches!(probed, Probed::Fit(_)).then_some(facts);
     let probed = match (probed, &facts) {
-        (Probed::Fit(_), Some(facts)) => Probed::Fit(load(facts, &upstream.asked_models)),
+        (Probed::Fit(_), Some(facts)) => Probed::Fit(pages::load(facts, &upstream.asked_models)),
         (other, _) => other,
     };
     let judged = judge(lane.health.judged(), probed, probing.limits, seen);
@@ -168,68 +163,6 @@ async fn look(shared: &Shared, upstream: &UpstreamLane, at: usize, probing: Prob
         }
     }
     lane.health.probed((judged, shared.now()), facts, &upstream.asked_models);
-}
-
-/// Reads the pages. The first decides whether anyone is there.
-async fn ask(
-    upstream: &UpstreamLane,
-    prober: &Instance,
-    pages: &[Page],
-    facts: &mut Facts,
-) -> Probed {
-    for (nth, page) in pages.iter().enumerate() {
-        match timeout(PAGE_TIMEOUT, read(upstream, prober, *page)).await {
-            Ok(Ok((status, body))) => page.read(status, &body, facts),
-            Ok(Err(kind)) if nth == 0 && is_nobody(kind) => return Probed::Refused,
-            Ok(Err(_)) | Err(_) if nth == 0 => return Probed::Missed,
-            // A page of figures that does not come leaves figures unknown.
-            Ok(Err(_)) | Err(_) => {}
-        }
-        if matches!(facts.fitness, Fitness::Loading | Fitness::Unfit) {
-            return Probed::Unfit;
-        }
-    }
-    Probed::Fit(Load::default())
-}
-
-/// Whether nobody is there, for certain: two such probes tell it, of silent ones it takes three.
-fn is_nobody(kind: SendErrorKind) -> bool {
-    matches!(kind, SendErrorKind::Refused | SendErrorKind::Connect | SendErrorKind::Dns)
-}
-
-async fn read(
-    upstream: &UpstreamLane,
-    prober: &Instance,
-    page: Page,
-) -> Result<(u16, Bytes), SendErrorKind> {
-    let mut headers = upstream.request_headers(&HeaderMap::new());
-    headers.remove(http::header::CONTENT_TYPE);
-    let outbound = Outbound {
-        method: Method::GET,
-        path_and_query: PathAndQuery::from_static(page.path()),
-        headers,
-        body: Vec::new(),
-    };
-    let deadlines = Deadlines { connect: PAGE_TIMEOUT, first_byte: PAGE_TIMEOUT };
-    let response = prober.send(outbound, deadlines).await.map_err(|error| error.kind())?;
-    let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), PAGE_BYTES_MAX).collect().await;
-    Ok((status, body.map_err(|_| SendErrorKind::Protocol)?.to_bytes()))
-}
-
-/// What the balancer's judgement needs of the facts.
-fn load(facts: &Facts, asked: &[String]) -> Load {
-    let warm =
-        facts.loaded.as_ref().filter(|_| !asked.iter().all(String::is_empty)).map(|loaded| {
-            asked.iter().any(|model| loaded.iter().any(|known| known.name == *model))
-        });
-    Load {
-        waiting: facts.waiting,
-        running: facts.running,
-        slots: facts.slots,
-        cache_permille: facts.cache_permille,
-        warm,
-    }
 }
 
 /// Shows what an engine has told. A figure that it does not tell any more goes.
@@ -247,33 +180,5 @@ fn show_load(registry: &Registry, labels: [&str; 2], facts: &Facts) {
             Some(value) => registry.gauge(family, labels).set(value),
             None => registry.forget(family, labels),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use cutover_upstream::{InstanceAddress, InstanceLive, InstanceSettings};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_port_where_nobody_listens_is_told_from_silence() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        drop(listener);
-        let address = InstanceAddress::parse(&address).unwrap();
-        let (settings, live) = (InstanceSettings::default(), Arc::<InstanceLive>::default());
-        let instance = Instance::http(address, settings, None, live);
-        let outbound = Outbound {
-            method: Method::GET,
-            path_and_query: PathAndQuery::from_static("/health"),
-            headers: HeaderMap::new(),
-            body: Vec::new(),
-        };
-        let sent = instance.send(outbound, Deadlines::default()).await;
-        assert!(is_nobody(sent.err().unwrap().kind()));
-        assert!(!is_nobody(SendErrorKind::FirstByteTimeout) && !is_nobody(SendErrorKind::Closed));
     }
 }

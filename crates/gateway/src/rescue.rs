@@ -132,20 +132,15 @@ impl Failure {
 
     /// No answer from an instance.
     pub(crate) fn send(error: &SendError) -> Self {
-        let kind = error.kind();
-        let (code, message) = kind.told();
-        let message = match error.text().filter(|_| kind == SendErrorKind::Protocol) {
-            Some(what) => format!("{message}: {what}"),
-            None => message.to_owned(),
-        };
+        let (kind, fault) = (error.kind(), error.fault());
         Self {
-            fault: Fault::new(code, message),
             reason: kind.as_str(),
             elsewhere: true,
             instance_at_fault: kind != SendErrorKind::TooManyConnections,
             given_up: error.anything_sent(),
             status: None,
-            retry_after_ms: (code == Code::Overloaded).then_some(RETRY_AFTER_MS),
+            retry_after_ms: (fault.code == Code::Overloaded).then_some(RETRY_AFTER_MS),
+            fault,
             said: None,
             why: Some(error.chain().into()),
         }
@@ -167,7 +162,15 @@ impl Failure {
         self.fault.code == Code::Overloaded && self.status.is_some()
     }
 
-    /// The same once content has been sent: whatever an upstream did to the stream has one code then.
+    /// Whether it was refused as one too many: by an instance that is well, by its limit of rates, or as there was no
+    /// connection left for it.
+    pub(crate) fn is_excess(&self) -> bool {
+        let is_limited = self.fault.code == Code::RateLimitExceeded && self.status.is_some();
+        let is_crowded = self.reason == SendErrorKind::TooManyConnections.as_str();
+        self.is_full() || is_limited || is_crowded
+    }
+
+    /// A failure once content has been sent: whatever an upstream did to the stream has one code then.
     pub(crate) fn after_content(self) -> Self {
         let code = self.fault.code;
         if code.row().side != Side::Upstream || code == Code::StreamInterrupted {

@@ -278,6 +278,8 @@ pub enum Why {
     QueueFull,
     /// It waited, and no place came.
     Waited,
+    /// The upstream's engine said so itself: it had one too many.
+    Refused,
     /// It waited, and another arm is asked: no instance of its upstream is well any more. That is no overflow.
     PassedOver,
 }
@@ -289,6 +291,7 @@ impl Why {
             Self::Full => "full",
             Self::QueueFull => "queue_full",
             Self::Waited => "waited",
+            Self::Refused => "refused",
             Self::PassedOver => "passed_over",
         }
     }

@@ -259,8 +259,8 @@ metrics! {
         ["use_case"],
         "What copies cost, by usage or else by estimate. Not part of any client's cost.";
     Overflow OVERFLOW = Counter, Count, "cutover_overflow_requests_total",
-        ["use_case", "reason"] from ["full", "queue_full", "waited"],
-        "The candidate's requests that went to the baseline because its upstream was full, by reason: full, queue_full (no place to wait) or waited.";
+        ["use_case", "reason"] from ["full", "queue_full", "waited", "refused"],
+        "The candidate's requests that went to the baseline because its upstream was full, by reason: full, queue_full (no place to wait), waited or refused (by its engine).";
     OverflowCost OVERFLOW_COST = Counter, Usd, "cutover_overflow_cost_usd_total",
         ["use_case"],
         "What overflow cost, by usage or else by estimate. Part of the use case's cost.";

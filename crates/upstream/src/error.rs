@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cutover_units::Code;
+use cutover_wire::Fault;
 
 use crate::address::InstanceAddress;
 
@@ -112,6 +113,15 @@ pub(crate) enum Detail {
 }
 
 impl SendError {
+    /// As a client may be told of it.
+    pub fn fault(&self) -> Fault {
+        let (code, message) = self.kind.told();
+        match self.text().filter(|_| self.kind == SendErrorKind::Protocol) {
+            Some(what) => Fault::new(code, format!("{message}: {what}")),
+            None => Fault::new(code, message),
+        }
+    }
+
     pub(crate) fn new(kind: SendErrorKind, instance: &Arc<str>, detail: Detail) -> Self {
         Self { kind, anything_sent: false, instance: Arc::clone(instance), detail }
     }

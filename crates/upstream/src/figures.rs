@@ -20,7 +20,7 @@ pub fn figures(live: &InstanceLive, health: &Health, now: Millis) -> Figures {
         state: health.state(now),
         in_flight: live.in_flight(),
         placed: live.placed(),
-        latency_us: live.usual_us(true),
+        latency_us: live.first_content_us(now),
         load,
         on_trial: health.is_on_trial(),
         rests: health.rests_until(false, now).is_some() || health.is_full(now),

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::loads::Load;
 use crate::models::MODELS_MAX;
 
+mod contexts;
 mod outlier;
 
 /// So long a stream flows before its instance is no longer tried with that one alone: ends of streams are far away.
@@ -74,6 +75,7 @@ pub struct Health {
     reading: Mutex<Vec<Load>>,
     /// Whether an answer has shown since the last probe began what that cannot have seen.
     was_shown: AtomicBool,
+    contexts: contexts::Contexts,
     facts: ArcSwapOption<Facts>,
 }
 
@@ -220,7 +222,7 @@ impl Health {
                 let name = with_tag(name);
                 let facts = self.facts.load();
                 let loaded = facts.as_deref().and_then(|facts| facts.loaded.as_deref());
-                loaded.is_some_and(|loaded| loaded.iter().any(|model| model.name == name))
+                loaded.is_some_and(|loaded| loaded.iter().any(|model| model.serves(&name)))
             }
         }
     }
@@ -384,16 +386,18 @@ impl Health {
         // Before the rest: a probe under way that has seen it absent looks whether this is set.
         self.was_shown.store(true, Release);
         if let Some(place) = place {
+            self.contexts.has_read_in(model);
             self.post.set_warm(place, true);
         }
         self.facts.rcu(|facts| {
             let facts = facts.as_ref()?;
             let loaded = facts.loaded.as_ref()?;
-            if loaded.iter().any(|known| known.name == model) {
+            if loaded.iter().any(|known| known.serves(model)) {
                 return Some(Arc::clone(facts));
             }
             let new = Loaded { name: model.to_owned(), ..Loaded::default() };
-            let loaded = Some(loaded.iter().cloned().chain([new]).collect());
+            let others = loaded.iter().filter(|known| known.name != model).cloned();
+            let loaded = Some(others.chain([new]).collect());
             Some(Arc::new(Facts { loaded, ..Facts::clone(facts) }))
         });
         let (cold, healthy) = (State::Cold as u8, State::Healthy as u8);
@@ -470,7 +474,7 @@ impl Health {
     /// Which of these are in memory.
     fn find(&self, models: &[String], loaded: &[Loaded]) {
         for (place, model) in (0..=u8::MAX).zip(models.iter().take(MODELS_MAX)) {
-            self.post.set_warm(place, loaded.iter().any(|known| known.name == *model));
+            self.post.set_warm(place, loaded.iter().any(|known| known.serves(model)));
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Job {
     pub deed: Deed,
     /// With which model; empty for a list.
     pub model: String,
+    /// Whether nobody asked for it: a model is to be kept in memory, or a request needed it.
+    is_own: bool,
     /// Ends it.
     pub ending: CancellationToken,
     /// The process's end, which ends it, too.
@@ -92,9 +94,23 @@ impl Jobs {
         deed: Deed,
         model: &str,
     ) -> Result<Arc<Job>, NotBegun> {
+        self.add((upstream, instances), (deed, false), model)
+    }
+
+    /// Begins to read a model in that no operator asked for. None: too many are under way; it goes on unseen.
+    pub fn begin_own(&self, upstream: &str, instance: &str, model: &str) -> Option<Arc<Job>> {
+        self.add((upstream, vec![instance.to_owned()]), (Deed::Warm, true), model).ok()
+    }
+
+    fn add(
+        &self,
+        (upstream, instances): (&str, Vec<String>),
+        (deed, is_own): (Deed, bool),
+        model: &str,
+    ) -> Result<Arc<Job>, NotBegun> {
         let mut known = self.known();
-        // Apart, so that fetches that hang keep nobody from looking.
-        let alike = |job: &Arc<Job>| job.deed.lasts() == deed.lasts();
+        // Apart, so that fetches that hang keep nobody from looking, nor loads of our own anybody from fetching.
+        let alike = |job: &Arc<Job>| job.deed.lasts() == deed.lasts() && job.is_own == is_own;
         if known.jobs.iter().filter(|job| alike(job)).count() >= JOBS_MAX {
             let ended = known.jobs.iter().position(|job| alike(job) && job.has_ended());
             let Some(ended) = ended else {
@@ -109,6 +125,7 @@ impl Jobs {
             upstream: upstream.to_owned(),
             deed,
             model: model.to_owned(),
+            is_own,
             ending: self.stopped.child_token(),
             stopped: self.stopped.clone(),
             lines: Mutex::new(instances.into_iter().map(Line::new).collect()),

@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use cutover_route::balance::{Post, Seat};
+use cutover_units::Millis;
 
 use crate::connections::Connections;
+use crate::usual::{add, averaged};
 
-/// Weight of a new latency in the moving average: 1/8, so that about the last twenty requests count.
-const EWMA_SHIFT: u32 = 3;
+/// How long the time to the first content of streams is believed to hold after the last of them.
+const STREAMS_TELL_MS: u64 = 60_000;
 
 /// An instance's live counters.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub struct InstanceLive {
     /// How long clients wait for the first content of a stream, and for a whole answer: moving averages.
     stream_us: AtomicU64,
     whole_us: AtomicU64,
+    /// When the last of those streams began.
+    streamed_at: AtomicU64,
     /// Those of them that hold one of the upstream's places.
     placed: AtomicU32,
     pub(crate) connections: Connections,
@@ -126,20 +130,29 @@ impl InstanceLive {
         self.post.set_latency_us(averaged(self.post.latency_us(), latency_us));
     }
 
-    /// Notes how long a client waited: for the first content of a stream, or for all of a whole answer. One cannot be
-    /// told from the other: a whole answer takes as long as all its tokens.
-    pub fn took(&self, stream: bool, us: u64) {
-        let of = self.average(stream);
-        of.store(averaged(of.load(Relaxed), us), Relaxed);
+    /// Notes how long a client waited, by now: for the first content of a stream, or for all of a whole answer. One
+    /// cannot be told from the other: a whole answer takes as long as all its tokens.
+    pub fn took(&self, stream: bool, us: u64, now: Millis) {
+        if !stream {
+            return add(&self.whole_us, us);
+        }
+        // What was long ago says nothing of now.
+        if self.first_content_us(now) == 0 {
+            self.stream_us.store(0, Relaxed);
+        }
+        add(&self.stream_us, us);
+        self.streamed_at.store(now.0, Relaxed);
     }
 
-    /// The average of that; 0 = nothing measured yet.
-    pub fn usual_us(&self, stream: bool) -> u64 {
-        self.average(stream).load(Relaxed)
+    /// The average time to the first content of streams, if there was one lately; 0 = nothing is known.
+    pub fn first_content_us(&self, now: Millis) -> u64 {
+        let since = now.0.saturating_sub(self.streamed_at.load(Relaxed));
+        if since < STREAMS_TELL_MS { self.stream_us.load(Relaxed) } else { 0 }
     }
 
-    fn average(&self, stream: bool) -> &AtomicU64 {
-        if stream { &self.stream_us } else { &self.whole_us }
+    /// The average time to the end of whole answers; 0 = nothing measured yet.
+    pub fn whole_us(&self) -> u64 {
+        self.whole_us.load(Relaxed)
     }
 
     /// Notes a failure. `send` calls it for a transport failure and for an answer of 500 or more;
@@ -176,15 +189,6 @@ impl InstanceLive {
     pub fn bind_connections(&self, most: usize) {
         self.connections.bind(most);
     }
-}
-
-/// The moving average with one more. Two that are noted at once may lose one of the two: an average bears it.
-fn averaged(old: u64, new: u64) -> u64 {
-    let average = match old {
-        0 => new,
-        _ => old - (old >> EWMA_SHIFT) + (new >> EWMA_SHIFT),
-    };
-    average.max(1)
 }
 
 macro_rules! guard {
@@ -253,13 +257,27 @@ mod tests {
 
     #[test]
     fn the_first_content_of_streams_and_whole_answers_are_averaged_apart() {
-        let live = InstanceLive::default();
-        live.took(false, 9_000_000);
-        assert_eq!([true, false].map(|stream| live.usual_us(stream)), [0, 9_000_000]);
-        live.took(true, 80);
-        live.took(true, 160);
-        assert_eq!([true, false].map(|stream| live.usual_us(stream)), [90, 9_000_000]);
+        let (live, now) = (InstanceLive::default(), Millis(1_000_000));
+        live.took(false, 9_000_000, now);
+        assert_eq!((live.first_content_us(now), live.whole_us()), (0, 9_000_000));
+        live.took(true, 80, now);
+        live.took(true, 160, now);
+        assert_eq!((live.first_content_us(now), live.whole_us()), (90, 9_000_000));
         assert_eq!(live.latency_us(), 0);
+    }
+
+    /// One slow stream sent requests for whole answers away from then on.
+    #[test]
+    fn streams_of_long_ago_tell_nothing_of_the_first_content() {
+        let (live, now) = (InstanceLive::default(), Millis(1_000_000));
+        live.took(true, 3_000_000, now);
+        let later = |ms| Millis(now.0 + ms);
+        assert_eq!(live.first_content_us(later(59_999)), 3_000_000);
+        live.took(false, 10, later(59_999));
+        assert_eq!(live.first_content_us(later(60_000)), 0);
+        live.took(true, 100, later(60_000));
+        assert_eq!(live.first_content_us(later(60_001)), 100, "begun anew");
+        assert_eq!(live.whole_us(), 10);
     }
 
     #[test]

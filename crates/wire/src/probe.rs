@@ -90,9 +90,17 @@ pub struct Loaded {
     /// GPU, so that it proves nothing alone.
     #[serde(default)]
     pub size_vram: u64,
+    /// Whether the next request of ours would have it read in anew, with another context.
+    #[serde(skip)]
+    pub reloads: bool,
 }
 
 impl Loaded {
+    /// Whether a request of this model, named as [`with_tag`] has it, finds it in memory.
+    pub fn serves(&self, model: &str) -> bool {
+        !self.reloads && self.name == model
+    }
+
     fn tagged(self) -> Self {
         Self { name: with_tag(&self.name).into_owned(), ..self }
     }

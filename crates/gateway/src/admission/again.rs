@@ -18,7 +18,7 @@ pub(crate) fn lines_up_again(
     failure: &Failure,
 ) -> bool {
     let rules = upstream.door.as_ref().and_then(|door| door.rules);
-    let unserved = failure.is_full() || failure.status.is_none() && !failure.given_up;
+    let unserved = failure.is_excess() || failure.status.is_none() && !failure.given_up;
     let waited = Duration::from_micros(exchange.admission.queued.map_or(0, |queued| queued.0));
     let has_place = exchange.admission.permit.is_some();
     has_place && unserved && rules.is_some_and(|rules| waited < rules.wait)
@@ -62,7 +62,7 @@ async fn turn_again(
         seat.left = false;
     }
     exchange.waits_no_more();
-    if !exchange.has_time_for(upstream)
+    if !exchange.has_time_for(exchange.arm_at(upstream))
         && let Some(permit) = called.take()
     {
         permit.pass_on(place(exchange));

@@ -120,7 +120,7 @@ impl<'a> Asking<'a> {
     /// Whether an instance that is given up now, because another has answered, has stalled: it had twice what it
     /// usually takes, or what the other took, if that is not known.
     pub(crate) fn has_stalled(instance: &InstanceLane, since: Instant, other: Duration) -> bool {
-        let usual = Duration::from_micros(instance.instance.live().usual_us(false));
+        let usual = Duration::from_micros(instance.instance.live().whole_us());
         since.elapsed() >= 2 * if usual.is_zero() { other } else { usual }
     }
 
@@ -166,7 +166,7 @@ impl<'a> Asking<'a> {
             let read = read.and_then(|()| opened.unseen.look(&opened.ready));
             read.map_err(|failure| failure.unless_cut(terms.deadline, false))?;
         }
-        took(terms.instance, terms.reading, (true, terms.sent_at));
+        took(exchange, (terms.instance, terms.reading), (true, terms.sent_at));
         Ok(opened)
     }
 
@@ -177,7 +177,7 @@ impl<'a> Asking<'a> {
         let response = terms.send(to, seat, (first_byte, Turn::InARow)).await?;
         let headers = passed(response.headers());
         let reply = terms.reply(to, response).await?;
-        took(terms.instance, terms.reading.take(), (false, terms.sent_at));
+        took(to, (terms.instance, terms.reading.take()), (false, terms.sent_at));
         Ok((terms, headers, reply))
     }
 
@@ -255,11 +255,20 @@ impl Terms<'_> {
 }
 
 /// A stream's first content is there, or all of a whole answer. To read the model in is not what that usually takes.
-fn took(instance: &InstanceLane, reading: Option<Reading>, (stream, since): (bool, Instant)) {
+fn took(
+    exchange: &Exchange,
+    (instance, reading): (&InstanceLane, Option<Reading>),
+    (stream, since): (bool, Instant),
+) {
     instance.health.goes_on(Instant::now());
-    match reading {
-        Some(reading) => reading.done(),
-        None => instance.instance.live().took(stream, micros(since.elapsed()).0),
+    if let Some(reading) = reading {
+        return reading.done();
+    }
+    let us = micros(since.elapsed()).0;
+    instance.instance.live().took(stream, us, exchange.shared.now());
+    let use_case = exchange.chosen.use_case.and_then(|at| exchange.live.use_case(at));
+    if let (Some(use_case), Some(tried)) = (use_case, exchange.trail.tried) {
+        use_case.usual.took(tried.leg.arm, stream, us);
     }
 }
 

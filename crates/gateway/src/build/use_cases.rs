@@ -107,6 +107,7 @@ pub(super) fn lanes(
                 baseline_while_cold: configured.cold == cutover_config::Cold::Baseline,
                 feed: carried.map_or_else(feed, |lane| Arc::clone(&lane.feed)),
                 copies: carried.map_or_else(copies, |lane| Arc::clone(&lane.copies)),
+                usual: carried.map_or_else(Arc::default, |lane| Arc::clone(&lane.usual)),
                 shadow: limits(&configured.shadow),
                 overflow: doors::overflow(materials, configured, purses),
                 class: if configured.batch { Class::Batch } else { Class::Interactive },

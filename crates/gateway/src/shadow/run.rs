@@ -31,6 +31,7 @@ use crate::flow::END_WITHIN;
 use crate::gateway::Shared;
 use crate::hints;
 use crate::live::{InstanceLane, Lane};
+use crate::prices::tokens;
 use crate::rescue::Failure;
 
 /// How often a copy that waits looks whether there is room: a copy has time, and looking costs a few
@@ -88,7 +89,8 @@ async fn one(shared: &Shared, copies: &Copies, job: Job) -> Result<ShadowPair, D
     let mut head = Head::read(job.seen.endpoint, &job.prompt).map_err(|_| Dropped::ClientError)?;
     head.stream_options_are_ours = job.seen.stream_options_are_ours;
     let (instance, place) = room(shared, &job, lane).await?;
-    let bill = Bill { copies, lane, head: &head, reserved: None };
+    let (most, _) = lane.target.most_tokens(&head, job.prompt.len());
+    let bill = Bill { copies, lane, head: &head, most, reserved: None };
     let bill = bill.open(shared.now(), &job)?;
     let registry = &shared.registry;
     let asking = Asking { job: &job, lane, instance, head: &head, registry, began: Instant::now() };
@@ -171,6 +173,8 @@ struct Bill<'a> {
     copies: &'a Copies,
     lane: &'a Lane,
     head: &'a Head,
+    /// Tokens of all that is sent, by its bytes.
+    most: u64,
     reserved: Option<Reserved>,
 }
 
@@ -179,7 +183,7 @@ impl Bill<'_> {
     fn open(mut self, now: Millis, job: &Job) -> Result<Self, Dropped> {
         let completion = job.seen.served.completion_tokens.map(u64::from);
         let completion = completion.or(self.head.max_tokens).unwrap_or(COMPLETION_TOKENS);
-        let Some(money) = self.price(now, self.head.est_prompt_tokens, completion) else {
+        let Some(money) = self.price(now, self.most, completion) else {
             let allowed = self.lane.upstream.own || job.settings.unpriced;
             return if allowed { Ok(self) } else { Err(Dropped::Unpriced) };
         };
@@ -200,16 +204,12 @@ impl Bill<'_> {
     /// refused. Returns the cost as far as it is known for certain.
     fn close(mut self, now: Millis, answered: &Result<Answer, Fault>) -> Option<NanoUsd> {
         let usage = answered.as_ref().ok().and_then(|answer| answer.said.usage);
-        let known = usage.and_then(|usage| {
-            let cached = usage.cached_tokens.unwrap_or(0);
-            let (prompt, completion) = (usage.prompt_tokens, usage.completion_tokens);
-            self.cost(now, Tokens { prompt, cached, completion })
-        });
+        let known = usage.and_then(|usage| self.cost(now, tokens(&usage)));
         let reserved = self.reserved.take()?;
         let spent = match answered {
             Ok(answer) => known.or_else(|| {
                 let completion = answer.said.text.len() as u64 / BYTES_PER_TOKEN;
-                self.price(now, self.head.est_prompt_tokens, completion)
+                self.price(now, self.most, completion)
             }),
             Err(fault) if fault.refused => Some(NanoUsd(0)),
             Err(_) => None,

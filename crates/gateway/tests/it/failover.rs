@@ -203,7 +203,7 @@ fn an_instance_that_hangs_fails_although_a_hedge_answers_in_its_place() {
         let lane = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
         let [first, second] = &lane.upstream.instances[..] else { panic!("two instances") };
         if let Some(usual_us) = usual_us {
-            first.instance.live().took(false, usual_us);
+            first.instance.live().took(false, usual_us, cutover_units::Millis(0));
         }
         for _ in 0..2 {
             let response = rig.chat(UNIT, &ask("app"));

@@ -17,6 +17,7 @@ mod departing;
 mod dialects;
 mod doors;
 mod ending;
+mod excess;
 mod failover;
 mod fault_table;
 mod faults;

@@ -245,6 +245,35 @@ fn while_the_candidate_is_cold_the_baseline_answers_and_it_is_read_in() {
     assert_eq!(own.loads(), 1, "it was told once");
 }
 
+/// Users waited until their requests had it read in anew: in memory by its name alone is not what they ask for.
+#[test]
+fn a_model_with_another_context_is_as_cold_as_none() {
+    let (gate, cloud) = (Gate::new(), cloud());
+    let gated = Setup { load_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) };
+    let own = Fake::start_with(Setup { context: 2_048, ..gated });
+    // A developer has it in memory, with the engine's own context.
+    let body = r#"{"model":"fake-model","prompt":"hi","stream":false}"#;
+    let mut raw = Raw::connect(own.address()).unwrap();
+    raw.request("POST /api/generate", &[], body).unwrap();
+    until("it is being read in", || gate.arrivals() == 1);
+    gate.release(1);
+    raw.read_until("done").unwrap();
+    let variant = "ollama = { num_ctx = 4096 }";
+    let rig = Rig::start(&arms(&cloud, &[&own], variant, "cold = \"baseline\""));
+    rig.watch_instances();
+    until("it is known to be cold", || {
+        rig.metrics().contains("upstream_instance=\"own/0\",state=\"cold\"} 1")
+    });
+    for _ in 0..3 {
+        let response = rig.chat(&[], &ask("app"));
+        assert_eq!((response.status, arm(&response)), (200, Some("baseline")));
+    }
+    until("it is read in anew", || gate.arrivals() == 2);
+    gate.open();
+    until("the candidate answers", || arm(&rig.chat(&[], &ask("app"))) == Some("candidate"));
+    assert_eq!(own.loads(), 2);
+}
+
 /// Each request told another instance to read the model in, until all did: on machines that hold one model at a time
 /// each of those put another out.
 #[test]
@@ -449,6 +478,22 @@ fn a_load_that_nobody_waits_for_ends_with_the_process() {
     until("it reads the model in", || gate.arrivals() == 1);
     rig.stop();
     until("the engine is left", || own.disconnects().len() == 1);
+}
+
+/// One that hung could be ended by a restart alone.
+#[test]
+fn a_load_that_nobody_asked_for_can_be_cancelled_too() {
+    let (gate, cloud) = (Gate::new(), cloud());
+    let own =
+        Fake::start_with(Setup { load_gate: Some(gate.clone()), ..Setup::new(Persona::Ollama) });
+    let rig = Rig::start(&arms(&cloud, &[&own], "warm = true", ""));
+    rig.watch_instances();
+    until("it reads the model in", || gate.arrivals() == 1);
+    let job = rig.cancel("own", "fake-model").expect("it is under way");
+    until("it has ended", || job.has_ended());
+    assert_eq!(stage(&job), cutover_gateway::Stage::Cancelled);
+    until("the engine is left", || own.disconnects().len() == 1);
+    assert!(rig.cancel("own", "fake-model").is_none(), "it has ended");
 }
 
 #[test]

@@ -152,10 +152,10 @@ fn whose_deadline_leaves_no_time_for_an_answer_passes_its_place_on() {
         let full =
             Full::start("99.99%", "queue = { wait = \"5 min\" }", &format!("{overflow}{PATIENT}"));
         let live = full.rig.gateway.live();
-        let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+        let usual = &live.use_case_by_name(&docs()).unwrap().usual;
         // An hour is what its answers take, and a moment the first words of its streams.
-        own.upstream.instances[0].instance.live().took(false, 3_600_000_000);
-        own.upstream.instances[0].instance.live().took(true, 1_000);
+        usual.took(Arm::Candidate, false, 3_600_000_000);
+        usual.took(Arm::Candidate, true, 1_000);
         thread::scope(|scope| {
             let (late, patient) = full.meanwhile(|| {
                 let late = scope.spawn(|| full.ask(&["x-unit: late"]));

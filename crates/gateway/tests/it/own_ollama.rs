@@ -290,3 +290,22 @@ fn an_ollama_that_cuts_all_the_same_has_failed() {
         }
     }
 }
+
+/// `ollama run` asks for it first, and would fetch what chats are answered by.
+#[test]
+fn a_name_without_its_tag_is_found() {
+    let config = |url: &str| {
+        let theirs = Arm::theirs(service("ollama", url), "other");
+        format!("default_upstream = \"vendor\"\n{}", docs_on(&[theirs], BY_UNIT))
+    };
+    let stage = Stage::start(config);
+    let list = r#"{"object":"list","data":[{"id":"qwen3:8b"},{"id":"phi4:latest"}]}"#;
+    for (name, status) in [("phi4", 200), ("phi4:latest", 200), ("qwen3:8b", 200), ("qwen3", 404)] {
+        stage.vendor.says("application/json", list);
+        let shown = stage.ask("/api/show", &json!({ "model": name }).to_string());
+        assert_eq!(shown.status, status, "{name}: {}", shown.text());
+        let mut raw = stage.rig.raw();
+        raw.request(&format!("GET /v1/models/{name}"), &[], "").unwrap();
+        assert_eq!(raw.response().unwrap().unwrap().status, status, "{name}");
+    }
+}

@@ -155,6 +155,24 @@ fn a_spent_budget_stops_copies() {
     assert!(rig.metrics().contains(client), "{}", rig.metrics());
 }
 
+/// What tools take was not counted: copies went on beyond the day's money.
+#[test]
+fn what_a_copy_may_cost_counts_all_that_is_sent() {
+    let (cloud, own) = fakes();
+    let price = "price = { input_usd_per_mtok = 10.0, output_usd_per_mtok = 10.0 }";
+    let config =
+        config(&cloud, &own).replace("upstream = \"own\"", &format!("upstream = \"own\"\n{price}"));
+    // A tenth of what 40 kB cost.
+    let rig = Rig::shadowing(&config, |limits| limits.budget_per_day = Some(NanoUsd(10_000_000)));
+    let tool = serde_json::json!({"type": "function", "function":
+        {"name": "f", "description": "x".repeat(40_000), "parameters": {}}});
+    let body = ask("app").replacen('{', &format!("{{\"tools\":[{tool}],"), 1);
+    assert_eq!(rig.chat(&["x-unit: u1"], &body).status, 200);
+    until("the copy is dropped", || rig.dropped("budget") == 1);
+    rig.chat(&["x-unit: u1"], &ask("app"));
+    rig.pairs(1);
+}
+
 #[test]
 fn tool_calls_are_recorded_and_never_executed() {
     let (cloud, own) = fakes();

@@ -1,0 +1,182 @@
+//! What the candidate's engine itself refuses as one too many is excess like any other: the day's money bounds it. And
+//! whose time in line is short is judged by the answers of his own use case.
+
+use std::thread;
+use std::time::Duration;
+
+use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
+use cutover_testkit::raw::Response;
+use cutover_units::{Arm, NanoUsd, UseCaseName};
+
+use crate::harness::{Rig, ask, ask_stream, docs, now, two_arms, until};
+
+/// All requests are the candidate's; the baseline costs 10 dollars a million tokens.
+struct Arms {
+    own: Fake,
+    cloud: Fake,
+    rig: Rig,
+}
+
+/// A cent and a half: one answer of a thousand tokens is set aside with one.
+const MONEY: &str = "overflow = { budget_per_day = \"0.015\" }\n";
+const UNIT: [&str; 1] = ["x-unit: u1"];
+
+impl Arms {
+    fn start(of_own: &str, of_use_case: &str) -> Self {
+        let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+        let config = two_arms(&cloud.base_url(), &own.base_url(), "100%")
+            .replace("[upstreams.own]", &format!("[upstreams.own]\nprobes = false\n{of_own}\n"))
+            .replace(
+                "[variants.small]",
+                "price = { input_usd_per_mtok = 10, output_usd_per_mtok = 10 }\n[variants.small]",
+            )
+            + of_use_case;
+        let rig = Rig::start(&config);
+        Self { own, cloud, rig }
+    }
+
+    fn ask(&self) -> Response {
+        self.rig.chat(&UNIT, &ask("app"))
+    }
+
+    /// All of the day's money is spent from now on.
+    fn spends_all(&self) {
+        self.rig.gateway.restore_overflow_spent(&docs(), now(), NanoUsd(15_000_000));
+    }
+
+    fn went(&self, reason: &str) -> bool {
+        let told =
+            format!("cutover_overflow_requests_total{{use_case=\"docs\",reason=\"{reason}\"}} 1\n");
+        self.rig.metrics().contains(&told)
+    }
+}
+
+fn limited(status: u16) -> Reply {
+    Reply::fault(Fault::Status { status, retry_after: Some("1".into()), retry_after_ms: None })
+}
+
+/// Each went to the baseline as a failover, past the day's money and unmarked.
+#[test]
+fn what_the_engine_refuses_as_one_too_many_costs_the_days_money() {
+    for (status, code) in [(503, "server_is_overloaded"), (429, "rate_limit_exceeded")] {
+        for body in [ask("app"), ask_stream("app")] {
+            let arms = Arms::start("", MONEY);
+            arms.own.always(limited(status));
+            let answer = arms.rig.chat(&UNIT, &body);
+            let by = answer.header("x-cutover-upstream");
+            assert_eq!((answer.status, by), (200, Some("cloud")), "{}", answer.text());
+            assert_eq!(answer.header("x-cutover-overflow"), Some("refused"));
+            assert!(arms.went("refused"), "{}", arms.rig.metrics());
+            arms.spends_all();
+            let answer = arms.rig.chat(&UNIT, &body);
+            assert_eq!(answer.status, status, "{}", answer.text());
+            assert_eq!(answer.json()["error"]["code"], code);
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            assert_eq!((arms.own.inferences().len(), arms.cloud.inferences().len()), (2, 1));
+        }
+    }
+}
+
+/// Nobody waits for it, and only what somebody waits for is worth money.
+#[test]
+fn refused_batch_stays_unless_it_may_cost_money() {
+    for (may, status) in [(false, 503), (true, 200)] {
+        let arms = Arms::start("", &format!("overflow = {{ batch = {may} }}\n"));
+        arms.own.always(limited(503));
+        let batch = ["x-unit: u1", "x-cutover-priority-class: batch"];
+        assert_eq!(arms.rig.chat(&batch, &ask("app")).status, status);
+        assert_eq!(arms.cloud.inferences().len(), usize::from(may));
+    }
+}
+
+#[test]
+fn who_is_refused_when_the_money_is_spent_goes_back_into_the_line() {
+    for status in [503, 429] {
+        let arms = Arms::start("queue = { wait = \"30 s\" }", MONEY);
+        arms.spends_all();
+        arms.own.once(limited(status));
+        let answer = arms.ask();
+        assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("own")));
+        assert_eq!(answer.header("x-cutover-attempts"), Some("2"));
+        assert_eq!(arms.cloud.inferences().len(), 0);
+    }
+}
+
+#[test]
+fn who_finds_no_connection_is_excess_too() {
+    for has_money in [true, false] {
+        let arms = Arms::start("max_connections = 1", MONEY);
+        let gate = Gate::new();
+        arms.own.always(Reply::words(3).hold_headers(&gate));
+        if !has_money {
+            arms.spends_all();
+        }
+        thread::scope(|scope| {
+            let first = scope.spawn(|| arms.ask());
+            until("the connection is taken", || gate.arrivals() == 1);
+            let second = scope.spawn(|| arms.ask());
+            if has_money {
+                until("it is the baseline's", || arms.went("full"));
+            } else {
+                let live = arms.rig.gateway.live();
+                let mut lanes = live.lanes.iter();
+                let own = lanes.find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+                let own = own.upstream.instances[0].instance.live();
+                until("it waits", || own.figures().waiting == 1);
+            }
+            gate.open();
+            assert_eq!(first.join().unwrap().header("x-cutover-upstream"), Some("own"));
+            let second = second.join().unwrap();
+            let (by, why) = if has_money { ("cloud", Some("full")) } else { ("own", None) };
+            assert_eq!((second.status, second.header("x-cutover-upstream")), (200, Some(by)));
+            assert_eq!(second.header("x-cutover-overflow"), why);
+        });
+    }
+}
+
+fn has_one(metrics: &str, family: &str) -> bool {
+    metrics.lines().any(|line| line.starts_with(family) && line.ends_with(" 1"))
+}
+
+/// An engine that fails is no full one: who is asked in its place is asked whatever it costs.
+#[test]
+fn what_fails_otherwise_goes_on_as_ever() {
+    for (fault, of_use_case) in [(500, MONEY), (503, ""), (429, "")] {
+        let arms = Arms::start("", of_use_case);
+        arms.spends_all();
+        arms.own.always(limited(fault));
+        let answer = arms.ask();
+        assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("cloud")));
+        assert_eq!(answer.header("x-cutover-overflow"), None);
+    }
+}
+
+/// A use case with long answers had others' requests turned away in the line.
+#[test]
+fn how_long_answers_take_is_known_by_use_case() {
+    const OTHER: &str = "deadline = \"10 min\"\n[use_cases.long]\nmatch = { model = \"long\" }\nbaseline = \"small\"\n";
+    let arms = Arms::start("in_flight_limit = 1\nqueue = { wait = \"5 min\" }", OTHER);
+    let (live, gate) = (arms.rig.gateway.live(), Gate::new());
+    arms.own.always(Reply::words(3).hold_headers(&gate));
+    let usual = |name: &str| {
+        let lane = live.use_case_by_name(&UseCaseName::new(name).unwrap()).unwrap();
+        std::sync::Arc::clone(&lane.usual)
+    };
+    for arm in [Arm::Baseline, Arm::Candidate] {
+        usual("long").took(arm, false, 3_600_000_000);
+    }
+    thread::scope(|scope| {
+        let first = scope.spawn(|| arms.rig.chat(&[], &ask("long")));
+        until("the place is taken", || gate.arrivals() == 1);
+        let waits = scope.spawn(|| arms.ask());
+        let waiting = "cutover_queue_waiting_requests{upstream=\"own\"}";
+        until("it waits", || has_one(&arms.rig.metrics(), waiting));
+        gate.open();
+        for answer in [first, waits] {
+            assert_eq!(answer.join().unwrap().status, 200);
+        }
+    });
+    let took = Duration::from_micros(usual("docs").us(Arm::Candidate, false));
+    assert!(!took.is_zero() && took < Duration::from_mins(5), "{took:?}");
+    assert_eq!(usual("docs").us(Arm::Baseline, false), 0);
+}
