@@ -267,6 +267,7 @@ fn upstream_lane(
         mold,
         balance: upstream.balance,
         turn: Arc::new(AtomicU32::new(0)),
+        lacking: before.map_or_else(Arc::default, |known| Arc::clone(&known.lacking)),
         probing: upstream.probing.map(|probing| Probing {
             pages: upstream.provider.probes,
             every: probing.every,

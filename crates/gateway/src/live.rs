@@ -23,7 +23,7 @@ use cutover_telemetry::{ArmMetrics, InstanceMetrics};
 use cutover_units::{Arm, Code, InstanceId, Millis, NanoUsd, UpstreamName, UseCaseName};
 use cutover_upstream::clients_key::ClientsKey;
 use cutover_upstream::health::{Health, Reading, Wanted};
-use cutover_upstream::{Gauge, Instance, RequestHeaders, Timeouts, Usual, models};
+use cutover_upstream::{Gauge, Instance, Lacking, RequestHeaders, Timeouts, Usual, models};
 use cutover_wire::stream::pacing::Pace;
 use cutover_wire::{Fault, Prefill, Provider, Target};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -137,6 +137,8 @@ pub struct UpstreamLane {
     pub balance: &'static Policy,
     /// Counts the choices.
     pub turn: Arc<AtomicU32>,
+    /// Which of its instances do not have a model; carried over.
+    pub lacking: Arc<Lacking>,
     /// How its instances are probed; None: not at all.
     pub probing: Option<Probing>,
     /// The way in, where requests wait or go elsewhere while it is full; None: they go in all the same.

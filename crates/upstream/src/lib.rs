@@ -33,6 +33,7 @@ mod headers;
 pub mod health;
 mod instance;
 pub mod jobs;
+mod lacking;
 pub mod listing;
 mod live;
 pub mod loads;
@@ -60,6 +61,7 @@ pub use instance::{
     Answered, Deadlines, InProcess, Instance, InstanceSettings, Outbound, Sending, Turn, in_a_row,
     path_and_query,
 };
+pub use lacking::Lacking;
 pub use live::{InstanceLive, LiveFigures, Placed};
 pub use race::{Ended, first_good};
 pub use streamed::{BodyAborted, StreamedBody, StreamedDeadlines};

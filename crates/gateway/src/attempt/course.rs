@@ -108,14 +108,20 @@ impl<'a> Course<'a> {
         let upstream = &self.lane.upstream;
         let now = exchange.shared.now();
         self.picked_at = now;
-        let draw = Draw {
-            tried: self.tried | exchange.trail.too_small,
-            ..affinity::draw(exchange, upstream)
-        };
+        let passed_over = self.tried | exchange.trail.too_small;
+        let keys = upstream.taking().map(|(at, one)| (at, one.key));
+        let lacking = upstream.lacking.of(self.model(exchange), keys, (passed_over, now));
+        let tried = passed_over | lacking;
+        let draw = Draw { tried, ..affinity::draw(exchange, upstream) };
         let Taken { at, seat, had_room } = self.lane.take(&exchange.head.model, &draw, now)?;
         (self.seat, self.had_room) = (Some(seat), had_room);
         self.tried |= 1 << at.min(63);
         Some(at)
+    }
+
+    /// The model that its upstream is asked for.
+    fn model<'e>(&'e self, exchange: &'e Exchange) -> &'e str {
+        self.lane.target.model.as_deref().unwrap_or(&exchange.head.model)
     }
 
     /// It was picked, and then not asked.
@@ -216,7 +222,10 @@ impl<'a> Course<'a> {
                 }
             }
             Err(failure) => {
-                if failure.is_refusal() {
+                if failure.status == Some(404) {
+                    let now = exchange.shared.now();
+                    self.lane.upstream.lacking.note(self.model(exchange), instance.key, now);
+                } else if failure.is_refusal() {
                     self.doubted.0 |= 1 << tried.instance.min(63);
                     self.doubted.1 = tried.asked_at;
                 }

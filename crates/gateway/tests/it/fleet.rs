@@ -23,28 +23,46 @@ fn state(rig: &Rig, instance: usize) -> State {
 /// It refuses sooner than any other answers. Nobody is told of it, and it is soon not asked any more.
 #[test]
 fn an_instance_that_refuses_what_another_takes_rests() {
-    for (refuses, model) in [("the key", "app"), ("the key", "any"), ("the model", "any")] {
-        let well = Fake::start(Persona::Vllm);
-        let refusing = match refuses {
-            "the model" => Setup::new(Persona::Vllm).models(&["another"]),
-            _ => Setup::new(Persona::Vllm),
-        };
-        let refusing = Fake::start_with(refusing);
-        if refuses == "the key" {
-            refusing.always(Reply::fault(Fault::status(401)));
-        }
-        let model = if model == "any" { "fake-model" } else { model };
+    for model in ["app", "fake-model"] {
+        let [well, refusing] = [(); 2].map(|()| Fake::start(Persona::Vllm));
+        refusing.always(Reply::fault(Fault::status(401)));
         let rig = Rig::start(&fleet("vllm", &[&refusing, &well], "probes = false"));
         let began = Instant::now();
         for asked in 0..60 {
             let body = if asked % 2 == 0 { ask(model) } else { ask_stream(model) };
             let response = rig.chat(&[], &body);
-            assert_eq!(response.status, 200, "{refuses}: {}", response.text());
+            assert_eq!(response.status, 200, "{}", response.text());
         }
         let rests = began.elapsed().as_secs();
         let asked = refusing.inferences().len() as u64;
-        assert!((5..=6 + rests).contains(&asked), "{refuses} {model}: {asked} in {rests} s");
+        assert!((5..=6 + rests).contains(&asked), "{model}: {asked} in {rests} s");
     }
+}
+
+/// It rested for all models, and was soon asked for none.
+#[test]
+fn an_instance_without_a_model_is_passed_over_for_that_one_alone() {
+    let well = Fake::start(Persona::Vllm);
+    let other = Fake::start_with(Setup::new(Persona::Vllm).models(&["another"]));
+    let config = fleet("vllm", &[&other, &well], "probes = false\nbalance = \"round-robin\"");
+    let rig = Rig::start(&config);
+    for asked in 0..20 {
+        let body = if asked % 2 == 0 { ask("fake-model") } else { ask_stream("fake-model") };
+        assert_eq!(rig.chat(&[], &body).status, 200);
+    }
+    assert_eq!((other.inferences().len(), state(&rig, 0)), (1, State::Healthy));
+    // The one that has it is well for it, and the first to be asked.
+    for _ in 0..4 {
+        assert_eq!(rig.chat(&[], &ask("another")).status, 200);
+    }
+    assert_eq!(other.inferences().len(), 5);
+    // A reload forgets nothing; where nobody else is left it is asked all the same.
+    rig.reload(&format!("{config}\n[variants.more]\nupstream = \"own\"\nmodel = \"x\"\n"));
+    assert_eq!(rig.chat(&[], &ask("fake-model")).status, 200);
+    assert_eq!(other.inferences().len(), 5);
+    well.always(Reply::fault(Fault::status(404)));
+    assert_eq!(rig.chat(&[], &ask("fake-model")).status, 404);
+    assert_eq!(other.inferences().len(), 6);
 }
 
 /// What all refuse is the configuration's fault, or the client's.
