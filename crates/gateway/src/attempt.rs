@@ -250,7 +250,6 @@ async fn run_leg(
             // Boxed, as few requests are asked again, and all would carry the room for it.
             let spares = course.spares(exchange);
             let is_last = behind.is_empty()
-                || overflow::stays(exchange, leg, &failure)
                 || (spares || course.asks_again(exchange, &failure))
                     && !Box::pin(are_taking(exchange, behind, spares)).await;
             course.after(exchange, &failure, is_last)

@@ -17,7 +17,7 @@ use cutover_ledger::{Cost, Tokens};
 use cutover_route::Leg;
 use cutover_route::overflow::{Bill, Excess, Purse, Stays, Why, spill};
 use cutover_telemetry::families;
-use cutover_units::{Arm, NanoUsd};
+use cutover_units::{Arm, Millis, NanoUsd};
 
 use crate::admission::{Full, class, place_at};
 use crate::attempt::hedge;
@@ -59,6 +59,22 @@ struct Way<'a> {
     lane: &'a OverflowLane,
     /// None: nobody knows, and nobody needs to.
     price: Option<NanoUsd>,
+    /// So many attempts at once that is for.
+    attempts: u64,
+}
+
+impl Way<'_> {
+    /// Whether there is money for it.
+    fn is_payable(&self, now: Millis) -> bool {
+        let budget = self.lane.rules.budget_per_day;
+        self.lane.purse.has(now, self.price.unwrap_or_default(), budget)
+    }
+
+    /// Sets money aside, if there is enough.
+    fn pay(&self, now: Millis) -> Option<Bill> {
+        let bill = self.lane.purse.open(now, self.price, self.lane.rules.budget_per_day)?;
+        Some(bill.over(self.attempts))
+    }
 }
 
 /// Its use case's rules, and where they send it.
@@ -97,9 +113,9 @@ fn any_way(exchange: &Exchange) -> Option<Way<'_>> {
         return None;
     }
     // Both may be billed.
-    let times = if hedge::wanted(exchange, baseline).is_some() { 2 } else { 1 };
-    let price = price.map(|cost| NanoUsd(cost.amount.0.saturating_mul(times)));
-    Some(Way { leg, lane, price })
+    let attempts = if hedge::wanted(exchange, baseline).is_some() { 2 } else { 1 };
+    let price = price.map(|cost| NanoUsd(cost.amount.0.saturating_mul(attempts)));
+    Some(Way { leg, lane, price, attempts })
 }
 
 /// Whether the baseline may be asked and would answer in time, as far as is known.
@@ -117,18 +133,16 @@ pub(crate) fn spare(exchange: &Exchange) -> Duration {
 
 /// How long a request waits at an upstream before it may go to the baseline. None: it may not.
 pub(crate) fn offered(exchange: &Exchange, upstream: &UpstreamLane) -> Option<Duration> {
-    let Way { leg, lane, price } = way(exchange)?;
-    let (now, budget) = (exchange.shared.now(), lane.rules.budget_per_day);
-    let is_there = exchange.live.lane(leg.variant)?.upstream.name == upstream.name;
-    let may = !is_there && lane.purse.has(now, price.unwrap_or_default(), budget);
-    may.then_some(lane.rules.wait)
+    let way = way(exchange)?;
+    let is_there = exchange.live.lane(way.leg.variant)?.upstream.name == upstream.name;
+    (!is_there && way.is_payable(exchange.shared.now())).then_some(way.lane.rules.wait)
 }
 
 /// Sends a request to the baseline instead. False: the money is spent meanwhile, or there is a line before the
 /// baseline, too.
 pub(crate) fn go(exchange: &mut Exchange, why: Why) -> bool {
-    let Some(Way { leg, lane, price }) = way(exchange) else { return false };
-    let (now, budget) = (exchange.shared.now(), lane.rules.budget_per_day);
+    let Some(way) = way(exchange) else { return false };
+    let leg = way.leg;
     let Some(there) = exchange.live.lane(leg.variant).map(|lane| &lane.upstream) else {
         return false;
     };
@@ -137,7 +151,7 @@ pub(crate) fn go(exchange: &mut Exchange, why: Why) -> bool {
         Err(Full) if there.door.as_ref().is_some_and(|door| door.rules.is_some()) => return false,
         Err(Full) => None,
     };
-    let Some(bill) = lane.purse.open(now, price, budget) else { return false };
+    let Some(bill) = way.pay(exchange.shared.now()) else { return false };
     exchange.admission.permit = permit;
     sent_on(exchange, bill, why);
     // Behind it those that it had: if the baseline fails, its own engine serves it late, and not nobody.
@@ -167,23 +181,14 @@ fn is_excess(exchange: &Exchange, leg: Leg, failure: &Failure) -> bool {
         && lane.upstream.can_serve(exchange.shared.now())
 }
 
-/// Whether a request that failed so at the candidate may not be the baseline's: as there is no money left for it.
-pub(crate) fn stays(exchange: &Exchange, leg: Leg, failure: &Failure) -> bool {
-    let may = |Way { lane, price, .. }: Way<'_>| {
-        lane.purse.has(exchange.shared.now(), price.unwrap_or_default(), lane.rules.budget_per_day)
-    };
-    is_excess(exchange, leg, failure) && !any_way(exchange).is_some_and(may)
-}
-
 /// Whether the next leg may be asked for a request that failed so at this one. Where that is the excess of its use case
 /// it is marked, and money set aside.
 pub(crate) fn goes_on(exchange: &mut Exchange, leg: Leg, failure: &Failure) -> bool {
     if !is_excess(exchange, leg, failure) {
         return true;
     }
-    let Some(Way { lane, price, .. }) = any_way(exchange) else { return false };
-    let (now, budget) = (exchange.shared.now(), lane.rules.budget_per_day);
-    let Some(bill) = lane.purse.open(now, price, budget) else { return false };
+    let bill = any_way(exchange).and_then(|way| way.pay(exchange.shared.now()));
+    let Some(bill) = bill else { return false };
     sent_on(exchange, bill, if failure.status.is_some() { Why::Refused } else { Why::Full });
     true
 }

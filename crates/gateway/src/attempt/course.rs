@@ -23,7 +23,7 @@ use crate::exchange::{Exchange, Tried, micros};
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
-use crate::{affinity, context_guard};
+use crate::{affinity, context_guard, overflow};
 use cutover_telemetry::marks::Mark;
 
 /// Instances tried for one leg, at most: a second one helps against a dead instance; a third would
@@ -274,6 +274,15 @@ impl<'a> Course<'a> {
         failure: &Failure,
         is_last: bool,
     ) -> Next {
+        let next = self.next(exchange, failure, is_last);
+        // Where the next arm costs money that is not there nobody is behind it.
+        let is_kept = matches!(next, Next::End)
+            && !is_last
+            && !overflow::goes_on(exchange, self.leg, failure);
+        if is_kept { self.next(exchange, failure, true) } else { next }
+    }
+
+    fn next(&mut self, exchange: &mut Exchange, failure: &Failure, is_last: bool) -> Next {
         let upstream = &self.lane.upstream;
         let other =
             self.fittest(exchange).filter(|_| self.tried.count_ones() < INSTANCES_PER_LEG_MAX);

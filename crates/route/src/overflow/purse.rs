@@ -91,7 +91,7 @@ impl Purse {
             return None;
         }
         let reserved = price.map(|price| (now.0 / DAY_MS, price));
-        Some(Bill { purse: Arc::clone(self), reserved, now, untold: 0 })
+        Some(Bill { purse: Arc::clone(self), reserved, now, attempts: 1, untold: 0 })
     }
 
     /// Sets money aside. False: there is not enough.
@@ -135,11 +135,20 @@ pub struct Bill {
     /// None: nobody knows the price.
     reserved: Option<(u64, NanoUsd)>,
     now: Millis,
+    /// So many attempts it was set aside for.
+    attempts: u64,
     /// Attempts that may be billed, and that nobody told the cost of.
     untold: u64,
 }
 
 impl Bill {
+    /// What was set aside is for so many attempts at once, each of which may be billed.
+    #[must_use]
+    pub fn over(mut self, attempts: u64) -> Self {
+        self.attempts = attempts.max(1);
+        self
+    }
+
     /// An attempt at the baseline may be billed, which nobody tells.
     pub fn doubt(&mut self) {
         self.untold += 1;
@@ -148,7 +157,7 @@ impl Bill {
     /// The request has ended, and cost so much for certain. Gives what is booked.
     pub fn settle(mut self, now: Millis, told: NanoUsd) -> Option<NanoUsd> {
         let reserved = self.reserved.take()?;
-        let untold = reserved.1.0.saturating_mul(self.untold);
+        let untold = (reserved.1.0 / self.attempts).saturating_mul(self.untold);
         let spent = NanoUsd(told.0.saturating_add(untold));
         self.purse.settle(now, reserved, spent);
         Some(spent)
@@ -204,6 +213,17 @@ mod tests {
         given_up.doubt();
         given_up.settle(Millis(HOUR), NanoUsd(3));
         assert_eq!(purse.spent_today(Millis(HOUR)), NanoUsd(43));
+    }
+
+    /// A hedge at the baseline was booked as three answers.
+    #[test]
+    fn each_of_two_attempts_is_doubted_for_its_own_part() {
+        let purse = purse();
+        let mut hedged = bill(&purse, 1, 80).unwrap().over(2);
+        hedged.doubt();
+        assert_eq!(hedged.settle(Millis(HOUR), NanoUsd(5)), Some(NanoUsd(45)));
+        drop(bill(&purse, 1, 50).unwrap().over(2));
+        assert_eq!(purse.spent_today(Millis(HOUR)), NanoUsd(95), "cut off: both may be billed");
     }
 
     #[test]
