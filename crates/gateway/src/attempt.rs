@@ -87,10 +87,7 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
     for (at, leg) in legs.iter().enumerate() {
         let (is_last, before) = (at + 1 == legs.len(), exchange.attempts());
         let (failure, goes_on) = match unasked(exchange, &legs[at..]) {
-            Some(failure) => {
-                let goes_on = overflow::goes_on(exchange, *leg, &failure);
-                (failure, goes_on)
-            }
+            Some(failure) => (failure, true),
             None => match run_leg(exchange, (*leg, 0), &legs[at + 1..]).await {
                 Ok(started) => return Ok(started),
                 Err(failure) => {
@@ -137,9 +134,13 @@ fn unasked(exchange: &mut Exchange, legs: &[Leg]) -> Option<Failure> {
         let live = Arc::clone(&exchange.live);
         return Some(nobody(exchange, live.lane(legs.first()?.variant)));
     }
-    has_no_connection(exchange, legs).then(|| {
+    if !has_no_connection(exchange, legs) {
+        return None;
+    }
+    let failure = Failure::out_of_connections();
+    // Where the next arm costs money that is not there it waits for a connection.
+    overflow::goes_on(exchange, *legs.first()?, &failure).then(|| {
         course::limit_hit(&exchange.shared);
-        let failure = Failure::out_of_connections();
         exchange.trail.failed = Some(failure.reason);
         failure
     })

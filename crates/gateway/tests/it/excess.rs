@@ -134,6 +134,31 @@ fn who_finds_no_connection_is_excess_too() {
     }
 }
 
+/// It was told of the failure, as if nobody stood behind the engine.
+#[test]
+fn who_waited_for_a_connection_and_fails_then_is_the_baselines_as_ever() {
+    let arms = Arms::start("max_connections = 1", MONEY);
+    let gate = Gate::new();
+    arms.own.always(Reply::words(3).hold_headers(&gate));
+    arms.spends_all();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| arms.ask());
+        until("the connection is taken", || gate.arrivals() == 1);
+        arms.own.once(limited(500));
+        let second = scope.spawn(|| arms.ask());
+        let live = arms.rig.gateway.live();
+        let mut lanes = live.lanes.iter();
+        let own = lanes.find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+        let own = own.upstream.instances[0].instance.live();
+        until("it waits", || own.figures().waiting == 1);
+        gate.open();
+        assert_eq!(first.join().unwrap().header("x-cutover-upstream"), Some("own"));
+        let second = second.join().unwrap();
+        let by = second.header("x-cutover-upstream");
+        assert_eq!((second.status, by), (200, Some("cloud")), "{}", second.text());
+    });
+}
+
 fn has_one(metrics: &str, family: &str) -> bool {
     metrics.lines().any(|line| line.starts_with(family) && line.ends_with(" 1"))
 }
