@@ -12,7 +12,7 @@ use std::time::Duration;
 use cutover_route::balance::Policy;
 use cutover_units::{UpstreamName, UseCaseName, VariantName, WeightBp};
 
-use crate::address::BaseUrl;
+use crate::address::{BaseUrl, Reach};
 use crate::failover::{Endurance, Retries};
 use crate::loading::{Cold, Loading};
 use crate::numbers::{HardwareSettings, PriceSettings};
@@ -204,6 +204,25 @@ pub struct Upstream {
     pub models: Vec<String>,
     /// The embedded engine's settings: `Some` exactly when the provider is `embedded`.
     pub embedded: Option<Embedded>,
+}
+
+impl Upstream {
+    /// What the catalogue of prices calls a provider whose name says whose models it serves.
+    pub fn catalogued(&self) -> Option<&'static str> {
+        match self.provider.name {
+            "openai" => Some("openai"),
+            "anthropic" => Some("anthropic"),
+            "gemini" => Some("google"),
+            _ => None,
+        }
+    }
+
+    /// Whether the catalogue may know what its tokens cost: a service's, at addresses that are nobody's own.
+    pub fn may_be_listed(&self) -> bool {
+        let is_service = self.catalogued().is_some() || self.provider.name == "openai-compatible";
+        let public = self.instances.iter().all(|url| url.reach() == Reach::Public);
+        public && !self.local && is_service
+    }
 }
 
 /// How an upstream's instances are probed.

@@ -91,6 +91,8 @@ pub(crate) struct Admission {
     pub(crate) overflow: Option<Why>,
     /// What that costs.
     pub(crate) bill: Option<Bill>,
+    /// Whether what its engine refused last may not go on to the next arm.
+    pub(crate) kept: bool,
 }
 
 impl Admission {
@@ -143,6 +145,16 @@ pub(crate) fn place_at(
     let admits = door.admits(upstream, exchange.shared.now());
     let permit = || Permit::counted(upstream, &exchange.shared).of(class(exchange));
     admits.then(|| Some(permit())).ok_or(Full)
+}
+
+/// Whether who comes to an upstream now has to wait in line there.
+pub(crate) fn has_line(upstream: &UpstreamLane, now: Millis) -> bool {
+    let Some(door) = upstream.door.as_ref().filter(|door| door.rules.is_some()) else {
+        return false;
+    };
+    let held = &door.held.0;
+    let fullness = overflow::fullness(&door.fill(upstream, now), held.admitted.load(Relaxed));
+    held.waiting() > 0 || fullness.is_some_and(|fullness| fullness >= FULL)
 }
 
 /// Awaits a place at a full upstream, or another way: first where it is asked, then where it goes instead.

@@ -48,7 +48,7 @@ mod course;
 pub(crate) mod hedge;
 mod unseen;
 
-pub(crate) use asking::{Asking, Landed, Opened, booked, collect, cut_off, is_stream};
+pub(crate) use asking::{Asking, Landed, Opened, booked, collect, cut_off};
 pub(crate) use count::{Uncounted, count, given_up};
 use course::Next;
 pub(crate) use course::{Course, judge, may};
@@ -92,8 +92,7 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
                 Ok(started) => return Ok(started),
                 Err(failure) => {
                     let elsewhere = failure.elsewhere || leg.arm == Arm::Candidate;
-                    let may = exchange.may_go_on() && elsewhere && !is_last;
-                    let goes_on = may && overflow::goes_on(exchange, *leg, &failure);
+                    let goes_on = exchange.may_go_on() && elsewhere && !exchange.admission.kept;
                     (failure, goes_on)
                 }
             },
@@ -251,7 +250,9 @@ async fn run_leg(
             // Boxed, as few requests are asked again, and all would carry the room for it.
             let spares = course.spares(exchange);
             let is_last = behind.is_empty()
-                || (spares || course.asks_again(exchange, &failure))
+                || (spares
+                    || course.asks_again(exchange, &failure)
+                    || overflow::is_excess(exchange, leg, &failure))
                     && !Box::pin(are_taking(exchange, behind, spares)).await;
             course.after(exchange, &failure, is_last)
         } else {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use cutover_route::health::State;
 use cutover_units::{Millis, UseCaseName};
 use cutover_upstream::jobs::{Job, NotBegun};
 use cutover_upstream::{Body, Deadlines, Outbound, loads};
@@ -24,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::flow;
 use crate::gateway::{Gateway, Shared};
-use crate::live::{Lane, UpstreamLane};
+use crate::live::{InstanceLane, Lane, UpstreamLane};
 pub use cutover_vendors::manage::{Line, Stage};
 
 /// How long a list or a description may take.
@@ -319,29 +318,11 @@ pub(crate) fn warm(shared: &Arc<Shared>, lane: &Lane, at: usize) -> bool {
     true
 }
 
-/// A bit for each instance that would have to read a lane's model in first, if one that can serve has it and is
-/// not full, or all do. None: whoever is asked now waits for a load. One that is down tells nothing, and may not
-/// count as having what it had.
+/// A bit for each instance that would have to read a lane's model in first: see [`loads::beside_warm`].
 pub(crate) fn beside_warm(lane: &Lane, asked: &str, now: Millis) -> Option<u64> {
     let wanted = lane.wanted(asked);
-    let (mut warm, mut cold, mut set) = (None, None, 0);
-    for (at, instance) in lane.upstream.taking() {
-        let state = Some(instance.state(now)).filter(|state| state.can_serve());
-        let fittest = if instance.health.has(wanted) { &mut warm } else { &mut cold };
-        if let Some(state) = state {
-            *fittest = Some(fittest.map_or(state, |other: State| other.min(state)));
-        }
-        if !instance.health.has(wanted) && at < 64 {
-            set |= 1 << at;
-        }
-    }
-    match (warm, cold) {
-        (None, Some(_)) => None,
-        (Some(warm), Some(cold)) if warm >= State::Saturated && cold < State::Saturated => None,
-        // Where none can serve, all may be tried.
-        (None, None) => Some(0),
-        _ => Some(set),
-    }
+    let has = |one: &InstanceLane| one.health.has(wanted);
+    loads::beside_warm(lane.upstream.taking().map(|(at, one)| (at, one.state(now), has(one))))
 }
 
 /// Has the fittest instance read a lane's model in, unless one does already. Where that failed lately or takes long,

@@ -19,10 +19,10 @@ use cutover_route::overflow::{Bill, Excess, Purse, Stays, Why, spill};
 use cutover_telemetry::families;
 use cutover_units::{Arm, Millis, NanoUsd};
 
-use crate::admission::{Full, class, place_at};
+use crate::admission::{Full, class, has_line, place_at};
 use crate::attempt::hedge;
 use crate::exchange::Exchange;
-use crate::live::UpstreamLane;
+use crate::live::{InstanceLane, UpstreamLane};
 use crate::rescue::Failure;
 
 /// A use case's overflow.
@@ -162,7 +162,7 @@ pub(crate) fn go(exchange: &mut Exchange, why: Why) -> bool {
 
 /// Whether an engine of the candidate's that is well has refused a request as one too many, which is excess like any
 /// other: by its use case's rules the baseline may be paid for it, or not.
-fn is_excess(exchange: &Exchange, leg: Leg, failure: &Failure) -> bool {
+pub(crate) fn is_excess(exchange: &Exchange, leg: Leg, failure: &Failure) -> bool {
     let (Some((_, next)), Some(lane)) = (rules(exchange), exchange.live.lane(leg.variant)) else {
         return false;
     };
@@ -178,7 +178,31 @@ fn is_excess(exchange: &Exchange, leg: Leg, failure: &Failure) -> bool {
         && leg.arm == Arm::Candidate
         && exchange.admission.overflow.is_none()
         && failure.is_excess()
-        && lane.upstream.can_serve(exchange.shared.now())
+        && serves_others(&lane.upstream, exchange.shared.now())
+}
+
+/// Whether others of ours are served there, if not this one: who refuses everybody is broken, which failover deals with.
+fn serves_others(upstream: &UpstreamLane, now: Millis) -> bool {
+    let serves = |one: &InstanceLane| {
+        let live = one.instance.live();
+        one.state(now).can_serve()
+            && live.in_flight() > 0
+            && one.health.serves_others(live.whole_us(), now)
+    };
+    upstream.taking().any(|(_, one)| serves(one))
+}
+
+/// Whether a request that failed so at this leg would rather wait where it is than be sent on: who takes the excess is
+/// not known to be well, or has a line itself.
+pub(crate) fn would_rather_wait(exchange: &Exchange, leg: Leg, failure: &Failure) -> bool {
+    if !is_excess(exchange, leg, failure) {
+        return false;
+    }
+    let there = way(exchange).and_then(|way| exchange.live.lane(way.leg.variant));
+    let Some(there) = there.map(|lane| &lane.upstream) else { return true };
+    let now = exchange.shared.now();
+    let is_well = |one: &InstanceLane| one.state(now).can_serve() && !one.health.is_on_trial();
+    has_line(there, now) || !there.taking().any(|(_, one)| is_well(one))
 }
 
 /// Whether the next leg may be asked for a request that failed so at this one. Where that is the excess of its use case

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cutover_config::{Reach, Upstream, Variant};
+use cutover_config::{Upstream, Variant};
 use cutover_ledger::prices::{PriceList, PriceSource, Pricing};
 use cutover_ledger::{Cost, Price, Rates, Tokens};
 use cutover_units::{Arm, Millis, NanoUsd};
@@ -114,30 +114,18 @@ pub(crate) fn list(materials: &Materials<'_>) -> Result<Arc<PriceList>, BuildErr
     PriceList::read(&text).map(Arc::new).map_err(at)
 }
 
-/// What the catalogue calls a provider whose name says whose models it serves.
-fn catalogued(provider: &str) -> Option<&'static str> {
-    match provider {
-        "openai" => Some("openai"),
-        "anthropic" => Some("anthropic"),
-        "gemini" => Some("google"),
-        _ => None,
-    }
-}
-
 /// Self-hosted engines are in no catalogue: what their tokens cost is the user's to say. So it is for whatever answers
 /// at an address of one's own, whichever dialect it speaks.
 fn source_of(upstream: &Upstream, list: &Arc<PriceList>) -> PriceSource {
     let name = upstream.provider.name;
-    let public = upstream.instances.iter().all(|url| url.reach() == Reach::Public);
+    let catalogued = upstream.catalogued();
     let own = [upstream.name.as_str(), name];
     PriceSource {
         list: Arc::clone(list),
-        names: catalogued(name).into_iter().chain(own).map(str::to_owned).collect(),
-        provider: catalogued(name).map(str::to_owned),
+        names: catalogued.into_iter().chain(own).map(str::to_owned).collect(),
+        provider: catalogued.map(str::to_owned),
         url: upstream.instances.first().map(ToString::to_string).unwrap_or_default(),
-        priced: public
-            && !upstream.local
-            && (catalogued(name).is_some() || name == "openai-compatible"),
+        priced: upstream.may_be_listed(),
     }
 }
 

@@ -167,7 +167,9 @@ impl Failure {
     pub(crate) fn is_excess(&self) -> bool {
         let is_limited = self.fault.code == Code::RateLimitExceeded && self.status.is_some();
         let is_crowded = self.reason == SendErrorKind::TooManyConnections.as_str();
-        self.is_full() || is_limited || is_crowded
+        let said = self.said.as_ref().and_then(|said| said.message());
+        let loads = said.is_some_and(|said| said.contains("oading model"));
+        (self.is_full() && !loads) || is_limited || is_crowded
     }
 
     /// A failure once content has been sent: whatever an upstream did to the stream has one code then.

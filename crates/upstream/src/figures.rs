@@ -16,11 +16,16 @@ pub fn figures(live: &InstanceLive, health: &Health, now: Millis) -> Figures {
         cache_permille: facts.cache_permille,
         warm: None,
     });
+    // Where some wait still no stream begins: that it was long ago is no news of an engine that is idle.
+    let some_wait = load.waiting.is_some_and(|waiting| waiting > 0)
+        || load.slots.is_some_and(|slots| live.in_flight() > slots);
+    let latency_us =
+        if some_wait { live.any_first_content_us() } else { live.first_content_us(now) };
     Figures {
         state: health.state(now),
         in_flight: live.in_flight(),
         placed: live.placed(),
-        latency_us: live.first_content_us(now),
+        latency_us,
         load,
         on_trial: health.is_on_trial(),
         rests: health.rests_until(false, now).is_some() || health.is_full(now),

@@ -186,6 +186,16 @@ pub mod passed_headers {
     }
 }
 
+/// Whether a response is a 200 whose body is events or lines.
+pub fn is_stream<B>(response: &http::Response<B>) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let content_type = content_type.map_or(&b""[..], HeaderValue::as_bytes);
+    let is = |kind: &[u8]| {
+        content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind))
+    };
+    response.status().is_success() && (is(b"text/event-stream") || is(b"application/x-ndjson"))
+}
+
 /// Of an upstream's response headers, those that the client may see.
 pub fn passed_response_headers(
     upstream: &HeaderMap,

@@ -24,15 +24,11 @@ use crate::loads::Load;
 use crate::models::MODELS_MAX;
 
 mod contexts;
+mod full;
 mod outlier;
 
 /// So long a stream flows before its instance is no longer tried with that one alone: ends of streams are far away.
 const FLOWS_MS: u128 = 1_000;
-
-/// How long an instance that refused a request as one too many counts as full, unless it says.
-const FULL_MS: u64 = 1_000;
-/// The longest that is believed of one that says.
-const FULL_MAX_MS: u64 = 30_000;
 
 /// So long after an instance was told to read a model in it is not told again: it may be at it, or have
 /// no room for it beside the others that are to be kept.
@@ -63,6 +59,8 @@ pub struct Health {
     ejections: AtomicU32,
     ejected_until: AtomicU64,
     full_until: AtomicU64,
+    /// When it refused one as one too many for the first time since it last gave a sign of life; 0: it has not since.
+    refuses_since: AtomicU64,
     /// Its address is one of its name's no more.
     leaving: AtomicBool,
     /// An operator took it out.
@@ -174,11 +172,6 @@ impl Health {
 
     fn rests_for_failures(&self, now: Millis) -> bool {
         self.is_on_trial() && rests(self.failures(), self.failed_at(), now)
-    }
-
-    /// Whether it counts as full, as it refused a request as one too many.
-    pub fn is_full(&self, now: Millis) -> bool {
-        lasts(Millis(self.full_until.load(Relaxed)), FULL_MAX_MS, now)
     }
 
     /// When its rest ends, where it rests and nothing can end that sooner. `may_recover`: a probe, or a request under
@@ -304,6 +297,9 @@ impl Health {
         if self.seen.load(Relaxed) != what as u8 {
             self.seen.store(what as u8, Relaxed);
         }
+        if what == Seen::Answers && self.refuses_since.load(Relaxed) != 0 {
+            self.refuses_since.store(0, Relaxed);
+        }
     }
 
     /// A piece of an answer came, of which some had come before at that time. Whether it ends well is to be seen.
@@ -404,14 +400,6 @@ impl Health {
         if place.is_some() {
             let _ = self.probed.compare_exchange(cold, healthy, Relaxed, Relaxed);
         }
-    }
-
-    /// It answered that its queue is full: no fault of its own, and over soon.
-    pub fn was_full(&self, now: Millis, wait_ms: Option<u64>) {
-        let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
-        self.full_until.store(now.0.saturating_add(wait_ms), Relaxed);
-        self.was_seen(Seen::Refusals);
-        self.post.doubt();
     }
 
     /// What probes have said so far.

@@ -56,7 +56,9 @@ pub use dns::{ResolveError, Resolver};
 pub use error::{SendError, SendErrorKind};
 pub use figures::figures;
 pub use gauge::{Gauge, gauges};
-pub use headers::{RequestHeaders, RequestRules, Vendor, passed_headers, passed_response_headers};
+pub use headers::{
+    RequestHeaders, RequestRules, Vendor, is_stream, passed_headers, passed_response_headers,
+};
 pub use instance::{
     Answered, Deadlines, InProcess, Instance, InstanceSettings, Outbound, Sending, Turn, in_a_row,
     path_and_query,

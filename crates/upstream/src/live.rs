@@ -144,6 +144,11 @@ impl InstanceLive {
         self.streamed_at.store(now.0, Relaxed);
     }
 
+    /// The average time to the first content of streams, however long ago the last of them was.
+    pub fn any_first_content_us(&self) -> u64 {
+        self.stream_us.load(Relaxed)
+    }
+
     /// The average time to the first content of streams, if there was one lately; 0 = nothing is known.
     pub fn first_content_us(&self, now: Millis) -> u64 {
         let since = now.0.saturating_sub(self.streamed_at.load(Relaxed));

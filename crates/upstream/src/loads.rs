@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use cutover_route::health::State;
 use tokio::time::{Instant, timeout};
 
 use crate::health::{Health, Wanted};
@@ -38,6 +39,29 @@ pub fn to_be_told<'a>(
     }
     let idle = able.enumerate().filter(|(_, health)| !health.draws(wanted));
     idle.map(|(at, _)| at).collect()
+}
+
+/// A bit for each of these instances (its place, how it is, and whether it has a model in memory) that would have to read
+/// the model in first, if one that can serve has it and is not full, or all do. None: whoever is asked now waits for a
+/// load. One that is down tells nothing, and may not count as having what it had.
+pub fn beside_warm(all: impl Iterator<Item = (usize, State, bool)>) -> Option<u64> {
+    let (mut warm, mut cold, mut set) = (None, None, 0);
+    for (at, state, has) in all {
+        let fittest = if has { &mut warm } else { &mut cold };
+        if state.can_serve() {
+            *fittest = Some(fittest.map_or(state, |other: State| other.min(state)));
+        }
+        if !has && at < 64 {
+            set |= 1 << at;
+        }
+    }
+    match (warm, cold) {
+        (None, Some(_)) => None,
+        (Some(warm), Some(cold)) if warm >= State::Saturated && cold < State::Saturated => None,
+        // Where none can serve, all may be tried.
+        (None, None) => Some(0),
+        _ => Some(set),
+    }
 }
 
 /// Waits for a load, and says once that it takes long.

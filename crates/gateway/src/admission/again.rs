@@ -18,10 +18,17 @@ pub(crate) fn lines_up_again(
     failure: &Failure,
 ) -> bool {
     let rules = upstream.door.as_ref().and_then(|door| door.rules);
-    let unserved = failure.is_excess() || failure.status.is_none() && !failure.given_up;
+    let unserved =
+        failure.is_full() || failure.is_excess() || failure.status.is_none() && !failure.given_up;
     let waited = Duration::from_micros(exchange.admission.queued.map_or(0, |queued| queued.0));
     let has_place = exchange.admission.permit.is_some();
-    has_place && unserved && rules.is_some_and(|rules| waited < rules.wait)
+    // Where it is the only one nobody waits for what surely lasts longer than the wait.
+    let told = failure.retry_after_ms.filter(|told| *told > 1_000);
+    let told = told.filter(|_| upstream.taking().nth(1).is_none()).unwrap_or(0);
+    let at_least = waited + Duration::from_millis(told.into());
+    has_place
+        && unserved
+        && rules.is_some_and(|rules| waited < rules.wait && at_least <= rules.wait)
 }
 
 /// Gives the place back, waits, and takes one again, in the line where there is none: a request that is nowhere is in

@@ -13,8 +13,8 @@ use cutover_server::before;
 use cutover_telemetry::{InFlight, families};
 use cutover_upstream::health::Reading;
 use cutover_upstream::{
-    Answered, Body, Deadlines, Outbound, Sending, Timeouts, Turn, passed_response_headers,
-    path_and_query,
+    Answered, Body, Deadlines, Outbound, Sending, Timeouts, Turn, is_stream,
+    passed_response_headers, path_and_query,
 };
 use cutover_wire::adapt::Outgoing;
 use cutover_wire::reply::{Received, Reply};
@@ -356,16 +356,6 @@ pub(crate) fn cut_off() -> Failure {
 
 fn too_large() -> Failure {
     Failure::broken("answer_too_large", "the upstream's answer is too large")
-}
-
-/// A 200 whose body is events or lines.
-pub(crate) fn is_stream(response: &Response<Body>) -> bool {
-    let content_type = response.headers().get(header::CONTENT_TYPE);
-    let content_type = content_type.map_or(&b""[..], header::HeaderValue::as_bytes);
-    let is = |kind: &[u8]| {
-        content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind))
-    };
-    response.status().is_success() && (is(b"text/event-stream") || is(b"application/x-ndjson"))
 }
 
 pub(crate) async fn collect(

@@ -187,6 +187,7 @@ impl<'a> Course<'a> {
         let asking = Asking::new((lane, instance, seat), outgoing, exchange);
         taken_over(exchange, instance);
         instance.health.asked(self.picked_at);
+        exchange.admission.kept = false;
         exchange.trail.attempts += 1;
         exchange.trail.uncounted = Uncounted::Asked;
         exchange.trail.tried = Some(self.tried_at(at));
@@ -275,17 +276,24 @@ impl<'a> Course<'a> {
         is_last: bool,
     ) -> Next {
         let next = self.next(exchange, failure, is_last);
-        // Where the next arm costs money that is not there nobody is behind it.
-        let is_kept = matches!(next, Next::End)
-            && !is_last
-            && !overflow::goes_on(exchange, self.leg, failure);
-        if is_kept { self.next(exchange, failure, true) } else { next }
+        exchange.admission.kept = false;
+        if is_last || !matches!(next, Next::End) {
+            return next;
+        }
+        // Where the next arm costs money that is not there nobody is behind it, nor where it is known to fail.
+        let waits = admission::lines_up_again(exchange, &self.lane.upstream, failure)
+            && overflow::would_rather_wait(exchange, self.leg, failure);
+        exchange.admission.kept = waits || !overflow::goes_on(exchange, self.leg, failure);
+        if exchange.admission.kept { self.next(exchange, failure, true) } else { next }
     }
 
     fn next(&mut self, exchange: &mut Exchange, failure: &Failure, is_last: bool) -> Next {
         let upstream = &self.lane.upstream;
-        let other =
-            self.fittest(exchange).filter(|_| self.tried.count_ones() < INSTANCES_PER_LEG_MAX);
+        // One that has room is no repetition of those that have none.
+        let has_room = |state: State| failure.is_excess() && state < State::Saturated;
+        let may_be =
+            |state: &State| self.tried.count_ones() < INSTANCES_PER_LEG_MAX || has_room(*state);
+        let other = self.fittest(exchange).filter(may_be);
         let is_fit = other.is_some_and(State::can_serve);
         // What the next arm may mend at once is not waited for here.
         let lines_up = admission::lines_up_again(exchange, upstream, failure);

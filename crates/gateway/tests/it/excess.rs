@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
 use cutover_testkit::raw::Response;
-use cutover_units::{Arm, NanoUsd, UseCaseName};
+use cutover_units::{Arm, Millis, NanoUsd, UpstreamName, UseCaseName};
 
-use crate::harness::{Rig, ask, ask_stream, docs, now, two_arms, until};
+use crate::harness::{
+    self, Rig, ask, ask_stream, docs, docs_on, engines, now, service, two_arms, until,
+};
 
 /// All requests are the candidate's; the baseline costs 10 dollars a million tokens.
 struct Arms {
@@ -39,6 +41,20 @@ impl Arms {
         self.rig.chat(&UNIT, &ask("app"))
     }
 
+    /// One request is served while `then` runs: the engine is well, and perhaps full.
+    fn meanwhile<T>(&self, then: impl FnOnce() -> T) -> T {
+        let gate = Gate::new();
+        self.own.once(Reply::words(3).hold_headers(&gate));
+        thread::scope(|scope| {
+            let first = scope.spawn(|| self.ask());
+            until("one is served", || gate.arrivals() == 1);
+            let done = then();
+            gate.open();
+            assert_eq!(first.join().unwrap().header("x-cutover-upstream"), Some("own"));
+            done
+        })
+    }
+
     /// All of the day's money is spent from now on.
     fn spends_all(&self) {
         self.rig.gateway.restore_overflow_spent(&docs(), now(), NanoUsd(15_000_000));
@@ -52,6 +68,10 @@ impl Arms {
 }
 
 fn limited(status: u16) -> Reply {
+    if status == 503 {
+        let body = r#"{"error":{"message":"server busy","type":"server_error"}}"#;
+        return Reply::fault(Fault::answer("503 Service Unavailable", "application/json", body));
+    }
     Reply::fault(Fault::Status { status, retry_after: Some("1".into()), retry_after_ms: None })
 }
 
@@ -61,18 +81,20 @@ fn what_the_engine_refuses_as_one_too_many_costs_the_days_money() {
     for (status, code) in [(503, "server_is_overloaded"), (429, "rate_limit_exceeded")] {
         for body in [ask("app"), ask_stream("app")] {
             let arms = Arms::start("", MONEY);
-            arms.own.always(limited(status));
-            let answer = arms.rig.chat(&UNIT, &body);
-            let by = answer.header("x-cutover-upstream");
-            assert_eq!((answer.status, by), (200, Some("cloud")), "{}", answer.text());
-            assert_eq!(answer.header("x-cutover-overflow"), Some("refused"));
-            assert!(arms.went("refused"), "{}", arms.rig.metrics());
-            arms.spends_all();
-            let answer = arms.rig.chat(&UNIT, &body);
-            assert_eq!(answer.status, status, "{}", answer.text());
-            assert_eq!(answer.json()["error"]["code"], code);
-            assert_eq!(answer.header("retry-after"), Some("1"));
-            assert_eq!((arms.own.inferences().len(), arms.cloud.inferences().len()), (2, 1));
+            arms.meanwhile(|| {
+                arms.own.always(limited(status));
+                let answer = arms.rig.chat(&UNIT, &body);
+                let by = answer.header("x-cutover-upstream");
+                assert_eq!((answer.status, by), (200, Some("cloud")), "{}", answer.text());
+                assert_eq!(answer.header("x-cutover-overflow"), Some("refused"));
+                assert!(arms.went("refused"), "{}", arms.rig.metrics());
+                arms.spends_all();
+                let answer = arms.rig.chat(&UNIT, &body);
+                assert_eq!(answer.status, status, "{}", answer.text());
+                assert_eq!(answer.json()["error"]["code"], code);
+                assert_eq!(answer.header("retry-after"), Some("1"));
+                assert_eq!((arms.own.inferences().len(), arms.cloud.inferences().len()), (3, 1));
+            });
         }
     }
 }
@@ -82,9 +104,11 @@ fn what_the_engine_refuses_as_one_too_many_costs_the_days_money() {
 fn refused_batch_stays_unless_it_may_cost_money() {
     for (may, status) in [(false, 503), (true, 200)] {
         let arms = Arms::start("", &format!("overflow = {{ batch = {may} }}\n"));
-        arms.own.always(limited(503));
         let batch = ["x-unit: u1", "x-cutover-priority-class: batch"];
-        assert_eq!(arms.rig.chat(&batch, &ask("app")).status, status);
+        arms.meanwhile(|| {
+            arms.own.always(limited(503));
+            assert_eq!(arms.rig.chat(&batch, &ask("app")).status, status);
+        });
         assert_eq!(arms.cloud.inferences().len(), usize::from(may));
     }
 }
@@ -94,10 +118,12 @@ fn who_is_refused_when_the_money_is_spent_goes_back_into_the_line() {
     for status in [503, 429] {
         let arms = Arms::start("queue = { wait = \"30 s\" }", MONEY);
         arms.spends_all();
-        arms.own.once(limited(status));
-        let answer = arms.ask();
-        assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("own")));
-        assert_eq!(answer.header("x-cutover-attempts"), Some("2"));
+        arms.meanwhile(|| {
+            arms.own.once(limited(status));
+            let answer = arms.ask();
+            assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("own")));
+            assert_eq!(answer.header("x-cutover-attempts"), Some("2"));
+        });
         assert_eq!(arms.cloud.inferences().len(), 0);
     }
 }
@@ -132,6 +158,74 @@ fn who_finds_no_connection_is_excess_too() {
             assert_eq!(second.header("x-cutover-overflow"), why);
         });
     }
+}
+
+/// A load balancer whose targets are gone refuses everybody: that is an outage, which nobody may see whatever it costs.
+#[test]
+fn who_refuses_everybody_is_no_full_engine() {
+    let arms = Arms::start("", MONEY);
+    arms.spends_all();
+    let goes_on = || {
+        let answer = arms.ask();
+        assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("cloud")));
+        assert_eq!(answer.header("x-cutover-overflow"), None, "a failover, as ever");
+    };
+    arms.own.always(limited(503));
+    // Nobody is served there.
+    goes_on();
+    arms.meanwhile(|| {
+        assert_eq!(arms.ask().status, 503, "it may be full");
+        let live = arms.rig.gateway.live();
+        let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+        let health = &own.upstream.instances[0].health;
+        health.succeeded();
+        // It has said nothing but no for six seconds.
+        health.was_full(Millis(now().0 - 6_000), None);
+        goes_on();
+    });
+    // The engine reads its model in, and says so.
+    arms.own.always(Reply::words(1));
+    arms.meanwhile(|| {
+        let body = r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#;
+        let loading = Fault::answer("503 Service Unavailable", "application/json", body);
+        arms.own.always(Reply::fault(loading));
+        goes_on();
+    });
+}
+
+/// It was sent to where nobody answers, though its line had time.
+#[test]
+fn while_the_baseline_is_down_the_refused_wait_in_line() {
+    let arms = Arms::start("queue = { wait = \"30 s\" }", "overflow = {}\n");
+    let cloud = UpstreamName::new("cloud").unwrap();
+    arms.rig.gateway.drain(&cloud, &arms.cloud.address().to_string(), true);
+    arms.meanwhile(|| {
+        arms.own.once(limited(429));
+        let answer = arms.ask();
+        assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("own")));
+        assert_eq!((answer.header("x-cutover-overflow"), arms.cloud.bytes()), (None, 0));
+    });
+}
+
+/// Two instances were asked at most, and its client told of the second's refusal.
+#[test]
+fn an_instance_that_has_room_is_asked_before_anybody_is_told() {
+    let (cloud, idle) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let full = [(); 2].map(|()| Fake::start(Persona::LlamaCpp));
+    let all = [&full[0], &full[1], &idle];
+    let own = format!("{}\nprobes = false\nbalance = \"round-robin\"", engines("llamacpp", &all));
+    let arms = [
+        harness::Arm::big(service("openai-compatible", &cloud.base_url())),
+        harness::Arm::small(own),
+    ];
+    let docs = docs_on(&arms, &format!("weight = \"100%\"\n{MONEY}"));
+    let rig = Rig::start(&format!("default_upstream = \"cloud\"\n{docs}"));
+    full.iter().for_each(|fake| fake.always(limited(429)));
+    for _ in 0..3 {
+        let answer = rig.chat(&[], &ask("app"));
+        assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("own")));
+    }
+    assert_eq!((idle.inferences().len(), cloud.inferences().len()), (3, 0));
 }
 
 /// It was told of the failure, as if nobody stood behind the engine.
@@ -169,10 +263,12 @@ fn what_fails_otherwise_goes_on_as_ever() {
     for (fault, of_use_case) in [(500, MONEY), (503, ""), (429, "")] {
         let arms = Arms::start("", of_use_case);
         arms.spends_all();
-        arms.own.always(limited(fault));
-        let answer = arms.ask();
-        assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("cloud")));
-        assert_eq!(answer.header("x-cutover-overflow"), None);
+        arms.meanwhile(|| {
+            arms.own.always(limited(fault));
+            let answer = arms.ask();
+            assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("cloud")));
+            assert_eq!(answer.header("x-cutover-overflow"), None);
+        });
     }
 }
 

@@ -45,7 +45,10 @@ impl Health {
         for model in facts.loaded.iter_mut().flatten() {
             let asked = asked.iter().find(|(name, _)| *name == model.name).map(|(_, asked)| *asked);
             let (Some(asked), Some(told)) = (asked, model.context_length) else { continue };
-            if known.fresh.contains(&model.name) {
+            if asked == told {
+                // It gives what it is asked for: what it told otherwise was somebody else's.
+                known.given.remove(&model.name);
+            } else if known.fresh.contains(&model.name) {
                 known.given.insert(model.name.clone(), (asked, told));
             }
             let given = known.given.get(&model.name) == Some(&(asked, told));
@@ -116,6 +119,10 @@ mod tests {
         assert!(has(&health));
         probe(&health, 4_096, 5_000);
         assert!(!has(&health), "asked for so many it may give them");
+        // A developer's request came right after a load of ours, and then ours again.
+        probe(&health, 8_192, 8_192);
+        probe(&health, 4_096, 8_192);
+        assert!(!has(&health), "it gives what it is asked for");
     }
 
     #[test]

@@ -1,0 +1,72 @@
+//! An instance that refuses requests as too many: whether it is full, or refuses everybody.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use cutover_route::health::{Seen, lasts};
+use cutover_units::Millis;
+
+use super::Health;
+
+/// How long an instance that refused a request as one too many counts as full, unless it says.
+const FULL_MS: u64 = 1_000;
+/// The longest that is believed of one that says.
+const FULL_MAX_MS: u64 = 30_000;
+
+/// So long one that refuses requests as too many may give no sign of life before it is no longer taken for full, at least.
+const LIFELESS_MS: u64 = 1_000;
+/// The same where nobody knows how long its answers take.
+const UNKNOWN_MS: u64 = 5_000;
+/// The same at most, however long its answers take.
+const LIFELESS_MAX_MS: u64 = 600_000;
+
+impl Health {
+    /// Whether it counts as full, as it refused a request as one too many.
+    pub fn is_full(&self, now: Millis) -> bool {
+        lasts(Millis(self.full_until.load(Relaxed)), FULL_MAX_MS, now)
+    }
+
+    /// Whether it serves others while it refuses some: in twice the time that its answers usually take, and in a second at
+    /// least, it has given a sign of life. One that says nothing but no is not full.
+    pub fn serves_others(&self, usual_us: u64, now: Millis) -> bool {
+        let since = self.refuses_since.load(Relaxed);
+        let patience_ms = match usual_us {
+            0 => UNKNOWN_MS,
+            us => (us / 500).clamp(LIFELESS_MS, LIFELESS_MAX_MS),
+        };
+        since == 0 || lasts(Millis(since.saturating_add(patience_ms)), patience_ms, now)
+    }
+
+    /// It answered that its queue is full: no fault of its own, and over soon.
+    pub fn was_full(&self, now: Millis, wait_ms: Option<u64>) {
+        let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
+        self.full_until.store(now.0.saturating_add(wait_ms), Relaxed);
+        let _ = self.refuses_since.compare_exchange(0, now.0.max(1), Relaxed, Relaxed);
+        self.was_seen(Seen::Refusals);
+        self.post.doubt();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A load balancer without targets says 503 like an engine that is full.
+    #[test]
+    fn one_that_says_nothing_but_no_serves_nobody() {
+        let health = Health::default();
+        let serves = |usual_us, at| health.serves_others(usual_us, Millis(at));
+        assert!(serves(0, 1_000));
+        health.was_full(Millis(1_000), None);
+        health.was_full(Millis(4_000), None);
+        assert!(serves(0, 5_999) && !serves(0, 6_000));
+        assert!(serves(3_000_000, 6_999) && !serves(3_000_000, 7_000), "its answers take long");
+        health.goes_on(Instant::now());
+        assert!(serves(0, 7_000), "a piece of somebody's answer");
+        health.was_full(Millis(8_000), None);
+        assert!(serves(0, 12_999) && !serves(0, 13_000));
+        health.succeeded();
+        assert!(serves(0, 13_000));
+    }
+}
