@@ -220,7 +220,9 @@ fn an_instance_that_has_room_is_asked_before_anybody_is_told() {
     ];
     let docs = docs_on(&arms, &format!("weight = \"100%\"\n{MONEY}"));
     let rig = Rig::start(&format!("default_upstream = \"cloud\"\n{docs}"));
-    full.iter().for_each(|fake| fake.always(limited(429)));
+    for fake in &full {
+        fake.always(limited(429));
+    }
     for _ in 0..3 {
         let answer = rig.chat(&[], &ask("app"));
         assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("own")));

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use cutover_json::solid::solid_bytes;
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::adapt::{Loss, LossAction, dropped, inside};
@@ -13,7 +14,7 @@ use crate::errors::Fault;
 use crate::framing::{self, Framing, Item, Said};
 use crate::head::Key;
 use crate::openai::arguments;
-use crate::openai::chat::{self, Role};
+use crate::openai::chat::{self, CalledFunction, Role};
 use crate::openai::content::{Content, Part};
 use crate::target::{Target, Unsupported};
 
@@ -194,9 +195,11 @@ fn one(
         out.attached = !parts.iter().any(text) && framing::is_label(&out.content);
     }
     out.thinking = message.reasoning_content;
-    let calls = message.tool_calls.into_iter().flatten().map(|call| (call.id, call.function));
-    // The deprecated form has no id.
-    for (id, called) in calls.chain(message.function_call.map(|called| (None, called))) {
+    let calls = message.tool_calls.unwrap_or_default();
+    // Who writes both says the same twice. The deprecated form has no id.
+    let old = message.function_call.filter(|_| calls.is_empty());
+    let old = old.and_then(|raw| deprecated(&raw)).map(|called| (None, called));
+    for (id, called) in calls.into_iter().map(|call| (call.id, call.function)).chain(old) {
         let arguments = object(&called.arguments, wrapped);
         if let Some(id) = &id {
             names.insert(id.clone(), called.name.clone());
@@ -210,6 +213,18 @@ fn one(
         out.tool_call_id = message.tool_call_id;
     }
     Ok(out)
+}
+
+/// A call in the deprecated form, however its parts are written; none where it names nothing.
+fn deprecated(raw: &RawValue) -> Option<CalledFunction> {
+    let call: Value = serde_json::from_str(raw.get()).ok()?;
+    let name = call.get("name")?.as_str().filter(|name| !name.is_empty())?.to_owned();
+    let arguments = match call.get("arguments") {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => "{}".to_owned(),
+        Some(other) => other.to_string(),
+    };
+    Some(CalledFunction { name, arguments })
 }
 
 /// Arguments are a text that holds an object; the object is passed on as it was written. Of a text that holds none an
@@ -253,10 +268,7 @@ mod tests {
     use super::*;
     use crate::providers::Provider;
 
-    fn converted(
-        history: &serde_json::Value,
-        unsupported: Unsupported,
-    ) -> Result<Converted, Fault> {
+    fn converted(history: &Value, unsupported: Unsupported) -> Result<Converted, Fault> {
         let list = serde_json::from_value(history.clone()).unwrap();
         let provider = Provider::by_name("ollama").unwrap();
         convert(list, (None, &Target { unsupported, ..Target::untouched(provider) }))
@@ -280,6 +292,25 @@ mod tests {
                 {"role": "tool", "content": "sent", "tool_name": "get_order"},
             ])
         );
+    }
+
+    #[test]
+    fn odd_forms_of_it_pass_as_they_did() {
+        let call = json!([{"id": "1", "function": {"name": "f", "arguments": "{}"}}]);
+        let own = json!({"name": "f", "arguments": "{}"});
+        for (old, new, wanted) in [
+            (json!({}), json!(null), 0),
+            (json!(""), json!(null), 0),
+            (json!("none"), json!([]), 0),
+            (json!(null), json!(null), 0),
+            (json!({"name": "f", "arguments": {}}), json!(null), 1),
+            (json!({"name": "f", "arguments": null}), json!([]), 1),
+            (own, call, 1),
+        ] {
+            let history = json!([{"role": "assistant", "function_call": old, "tool_calls": new}]);
+            let converted = converted(&history, Unsupported::Strict).ok().unwrap();
+            assert_eq!(converted.messages[0].tool_calls.len(), wanted, "{history}");
+        }
     }
 
     #[test]

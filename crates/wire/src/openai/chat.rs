@@ -135,7 +135,7 @@ pub struct Message {
     pub tool_calls: Option<Vec<ToolCall>>,
     /// A call the assistant made, in the form that is deprecated.
     #[serde(default)]
-    pub function_call: Option<CalledFunction>,
+    pub function_call: Option<Box<RawValue>>,
     /// An earlier answer that was spoken.
     #[serde(default)]
     pub audio: Option<Box<RawValue>>,
@@ -171,13 +171,6 @@ pub struct CalledFunction {
     /// The arguments: JSON written as a string.
     #[serde(default)]
     pub arguments: String,
-}
-
-impl fmt::Debug for CalledFunction {
-    /// Arguments are completion text.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CalledFunction").field("name", &self.name).finish_non_exhaustive()
-    }
 }
 
 impl fmt::Debug for ToolCall {
