@@ -43,12 +43,12 @@ use http::HeaderMap;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::{Instant, timeout_at};
 
+use crate::attempt;
 use crate::exchange::{Exchange, micros};
 use crate::gateway::Shared;
 use crate::live::{InstanceLane, UpstreamLane};
 use crate::overflow::{go, is_in_time, offered, spare};
 use crate::rescue::{Failure, ms};
-use crate::{attempt, hints};
 
 mod again;
 mod permit;
@@ -97,7 +97,9 @@ pub(crate) struct Admission {
 
 impl Admission {
     pub(crate) fn of(headers: &HeaderMap, caller: Option<&Key>) -> Self {
-        Self { class: hints::class(headers, caller), ..Self::default() }
+        let is_batch = caller.is_some_and(|key| key.batch);
+        let by_key = if is_batch { Class::Batch } else { Class::Interactive };
+        Self { class: cutover_ingress::class(headers, by_key), ..Self::default() }
     }
 
     /// The request is sent to an upstream's instance: a place at another upstream is free again.

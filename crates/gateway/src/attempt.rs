@@ -35,7 +35,6 @@ use crate::admission;
 use crate::context_guard;
 use crate::exchange::Exchange;
 use crate::foreign::Turned;
-use crate::hints;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::overflow;
 use crate::rescue::Failure;
@@ -397,9 +396,8 @@ pub(crate) fn lost(exchange: &Exchange, lane: &Lane, outgoing: &Outgoing) -> Vec
 /// The request as a lane's upstream is sent it.
 pub(crate) async fn adapted(exchange: &Exchange, lane: &Lane) -> Result<Outgoing, Fault> {
     lane.upstream.check_key(&exchange.headers)?;
-    let (own, chat) = (exchange.own_metadata(), (&exchange.head, &exchange.body));
-    let endpoint = exchange.head.endpoint;
-    let target = lane.target_for(endpoint, |name| hints::metadata(own, chat, name))?;
+    let (own, head, body) = (exchange.own_metadata(), &exchange.head, &exchange.body);
+    let target = lane.target_for(head.endpoint, |name| head.metadata_said(body, own, name))?;
     let bound = Bound {
         images: &exchange.live.images,
         registry: &exchange.shared.registry,

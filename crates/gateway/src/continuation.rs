@@ -32,7 +32,6 @@ use memchr::memmem;
 
 use crate::attempt::{Course, Opened, Started, may, taken_over};
 use crate::exchange::{Exchange, micros};
-use crate::hints;
 use crate::live::Lane;
 use crate::prices::tokens;
 use crate::rescue::Failure;
@@ -255,8 +254,7 @@ fn outgoing(
     let mut head = Head::read(exchange.endpoint, &body)?;
     head.stream_options_are_ours = exchange.head.stream_options_are_ours;
     let own = exchange.own_metadata();
-    let target =
-        lane.target_for(head.endpoint, |name| hints::metadata(own, (&head, &body), name))?;
+    let target = lane.target_for(head.endpoint, |name| head.metadata_said(&body, own, name))?;
     let mut outgoing = cutover_relay::adapted(&head, &body, &target)?;
     outgoing.reply.clients_key = lane.upstream.pass_bearer;
     Ok(outgoing)

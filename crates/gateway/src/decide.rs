@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use cutover_ingress::Said;
+use cutover_ingress::{Said, local_only};
 use cutover_route::{Ask, Caller, Decision, Legs, Priority, UseCaseIx, VariantIx};
 use cutover_store::Key;
 use cutover_units::UseCaseName;
@@ -19,7 +19,7 @@ use crate::exchange::{Chosen, Exchange, Trail};
 use crate::foreign::Foreign;
 use crate::gateway::{Asked, Gateway, Visit};
 use crate::live::Live;
-use crate::{hints, shadow};
+use crate::shadow;
 
 impl Gateway {
     /// Decides, and gathers what the rest of the way needs.
@@ -101,7 +101,7 @@ fn asked<T>(
         std::str::from_utf8(value.as_bytes()).ok()
     };
     let own = foreign.map(|foreign| &foreign.metadata);
-    let metadata = |name: &str| hints::metadata(own, (head, body), name).map(Cow::Owned);
+    let metadata = |name: &str| head.metadata_said(body, own, name).map(Cow::Owned);
     let ask = Ask {
         model: &head.model,
         user: head.safety_identifier.as_deref().or(head.user.as_deref()),
@@ -116,7 +116,7 @@ fn asked<T>(
             .map(Cow::Borrowed)
             .or_else(|| metadata("priority"))
             .and_then(|word| Priority::parse(&word)),
-        local_only: hints::local_only(hinted.then_some(headers), caller),
+        local_only: local_only(hinted.then_some(headers), caller.is_some_and(|key| key.local_only)),
         request_id: id_text,
     };
     take(live.snapshot.decide(&ask))

@@ -40,7 +40,6 @@ mod feedback;
 mod flow;
 mod foreign;
 mod gateway;
-mod hints;
 mod infer;
 mod live;
 mod models;

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use cutover_ingress::unescaped;
+use cutover_ingress::{local_only, unescaped};
 use cutover_route::VariantIx;
 use cutover_store::Key;
 use cutover_telemetry::{Registry, events};
@@ -29,7 +29,6 @@ use crate::attempt::unknown_model;
 use crate::body::{Out, json};
 use crate::dialects::USE_CASE;
 use crate::gateway::{Gateway, Visit};
-use crate::hints;
 use crate::live::{InstanceLane, Lane, Live, ModelEntry, UpstreamLane};
 use crate::rescue::Failure;
 
@@ -60,7 +59,7 @@ impl<'a> Look<'a> {
         let live = &*visit.live;
         let bound = caller.and_then(|key| key.use_case.as_ref());
         let mut kept = live.snapshot.use_cases().iter().filter(|use_case| use_case.local_only);
-        let local_only = hints::local_only(Some(headers), caller)
+        let local_only = local_only(Some(headers), caller.is_some_and(|key| key.local_only))
             || bound.is_some_and(|name| kept.any(|use_case| use_case.name == *name));
         Look { live, headers, registry: gateway.registry(), now: visit.started_at, local_only }
     }

@@ -74,6 +74,19 @@ pub fn any_hint(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name.as_str().starts_with(PREFIX))
 }
 
+/// Whether a request stays with local upstreams, by its headers, if [`any_hint`] asks something, or by its key. A
+/// word that [`check_hints`] would refuse counts as the strictest: a way that forgot to ask it leaks nothing.
+pub fn local_only(headers: Option<&HeaderMap>, by_key: bool) -> bool {
+    by_key || headers.is_some_and(|headers| headers.contains_key(&X_CUTOVER_RESIDENCY))
+}
+
+/// How urgent a request is, by its header and its key: whichever says less.
+pub fn class(headers: &HeaderMap, by_key: Class) -> Class {
+    let said = if any_hint(headers) { headers.get(&X_CUTOVER_PRIORITY_CLASS) } else { None };
+    let said = said.and_then(|value| Class::parse(std::str::from_utf8(value.as_bytes()).ok()?));
+    said.unwrap_or_default().max(by_key)
+}
+
 fn word<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };

@@ -17,7 +17,7 @@ mod verdict;
 
 pub use escapes::unescaped;
 pub use headers::{Said, agree, routing};
-pub use hints::{any_hint, check_hints};
+pub use hints::{any_hint, check_hints, class, local_only};
 pub use paths::{Lost, Route, allowed, route};
 pub use unread::{Kind, Told, metadata_of, too_large_to_judge};
 pub use verdict::Verdict;

@@ -6,6 +6,7 @@
 //! known field is given twice (of two models one engine takes the first, another the last: the policy
 //! must have judged the one that is served).
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -149,6 +150,17 @@ impl Head {
             }
         }
         found
+    }
+
+    /// The same as its client wrote it, where that was in another dialect and said so.
+    pub fn metadata_said(
+        &self,
+        body: &Bytes,
+        own: Option<&HashMap<String, String>>,
+        key: &str,
+    ) -> Option<String> {
+        let said = own.and_then(|own| own.get(key).cloned());
+        said.or_else(|| self.metadata(body, key))
     }
 
     /// Whether a message carries an image. Looks at the messages' bytes: ask only if it matters.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cutover_ingress::{Said, Told};
+use cutover_ingress::{Said, Told, local_only};
 use cutover_route::surface::{Fate, SURFACE};
 use cutover_route::{Ask, Caller, UseCaseIx};
 use cutover_units::{Code, Millis, UseCaseName};
@@ -15,7 +15,6 @@ use http::HeaderMap;
 use super::Knock;
 use crate::answer::X_CUTOVER_USE_CASE;
 use crate::gateway::Visit;
-use crate::hints;
 use crate::live::{InstanceLane, Lane, UpstreamLane};
 
 /// The engine in this process has no such endpoints.
@@ -141,7 +140,7 @@ fn asked<T>(
         },
         use_case: header(X_CUTOVER_USE_CASE.as_str()),
         priority: None,
-        local_only: hints::local_only(Some(headers), caller.map(AsRef::as_ref)),
+        local_only: local_only(Some(headers), caller.is_some_and(|key| key.local_only)),
         request_id: &id,
     })
 }

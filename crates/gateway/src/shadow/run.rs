@@ -29,7 +29,6 @@ use super::{Captured, Copies, Settings, ShadowPair};
 use crate::attempt::{collect, cut_off};
 use crate::flow::END_WITHIN;
 use crate::gateway::Shared;
-use crate::hints;
 use crate::live::{InstanceLane, Lane};
 use crate::prices::tokens;
 use crate::rescue::Failure;
@@ -297,8 +296,8 @@ impl Asking<'_> {
         {
             return Err(failed(Failure::refused(fault.clone())));
         }
-        let (own, chat) = (Some(&self.job.seen.metadata), (self.head, &self.job.prompt));
-        let metadata = |name: &str| hints::metadata(own, chat, name);
+        let own = Some(&self.job.seen.metadata);
+        let metadata = |name: &str| self.head.metadata_said(&self.job.prompt, own, name);
         let target = self.lane.target_for(self.head.endpoint, metadata);
         let target = target.map_err(|fault| failed(Failure::refused(fault)))?;
         let outgoing =
