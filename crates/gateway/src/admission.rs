@@ -18,8 +18,9 @@
 //!   look themselves now and then.
 //! - A client that leaves drops its future, and with it its seat in the line, or the permit that was on
 //!   its way to it.
-//! - Whose turn comes when its deadline leaves less than half the time that an answer usually takes passes it
-//!   on: its answer would be thrown away, and the next one's may be in time.
+//! - Whose turn comes when its deadline leaves less than the time that an answer usually takes passes it on to
+//!   those behind it: its answer would be thrown away, and theirs may be in time. Where nobody is, half that time
+//!   will do.
 //! - While all instances rest the line waits: one that has rested is tried with one request. Who may go on to the next
 //!   arm instead does so, and waits there if that is full. Nobody waits for a rest that surely lasts longer than the
 //!   wait: see [`UpstreamLane::rests_until`].
@@ -204,7 +205,7 @@ async fn turn_at(
             waited = seat.called(exchange, began + longest).await;
         }
         (seat.left, has_rested) = (false, seat.rests);
-        if !exchange.has_time_for(exchange.arm_at(&upstream))
+        if !is_worth_a_place(exchange, &upstream)
             && let Ok(permit) = waited
         {
             permit.pass_on(place(exchange));
@@ -390,6 +391,14 @@ fn call_next(upstream: &Arc<UpstreamLane>, shared: &Arc<Shared>) {
             permit.unused = true;
         }
     }
+}
+
+/// Whether a request is likely to be answered before its deadline. In a line from which each is called just before its
+/// own deadline nobody would be served: who waits behind it has more time left.
+fn is_worth_a_place(exchange: &Exchange, upstream: &UpstreamLane) -> bool {
+    let usual = exchange.usual(exchange.arm_at(upstream));
+    let others_wait = upstream.door.as_ref().is_some_and(|door| door.held.0.waiting() > 0);
+    exchange.has_time(if others_wait { usual } else { usual / 2 })
 }
 
 fn count(exchange: &Exchange, upstream: &UpstreamLane, outcome: &'static str) {

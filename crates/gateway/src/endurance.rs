@@ -98,10 +98,9 @@ impl Exchange {
         deadline.is_some_and(|deadline| self.left().is_some_and(|left| left > deadline / 2))
     }
 
-    /// Whether as much is left until its deadline as half of what its use case's answers usually take from an arm.
-    pub(crate) fn has_time_for(&self, arm: Arm) -> bool {
-        let Some(left) = self.left() else { return true };
-        !left.is_zero() && left >= self.usual(arm) / 2
+    /// Whether so much is left until its deadline, and anything at all.
+    pub(crate) fn has_time(&self, needed: Duration) -> bool {
+        self.left().is_none_or(|left| !left.is_zero() && left >= needed)
     }
 
     /// How long requests of its use case usually wait for an arm's answers: for the first content of a stream, or for a

@@ -120,7 +120,7 @@ fn any_way(exchange: &Exchange) -> Option<Way<'_>> {
 
 /// Whether the baseline may be asked and would answer in time, as far as is known.
 pub(crate) fn is_in_time(exchange: &Exchange) -> bool {
-    way(exchange).is_some_and(|way| exchange.has_time_for(way.leg.arm))
+    way(exchange).is_some_and(|way| exchange.has_time(exchange.usual(way.leg.arm) / 2))
 }
 
 /// How much of its deadline a request may wait and still be answered by the baseline: what that usually takes is left,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Full, Permit, Seat, class, count, place, place_at};
+use super::{Full, Permit, Seat, class, count, is_worth_a_place, place, place_at};
 use crate::exchange::Exchange;
 use crate::live::UpstreamLane;
 use crate::rescue::Failure;
@@ -69,7 +69,7 @@ async fn turn_again(
         seat.left = false;
     }
     exchange.waits_no_more();
-    if !exchange.has_time_for(exchange.arm_at(upstream))
+    if !is_worth_a_place(exchange, upstream)
         && let Some(permit) = called.take()
     {
         permit.pass_on(place(exchange));

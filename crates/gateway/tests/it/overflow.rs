@@ -187,6 +187,37 @@ fn whose_deadline_leaves_no_time_for_an_answer_passes_its_place_on() {
     }
 }
 
+/// In a line from which each is called just before its own deadline nobody would be served.
+#[test]
+fn whose_deadline_leaves_too_little_for_a_usual_answer_is_asked_only_where_nobody_else_waits() {
+    const DEADLINE: &str = "deadline = \"10 min\"\n";
+    for others_wait in [false, true] {
+        let full = Full::start("99.99%", "queue = { wait = \"5 min\" }", DEADLINE);
+        let live = full.rig.gateway.live();
+        // Between ten and twenty minutes: when it is called, one answer of no time at all has been added.
+        let usual = &live.use_case_by_name(&docs()).unwrap().usual;
+        usual.took(Arm::Candidate, false, 1_080_000_000);
+        thread::scope(|scope| {
+            let waiting = full.meanwhile(|| {
+                let ask = || full.ask(&["x-unit: waits"]);
+                let mut waiting = vec![scope.spawn(ask)];
+                full.waits(1);
+                if others_wait {
+                    waiting.push(scope.spawn(ask));
+                    full.waits(2);
+                }
+                waiting
+            });
+            let statuses = waiting.into_iter().map(|one| one.join().unwrap().status);
+            // Behind the second nobody waits.
+            assert_eq!(
+                statuses.collect::<Vec<_>>(),
+                if others_wait { vec![504, 200] } else { vec![200] }
+            );
+        });
+    }
+}
+
 /// Both arms are prompts at one engine: it has no more room for the other.
 #[test]
 fn nothing_overflows_to_the_upstream_that_is_full() {
