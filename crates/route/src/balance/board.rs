@@ -25,7 +25,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::INSTANCES_MAX;
-use super::field::places;
+use super::field::{len_of, places};
 use super::row::NOBODY;
 
 /// Models whose place in memory a board knows of: a set of them is one word.
@@ -38,6 +38,9 @@ const OWED_MAX: u32 = 1_000 * ONE;
 
 /// The room of one whose engine takes any number, for all that is told: no row counts further.
 const ANY: u32 = NOBODY.cast_unsigned();
+
+/// So many are looked at one by one sooner than all side by side.
+pub(super) const FEW: u32 = 16;
 
 /// What a request that leaves adds to a post's count: one more that has left, and one less that is there.
 const LEAVES: u64 = (1 << 32) - 1;
@@ -67,8 +70,8 @@ pub struct Board {
     /// How many requests each has room for, as far as is told, and what each has told itself; 0: nothing. Who writes
     /// these has the lock, and a pick reads the first alone.
     rooms: [AtomicU32; INSTANCES_MAX],
-    /// The same in one number, where all have as much; else 0.
-    even: AtomicU32,
+    /// The most that any of them has.
+    roomiest: AtomicU32,
     told: Mutex<[u32; INSTANCES_MAX]>,
     /// A bit for each post, in all of these. That somebody has it:
     taken: AtomicU64,
@@ -76,6 +79,8 @@ pub struct Board {
     doubted: AtomicU64,
     /// That it owes something:
     owing: AtomicU64,
+    /// That it has less room than the roomiest:
+    narrow: AtomicU64,
     /// That it tells which models it has in memory:
     telling: AtomicU64,
     /// That it has the model in this place in memory:
@@ -91,10 +96,11 @@ impl Default for Board {
             latency_us: array::from_fn(|_| AtomicU64::new(0)),
             owed: array::from_fn(|_| AtomicU32::new(0)),
             rooms: array::from_fn(|_| AtomicU32::new(ANY)),
-            even: AtomicU32::new(ANY),
+            roomiest: AtomicU32::new(ANY),
             told: Mutex::new([0; INSTANCES_MAX]),
             taken: AtomicU64::new(0),
             owing: AtomicU64::new(0),
+            narrow: AtomicU64::new(0),
             doubted: AtomicU64::new(0),
             telling: AtomicU64::new(0),
             warm: array::from_fn(|_| AtomicU64::new(0)),
@@ -146,25 +152,36 @@ impl Board {
         (self.owed[at % INSTANCES_MAX].load(Relaxed) + ONE / 2 - 1) / ONE
     }
 
-    /// A bit for each that has so many or more in flight, of the first `len`.
-    pub(super) fn full(&self, len: usize, room: Room) -> u64 {
+    /// A bit for each of these that has so many or more in flight as make it full.
+    pub(super) fn full(&self, present: u64, room: Room) -> u64 {
+        let (most, narrow) = self.room_of_all(room, present);
         let is = |count: &Count, room| u64::from(count.seats() >= room);
-        let counts = self.in_flight.iter().take(len).enumerate();
-        match room {
-            Room { told: true, .. } => {
-                counts.fold(0, |full, (at, count)| full | is(count, self.room(at, room)) << at)
-            }
-            Room { most: u32::MAX, .. } => 0,
-            Room { most, .. } => counts.fold(0, |full, (at, count)| full | is(count, most) << at),
+        let counts = self.in_flight.iter().take(len_of(present)).enumerate();
+        if narrow.count_ones() > FEW {
+            return counts.fold(0, |full, (at, count)| full | is(count, self.room(at, room)) << at);
+        }
+        let full = match most {
+            u32::MAX => 0,
+            most => counts.fold(0, |full, (at, count)| full | is(count, most) << at),
+        };
+        full | self.full_of(narrow, room)
+    }
+
+    /// How many requests make any of these full, and a bit for each that fewer make full by what it tells: nobody's own
+    /// but theirs is looked at.
+    pub(super) fn room_of_all(&self, room: Room, present: u64) -> (u32, u64) {
+        if room.told {
+            let most = room.most.min(self.roomiest.load(Relaxed));
+            (most, self.narrow.load(Relaxed) & present)
+        } else {
+            (room.most, 0)
         }
     }
 
-    /// How many requests make any of them full, where what they tell is the same: then nobody's own is looked at.
-    pub(super) fn room_of_all(&self, room: Room) -> Room {
-        match self.even.load(Relaxed) {
-            even if room.told && even > 0 => Room::from(room.most.min(even)),
-            _ => room,
-        }
+    /// Those of a set that are full by what makes each of them full.
+    pub(super) fn full_of(&self, set: u64, room: Room) -> u64 {
+        let is_full = |at: &usize| self.in_flight(*at) >= self.room(*at, room);
+        places(set).filter(is_full).fold(0, |full, at| full | 1 << at)
     }
 
     /// How many requests each has room for, as far as is told.
@@ -186,15 +203,18 @@ impl Board {
         }
         all[at] = room;
         let told = || all.iter().copied().filter(|told| *told > 0);
-        let fewest = told().min().unwrap_or(ANY);
-        // Each is right by itself at any moment: until all are written nobody's is another's.
-        self.even.store(0, Relaxed);
-        for (room, told) in self.rooms.iter().zip(all.iter()) {
-            room.store(if *told > 0 { *told } else { fewest }, Relaxed);
+        let (fewest, most) = (told().min().unwrap_or(ANY), told().max().unwrap_or(ANY));
+        // Each is right by itself at any moment: until all are written each one's own is looked at.
+        self.narrow.store(u64::MAX, Relaxed);
+        self.roomiest.store(ANY, Relaxed);
+        let mut narrow = 0;
+        for (at, (room, told)) in self.rooms.iter().zip(all.iter()).enumerate() {
+            let has = if *told > 0 { *told } else { fewest };
+            narrow |= u64::from(has < most) << at;
+            room.store(has, Relaxed);
         }
-        if told().all(|told| told == fewest) {
-            self.even.store(fewest, Relaxed);
-        }
+        self.roomiest.store(most, Relaxed);
+        self.narrow.store(narrow, Relaxed);
     }
 }
 

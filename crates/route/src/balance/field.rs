@@ -42,14 +42,26 @@ pub trait Peers {
         sorted
     }
 
-    /// The requests in flight at the fittest of a set, into a row of nobody.
-    fn loads(&self, set: u64, into: &mut Row) {
+    /// The requests in flight at the fittest of a set, into a row of nobody. Some that are full may be among them: those
+    /// that it gives tell ([`Self::full_of`]).
+    fn loads(&self, set: u64, into: &mut Row) -> u64 {
         for at in places(set) {
             let peer = self.peer(at);
             if is_fittest(&peer) {
                 into.set(at, peer.in_flight);
             }
         }
+        0
+    }
+
+    /// Those of a set that are full.
+    fn full_of(&self, _set: u64) -> u64 {
+        0
+    }
+
+    /// Takes those of a set that are full out of a row.
+    fn without_full(&self, set: u64, row: &mut Row) {
+        places(self.full_of(set)).for_each(|at| row.remove(at));
     }
 
     /// Each one's own hash of a key, for those of a set.
@@ -168,7 +180,10 @@ impl<'a, P: Peers + ?Sized> Field<'a, P> {
 
     /// What the fittest have to do.
     pub(super) fn loads(&self, into: &mut Row) {
-        self.peers.loads(self.rest, into);
+        let unsure = self.peers.loads(self.rest, into);
+        if unsure != 0 {
+            self.peers.without_full(unsure, into);
+        }
         self.add_owed(into);
     }
 
@@ -197,18 +212,27 @@ impl<'a, P: Peers + ?Sized> Field<'a, P> {
             if cold_counts_as > 0 {
                 loads.add(self.peers.cold(self.rest), cold_counts_as);
             }
-            loads.least()
+            lightest_of(loads)
         };
         let mut loads = Row::default();
-        self.loads(&mut loads);
-        let mut least = weigh(&mut loads);
-        if least == NOBODY {
+        let unsure = self.peers.loads(self.rest, &mut loads);
+        self.add_owed(&mut loads);
+        let mut equals = weigh(&mut loads);
+        // Of the others nobody needs to know whether they are full.
+        let full = self.peers.full_of(equals & unsure);
+        if full != 0 {
+            equals &= !full;
+            if equals == 0 {
+                self.peers.without_full(unsure, &mut loads);
+                equals = lightest_of(&loads);
+            }
+        }
+        if equals == 0 {
             if let Err(rested) = self.loads_of_the_next(&mut loads)? {
                 return Some(rested);
             }
-            least = weigh(&mut loads);
+            equals = weigh(&mut loads);
         }
-        let equals = loads.equal_to(least);
         Some(nth(equals, below(mix(seed), len(equals))))
     }
 
@@ -227,6 +251,14 @@ impl<'a, P: Peers + ?Sized> Field<'a, P> {
         self.peers.scores(self.rest, key, &mut scores);
         scores.within(loads, bound);
         scores.highest()
+    }
+}
+
+/// Those that have least to do; none, if there is nobody.
+fn lightest_of(loads: &Row) -> u64 {
+    match loads.least() {
+        NOBODY => 0,
+        least => loads.equal_to(least),
     }
 }
 

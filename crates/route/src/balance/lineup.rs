@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cutover_units::Millis;
 
-use super::board::{Board, Post, Room, Seat, moved};
+use super::board::{Board, FEW, Post, Room, Seat, moved};
 use super::field::{Peers, Sorted, is_fittest, len_of, places};
 use super::row::{NOBODY, Row, Scores, folded};
 use super::{Draw, INSTANCES_MAX, Peer, Policy};
@@ -206,7 +206,7 @@ impl<F: Fn(usize) -> Peer> Beside<'_, '_, F> {
     }
 
     fn room(&self) -> Room {
-        self.side.board.room_of_all(self.lined.lineup.room)
+        self.lined.lineup.room
     }
 }
 
@@ -259,24 +259,34 @@ impl<F: Fn(usize) -> Peer> Peers for Beside<'_, '_, F> {
     fn sorted(&self, set: u64) -> Sorted {
         let Side { board, present, .. } = self.side;
         let doubted = board.doubted() & set;
-        let full = board.full(len_of(*present), self.room());
+        let full = board.full(*present, self.room());
         let known = set & !doubted;
         let mut sorted = Sorted { fit: known & !full, full: known & full, ..Sorted::default() };
         places(doubted).for_each(|at| sorted.add(at, self.look(at).state));
         sorted
     }
 
-    fn loads(&self, set: u64, into: &mut Row) {
+    fn full_of(&self, set: u64) -> u64 {
+        self.side.board.full_of(set, self.room())
+    }
+
+    fn without_full(&self, set: u64, row: &mut Row) {
+        if set.count_ones() > FEW {
+            row.below(self.side.board.rooms());
+        } else {
+            places(self.full_of(set)).for_each(|at| row.remove(at));
+        }
+    }
+
+    fn loads(&self, set: u64, into: &mut Row) -> u64 {
         let Side { board, present, others, .. } = self.side;
-        let Room { most, told } = self.room();
+        let (most, narrow) = board.room_of_all(self.room(), *present);
         let most = i32::try_from(most).unwrap_or(NOBODY);
         into.read(&board.in_flight, (others, len_of(*present)), most);
-        if told {
-            into.below(board.rooms());
-        }
         places(*present & !set).for_each(|at| into.remove(at));
         let unfit = |at: &usize| !is_fittest(&self.look(*at));
         places(board.doubted() & set).filter(unfit).for_each(|at| into.remove(at));
+        narrow & set
     }
 
     fn scores(&self, set: u64, key: u64, into: &mut Scores) {
