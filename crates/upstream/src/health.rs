@@ -61,6 +61,8 @@ pub struct Health {
     full_until: AtomicU64,
     /// When it refused one as one too many for the first time since it last gave a sign of life; 0: it has not since.
     refuses_since: AtomicU64,
+    /// When it refused one last.
+    refused_at: AtomicU64,
     /// Its address is one of its name's no more.
     leaving: AtomicBool,
     /// An operator took it out.
@@ -609,7 +611,7 @@ mod tests {
         let (now, mut before) = (Instant::now(), health.signs());
         assert_eq!(health.take_seen(), Seen::Silence);
         let deeds: [(&dyn Fn(), Seen); 5] = [
-            (&|| health.was_full(NOW, None), Seen::Refusals),
+            (&|| health.was_full((NOW, 0), None), Seen::Refusals),
             (&|| health.goes_on(now), Seen::Answers),
             (&|| health.succeeded(), Seen::Answers),
             (&|| health.refused(), Seen::Answers),
@@ -622,7 +624,7 @@ mod tests {
             before = health.signs();
         }
         health.goes_on(now);
-        health.was_full(NOW, None);
+        health.was_full((NOW, 0), None);
         assert!(health.refuses());
         assert_eq!(health.take_seen(), Seen::Refusals, "the last word counts");
     }
@@ -747,13 +749,13 @@ mod tests {
     fn one_that_refused_as_full_is_passed_over_for_a_moment_and_not_ejected() {
         let health = Health::default();
         for _ in 0..10 {
-            health.was_full(Millis(1_000), None);
+            health.was_full((Millis(1_000), 0), None);
         }
         assert_eq!(health.state(Millis(1_999)), State::Saturated);
         assert_eq!(health.state(Millis(2_000)), State::Healthy);
-        health.was_full(Millis(2_000), Some(5_000));
+        health.was_full((Millis(2_000), 0), Some(5_000));
         assert_eq!(health.state(Millis(6_999)), State::Saturated);
-        health.was_full(Millis(2_000), Some(u64::MAX));
+        health.was_full((Millis(2_000), 0), Some(u64::MAX));
         assert_eq!(health.state(Millis(32_000)), State::Healthy);
     }
 
@@ -763,7 +765,7 @@ mod tests {
         let (then, back) = (Millis(10 * HOUR_MS), Millis(9 * HOUR_MS));
         let spoil: [fn(&Health, Millis); 3] = [
             |health, at| (0..20).for_each(|_| health.failed(at, at)),
-            |health, at| health.was_full(at, None),
+            |health, at| health.was_full((at, 0), None),
             |health, at| health.judged_by_peers(true, at),
         ];
         for (nth, spoil) in spoil.into_iter().enumerate() {
@@ -794,7 +796,7 @@ mod tests {
         let judged = |state| Judged { state, misses: 0 };
         let spoil: [fn(&Health); 5] = [
             |health| (0..FAILURES_MAX).for_each(|_| health.failed(Millis(1_000), Millis(1_000))),
-            |health| health.was_full(Millis(1_000), None),
+            |health| health.was_full((Millis(1_000), 0), None),
             |health| health.judged_by_peers(true, Millis(1_000)),
             |health| health.drain(true),
             |health| health.leave(true),

@@ -289,8 +289,9 @@ impl<'a> Course<'a> {
 
     fn next(&mut self, exchange: &mut Exchange, failure: &Failure, is_last: bool) -> Next {
         let upstream = &self.lane.upstream;
-        // One that has room is no repetition of those that have none.
-        let has_room = |state: State| failure.is_excess() && state < State::Saturated;
+        // One that has room is no repetition of those that have none. Who stands behind the leg is asked in the end.
+        let is_free = is_last || exchange.attempts() + 1 < ATTEMPTS_MAX;
+        let has_room = |state: State| is_free && failure.is_excess() && state < State::Saturated;
         let may_be =
             |state: &State| self.tried.count_ones() < INSTANCES_PER_LEG_MAX || has_room(*state);
         let other = self.fittest(exchange).filter(may_be);
@@ -347,7 +348,8 @@ pub(crate) fn judge(
     let now = shared.now();
     // Not asked while another can be: until the time that it names, or else for a moment.
     if failure.is_full() || failure.status == Some(429) {
-        instance.health.was_full(now, failure.retry_after_ms.map(u64::from));
+        let usual_us = instance.instance.live().whole_us();
+        instance.health.was_full((now, usual_us), failure.retry_after_ms.map(u64::from));
         // It tells its probes that it serves nobody (it reads its model in): that is no full house.
         if instance.health.judged().state == State::Down {
             instance.health.failed(asked_at, now);

@@ -318,7 +318,7 @@ fn rests(health: &Health) {
 
 /// It has refused a request as one too many.
 fn is_full(health: &Health) {
-    health.was_full(now(), Some(20_000));
+    health.was_full((now(), 0), Some(20_000));
 }
 
 /// A candidate of two instances, the first of which breaks off. Says what the client saw of a stream while the second

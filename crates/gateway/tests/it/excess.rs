@@ -180,7 +180,9 @@ fn who_refuses_everybody_is_no_full_engine() {
         let health = &own.upstream.instances[0].health;
         health.succeeded();
         // It has said nothing but no for six seconds.
-        health.was_full(Millis(now().0 - 6_000), None);
+        for ago in [6_000, 3_000] {
+            health.was_full((Millis(now().0 - ago), 0), None);
+        }
         goes_on();
     });
     // The engine reads its model in, and says so.
@@ -228,6 +230,34 @@ fn an_instance_that_has_room_is_asked_before_anybody_is_told() {
         assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("own")));
     }
     assert_eq!((idle.inferences().len(), cloud.inferences().len()), (3, 0));
+}
+
+/// They used up all the attempts that there are, and whoever stands behind them was never asked.
+#[test]
+fn however_many_instances_refuse_the_baseline_is_asked() {
+    for (of_use_case, overflow) in [("", None), ("overflow = {}\n", Some("refused"))] {
+        let cloud = Fake::start(Persona::OpenAi);
+        let full = [(); 5].map(|()| Fake::start(Persona::LlamaCpp));
+        let all: Vec<_> = full.iter().collect();
+        let own =
+            format!("{}\nprobes = false\nbalance = \"round-robin\"", engines("llamacpp", &all));
+        let arms = [
+            harness::Arm::big(service("openai-compatible", &cloud.base_url())),
+            harness::Arm::small(own),
+        ];
+        let docs = docs_on(&arms, &format!("weight = \"100%\"\n{of_use_case}"));
+        let rig = Rig::start(&format!("default_upstream = \"cloud\"\n{docs}"));
+        // Each serves somebody, and is full.
+        let live = rig.gateway.live();
+        let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+        let posts = own.upstream.instances.iter().map(|one| one.instance.live().post().sit());
+        let _seats: Vec<_> = posts.collect();
+        full.iter().for_each(|fake| fake.always(limited(429)));
+        let answer = rig.chat(&[], &ask("app"));
+        assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("cloud")));
+        assert_eq!(answer.header("x-cutover-overflow"), overflow);
+        assert_eq!(answer.header("x-cutover-attempts"), Some("4"));
+    }
 }
 
 /// It was told of the failure, as if nobody stood behind the engine.

@@ -29,20 +29,29 @@ impl Health {
     /// least, it has given a sign of life. One that says nothing but no is not full.
     pub fn serves_others(&self, usual_us: u64, now: Millis) -> bool {
         let since = self.refuses_since.load(Relaxed);
-        let patience_ms = match usual_us {
-            0 => UNKNOWN_MS,
-            us => (us / 500).clamp(LIFELESS_MS, LIFELESS_MAX_MS),
-        };
+        let patience_ms = patience_ms(usual_us);
         since == 0 || lasts(Millis(since.saturating_add(patience_ms)), patience_ms, now)
     }
 
-    /// It answered that its queue is full: no fault of its own, and over soon.
-    pub fn was_full(&self, now: Millis, wait_ms: Option<u64>) {
+    /// It answered that its queue is full: no fault of its own, and over soon. Its answers usually take so long.
+    pub fn was_full(&self, (now, usual_us): (Millis, u64), wait_ms: Option<u64>) {
+        // Who refuses nobody for as long as that was not asked, or took somebody: what it said before is over.
+        let before = self.refused_at.swap(now.0, Relaxed);
+        if now.0.saturating_sub(before) > patience_ms(usual_us).min(UNKNOWN_MS) {
+            self.refuses_since.store(0, Relaxed);
+        }
         let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
         self.full_until.store(now.0.saturating_add(wait_ms), Relaxed);
         let _ = self.refuses_since.compare_exchange(0, now.0.max(1), Relaxed, Relaxed);
         self.was_seen(Seen::Refusals);
         self.post.doubt();
+    }
+}
+
+fn patience_ms(usual_us: u64) -> u64 {
+    match usual_us {
+        0 => UNKNOWN_MS,
+        us => (us / 500).clamp(LIFELESS_MS, LIFELESS_MAX_MS),
     }
 }
 
@@ -58,15 +67,32 @@ mod tests {
         let health = Health::default();
         let serves = |usual_us, at| health.serves_others(usual_us, Millis(at));
         assert!(serves(0, 1_000));
-        health.was_full(Millis(1_000), None);
-        health.was_full(Millis(4_000), None);
+        let refuses = |usual_us, at| health.was_full((Millis(at), usual_us), None);
+        refuses(0, 1_000);
+        refuses(0, 4_000);
         assert!(serves(0, 5_999) && !serves(0, 6_000));
         assert!(serves(3_000_000, 6_999) && !serves(3_000_000, 7_000), "its answers take long");
         health.goes_on(Instant::now());
         assert!(serves(0, 7_000), "a piece of somebody's answer");
-        health.was_full(Millis(8_000), None);
+        refuses(0, 8_000);
         assert!(serves(0, 12_999) && !serves(0, 13_000));
         health.succeeded();
         assert!(serves(0, 13_000));
+    }
+
+    /// What it said at night would make the morning's excess a failure, whatever that costs.
+    #[test]
+    fn a_refusal_of_long_ago_says_nothing_of_todays() {
+        let health = Health::default();
+        let serves = |usual_us, at| health.serves_others(usual_us, Millis(at));
+        let refuses = |usual_us, at| health.was_full((Millis(at), usual_us), None);
+        refuses(0, 1_000);
+        refuses(0, 6_000);
+        assert!(!serves(0, 6_000), "no more than 5 s apart");
+        refuses(0, 11_001);
+        assert!(serves(0, 16_000) && !serves(0, 16_001));
+        refuses(500_000, 20_000);
+        refuses(500_000, 21_001);
+        assert!(serves(500_000, 22_000) && !serves(500_000, 22_001), "its answers take no time");
     }
 }
