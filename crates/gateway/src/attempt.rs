@@ -85,7 +85,7 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
     let (mut told, mut spared) = (None::<(Failure, bool)>, None);
     for (at, leg) in legs.iter().enumerate() {
         let (is_last, before) = (at + 1 == legs.len(), exchange.attempts());
-        let (failure, goes_on) = match unasked(exchange, &legs[at..]) {
+        let (failure, goes_on) = match unasked(exchange, &legs[at..]).await {
             Some(failure) => (failure, true),
             None => match run_leg(exchange, (*leg, 0), &legs[at + 1..]).await {
                 Ok(started) => return Ok(started),
@@ -127,12 +127,14 @@ fn unserved(exchange: &Exchange) -> Failure {
 }
 
 /// Why the first of these legs is not asked, if the one behind it can be instead.
-fn unasked(exchange: &mut Exchange, legs: &[Leg]) -> Option<Failure> {
+async fn unasked(exchange: &mut Exchange, legs: &[Leg]) -> Option<Failure> {
     if passes_over(exchange, legs) {
         let live = Arc::clone(&exchange.live);
         return Some(nobody(exchange, live.lane(legs.first()?.variant)));
     }
-    if !has_no_connection(exchange, legs) {
+    if !has_no_connection(exchange, legs)
+        || !Box::pin(are_taking(exchange, legs.get(1..)?, true)).await
+    {
         return None;
     }
     let failure = Failure::out_of_connections();
@@ -238,7 +240,7 @@ async fn run_leg(
     while let Some(at) = course.pick(exchange) {
         let failure = match course.attempt(exchange, at).await {
             Ok(started) => return Ok(started),
-            Err(failure) => told(exchange, failure, &outgoing),
+            Err(failure) => told(exchange, (failure, last.take()), &outgoing),
         };
         let goes_on =
             (failure.elsewhere || course.has_larger(exchange, &failure)) && exchange.may_go_on();
@@ -289,8 +291,16 @@ async fn paused(
     Ok(course.looks_beyond(exchange))
 }
 
-/// A failure as its client is told of it.
-fn told(exchange: &Exchange, failure: Failure, outgoing: &Outgoing) -> Failure {
+/// A failure as its client is told of it. Who does not have the model says nothing of those that have it.
+fn told(
+    exchange: &Exchange,
+    (failure, before): (Failure, Option<Failure>),
+    outgoing: &Outgoing,
+) -> Failure {
+    let lacks = |failure: &Failure| failure.status == Some(404);
+    if let Some(before) = before.filter(|before| lacks(&failure) && !lacks(before)) {
+        return before;
+    }
     let fault = in_senders_places(exchange, failure.fault, outgoing);
     let fault = with_its_name(exchange, fault);
     Failure { fault: in_clients_words(exchange, fault), ..failure }

@@ -348,10 +348,14 @@ pub(crate) fn judge(
     let now = shared.now();
     // Not asked while another can be: until the time that it names, or else for a moment.
     if failure.is_full() || failure.status == Some(429) {
-        let usual_us = instance.instance.live().whole_us();
-        instance.health.was_full((now, usual_us), failure.retry_after_ms.map(u64::from));
-        // It tells its probes that it serves nobody (it reads its model in): that is no full house.
-        if instance.health.judged().state == State::Down {
+        let (health, live) = (&instance.health, instance.instance.live());
+        health.was_full((now, live.whole_us()), failure.retry_after_ms.map(u64::from));
+        // It tells its probes that it serves nobody (it reads its model in), or has long said nothing but no: that is no
+        // full house.
+        let is_lifeless = failure.is_full()
+            && live.in_flight() == 0
+            && !health.serves_others(live.whole_us(), now);
+        if is_lifeless || health.judged().state == State::Down {
             instance.health.failed(asked_at, now);
         }
     } else if failure.is_refusal() {

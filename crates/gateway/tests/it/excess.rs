@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
+use cutover_route::health::State;
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
 use cutover_testkit::raw::Response;
 use cutover_units::{Arm, Millis, NanoUsd, UpstreamName, UseCaseName};
@@ -160,6 +161,40 @@ fn who_finds_no_connection_is_excess_too() {
     }
 }
 
+/// It was marked as overflow, though nothing went anywhere: it counted in no gate.
+#[test]
+fn who_finds_no_connection_and_is_not_taken_elsewhere_is_no_overflow() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let arms = [
+        harness::Arm::big(format!("{}\nkey = \"none\"", service("anthropic", &cloud.base_url()))),
+        harness::Arm::small(format!(
+            "{}\nprobes = false\nmax_connections = 1",
+            engines("llamacpp", &[&own])
+        )),
+    ];
+    let docs = docs_on(&arms, "weight = \"100%\"\noverflow = { unpriced = true }\n");
+    let rig = Rig::start(&format!("default_upstream = \"cloud\"\n{docs}"));
+    let gate = Gate::new();
+    own.always(Reply::words(3).hold_headers(&gate));
+    let body = ask("app").replacen('{', "{\"logprobs\":true,", 1);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| rig.chat(&[], &body));
+        until("the connection is taken", || gate.arrivals() == 1);
+        let second = scope.spawn(|| rig.chat(&[], &body));
+        let live = rig.gateway.live();
+        let mut lanes = live.lanes.iter();
+        let lane = lanes.find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+        let at = lane.upstream.instances[0].instance.live();
+        until("it waits", || at.figures().waiting == 1);
+        gate.open();
+        for answer in [first, second].map(|one| one.join().unwrap()) {
+            assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("own")));
+            assert_eq!(answer.header("x-cutover-overflow"), None);
+        }
+    });
+    assert_eq!(cloud.inferences().len(), 0);
+}
+
 /// A load balancer whose targets are gone refuses everybody: that is an outage, which nobody may see whatever it costs.
 #[test]
 fn who_refuses_everybody_is_no_full_engine() {
@@ -193,6 +228,25 @@ fn who_refuses_everybody_is_no_full_engine() {
         arms.own.always(Reply::fault(loading));
         goes_on();
     });
+}
+
+/// All others waited in its line, where one a second was let in and refused, for as long as the outage lasted.
+#[test]
+fn who_has_long_said_nothing_but_no_is_out_of_order_and_nobody_waits_for_it() {
+    let arms = Arms::start("queue = { wait = \"1 h\" }", "");
+    let live = arms.rig.gateway.live();
+    let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+    let instance = &own.upstream.instances[0];
+    for ago in [6_000, 3_000] {
+        instance.health.was_full((Millis(now().0 - ago), 0), None);
+    }
+    arms.own.always(limited(503));
+    for _ in 0..12 {
+        let answer = arms.ask();
+        assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("cloud")));
+    }
+    assert_eq!(instance.state(now()), State::Ejected);
+    assert!(arms.own.inferences().len() < 12);
 }
 
 /// It was sent to where nobody answers, though its line had time.
@@ -252,7 +306,9 @@ fn however_many_instances_refuse_the_baseline_is_asked() {
         let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
         let posts = own.upstream.instances.iter().map(|one| one.instance.live().post().sit());
         let _seats: Vec<_> = posts.collect();
-        full.iter().for_each(|fake| fake.always(limited(429)));
+        for fake in &full {
+            fake.always(limited(429));
+        }
         let answer = rig.chat(&[], &ask("app"));
         assert_eq!((answer.status, answer.header("x-cutover-upstream")), (200, Some("cloud")));
         assert_eq!(answer.header("x-cutover-overflow"), overflow);

@@ -65,6 +65,23 @@ fn an_instance_without_a_model_is_passed_over_for_that_one_alone() {
     assert_eq!(other.inferences().len(), 6);
 }
 
+/// No SDK repeats a 404, and applications drop the model: whichever is asked first, the one that has it is only full.
+#[test]
+fn that_another_lacks_the_model_is_not_told_of_one_that_is_full() {
+    for well_first in [false, true] {
+        let full = Fake::start(Persona::Vllm);
+        let other = Fake::start_with(Setup::new(Persona::Vllm).models(&["another"]));
+        let both = if well_first { [&full, &other] } else { [&other, &full] };
+        let rig = Rig::start(&fleet("vllm", &both, "probes = false\nbalance = \"round-robin\""));
+        full.always(Reply::fault(Fault::status(429)));
+        for body in [ask("fake-model"), ask_stream("fake-model")].iter().cycle().take(6) {
+            let answer = rig.chat(&[], body);
+            assert_eq!(answer.status, 429, "{}", answer.text());
+        }
+        assert!(!other.inferences().is_empty());
+    }
+}
+
 /// What all refuse is the configuration's fault, or the client's.
 #[test]
 fn nobody_rests_for_what_all_refuse() {

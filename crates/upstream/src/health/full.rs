@@ -40,9 +40,12 @@ impl Health {
         if now.0.saturating_sub(before) > patience_ms(usual_us).min(UNKNOWN_MS) {
             self.refuses_since.store(0, Relaxed);
         }
-        let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
-        self.full_until.store(now.0.saturating_add(wait_ms), Relaxed);
         let _ = self.refuses_since.compare_exchange(0, now.0.max(1), Relaxed, Relaxed);
+        // Nobody waits for room at one that serves nobody, unless it says how long.
+        if wait_ms.is_some() || self.serves_others(usual_us, now) {
+            let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
+            self.full_until.store(now.0.saturating_add(wait_ms), Relaxed);
+        }
         self.was_seen(Seen::Refusals);
         self.post.doubt();
     }
@@ -87,8 +90,12 @@ mod tests {
         let serves = |usual_us, at| health.serves_others(usual_us, Millis(at));
         let refuses = |usual_us, at| health.was_full((Millis(at), usual_us), None);
         refuses(0, 1_000);
+        assert!(health.is_full(Millis(1_999)));
         refuses(0, 6_000);
         assert!(!serves(0, 6_000), "no more than 5 s apart");
+        assert!(!health.is_full(Millis(6_000)), "nobody waits for it");
+        health.was_full((Millis(6_000), 0), Some(2_000));
+        assert!(health.is_full(Millis(7_999)), "but as long as it says");
         refuses(0, 11_001);
         assert!(serves(0, 16_000) && !serves(0, 16_001));
         refuses(500_000, 20_000);
