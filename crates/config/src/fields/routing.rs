@@ -150,7 +150,8 @@ pub(crate) static UPSTREAM: Section = Section {
             "ca_file",
             Path,
             "the built-in roots",
-            "File with the certificates (PEM) to trust instead of the built-in roots. A reload reads it again: \
+            "File with the certificates (PEM) to trust instead of the built-in roots. An engine's own self-signed \
+             one must not call itself a CA (`openssl req -x509 -addext basicConstraints=critical,CA:FALSE`). A reload reads it again: \
              if its content has changed, new connections trust what it holds now.",
         ),
         value(
