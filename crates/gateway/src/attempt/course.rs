@@ -183,7 +183,8 @@ impl<'a> Course<'a> {
         let Some(instance) = lane.upstream.instances.get(at) else {
             return Err(Failure::client(Fault::new(Code::Internal, "there is no such instance")));
         };
-        let seat = self.seat_at(instance);
+        let mut seat = self.seat_at(instance);
+        seat.begins(self.picked_at);
         let asking = Asking::new((lane, instance, seat), outgoing, exchange);
         taken_over(exchange, instance);
         instance.health.asked(self.picked_at);
@@ -352,9 +353,8 @@ pub(crate) fn judge(
         health.was_full((now, live.whole_us()), failure.retry_after_ms.map(u64::from));
         // It tells its probes that it serves nobody (it reads its model in), or has long said nothing but no: that is no
         // full house.
-        let is_lifeless = failure.is_full()
-            && live.in_flight() == 0
-            && !health.serves_others(live.whole_us(), now);
+        let is_lifeless =
+            failure.is_full() && live.in_flight() == 0 && health.is_lifeless(live.whole_us(), now);
         if is_lifeless || health.judged().state == State::Down {
             instance.health.failed(asked_at, now);
         }

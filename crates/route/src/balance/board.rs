@@ -24,6 +24,8 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cutover_units::Millis;
+
 use super::INSTANCES_MAX;
 use super::field::{len_of, places};
 use super::row::NOBODY;
@@ -41,6 +43,9 @@ const ANY: u32 = NOBODY.cast_unsigned();
 
 /// So many are looked at one by one sooner than all side by side.
 pub(super) const FEW: u32 = 16;
+
+/// Of so many requests at an instance it is known when they came. Those that stay take these places from those that do not.
+const ELDERS: usize = 8;
 
 /// What a request that leaves adds to a post's count: one more that has left, and one less that is there.
 const LEAVES: u64 = (1 << 32) - 1;
@@ -67,6 +72,8 @@ pub struct Board {
     latency_us: [AtomicU64; INSTANCES_MAX],
     /// What each owes for requests that it refused, in parts of one.
     owed: [AtomicU32; INSTANCES_MAX],
+    /// When some of those that are there came, in milliseconds; 0: nobody. Who comes takes a place that is free, if one is.
+    elders: [[AtomicU64; ELDERS]; INSTANCES_MAX],
     /// How many requests each has room for, as far as is told, and what each has told itself; 0: nothing. Who writes
     /// these has the lock, and a pick reads the first alone.
     rooms: [AtomicU32; INSTANCES_MAX],
@@ -95,6 +102,7 @@ impl Default for Board {
             in_flight: array::from_fn(|_| Count::default()),
             latency_us: array::from_fn(|_| AtomicU64::new(0)),
             owed: array::from_fn(|_| AtomicU32::new(0)),
+            elders: array::from_fn(|_| array::from_fn(|_| AtomicU64::new(0))),
             rooms: array::from_fn(|_| AtomicU32::new(ANY)),
             roomiest: AtomicU32::new(ANY),
             told: Mutex::new([0; INSTANCES_MAX]),
@@ -318,14 +326,20 @@ impl Post {
     /// Takes a seat, however many are taken.
     pub fn sit(self: &Arc<Self>) -> Seat {
         self.counter().fetch_add(1, SeqCst);
-        Seat(Arc::clone(self))
+        Seat { post: Arc::clone(self), elder: None }
     }
 
     /// Takes a seat if fewer than so many are taken. Whether one is free and taking it are one step.
     pub fn sit_below(self: &Arc<Self>, room: u32) -> Option<Seat> {
         let free = |count: u64| (seats(count) < room).then(|| count + 1);
         let taken = self.counter().fetch_update(SeqCst, Relaxed, free);
-        taken.is_ok().then(|| Seat(Arc::clone(self)))
+        taken.is_ok().then(|| Seat { post: Arc::clone(self), elder: None })
+    }
+
+    /// Whether somebody is known to have been here at this time already.
+    pub fn has_since(&self, at: Millis) -> bool {
+        let came = self.board.elders[self.at].iter().map(|came| came.load(Relaxed));
+        came.filter(|came| *came != 0).any(|came| came <= at.0)
     }
 
     /// Its engine tells how many requests it takes at once; None: it does not, or no more.
@@ -425,19 +439,39 @@ impl Drop for Post {
 /// One request at an instance: counted there until it is dropped.
 #[derive(Debug)]
 #[must_use = "the seat is free again when it is dropped"]
-pub struct Seat(Arc<Post>);
+pub struct Seat {
+    post: Arc<Post>,
+    /// Its place among those of whom it is known when they came.
+    elder: Option<u8>,
+}
 
 impl Seat {
     /// Where it is.
     pub fn post(&self) -> &Arc<Post> {
-        &self.0
+        &self.post
+    }
+
+    /// It is taken from now on: see [`Post::has_since`].
+    pub fn begins(&mut self, now: Millis) {
+        if self.elder.is_some() {
+            return;
+        }
+        let at = now.0.max(1);
+        let free = |came: &AtomicU64| {
+            came.load(Relaxed) == 0 && came.compare_exchange(0, at, Relaxed, Relaxed).is_ok()
+        };
+        let place = self.post.board.elders[self.post.at].iter().position(free);
+        self.elder = place.and_then(|place| u8::try_from(place).ok());
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if let Some(place) = self.elder {
+            self.post.board.elders[self.post.at][usize::from(place) % ELDERS].store(0, Relaxed);
+        }
         // Wraps around in the upper half.
-        self.0.counter().fetch_add(LEAVES, SeqCst);
+        self.post.counter().fetch_add(LEAVES, SeqCst);
     }
 }
 
@@ -509,6 +543,29 @@ mod tests {
         assert_eq!(rooms(&posts, told), [99, 99, 99], "nobody has told anything any more");
         posts[0].tells_room(Some(0));
         assert_eq!(rooms(&posts, told), [99, 99, 99], "no engine takes none");
+    }
+
+    /// However many come and go beside them.
+    #[test]
+    fn who_stays_is_known_to_have_been_here() {
+        let post = Arc::new(Post::default());
+        let sit = |at| {
+            let mut seat = post.sit();
+            seat.begins(Millis(at));
+            seat
+        };
+        assert!(!post.has_since(Millis(u64::MAX)));
+        let crowd: Vec<_> = (0..2 * ELDERS as u64).map(|at| sit(at + 10)).collect();
+        assert!(post.has_since(Millis(10)) && !post.has_since(Millis(9)));
+        drop(crowd);
+        assert!(!post.has_since(Millis(u64::MAX)));
+        let stays = sit(50);
+        for at in 60..200 {
+            drop((sit(at), sit(at)));
+        }
+        assert!(post.has_since(Millis(50)) && !post.has_since(Millis(49)));
+        drop(stays);
+        assert!(!post.has_since(Millis(u64::MAX)));
     }
 
     #[test]

@@ -25,12 +25,22 @@ impl Health {
         lasts(Millis(self.full_until.load(Relaxed)), FULL_MAX_MS, now)
     }
 
-    /// Whether it serves others while it refuses some: in twice the time that its answers usually take, and in a second at
-    /// least, it has given a sign of life. One that says nothing but no is not full.
+    /// Whether it serves others while it refuses some: in twice the time that its answers usually take it has given a sign
+    /// of life, and somebody has been there for a second. At first nobody can know.
     pub fn serves_others(&self, usual_us: u64, now: Millis) -> bool {
+        let has_served = || self.post.has_since(Millis(now.0.saturating_sub(LIFELESS_MS)));
+        self.refuses_no_longer_than(LIFELESS_MS, now)
+            || !self.is_lifeless(usual_us, now) && has_served()
+    }
+
+    /// Whether it has said nothing but no in twice the time that its answers usually take, and in a second at least.
+    pub fn is_lifeless(&self, usual_us: u64, now: Millis) -> bool {
+        !self.refuses_no_longer_than(patience_ms(usual_us), now)
+    }
+
+    fn refuses_no_longer_than(&self, ms: u64, now: Millis) -> bool {
         let since = self.refuses_since.load(Relaxed);
-        let patience_ms = patience_ms(usual_us);
-        since == 0 || lasts(Millis(since.saturating_add(patience_ms)), patience_ms, now)
+        since == 0 || lasts(Millis(since.saturating_add(ms)), ms, now)
     }
 
     /// It answered that its queue is full: no fault of its own, and over soon. Its answers usually take so long.
@@ -42,7 +52,7 @@ impl Health {
         }
         let _ = self.refuses_since.compare_exchange(0, now.0.max(1), Relaxed, Relaxed);
         // Nobody waits for room at one that serves nobody, unless it says how long.
-        if wait_ms.is_some() || self.serves_others(usual_us, now) {
+        if wait_ms.is_some() || !self.is_lifeless(usual_us, now) {
             let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
             self.full_until.store(now.0.saturating_add(wait_ms), Relaxed);
         }
@@ -68,6 +78,8 @@ mod tests {
     #[test]
     fn one_that_says_nothing_but_no_serves_nobody() {
         let health = Health::default();
+        let mut seat = health.post.sit();
+        seat.begins(Millis(1));
         let serves = |usual_us, at| health.serves_others(usual_us, Millis(at));
         assert!(serves(0, 1_000));
         let refuses = |usual_us, at| health.was_full((Millis(at), usual_us), None);
@@ -83,10 +95,27 @@ mod tests {
         assert!(serves(0, 13_000));
     }
 
+    /// Those that are refused beside others are under way, too, and nobody is served.
+    #[test]
+    fn one_that_keeps_nobody_for_a_second_serves_nobody() {
+        let health = Health::default();
+        let serves = |at| health.serves_others(60_000_000, Millis(at));
+        health.was_full((Millis(1_000), 60_000_000), None);
+        let mut refused = health.post.sit();
+        refused.begins(Millis(1_900));
+        assert!(serves(1_999) && !serves(2_000), "a minute is what its answers take");
+        drop(refused);
+        let mut taken = health.post.sit();
+        taken.begins(Millis(2_000));
+        assert!(!serves(2_999) && serves(3_000));
+    }
+
     /// What it said at night would make the morning's excess a failure, whatever that costs.
     #[test]
     fn a_refusal_of_long_ago_says_nothing_of_todays() {
         let health = Health::default();
+        let mut seat = health.post.sit();
+        seat.begins(Millis(1));
         let serves = |usual_us, at| health.serves_others(usual_us, Millis(at));
         let refuses = |usual_us, at| health.was_full((Millis(at), usual_us), None);
         refuses(0, 1_000);
