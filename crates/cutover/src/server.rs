@@ -14,11 +14,11 @@ use cutover_control::{
     Admin, Controller, Deadlines, Doors, Host as _, Outgoing, Parts as ControllerParts, Spec,
     State, TokensInForce, token,
 };
-use cutover_gateway::{Doors as ClientDoors, Gateway, Live, Parts as GatewayParts};
+use cutover_gateway::{Doors as ClientDoors, Gateway, Live, Parts as GatewayParts, open_files};
 use cutover_store::{Options, Store, StoreError, StoreEvent};
 use cutover_telemetry::{Registry, events, families};
 use cutover_units::Millis;
-use cutover_upstream::Tls;
+use cutover_upstream::{Tls, bound_open_connections};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -393,15 +393,18 @@ fn unit_key(directory: &Path) -> [u8; 16] {
     key
 }
 
+/// As many clients and connections to upstreams as this process may open files for.
 fn doors(checked: &Checked) -> ClientDoors {
     let server = &checked.server;
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let files = open_files(size(server.connections_max.into()));
+    bound_open_connections(files.upstreams);
     ClientDoors {
         header_bytes_max: size(server.header_limit_bytes),
         header_count_max: size(server.header_count_max.into()),
         header_timeout: server.header_timeout,
         idle_timeout: server.idle_timeout,
-        connections_max: size(server.connections_max.into()),
+        connections_max: files.clients,
         drain_timeout: server.drain_timeout,
     }
 }

@@ -195,3 +195,46 @@ fn more_clients_than_there_are_open_files_for_wait_their_turn_and_harm_nobody() 
     assert!(log.contains("places=86") && !log.contains("os error 24"), "{log}");
     assert_eq!(upstream.in_flight_max(), 86);
 }
+
+/// When traffic moves to another upstream, the connections to the one before it are idle: they took the files that the new
+/// ones needed, and three of four requests were refused.
+#[test]
+fn traffic_that_moves_at_the_limit_on_open_files_harms_nobody() {
+    let upstreams = [(); 4].map(|()| Fake::start(Persona::OpenAi));
+    let parts = std::iter::zip(["a", "b", "c", "d"], &upstreams).map(|(name, upstream)| {
+        let url = upstream.base_url();
+        format!(
+            "[upstreams.{name}]\nprovider = \"openai-compatible\"\nbase_url = \"{url}/v1\"\n\
+             [variants.{name}]\nupstream = \"{name}\"\nmodel = \"fake-model\"\n\
+             [use_cases.{name}]\nmatch = {{ model = \"{name}\" }}\nbaseline = \"{name}\"\n"
+        )
+    });
+    let config = format!("default_upstream = \"a\"\n{}", parts.collect::<Vec<_>>().concat());
+    let folder = tempfile::tempdir().unwrap();
+    let limited = folder.path().join("limited");
+    std::fs::write(&limited, format!("ulimit -n 300\nexec '{BINARY}' \"$@\"\n")).unwrap();
+    let setup = Setup::new("/bin/sh", &config);
+    let program = setup.first(limited.to_str().unwrap()).start();
+    let mut clients: Vec<Raw> = (0..86).map(|_| Raw::open(program.url()).unwrap()).collect();
+    for (name, upstream) in std::iter::zip(["a", "b", "c", "d"], &upstreams) {
+        let gate = Gate::new();
+        upstream.always(Reply::words(2).hold_headers(&gate));
+        for client in &mut clients {
+            let body = json!({"model": name, "messages": [{"role": "user", "content": "hi"}]});
+            client.request("POST /v1/chat/completions", &[], body.to_string()).unwrap();
+        }
+        wait::until("all to be there", || upstream.in_flight() == clients.len());
+        gate.open();
+        for client in &mut clients {
+            let answer = client.response().unwrap().unwrap();
+            assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        }
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", program.pid())).unwrap().count();
+        assert!(files < 86 + 86 + 64, "{files} files are open: none of the reserve is for them");
+    }
+    let log = program.log();
+    assert!(!log.contains("os error 24") && !log.contains("no file is left"), "{log}");
+}

@@ -80,14 +80,17 @@ pub(crate) async fn ask(mut exchange: Box<Exchange>) -> Beginning {
 }
 
 async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
-    let legs = exchange.chosen.legs.clone();
+    let mut legs = exchange.chosen.legs.clone();
     // What is told, and whether its leg was asked; the first leg that was spared because another could be asked.
     let (mut told, mut spared) = (None::<(Failure, bool)>, None);
-    for (at, leg) in legs.iter().enumerate() {
-        let (is_last, before) = (at + 1 == legs.len(), exchange.attempts());
+    let mut next = 0;
+    while let Some(leg) = legs.get(next).copied() {
+        let (at, before) = (next, exchange.attempts());
+        let was_sent_on = exchange.admission.overflow.is_some();
+        next += 1;
         let (failure, goes_on) = match unasked(exchange, &legs[at..]).await {
             Some(failure) => (failure, true),
-            None => match run_leg(exchange, (*leg, 0), &legs[at + 1..]).await {
+            None => match run_leg(exchange, (leg, 0), &legs[next..]).await {
                 Ok(started) => return Ok(started),
                 Err(failure) => {
                     let elsewhere = failure.elsewhere || leg.arm == Arm::Candidate;
@@ -96,9 +99,13 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
                 }
             },
         };
-        let asked = exchange.attempts() > before;
+        if !was_sent_on && exchange.admission.overflow.is_some() {
+            // If the baseline fails its excess, its own engine serves it late, and not nobody.
+            legs.push(leg);
+        }
+        let (is_last, asked) = (next == legs.len(), exchange.attempts() > before);
         if !asked && !is_last && failure.may_pass() {
-            spared = spared.or(Some(*leg));
+            spared = spared.or(Some(leg));
         }
         // Who was sent nothing did not fail in the place of who was.
         if asked || told.as_ref().is_none_or(|(_, asked)| !asked) {

@@ -59,7 +59,7 @@ mod vendor;
 mod visit;
 
 pub use admission::{Door, Held};
-pub use cutover_server::{BodyLimits, Doors};
+pub use cutover_server::{BodyLimits, Doors, open_files};
 pub use cutover_telemetry::{FEED_FIRST, FEED_MAX};
 pub use cutover_upstream::jobs::{Job, NotBegun};
 pub use cutover_upstream::{Gauge, health};

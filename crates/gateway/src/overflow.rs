@@ -181,13 +181,11 @@ pub(crate) fn is_excess(exchange: &Exchange, leg: Leg, failure: &Failure) -> boo
         && serves_others(&lane.upstream, exchange.shared.now())
 }
 
-/// Whether others of ours are served there, if not this one: who refuses everybody is broken, which failover deals with.
+/// Whether others are served there, if not this one: who refuses everybody is broken, which failover deals with.
 fn serves_others(upstream: &UpstreamLane, now: Millis) -> bool {
     let serves = |one: &InstanceLane| {
-        let live = one.instance.live();
-        one.state(now).can_serve()
-            && live.in_flight() > 0
-            && one.health.serves_others(live.whole_us(), now)
+        let usual_us = one.instance.live().whole_us();
+        one.state(now).can_serve() && one.health.serves_others(usual_us, now)
     };
     upstream.taking().any(|(_, one)| serves(one))
 }

@@ -11,6 +11,7 @@
 //! - [`read_body`] and [`discard`] read what a request sends, within limits; an [`Upload`] is passed on as it
 //!   comes. What the bodies that are read hold together is bounded by a [`Room`].
 //! - [`stranger`] tells requests of web pages from those of programs, for listeners that ask no key.
+//! - [`open_files`] tells how many clients there are open files for.
 //! - [`before`] waits under a deadline for what mostly is there already.
 //!
 //! Invariants: one silent or slow client holds nothing that others need; a request sets no timer of the
@@ -29,6 +30,7 @@ mod socket;
 mod upload;
 mod wait;
 
+pub use descriptors::{OpenFiles, open_files};
 pub use handler::{Arrival, Doors, Handler};
 pub use heads::limit_of;
 pub use listener::serve;

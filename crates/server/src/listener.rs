@@ -22,7 +22,6 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::descriptors;
 use crate::handler::{Arrival, Doors, Handler};
 use crate::heads::{self, Unread};
 use crate::pulse::{Overdue, Patience, Pulse};
@@ -75,7 +74,7 @@ pub async fn serve<H: Handler>(
 ) {
     let (stage, stages) = watch::channel(Stage::Open);
     let tasks = TaskTracker::new();
-    let places = descriptors::places(doors.connections_max).min(Semaphore::MAX_PERMITS);
+    let places = doors.connections_max.clamp(1, Semaphore::MAX_PERMITS);
     let places = Arc::new(Semaphore::new(places));
     let mut shutdown = pin!(shutdown);
     loop {

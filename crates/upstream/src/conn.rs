@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Instant;
 
 use crate::live::Open;
+use crate::open_files::OpenFile;
 use crate::outgoing::Outgoing;
 use crate::socket::{Socket, Stream};
 use crate::streamed::BodyAborted;
@@ -255,18 +256,18 @@ pub(crate) struct Conn {
     pub(crate) opened_in: Duration,
     /// Whether a request went over it before.
     pub(crate) reused: bool,
-    _open: Open,
+    _counted: (Open, OpenFile),
 }
 
 impl Conn {
-    pub(crate) fn new(stream: Stream, open: Open, begun: Instant) -> Box<Self> {
+    pub(crate) fn new(stream: Stream, counted: (Open, OpenFile), begun: Instant) -> Box<Self> {
         let idle_since = Instant::now();
         Box::new(Self {
             http: Http::new(stream),
             idle_since,
             opened_in: idle_since.saturating_duration_since(begun).min(ROUND_TRIP_MAX),
             reused: false,
-            _open: open,
+            _counted: counted,
         })
     }
 
@@ -289,6 +290,7 @@ mod tests {
 
     use super::*;
     use crate::live::InstanceLive;
+    use crate::open_files::PROCESS;
 
     /// An engine that had died of a request got it again, seconds later, where the handshake had been slow.
     #[tokio::test]
@@ -298,7 +300,8 @@ mod tests {
             let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let live = Arc::new(InstanceLive::default());
             let begun = Instant::now() - Duration::from_millis(took);
-            let conn = Conn::new(Stream::Plain(socket), Open::enter(&live), begun);
+            let conn =
+                Conn::new(Stream::Plain(socket), (Open::enter(&live), PROCESS.open()), begun);
             assert!(conn.opened_in >= counted && conn.opened_in <= ROUND_TRIP_MAX, "{took} ms");
         }
     }

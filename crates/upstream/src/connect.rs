@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::address::InstanceAddress;
 use crate::error::{Detail, SendError, SendErrorKind};
 use crate::lookup::{self, Lookups};
+use crate::open_files;
 use crate::socket::Stream;
 use crate::tls::Tls;
 
@@ -49,6 +50,7 @@ async fn open(
             io::ErrorKind::ConnectionRefused => SendErrorKind::Refused,
             io::ErrorKind::TimedOut => SendErrorKind::ConnectTimeout,
             io::ErrorKind::NotFound => SendErrorKind::Dns,
+            _ if open_files::are_used_up(&cause) => SendErrorKind::TooManyConnections,
             _ => SendErrorKind::Connect,
         };
         fail(kind, cause)

@@ -30,7 +30,8 @@ pub enum SendErrorKind {
     /// What came back is not an HTTP response we accept: garbage, both `content-length` and
     /// `transfer-encoding`, several lengths, a compression nobody asked for, a protocol switch.
     Protocol,
-    /// All connections are in use and the queue for them is full, or the wait for one was too long.
+    /// All connections are in use and the queue for them is full, or the wait for one was too long; or this process may
+    /// open no more files.
     TooManyConnections,
 }
 
@@ -54,7 +55,7 @@ impl SendErrorKind {
     pub fn told(self) -> (Code, &'static str) {
         match self {
             Self::TooManyConnections => {
-                (Code::Overloaded, "all connections to the upstream are in use")
+                (Code::Overloaded, "no further connection to the upstream can be had")
             }
             Self::Protocol => {
                 (Code::BadGateway, "the upstream's answer is no HTTP that is accepted here")
@@ -162,6 +163,11 @@ impl SendError {
         self.kind
     }
 
+    /// Whether no connection could be opened as this process may open no more files.
+    pub(crate) fn is_out_of_files(&self) -> bool {
+        self.kind == SendErrorKind::TooManyConnections && matches!(self.detail, Detail::Cause(_))
+    }
+
     /// Whether a byte of the request left this process. If so the engine may have worked on it, and
     /// asking again may be paid twice.
     pub fn anything_sent(&self) -> bool {
@@ -197,6 +203,9 @@ impl fmt::Display for SendError {
             SendErrorKind::FirstByteTimeout => "no response in time",
             SendErrorKind::Closed => "the connection was closed before a response",
             SendErrorKind::Protocol => "the response is not acceptable HTTP",
+            SendErrorKind::TooManyConnections if self.is_out_of_files() => {
+                "no file is left for a connection"
+            }
             SendErrorKind::TooManyConnections => "all connections are in use",
         };
         write!(f, "{}: {what}", self.instance)?;

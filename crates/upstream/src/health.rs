@@ -63,6 +63,8 @@ pub struct Health {
     refuses_since: AtomicU64,
     /// When it refused one last.
     refused_at: AtomicU64,
+    /// When a probe found it at work last.
+    works_at: AtomicU64,
     /// Its address is one of its name's no more.
     leaving: AtomicBool,
     /// An operator took it out.
@@ -451,6 +453,7 @@ impl Health {
         }
         self.post.set_tells_models(facts.loaded.is_some());
         self.post.tells_room(facts.slots);
+        self.was_found(facts.running, now);
         self.facts.store(Some(Arc::new(facts)));
     }
 

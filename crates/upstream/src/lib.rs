@@ -39,6 +39,7 @@ mod live;
 pub mod loads;
 mod lookup;
 pub mod models;
+mod open_files;
 mod outgoing;
 pub mod pages;
 pub mod peers;
@@ -65,6 +66,7 @@ pub use instance::{
 };
 pub use lacking::Lacking;
 pub use live::{InstanceLive, LiveFigures, Placed};
+pub use open_files::bound_open_connections;
 pub use race::{Ended, first_good};
 pub use streamed::{BodyAborted, StreamedBody, StreamedDeadlines};
 pub use timeouts::Timeouts;

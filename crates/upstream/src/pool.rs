@@ -6,6 +6,7 @@
 //! - at most `max_waiting` requests wait for one of them, in order of arrival;
 //! - the idle list is a stack: the connection used last is used next, so the surplus ages and is
 //!   closed after `idle_timeout`, or `plain_idle_timeout` without TLS;
+//! - where this process may open no more of them, idle ones of any pool are closed ([`open_files`]);
 //! - only a connection whose exchange ended, request and response, is given back;
 //! - one whose last answer came in chunks is kept once the server has shown that it keeps such ones ([`Streams`]).
 
@@ -24,6 +25,7 @@ use crate::connect::connect;
 use crate::error::{Detail, SendError, SendErrorKind};
 use crate::instance::InstanceSettings;
 use crate::live::{InstanceLive, Open, Waiting};
+use crate::open_files;
 use crate::socket::Socket;
 use crate::tls::Tls;
 
@@ -118,7 +120,9 @@ impl Pool {
         live: Arc<InstanceLive>,
     ) -> Arc<Self> {
         live.connections.begin(settings.max_connections);
-        Arc::new(Self { address, live, settings, tls, idle: Mutex::default() })
+        let pool = Arc::new(Self { address, live, settings, tls, idle: Mutex::default() });
+        open_files::PROCESS.enrol(&pool);
+        pool
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -166,9 +170,18 @@ impl Pool {
         deadline: Instant,
         limit: Duration,
     ) -> Result<Lease, SendError> {
-        let begun = Instant::now();
-        let stream = connect(&self.address, self.tls.as_ref(), deadline, limit).await?;
-        Ok(Lease { conn: Conn::new(stream, Open::enter(&self.live), begun), place })
+        let file = open_files::PROCESS.open();
+        let open = || connect(&self.address, self.tls.as_ref(), deadline, limit);
+        let mut begun = Instant::now();
+        let stream = match open().await {
+            Err(error) if error.is_out_of_files() => {
+                open_files::PROCESS.close_idle();
+                begun = Instant::now();
+                open().await?
+            }
+            opened => opened?,
+        };
+        Ok(Lease { conn: Conn::new(stream, (Open::enter(&self.live), file), begun), place })
     }
 
     /// Waits in line for a place.
@@ -220,6 +233,29 @@ impl Pool {
         if conn.http.in_chunks && then.saturating_duration_since(conn.idle_since) < TRIAL {
             self.idle().keeps_no_streams();
         }
+    }
+
+    /// How many are idle.
+    pub(crate) fn idle_count(&self) -> usize {
+        let idle = self.idle();
+        idle.stack.len() + idle.untried.len()
+    }
+
+    /// Closes the one that has been idle longest; false = none is.
+    pub(crate) fn close_oldest(&self) -> bool {
+        let oldest = {
+            let mut idle = self.idle();
+            let since = |conns: &VecDeque<Box<Conn>>| conns.front().map(|conn| conn.idle_since);
+            let of_untried = match (since(&idle.stack), since(&idle.untried)) {
+                (Some(kept), Some(untried)) => untried < kept,
+                (kept, _) => kept.is_none(),
+            };
+            let list = if of_untried { &mut idle.untried } else { &mut idle.stack };
+            let oldest = list.pop_front();
+            idle.tell(&self.live);
+            oldest
+        };
+        oldest.is_some()
     }
 
     /// How long an idle connection is kept.

@@ -4,10 +4,11 @@
 use std::thread;
 use std::time::Duration;
 
-use cutover_route::health::State;
+use cutover_route::health::{Judged, State};
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
 use cutover_testkit::raw::Response;
 use cutover_units::{Arm, Millis, NanoUsd, UpstreamName, UseCaseName};
+use cutover_wire::probe::Facts;
 
 use crate::harness::{
     self, Rig, ask, ask_stream, docs, docs_on, engines, now, service, two_arms, until,
@@ -247,6 +248,46 @@ fn who_has_long_said_nothing_but_no_is_out_of_order_and_nobody_waits_for_it() {
     }
     assert_eq!(instance.state(now()), State::Ejected);
     assert!(arms.own.inferences().len() < 12);
+}
+
+/// Others than ours fill it, or ours take their time: its excess went to the cloud past the day's money.
+#[test]
+fn an_engine_that_probes_find_at_work_is_full_whoever_it_works_for() {
+    let arms = Arms::start("", MONEY);
+    arms.spends_all();
+    arms.own.always(limited(503));
+    let live = arms.rig.gateway.live();
+    let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+    for (running, seen) in [(4, (503, None)), (0, (200, Some("cloud")))] {
+        let facts = Facts { running: Some(running), ..Facts::default() };
+        let fit = Judged { state: State::Healthy, misses: 0 };
+        own.upstream.instances[0].health.probed((fit, now()), Some(facts), &[]);
+        let answer = arms.ask();
+        let by = answer.header("x-cutover-upstream").filter(|_| answer.status == 200);
+        assert_eq!((answer.status, by), seen, "{running} run: {}", answer.text());
+    }
+}
+
+/// Its client was told of the baseline's failure, though its own engine had a place again.
+#[test]
+fn excess_that_the_baseline_fails_is_its_own_engines_again() {
+    for line in ["", "queue = { wait = \"30 s\" }"] {
+        for (again, status, by) in [(None, 200, Some("own")), (Some(429), 429, Some("own"))] {
+            let arms = Arms::start(line, MONEY);
+            arms.cloud.always(Reply::fault(Fault::status(500)));
+            arms.meanwhile(|| {
+                arms.own.once(limited(503));
+                if let Some(again) = again {
+                    arms.own.once(limited(again));
+                }
+                let answer = arms.ask();
+                let seen = (answer.status, answer.header("x-cutover-upstream"));
+                assert_eq!(seen, (status, by), "{line} {}", answer.text());
+                assert_eq!(answer.header("x-cutover-overflow"), Some("refused"));
+            });
+            assert_eq!((arms.own.inferences().len(), arms.cloud.inferences().len()), (3, 1));
+        }
+    }
 }
 
 /// It was sent to where nobody answers, though its line had time.

@@ -18,6 +18,8 @@ const LIFELESS_MS: u64 = 1_000;
 const UNKNOWN_MS: u64 = 5_000;
 /// The same at most, however long its answers take.
 const LIFELESS_MAX_MS: u64 = 600_000;
+/// So long it is at work after a probe that found it so. While it refuses, probes follow one another by a second or two.
+const WORKS_MS: u64 = 5_000;
 
 impl Health {
     /// Whether it counts as full, as it refused a request as one too many.
@@ -25,17 +27,34 @@ impl Health {
         lasts(Millis(self.full_until.load(Relaxed)), FULL_MAX_MS, now)
     }
 
-    /// Whether it serves others while it refuses some: in twice the time that its answers usually take it has given a sign
-    /// of life, and somebody has been there for a second. At first nobody can know.
+    /// Whether it serves others while it refuses some: its probes find it at work; or others of ours are there, and in twice
+    /// the time that its answers usually take it has given a sign of life, and somebody has been there for a second. At first
+    /// nobody can know.
     pub fn serves_others(&self, usual_us: u64, now: Millis) -> bool {
         let has_served = || self.post.has_since(Millis(now.0.saturating_sub(LIFELESS_MS)));
-        self.refuses_no_longer_than(LIFELESS_MS, now)
-            || !self.is_lifeless(usual_us, now) && has_served()
+        let seems_to = || {
+            self.refuses_no_longer_than(LIFELESS_MS, now)
+                || !self.is_lifeless(usual_us, now) && has_served()
+        };
+        self.works(now) || self.post.in_flight() > 0 && seems_to()
     }
 
-    /// Whether it has said nothing but no in twice the time that its answers usually take, and in a second at least.
+    /// Whether it has said nothing but no in twice the time that its answers usually take, and in a second at least, and
+    /// is not found at work either.
     pub fn is_lifeless(&self, usual_us: u64, now: Millis) -> bool {
-        !self.refuses_no_longer_than(patience_ms(usual_us), now)
+        !self.refuses_no_longer_than(patience_ms(usual_us), now) && !self.works(now)
+    }
+
+    /// A probe found so many requests running there.
+    pub(super) fn was_found(&self, running: Option<u32>, now: Millis) {
+        let works = running.is_some_and(|running| running > 0);
+        self.works_at.store(if works { now.0 } else { 0 }, Relaxed);
+    }
+
+    /// Whether requests run there, whoever's they are and however long they take.
+    fn works(&self, now: Millis) -> bool {
+        let at = self.works_at.load(Relaxed);
+        at != 0 && lasts(Millis(at.saturating_add(WORKS_MS)), WORKS_MS, now)
     }
 
     fn refuses_no_longer_than(&self, ms: u64, now: Millis) -> bool {
@@ -70,6 +89,8 @@ fn patience_ms(usual_us: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use cutover_route::health::{Judged, State};
+    use cutover_wire::probe::Facts;
     use tokio::time::Instant;
 
     use super::*;
@@ -93,6 +114,27 @@ mod tests {
         assert!(serves(0, 12_999) && !serves(0, 13_000));
         health.succeeded();
         assert!(serves(0, 13_000));
+    }
+
+    /// Long answers where most are short: nothing came for twice the usual time, and their engine's excess was a failure.
+    #[test]
+    fn one_that_is_found_at_work_is_full_however_long_its_answers_take() {
+        let health = Health::default();
+        let facts = |running| Facts { running: Some(running), ..Facts::default() };
+        let fit = Judged { state: State::Saturated, misses: 0 };
+        let refuses = |at| health.was_full((Millis(at), 10_000), None);
+        (0..=20).for_each(|at| refuses(1_000 + at * 500));
+        assert!(health.is_lifeless(10_000, Millis(11_000)));
+        // Nobody of ours is there: it is others whom it serves.
+        health.probed((fit, Millis(11_000)), Some(facts(4)), &[]);
+        let serves = |at| health.serves_others(10_000, Millis(at));
+        assert!(serves(11_000) && serves(15_999) && !serves(16_000), "until the next probes tell");
+        refuses(11_000);
+        assert!(health.is_full(Millis(11_999)), "who comes waits for it");
+        health.probed((fit, Millis(16_000)), Some(facts(1)), &[]);
+        assert!(serves(16_000) && !health.is_lifeless(10_000, Millis(16_000)));
+        health.probed((fit, Millis(17_000)), Some(facts(0)), &[]);
+        assert!(!serves(17_000), "it has nothing to do, and refuses");
     }
 
     /// Those that are refused beside others are under way, too, and nobody is served.
