@@ -423,6 +423,29 @@ impl Match {
     pub(crate) fn precedence(&self) -> (usize, bool, usize, bool) {
         (self.headers.len(), self.key.is_some(), self.metadata.len(), self.model.is_some())
     }
+
+    /// Whether a request can fit both.
+    pub(crate) fn may_fit_with(&self, other: &Self) -> bool {
+        let agree = |one: &[(String, String)], other: &[(String, String)]| {
+            one.iter().all(|(name, value)| other.iter().all(|(n, v)| n != name || v == value))
+        };
+        let same = |one: &Option<String>, other: &Option<String>| {
+            one.is_none() || other.is_none() || one == other
+        };
+        agree(&self.headers, &other.headers)
+            && agree(&self.metadata, &other.metadata)
+            && same(&self.key, &other.key)
+            && same(&self.model, &other.model)
+    }
+
+    /// Whether each request that fits this fits the other.
+    pub(crate) fn asks_for_all_of(&self, other: &Self) -> bool {
+        let within = |one: &Option<String>, all: &Option<String>| one.is_none() || one == all;
+        other.headers.iter().all(|one| self.headers.contains(one))
+            && other.metadata.iter().all(|one| self.metadata.contains(one))
+            && within(&other.key, &self.key)
+            && within(&other.model, &self.model)
+    }
 }
 
 /// What is assigned to an arm as one.

@@ -326,7 +326,7 @@ impl Seat {
         let rests = !upstream.can_serve(now);
         let left_us = micros(until.saturating_duration_since(at)).0;
         let is_longer = |rested: Millis| rested.0.saturating_sub(now.0) > left_us.div_ceil(1_000);
-        let in_vain = rests && upstream.rests_until(now).is_some_and(is_longer);
+        let in_vain = upstream.rests_until(now).is_some_and(is_longer);
         drop(live);
         self.rests = rests;
         if in_vain { until.min(at) } else { until }

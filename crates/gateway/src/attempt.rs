@@ -145,8 +145,10 @@ async fn unasked(exchange: &mut Exchange, legs: &[Leg]) -> Option<Failure> {
         return None;
     }
     let failure = Failure::out_of_connections();
-    // Where the next arm costs money that is not there it waits for a connection.
-    overflow::goes_on(exchange, *legs.first()?, &failure).then(|| {
+    // Where the next arm costs money that is not there, or has a line itself, it waits for a connection.
+    let leg = *legs.first()?;
+    let stays = overflow::would_rather_wait(exchange, leg, &failure);
+    (!stays && overflow::goes_on(exchange, leg, &failure)).then(|| {
         course::limit_hit(&exchange.shared);
         exchange.trail.failed = Some(failure.reason);
         failure

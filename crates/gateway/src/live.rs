@@ -314,11 +314,12 @@ impl UpstreamLane {
     }
 
     /// When the first of its instances has rested, where all rest and nothing that is known can end that sooner: no
-    /// request under way there, and no probe. None: one can serve, or may any moment.
+    /// request under way there, and no probe. So does one that said for how long it takes nobody. None: one can serve, or
+    /// may any moment.
     pub(crate) fn rests_until(&self, now: Millis) -> Option<Millis> {
         let until = |lane: &InstanceLane| {
             let may_recover = self.probing.is_some() || lane.instance.live().in_flight() > 0;
-            lane.health.rests_until(may_recover, now)
+            lane.health.rests_until(may_recover, now).max(lane.health.refuses_until(now))
         };
         // None is less than any time.
         self.taking().map(|(_, lane)| until(lane)).min().flatten()

@@ -209,8 +209,14 @@ pub(crate) fn goes_on(exchange: &mut Exchange, leg: Leg, failure: &Failure) -> b
     if !is_excess(exchange, leg, failure) {
         return true;
     }
-    let bill = any_way(exchange).and_then(|way| way.pay(exchange.shared.now()));
-    let Some(bill) = bill else { return false };
+    let paid = any_way(exchange).and_then(|way| {
+        Some((way.pay(exchange.shared.now())?, exchange.live.lane(way.leg.variant)?))
+    });
+    let Some((bill, there)) = paid else { return false };
+    // Who comes next sees that there is one more.
+    if let Ok(Some(place)) = place_at(exchange, &there.upstream) {
+        exchange.admission.permit = Some(place);
+    }
     sent_on(exchange, bill, if failure.status.is_some() { Why::Refused } else { Why::Full });
     true
 }

@@ -1,4 +1,7 @@
-//! A local-only use case names local upstreams alone: both arms, and a variant that its scorer asks.
+//! A local-only use case names local upstreams alone: both arms, and a variant that its scorer asks. And where its requests
+//! may be another's as well, that is local-only, too.
+
+use std::cmp::Reverse;
 
 use crate::address::Reach;
 use crate::checked::{Upstream, UseCase, Variant};
@@ -34,6 +37,34 @@ pub(crate) fn note_cloud_arms(
             let message = "its scorer would send texts to a public address";
             entry.table.conflict("scorer", message, Some("use a scorer of your own".to_owned()));
         }
+    }
+}
+
+/// Warns of each local-only use case whose requests another one takes, if they fit that as well. Whoever asks for all that
+/// the local-only one asks for, and more, says which of its requests may leave: that is meant so.
+pub(crate) fn note_outweighed(tables: &[NamedTable<'_>], use_cases: &[Option<UseCase>]) {
+    let known = || use_cases.iter().enumerate().filter_map(|(at, one)| Some((at, one.as_ref()?)));
+    let rank = |at: usize, one: &UseCase| (Reverse(one.matches.precedence()), at);
+    for ((at, kept), entry) in known().filter_map(|one| Some((one, tables.get(one.0)?))) {
+        let outweighs = |(other, one): &(usize, &UseCase)| {
+            !one.local_only
+                && rank(*other, one) < rank(at, kept)
+                && one.matches.may_fit_with(&kept.matches)
+                && !one.matches.asks_for_all_of(&kept.matches)
+        };
+        let Some((_, other)) = known().find(outweighs).filter(|_| kept.local_only) else {
+            continue;
+        };
+        let message = format!(
+            "a request that fits use case {}, too, is {}'s, which is not local-only",
+            other.name, other.name
+        );
+        let hint = format!(
+            "set use_cases.{}.residency = \"local-only\", or ask in its match for what this one asks for, if such \
+             requests may leave",
+            other.name
+        );
+        entry.table.warn("residency", message, Some(hint));
     }
 }
 

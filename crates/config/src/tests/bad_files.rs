@@ -246,6 +246,51 @@ fn overflow_that_can_never_happen_is_told() {
     assert!(report.contains("what is local-only never overflows"), "{report}");
 }
 
+/// What the model's name was to keep at home left with a header that somebody sent along.
+#[test]
+fn a_use_case_that_takes_what_is_local_only_is_warned_of() {
+    let with = |other: &str| {
+        report(&format!(
+            "default_upstream = \"cloud\"\n[server]\nkeys = \"required\"\n\
+             [upstreams.cloud]\nprovider = \"openai\"\n\
+             [upstreams.own]\nprovider = \"vllm\"\nbase_url = \"http://10.0.0.1:8000\"\nlocal = true\n\
+             [variants.here]\nupstream = \"own\"\nmodel = \"m\"\n\
+             [variants.there]\nupstream = \"cloud\"\nmodel = \"m\"\n\
+             [use_cases.kept]\nmatch = {{ model = \"k\", metadata = {{ team = \"a\" }} }}\n\
+             baseline = \"here\"\nresidency = \"local-only\"\n\
+             [use_cases.other]\nbaseline = \"there\"\n{other}\n"
+        ))
+    };
+    let told = "use_cases.kept.residency: a request that fits use case other, too, is other's";
+    for taken in [
+        "match = { header = { x = \"1\" } }",
+        "match = { key = \"app\" }",
+        "match = { metadata = { team = \"a\", b = \"c\" } }",
+        "match = { metadata = { b = \"c\", d = \"e\" } }",
+        "match = { model = \"k\", header = { x = \"1\" } }",
+    ] {
+        let said = with(taken);
+        assert!(
+            said.contains(told) && said.contains("use_cases.other.residency"),
+            "{taken}: {said}"
+        );
+    }
+    for left in [
+        // No request is both's, or the local-only one's is found first.
+        "match = { model = \"o\", header = { x = \"1\" } }",
+        "match = { header = { x = \"1\" }, metadata = { team = \"b\" } }",
+        "match = { model = \"k\" }",
+        // It says which of them may leave.
+        "match = { model = \"k\", metadata = { team = \"a\" }, header = { x = \"1\" } }",
+    ] {
+        let said = with(left);
+        assert!(said.starts_with("accepted") && !said.contains("local-only"), "{left}: {said}");
+    }
+    let both =
+        with("match = { key = \"app\" }\nresidency = \"local-only\"").replace("there", "here");
+    assert!(!both.contains(told), "{both}");
+}
+
 #[test]
 fn names_are_resolved_where_there_are_names() {
     let own = |more: &str| format!("[upstreams.own]\nprovider = \"vllm\"\n{more}\n");
@@ -267,7 +312,8 @@ fn names_are_resolved_where_there_are_names() {
 fn what_can_never_happen_is_warned_of() {
     let two = |arms: &str, more: &str| {
         format!(
-            "default_upstream = \"cloud\"\n[upstreams.cloud]\nprovider = \"openai\"\n\
+            "default_upstream = \"cloud\"\n\
+             [upstreams.cloud]\nprovider = \"openai\"\n\
              [upstreams.own]\nprovider = \"vllm\"\n{arms}\n\
              [variants.now]\nupstream = \"cloud\"\nmodel = \"a\"\n\
              [variants.next]\nupstream = \"own\"\nmodel = \"b\"\n\
@@ -298,7 +344,8 @@ fn what_can_never_happen_is_warned_of() {
 
 fn with_own(provider: &str, upstream: &str, use_case: &str) -> String {
     format!(
-        "default_upstream = \"cloud\"\n[upstreams.cloud]\nprovider = \"openai\"\n\
+        "default_upstream = \"cloud\"\n\
+             [upstreams.cloud]\nprovider = \"openai\"\n\
          [variants.now]\nupstream = \"cloud\"\nmodel = \"a\"\n\
          [variants.next]\nupstream = \"own\"\nmodel = \"b\"\n\
          [use_cases.app]\nmatch = {{ model = \"app\" }}\nbaseline = \"now\"\n\

@@ -22,10 +22,12 @@ pub(crate) fn lines_up_again(
         failure.is_full() || failure.is_excess() || failure.status.is_none() && !failure.given_up;
     let waited = Duration::from_micros(exchange.admission.queued.map_or(0, |queued| queued.0));
     let has_place = exchange.admission.permit.is_some();
-    // Where it is the only one nobody waits for what surely lasts longer than the wait.
+    // Nobody waits for what surely lasts longer than the wait.
     let told = failure.retry_after_ms.filter(|told| *told > 1_000);
     let told = told.filter(|_| upstream.taking().nth(1).is_none()).unwrap_or(0);
-    let at_least = waited + Duration::from_millis(told.into());
+    let now = exchange.shared.now();
+    let rest_ms = upstream.rests_until(now).map_or(0, |until| until.0.saturating_sub(now.0));
+    let at_least = waited + Duration::from_millis(rest_ms.max(told.into()));
     has_place
         && unserved
         && rules.is_some_and(|rules| waited < rules.wait && at_least <= rules.wait)

@@ -2,7 +2,7 @@
 //! whose time in line is short is judged by the answers of his own use case.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cutover_route::health::{Judged, State};
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
@@ -130,6 +130,33 @@ fn who_is_refused_when_the_money_is_spent_goes_back_into_the_line() {
     }
 }
 
+/// They waited for all of `queue.wait`, and were told to come back in a second.
+#[test]
+fn nobody_waits_for_instances_that_all_say_how_long_they_take_nobody() {
+    let [one, two] = [(); 2].map(|()| Fake::start(Persona::OpenAi));
+    let rig = Rig::start(&format!(
+        "default_upstream = \"own\"\n[upstreams.own]\n{}\nin_flight_limit = 4\n\
+         queue = {{ wait = \"10 s\" }}\n",
+        engines("openai-compatible", &[&one, &two])
+    ));
+    for engine in [&one, &two] {
+        let retry_after = Some("20".into());
+        engine.always(Reply::fault(Fault::Status {
+            status: 503,
+            retry_after,
+            retry_after_ms: None,
+        }));
+    }
+    for attempts in ["2", "0", "0"] {
+        let began = Instant::now();
+        let answer = rig.chat(&[], &ask("fake-model"));
+        assert_eq!((answer.status, answer.header("x-cutover-attempts")), (503, Some(attempts)));
+        let told: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((15..=20).contains(&told), "{told} s");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+}
+
 #[test]
 fn who_finds_no_connection_is_excess_too() {
     for has_money in [true, false] {
@@ -160,6 +187,36 @@ fn who_finds_no_connection_is_excess_too() {
             assert_eq!(second.header("x-cutover-overflow"), why);
         });
     }
+}
+
+/// Five or six at once were sent past the line before it.
+#[test]
+fn who_finds_no_connection_waits_for_one_where_the_baseline_has_a_line_itself() {
+    let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
+    let config = two_arms(&cloud.base_url(), &own.base_url(), "100%")
+        .replace("[upstreams.own]", "[upstreams.own]\nprobes = false\nmax_connections = 1")
+        .replace("[upstreams.cloud]", "[upstreams.cloud]\nin_flight_limit = 1\nqueue = {}");
+    let rig = Rig::start(&format!("{config}overflow = {{ unpriced = true }}\n"));
+    let gate = Gate::new();
+    own.always(Reply::words(3).hold_headers(&gate));
+    cloud.always(Reply::words(3).hold_headers(&gate));
+    thread::scope(|scope| {
+        let first = scope.spawn(|| rig.chat(&UNIT, &ask("app")));
+        until("the connection is taken", || own.in_flight() == 1);
+        let second = scope.spawn(|| rig.chat(&UNIT, &ask("app")));
+        until("the baseline is full", || cloud.in_flight() == 1);
+        let third = scope.spawn(|| rig.chat(&UNIT, &ask("app")));
+        let live = rig.gateway.live();
+        let mut lanes = live.lanes.iter();
+        let lane = lanes.find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+        let at = lane.upstream.instances[0].instance.live();
+        until("it waits", || at.figures().waiting == 1 || third.is_finished());
+        gate.open();
+        let by = [first, second, third].map(|one| one.join().unwrap());
+        let by = by.each_ref().map(|one| one.header("x-cutover-upstream"));
+        assert_eq!(by, [Some("own"), Some("cloud"), Some("own")]);
+    });
+    assert_eq!(cloud.in_flight_max(), 1);
 }
 
 /// It was marked as overflow, though nothing went anywhere: it counted in no gate.

@@ -27,6 +27,12 @@ impl Health {
         lasts(Millis(self.full_until.load(Relaxed)), FULL_MAX_MS, now)
     }
 
+    /// Until when it takes nobody, by what it said, where that is longer than a refusal usually lasts.
+    pub fn refuses_until(&self, now: Millis) -> Option<Millis> {
+        let until = self.full_until.load(Relaxed);
+        (self.is_full(now) && until.saturating_sub(now.0) > FULL_MS).then_some(Millis(until))
+    }
+
     /// Whether it serves others while it refuses some: its probes find it at work; or others of ours are there, and in twice
     /// the time that its answers usually take it has given a sign of life, and somebody has been there for a second. At first
     /// nobody can know.
@@ -167,6 +173,8 @@ mod tests {
         assert!(!health.is_full(Millis(6_000)), "nobody waits for it");
         health.was_full((Millis(6_000), 0), Some(2_000));
         assert!(health.is_full(Millis(7_999)), "but as long as it says");
+        assert_eq!(health.refuses_until(Millis(6_999)), Some(Millis(8_000)));
+        assert_eq!(health.refuses_until(Millis(7_000)), None, "as any refusal");
         refuses(0, 11_001);
         assert!(serves(0, 16_000) && !serves(0, 16_001));
         refuses(500_000, 20_000);
