@@ -67,8 +67,7 @@ pub(crate) fn read(root: &Table<'_>) -> Option<Checked> {
     if let Some(admin) = &admin {
         rollouts::note_approvers(&use_case_tables, &use_cases, &admin.operators);
     }
-    residency::note_cloud_arms(&use_case_tables, &use_cases, (&variants, &upstreams));
-    residency::note_outweighed(&use_case_tables, &use_cases);
+    residency::note_ways_out(&use_case_tables, &use_cases, (&variants, &upstreams));
     clients_key::note_two_vendors(&use_case_tables, &use_cases, (&variants, &upstreams));
     scorer::note_judges(&use_case_tables, &use_cases, &variants);
     failover::note_idle(&use_case_tables, &use_cases, (&variants, &upstreams));

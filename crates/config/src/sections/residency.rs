@@ -9,12 +9,13 @@ use crate::reader::NamedTable;
 
 type Read<'a> = (&'a [Option<Variant>], &'a [Option<Upstream>]);
 
-/// Notes every variant that would show a local-only use case's requests to others.
-pub(crate) fn note_cloud_arms(
+/// Notes every variant that would show a local-only use case's requests to others, and warns of use cases that may.
+pub(crate) fn note_ways_out(
     tables: &[NamedTable<'_>],
     use_cases: &[Option<UseCase>],
     read: Read<'_>,
 ) {
+    note_outweighed(tables, use_cases);
     for (entry, use_case) in tables.iter().zip(use_cases) {
         let Some(use_case) = use_case.as_ref().filter(|use_case| use_case.local_only) else {
             continue;
@@ -42,7 +43,7 @@ pub(crate) fn note_cloud_arms(
 
 /// Warns of each local-only use case whose requests another one takes, if they fit that as well. Whoever asks for all that
 /// the local-only one asks for, and more, says which of its requests may leave: that is meant so.
-pub(crate) fn note_outweighed(tables: &[NamedTable<'_>], use_cases: &[Option<UseCase>]) {
+fn note_outweighed(tables: &[NamedTable<'_>], use_cases: &[Option<UseCase>]) {
     let known = || use_cases.iter().enumerate().filter_map(|(at, one)| Some((at, one.as_ref()?)));
     let rank = |at: usize, one: &UseCase| (Reverse(one.matches.precedence()), at);
     for ((at, kept), entry) in known().filter_map(|one| Some((one, tables.get(one.0)?))) {
