@@ -412,7 +412,7 @@ fn what_never_passes_reaches_nobody() {
 }
 
 #[test]
-fn a_use_case_leads_to_its_own_vendor_and_a_local_only_one_nowhere() {
+fn a_use_case_leads_to_its_own_vendor_and_a_local_only_one_to_a_local_engine_alone() {
     let (cloud, other, local) = (Cloud::start(KEY), Cloud::start(KEY), Cloud::start(KEY));
     let config = format!(
         r#"
@@ -423,6 +423,12 @@ key = {{ env = "UPSTREAM_KEY" }}
 [upstreams.local]
 provider = "vllm"
 base_url = "{}"
+key = {{ env = "UPSTREAM_KEY" }}
+local = true
+probes = false
+[upstreams.without]
+provider = "ollama"
+base_url = "http://127.0.0.1:9"
 local = true
 probes = false
 [variants.big]
@@ -430,6 +436,9 @@ upstream = "other"
 model = "m"
 [variants.small]
 upstream = "local"
+model = "m"
+[variants.tiny]
+upstream = "without"
 model = "m"
 [use_cases.moving]
 match = {{ header = {{ x-app = "moving" }} }}
@@ -440,6 +449,10 @@ weight = "100%"
 match = {{ header = {{ x-app = "secret" }} }}
 residency = "local-only"
 baseline = "small"
+[use_cases.hidden]
+match = {{ header = {{ x-app = "hidden" }} }}
+residency = "local-only"
+baseline = "tiny"
 "#,
         other.base_url(),
         local.base_url()
@@ -454,11 +467,19 @@ baseline = "small"
         assert_eq!(ask(&program, &key, &line, &[names], "").status, 200, "its id leads back");
     }
     assert_eq!(ask(&program, &key, &line, &[], "").status, 404, "it is not the default's");
+    let stays = "x-cutover-residency: local-only";
     for line in ["POST /v1/files", "POST /v1/moderations", "GET /v1/files/file-1/content"] {
-        let refused = ask(&program, &key, line, &["x-app: secret"], "");
-        assert_eq!(code(&refused), (503, "residency_no_local_upstream".to_owned()), "{line}");
+        // What its upstream does not have would be the default upstream's, a vendor.
+        for headers in [&["x-app: hidden"][..], &["x-app: moving", stays], &[stays]] {
+            let refused = ask(&program, &key, line, headers, "");
+            assert_eq!(code(&refused), (503, "residency_no_local_upstream".to_owned()), "{line}");
+        }
     }
-    assert_eq!((passed_on(&cloud), passed_on(&other), passed_on(&local)), (1, 3, 0));
+    for headers in [&["x-app: secret"][..], &["x-app: secret", stays]] {
+        let kept = ask(&program, &key, "POST /v1/files", headers, "x");
+        assert_eq!((kept.status, kept.header("x-cutover-upstream")), (200, Some("local")));
+    }
+    assert_eq!((passed_on(&cloud), passed_on(&other), passed_on(&local)), (1, 3, 2));
 
     // A misspelt use case goes nowhere rather than to the default upstream.
     let misspelt = ask(&program, &key, &line, &["x-cutover-use-case: secert"], "");
@@ -468,8 +489,8 @@ baseline = "small"
     // A bound key beats what a header says.
     let bound = program.ok(&["key", "add", "bound", "--use-case", "secret"]);
     let bound = bound.split_whitespace().find(|word| word.starts_with("ck-")).expect("a key");
-    let refused = ask(&program, bound, "GET /v1/files", &["x-app: moving"], "");
-    assert_eq!(code(&refused), (503, "residency_no_local_upstream".to_owned()));
+    let kept = ask(&program, bound, "GET /v1/files", &["x-app: moving"], "");
+    assert_eq!((kept.status, kept.header("x-cutover-upstream")), (200, Some("local")));
 }
 
 #[test]

@@ -14,7 +14,7 @@
 //!   they are read before they leave, and what cannot be read is refused (`judged`).
 //! - **Only what is listed passes**: paths by the table, headers by allow-list, the client's keys never,
 //!   neither in a header nor in the query.
-//! - A local-only use case is refused: what these endpoints do, they do at a vendor's.
+//! - A local-only request is refused, unless it goes to a local upstream: elsewhere it would be a vendor's.
 
 mod choose;
 mod judged;

@@ -77,13 +77,13 @@ pub(super) fn choose(visit: &Visit, headers: &HeaderMap, knock: &Knock) -> Resul
         let decision = live.snapshot.decide(ask);
         (decision.use_case, decision.local_only, live.snapshot.may_turn_local(ask))
     });
-    if local_only {
-        return Err(stays(knock));
-    }
     let baseline = use_case
         .and_then(|at| live.lane(live.snapshot.use_case(at)?.baseline))
         .filter(|lane| carries(lane.target.provider));
     let upstream = baseline.map(|lane: &Lane| &lane.upstream).or(live.surface.upstream.as_ref());
+    if local_only && !upstream.is_some_and(|upstream| upstream.local) {
+        return Err(stays(knock));
+    }
     let Some(upstream) = upstream else {
         let message = format!(
             "no upstream takes {}: the default upstream does not have it, and surface.upstream names no other",
