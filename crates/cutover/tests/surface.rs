@@ -411,10 +411,9 @@ fn what_never_passes_reaches_nobody() {
     assert_eq!(passed_on(&cloud), 0);
 }
 
-#[test]
-fn a_use_case_leads_to_its_own_vendor_and_a_local_only_one_to_a_local_engine_alone() {
-    let (cloud, other, local) = (Cloud::start(KEY), Cloud::start(KEY), Cloud::start(KEY));
-    let config = format!(
+/// Use cases of a vendor's, of an engine of one's own, and of one without these endpoints.
+fn apart(other: &Cloud, local: &Cloud) -> String {
+    format!(
         r#"
 [upstreams.other]
 provider = "openai-compatible"
@@ -456,8 +455,13 @@ baseline = "tiny"
 "#,
         other.base_url(),
         local.base_url()
-    );
-    let (program, key) = start(&cloud, &config);
+    )
+}
+
+#[test]
+fn a_use_case_leads_to_its_own_vendor_and_a_local_only_one_to_a_local_engine_alone() {
+    let (cloud, other, local) = (Cloud::start(KEY), Cloud::start(KEY), Cloud::start(KEY));
+    let (program, key) = start(&cloud, &apart(&other, &local));
     let made = ask(&program, &key, "POST /v1/files", &["x-app: moving"], "x");
     assert_eq!((made.status, made.header("x-cutover-upstream")), (200, Some("other")));
     assert_eq!(made.header("x-cutover-use-case"), Some("moving"));
