@@ -83,14 +83,14 @@ async fn run(exchange: &mut Exchange) -> Result<Started, Failure> {
     let mut legs = exchange.chosen.legs.clone();
     // What is told, and whether its leg was asked; the first leg that was spared because another could be asked.
     let (mut told, mut spared) = (None::<(Failure, bool)>, None);
-    let mut next = 0;
+    let (mut next, count) = (0, legs.len());
     while let Some(leg) = legs.get(next).copied() {
         let (at, before) = (next, exchange.attempts());
         let was_sent_on = exchange.admission.overflow.is_some();
         next += 1;
         let (failure, goes_on) = match unasked(exchange, &legs[at..]).await {
             Some(failure) => (failure, true),
-            None => match run_leg(exchange, (leg, 0), &legs[next..]).await {
+            None => match run_leg(exchange, (leg, 0), &legs[next.min(count)..count]).await {
                 Ok(started) => return Ok(started),
                 Err(failure) => {
                     let elsewhere = failure.elsewhere || leg.arm == Arm::Candidate;
