@@ -184,7 +184,7 @@ pub(crate) fn is_excess(exchange: &Exchange, leg: Leg, failure: &Failure) -> boo
 /// Whether others are served there, if not this one: who refuses everybody is broken, which failover deals with.
 fn serves_others(upstream: &UpstreamLane, now: Millis) -> bool {
     let serves = |one: &InstanceLane| {
-        let usual_us = one.instance.live().whole_us();
+        let usual_us = one.instance.live().usual_us();
         one.state(now).can_serve() && one.health.serves_others(usual_us, now)
     };
     upstream.taking().any(|(_, one)| serves(one))

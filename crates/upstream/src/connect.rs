@@ -41,7 +41,11 @@ async fn open(
         Some(pinned) => vec![pinned],
         None => {
             let found = lookups.addresses(address.host()).await;
-            let found = found.map_err(|cause| fail(SendErrorKind::Dns, cause))?;
+            let kind = |cause: &_| match cause {
+                cause if open_files::are_used_up(cause) => SendErrorKind::TooManyConnections,
+                _ => SendErrorKind::Dns,
+            };
+            let found = found.map_err(|cause| fail(kind(&cause), cause))?;
             found.into_iter().map(|found| SocketAddr::new(found, address.port())).collect()
         }
     };

@@ -1,6 +1,6 @@
 //! What is known of an instance at one moment, for who asks how full its upstream is.
 
-use cutover_route::health::Load;
+use cutover_route::health::{Load, State};
 use cutover_route::overflow::Figures;
 use cutover_units::Millis;
 
@@ -21,13 +21,18 @@ pub fn figures(live: &InstanceLive, health: &Health, now: Millis) -> Figures {
         || load.slots.is_some_and(|slots| live.in_flight() > slots);
     let latency_us =
         if some_wait { live.any_first_content_us() } else { live.first_content_us(now) };
+    // Nobody waits for one that refuses and serves nobody.
+    let state = match health.state(now) {
+        State::Saturated if !health.is_waited_for(now) => health.judged().state,
+        state => state,
+    };
     Figures {
-        state: health.state(now),
+        state,
         in_flight: live.in_flight(),
         placed: live.placed(),
         latency_us,
         load,
         on_trial: health.is_on_trial(),
-        rests: health.rests_until(false, now).is_some() || health.is_full(now),
+        rests: health.rests_until(false, now).is_some() || health.is_waited_for(now),
     }
 }

@@ -59,6 +59,10 @@ pub struct Health {
     ejections: AtomicU32,
     ejected_until: AtomicU64,
     full_until: AtomicU64,
+    /// The same, by a limit of its rates.
+    limited_until: AtomicU64,
+    /// How long its refusals take.
+    refusal_ms: AtomicU64,
     /// When it refused one as one too many for the first time since it last gave a sign of life; 0: it has not since.
     refuses_since: AtomicU64,
     /// When it refused one last.

@@ -155,6 +155,12 @@ impl InstanceLive {
         if since < STREAMS_TELL_MS { self.stream_us.load(Relaxed) } else { 0 }
     }
 
+    /// The longest that it usually gives nobody a sign of life: whole answers, or the first content of streams; 0 =
+    /// nothing measured yet.
+    pub fn usual_us(&self) -> u64 {
+        self.whole_us().max(self.any_first_content_us())
+    }
+
     /// The average time to the end of whole answers; 0 = nothing measured yet.
     pub fn whole_us(&self) -> u64 {
         self.whole_us.load(Relaxed)

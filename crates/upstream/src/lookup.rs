@@ -37,8 +37,8 @@ pub(crate) static CHOSEN: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(CHOS
 
 type Look = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// An error as it can be told to many.
-type Found = Result<Vec<IpAddr>, (io::ErrorKind, String)>;
+/// An error as it can be told to many: the system's number, or in words.
+type Found = Result<Vec<IpAddr>, (Option<i32>, io::ErrorKind, String)>;
 
 /// What is being looked up.
 #[derive(Clone)]
@@ -66,7 +66,8 @@ struct Errand {
 impl Errand {
     fn run(mut self) {
         let found = (self.all.look)(&self.host);
-        self.found = Some(found.map_err(|error| (error.kind(), error.to_string())));
+        let told = |error: io::Error| (error.raw_os_error(), error.kind(), error.to_string());
+        self.found = Some(found.map_err(told));
     }
 }
 
@@ -100,7 +101,10 @@ impl Lookups {
         let mut answer = self.asked(host).await?;
         let gone = |_| io::Error::other("the look-up ended without an answer");
         let found = answer.wait_for(Option::is_some).await.map_err(gone)?.clone();
-        found.unwrap_or_else(|| Ok(Vec::new())).map_err(|(kind, text)| io::Error::new(kind, text))
+        found.unwrap_or_else(|| Ok(Vec::new())).map_err(|(number, kind, text)| match number {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::new(kind, text),
+        })
     }
 
     /// Joins the look-up that is under way for this host, or begins one.

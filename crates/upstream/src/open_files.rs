@@ -60,15 +60,19 @@ impl OpenFiles {
         while self.close_one_idle() {}
     }
 
-    /// Closes one of the pool with the most idle ones; false = none is idle.
+    /// Closes one of the pool with the most idle ones; false = none is idle. Those by which pools learn what their servers
+    /// do with connections go last.
     fn close_one_idle(&self) -> bool {
-        // Closed outside of the lock.
-        let fullest = {
+        let fullest_of = |all| {
             let pools = self.pools();
             let pools = pools.iter().filter_map(Weak::upgrade);
-            pools.map(|pool| (pool.idle_count(), pool)).max_by_key(|(idle, _)| *idle)
+            let idle = pools.map(|pool| (pool.idle_count(all), pool));
+            idle.max_by_key(|(idle, _)| *idle).filter(|(idle, _)| *idle > 0)
         };
-        fullest.is_some_and(|(idle, pool)| idle > 0 && pool.close_oldest())
+        // Closed outside of the lock.
+        [false, true]
+            .into_iter()
+            .any(|all| fullest_of(all).is_some_and(|(_, pool)| pool.close_oldest()))
     }
 
     fn pools(&self) -> MutexGuard<'_, Vec<Weak<Pool>>> {

@@ -235,23 +235,19 @@ impl Pool {
         }
     }
 
-    /// How many are idle.
-    pub(crate) fn idle_count(&self) -> usize {
+    /// How many are idle, with the one that shows what its server does, or without.
+    pub(crate) fn idle_count(&self, all: bool) -> usize {
         let idle = self.idle();
-        idle.stack.len() + idle.untried.len()
+        let shows = usize::from(!all && !idle.untried.is_empty());
+        idle.stack.len() + idle.untried.len() - shows
     }
 
-    /// Closes the one that has been idle longest; false = none is.
+    /// Closes one that has been idle for long, and the one that shows what its server does only where there is no other;
+    /// false = none is idle.
     pub(crate) fn close_oldest(&self) -> bool {
         let oldest = {
             let mut idle = self.idle();
-            let since = |conns: &VecDeque<Box<Conn>>| conns.front().map(|conn| conn.idle_since);
-            let of_untried = match (since(&idle.stack), since(&idle.untried)) {
-                (Some(kept), Some(untried)) => untried < kept,
-                (kept, _) => kept.is_none(),
-            };
-            let list = if of_untried { &mut idle.untried } else { &mut idle.stack };
-            let oldest = list.pop_front();
+            let oldest = idle.stack.pop_front().or_else(|| idle.untried.pop_back());
             idle.tell(&self.live);
             oldest
         };

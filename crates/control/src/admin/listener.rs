@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::Admin;
 
 /// Operators, probes and one scraper: far fewer. More are turned away.
-const CONNECTIONS_MAX: usize = 128;
+const CONNECTIONS_MAX: usize = 64;
 
 /// Time for a request's head, also between two requests of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

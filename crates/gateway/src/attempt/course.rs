@@ -349,14 +349,18 @@ pub(crate) fn judge(
     let now = shared.now();
     // Not asked while another can be: until the time that it names, or else for a moment.
     if failure.is_full() || failure.status == Some(429) {
-        let (health, live) = (&instance.health, instance.instance.live());
-        health.was_full((now, live.whole_us()), failure.retry_after_ms.map(u64::from));
+        let (health, usual_us) = (&instance.health, instance.instance.live().usual_us());
+        let wait_ms = failure.retry_after_ms.map(u64::from);
+        health.took_to_refuse(now.0.saturating_sub(asked_at.0));
+        if let Some(wait_ms) = wait_ms.filter(|wait_ms| *wait_ms > 1_000 && !failure.is_full()) {
+            health.was_limited(now, wait_ms);
+        }
+        health.was_full((now, usual_us), wait_ms);
         // It tells its probes that it serves nobody (it reads its model in), or has long said nothing but no: that is no
         // full house.
-        let is_lifeless =
-            failure.is_full() && live.in_flight() == 0 && health.is_lifeless(live.whole_us(), now);
+        let is_lifeless = failure.is_full() && health.is_lifeless(usual_us, now);
         if is_lifeless || health.judged().state == State::Down {
-            instance.health.failed(asked_at, now);
+            health.failed(asked_at, now);
         }
     } else if failure.is_refusal() {
         // What another says to the same tells whose fault it is. Until then it draws no others for it.

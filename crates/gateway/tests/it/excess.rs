@@ -142,15 +142,15 @@ fn nobody_waits_for_instances_that_all_say_how_long_they_take_nobody() {
     for engine in [&one, &two] {
         let retry_after = Some("20".into());
         engine.always(Reply::fault(Fault::Status {
-            status: 503,
+            status: 429,
             retry_after,
             retry_after_ms: None,
         }));
     }
-    for attempts in ["2", "0", "0"] {
+    for (attempts, status) in [("2", 429), ("0", 503), ("0", 503)] {
         let began = Instant::now();
         let answer = rig.chat(&[], &ask("fake-model"));
-        assert_eq!((answer.status, answer.header("x-cutover-attempts")), (503, Some(attempts)));
+        assert_eq!((answer.status, answer.header("x-cutover-attempts")), (status, Some(attempts)));
         let told: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((15..=20).contains(&told), "{told} s");
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -272,9 +272,9 @@ fn who_refuses_everybody_is_no_full_engine() {
         let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
         let health = &own.upstream.instances[0].health;
         health.succeeded();
-        // It has said nothing but no for six seconds.
-        for ago in [6_000, 3_000] {
-            health.was_full((Millis(now().0 - ago), 0), None);
+        // It has said nothing but no for half a minute, whoever is there.
+        for ago in (1..=31).rev() {
+            health.was_full((Millis(now().0 - ago * 1_000), 0), None);
         }
         goes_on();
     });

@@ -12,43 +12,80 @@ const FULL_MS: u64 = 1_000;
 /// The longest that is believed of one that says.
 const FULL_MAX_MS: u64 = 30_000;
 
-/// So long one that refuses requests as too many may give no sign of life before it is no longer taken for full, at least.
-const LIFELESS_MS: u64 = 1_000;
-/// The same where nobody knows how long its answers take.
-const UNKNOWN_MS: u64 = 5_000;
+/// Who has been there for so long, while others are refused, is served; at least.
+const SERVED_MS: u64 = 1_000;
+/// The same at most, however long refusals take.
+const SERVED_MAX_MS: u64 = 30_000;
+/// So long one that serves somebody, as it seems, may give no sign of life before it is no longer taken for full, at least.
+const LIFELESS_MS: u64 = 30_000;
 /// The same at most, however long its answers take.
 const LIFELESS_MAX_MS: u64 = 600_000;
-/// So long it is at work after a probe that found it so. While it refuses, probes follow one another by a second or two.
-const WORKS_MS: u64 = 5_000;
+/// What one refused says nothing any more when it has refused nobody for so long.
+const FORGOTTEN_MS: u64 = 5_000;
+/// So long it is at work after a probe that found it so, unless the next one says otherwise. While it refuses, probes
+/// follow one another by a second or two.
+const WORKS_MS: u64 = 60_000;
 
 impl Health {
-    /// Whether it counts as full, as it refused a request as one too many.
+    /// Whether it counts as full, as it refused a request as one too many: others are asked first.
     pub fn is_full(&self, now: Millis) -> bool {
         lasts(Millis(self.full_until.load(Relaxed)), FULL_MAX_MS, now)
+    }
+
+    /// Whether it is worth waiting until it is no longer full: it told of a limit of its rates, or serves somebody, as it
+    /// seems. Otherwise whoever can be sent elsewhere is.
+    pub fn is_waited_for(&self, now: Millis) -> bool {
+        // Whoever was served after its last refusal says nothing of the time since: nobody asks it.
+        let since = self.refuses_since.load(Relaxed);
+        let since = if since == 0 { self.refused_at.load(Relaxed) } else { since };
+        let is_new = || {
+            let served_ms = self.served_ms();
+            lasts(Millis(since.saturating_add(served_ms)), served_ms, now)
+        };
+        self.surely_refuses(now) || self.is_full(now) && is_new()
+    }
+
+    /// Whether it is full for certain: it told of a limit of its rates, or serves somebody while it refuses others.
+    fn surely_refuses(&self, now: Millis) -> bool {
+        lasts(Millis(self.limited_until.load(Relaxed)), FULL_MAX_MS, now)
+            || self.is_full(now) && (self.has_served(now) || self.works(now))
     }
 
     /// Until when it takes nobody, by what it said, where that is longer than a refusal usually lasts.
     pub fn refuses_until(&self, now: Millis) -> Option<Millis> {
         let until = self.full_until.load(Relaxed);
-        (self.is_full(now) && until.saturating_sub(now.0) > FULL_MS).then_some(Millis(until))
+        let is_long = until.saturating_sub(now.0) > FULL_MS;
+        (is_long && self.surely_refuses(now)).then_some(Millis(until))
     }
 
-    /// Whether it serves others while it refuses some: its probes find it at work; or others of ours are there, and in twice
-    /// the time that its answers usually take it has given a sign of life, and somebody has been there for a second. At first
-    /// nobody can know.
+    /// Whether it serves others while it refuses some: its probes find it at work; or others of ours are there, and it is
+    /// not lifeless.
     pub fn serves_others(&self, usual_us: u64, now: Millis) -> bool {
-        let has_served = || self.post.has_since(Millis(now.0.saturating_sub(LIFELESS_MS)));
-        let seems_to = || {
-            self.refuses_no_longer_than(LIFELESS_MS, now)
-                || !self.is_lifeless(usual_us, now) && has_served()
-        };
-        self.works(now) || self.post.in_flight() > 0 && seems_to()
+        self.works(now) || self.post.in_flight() > 0 && !self.is_lifeless(usual_us, now)
     }
 
-    /// Whether it has said nothing but no in twice the time that its answers usually take, and in a second at least, and
-    /// is not found at work either.
+    /// Whether it has said nothing but no for so long that nobody can be served there: since it refused first, and nobody has
+    /// been there for clearly longer than a refusal takes; or for twice the time that its answers usually take, whoever is
+    /// there. One that probes find at work is not.
     pub fn is_lifeless(&self, usual_us: u64, now: Millis) -> bool {
-        !self.refuses_no_longer_than(patience_ms(usual_us), now) && !self.works(now)
+        let patience_ms = (usual_us / 500).clamp(LIFELESS_MS, LIFELESS_MAX_MS);
+        let is_silent = !self.refuses_no_longer_than(patience_ms, now);
+        (is_silent || !self.seems_to_serve(now)) && !self.works(now)
+    }
+
+    /// Who has been there for so long is served: clearly longer than a refusal takes.
+    fn served_ms(&self) -> u64 {
+        self.refusal_ms.load(Relaxed).saturating_mul(2).clamp(SERVED_MS, SERVED_MAX_MS)
+    }
+
+    /// Whether somebody of ours has been there for so long.
+    fn has_served(&self, now: Millis) -> bool {
+        self.post.has_since(Millis(now.0.saturating_sub(self.served_ms())))
+    }
+
+    /// Whether somebody of ours is served there, as it seems. At first nobody can know.
+    fn seems_to_serve(&self, now: Millis) -> bool {
+        self.refuses_no_longer_than(self.served_ms(), now) || self.has_served(now)
     }
 
     /// A probe found so many requests running there.
@@ -68,28 +105,36 @@ impl Health {
         since == 0 || lasts(Millis(since.saturating_add(ms)), ms, now)
     }
 
+    /// A refusal as one too many took so long to come.
+    pub fn took_to_refuse(&self, ms: u64) {
+        let more = |known: u64| Some(ms.max(known - known.saturating_sub(ms).div_ceil(8)));
+        let _ = self.refusal_ms.fetch_update(Relaxed, Relaxed, more);
+    }
+
+    /// It refused by a limit of its rates, which holds for so long.
+    pub fn was_limited(&self, now: Millis, wait_ms: u64) {
+        let wait_ms = wait_ms.clamp(FULL_MS, FULL_MAX_MS);
+        self.limited_until.store(now.0.saturating_add(wait_ms), Relaxed);
+        self.post.doubt();
+    }
+
     /// It answered that its queue is full: no fault of its own, and over soon. Its answers usually take so long.
     pub fn was_full(&self, (now, usual_us): (Millis, u64), wait_ms: Option<u64>) {
-        // Who refuses nobody for as long as that was not asked, or took somebody: what it said before is over.
-        let before = self.refused_at.swap(now.0, Relaxed);
-        if now.0.saturating_sub(before) > patience_ms(usual_us).min(UNKNOWN_MS) {
+        // Who has refused nobody for so long, though it was asked, took somebody: what it said before is over. While it rests,
+        // or is shut by what it said, nobody asks it.
+        let shut = self.limited_until.load(Relaxed);
+        let before = self.refused_at.swap(now.0, Relaxed).max(shut);
+        if now.0.saturating_sub(before) > FORGOTTEN_MS && !self.is_on_trial() {
             self.refuses_since.store(0, Relaxed);
         }
         let _ = self.refuses_since.compare_exchange(0, now.0.max(1), Relaxed, Relaxed);
-        // Nobody waits for room at one that serves nobody, unless it says how long.
-        if wait_ms.is_some() || !self.is_lifeless(usual_us, now) {
+        // One that serves nobody is asked like any other, unless it says for how long not to.
+        if wait_ms.is_some_and(|told| told > FULL_MS) || !self.is_lifeless(usual_us, now) {
             let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
             self.full_until.store(now.0.saturating_add(wait_ms), Relaxed);
         }
         self.was_seen(Seen::Refusals);
         self.post.doubt();
-    }
-}
-
-fn patience_ms(usual_us: u64) -> u64 {
-    match usual_us {
-        0 => UNKNOWN_MS,
-        us => (us / 500).clamp(LIFELESS_MS, LIFELESS_MAX_MS),
     }
 }
 
@@ -110,16 +155,98 @@ mod tests {
         let serves = |usual_us, at| health.serves_others(usual_us, Millis(at));
         assert!(serves(0, 1_000));
         let refuses = |usual_us, at| health.was_full((Millis(at), usual_us), None);
-        refuses(0, 1_000);
-        refuses(0, 4_000);
-        assert!(serves(0, 5_999) && !serves(0, 6_000));
-        assert!(serves(3_000_000, 6_999) && !serves(3_000_000, 7_000), "its answers take long");
+        (1..=31).for_each(|second| refuses(0, second * 1_000));
+        assert!(serves(0, 30_999) && !serves(0, 31_000), "whoever is there");
+        assert!(serves(20_000_000, 40_999) && !serves(20_000_000, 41_000), "its answers take long");
+        assert!(health.is_waited_for(Millis(30_999)));
+        assert!(!health.is_full(Millis(31_000)), "nobody waits for it any longer");
         health.goes_on(Instant::now());
-        assert!(serves(0, 7_000), "a piece of somebody's answer");
-        refuses(0, 8_000);
-        assert!(serves(0, 12_999) && !serves(0, 13_000));
+        assert!(serves(0, 33_000), "a piece of somebody's answer");
+        refuses(0, 34_000);
+        assert!(serves(0, 63_999) && !serves(0, 64_000));
         health.succeeded();
-        assert!(serves(0, 13_000));
+        assert!(serves(0, 64_000));
+    }
+
+    /// In a line somebody is asked each second, which was taken for a new row of refusals: nobody was sent elsewhere for as
+    /// long as the outage lasted.
+    #[test]
+    fn one_that_is_asked_now_and_then_and_refuses_serves_nobody() {
+        for wait_ms in [None, Some(1_000), Some(30_000)] {
+            let health = Health::default();
+            health.was_full((Millis(1_000), 200_000), wait_ms);
+            assert!(health.is_waited_for(Millis(1_999)) && !health.is_waited_for(Millis(2_000)));
+            assert!(
+                health.refuses_until(Millis(1_000)).is_none(),
+                "nobody knows whether it serves anybody"
+            );
+            for at in [2_250, 3_500, 8_400] {
+                health.was_full((Millis(at), 200_000), wait_ms);
+                assert!(health.is_lifeless(200_000, Millis(at)));
+                assert!(
+                    !health.is_waited_for(Millis(at)) && health.refuses_until(Millis(at)).is_none()
+                );
+                assert_eq!(
+                    health.is_full(Millis(at)),
+                    wait_ms == Some(30_000),
+                    "others are asked first"
+                );
+            }
+            // Who was under way when it began, and is served, says nothing of the time after that.
+            let ends = Health::default();
+            ends.was_full((Millis(1_000), 200_000), wait_ms);
+            ends.succeeded();
+            assert!(ends.is_waited_for(Millis(1_999)) && !ends.is_waited_for(Millis(2_000)));
+            // Long after it rested it is tried, and refuses again.
+            (0..5).for_each(|_| health.failed(Millis(8_400), Millis(8_400)));
+            health.was_full((Millis(60_000), 200_000), wait_ms);
+            assert!(health.is_lifeless(200_000, Millis(60_000)));
+        }
+    }
+
+    #[test]
+    fn one_that_serves_somebody_is_believed_how_long_it_takes_nobody_else() {
+        let health = Health::default();
+        let mut seat = health.post.sit();
+        seat.begins(Millis(1));
+        health.was_full((Millis(2_000), 0), Some(5_000));
+        assert_eq!(health.refuses_until(Millis(5_999)), Some(Millis(7_000)));
+        assert_eq!(health.refuses_until(Millis(6_000)), None, "as any refusal");
+        assert!(health.is_waited_for(Millis(6_999)) && !health.is_waited_for(Millis(7_000)));
+    }
+
+    #[test]
+    fn what_is_told_of_a_limit_of_rates_holds_whoever_is_there() {
+        let health = Health::default();
+        health.was_limited(Millis(1_000), 20_000);
+        health.was_full((Millis(1_000), 0), Some(20_000));
+        assert!(health.is_waited_for(Millis(20_999)) && !health.is_waited_for(Millis(21_000)));
+        assert_eq!(health.refuses_until(Millis(5_000)), Some(Millis(21_000)));
+        // Nobody was asked meanwhile: that is no row.
+        health.was_full((Millis(21_500), 0), None);
+        assert!(health.is_lifeless(0, Millis(21_500)), "only half a second after the limit");
+        health.was_full((Millis(26_501), 0), None);
+        assert!(!health.is_lifeless(0, Millis(26_501)));
+    }
+
+    /// Those that are refused beside others are under way, too, and nobody is served.
+    #[test]
+    fn one_that_keeps_nobody_for_longer_than_it_takes_to_refuse_serves_nobody() {
+        let health = Health::default();
+        let serves = |at| health.serves_others(60_000_000, Millis(at));
+        health.was_full((Millis(1_000), 60_000_000), None);
+        let mut refused = health.post.sit();
+        refused.begins(Millis(1_900));
+        assert!(serves(1_999) && !serves(2_000), "a minute is what its answers take");
+        drop(refused);
+        let mut taken = health.post.sit();
+        taken.begins(Millis(2_000));
+        assert!(!serves(2_999) && serves(3_000));
+        // A proxy that says no only when it has tried for long.
+        health.took_to_refuse(1_500);
+        assert!(serves(3_999) && !serves(4_000) && !serves(4_999) && serves(5_000));
+        (0..100).for_each(|_| health.took_to_refuse(10));
+        assert!(serves(4_000), "it has been quick since");
     }
 
     /// Long answers where most are short: nothing came for twice the usual time, and their engine's excess was a failure.
@@ -134,7 +261,7 @@ mod tests {
         // Nobody of ours is there: it is others whom it serves.
         health.probed((fit, Millis(11_000)), Some(facts(4)), &[]);
         let serves = |at| health.serves_others(10_000, Millis(at));
-        assert!(serves(11_000) && serves(15_999) && !serves(16_000), "until the next probes tell");
+        assert!(serves(11_000) && serves(70_999) && !serves(71_000), "until the next probe tells");
         refuses(11_000);
         assert!(health.is_full(Millis(11_999)), "who comes waits for it");
         health.probed((fit, Millis(16_000)), Some(facts(1)), &[]);
@@ -162,23 +289,13 @@ mod tests {
     #[test]
     fn a_refusal_of_long_ago_says_nothing_of_todays() {
         let health = Health::default();
-        let mut seat = health.post.sit();
-        seat.begins(Millis(1));
-        let serves = |usual_us, at| health.serves_others(usual_us, Millis(at));
-        let refuses = |usual_us, at| health.was_full((Millis(at), usual_us), None);
-        refuses(0, 1_000);
-        assert!(health.is_full(Millis(1_999)));
-        refuses(0, 6_000);
-        assert!(!serves(0, 6_000), "no more than 5 s apart");
-        assert!(!health.is_full(Millis(6_000)), "nobody waits for it");
-        health.was_full((Millis(6_000), 0), Some(2_000));
-        assert!(health.is_full(Millis(7_999)), "but as long as it says");
-        assert_eq!(health.refuses_until(Millis(6_999)), Some(Millis(8_000)));
-        assert_eq!(health.refuses_until(Millis(7_000)), None, "as any refusal");
-        refuses(0, 11_001);
-        assert!(serves(0, 16_000) && !serves(0, 16_001));
-        refuses(500_000, 20_000);
-        refuses(500_000, 21_001);
-        assert!(serves(500_000, 22_000) && !serves(500_000, 22_001), "its answers take no time");
+        let serves = |at| health.serves_others(0, Millis(at));
+        let refuses = |at| health.was_full((Millis(at), 0), None);
+        refuses(1_000);
+        let _seat = health.post.sit();
+        refuses(6_000);
+        assert!(!serves(6_000), "no more than 5 s apart");
+        refuses(11_001);
+        assert!(serves(12_000) && !serves(12_001));
     }
 }

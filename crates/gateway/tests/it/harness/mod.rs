@@ -222,7 +222,8 @@ impl Rig {
         let live = self.gateway.live();
         for instance in live.lanes.iter().flat_map(|lane| &lane.upstream.instances) {
             instance.health.succeeded();
-            instance.health.was_full((Millis(0), 0), Some(1));
+            instance.health.was_full((Millis(0), 0), Some(2_000));
+            instance.health.was_limited(Millis(0), 1);
             instance.health.take_doubt(u32::MAX);
         }
     }
