@@ -67,6 +67,8 @@ pub struct Health {
     refuses_since: AtomicU64,
     /// When it refused one last.
     refused_at: AtomicU64,
+    /// Whether it gave a sign of life between these refusals and the ones before.
+    was_served: AtomicBool,
     /// When a probe found it at work last.
     works_at: AtomicU64,
     /// Its address is one of its name's no more.
@@ -442,6 +444,7 @@ impl Health {
         }
         // Of an instance that did not answer the last word stands: it is late, not empty.
         let Some(mut facts) = facts else {
+            self.was_missed(now);
             if judged.state == State::Down {
                 self.facts.store(None);
                 self.post.set_tells_models(false);

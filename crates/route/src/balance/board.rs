@@ -44,8 +44,8 @@ const ANY: u32 = NOBODY.cast_unsigned();
 /// So many are looked at one by one sooner than all side by side.
 pub(super) const FEW: u32 = 16;
 
-/// Of so many requests at an instance it is known when they came. Those that stay take these places from those that do not.
-const ELDERS: usize = 8;
+/// Of so many requests at an instance it is known when they came.
+const ELDERS: usize = 64;
 
 /// What a request that leaves adds to a post's count: one more that has left, and one less that is there.
 const LEAVES: u64 = (1 << 32) - 1;
@@ -72,8 +72,6 @@ pub struct Board {
     latency_us: [AtomicU64; INSTANCES_MAX],
     /// What each owes for requests that it refused, in parts of one.
     owed: [AtomicU32; INSTANCES_MAX],
-    /// When some of those that are there came, in milliseconds; 0: nobody. Who comes takes a place that is free, if one is.
-    elders: [[AtomicU64; ELDERS]; INSTANCES_MAX],
     /// How many requests each has room for, as far as is told, and what each has told itself; 0: nothing. Who writes
     /// these has the lock, and a pick reads the first alone.
     rooms: [AtomicU32; INSTANCES_MAX],
@@ -102,7 +100,6 @@ impl Default for Board {
             in_flight: array::from_fn(|_| Count::default()),
             latency_us: array::from_fn(|_| AtomicU64::new(0)),
             owed: array::from_fn(|_| AtomicU32::new(0)),
-            elders: array::from_fn(|_| array::from_fn(|_| AtomicU64::new(0))),
             rooms: array::from_fn(|_| AtomicU32::new(ANY)),
             roomiest: AtomicU32::new(ANY),
             told: Mutex::new([0; INSTANCES_MAX]),
@@ -122,7 +119,7 @@ impl Board {
     pub fn post(self: &Arc<Self>) -> Option<Post> {
         let free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
         let before = self.taken.fetch_update(AcqRel, Acquire, free).ok()?;
-        Some(Post { board: Arc::clone(self), at: before.trailing_ones() as usize })
+        Some(Post::new(Arc::clone(self), before.trailing_ones() as usize))
     }
 
     pub(super) fn doubted(&self) -> u64 {
@@ -255,17 +252,23 @@ pub struct Post {
     pub(super) board: Arc<Board>,
     /// Below [`INSTANCES_MAX`].
     pub(super) at: usize,
+    /// When those that are here came, in milliseconds; 0: nobody. Who comes takes a place that is free, if one is.
+    elders: [AtomicU64; ELDERS],
 }
 
 impl Default for Post {
     /// On a board of its own.
     fn default() -> Self {
         let board = Board { taken: AtomicU64::new(1), ..Board::default() };
-        Self { board: Arc::new(board), at: 0 }
+        Self::new(Arc::new(board), 0)
     }
 }
 
 impl Post {
+    fn new(board: Arc<Board>, at: usize) -> Self {
+        Self { board, at, elders: array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
     /// The board it is on.
     pub fn board(&self) -> &Arc<Board> {
         &self.board
@@ -338,7 +341,7 @@ impl Post {
 
     /// Whether somebody is known to have been here at this time already.
     pub fn has_since(&self, at: Millis) -> bool {
-        let came = self.board.elders[self.at].iter().map(|came| came.load(Relaxed));
+        let came = self.elders.iter().map(|came| came.load(Relaxed));
         came.filter(|came| *came != 0).any(|came| came <= at.0)
     }
 
@@ -457,10 +460,13 @@ impl Seat {
             return;
         }
         let at = now.0.max(1);
-        let free = |came: &AtomicU64| {
+        let is_free = |place: &usize| {
+            let came = &self.post.elders[*place];
             came.load(Relaxed) == 0 && came.compare_exchange(0, at, Relaxed, Relaxed).is_ok()
         };
-        let place = self.post.board.elders[self.post.at].iter().position(free);
+        // About as many are taken as requests are there.
+        let first = self.post.in_flight() as usize;
+        let place = (first..first + ELDERS).map(|place| place % ELDERS).find(is_free);
         self.elder = place.and_then(|place| u8::try_from(place).ok());
     }
 }
@@ -468,7 +474,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(place) = self.elder {
-            self.post.board.elders[self.post.at][usize::from(place) % ELDERS].store(0, Relaxed);
+            self.post.elders[usize::from(place) % ELDERS].store(0, Relaxed);
         }
         // Wraps around in the upper half.
         self.post.counter().fetch_add(LEAVES, SeqCst);
@@ -559,6 +565,12 @@ mod tests {
         assert!(post.has_since(Millis(10)) && !post.has_since(Millis(9)));
         drop(crowd);
         assert!(!post.has_since(Millis(u64::MAX)));
+        // A burst, of which the last one is taken and all others are refused.
+        let mut burst: Vec<_> = (0..ELDERS as u64).map(|at| sit(at + 10)).collect();
+        let last = burst.pop();
+        drop(burst);
+        assert!(post.has_since(Millis(9 + ELDERS as u64)));
+        drop(last);
         let stays = sit(50);
         for at in 60..200 {
             drop((sit(at), sit(at)));

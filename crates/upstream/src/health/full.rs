@@ -13,18 +13,23 @@ const FULL_MS: u64 = 1_000;
 const FULL_MAX_MS: u64 = 30_000;
 
 /// Who has been there for so long, while others are refused, is served; at least.
-const SERVED_MS: u64 = 1_000;
-/// The same at most, however long refusals take.
+const SERVED_MS: u64 = 250;
+/// So long after its first refusal nobody knows whether one serves anybody, at least: who is in line is sent there again a
+/// second later, and is seen to be served another while later.
+const UNKNOWN_MS: u64 = FULL_MS + 2 * SERVED_MS;
+/// Both at most, however long refusals take.
 const SERVED_MAX_MS: u64 = 30_000;
 /// So long one that serves somebody, as it seems, may give no sign of life before it is no longer taken for full, at least.
 const LIFELESS_MS: u64 = 30_000;
 /// The same at most, however long its answers take.
 const LIFELESS_MAX_MS: u64 = 600_000;
 /// What one refused says nothing any more when it has refused nobody for so long.
-const FORGOTTEN_MS: u64 = 5_000;
+const FORGOTTEN_MS: u64 = 60_000;
 /// So long it is at work after a probe that found it so, unless the next one says otherwise. While it refuses, probes
 /// follow one another by a second or two.
 const WORKS_MS: u64 = 60_000;
+/// The same where the next ones were missed.
+const WORKED_MS: u64 = 10_000;
 
 impl Health {
     /// Whether it counts as full, as it refused a request as one too many: others are asked first.
@@ -39,8 +44,8 @@ impl Health {
         let since = self.refuses_since.load(Relaxed);
         let since = if since == 0 { self.refused_at.load(Relaxed) } else { since };
         let is_new = || {
-            let served_ms = self.served_ms();
-            lasts(Millis(since.saturating_add(served_ms)), served_ms, now)
+            let unknown_ms = self.clearly_longer(UNKNOWN_MS);
+            lasts(Millis(since.saturating_add(unknown_ms)), unknown_ms, now)
         };
         self.surely_refuses(now) || self.is_full(now) && is_new()
     }
@@ -58,10 +63,11 @@ impl Health {
         (is_long && self.surely_refuses(now)).then_some(Millis(until))
     }
 
-    /// Whether it serves others while it refuses some: its probes find it at work; or others of ours are there, and it is
-    /// not lifeless.
+    /// Whether it serves others while it refuses some: its probes find it at work; or others of ours are there, or were
+    /// between its refusals, and it is not lifeless.
     pub fn serves_others(&self, usual_us: u64, now: Millis) -> bool {
-        self.works(now) || self.post.in_flight() > 0 && !self.is_lifeless(usual_us, now)
+        let has_others = || self.post.in_flight() > 0 || self.was_served.load(Relaxed);
+        self.works(now) || has_others() && !self.is_lifeless(usual_us, now)
     }
 
     /// Whether it has said nothing but no for so long that nobody can be served there: since it refused first, and nobody has
@@ -73,25 +79,33 @@ impl Health {
         (is_silent || !self.seems_to_serve(now)) && !self.works(now)
     }
 
-    /// Who has been there for so long is served: clearly longer than a refusal takes.
-    fn served_ms(&self) -> u64 {
-        self.refusal_ms.load(Relaxed).saturating_mul(2).clamp(SERVED_MS, SERVED_MAX_MS)
+    /// Clearly longer than a refusal takes.
+    fn clearly_longer(&self, at_least_ms: u64) -> u64 {
+        self.refusal_ms.load(Relaxed).saturating_mul(2).clamp(at_least_ms, SERVED_MAX_MS)
     }
 
-    /// Whether somebody of ours has been there for so long.
+    /// Whether somebody of ours has been there for so long that it is served.
     fn has_served(&self, now: Millis) -> bool {
-        self.post.has_since(Millis(now.0.saturating_sub(self.served_ms())))
+        self.post.has_since(Millis(now.0.saturating_sub(self.clearly_longer(SERVED_MS))))
     }
 
     /// Whether somebody of ours is served there, as it seems. At first nobody can know.
     fn seems_to_serve(&self, now: Millis) -> bool {
-        self.refuses_no_longer_than(self.served_ms(), now) || self.has_served(now)
+        self.refuses_no_longer_than(self.clearly_longer(UNKNOWN_MS), now) || self.has_served(now)
     }
 
     /// A probe found so many requests running there.
     pub(super) fn was_found(&self, running: Option<u32>, now: Millis) {
         let works = running.is_some_and(|running| running > 0);
         self.works_at.store(if works { now.0 } else { 0 }, Relaxed);
+    }
+
+    /// A probe was missed.
+    pub(super) fn was_missed(&self, now: Millis) {
+        let at = self.works_at.load(Relaxed);
+        if !lasts(Millis(at.saturating_add(WORKED_MS)), WORKED_MS, now) {
+            self.works_at.store(0, Relaxed);
+        }
     }
 
     /// Whether requests run there, whoever's they are and however long they take.
@@ -123,11 +137,14 @@ impl Health {
         // Who has refused nobody for so long, though it was asked, took somebody: what it said before is over. While it rests,
         // or is shut by what it said, nobody asks it.
         let shut = self.limited_until.load(Relaxed);
-        let before = self.refused_at.swap(now.0, Relaxed).max(shut);
-        if now.0.saturating_sub(before) > FORGOTTEN_MS && !self.is_on_trial() {
+        let before = self.refused_at.swap(now.0, Relaxed);
+        let is_forgotten = now.0.saturating_sub(before.max(shut)) > FORGOTTEN_MS;
+        if is_forgotten && !self.is_on_trial() {
             self.refuses_since.store(0, Relaxed);
         }
-        let _ = self.refuses_since.compare_exchange(0, now.0.max(1), Relaxed, Relaxed);
+        if self.refuses_since.compare_exchange(0, now.0.max(1), Relaxed, Relaxed).is_ok() {
+            self.was_served.store(before != 0 && !is_forgotten, Relaxed);
+        }
         // One that serves nobody is asked like any other, unless it says for how long not to.
         if wait_ms.is_some_and(|told| told > FULL_MS) || !self.is_lifeless(usual_us, now) {
             let wait_ms = wait_ms.unwrap_or(FULL_MS).clamp(FULL_MS, FULL_MAX_MS);
@@ -175,12 +192,12 @@ mod tests {
         for wait_ms in [None, Some(1_000), Some(30_000)] {
             let health = Health::default();
             health.was_full((Millis(1_000), 200_000), wait_ms);
-            assert!(health.is_waited_for(Millis(1_999)) && !health.is_waited_for(Millis(2_000)));
+            assert!(health.is_waited_for(Millis(1_999)) && !health.is_waited_for(Millis(2_500)));
             assert!(
                 health.refuses_until(Millis(1_000)).is_none(),
                 "nobody knows whether it serves anybody"
             );
-            for at in [2_250, 3_500, 8_400] {
+            for at in [2_500, 3_500, 8_400] {
                 health.was_full((Millis(at), 200_000), wait_ms);
                 assert!(health.is_lifeless(200_000, Millis(at)));
                 assert!(
@@ -196,7 +213,7 @@ mod tests {
             let ends = Health::default();
             ends.was_full((Millis(1_000), 200_000), wait_ms);
             ends.succeeded();
-            assert!(ends.is_waited_for(Millis(1_999)) && !ends.is_waited_for(Millis(2_000)));
+            assert!(ends.is_waited_for(Millis(1_999)) && !ends.is_waited_for(Millis(2_500)));
             // Long after it rested it is tried, and refuses again.
             (0..5).for_each(|_| health.failed(Millis(8_400), Millis(8_400)));
             health.was_full((Millis(60_000), 200_000), wait_ms);
@@ -225,8 +242,8 @@ mod tests {
         // Nobody was asked meanwhile: that is no row.
         health.was_full((Millis(21_500), 0), None);
         assert!(health.is_lifeless(0, Millis(21_500)), "only half a second after the limit");
-        health.was_full((Millis(26_501), 0), None);
-        assert!(!health.is_lifeless(0, Millis(26_501)));
+        health.was_full((Millis(81_501), 0), None);
+        assert!(!health.is_lifeless(0, Millis(81_501)));
     }
 
     /// Those that are refused beside others are under way, too, and nobody is served.
@@ -236,17 +253,47 @@ mod tests {
         let serves = |at| health.serves_others(60_000_000, Millis(at));
         health.was_full((Millis(1_000), 60_000_000), None);
         let mut refused = health.post.sit();
-        refused.begins(Millis(1_900));
-        assert!(serves(1_999) && !serves(2_000), "a minute is what its answers take");
+        refused.begins(Millis(2_400));
+        assert!(serves(2_499) && !serves(2_500), "a minute is what its answers take");
         drop(refused);
         let mut taken = health.post.sit();
-        taken.begins(Millis(2_000));
-        assert!(!serves(2_999) && serves(3_000));
+        taken.begins(Millis(2_500));
+        assert!(!serves(2_749) && serves(2_750));
         // A proxy that says no only when it has tried for long.
         health.took_to_refuse(1_500);
-        assert!(serves(3_999) && !serves(4_000) && !serves(4_999) && serves(5_000));
+        assert!(serves(3_999) && !serves(4_000) && !serves(5_499) && serves(5_500));
         (0..100).for_each(|_| health.took_to_refuse(10));
         assert!(serves(4_000), "it has been quick since");
+    }
+
+    /// One slot, and all that is left of ours was refused: nobody is there while it gets free.
+    #[test]
+    fn one_that_serves_somebody_between_its_refusals_is_full_for_the_moment_where_nobody_is_there()
+    {
+        let health = Health::default();
+        let serves = |at| health.serves_others(0, Millis(at));
+        health.was_full((Millis(1_000), 0), None);
+        assert!(!serves(1_000), "nobody was ever there");
+        health.succeeded();
+        health.was_full((Millis(4_000), 0), None);
+        assert!(serves(4_000) && serves(5_499) && !serves(5_500));
+        health.succeeded();
+        health.was_full((Millis(64_001), 0), None);
+        assert!(!serves(64_001), "too long ago");
+    }
+
+    /// Its slot is free a moment after its answer's end: who was refused in that moment began the row, and a second later
+    /// the next one had not been there for a second.
+    #[test]
+    fn who_is_taken_a_moment_after_the_first_refusal_is_served_when_its_second_is_over() {
+        let health = Health::default();
+        health.was_full((Millis(1_000), 3_000_000), None);
+        let mut taken = health.post.sit();
+        taken.begins(Millis(1_700));
+        for at in (1_000..4_000).step_by(10) {
+            assert!(health.serves_others(3_000_000, Millis(at)), "{at}");
+            assert!(!health.is_lifeless(3_000_000, Millis(at)), "{at}");
+        }
     }
 
     /// Long answers where most are short: nothing came for twice the usual time, and their engine's excess was a failure.
@@ -268,21 +315,12 @@ mod tests {
         assert!(serves(16_000) && !health.is_lifeless(10_000, Millis(16_000)));
         health.probed((fit, Millis(17_000)), Some(facts(0)), &[]);
         assert!(!serves(17_000), "it has nothing to do, and refuses");
-    }
-
-    /// Those that are refused beside others are under way, too, and nobody is served.
-    #[test]
-    fn one_that_keeps_nobody_for_a_second_serves_nobody() {
-        let health = Health::default();
-        let serves = |at| health.serves_others(60_000_000, Millis(at));
-        health.was_full((Millis(1_000), 60_000_000), None);
-        let mut refused = health.post.sit();
-        refused.begins(Millis(1_900));
-        assert!(serves(1_999) && !serves(2_000), "a minute is what its answers take");
-        drop(refused);
-        let mut taken = health.post.sit();
-        taken.begins(Millis(2_000));
-        assert!(!serves(2_999) && serves(3_000));
+        // Its pages hang: what the last of them told is not true for ever.
+        health.probed((fit, Millis(18_000)), Some(facts(2)), &[]);
+        health.probed((fit, Millis(27_999)), None, &[]);
+        assert!(serves(28_000));
+        health.probed((fit, Millis(28_001)), None, &[]);
+        assert!(!serves(28_001));
     }
 
     /// What it said at night would make the morning's excess a failure, whatever that costs.
@@ -293,9 +331,12 @@ mod tests {
         let refuses = |at| health.was_full((Millis(at), 0), None);
         refuses(1_000);
         let _seat = health.post.sit();
-        refuses(6_000);
-        assert!(!serves(6_000), "no more than 5 s apart");
-        refuses(11_001);
-        assert!(serves(12_000) && !serves(12_001));
+        refuses(61_000);
+        assert!(
+            !serves(61_000),
+            "a minute apart, and nobody was served: an outage with little traffic"
+        );
+        refuses(121_001);
+        assert!(serves(122_500) && !serves(122_501));
     }
 }
