@@ -53,12 +53,12 @@ impl Source for Observed {
 
     fn shadow_spent(&self, use_case: &UseCaseName, now: Millis) -> NanoUsd {
         let copies = self.0.gateway().and_then(|gateway| gateway.copies(use_case));
-        copies.map(|copies| copies.spent_today(now)).unwrap_or_default()
+        copies.map(|copies| copies.purse().spent_today(now)).unwrap_or_default()
     }
 
     fn restore_shadow_spent(&self, use_case: &UseCaseName, now: Millis, spent: NanoUsd) {
         if let Some(copies) = self.0.gateway().and_then(|gateway| gateway.copies(use_case)) {
-            copies.restore_spent(now, spent);
+            copies.purse().restore(now, spent);
         }
     }
 }

@@ -22,7 +22,7 @@ use cutover_units::{Arm, Millis, NanoUsd};
 use crate::admission::{Full, class, has_line, place_at};
 use crate::attempt::hedge;
 use crate::exchange::Exchange;
-use crate::live::{InstanceLane, UpstreamLane};
+use crate::live::{InstanceLane, Lane, UpstreamLane};
 use crate::rescue::Failure;
 
 /// A use case's overflow.
@@ -178,16 +178,22 @@ pub(crate) fn is_excess(exchange: &Exchange, leg: Leg, failure: &Failure) -> boo
         && leg.arm == Arm::Candidate
         && exchange.admission.overflow.is_none()
         && failure.is_excess()
-        && serves_others(&lane.upstream, exchange.shared.now())
+        && serves_others(exchange, lane)
 }
 
-/// Whether others are served there, if not this one: who refuses everybody is broken, which failover deals with.
-fn serves_others(upstream: &UpstreamLane, now: Millis) -> bool {
+/// Whether others are served there, if not this one: who refuses everybody is broken, which failover deals with. What
+/// instances do that cannot serve this one in any case says nothing.
+fn serves_others(exchange: &Exchange, lane: &Lane) -> bool {
+    let (upstream, now) = (&lane.upstream, exchange.shared.now());
+    let model = lane.target.model.as_deref().unwrap_or(&exchange.head.model);
+    let keys = upstream.taking().map(|(at, one)| (at, one.key));
+    let unfit = exchange.trail.too_small;
+    let unfit = unfit | upstream.lacking.of(model, keys, (unfit, now));
     let serves = |one: &InstanceLane| {
         let usual_us = one.instance.live().usual_us();
         one.state(now).can_serve() && one.health.serves_others(usual_us, now)
     };
-    upstream.taking().any(|(_, one)| serves(one))
+    upstream.taking().any(|(at, one)| unfit & (1 << at.min(63)) == 0 && serves(one))
 }
 
 /// Whether a request that failed so at this leg would rather wait where it is than be sent on: who takes the excess is
@@ -209,8 +215,12 @@ pub(crate) fn goes_on(exchange: &mut Exchange, leg: Leg, failure: &Failure) -> b
     if !is_excess(exchange, leg, failure) {
         return true;
     }
+    let now = exchange.shared.now();
     let paid = any_way(exchange).and_then(|way| {
-        Some((way.pay(exchange.shared.now())?, exchange.live.lane(way.leg.variant)?))
+        let there = exchange.live.lane(way.leg.variant)?;
+        // Nobody passes a line.
+        let bill = if has_line(&there.upstream, now) { None } else { way.pay(now) };
+        Some((bill?, there))
     });
     let Some((bill, there)) = paid else { return false };
     // Who comes next sees that there is one more.

@@ -165,11 +165,15 @@ impl Failure {
     /// Whether it was refused as one too many: by an instance that is well, by its limit of rates, or as there was no
     /// connection left for it.
     pub(crate) fn is_excess(&self) -> bool {
-        let is_limited = self.fault.code == Code::RateLimitExceeded && self.status.is_some();
         let is_crowded = self.reason == SendErrorKind::TooManyConnections.as_str();
         let said = self.said.as_ref().and_then(|said| said.message());
         let loads = said.is_some_and(|said| said.contains("oading model"));
-        (self.is_full() && !loads) || is_limited || is_crowded
+        (self.is_full() && !loads) || self.is_limited() || is_crowded
+    }
+
+    /// Whether an instance has refused it by a limit of its rates.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.fault.code == Code::RateLimitExceeded && self.status.is_some()
     }
 
     /// A failure once content has been sent: whatever an upstream did to the stream has one code then.
@@ -231,6 +235,16 @@ impl Failure {
         }
         let broken = Self::broken(NO_FORM, "");
         Self { fault, instance_at_fault: false, status: Some(200), ..broken }
+    }
+
+    /// What an upstream said in a stream in place of any content: where that is a refusal, as outside a stream.
+    pub(crate) fn in_stream(fault: UpstreamFault) -> Self {
+        let status = match fault.class {
+            FaultClass::Overloaded => Some(503),
+            FaultClass::RateLimited => Some(429),
+            _ => None,
+        };
+        Self { status, ..Self::upstream(fault) }
     }
 
     /// What an upstream said of itself.

@@ -61,6 +61,8 @@ pub struct Health {
     full_until: AtomicU64,
     /// The same, by a limit of its rates.
     limited_until: AtomicU64,
+    /// When that is over, by what it told, however long it is believed.
+    promised: AtomicU64,
     /// How long its refusals take.
     refusal_ms: AtomicU64,
     /// When it refused one as one too many for the first time since it last gave a sign of life; 0: it has not since.
@@ -277,6 +279,7 @@ impl Health {
     pub fn succeeded(&self) {
         self.post.answered();
         self.took_part();
+        self.serves_one();
     }
 
     /// It said no to a request, which is an answer, and came sooner than one.
@@ -307,14 +310,12 @@ impl Health {
         if self.seen.load(Relaxed) != what as u8 {
             self.seen.store(what as u8, Relaxed);
         }
-        if what == Seen::Answers && self.refuses_since.load(Relaxed) != 0 {
-            self.refuses_since.store(0, Relaxed);
-        }
     }
 
     /// A piece of an answer came, of which some had come before at that time. Whether it ends well is to be seen.
     pub fn goes_on(&self, since: Instant) {
         self.was_seen(Seen::Answers);
+        self.serves_one();
         if self.is_on_trial() && since.elapsed().as_millis() >= FLOWS_MS {
             self.flows.store(true, Relaxed);
         }

@@ -326,7 +326,8 @@ impl Opened {
                     if self.held_bytes > upstream.answer_bytes_max && !thinks {
                         return Err(too_large());
                     }
-                    self.intake.push(data, &mut self.ready).map_err(Failure::upstream)
+                    let pushed = self.intake.push(data, &mut self.ready);
+                    pushed.map_err(if thinks { Failure::upstream } else { Failure::in_stream })
                 }
                 Err(_) => Ok(()),
             },

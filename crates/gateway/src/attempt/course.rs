@@ -231,6 +231,10 @@ impl<'a> Course<'a> {
                     self.doubted.0 |= 1 << tried.instance.min(63);
                     self.doubted.1 = tried.asked_at;
                 }
+                let took_ms = exchange.shared.now().0.saturating_sub(tried.asked_at.0);
+                if failure.is_full() || failure.is_limited() {
+                    instance.health.took_to_refuse(took_ms);
+                }
                 judge(&exchange.shared, (instance, tried.asked_at), failure);
                 if failure.given_up {
                     exchange.may_be_billed((self.lane, self.leg.arm));
@@ -303,7 +307,9 @@ impl<'a> Course<'a> {
         let can_serve = || upstream.can_serve(exchange.shared.now());
         let may_wait = waits && (lines_up || other.is_none() || can_serve());
         let wait = if may_wait { self.wait(exchange, failure, lines_up) } else { None };
-        let at_once = is_fit || is_last && other.is_some() && wait.is_none();
+        // Who was refused as one too many fares no better where nobody is expected to answer.
+        let is_excess = exchange.admission.kept && failure.is_excess();
+        let at_once = is_fit || is_last && other.is_some() && wait.is_none() && !is_excess;
         let is_free = lines_up && wait.is_some();
         if !(at_once || wait.is_some()) || !is_free && !may(exchange, upstream, "retry") {
             return Next::End;
@@ -348,10 +354,9 @@ pub(crate) fn judge(
 ) {
     let now = shared.now();
     // Not asked while another can be: until the time that it names, or else for a moment.
-    if failure.is_full() || failure.status == Some(429) {
+    if failure.is_full() || failure.is_limited() {
         let (health, usual_us) = (&instance.health, instance.instance.live().usual_us());
         let wait_ms = failure.retry_after_ms.map(u64::from);
-        health.took_to_refuse(now.0.saturating_sub(asked_at.0));
         if let Some(wait_ms) = wait_ms.filter(|wait_ms| *wait_ms > 1_000 && !failure.is_full()) {
             health.was_limited(now, wait_ms);
         }

@@ -4,11 +4,12 @@
 //! is held for a few moves of pointers, never across an await; only sampled requests take it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cutover_route::overflow::Purse;
 use cutover_telemetry::{Counter, Dropped, Registry, families};
-use cutover_units::{Millis, NanoUsd, UseCaseName};
+use cutover_units::{NanoUsd, UseCaseName};
 use tokio_util::sync::CancellationToken;
 
 use super::ShadowPair;
@@ -19,8 +20,6 @@ const PAIRS_MAX: usize = 1_024;
 
 /// Bytes that the waiting pairs' texts may take.
 const PAIR_BYTES_MAX: usize = 32 * 1024 * 1024;
-
-const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// How the process's end is told to copies.
 #[derive(Debug, Default)]
@@ -52,15 +51,11 @@ pub struct Copies {
     registry: Registry,
     ok: Counter,
     failed: Counter,
-    cost: Counter,
+    /// What they may cost in a day, and have cost.
+    purse: Arc<Purse>,
+    /// Spent since the controller last asked.
+    untold: Arc<AtomicU64>,
     state: Mutex<State>,
-}
-
-/// Money set aside for a copy under way.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reserved {
-    day: u64,
-    pub(super) money: NanoUsd,
 }
 
 #[derive(Default)]
@@ -69,11 +64,6 @@ struct State {
     workers: usize,
     pairs: VecDeque<ShadowPair>,
     pair_bytes: usize,
-    /// The UTC day that `spent` is of.
-    day: u64,
-    spent: NanoUsd,
-    /// Spent since the controller last asked.
-    untold: NanoUsd,
 }
 
 impl std::fmt::Debug for Copies {
@@ -93,11 +83,19 @@ impl Copies {
     pub fn new(registry: &Registry, use_case: &UseCaseName) -> Self {
         let requests =
             |outcome| registry.counter(families::SHADOW_REQUESTS, [use_case.as_str(), outcome]);
+        let untold = Arc::<AtomicU64>::default();
+        let cost = registry.counter(families::SHADOW_COST, [use_case.as_str()]);
+        let sum = Arc::clone(&untold);
+        let booked = move |spent: NanoUsd| {
+            cost.add(spent.0);
+            sum.fetch_add(spent.0, Ordering::Relaxed);
+        };
         Self {
             use_case: use_case.clone(),
             ok: requests("ok"),
             failed: requests("failed"),
-            cost: registry.counter(families::SHADOW_COST, [use_case.as_str()]),
+            purse: Arc::new(Purse::new(booked)),
+            untold,
             registry: registry.clone(),
             state: Mutex::default(),
         }
@@ -112,21 +110,12 @@ impl Copies {
 
     /// What copies have cost since the last time.
     pub fn take_cost(&self) -> NanoUsd {
-        std::mem::take(&mut self.state().untold)
+        NanoUsd(self.untold.swap(0, Ordering::Relaxed))
     }
 
-    /// What copies have cost in this UTC day, those under way at their estimate.
-    pub fn spent_today(&self, now: Millis) -> NanoUsd {
-        let mut state = self.state();
-        state.turn(now);
-        state.spent
-    }
-
-    /// Takes over what was spent this UTC day before a restart.
-    pub fn restore_spent(&self, now: Millis, spent: NanoUsd) {
-        let mut state = self.state();
-        state.turn(now);
-        state.spent = state.spent.max(spent);
+    /// What copies may cost in a UTC day, and have cost.
+    pub fn purse(&self) -> &Arc<Purse> {
+        &self.purse
     }
 
     /// Copies that wait, and copies under way.
@@ -172,44 +161,6 @@ impl Copies {
         state.workers = state.workers.saturating_sub(1);
     }
 
-    /// Sets money aside for a copy. None: there is not enough.
-    pub(super) fn reserve(
-        &self,
-        now: Millis,
-        money: NanoUsd,
-        budget: Option<NanoUsd>,
-    ) -> Option<Reserved> {
-        let mut state = self.state();
-        state.turn(now);
-        let after = NanoUsd(state.spent.0.saturating_add(money.0));
-        if budget.is_some_and(|budget| after > budget) {
-            return None;
-        }
-        state.spent = after;
-        Some(Reserved { day: state.day, money })
-    }
-
-    /// Replaces what was set aside by what was spent. Over midnight all of it is the new day's.
-    pub(super) fn settle(&self, now: Millis, reserved: Reserved, spent: NanoUsd) {
-        let mut state = self.state();
-        state.turn(now);
-        if reserved.day == state.day {
-            state.spent.0 = state.spent.0.saturating_sub(reserved.money.0);
-        }
-        state.spent.0 = state.spent.0.saturating_add(spent.0);
-        state.untold.0 = state.untold.0.saturating_add(spent.0);
-        drop(state);
-        self.cost.add(spent.0);
-    }
-
-    /// Books what was set aside for a copy that was cut off.
-    pub(super) fn keep(&self, reserved: Reserved) {
-        let mut state = self.state();
-        state.untold.0 = state.untold.0.saturating_add(reserved.money.0);
-        drop(state);
-        self.cost.add(reserved.money.0);
-    }
-
     /// Hands a pair over.
     pub(super) fn paired(&self, pair: ShadowPair) {
         let outcome = if pair.candidate.served.failed { &self.failed } else { &self.ok };
@@ -227,17 +178,6 @@ impl Copies {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Begins a new day. A clock that steps back does not give the money of a past day again.
-    fn turn(&mut self, now: Millis) {
-        let day = now.0 / DAY_MS;
-        if day > self.day {
-            self.day = day;
-            self.spent = NanoUsd(0);
-        }
     }
 }
 
@@ -273,59 +213,17 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use cutover_units::Millis;
+
     use super::*;
 
-    const HOUR: u64 = 60 * 60 * 1_000;
-
-    fn copies() -> Copies {
-        Copies::new(&Registry::new(), &UseCaseName::new("docs").unwrap())
-    }
-
     #[test]
-    fn a_day_has_its_money_once() {
-        let copies = copies();
-        let at = |hour: u64| Millis(hour * HOUR);
-        let reserve = |hour, money| copies.reserve(at(hour), NanoUsd(money), Some(NanoUsd(100)));
-        let first = reserve(1, 60).unwrap();
-        assert!(reserve(2, 60).is_none(), "what is under way counts");
-        copies.settle(at(2), first, NanoUsd(30));
-        let second = reserve(3, 70).unwrap();
-        assert_eq!(copies.spent_today(at(4)), NanoUsd(100));
-        copies.settle(at(4), second, NanoUsd(70));
-        assert_eq!(copies.take_cost(), NanoUsd(100));
-        assert_eq!(copies.take_cost(), NanoUsd(0));
-        assert!(reserve(23, 1).is_none());
-        let third = reserve(24, 100).expect("a new day has money of its own");
-        assert!(reserve(23, 1).is_none(), "the clock stepped back");
-        copies.settle(at(25), third, NanoUsd(0));
-    }
-
-    #[test]
-    fn a_copy_over_midnight_is_the_new_days() {
-        let copies = copies();
-        let budget = Some(NanoUsd(100));
-        let before = copies.reserve(Millis(23 * HOUR), NanoUsd(40), budget).unwrap();
-        let other = copies.reserve(Millis(24 * HOUR), NanoUsd(50), budget).unwrap();
-        copies.settle(Millis(24 * HOUR), before, NanoUsd(45));
-        assert_eq!(copies.spent_today(Millis(24 * HOUR)), NanoUsd(95));
-        copies.settle(Millis(24 * HOUR), other, NanoUsd(1));
-        assert_eq!(copies.spent_today(Millis(24 * HOUR)), NanoUsd(46));
-    }
-
-    #[test]
-    fn what_was_spent_before_a_restart_still_counts() {
-        let copies = copies();
-        copies.restore_spent(Millis(HOUR), NanoUsd(99));
-        let reserve = |money| copies.reserve(Millis(HOUR), NanoUsd(money), Some(NanoUsd(100)));
-        assert!(reserve(2).is_none());
-        assert!(reserve(1).is_some());
-    }
-
-    #[test]
-    fn without_a_budget_there_is_no_limit() {
-        let copies = copies();
-        for _ in 0..2 {
-            assert!(copies.reserve(Millis(0), NanoUsd(u64::MAX), None).is_some());
-        }
+    fn what_copies_cost_is_told_once() {
+        let copies = Copies::new(&Registry::new(), &UseCaseName::new("docs").unwrap());
+        let set_aside = || copies.purse().open(Millis(1), Some(NanoUsd(60)), None).unwrap();
+        set_aside().settle(Millis(2), NanoUsd(30));
+        drop(set_aside());
+        assert_eq!(copies.purse().spent_today(Millis(3)), NanoUsd(90), "cut off, and billed");
+        assert_eq!((copies.take_cost(), copies.take_cost()), (NanoUsd(90), NanoUsd(0)));
     }
 }

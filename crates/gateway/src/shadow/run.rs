@@ -23,7 +23,7 @@ use http_body_util::BodyExt as _;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::copies::{Reserved, Seat};
+use super::copies::Seat;
 use super::sample::{Job, Sample, Seen};
 use super::{Captured, Copies, Settings, ShadowPair};
 use crate::attempt::{collect, cut_off};
@@ -174,7 +174,8 @@ struct Bill<'a> {
     head: &'a Head,
     /// Tokens of all that is sent, by its bytes.
     most: u64,
-    reserved: Option<Reserved>,
+    /// Booked as it was estimated if it is cut off in the middle.
+    reserved: Option<cutover_route::overflow::Bill>,
 }
 
 impl Bill<'_> {
@@ -186,7 +187,8 @@ impl Bill<'_> {
             let allowed = self.lane.upstream.own || job.settings.unpriced;
             return if allowed { Ok(self) } else { Err(Dropped::Unpriced) };
         };
-        let reserved = self.copies.reserve(now, money, job.settings.budget_per_day);
+        let purse = self.copies.purse();
+        let reserved = purse.open(now, Some(money), job.settings.budget_per_day);
         self.reserved = Some(reserved.ok_or(Dropped::Budget)?);
         Ok(self)
     }
@@ -213,17 +215,10 @@ impl Bill<'_> {
             Err(fault) if fault.refused => Some(NanoUsd(0)),
             Err(_) => None,
         };
-        self.copies.settle(now, reserved, spent.unwrap_or(reserved.money));
-        known
-    }
-}
-
-impl Drop for Bill<'_> {
-    /// Cut off in the middle: it is billed all the same, as far as anybody knows.
-    fn drop(&mut self) {
-        if let Some(reserved) = self.reserved.take() {
-            self.copies.keep(reserved);
+        if let Some(spent) = spent {
+            reserved.settle(now, spent);
         }
+        known
     }
 }
 

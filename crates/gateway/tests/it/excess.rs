@@ -1,9 +1,11 @@
 //! What the candidate's engine itself refuses as one too many is excess like any other: the day's money bounds it. And
 //! whose time in line is short is judged by the answers of his own use case.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cutover_gateway::UpstreamLane;
 use cutover_route::health::{Judged, State};
 use cutover_testkit::fake::{Fake, Fault, Gate, Persona, Reply};
 use cutover_testkit::raw::Response;
@@ -23,17 +25,22 @@ struct Arms {
 
 /// A cent and a half: one answer of a thousand tokens is set aside with one.
 const MONEY: &str = "overflow = { budget_per_day = \"0.015\" }\n";
+/// What stands before the small variant: what the other one costs.
+const PRICED: &str =
+    "price = { input_usd_per_mtok = 10, output_usd_per_mtok = 10 }\n[variants.small]";
 const UNIT: [&str; 1] = ["x-unit: u1"];
 
 impl Arms {
     fn start(of_own: &str, of_use_case: &str) -> Self {
+        Self::with("", of_own, of_use_case)
+    }
+
+    fn with(of_cloud: &str, of_own: &str, of_use_case: &str) -> Self {
         let (cloud, own) = (Fake::start(Persona::OpenAi), Fake::start(Persona::LlamaCpp));
         let config = two_arms(&cloud.base_url(), &own.base_url(), "100%")
             .replace("[upstreams.own]", &format!("[upstreams.own]\nprobes = false\n{of_own}\n"))
-            .replace(
-                "[variants.small]",
-                "price = { input_usd_per_mtok = 10, output_usd_per_mtok = 10 }\n[variants.small]",
-            )
+            .replace("[upstreams.cloud]", &format!("[upstreams.cloud]\n{of_cloud}"))
+            .replace("[variants.small]", PRICED)
             + of_use_case;
         let rig = Rig::start(&config);
         Self { own, cloud, rig }
@@ -253,6 +260,88 @@ fn who_finds_no_connection_and_is_not_taken_elsewhere_is_no_overflow() {
     assert_eq!(cloud.inferences().len(), 0);
 }
 
+/// Engines that say 200 before they know (SGLang, TGI) refuse inside the stream. Each was a failure: the engine rested,
+/// and all went to the cloud.
+#[test]
+fn a_refusal_inside_a_stream_is_excess_like_any_other() {
+    for (event, status) in [
+        (r#"{"error":{"message":"The request queue is full.","code":503}}"#, 503),
+        (r#"{"error":"Model is overloaded","error_type":"overloaded"}"#, 503),
+        (r#"{"error":{"message":"slow down","type":"rate_limit_error"}}"#, 429),
+    ] {
+        let arms = Arms::start("", MONEY);
+        arms.spends_all();
+        let stream = format!("data: {event}\n\ndata: [DONE]\n\n");
+        arms.meanwhile(|| {
+            arms.own.always(Reply::fault(Fault::answer("200 OK", "text/event-stream", &stream)));
+            for _ in 0..6 {
+                let answer = arms.rig.chat(&UNIT, &ask_stream("app"));
+                assert_eq!(answer.status, status, "{}", answer.text());
+            }
+        });
+        assert_eq!(arms.cloud.inferences().len(), 0);
+    }
+}
+
+/// A candidate of two instances, and no money to spend.
+struct Pair {
+    cloud: Fake,
+    own: [Fake; 2],
+    rig: Rig,
+}
+
+impl Pair {
+    fn start() -> Self {
+        let (cloud, own) =
+            (Fake::start(Persona::OpenAi), [(); 2].map(|()| Fake::start(Persona::LlamaCpp)));
+        let engines = format!("{}\nprobes = false", engines("llamacpp", &[&own[0], &own[1]]));
+        let arms = [
+            harness::Arm::big(service("openai-compatible", &cloud.base_url())),
+            harness::Arm::small(engines),
+        ];
+        let docs = docs_on(&arms, "weight = \"100%\"\noverflow = { budget_per_day = \"0.00\" }\n");
+        let docs = docs.replace("[variants.small]", PRICED);
+        let rig = Rig::start(&format!("default_upstream = \"cloud\"\n{docs}"));
+        Self { cloud, own, rig }
+    }
+
+    fn upstream(&self) -> Arc<UpstreamLane> {
+        let live = self.rig.gateway.live();
+        let own = live.lanes.iter().find(|lane| lane.upstream.name.as_str() == "own").unwrap();
+        Arc::clone(&own.upstream)
+    }
+}
+
+/// The full one's excess was sent to the one that is out, whose failure was nobody's excess: all of it went to the cloud.
+#[test]
+fn what_a_full_instance_refuses_is_excess_though_another_is_out() {
+    let pair = Pair::start();
+    let own = pair.upstream();
+    let _seat = own.instances[0].instance.live().post().sit();
+    (0..5).for_each(|_| own.instances[1].health.failed(now(), now()));
+    pair.own[0].always(limited(503));
+    pair.own[1].always(limited(500));
+    for _ in 0..3 {
+        let answer = pair.rig.chat(&[], &ask("app"));
+        assert_eq!(answer.status, 503, "{}", answer.text());
+    }
+    assert_eq!((pair.own[1].inferences().len(), pair.cloud.inferences().len()), (0, 0));
+}
+
+/// Another model's engine at the same upstream is well: what it serves says nothing of this one's.
+#[test]
+fn who_lacks_the_model_serves_nobody_of_those_who_want_it() {
+    let pair = Pair::start();
+    let _seat = pair.upstream().instances[1].instance.live().post().sit();
+    pair.own[0].always(limited(503));
+    pair.own[1].always(limited(404));
+    for _ in 0..3 {
+        let answer = pair.rig.chat(&[], &ask("app"));
+        let by = answer.header("x-cutover-upstream");
+        assert_eq!((answer.status, by), (200, Some("cloud")), "{}", answer.text());
+    }
+}
+
 /// A load balancer whose targets are gone refuses everybody: that is an outage, which nobody may see whatever it costs.
 #[test]
 fn who_refuses_everybody_is_no_full_engine() {
@@ -323,6 +412,26 @@ fn an_engine_that_probes_find_at_work_is_full_whoever_it_works_for() {
         let by = answer.header("x-cutover-upstream").filter(|_| answer.status == 200);
         assert_eq!((answer.status, by), seen, "{running} run: {}", answer.text());
     }
+}
+
+/// It passed those who wait there, and the limit.
+#[test]
+fn excess_does_not_pass_the_baselines_own_line() {
+    let arms = Arms::with("in_flight_limit = 1\nqueue = {}", "", "overflow = {}\n");
+    let gate = Gate::new();
+    arms.cloud.once(Reply::words(3).hold_headers(&gate));
+    arms.meanwhile(|| {
+        arms.own.always(limited(503));
+        thread::scope(|scope| {
+            let first = scope.spawn(|| arms.ask());
+            until("the baseline is full", || gate.arrivals() == 1);
+            let told = arms.ask();
+            gate.open();
+            assert_eq!((told.status, told.header("x-cutover-overflow")), (503, None));
+            assert_eq!(first.join().unwrap().header("x-cutover-overflow"), Some("refused"));
+            assert!(arms.ask().header("x-cutover-overflow").is_some());
+        });
+    });
 }
 
 /// Its client was told of the baseline's failure, though its own engine had a place again.
@@ -467,7 +576,7 @@ fn how_long_answers_take_is_known_by_use_case() {
     arms.own.always(Reply::words(3).hold_headers(&gate));
     let usual = |name: &str| {
         let lane = live.use_case_by_name(&UseCaseName::new(name).unwrap()).unwrap();
-        std::sync::Arc::clone(&lane.usual)
+        Arc::clone(&lane.usual)
     };
     for arm in [Arm::Baseline, Arm::Candidate] {
         usual("long").took(arm, false, 3_600_000_000);

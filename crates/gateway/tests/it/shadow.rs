@@ -148,7 +148,7 @@ fn a_spent_budget_stops_copies() {
     let cost = pair.candidate.served.cost.expect("it has a price");
     assert!(cost > NanoUsd(0));
     let copies = rig.copies();
-    assert_eq!(copies.spent_today(crate::harness::now()), cost);
+    assert_eq!(copies.purse().spent_today(crate::harness::now()), cost);
     assert_eq!((copies.take_cost(), copies.take_cost()), (cost, NanoUsd(0)));
     assert!(!rig.metrics().contains("cutover_shadow_cost_usd_total{use_case=\"docs\"} 0\n"));
     let client = "cutover_cost_usd_total{use_case=\"docs\",arm=\"candidate\",variant=\"small\",upstream=\"own\"} 0";
@@ -458,7 +458,7 @@ fn what_was_refused_costs_nothing_and_what_broke_off_may_be_on_the_bill() {
         own.always(reply);
         rig.chat(&["x-unit: u1"], &ask("app"));
         assert!(rig.pairs(1)[0].candidate.served.failed);
-        rig.copies().spent_today(crate::harness::now())
+        rig.copies().purse().spent_today(crate::harness::now())
     };
     assert_eq!(spent_after(Reply::fault(Fault::status(500))), NanoUsd(0));
     assert!(spent_after(Reply::fault(Fault::Half)) > NanoUsd(0));
@@ -513,5 +513,5 @@ fn an_answer_without_usage_is_booked_by_estimate_and_has_no_cost_of_its_own() {
     rig.chat(&["x-unit: u1"], &ask("app"));
     let pair = rig.pairs(1).remove(0);
     assert_eq!((pair.candidate.served.failed, pair.candidate.served.cost), (false, None));
-    assert!(rig.copies().spent_today(crate::harness::now()) > NanoUsd(0));
+    assert!(rig.copies().purse().spent_today(crate::harness::now()) > NanoUsd(0));
 }

@@ -52,8 +52,12 @@ impl Health {
 
     /// Whether it is full for certain: it told of a limit of its rates, or serves somebody while it refuses others.
     fn surely_refuses(&self, now: Millis) -> bool {
+        self.is_limited(now) || self.is_full(now) && (self.has_served(now) || self.works(now))
+    }
+
+    /// Whether a limit of its rates holds, as it told.
+    fn is_limited(&self, now: Millis) -> bool {
         lasts(Millis(self.limited_until.load(Relaxed)), FULL_MAX_MS, now)
-            || self.is_full(now) && (self.has_served(now) || self.works(now))
     }
 
     /// Until when it takes nobody, by what it said, where that is longer than a refusal usually lasts.
@@ -63,20 +67,22 @@ impl Health {
         (is_long && self.surely_refuses(now)).then_some(Millis(until))
     }
 
-    /// Whether it serves others while it refuses some: its probes find it at work; or others of ours are there, or were
-    /// between its refusals, and it is not lifeless.
+    /// Whether it serves others while it refuses some: its probes find it at work; a limit of its rates holds; or others of
+    /// ours are there, or were between its refusals, and it is not lifeless.
     pub fn serves_others(&self, usual_us: u64, now: Millis) -> bool {
         let has_others = || self.post.in_flight() > 0 || self.was_served.load(Relaxed);
-        self.works(now) || has_others() && !self.is_lifeless(usual_us, now)
+        let is_known_to = self.works(now) || self.is_limited(now);
+        is_known_to || has_others() && !self.is_lifeless(usual_us, now)
     }
 
     /// Whether it has said nothing but no for so long that nobody can be served there: since it refused first, and nobody has
     /// been there for clearly longer than a refusal takes; or for twice the time that its answers usually take, whoever is
-    /// there. One that probes find at work is not.
+    /// there. One that probes find at work is not, nor one that told for how long its limit holds.
     pub fn is_lifeless(&self, usual_us: u64, now: Millis) -> bool {
         let patience_ms = (usual_us / 500).clamp(LIFELESS_MS, LIFELESS_MAX_MS);
         let is_silent = !self.refuses_no_longer_than(patience_ms, now);
-        (is_silent || !self.seems_to_serve(now)) && !self.works(now)
+        let is_known_to_serve = || self.works(now) || self.is_limited(now);
+        (is_silent || !self.seems_to_serve(now)) && !is_known_to_serve()
     }
 
     /// Clearly longer than a refusal takes.
@@ -92,6 +98,13 @@ impl Health {
     /// Whether somebody of ours is served there, as it seems. At first nobody can know.
     fn seems_to_serve(&self, now: Millis) -> bool {
         self.refuses_no_longer_than(self.clearly_longer(UNKNOWN_MS), now) || self.has_served(now)
+    }
+
+    /// It gives somebody an answer: what it refused before says nothing any more.
+    pub(super) fn serves_one(&self) {
+        if self.refuses_since.load(Relaxed) != 0 {
+            self.refuses_since.store(0, Relaxed);
+        }
     }
 
     /// A probe found so many requests running there.
@@ -125,8 +138,16 @@ impl Health {
         let _ = self.refusal_ms.fetch_update(Relaxed, Relaxed, more);
     }
 
-    /// It refused by a limit of its rates, which holds for so long.
+    /// It refused by a limit of its rates, which holds for so long. One that told so before, and refuses when that time is
+    /// over, though nobody was served since, is not believed again: so says a proxy whose engines are gone.
     pub fn was_limited(&self, now: Millis, wait_ms: u64) {
+        let promised = self.promised.load(Relaxed);
+        let ago_ms = now.0.checked_sub(promised).filter(|_| promised != 0);
+        if self.refuses_since.load(Relaxed) != 0 && ago_ms.is_some_and(|ago| ago <= FORGOTTEN_MS) {
+            self.promised.store(now.0, Relaxed);
+            return;
+        }
+        self.promised.fetch_max(now.0.saturating_add(wait_ms), Relaxed);
         let wait_ms = wait_ms.clamp(FULL_MS, FULL_MAX_MS);
         self.limited_until.store(now.0.saturating_add(wait_ms), Relaxed);
         self.post.doubt();
@@ -144,6 +165,8 @@ impl Health {
         }
         if self.refuses_since.compare_exchange(0, now.0.max(1), Relaxed, Relaxed).is_ok() {
             self.was_served.store(before != 0 && !is_forgotten, Relaxed);
+            let lapsed = |promised: u64| (promised <= now.0).then_some(0);
+            let _ = self.promised.fetch_update(Relaxed, Relaxed, lapsed);
         }
         // One that serves nobody is asked like any other, unless it says for how long not to.
         if wait_ms.is_some_and(|told| told > FULL_MS) || !self.is_lifeless(usual_us, now) {
@@ -244,6 +267,46 @@ mod tests {
         assert!(health.is_lifeless(0, Millis(21_500)), "only half a second after the limit");
         health.was_full((Millis(81_501), 0), None);
         assert!(!health.is_lifeless(0, Millis(81_501)));
+    }
+
+    #[test]
+    fn a_limit_is_excess_while_it_holds_and_believed_once_if_nobody_is_served_since() {
+        let health = Health::default();
+        let limited = |at, wait_ms| {
+            health.was_limited(Millis(at), wait_ms);
+            health.was_full((Millis(at), 0), Some(wait_ms));
+        };
+        let serves = |at| health.serves_others(0, Millis(at));
+        limited(1_000, 20_000);
+        limited(1_100, 19_900);
+        limited(9_000, 12_000);
+        assert!(serves(1_000) && serves(20_999) && !serves(21_000), "nobody is there");
+        // Somebody is served, and the next ones meet it again.
+        health.succeeded();
+        limited(22_000, 59_000);
+        assert!(serves(51_999) && !serves(52_000), "no longer than that at once");
+        limited(52_100, 28_900);
+        assert!(serves(80_999), "as it had told");
+        limited(81_000, 20_000);
+        assert!(!serves(81_000), "it told that it would be over");
+        limited(101_500, 20_000);
+        assert!(!serves(101_500) && !health.is_waited_for(Millis(101_500)));
+        health.succeeded();
+        limited(102_000, 20_000);
+        assert!(serves(102_000));
+    }
+
+    /// A proxy without engines says 413 to bodies that it finds too large.
+    #[test]
+    fn who_is_told_that_his_request_is_wrong_was_not_served() {
+        let health = Health::default();
+        for at in [1_000, 2_000] {
+            health.was_full((Millis(at), 0), None);
+            health.refused();
+        }
+        assert!(health.is_lifeless(0, Millis(2_500)));
+        health.goes_on(Instant::now());
+        assert!(!health.is_lifeless(0, Millis(2_500)));
     }
 
     /// Those that are refused beside others are under way, too, and nobody is served.

@@ -178,10 +178,12 @@ impl Parts {
         self
     }
 
-    /// The status of an error that was told where none could be sent any more: by its code, else its type.
+    /// The status of an error that was told where none could be sent any more: by its code, else its type, else (TGI's
+    /// has neither there) its words.
     fn told(&self) -> Option<u16> {
         let status = |word: &str| TOLD.iter().find(|(name, _)| *name == word).map(|row| row.1);
-        status(&self.code).or_else(|| status(&self.kind))
+        let is_full = || self.says(&["model is overloaded", "model is currently overloaded"]);
+        status(&self.code).or_else(|| status(&self.kind)).or_else(|| is_full().then_some(503))
     }
 
     /// What a hosted service of the OpenAI dialect calls its refusal. An engine's words are its own: no client

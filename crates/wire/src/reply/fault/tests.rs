@@ -283,6 +283,9 @@ fn an_error_told_without_a_status_is_what_it_is_called() {
     let unnamed = of_value(&plan, &serde_json::json!("the runner has died at 10.0.0.7:80"));
     assert_eq!(unnamed.fault.message, "the upstream told of an error in place of an answer");
     assert!(unnamed.said.is_some(), "its words are the operator's");
+    // TGI's, in a stream.
+    let full = of_value(&plan, &serde_json::json!("Model is overloaded"));
+    assert_eq!((full.class, full.fault.code), (FaultClass::Overloaded, Code::Overloaded));
 }
 
 #[test]
