@@ -50,15 +50,21 @@ impl Supervisor {
         self.start_with("cutover.toml", log)
     }
 
-    /// Starts a process with both sockets. The shell gives them their places, as systemd does.
     fn start_with(&self, config: &str, log: &Path) -> Running {
+        self.start_within("unlimited", config, log)
+    }
+
+    /// Starts a process with both sockets, whose files grow to so many blocks. The shell gives them their places, as
+    /// systemd does.
+    fn start_within(&self, blocks: &str, config: &str, log: &Path) -> Running {
         let fd = |socket: &TcpListener| Stdio::from(OwnedFd::from(socket.try_clone().unwrap()));
         let state = self.folder.path().join("state");
-        let script = "exec 3<&0 4<&1 0</dev/null 1>&2; \
+        let script = "ulimit -f \"$2\"; exec 3<&0 4<&1 0</dev/null 1>&2; \
                       LISTEN_FDS=2 LISTEN_PID=$$ exec \"$0\" serve --wait --state-dir \"$1\"";
         let child = Command::new("/bin/sh")
             .args(["-c", script, BINARY])
             .arg(&state)
+            .arg(blocks)
             .env("CUTOVER_CONFIG", self.folder.path().join(config))
             .env("HOME", self.folder.path())
             .stdin(fd(&self.clients))
@@ -78,8 +84,12 @@ struct Running(Child);
 
 impl Running {
     fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     fn ends_well(&mut self) -> bool {
@@ -228,12 +238,35 @@ fn a_next_process_that_cannot_start_says_so_before_it_waits() {
     let mut second = supervisor.start_with("next.toml", &log);
     let said = |text: &str| std::fs::read_to_string(&log).unwrap().contains(text);
     until("it to wait", || said("waits until another cutover"));
+    // Whoever reloads all that there is ended it, and with the first one's end nobody served.
+    second.signal("HUP");
     first.terminate();
     until("it to serve", || said("serving"));
     assert!(first.ends_well());
     assert_eq!(ask().unwrap().status, 200);
     second.terminate();
     assert!(second.ends_well());
+}
+
+/// The kernel ends whoever writes past it.
+#[test]
+fn a_limit_of_file_sizes_costs_records_and_no_answer() {
+    let upstream = Fake::start_with(Setup::new(Persona::OpenAi).name("upstream"));
+    let supervisor = Supervisor::new(&upstream);
+    let log = supervisor.log("log");
+    let mut process = supervisor.start_within("512", "cutover.toml", &log);
+    let (url, mut asked) = (supervisor.url(), 0);
+    let said = |text: &str| std::fs::read_to_string(&log).unwrap().contains(text);
+    while !said("operation=\"write_records\"") {
+        for _ in 0..50 {
+            let answer = exchange(&url, "POST /v1/chat/completions", &[], chat(false)).unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        asked += 50;
+        assert!(asked < 50_000, "the limit was not met");
+    }
+    process.terminate();
+    assert!(process.ends_well());
 }
 
 /// A token costs a dollar, and an answer is estimated at a thousand of them.

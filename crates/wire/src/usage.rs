@@ -230,7 +230,7 @@ pub enum Finish {
     ContentFilter,
     /// The model calls a function (deprecated form).
     FunctionCall,
-    /// The upstream gave up and says so in the reason (`error`, `abort`): never a success.
+    /// The upstream gave up and says so in the reason: never a success.
     Failed,
     /// A reason that is not in the OpenAI dialect; it was passed on as it came.
     Other,
@@ -250,15 +250,23 @@ impl Finish {
         }
     }
 
-    /// Reads the word.
+    /// Reads the word, also those that services of the dialect have of their own: vLLM (`abort`), TensorRT-LLM
+    /// (`timeout`, `cancelled`), DeepSeek (`insufficient_system_resource`), Z.ai (`network_error`, `sensitive`,
+    /// `model_context_window_exceeded`), Mistral (`model_length`).
     pub fn from_word(word: &str) -> Self {
         match word {
             "stop" => Self::Stop,
-            "length" => Self::Length,
+            "length" | "model_length" | "model_context_window_exceeded" => Self::Length,
             "tool_calls" => Self::ToolCalls,
-            "content_filter" => Self::ContentFilter,
+            "content_filter" | "sensitive" => Self::ContentFilter,
             "function_call" => Self::FunctionCall,
-            "error" | "abort" => Self::Failed,
+            "error"
+            | "abort"
+            | "timeout"
+            | "cancelled"
+            | "canceled"
+            | "network_error"
+            | "insufficient_system_resource" => Self::Failed,
             _ => Self::Other,
         }
     }

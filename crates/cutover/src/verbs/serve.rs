@@ -114,6 +114,8 @@ fn runtime(workers: Option<u32>) -> Result<Runtime, Failed> {
 }
 
 async fn serve(plan: Plan, term: &mut Term) -> Result<Exit, Failed> {
+    let hangups = signals::Hangups::new();
+    signals::outlive_full_files();
     let watch = Watch::new(plan.source.path.iter().flat_map(std::path::absolute).collect());
     let server = Server::start(plan, term).await?;
     term.talk(banner::text(&server));
@@ -125,7 +127,7 @@ async fn serve(plan: Plan, term: &mut Term) -> Result<Exit, Failed> {
         stop.clone().cancelled_owned(),
     );
     let host = server.host.clone();
-    let hangups = signals::on_hangup(stop.clone(), move || {
+    let hangups = hangups.each(stop.clone(), move || {
         // What comes of it is in the log.
         let _ = host.reload();
     });

@@ -154,6 +154,14 @@ fn an_answer_that_cannot_be_used_says_why_where_it_is_known() {
     for odd in ["", r#","native_finish_reason":"my prompt""#, r#","native_finish_reason":{}"#] {
         assert_eq!(why(odd), "the upstream gave up in the middle of the answer");
     }
+    // Services have words of their own for it: an answer that they gave up was taken for a whole one.
+    for word in ["abort", "timeout", "cancelled", "network_error", "insufficient_system_resource"] {
+        let body = format!(
+            r#"{{"choices":[{{"message":{{"content":"Half"}},"finish_reason":"{word}"}}],"model":"m"}}"#
+        );
+        let received = Received::new(200, Bytes::from(body));
+        assert!(read_reply(&plan, &mint(), received).is_err(), "{word}");
+    }
     let own = ReplyPlan { own: true, ..plan };
     let reply = read_reply(&own, &mint(), answer(named)).unwrap();
     assert_eq!(reply.finish, Some(Finish::Failed), "in the upstream's own words");
