@@ -93,7 +93,9 @@ fn each_address_is_an_instance_and_one_that_leaves_ends_what_it_began() {
 
     server.set(NAME, &[loopback(3), loopback(2)]);
     until("the change is in force", || ids(&rig) == ["own/0.2", "own/0.3", "own/0.1"]);
-    assert!(health.is_leaving() && rig.metrics().contains("upstream_instance=\"own/0.1\""));
+    // It is told when the picture is in force.
+    until("it knows that it leaves", || health.is_leaving());
+    assert!(rig.metrics().contains("upstream_instance=\"own/0.1\""));
     let after = instances(&rig)[0].clone();
     assert!(Arc::ptr_eq(&after.health, &kept.health), "its health is kept");
     assert!(Arc::ptr_eq(&after.instance, &kept.instance), "its connections are kept");
