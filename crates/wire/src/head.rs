@@ -53,6 +53,8 @@ pub struct Head {
     pub stream_options_are_ours: bool,
     /// How many choices are wanted.
     pub n: u32,
+    /// How many answers may be made and billed: `n` or, if they are more, `best_of`, for each of a completion's prompts.
+    pub answers: u64,
     /// `user`, if given.
     pub user: Option<Box<str>>,
     /// `safety_identifier`, if given and not empty.
@@ -61,6 +63,8 @@ pub struct Head {
     pub prompt_cache_key: Option<Box<str>>,
     /// The limit on generated tokens: `max_completion_tokens`, else `max_tokens`.
     pub max_tokens: Option<u64>,
+    /// The larger of the two, where both are given: some engines know the one alone, some the other.
+    pub longest: Option<u64>,
     /// Whether tools (or deprecated functions) are offered.
     pub has_tools: bool,
     /// Whether the answer's form is constrained (`response_format` other than text).
@@ -116,10 +120,12 @@ impl Head {
             include_usage: false,
             stream_options_are_ours: false,
             n: 1,
+            answers: 1,
             user: None,
             safety_identifier: None,
             prompt_cache_key: None,
             max_tokens: None,
+            longest: None,
             has_tools: false,
             has_response_format: false,
             est_prompt_tokens: 0,
@@ -226,7 +232,7 @@ impl Head {
         let prompt = Key::prompt_of(self.endpoint);
         let mut prompt_seen = false;
         let (mut tokens, mut completion_tokens) = (None, None);
-        let mut model = None;
+        let (mut model, mut prompts, mut best_of) = (None, 1, 1);
         let members = std::mem::take(&mut self.members);
         for member in &members {
             let raw = &text[member.value.clone()];
@@ -234,12 +240,15 @@ impl Head {
                 prompt_seen = raw != "null";
                 check_prompt(self.endpoint, raw)?;
                 self.est_prompt_tokens = raw.len() as u64 / BYTES_PER_TOKEN;
+                prompts = prompts_in(self.endpoint, raw);
             }
             match member.key {
                 Key::Model => model = words::<Arc<str>>(raw, "model")?,
                 Key::Stream => self.stream = flag(raw, "stream")?,
                 Key::StreamOptions => self.include_usage = include_usage(raw)?,
                 Key::N => self.n = read(raw, "n", "a positive integer")?.unwrap_or(1),
+                // What it may be is the engine's to say.
+                Key::BestOf => best_of = raw.parse().unwrap_or(1),
                 Key::User => self.user = words(raw, "user")?,
                 Key::SafetyIdentifier => {
                     // Nobody's name is empty: it would hide `user`.
@@ -264,6 +273,8 @@ impl Head {
         }
         self.members = members;
         self.max_tokens = completion_tokens.or(tokens);
+        self.longest = completion_tokens.max(tokens);
+        self.answers = u64::from(self.n).max(best_of).saturating_mul(prompts);
         let model = model.ok_or_else(|| Fault::missing("model"))?;
         if model.is_empty() {
             return Err(Fault::of(Code::InvalidValue, "model", "'model' must not be empty"));
@@ -332,6 +343,13 @@ fn check_prompt(endpoint: Endpoint, raw: &str) -> Result<(), Fault> {
             _ => Err(Fault::wrong_type(param, "a string or an array")),
         },
     }
+}
+
+/// How many prompts there are to answer: several texts, or lists of tokens. One list of tokens is one prompt.
+fn prompts_in(endpoint: Endpoint, raw: &str) -> u64 {
+    let lists = (endpoint == Endpoint::Completions).then(|| json::cut::elements(raw)).flatten();
+    let each = lists.into_iter().flatten().filter(|element| element.starts_with(['"', '[']));
+    (each.count() as u64).max(1)
 }
 
 /// Whether a value is an empty list or an empty text.

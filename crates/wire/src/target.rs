@@ -158,12 +158,12 @@ const BYTES_PER_TOKEN: u64 = 4;
 
 impl Target {
     /// The tokens that a request of so many bytes may take, of prompt and answer: all that is sent (tools, and what the
-    /// settings add), and as many answers as are asked for, each as long as is allowed.
+    /// settings add), and as many answers as are asked for, `best_of` and of each prompt of a list, each as long as is allowed.
     pub fn most_tokens(&self, head: &Head, sent: usize) -> (u64, u64) {
         let added = self.settings.framing.as_ref().map_or(0, |framing| framing.bytes());
         let prompt = (sent + added) as u64 / BYTES_PER_TOKEN;
-        let each = head.max_tokens.or(self.settings.max_tokens).unwrap_or(COMPLETION_TOKENS);
-        (prompt.max(head.est_prompt_tokens), each.saturating_mul(u64::from(head.n)))
+        let each = head.longest.or(self.settings.max_tokens).unwrap_or(COMPLETION_TOKENS);
+        (prompt.max(head.est_prompt_tokens), each.saturating_mul(head.answers))
     }
 
     /// A target that changes nothing: the default upstream.

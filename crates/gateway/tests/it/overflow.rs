@@ -496,7 +496,8 @@ fn what_is_set_aside_counts_all_that_is_sent_and_may_be_answered() {
     let with = |more: &str| ask("app").replacen('{', more, 1);
     full.meanwhile(|| {
         let of = |body: String| full.rig.chat(&["x-unit: u1"], &body).status;
-        for dear in ["{\"n\":2,", "{\"max_tokens\":2000,", &tools] {
+        let both = "{\"max_tokens\":2000,\"max_completion_tokens\":5,";
+        for dear in ["{\"n\":2,", "{\"max_tokens\":2000,", both, &tools] {
             assert_eq!(of(with(dear)), 503, "{}", &dear[..12]);
         }
         let in_messages =
@@ -506,6 +507,14 @@ fn what_is_set_aside_counts_all_that_is_sent_and_may_be_answered() {
         let answer = full.rig.post("/v1/messages", &["x-unit: u1"], &in_messages);
         assert_eq!(answer.status, 529, "{}", answer.text());
         assert_eq!(of(with("{\"n\":2,\"max_tokens\":500,")), 200);
+        let completion = |more: &str| {
+            let body = format!(r#"{{"model":"app","max_tokens":500,{more}}}"#);
+            full.rig.post("/v1/completions", &["x-unit: u1"], &body).status
+        };
+        for dear in [r#""prompt":["a","b","c","d"]"#, r#""prompt":"a","best_of":4"#] {
+            assert_eq!(completion(dear), 503, "{dear}");
+        }
+        assert_eq!(completion(r#""prompt":["a","b"]"#), 200);
     });
 }
 

@@ -147,6 +147,35 @@ fn a_value_named_null_by_whitespace_is_absent() {
     assert_eq!((head.n, head.max_tokens), (1, None));
 }
 
+/// Each is billed: a list of two hundred prompts was estimated as one answer.
+#[test]
+fn answers_are_counted_as_they_may_be_billed() {
+    for (fields, answers, longest) in [
+        (r#""prompt":"a","max_tokens":7"#, 1, Some(7)),
+        (r#""prompt":["a,\"b","[c"," d"],"max_tokens":7,"n":2"#, 6, Some(7)),
+        (r#""prompt":["a","b"],"n":2,"best_of":5"#, 10, None),
+        (r#""prompt":"a","n":3,"best_of": 2 "#, 3, None),
+        (r#""prompt":"a","best_of":"many""#, 1, None),
+        (r#""prompt":[5, 6, 7]"#, 1, None),
+        (r#""prompt":[[5,6],[7], []]"#, 3, None),
+        (r#""prompt":[]"#, 1, None),
+        (r#""prompt":"a","best_of":18446744073709551615,"n":2"#, u64::MAX, None),
+        (r#""prompt":["a","b"],"best_of":18446744073709551615"#, u64::MAX, None),
+        (r#""prompt":"a","max_tokens":9000,"max_completion_tokens":5"#, 1, Some(9000)),
+    ] {
+        let body = Bytes::from(format!(r#"{{"model":"m",{fields}}}"#));
+        let head = Head::read(Endpoint::Completions, &body).unwrap();
+        assert_eq!((head.answers, head.longest), (answers, longest), "{fields}");
+        let made = Head::of_made(Endpoint::Completions, &body).unwrap();
+        assert_eq!((made.answers, made.longest), (answers, longest), "{fields}");
+    }
+    // The content of a chat is no list of prompts, nor are the texts of one embedding answers.
+    let head = chat(r#"{"model":"m","n":2,"messages":[{"role":"user"},{"role":"user"}]}"#).unwrap();
+    assert_eq!(head.answers, 2);
+    let body = Bytes::from_static(br#"{"model":"m","input":["a","b"]}"#);
+    assert_eq!(Head::read(Endpoint::Embeddings, &body).unwrap().answers, 1);
+}
+
 #[test]
 fn prompts_and_inputs_may_be_texts_or_lists() {
     for (endpoint, field) in [(Endpoint::Completions, "prompt"), (Endpoint::Embeddings, "input")] {
